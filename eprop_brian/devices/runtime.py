@@ -1,0 +1,51 @@
+"""The ``runtime`` device: Brian2 in this very process, for looking inside and as the reference."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from brian2.devices.device import RuntimeDevice, all_devices, get_device, set_device
+
+from eprop_brian.devices.codeobjects import NumpyStepCodeObject
+from eprop_brian.devices.program import Program
+from eprop_brian.network.build import Capacity, build
+from eprop_brian.network.spec import Network
+
+__all__ = ["RuntimeProgram"]
+
+
+class RuntimeProgram(Program):
+    """A network run by Brian2's NumPy target.
+
+    Parameters
+    ----------
+    network : Network
+    capacity : Capacity
+    dtype : type
+        Float type of all state.
+    """
+
+    def __init__(self, network: Network, capacity: Capacity, dtype: type = np.float64) -> None:
+        if not isinstance(get_device(), RuntimeDevice):
+            set_device(all_devices["runtime"])
+        self.built = build(network, capacity, NumpyStepCodeObject, dtype)
+
+    def run(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """See `Program.run`."""
+        for group in self.built.groups.values():
+            for variable in group.equations.parameter_names:
+                group.variables[variable].get_value()[:] = 0
+        for key, values in arrays.items():
+            self._array(key)[:] = values
+        n_trials = int(self._array("control.n_trials")[0])
+        duration = n_trials * self.built.capacity.n_steps * self.built.network.dt
+        self.built.brian2_network.run(duration, namespace={})
+
+    def get(self, key: str) -> np.ndarray:
+        """See `Program.get`."""
+        return self._array(key).copy()
+
+    def _array(self, key: str) -> np.ndarray:
+        group, variable = key.split(".")
+        return self.built.groups[group].variables[variable].get_value()

@@ -1,0 +1,93 @@
+"""Blocks: equation strings bound to the arrays of Brian2 groups.
+
+A block is a few statements that run over one loop. The strings keep the short names of the papers
+(``v``, ``psi``, ``w``); a `View` says which group a name belongs to and which loop index it takes.
+Brian2 generates the inner code of every block from the resulting statements; the device's template
+owns the loops around them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from brian2.core.variables import AuxiliaryVariable, Variables
+from brian2.groups.group import Group
+from brian2.utils.stringtools import get_identifiers, word_substitute
+
+__all__ = ["StepCode", "View"]
+
+#: Loop indices that the templates define.
+LOOP_INDICES = ("_neuron", "_pre", "_post", "_synapse", "_history", "_history_pre", "_sample", "_record")
+
+
+class _LoopIndex(AuxiliaryVariable):
+    """An index that the template's loop provides; no two iterations share a value."""
+
+    unique = True
+
+
+@dataclass(frozen=True)
+class View:
+    """Variables of a group as a block sees them.
+
+    Attributes
+    ----------
+    group : brian2 Group
+    index : str
+        Loop index of its arrays (scalars need none).
+    names : mapping of str to str, optional
+        Local name to the group's name for it; default: all variables under their own names.
+    """
+
+    group: Group
+    index: str
+    names: Mapping[str, str] | None = None
+
+    def find(self, name: str) -> str | None:
+        """The group's variable behind a local name, or None."""
+        if self.names is not None:
+            return self.names.get(name)
+        return name if name in self.group.variables else None
+
+
+class StepCode:
+    """The blocks of one network and the variables they use.
+
+    Attributes
+    ----------
+    variables : brian2 Variables
+        Every array under the name it has in the blocks.
+    blocks : dict of str to str
+        Abstract code of each block.
+    """
+
+    def __init__(self) -> None:
+        self.variables = Variables(None)
+        for index in LOOP_INDICES:
+            self.variables._variables[index] = _LoopIndex(name=index, dtype=np.int32)
+            self.variables.indices[index] = index
+        self.blocks: dict[str, str] = {}
+
+    def block(self, name: str, statements: Iterable[str], *views: View) -> str:
+        """Add a block; of several views that know a name the first wins. Returns `name`."""
+        code = "\n".join(statements)
+        renamed = {}
+        for identifier in sorted(get_identifiers(code)):
+            for view in views:
+                variable = view.find(identifier)
+                if variable is not None:
+                    renamed[identifier] = self.array(view.group, variable, view.index)
+                    break
+        self.blocks[name] = word_substitute(code, renamed)
+        return name
+
+    def array(self, group: Group, variable: str, index: str = "_neuron") -> str:
+        """Register an array under a name of its own and return that name."""
+        if group.variables[variable].scalar:
+            index = "0"
+        name = f"{group.name}_{variable}{'' if index == '0' else index}"
+        if name not in self.variables:
+            self.variables.add_reference(name, group, variable, index=index)
+        return name

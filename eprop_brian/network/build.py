@@ -1,0 +1,667 @@
+"""From a `Network` to Brian2 objects and one fused step.
+
+Every array of the network belongs to a Brian2 `NeuronGroup` (neurons, synapses, histories alike), so
+that monitors, `state(...)` and a standalone program's arguments work on all of them. What happens
+in a time step is a set of blocks (`eprop_brian.network.blocks`) that one code object runs, in the
+order of the device's ``step`` template.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from brian2 import Clock, NeuronGroup
+from brian2 import Network as Brian2Network
+from brian2.core.base import BrianObject
+from brian2.groups.group import CodeRunner
+from brian2.parsing.sympytools import sympy_to_str
+
+from eprop_brian.equations.learning_signals import LEARNING_SIGNAL
+from eprop_brian.equations.regularizers import FIRING_RATE
+from eprop_brian.network.blocks import StepCode, View
+from eprop_brian.network.spec import Network, Population
+from eprop_brian.symbolic.programs import factored_program, online_program
+
+__all__ = ["BuiltNetwork", "Capacity", "Projection", "build"]
+
+#: Largest 1/p of a softmax probability: keeps log(p) finite in float32 too.
+_LARGEST_INVERSE_P = "1e30"
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """Sizes that a built network reserves for its data.
+
+    Attributes
+    ----------
+    n_steps : int
+        Steps of a trial.
+    n_patterns, n_targets : int
+        Rows of input spikes and targets held at once.
+    target_steps : int
+        Steps of a target: `n_steps`, or 1 if it is constant over the trial.
+    n_trials : int
+        Trials of one call.
+    """
+
+    n_steps: int
+    n_patterns: int
+    n_targets: int
+    target_steps: int
+    n_trials: int
+
+
+@dataclass(frozen=True)
+class Projection:
+    """An all-to-all projection; its weights are stored [presynaptic, postsynaptic].
+
+    Attributes
+    ----------
+    matrix : str
+        The weight matrix it is a part of: ``"w_in"``, ``"w_rec"`` or ``"w_out"``.
+    source_slice, target_slice : slice
+        Its columns and rows in that matrix.
+    """
+
+    name: str
+    matrix: str
+    source: str
+    target: str
+    n_pre: int
+    n_post: int
+    source_slice: slice
+    target_slice: slice
+    autapses: bool
+    group: NeuronGroup = field(repr=False)
+    pre_group: NeuronGroup | None = field(default=None, repr=False)
+
+
+class _StepRunner(CodeRunner):
+    """Runs the fused step: one code object, many blocks."""
+
+    def __init__(self, group, code: StepCode, plan: dict[str, Any], codeobj_class) -> None:
+        self.variables = code.variables
+        CodeRunner.__init__(
+            self,
+            group,
+            "step",
+            code=code.blocks,
+            clock=group.clock,
+            when="start",
+            name="step_runner",
+            check_units=False,
+            template_kwds={"plan": plan, "ptr": self._pointer},
+            needed_variables=[n for n in code.variables.keys() if not n.startswith("_")],
+            codeobj_class=codeobj_class,
+        )
+
+    def _pointer(self, name: str) -> str:
+        return self.codeobj_class.generator_class.get_array_name(self.variables[name])
+
+
+@dataclass
+class BuiltNetwork:
+    """Brian2 objects of a network.
+
+    Attributes
+    ----------
+    network : Network
+    capacity : Capacity
+    brian2_network : brian2.Network
+        Holds every object; add monitors here before the first run.
+    groups : dict of str to NeuronGroup
+        ``inputs``, ``readout``, each population by its name, each projection as
+        ``source_to_target``, and the histories ``<population>_history``.
+    projections : list of Projection
+        The plastic projections.
+    feedback : list of Projection
+        Learning-signal connections, readouts to each population; their weight is ``B``.
+    """
+
+    network: Network
+    capacity: Capacity
+    brian2_network: Brian2Network
+    groups: dict[str, NeuronGroup]
+    projections: list[Projection]
+    feedback: list[Projection]
+
+    def parameter_arrays(self) -> dict[str, np.ndarray]:
+        """Values of all parameters, keyed ``"group.variable"``: what to set before a run."""
+        network, n_steps = self.network, self.capacity.n_steps
+        dt = float(network.dt)
+        values: dict[str, Any] = {
+            "control.c_reg": network.c_reg,
+            "control.f_target": float(network.f_target),
+            "control.n_steps": n_steps,
+            **{f"control.{k}": v for k, v in network.optimizer.parameters.items()},
+            **{f"readout.{k}": v for k, v in network.readout_values().items()},
+        }
+        for population in network.populations:
+            step = population.system.step
+            own = {**step.values(dt), "refractory_steps": step.refractory_steps(dt)}
+            own.update({f"{s}_initial": v for s, v in step.initial_values(dt).items()})
+            values.update({f"{population.name}.{k}": v for k, v in own.items()})
+        for projection in self.projections:
+            if not projection.autapses:
+                connected = 1.0 - np.eye(projection.n_pre)
+                values[f"{projection.name}.connected"] = connected.ravel()
+        return {key: np.atleast_1d(np.asarray(value, float)) for key, value in values.items()}
+
+    def weight_arrays(self, weights: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Split weight matrices [post, pre] into the projections' arrays."""
+        arrays = {}
+        for p in self.projections:
+            block = weights[p.matrix][p.target_slice, p.source_slice]
+            arrays[f"{p.name}.w"] = np.ascontiguousarray(block.T, dtype=float).ravel()
+        for p in self.feedback:
+            block = weights["B"][p.target_slice]
+            arrays[f"{p.name}.B"] = np.ascontiguousarray(block.T, dtype=float).ravel()
+        return arrays
+
+    def matrix(self, name: str, variable: str, get) -> np.ndarray:
+        """Assemble a synaptic variable into one matrix [post, pre].
+
+        Parameters
+        ----------
+        name : {"w_in", "w_rec", "w_out"}
+        variable : str
+            ``"w"``, ``"gradient"`` or an optimizer's state.
+        get : callable
+            Gives the array behind ``"group.variable"``.
+        """
+        n = self.network.n_recurrent
+        shape = {
+            "w_in": (n, self.network.n_inputs),
+            "w_rec": (n, n),
+            "w_out": (self.network.n_outputs, n),
+        }[name]
+        result = np.zeros(shape)
+        for p in self.projections:
+            if p.matrix == name:
+                block = np.asarray(get(f"{p.name}.{variable}")).reshape(p.n_pre, p.n_post)
+                result[p.target_slice, p.source_slice] = block.T
+        return result
+
+
+def build(
+    network: Network,
+    capacity: Capacity,
+    codeobj_class: type,
+    dtype: type = np.float64,
+    extra_objects: Iterable[BrianObject] = (),
+) -> BuiltNetwork:
+    """Make the Brian2 objects of a network for the active device.
+
+    Parameters
+    ----------
+    network : Network
+    capacity : Capacity
+    codeobj_class : type
+        Code object class whose templates include ``step``.
+    dtype : type
+        Float type of all state.
+    """
+    return _Builder(network, capacity, codeobj_class, dtype).build(extra_objects)
+
+
+class _Builder:
+    def __init__(self, network: Network, capacity: Capacity, codeobj_class, dtype) -> None:
+        self.network = network
+        self.capacity = capacity
+        self.codeobj_class = codeobj_class
+        self.dtype = dtype
+        self.clock = Clock(dt=network.dt, name="step_clock")
+        self.code = StepCode()
+        self.groups: dict[str, NeuronGroup] = {}
+        self.online = network.gradient == "online"
+        self.readout_program = network.readout_program
+
+    def group(self, name: str, size: int, variables: dict[str, str], **kwargs) -> NeuronGroup:
+        """A NeuronGroup with the given variables ("1", "1 (shared)", "integer (shared)"...)."""
+        model = "\n".join(f"{variable} : {unit}" for variable, unit in variables.items())
+        self.groups[name] = NeuronGroup(
+            size, model, name=name, clock=self.clock, dtype=self.dtype, namespace={}, **kwargs
+        )
+        return self.groups[name]
+
+    def build(self, extra_objects) -> BuiltNetwork:
+        network = self.network
+        self._make_neurons()
+        projections, feedback = self._make_projections()
+        plan = {
+            "n_steps": self.capacity.n_steps,
+            "target_steps": self.capacity.target_steps,
+            "n_words": -(-network.n_inputs // 32),
+            "online": self.online,
+            "softmax": network.loss.softmax,
+            "control": {v: self.code.array(self.control, v) for v in (*self.control_integers, "k")},
+            "data": {
+                "words": self.code.array(self.groups["input_data"], "words"),
+                "pattern": self.code.array(self.groups["trials"], "pattern"),
+                "target": self.code.array(self.groups["trials"], "target"),
+                "spike_count": self.code.array(self.groups["trials"], "spike_count"),
+            },
+            "inputs": self._spiking_plan("inputs", network.n_inputs),
+            "readout": self._plan_readout(),
+            "populations": [self._plan_population(p) for p in network.populations],
+            "projections": [self._plan_projection(p) for p in projections],
+            "feedback": [self._plan_feedback(f, projections) for f in feedback],
+        }
+        runner = _StepRunner(self.control, self.code, plan, self.codeobj_class)
+        objects = [*self.groups.values(), runner, *extra_objects]
+        return BuiltNetwork(
+            network=network,
+            capacity=self.capacity,
+            brian2_network=Brian2Network(objects, name="network_"),
+            groups=self.groups,
+            projections=projections,
+            feedback=feedback,
+        )
+
+    # --- groups -------------------------------------------------------------------------------
+
+    def _make_neurons(self) -> None:
+        network, capacity = self.network, self.capacity
+        self.control_integers = ("step", "trial", "n_trials", "batch_size", "learning")
+        self.control = self.group(
+            "control",
+            1,
+            {
+                **dict.fromkeys(self.control_integers, "integer (shared)"),
+                **dict.fromkeys(
+                    [
+                        "k",
+                        "window_start",
+                        "gradient_scale",
+                        "n_steps",
+                        "c_reg",
+                        "f_target",
+                        *network.optimizer.parameters,
+                    ],
+                    "1 (shared)",
+                ),
+            },
+        )
+        self._spiking_group("inputs", network.n_inputs, {})
+        n_words = -(-network.n_inputs // 32)
+        self.group(
+            "input_data",
+            capacity.n_patterns * capacity.n_steps * n_words,
+            {"words": "integer"},
+        )
+        self.group(
+            "target_data",
+            capacity.n_targets * capacity.target_steps * network.n_outputs,
+            {"y_target": "1"},
+        )
+        self.group(
+            "trials",
+            capacity.n_trials,
+            {"pattern": "integer", "target": "integer", "spike_count": "1"},
+        )
+        self.group(
+            "outcomes", capacity.n_trials * network.n_outputs, {"loss": "1", "output": "1"}
+        )
+        for population in network.populations:
+            self._make_population(population)
+        variables = ["I", "y", "softmax_sum", "p", "error", "loss_sum", "output_sum"]
+        parameters = [*network.readout.parameters, *network.readout.constants]
+        self.group(
+            "readout",
+            network.n_outputs,
+            {
+                **dict.fromkeys([*variables, "filtered_error"], "1"),
+                **dict.fromkeys(parameters, "1 (shared)"),
+            },
+        )
+        self.group(
+            "readout_history",
+            capacity.n_steps * network.n_outputs,
+            {"error": "1", "filtered_error": "1"},
+        )
+
+    def _spiking_group(self, name: str, size: int, variables: dict[str, str]) -> NeuronGroup:
+        group = self.group(name, size, {"z": "1", **variables}, threshold="z > 0", reset="")
+        # The step itself fills the spike space; monitors read it like any NeuronGroup's.
+        group.thresholder["spike"].active = False
+        steps = self.capacity.n_steps
+        self.group(f"{name}_spikes", size * steps, {"neuron": "integer"})
+        self.group(f"{name}_offsets", steps + 1, {"first": "integer"})
+        return group
+
+    def _make_population(self, population: Population) -> None:
+        system, size = population.system, population.size
+        step = system.step
+        program = factored_program(system, self.readout_program)
+        varying = [*system.varying(after=False), *system.varying(after=True)]
+        neuron_variables = [
+            *("I", "L", "psi", "refractory_counter", "spike_count"),
+            *("rate_factor", "L_filtered"),
+            *(program.variables if not self.online else ()),
+            *varying,
+        ]
+        values = {**step.values(float(self.network.dt)), "refractory_steps": 0}
+        values.update(
+            {f"{s}_initial": v for s, v in step.initial_values(float(self.network.dt)).items()}
+        )
+        values["refractory_steps"] = step.refractory_steps(float(self.network.dt))
+        self._spiking_group(
+            population.name,
+            size,
+            {
+                **step.units,
+                **dict.fromkeys(neuron_variables, "1"),
+                **{k: "1" if np.ndim(v) else "1 (shared)" for k, v in values.items()},
+            },
+        )
+        if not self.online:
+            self.group(
+                f"{population.name}_history",
+                size * self.capacity.n_steps,
+                dict.fromkeys([*program.history, "lambda_"], "1"),
+            )
+
+    def _make_projections(self) -> tuple[list[Projection], list[Projection]]:
+        network = self.network
+        start, slices = 0, {}
+        for population in network.populations:
+            slices[population.name] = slice(start, start + population.size)
+            start += population.size
+        slices["inputs"], slices["readout"] = (
+            slice(0, network.n_inputs),
+            slice(0, network.n_outputs),
+        )
+        names = [p.name for p in network.populations]
+        projections = [
+            *(self._projection("w_in", "inputs", n, slices) for n in names),
+            *(self._projection("w_rec", m, n, slices) for m in names for n in names),
+            *(self._projection("w_out", m, "readout", slices) for m in names),
+        ]
+        feedback = [self._projection("B", "readout", n, slices) for n in names]
+        return projections, feedback
+
+    def _projection(self, matrix: str, source: str, target: str, slices) -> Projection:
+        n_pre = slices[source].stop - slices[source].start
+        n_post = slices[target].stop - slices[target].start
+        autapses = not (matrix == "w_rec" and source == target)
+        name = f"{source}_to_{target}"
+        pre_group = None
+        if matrix == "B":
+            variables = ["B"]
+        else:
+            variables = ["w", "gradient_sum", "gradient", *self.network.optimizer.states]
+            if not autapses:
+                variables.append("connected")
+            if self.online:
+                pre, synaptic = self._trace_variables(target)
+                variables += synaptic
+                pre_group = self.group(f"{name}_pre", n_pre, dict.fromkeys(["pre", *pre], "1"))
+        group = self.group(name, n_pre * n_post, dict.fromkeys(variables, "1"))
+        return Projection(
+            name=name,
+            matrix=matrix,
+            source=source,
+            target=target,
+            n_pre=n_pre,
+            n_post=n_post,
+            source_slice=slices[source],
+            target_slice=slices[target],
+            autapses=autapses,
+            group=group,
+            pre_group=pre_group,
+        )
+
+    def _trace_variables(self, target: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        if target == "readout":
+            return ("eps_y",), ("signal_sum",)
+        program = online_program(self._population(target).system, self.readout_program)
+        return program.pre_variables, program.synapse_variables
+
+    def _population(self, name: str) -> Population:
+        return next(p for p in self.network.populations if p.name == name)
+
+    # --- blocks and the plan the template follows ---------------------------------------------
+
+    def _spiking_plan(self, name: str, size: int) -> dict[str, Any]:
+        group = self.groups[name]
+        return {
+            "name": name,
+            "n": size,
+            "z": self.code.array(group, "z"),
+            "spikespace": self.code.array(group, "_spikespace", "0"),
+            "spikes": self.code.array(self.groups[f"{name}_spikes"], "neuron"),
+            "first": self.code.array(self.groups[f"{name}_offsets"], "first"),
+        }
+
+    def _plan_population(self, population: Population) -> dict[str, Any]:
+        group, system = self.groups[population.name], population.system
+        step, name = system.step, population.name
+        own, control = View(group, "_neuron"), View(self.control, "0")
+        code = self.code
+
+        def recorded(view: View, names: Iterable[str]) -> View:
+            return View(view.group, view.index, {n: n for n in names})
+
+        update = [
+            "refractory_counter = (refractory_counter - 1)*int(refractory_counter > 0.5)",
+            "not_refractory = int(refractory_counter < 0.5)",
+            *(f"{n} = {sympy_to_str(x)}" for n, x in system.varying(after=False).items()),
+            *step.code,
+            f"psi = not_refractory*({step.surrogate})",
+            f"z = not_refractory*int({step.threshold})",
+            "refractory_counter = refractory_counter + z*refractory_steps",
+            "spike_count = spike_count + z",
+            *(f"{n} = {sympy_to_str(x)}" for n, x in system.varying(after=True).items()),
+            "I = 0",
+        ]
+        zeroed = ["I", "z", "psi", "L", "refractory_counter", "spike_count"]
+        reset = [f"{s} = {s}_initial" for s in step.states] + [f"{v} = 0" for v in zeroed]
+        plan = self._spiking_plan(name, population.size)
+        plan["advance"] = code.block(f"advance_{name}", update, own, control)
+        plan["reset"] = code.block(f"reset_{name}", reset, own)
+        plan["spike_count"] = code.array(group, "spike_count")
+        plan["rate"] = code.block(
+            f"rate_{name}",
+            [f"rate_factor = {FIRING_RATE}"],
+            View(group, "_neuron", {"rate_factor": "rate_factor", "spike_count": "spike_count"}),
+            control,
+        )
+        if self.online:
+            return plan
+        program = factored_program(system, self.readout_program)
+        history = View(self.groups[f"{name}_history"], "_history")
+        stored = {f"{n}_stored": n for n in program.history}
+        plan["record"] = code.block(
+            f"record_{name}",
+            [f"{n}_stored = {n}" for n in program.history],
+            View(history.group, "_history", stored),
+            own,
+        )
+        plan["zero"] = code.block(
+            f"zero_{name}", [f"{v} = 0" for v in program.variables], own
+        )
+        plan["backward"] = code.block(
+            f"backward_{name}",
+            program.backward,
+            recorded(history, [*program.history, "lambda_"]),
+            own,
+            View(self.groups["readout"], "0"),
+            control,
+        )
+        plan["L_filtered"] = code.array(group, "L_filtered")
+        return plan
+
+    def _plan_readout(self) -> dict[str, Any]:
+        network, code = self.network, self.code
+        group, loss = self.groups["readout"], network.loss
+        own, control = View(group, "_neuron"), View(self.control, "0")
+        history = View(
+            self.groups["readout_history"], "_history", {"stored": "error"}
+        )
+        in_window = "_in_window = int(step >= window_start)"
+        plan: dict[str, Any] = {"n": network.n_outputs}
+        plan["advance"] = code.block(
+            "advance_readout", [network.readout.update, "I = 0", "softmax_sum = 0"], own, control
+        )
+        if loss.softmax:
+            plan["softmax"] = code.block(
+                "softmax",
+                ["softmax_sum = softmax_sum + exp(y_other - y)"],
+                View(group, "_pre", {"y_other": "y"}),
+                View(group, "_post"),
+            )
+        probability = [f"p = 1/clip(softmax_sum, 1, {_LARGEST_INVERSE_P})"] if loss.softmax else []
+        plan["loss"] = code.block(
+            "loss",
+            [
+                in_window,
+                *probability,
+                f"error = _in_window*({loss.error})",
+                f"loss_sum = loss_sum + _in_window*({loss.loss})",
+                f"output_sum = output_sum + _in_window*{loss.signal}",
+                "stored = error",
+            ],
+            View(self.groups["target_data"], "_sample"),
+            history,
+            own,
+            control,
+        )
+        variables = ["I", "y", "error", "loss_sum", "output_sum"]
+        plan["reset"] = code.block("reset_readout", [f"{v} = 0" for v in variables], own)
+        plan["zero"] = code.block("zero_readout", ["filtered_error = 0"], own)
+        plan["backward"] = code.block(
+            "backward_readout",
+            [*self.readout_program.backward, "stored = filtered_error"],
+            View(
+                self.groups["readout_history"],
+                "_history",
+                {"error": "error", "stored": "filtered_error"},
+            ),
+            own,
+        )
+        plan["outcome"] = code.block(
+            "outcome",
+            ["loss = loss_sum", "output = output_sum"],
+            View(self.groups["outcomes"], "_record"),
+            own,
+        )
+        return plan
+
+    def _plan_projection(self, p: Projection) -> dict[str, Any]:
+        code, own = self.code, View(p.group, "_synapse")
+        target = self.groups[p.target]
+        post, control = View(target, "_post"), View(self.control, "0")
+        kind = {"w_in": "input", "w_rec": "recurrent", "w_out": "readout"}[p.matrix]
+        plan: dict[str, Any] = {
+            "name": p.name,
+            "kind": kind,
+            "source": p.source,
+            "target": p.target,
+            "n_pre": p.n_pre,
+            "n_post": p.n_post,
+            # A recurrent spike acts in the next step, an input spike and a readout's in its own.
+            "delay": 1 if kind == "recurrent" else 0,
+            "w": code.array(p.group, "w"),
+        }
+        plan["deliver"] = code.block(f"deliver_{p.name}", ["I = I + w"], post, own)
+        mean = "gradient_scale*gradient_sum/batch_size" + ("" if p.autapses else "*connected")
+        plan["optimize"] = code.block(
+            f"optimize_{p.name}",
+            [
+                f"gradient = {mean}",
+                "gradient_sum = 0",
+                *self.network.optimizer.update.split("\n"),
+            ],
+            View(p.group, "_synapse", {"g": "gradient"}),
+            own,
+            control,
+        )
+        if self.online:
+            self._plan_online(p, plan, own, post, control)
+        elif kind == "readout":
+            gain = self.readout_program.gain.times("filtered_error")
+            plan["accumulate"] = code.block(
+                f"accumulate_{p.name}",
+                [f"gradient_sum = gradient_sum + {gain}"],
+                own,
+                View(self.groups["readout_history"], "_history"),
+                post,
+                control,
+            )
+        else:
+            plan["accumulate"] = code.block(
+                f"accumulate_{p.name}",
+                ["gradient_sum = gradient_sum + lambda_"],
+                own,
+                View(self.groups[f"{p.target}_history"], "_history"),
+            )
+        return plan
+
+    def _plan_online(self, p: Projection, plan, own: View, post: View, control: View) -> None:
+        code, pre = self.code, View(p.pre_group, "_pre")
+        parameters = [*self.network.readout.parameters, *self.network.readout.constants]
+        readout = View(self.groups["readout"], "0", {n: n for n in parameters})
+        source = View(self.groups[p.source], "_neuron", {"z": "z"})
+        pre_own = View(p.pre_group, "_neuron")
+        if p.target == "readout":
+            program = self.readout_program
+            pre_code = program.pre_trace
+            synapse = ["signal_sum = signal_sum + error*eps_y"]
+            gradient, sums = "signal_sum", ["signal_sum"]
+            pre_names: tuple[str, ...] = ("eps_y",)
+            views = (own, pre, post, control)
+        else:
+            online = online_program(self._population(p.target).system, self.readout_program)
+            pre_code, synapse, gradient = online.pre, online.synapse, online.gradient
+            sums, pre_names = list(online.synapse_variables), online.pre_variables
+            views = (own, pre, post, readout, control)
+        plan["pre_trace"] = code.block(
+            f"pre_trace_{p.name}",
+            ["pre = z", *pre_code],
+            source,
+            pre_own,
+            post,
+            control,
+        )
+        plan["trace"] = code.block(f"trace_{p.name}", synapse, *views)
+        plan["gradient"] = code.block(
+            f"gradient_{p.name}", [f"gradient_sum = gradient_sum + {gradient}"], *views
+        )
+        plan["zero"] = code.block(f"zero_{p.name}", [f"{v} = 0" for v in sums], own)
+        plan["zero_pre"] = code.block(
+            f"zero_pre_{p.name}", [f"{v} = 0" for v in ("pre", *pre_names)], pre_own
+        )
+
+    def _plan_feedback(self, f: Projection, projections: list[Projection]) -> dict[str, Any]:
+        code = self.code
+        own, post = View(f.group, "_synapse"), View(self.groups[f.target], "_post")
+        readout = self.groups["readout"]
+        plan: dict[str, Any] = {
+            "name": f.name,
+            "target": f.target,
+            "n_pre": f.n_pre,
+            "n_post": f.n_post,
+            "B": code.array(f.group, "B"),
+            "signal": code.array(self.groups[f.target], "L"),
+        }
+        if self.online:
+            plan["deliver"] = code.block(
+                f"signal_{f.name}", [LEARNING_SIGNAL], own, post, View(readout, "_pre")
+            )
+        else:
+            plan["deliver"] = code.block(
+                f"signal_{f.name}",
+                [LEARNING_SIGNAL],
+                own,
+                View(self.groups[f.target], "_post", {"L": "L_filtered"}),
+                View(self.groups["readout_history"], "_history_pre", {"error": "filtered_error"}),
+            )
+        if self.network.feedback == "symmetric":
+            mirrored = next(
+                p for p in projections if p.source == f.target and p.target == "readout"
+            )
+            plan["follows"] = code.array(mirrored.group, "w")
+        return plan

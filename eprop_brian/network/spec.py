@@ -1,0 +1,192 @@
+"""What a network is made of, before anything is built.
+
+A `Network` is data: populations of neurons, a readout, a loss, where the learning signal comes
+from, an optimizer. It is checked as a whole when it is made, so that a combination that cannot work
+is refused before anything is compiled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from brian2.units import Hz, Quantity, hertz, ms, second
+from brian2.units.fundamentalunits import have_same_dimensions
+
+from eprop_brian.equations.learning_signals import FEEDBACKS
+from eprop_brian.equations.losses import LOSSES, SQUARED_ERROR, Loss
+from eprop_brian.equations.neurons import Neuron
+from eprop_brian.equations.optimizers import ADAM, Optimizer
+from eprop_brian.equations.readouts import LEAKY, Readout
+from eprop_brian.symbolic.eligibility import EligibilitySystem, derive
+from eprop_brian.symbolic.parameters import evaluate, resolve_parameters
+from eprop_brian.symbolic.programs import ReadoutProgram, readout_program
+from eprop_brian.symbolic.step_map import step_map
+
+__all__ = ["GRADIENTS", "Network", "Population"]
+
+GRADIENTS = ("factored", "online")
+
+
+@dataclass(frozen=True)
+class Population:
+    """`size` neurons of one kind.
+
+    Attributes
+    ----------
+    name : str
+        Name of its `NeuronGroup`; unique in the network.
+    neuron : Neuron
+    size : int
+    system : EligibilitySystem
+        Derived from the neuron.
+    """
+
+    name: str
+    neuron: Neuron
+    size: int
+    system: EligibilitySystem = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Network:
+    """A recurrent spiking network that learns by e-prop.
+
+    Connectivity is all-to-all, without autapses: inputs to recurrent neurons, recurrent to
+    recurrent (a spike acts in the next step), recurrent to readouts (in the same step).
+
+    Parameters
+    ----------
+    n_inputs, n_outputs : int
+    neurons : sequence of (Neuron, int)
+        Kinds of recurrent neurons with how many there are of each, in this order.
+    readout : Readout
+    loss : Loss or str
+    feedback : {"symmetric", "random"}
+        Where the weights of the learning signal come from.
+    feedback_scale : float
+        Standard deviation of random feedback weights.
+    optimizer : Optimizer
+    gradient : {"factored", "online"}
+        The gradient program (`eprop_brian.symbolic.programs`).
+    c_reg : float
+        Strength of the firing-rate regulariser; 0 switches it off.
+    f_target : Quantity
+        Its target rate.
+    average_gradient : bool
+        Divide the error's part of the gradient by the steps of the learning window.
+    dt : Quantity
+        Time step.
+
+    Raises
+    ------
+    ValueError, EquationError
+        If a size, name, unit or combination cannot work.
+    """
+
+    n_inputs: int
+    n_outputs: int
+    neurons: Sequence[tuple[Neuron, int]]
+    readout: Readout = LEAKY
+    loss: Loss | str = SQUARED_ERROR
+    feedback: str = "symmetric"
+    feedback_scale: float = 1.0
+    optimizer: Optimizer = ADAM
+    gradient: str = "factored"
+    c_reg: float = 0.0
+    f_target: Quantity = field(default_factory=lambda: 10 * Hz)
+    average_gradient: bool = False
+    dt: Quantity = field(default_factory=lambda: 1 * ms)
+    populations: tuple[Population, ...] = field(init=False, repr=False)
+    readout_program: ReadoutProgram = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.loss, str):
+            _choose("loss", self.loss, LOSSES)
+            object.__setattr__(self, "loss", LOSSES[self.loss])
+        _choose("feedback", self.feedback, FEEDBACKS)
+        _choose("gradient", self.gradient, GRADIENTS)
+        _unit("dt", self.dt, second, "1*ms")
+        _unit("f_target", self.f_target, hertz, "10*Hz")
+        for name in ("n_inputs", "n_outputs"):
+            _positive(name, getattr(self, name))
+        if self.loss.softmax and self.n_outputs < 2:
+            raise ValueError(f"loss '{self.loss.name}' needs at least 2 outputs, not 1")
+        for name in ("c_reg", "feedback_scale"):
+            if not np.isfinite(getattr(self, name)) or getattr(self, name) < 0:
+                raise ValueError(f"{name} must be a number of at least 0, not {getattr(self, name)}")
+        if not self.neurons:
+            raise ValueError("a network needs neurons: give [(neuron, size), ...]")
+        populations: list[Population] = []
+        for neuron, size in self.neurons:
+            _positive(f"the number of {neuron.name} neurons", size)
+            system = derive(step_map(neuron))
+            for name, value in system.step.parameters.items():
+                if np.ndim(value) and np.shape(value) != (size,):
+                    raise ValueError(
+                        f"neuron '{neuron.name}': {name} has {np.size(value)} values for {size} neurons"
+                    )
+            taken = [p.name for p in populations]
+            name = neuron.name if neuron.name not in taken else f"{neuron.name}_{len(taken) + 1}"
+            populations.append(Population(name, neuron, int(size), system))
+        object.__setattr__(self, "neurons", tuple((n, int(s)) for n, s in self.neurons))
+        object.__setattr__(self, "populations", tuple(populations))
+        object.__setattr__(self, "readout_program", readout_program(self.readout))
+
+    @property
+    def n_recurrent(self) -> int:
+        """Number of recurrent neurons."""
+        return sum(population.size for population in self.populations)
+
+    def with_options(self, **options: Any) -> Network:
+        """Return a copy with some options replaced."""
+        return replace(self, **options)
+
+    def readout_values(self) -> dict[str, float]:
+        """SI values of the readout's parameters and constants."""
+        where = f"readout '{self.readout.name}'"
+        values, _ = resolve_parameters(self.readout.parameters, f"{where}, parameters")
+        for name, expression in self.readout.constants.items():
+            scope = {**values, "dt": float(self.dt)}
+            values[name] = evaluate(expression, scope, f"{where}, constant {name}")
+        return values
+
+    def initial_weights(self, seed: int) -> dict[str, np.ndarray]:
+        """Draw initial weights from N(0, 1)/sqrt(fan-in) and the feedback weights.
+
+        Returns
+        -------
+        dict
+            ``w_in`` (n_recurrent, n_inputs), ``w_rec`` (n_recurrent, n_recurrent) with a zero
+            diagonal, ``w_out`` (n_outputs, n_recurrent), all [postsynaptic, presynaptic], and
+            ``B`` (n_recurrent, n_outputs).
+        """
+        rng = np.random.default_rng(np.random.SeedSequence([seed, 0x57]))
+        n, n_in, n_out = self.n_recurrent, self.n_inputs, self.n_outputs
+        w_in = rng.standard_normal((n, n_in)) / np.sqrt(n_in)
+        w_rec = rng.standard_normal((n, n)) / np.sqrt(n)
+        np.fill_diagonal(w_rec, 0.0)
+        w_out = rng.standard_normal((n_out, n)) / np.sqrt(n)
+        feedback = rng.standard_normal((n, n_out)) * self.feedback_scale
+        if self.feedback == "symmetric":
+            feedback = w_out.T.copy()
+        return {"w_in": w_in, "w_rec": w_rec, "w_out": w_out, "B": feedback}
+
+
+def _choose(option: str, given: str, allowed) -> None:
+    if given not in allowed:
+        raise ValueError(f"unknown {option} '{given}'; choose from {', '.join(allowed)}")
+
+
+def _positive(name: str, value: Any) -> None:
+    if isinstance(value, bool) or int(value) != value or value < 1:
+        raise ValueError(f"{name} must be a positive whole number, not {value}")
+
+
+def _unit(name: str, value: Any, unit: Quantity, example: str) -> None:
+    if not have_same_dimensions(value, unit):
+        raise ValueError(f"{name} needs a unit of {unit!r}, for example {example}; got {value!r}")
+    if not float(value) > 0 or not np.isfinite(float(value)):
+        raise ValueError(f"{name} must be positive and finite, not {value}")

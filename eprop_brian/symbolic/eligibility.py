@@ -1,0 +1,216 @@
+"""Eligibility system: the derivative of a step map with respect to the weights.
+
+For a synapse from i to j the eligibility vector follows, exactly (Bellec et al. 2020, eqs. 13-14),
+
+    eps[t] = A[t] eps[t-1] + u[t] e[t-1] + b[t] pre_i[t]        e[t] = c[t] . eps[t]
+
+with A = dM/dh at constant spike, u = dM/dz through the neuron's own spike (zero where detached),
+b = dM/dI, and c = dz/dh = psi * d(margin)/dh. ``A + u c^T`` is the paper's dh[t]/dh[t-1]; writing
+the neuron's own spike as the eligibility trace of the step before keeps every coefficient at one
+time. All coefficients belong to the postsynaptic neuron, so each component of eps is placed where
+it needs to be: on the presynaptic neuron if its coefficients are the same constants for all
+postsynaptic neurons, else on the synapse.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import sympy
+from brian2.parsing.sympytools import str_to_sympy, sympy_to_str
+
+from eprop_brian.symbolic.errors import EquationError
+from eprop_brian.symbolic.step_map import StepMap, scaled, symbol
+
+__all__ = ["Coefficient", "EligibilitySystem", "derive", "eps_name"]
+
+PSI = symbol("psi")
+_LEFTOVERS = (sympy.Derivative, sympy.Subs, sympy.DiracDelta)
+
+
+def eps_name(state: str) -> str:
+    """Name of a component of the eligibility vector."""
+    return f"eps_{state}"
+
+
+@dataclass(frozen=True)
+class Coefficient:
+    """An entry of A, u, b or c.
+
+    Attributes
+    ----------
+    expression : sympy.Expr
+    name : str
+        Variable that holds the entry in each step if it varies in time; ``""`` if it does not.
+    """
+
+    expression: sympy.Expr
+    name: str = ""
+
+    @property
+    def is_zero(self) -> bool:
+        return self.expression == 0
+
+    def __str__(self) -> str:
+        return self.name or sympy_to_str(self.expression)
+
+    def times(self, factor: str) -> str:
+        """The product with `factor` as an expression string, ``""`` if it is zero."""
+        return f"{self.name}*{factor}" if self.name else scaled(self.expression, factor)
+
+
+@dataclass(frozen=True)
+class EligibilitySystem:
+    """The derived eligibility system of a neuron.
+
+    Attributes
+    ----------
+    step : StepMap
+    components : tuple of str
+        States whose eligibility is neither zero nor unused, in the neuron's order.
+    transition : dict of (str, str) to Coefficient
+        A: ``transition[k, l]`` takes component l of the step before to component k.
+    spike_path : dict of str to Coefficient
+        u: weight of the eligibility trace of the step before.
+    drive : dict of str to Coefficient
+        b: weight of the presynaptic spike.
+    spike_gradient : dict of str to Coefficient
+        c without its factor psi: d(margin)/dh.
+    placement : dict of str to str
+        ``"pre"`` or ``"synapse"`` for every component.
+    """
+
+    step: StepMap
+    components: tuple[str, ...]
+    transition: dict[tuple[str, str], Coefficient]
+    spike_path: dict[str, Coefficient]
+    drive: dict[str, Coefficient]
+    spike_gradient: dict[str, Coefficient]
+    placement: dict[str, str]
+
+    def varying(self, *, after: bool) -> dict[str, sympy.Expr]:
+        """Coefficients that change in time, by name.
+
+        Parameters
+        ----------
+        after : bool
+            True: those of the new state (c). False: those of the step's map (A, u, b), which are
+            evaluated before the states are overwritten.
+        """
+        groups = (
+            [self.spike_gradient] if after else [self.transition, self.spike_path, self.drive]
+        )
+        return {
+            entry.name: entry.expression
+            for group in groups
+            for entry in group.values()
+            if entry.name
+        }
+
+    def dh_dh(self, k: str, level: str) -> sympy.Expr:
+        """The paper's dh_k[t]/dh_level[t-1], with ``psi`` standing for psi[t-1]."""
+        return (
+            self.transition[k, level].expression
+            + self.spike_path[k].expression * PSI * self.spike_gradient[level].expression
+        )
+
+
+def derive(step: StepMap, per_neuron: Collection[str] = ()) -> EligibilitySystem:
+    """Differentiate a step map.
+
+    Parameters
+    ----------
+    step : StepMap
+    per_neuron : collection of str
+        Parameters and constants that differ between the neurons of the population: what depends on
+        them cannot live on the presynaptic neuron. Array-valued parameters are always counted.
+
+    Raises
+    ------
+    EquationError
+        If a state's equation has no derivative that can be evaluated.
+    """
+    states = step.states
+    h = {state: symbol(state) for state in states}
+    moving = {*h.values(), symbol("I"), symbol("z"), symbol("not_refractory")}
+    per_neuron = set(per_neuron) | {
+        name for name, value in step.parameters.items() if getattr(value, "ndim", 0)
+    }
+    # A constant computed from per-neuron parameters is per neuron itself.
+    for name, expression in step.constants.items():
+        if {s.name for s in str_to_sympy(expression).free_symbols} & per_neuron:
+            per_neuron.add(name)
+    heterogeneous = {symbol(name) for name in per_neuron}
+
+    def entry(state: str, expression: sympy.Expr, name: str) -> Coefficient:
+        expression = sympy.simplify(expression.subs(symbol("z_detached"), symbol("z")))
+        if expression.has(*_LEFTOVERS):
+            line = next(line for line in step.code if line.startswith(f"{state} "))
+            raise EquationError(
+                f"neuron '{step.neuron.name}'", line, "has no derivative that can be evaluated"
+            )
+        return Coefficient(expression, name if expression.free_symbols & moving else "")
+
+    new = step.composed
+    transition = {
+        (k, m): entry(k, sympy.diff(new[k], h[m]), f"A_{k}_{m}") for k in states for m in states
+    }
+    spike_path = {k: entry(k, sympy.diff(new[k], symbol("z")), f"u_{k}") for k in states}
+    drive = {k: entry(k, sympy.diff(new[k], symbol("I")), f"b_{k}") for k in states}
+    gradient = {k: entry(k, sympy.diff(step.margin, h[k]), f"c_{k}") for k in states}
+
+    components = _relevant(states, transition, spike_path, drive, gradient)
+    if not components:
+        raise EquationError(
+            f"neuron '{step.neuron.name}'",
+            "; ".join(step.code),
+            "the input I never reaches the threshold, so no weight can be learned",
+        )
+    keep = set(components)
+    return EligibilitySystem(
+        step=step,
+        components=components,
+        transition={key: c for key, c in transition.items() if keep.issuperset(key)},
+        spike_path={k: c for k, c in spike_path.items() if k in keep},
+        drive={k: c for k, c in drive.items() if k in keep},
+        spike_gradient={k: c for k, c in gradient.items() if k in keep},
+        placement=_placement(components, transition, spike_path, drive, heterogeneous),
+    )
+
+
+def _relevant(states, transition, spike_path, drive, gradient) -> tuple[str, ...]:
+    """States that a weight reaches and that reach the spike, directly or through others."""
+    observed = {k for k in states if not gradient[k].is_zero}
+    reached = {k for k in states if not drive[k].is_zero}
+    while True:
+        more_observed = {
+            m for m in states for k in observed if not transition[k, m].is_zero
+        } | observed
+        more_reached = {
+            k for k in states for m in reached if not transition[k, m].is_zero
+        } | reached
+        if more_reached & more_observed & {k for k in states if not gradient[k].is_zero}:
+            # A trace exists, and it feeds every state that sees the neuron's own spike.
+            more_reached |= {k for k in states if not spike_path[k].is_zero}
+        if (more_observed, more_reached) == (observed, reached):
+            return tuple(k for k in states if k in observed & reached)
+        observed, reached = more_observed, more_reached
+
+
+def _placement(components, transition, spike_path, drive, heterogeneous) -> dict[str, str]:
+    def shared(coefficient: Coefficient) -> bool:
+        return not coefficient.name and not coefficient.expression.free_symbols & heterogeneous
+
+    pre = {
+        k
+        for k in components
+        if spike_path[k].is_zero
+        and shared(drive[k])
+        and all(shared(transition[k, m]) for m in components)
+    }
+    while True:
+        fewer = {k for k in pre if all(transition[k, m].is_zero or m in pre for m in components)}
+        if fewer == pre:
+            return {k: "pre" if k in pre else "synapse" for k in components}
+        pre = fewer

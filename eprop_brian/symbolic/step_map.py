@@ -1,0 +1,478 @@
+"""Step map: both ways of writing a neuron, brought to one form.
+
+A `StepMap` holds the statements of one time step as they will run and, composed from those very
+statements, the map h[t] = M(h[t-1], z[t-1], I[t]) that `eprop_brian.symbolic.eligibility`
+differentiates.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import sympy
+from brian2.core.functions import DEFAULT_FUNCTIONS
+from brian2.equations.equations import DIFFERENTIAL_EQUATION, PARAMETER, SUBEXPRESSION, Equations
+from brian2.parsing.expressions import parse_expression_dimensions
+from brian2.parsing.sympytools import str_to_sympy, sympy_to_str
+from brian2.stateupdaters.base import StateUpdateMethod
+from brian2.units import get_dimensions, second
+from brian2.units.fundamentalunits import DIMENSIONLESS, Dimension, DimensionMismatchError
+
+from eprop_brian.equations.neurons import Neuron
+from eprop_brian.equations.readouts import Readout
+from eprop_brian.symbolic.errors import EquationError
+from eprop_brian.symbolic.parameters import (
+    evaluate,
+    parse_expression,
+    require_known,
+    resolve_parameters,
+    unit_name,
+)
+
+__all__ = ["RESERVED", "StepMap", "readout_map", "scaled", "step_map", "symbol", "total"]
+
+#: Names with a meaning of their own, here or in Brian2.
+RESERVED = frozenset(
+    "e pi inf i j t dt N xi lambda t_in_timesteps I z w psi pre g L B z_detached not_refractory "
+    "refractory_counter spike_count eligibility_trace filtered_trace lastspike".split()
+)
+_COMPARISON = re.compile(r"^(?P<left>[^<>=!]+)(?P<operator>>=|>)(?P<right>[^<>=!]+)$")
+_STATEMENT = re.compile(r"^(?P<name>[A-Za-z_]\w*)\s*(?P<operator>[-+*/]?=)(?!=)\s*(?P<expr>.+)$")
+#: Functions whose derivative is zero or missing: harmless to evaluate, useless as a surrogate.
+_STEP_FUNCTIONS = frozenset("int floor ceil sign timestep rand randn poisson".split())
+_UNDIFFERENTIABLE = _STEP_FUNCTIONS | {"clip"}
+
+
+def symbol(name: str) -> sympy.Symbol:
+    """The sympy symbol that Brian2's parser uses for `name`."""
+    return str_to_sympy(name)
+
+
+def scaled(expression: sympy.Expr, factor: str) -> str:
+    """The product of an expression and a name as a string, ``""`` if it is zero."""
+    if expression == 0:
+        return ""
+    if expression.could_extract_minus_sign():
+        return f"-{scaled(-expression, factor)}"
+    if expression == 1:
+        return factor
+    text = sympy_to_str(expression)
+    return f"({text})*{factor}" if expression.is_Add else f"{text}*{factor}"
+
+
+def total(*terms: str) -> str:
+    """Sum of the terms that are not empty, as an expression string."""
+    return " + ".join(term for term in terms if term).replace("+ -", "- ") or "0"
+
+
+@dataclass(frozen=True)
+class StepMap:
+    """One time step of a neuron, as statements and as a map.
+
+    Attributes
+    ----------
+    neuron : Neuron
+    states : tuple of str
+    code : tuple of str
+        Statements that run, in order. They read ``I``, ``z`` and ``not_refractory``.
+    composed : dict of str to sympy.Expr
+        New value of each state as an expression of the values at the step before, ``I``, ``z``
+        and ``z_detached`` (the same spike, where its path is not differentiated).
+    margin : sympy.Expr
+        Left minus right side of the threshold; the surrogate is dz/dmargin.
+    threshold, surrogate : str
+    detached : tuple of str
+    parameters : dict of str to float or array
+        SI values of the parameters.
+    constants : dict of str to str
+        Derived quantities, as expressions of the parameters and ``dt``.
+    units : dict of str to str
+        Unit of every state, as Brian2 writes it.
+    """
+
+    neuron: Neuron
+    states: tuple[str, ...]
+    code: tuple[str, ...]
+    composed: dict[str, sympy.Expr]
+    margin: sympy.Expr
+    threshold: str
+    surrogate: str
+    detached: tuple[str, ...]
+    parameters: dict[str, np.ndarray | float]
+    constants: dict[str, str]
+    units: dict[str, str] = field(default_factory=dict)
+
+    def values(self, dt: float) -> dict[str, np.ndarray | float]:
+        """SI values of parameters and derived constants for a time step of `dt` seconds."""
+        values = dict(self.parameters)
+        for name, expression in self.constants.items():
+            where = f"neuron '{self.neuron.name}', constant {name}"
+            values[name] = evaluate(expression, {**values, "dt": dt}, where)
+        return values
+
+    def initial_values(self, dt: float) -> dict[str, np.ndarray | float]:
+        """SI value of every state at the start of a trial."""
+        values = {**self.values(dt), "dt": dt}
+        where = f"neuron '{self.neuron.name}', initial"
+        return {
+            state: evaluate(str(self.neuron.initial.get(state, "0")), values, where)
+            for state in self.states
+        }
+
+    def refractory_steps(self, dt: float) -> np.ndarray | int:
+        """Refractory time in steps, ``round(t_ref/dt)``."""
+        text = self.neuron.refractory.strip()
+        if not text:
+            return 0
+        where = f"neuron '{self.neuron.name}', refractory"
+        if text in self.parameters:
+            time = self.parameters[text]
+        else:
+            time = resolve_parameters({"refractory": text}, where)[0]["refractory"]
+        return np.rint(np.asarray(time) / dt).astype(int)[()]
+
+
+def step_map(neuron: Neuron) -> StepMap:
+    """Bring a neuron to its step map, checking names and units.
+
+    Raises
+    ------
+    EquationError
+        For an undefined symbol, a reserved or repeated name, a wrong unit, a missing or unusable
+        spike condition, a surrogate that has no slope, or an equation that cannot be
+        differentiated; the message quotes the line.
+    """
+    where = f"neuron '{neuron.name}'"
+    if bool(neuron.update.strip()) == bool(neuron.model.strip()):
+        raise EquationError(
+            where,
+            "update / model",
+            "give either `update` (one statement per state) or `model` (differential equations)",
+        )
+    parameters, dimensions = resolve_parameters(neuron.parameters, f"{where}, parameters")
+    _refuse_reserved([*neuron.parameters, *neuron.constants], where)
+    for name, expression in neuron.constants.items():
+        dimensions[name] = _dimensions(
+            expression, {**dimensions, "dt": second.dim}, f"{where}, constants"
+        )
+    if neuron.update.strip():
+        statements, units = _update_style(neuron, dimensions, where)
+    else:
+        statements, units = _brian2_style(neuron, dimensions, where)
+    states = tuple(units)
+    _refuse_reserved(states, where)
+    clash = [state for state in states if state in dimensions]
+    if clash:
+        raise EquationError(where, clash[0], "is both a state and a parameter")
+    for state in neuron.initial:
+        require_known([state], states, f"{where}, initial", f"{state} = {neuron.initial[state]}")
+
+    known = {**dimensions, **units, "dt": second.dim}
+    margin, membrane = _margin(neuron, known, where)
+    _check_surrogate(neuron, known, margin, where)
+    _check_refractory(neuron, dimensions, where)
+    detached = neuron.detach
+    if detached is None:
+        detached = _default_detached(statements, states, membrane)
+    for state in detached:
+        require_known([state], states, f"{where}, detach", str(list(detached)))
+    return StepMap(
+        neuron=neuron,
+        states=states,
+        code=tuple(f"{name} = {expression}" for name, expression in statements),
+        composed=_compose(statements, states, detached, where),
+        margin=margin,
+        threshold=neuron.threshold,
+        surrogate=neuron.surrogate,
+        detached=tuple(detached),
+        parameters=parameters,
+        constants=dict(neuron.constants),
+        units={state: unit_name(unit) for state, unit in units.items()},
+    )
+
+
+def readout_map(readout: Readout) -> tuple[sympy.Expr, sympy.Expr]:
+    """Return dy[t]/dy[t-1] and dy[t]/dI[t] of a readout, which must not depend on y or I.
+
+    Raises
+    ------
+    EquationError
+        If the readout is not linear or is not a single statement for ``y``.
+    """
+    where = f"readout '{readout.name}'"
+    statements = _statements(readout.update, where)
+    if len(statements) != 1 or statements[0][0] != "y":
+        raise EquationError(where, readout.update, "must be one statement for y")
+    expression = parse_expression(statements[0][1], where)
+    known = [*readout.parameters, *readout.constants, "y", "I", "dt"]
+    require_known(
+        sorted(s.name for s in expression.free_symbols), known, where, readout.update
+    )
+    y, current = symbol("y"), symbol("I")
+    slopes = sympy.diff(expression, y), sympy.diff(expression, current)
+    if any(slope.has(y, current) for slope in slopes):
+        raise EquationError(where, readout.update, "must be linear in y and I")
+    return slopes
+
+
+def _statements(code: str, where: str) -> list[tuple[str, str]]:
+    """Split code into (name, expression), writing ``v += w`` as ``v = v + (w)``."""
+    found = []
+    for line in re.split(r"[\n;]", code):
+        line = line.split("#")[0].strip()
+        if not line:
+            continue
+        match = _STATEMENT.match(line)
+        if match is None:
+            raise EquationError(where, line, "is not a statement of the form `name = expression`")
+        name, operator, expression = match.group("name", "operator", "expr")
+        if operator != "=":
+            expression = f"{name} {operator[0]} ({expression})"
+        found.append((name, expression))
+    return found
+
+
+def _refuse_reserved(names: Iterable[str], where: str) -> None:
+    for name in names:
+        if name in RESERVED or name in DEFAULT_FUNCTIONS:
+            raise EquationError(
+                where,
+                name,
+                "is a reserved name; rename it (reserved: "
+                f"{', '.join(sorted(RESERVED))} and Brian2's functions)",
+            )
+        if name.startswith("_") or name.endswith(("_pre", "_post")):
+            raise EquationError(
+                where, name, "names must not start with _ nor end with _pre or _post"
+            )
+
+
+class _Named:
+    """What Brian2's dimension parser asks of a variable."""
+
+    is_boolean = False
+    is_integer = False
+    scalar = True
+
+    def __init__(self, dim: Dimension) -> None:
+        self.dim = dim
+
+
+def _dimensions(expression: str, known: Mapping[str, Dimension], where: str) -> Dimension:
+    """Dimensions of an expression; undefined symbols and unit mismatches raise `EquationError`."""
+    parsed = parse_expression(expression, where)
+    require_known(sorted(s.name for s in parsed.free_symbols), known, where, expression)
+    variables = {name: _Named(dim) for name, dim in known.items()}
+    variables.update({name: f for name, f in DEFAULT_FUNCTIONS.items() if name not in variables})
+    try:
+        return parse_expression_dimensions(expression, variables)
+    except (DimensionMismatchError, SyntaxError, KeyError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise EquationError(where, expression, f"units do not fit: {reason}") from None
+
+
+def _require_dimensions(
+    expression: str, wanted: Dimension, known: Mapping[str, Dimension], where: str, line: str
+) -> None:
+    found = _dimensions(expression, known, where)
+    if found is not wanted:
+        raise EquationError(
+            where, line, f"has unit {unit_name(found)} where {unit_name(wanted)} is needed"
+        )
+
+
+def _update_style(neuron: Neuron, dimensions, where: str):
+    where = f"{where}, update"
+    for option in ("reset", "on_pre"):
+        if getattr(neuron, option).strip():
+            raise EquationError(
+                where,
+                getattr(neuron, option),
+                f"`{option}` belongs to `model`; in `update` write z and I instead",
+            )
+    statements = _statements(neuron.update, where)
+    states = [name for name, _ in statements]
+    for state in states:
+        if states.count(state) > 1:
+            raise EquationError(where, neuron.update, f"'{state}' has more than one statement")
+    # States of the update style carry no units, so neither do the parameters in their statements.
+    units = dict.fromkeys(states, DIMENSIONLESS)
+    known = {**dimensions, **units, "I": DIMENSIONLESS, "z": DIMENSIONLESS, "dt": second.dim}
+    for name, expression in statements:
+        _require_dimensions(expression, DIMENSIONLESS, known, where, f"{name} = {expression}")
+    return statements, units
+
+
+def _brian2_style(neuron: Neuron, dimensions, where: str):
+    try:
+        equations = Equations(neuron.model)
+    except Exception as error:  # Brian2 raises several types for malformed equations
+        reason = str(error).strip().splitlines()[-1]
+        raise EquationError(f"{where}, model", neuron.model, f"cannot be read: {reason}") from None
+    units = {
+        eq.varname: eq.dim for eq in equations.values() if eq.type == DIFFERENTIAL_EQUATION
+    }
+    known = {**dimensions, **{eq.varname: eq.dim for eq in equations.values()}}
+    for eq in equations.values():
+        if eq.type == PARAMETER:
+            raise EquationError(
+                f"{where}, model", str(eq), "parameters belong in [parameters], with their value"
+            )
+        if eq.type == DIFFERENTIAL_EQUATION:
+            line = f"d{eq.varname}/dt = {eq.expr}"
+            wanted = eq.dim / second.dim
+        elif eq.type == SUBEXPRESSION:
+            line, wanted = f"{eq.varname} = {eq.expr}", eq.dim
+        _require_dimensions(str(eq.expr), wanted, known, f"{where}, model", line)
+    if neuron.method not in StateUpdateMethod.stateupdaters:
+        raise EquationError(
+            where,
+            f"method = {neuron.method}",
+            f"unknown method; Brian2 has {', '.join(StateUpdateMethod.stateupdaters)}",
+        )
+    if equations.is_stochastic:
+        raise EquationError(f"{where}, model", neuron.model, "noise (xi) cannot be differentiated")
+    try:
+        updater = StateUpdateMethod.stateupdaters[neuron.method](equations)
+    except Exception as error:  # the updaters raise their own types
+        reason = str(error).strip().splitlines()[0]
+        raise EquationError(
+            f"{where}, model", neuron.model, f"method '{neuron.method}' cannot integrate it: {reason}"
+        ) from None
+
+    entry = _statements(neuron.on_pre, f"{where}, on_pre")
+    if not entry:
+        raise EquationError(
+            where, "on_pre", "says how a presynaptic spike of weight w enters, e.g. `v += w`"
+        )
+    statements = []
+    for name, expression in entry:
+        line = f"{name} = {expression}"
+        require_known([name], units, f"{where}, on_pre", line)
+        # The weight has the unit that makes the statement fit: Brian2 leaves it to the synapse too.
+        parsed = parse_expression(expression, f"{where}, on_pre")
+        others = sorted(s.name for s in parsed.free_symbols if s.name != "w")
+        require_known(others, known, f"{where}, on_pre", line)
+        if sympy.diff(parsed, symbol("w"), 2) != 0 or not parsed.has(symbol("w")):
+            raise EquationError(
+                f"{where}, on_pre", line, "must be linear in the weight w (inputs are summed)"
+            )
+        entering = re.sub(r"\bw\b", "I", expression)
+        statements.append((name, sympy_to_str(parse_expression(entering, where))))
+    for name, expression in _statements(neuron.reset, f"{where}, reset"):
+        line = f"{name} = {expression}"
+        require_known([name], units, f"{where}, reset", line)
+        _require_dimensions(expression, units[name], known, f"{where}, reset", line)
+        change = sympy.simplify(parse_expression(f"({expression}) - {name}", f"{where}, reset"))
+        statements.append((name, total(name, scaled(change, "z"))))
+    clamped = {
+        eq.varname for eq in equations.values() if "unless refractory" in (eq.flags or ())
+    }
+    for name, expression in _statements(str(updater), f"{where}, model"):
+        if name in clamped:
+            expression = f"{name} + not_refractory*(({expression}) - {name})"
+        statements.append((name, expression))
+    return statements, units
+
+
+def _margin(neuron: Neuron, known, where: str) -> tuple[sympy.Expr, str | None]:
+    """The threshold's left minus right side, and the left side if it is a single state."""
+    where = f"{where}, threshold"
+    if not neuron.threshold.strip():
+        raise EquationError(where, "(empty)", "a spike condition is needed, e.g. `v >= v_th`")
+    match = _COMPARISON.match(neuron.threshold.strip())
+    if match is None:
+        raise EquationError(
+            where, neuron.threshold, "must be one comparison with > or >=, e.g. `v >= v_th`"
+        )
+    left, right = match.group("left").strip(), match.group("right").strip()
+    wanted = _dimensions(left, known, where)
+    _require_dimensions(right, wanted, known, where, neuron.threshold)
+    margin = parse_expression(left, where) - parse_expression(right, where)
+    if not margin.free_symbols & {symbol(s) for s in known if s not in neuron.parameters}:
+        raise EquationError(where, neuron.threshold, "does not depend on any state")
+    return margin, left if left.isidentifier() else None
+
+
+def _check_surrogate(neuron: Neuron, known, margin: sympy.Expr, where: str) -> None:
+    where = f"{where}, surrogate"
+    text = neuron.surrogate.strip()
+    if not text:
+        raise EquationError(
+            where, "(empty)", "dz/dv is needed, e.g. `0.3/v_th*clip(1 - abs(v - v_th)/v_th, 0, 1)`"
+        )
+    used = set(re.findall(r"[A-Za-z_]\w*", text))
+    steps = sorted(used & _STEP_FUNCTIONS)
+    if steps or re.search(r"[<>]|==|\b(and|or|not)\b", text):
+        culprit = f"'{steps[0]}'" if steps else "a comparison"
+        raise EquationError(
+            where,
+            text,
+            f"uses {culprit}: a step has no slope for the gradient to follow. Use a bump around the "
+            "threshold made of clip, abs, exp or powers",
+        )
+    if "I" in used or "z" in used:
+        raise EquationError(where, text, "must be an expression of the states, without I and z")
+    found = _dimensions(text, known, where)
+    wanted = DIMENSIONLESS / _dimensions(neuron.threshold.split(">")[0], known, where)
+    if found is not wanted:
+        raise EquationError(
+            where,
+            text,
+            f"has unit {unit_name(found)}; dz/dv needs {unit_name(wanted)} (one over the threshold's)",
+        )
+    if not sympy.sympify(str_to_sympy(text)).free_symbols & margin.free_symbols:
+        raise EquationError(
+            where, text, "does not depend on the states of the threshold; its slope says nothing"
+        )
+
+
+def _check_refractory(neuron: Neuron, dimensions, where: str) -> None:
+    text = neuron.refractory.strip()
+    if not text:
+        return
+    found = dimensions.get(text)
+    if found is None:
+        values, dims = resolve_parameters({"refractory": text}, f"{where}, refractory")
+        found, value = dims["refractory"], values["refractory"]
+    else:
+        value = resolve_parameters({text: neuron.parameters[text]}, where)[0][text]
+    if found is not get_dimensions(second):
+        raise EquationError(f"{where}, refractory", text, "must be a time, e.g. `5 ms`")
+    if np.any(np.asarray(value) < 0):
+        raise EquationError(f"{where}, refractory", text, "must not be negative")
+
+
+def _default_detached(statements, states, membrane: str | None) -> tuple[str, ...]:
+    """States whose own statement reads the input, and the one compared with the threshold."""
+    entered = {
+        name for name, expression in statements if symbol("I") in parse_expression(
+            expression, name
+        ).free_symbols
+    }
+    return tuple(state for state in states if state in entered or state == membrane)
+
+
+def _compose(statements, states, detached, where: str) -> dict[str, sympy.Expr]:
+    """New states as expressions of the old ones, ``I``, ``z`` and ``z_detached``."""
+    environment = {state: symbol(state) for state in states}
+    for name, expression in statements:
+        parsed = parse_expression(expression, where)
+        if name in detached:
+            parsed = parsed.subs(symbol("z"), symbol("z_detached"))
+        environment[name] = parsed.subs(
+            {symbol(n): value for n, value in environment.items()}, simultaneous=True
+        )
+    for state in states:
+        refused = sorted(
+            str(f.func)
+            for f in environment[state].atoms(sympy.Function)
+            if str(f.func) in _UNDIFFERENTIABLE
+        )
+        if refused:
+            line = next(f"{n} = {x}" for n, x in statements if refused[0] in x)
+            raise EquationError(where, line, f"'{refused[0]}' cannot be differentiated")
+    return {state: environment[state] for state in states}

@@ -1,0 +1,204 @@
+"""A session: a network on a device, with weights, running batches of trials.
+
+Owns the protocol between Python and a `Program`: how trials become arrays, what is set before a
+call, what is read after it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from eprop_brian.devices.program import Program
+from eprop_brian.network.build import Capacity
+from eprop_brian.network.spec import Network
+from eprop_brian.tasks.base import Trials
+
+__all__ = ["MATRICES", "Outcome", "Session", "pack_spikes"]
+
+#: The plastic weight matrices.
+MATRICES = ("w_in", "w_rec", "w_out")
+
+
+def pack_spikes(spikes: np.ndarray) -> np.ndarray:
+    """Pack spikes into words of 32 neurons.
+
+    Parameters
+    ----------
+    spikes : array of bool, shape (..., n_inputs)
+
+    Returns
+    -------
+    array of int32, shape (..., ceil(n_inputs/32))
+    """
+    *leading, n = spikes.shape
+    bits = np.packbits(spikes, axis=-1, bitorder="little")
+    padded = np.zeros((*leading, -(-n // 32) * 4), dtype=np.uint8)
+    padded[..., : bits.shape[-1]] = bits
+    return padded.view("<i4")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came out of a run of trials.
+
+    Attributes
+    ----------
+    loss : array, shape (n_trials,)
+    output : array, shape (n_trials, n_outputs)
+        Mean output signal over the learning window.
+    rate : array, shape (n_trials,)
+        Mean firing rate of the recurrent neurons in Hz.
+    """
+
+    loss: np.ndarray
+    output: np.ndarray
+    rate: np.ndarray
+
+
+class Session:
+    """A network on a device.
+
+    Parameters
+    ----------
+    network : Network
+    make_program : callable
+        ``make_program(network, capacity)`` gives the `Program`.
+    trials : Trials
+        Example of the trials to come: their shapes fix what the program reserves.
+    n_trials : int
+        Most trials of one call.
+    learning_window : int
+        Steps at the end of a trial in which the error counts.
+    weights : dict
+        As `Network.initial_weights` gives them.
+
+    Attributes
+    ----------
+    weights : dict of str to array
+        ``w_in``, ``w_rec``, ``w_out`` [post, pre] and ``B`` (n_recurrent, n_outputs).
+    optimizer_states : dict of str to array
+        ``"m.w_in"`` and so on, shaped as the weights.
+    n_updates : int
+        Updates made so far.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        make_program: Callable[[Network, Capacity], Program],
+        trials: Trials,
+        n_trials: int,
+        learning_window: int,
+        weights: dict[str, np.ndarray],
+    ) -> None:
+        self.network = network
+        _, self.n_steps, _ = trials.spikes.shape
+        self.learning_window = learning_window
+        n_patterns = len(trials.spikes) if trials.n_trials > len(trials.spikes) else n_trials
+        n_targets = len(trials.targets) if trials.n_trials > len(trials.targets) else n_trials
+        self.capacity = Capacity(
+            n_steps=self.n_steps,
+            n_patterns=n_patterns,
+            n_targets=n_targets,
+            target_steps=trials.targets.shape[1],
+            n_trials=n_trials,
+        )
+        self.program = make_program(network, self.capacity)
+        self.weights = {name: np.array(value, dtype=float) for name, value in weights.items()}
+        self.optimizer_states = {
+            f"{state}.{name}": np.zeros_like(self.weights[name])
+            for state in network.optimizer.states
+            for name in MATRICES
+        }
+        self.n_updates = 0
+
+    def run(self, trials: Trials, batch_size: int, *, learning: bool = True) -> Outcome:
+        """Run trials and, if learning, one update at the end of every batch.
+
+        Parameters
+        ----------
+        trials : Trials
+            A whole number of batches, at most the capacity.
+        batch_size : int
+        learning : bool
+        """
+        self.program.run(self._arrays(trials, batch_size, learning))
+        if learning:
+            self._read_weights()
+            self.n_updates += trials.n_trials // batch_size
+        return self._outcome(trials.n_trials)
+
+    def gradient(self) -> dict[str, np.ndarray]:
+        """Gradient of the last update, mean over its batch, shaped as the weights."""
+        return {m: self.program.built.matrix(m, "gradient", self.program.get) for m in MATRICES}
+
+    def _arrays(self, trials: Trials, batch_size: int, learning: bool) -> dict[str, np.ndarray]:
+        capacity, built = self.capacity, self.program.built
+        if trials.n_trials > capacity.n_trials or trials.n_trials % batch_size:
+            raise ValueError(
+                f"{trials.n_trials} trials do not fit: at most {capacity.n_trials}, in whole "
+                f"batches of {batch_size}"
+            )
+        window = self.learning_window
+        arrays = {
+            **built.parameter_arrays(),
+            **built.weight_arrays(self.weights),
+            "control.n_trials": np.array([trials.n_trials]),
+            "control.batch_size": np.array([batch_size]),
+            "control.learning": np.array([int(learning)]),
+            "control.k": np.array([float(self.n_updates)]),
+            "control.window_start": np.array([float(self.n_steps - window)]),
+            "control.gradient_scale": np.array(
+                [1.0 / window if self.network.average_gradient else 1.0]
+            ),
+            "input_data.words": _filled(
+                pack_spikes(trials.spikes), built.groups["input_data"].N, np.int32
+            ),
+            "target_data.y_target": _filled(trials.targets, built.groups["target_data"].N, float),
+            "trials.pattern": _filled(trials.pattern, capacity.n_trials, np.int32),
+            "trials.target": _filled(trials.target, capacity.n_trials, np.int32),
+        }
+        for key, value in self.optimizer_states.items():
+            state, matrix = key.split(".")
+            for p in built.projections:
+                if p.matrix == matrix:
+                    block = value[p.target_slice, p.source_slice]
+                    arrays[f"{p.name}.{state}"] = np.ascontiguousarray(block.T).ravel()
+        return arrays
+
+    def _read_weights(self) -> None:
+        built, get = self.program.built, self.program.get
+        for name in MATRICES:
+            self.weights[name] = built.matrix(name, "w", get)
+        if self.network.feedback == "symmetric":
+            self.weights["B"] = self.weights["w_out"].T.copy()
+        for key in self.optimizer_states:
+            state, name = key.split(".")
+            self.optimizer_states[key] = built.matrix(name, state, get)
+
+    def _outcome(self, n_trials: int) -> Outcome:
+        loss = self.network.loss
+        n_out = self.network.n_outputs
+        get = self.program.get
+        losses = get("outcomes.loss")[: n_trials * n_out].reshape(n_trials, n_out).astype(float)
+        outputs = get("outcomes.output")[: n_trials * n_out].reshape(n_trials, n_out).astype(float)
+        total = losses.mean(axis=1) if loss.mean_over_readouts else losses.sum(axis=1)
+        if loss.mean_over_window:
+            total = total / self.learning_window
+        seconds = self.n_steps * float(self.network.dt)
+        counts = get("trials.spike_count")[:n_trials].astype(float)
+        return Outcome(
+            loss=total,
+            output=outputs / self.learning_window,
+            rate=counts / (self.network.n_recurrent * seconds),
+        )
+
+
+def _filled(values: np.ndarray, size: int, dtype: type) -> np.ndarray:
+    """Flatten and pad with zeros to the size the program reserved."""
+    flat = np.zeros(int(size), dtype=dtype)
+    flat[: values.size] = np.asarray(values).ravel()
+    return flat

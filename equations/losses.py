@@ -1,0 +1,63 @@
+"""Losses as equation strings, with the error they send back.
+
+Per readout ``k`` and step ``t``. ``y`` is the readout, ``y_target`` its target, ``p`` the softmax
+probability ``exp(y_k)/sum_l exp(y_l)``. ``error`` is dE/dy_k; that it is the derivative of the
+summed ``loss`` is tested symbolically.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["LOSSES", "SOFTMAX_CROSS_ENTROPY", "SQUARED_ERROR", "Loss"]
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A loss: its value and its derivative by the readout, per readout and step.
+
+    Parameters
+    ----------
+    name : str
+    loss : str
+        Contribution of one readout and step to E.
+    error : str
+        dE/dy of that readout and step.
+    signal : str
+        What the network reports as its output: ``"y"`` or ``"p"``.
+    softmax : bool
+        Whether the expressions use ``p``, which couples the readouts.
+    mean_over_readouts, mean_over_window : bool
+        How the reported loss of a trial is averaged. The gradient is not affected.
+    """
+
+    name: str
+    loss: str
+    error: str
+    signal: str
+    softmax: bool
+    mean_over_readouts: bool
+    mean_over_window: bool
+
+
+SQUARED_ERROR = Loss(
+    name="squared_error",
+    loss="(y - y_target)**2/2",
+    error="y - y_target",
+    signal="y",
+    softmax=False,
+    mean_over_readouts=True,
+    mean_over_window=False,
+)
+
+SOFTMAX_CROSS_ENTROPY = Loss(
+    name="softmax_cross_entropy",
+    loss="-y_target*log(p)",
+    error="p - y_target",
+    signal="p",
+    softmax=True,
+    mean_over_readouts=False,
+    mean_over_window=True,
+)
+
+LOSSES: dict[str, Loss] = {loss.name: loss for loss in (SQUARED_ERROR, SOFTMAX_CROSS_ENTROPY)}

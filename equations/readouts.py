@@ -1,0 +1,66 @@
+"""Readouts as equation strings: what turns spikes into outputs.
+
+A readout is linear: it sums the weighted spikes of the recurrent neurons of the same step (``I``)
+and filters them. The filter that e-prop puts on the eligibility traces is the readout's own, so it
+is derived from this equation and never written twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from eprop_brian.equations.neurons import Parameter
+
+__all__ = ["LEAKY", "READOUTS", "Readout"]
+
+
+@dataclass(frozen=True)
+class Readout:
+    """A linear readout ``y = A*y + b*I``.
+
+    Parameters
+    ----------
+    name : str
+    update : str
+        The statement for ``y``; ``I`` is the summed weighted input of the step.
+    parameters, constants : mapping
+        As for `eprop_brian.equations.neurons.Neuron`.
+    trace_gain : str
+        Factor of a new eligibility trace as it enters its filter. ``""`` (the default): the
+        derivative dy/dI, which makes the learning rule the derivative of this very readout. NEST
+        and the TensorFlow code use ``"1 - kappa"`` whatever the readout does with its input.
+    source : str
+    """
+
+    name: str
+    update: str
+    parameters: Mapping[str, Parameter] = field(default_factory=dict)
+    constants: Mapping[str, str] = field(default_factory=dict)
+    trace_gain: str = ""
+    source: str = ""
+
+    def with_parameters(self, **values: Parameter) -> Readout:
+        """Return a copy with some parameters or constants replaced (ValueError if unknown)."""
+        known = [*self.parameters, *self.constants]
+        unknown = [name for name in values if name not in known]
+        if unknown:
+            raise ValueError(
+                f"readout '{self.name}' has no parameter '{unknown[0]}'; it has {', '.join(known)}"
+            )
+        return replace(
+            self,
+            parameters={k: values.get(k, v) for k, v in self.parameters.items()},
+            constants={k: str(values.get(k, v)) for k, v in self.constants.items()},
+        )
+
+
+LEAKY = Readout(
+    name="leaky",
+    update="y = kappa*y + zeta_out*I",
+    parameters={"tau_out": "20 ms"},
+    constants={"kappa": "exp(-dt/tau_out)", "zeta_out": "1"},
+    source="Bellec et al. 2020, Nat. Commun. 11:3625, eq. 11",
+)
+
+READOUTS: dict[str, Readout] = {LEAKY.name: LEAKY}

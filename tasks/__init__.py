@@ -1,0 +1,63 @@
+"""Tasks: inputs, targets and timing, one module a task.
+
+`get_task` makes one by its command-line name; `eprop_brian.tasks.base` says how to write your own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from difflib import get_close_matches
+from typing import Any
+
+from eprop_brian.tasks.base import LOSSES, Task, Trials, rng_for
+from eprop_brian.tasks.evidence_accumulation import EvidenceAccumulation
+from eprop_brian.tasks.pattern_generation import PatternGeneration
+from eprop_brian.tasks.spikes import poisson_spikes, spike_positions
+
+__all__ = [
+    "LOSSES",
+    "TASKS",
+    "EvidenceAccumulation",
+    "PatternGeneration",
+    "Task",
+    "Trials",
+    "get_task",
+    "poisson_spikes",
+    "rng_for",
+    "spike_positions",
+]
+
+#: Task classes by their command-line name.
+TASKS: dict[str, type[Task]] = {
+    task.name: task for task in (PatternGeneration, EvidenceAccumulation)
+}
+
+
+def get_task(name: str, **settings: Any) -> Task:
+    """Make a task by its name.
+
+    Parameters
+    ----------
+    name : str
+        A key of `TASKS`, such as "evidence-accumulation".
+    **settings
+        Settings that differ from the task's defaults, such as ``n_cues=5`` or ``delay=500*ms``.
+
+    Raises
+    ------
+    ValueError
+        If there is no such task or setting; the message names those that exist.
+    """
+    if name not in TASKS:
+        raise ValueError(_unknown("task", name, list(TASKS)))
+    valid = [setting.name for setting in fields(TASKS[name])]
+    for setting in settings:
+        if setting not in valid:
+            raise ValueError(_unknown(f"setting of {name}", setting, valid))
+    return TASKS[name](**settings)
+
+
+def _unknown(kind: str, name: str, valid: list[str]) -> str:
+    close = get_close_matches(name, valid, n=1)
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    return f"There is no {kind} called {name!r}.{hint} Valid names: {', '.join(sorted(valid))}."

@@ -1,0 +1,303 @@
+"""What a task is: input spikes, targets and timing, and nothing about learning.
+
+A task hands out `Trials`. Its settings are fixed at construction, and what it hands out depends
+only on the seed, the stream ("train", "validation", "test", ...) and the index (the iteration or
+batch number): not on what was asked before, nor on which process asks.
+
+Your own task is a subclass. Attributes that never change can stay plain class attributes; draw
+all randomness from `rng_for`:
+
+>>> import numpy as np
+>>> from eprop_brian.tasks.base import Task, Trials, rng_for
+>>> from eprop_brian.tasks.spikes import poisson_spikes
+>>> class WhichIsFaster(Task):
+...     '''Two inputs, one fires faster: say which.'''
+...
+...     name = "which-is-faster"
+...     description = "two Poisson inputs; the class is the faster one"
+...     n_steps = 200
+...     n_inputs = 2
+...     n_outputs = 2
+...     learning_window = 50
+...     loss = "softmax_cross_entropy"
+...
+...     def trials(self, seed, stream, index, n_trials):
+...         rng = rng_for(seed, stream, index)
+...         probability = np.array([[0.08, 0.02], [0.02, 0.08]])  # (class, input), per step
+...         spikes = [poisson_spikes(rng, np.tile(p, (self.n_steps, 1)))[0] for p in probability]
+...         faster = rng.integers(2, size=n_trials)
+...         return Trials(
+...             spikes=np.array(spikes),  # one frozen pattern per class
+...             targets=np.eye(2)[:, np.newaxis, :],  # one-hot, constant over the trial
+...             pattern=faster,
+...             target=faster,
+...         )
+>>> trials = WhichIsFaster().trials(seed=1, stream="train", index=0, n_trials=4)
+>>> trials.spikes.shape, trials.targets.shape, trials.n_trials
+((2, 200, 2), (2, 1, 2), 4)
+
+For settings that a user may choose, make it a dataclass, as `PatternGeneration` does.
+"""
+
+from __future__ import annotations
+
+import zlib
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+from brian2.units import Quantity, ms
+from numpy.typing import ArrayLike, NDArray
+
+from eprop_brian.tasks.checks import check_count, check_quantity
+
+__all__ = ["LOSSES", "Task", "Trials", "rng_for"]
+
+#: The losses a task may name: 1/2 sum (y - y*)^2, and -sum pi* log softmax(y).
+LOSSES = ("squared_error", "softmax_cross_entropy")
+
+
+def rng_for(seed: int, stream: str, index: int | None = None) -> np.random.Generator:
+    """Return the random generator that belongs to (seed, stream, index).
+
+    Parameters
+    ----------
+    seed : int
+        Seed of the whole run, 0 or greater.
+    stream : str
+        What is drawn: "train", "validation", "test", or the name of something frozen.
+    index : int, optional
+        Iteration or batch number, 0 or greater. None for what stays frozen during a run.
+
+    Returns
+    -------
+    numpy.random.Generator
+        Always in the same fresh state for the same arguments, on every machine.
+    """
+    if not isinstance(stream, str) or not stream:
+        raise ValueError(f"stream must be a name such as 'train', got {stream!r}")
+    # Not hash(): Python salts the hash of a string anew in every process.
+    key = (zlib.crc32(stream.encode()),)
+    if index is not None:
+        key += (check_count("index", index, minimum=0),)
+    seed = check_count("seed", seed, minimum=0)
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))
+
+
+@dataclass(frozen=True, eq=False)
+class Trials:
+    """A batch of trials. What several trials share is stored once.
+
+    Attributes
+    ----------
+    spikes : bool array, shape (n_patterns, n_steps, n_inputs)
+        Input spikes; a spike at step t acts on the network in step t.
+    targets : float array, shape (n_targets, n_steps, n_outputs)
+        Target signals, or shape (n_targets, 1, n_outputs) when constant over the trial.
+    pattern : int array, shape (n_trials,)
+        Which row of `spikes` each trial uses.
+    target : int array, shape (n_trials,)
+        Which row of `targets` each trial uses.
+
+    Raises
+    ------
+    ValueError
+        If a shape, a type or an index does not fit, or a target is not finite.
+    """
+
+    spikes: NDArray[np.bool_]
+    targets: NDArray[np.float64]
+    pattern: NDArray[np.intp]
+    target: NDArray[np.intp]
+
+    def __post_init__(self) -> None:
+        spikes = np.asarray(self.spikes)
+        if spikes.dtype != bool:
+            raise ValueError(f"spikes must be a bool array, got {spikes.dtype}")
+        if spikes.ndim != 3 or spikes.size == 0:
+            raise ValueError(
+                "spikes must have the shape (n_patterns, n_steps, n_inputs), none of them 0, "
+                f"got {spikes.shape}"
+            )
+        targets = np.asarray(self.targets, dtype=float)
+        if targets.ndim != 3 or targets.size == 0:
+            raise ValueError(
+                "targets must have the shape (n_targets, n_steps, n_outputs), none of them 0, "
+                f"got {targets.shape}"
+            )
+        n_steps = spikes.shape[1]
+        if targets.shape[1] not in (1, n_steps):
+            raise ValueError(
+                f"targets have {targets.shape[1]} steps; expected {n_steps} as in spikes, "
+                "or 1 for targets that are constant over the trial"
+            )
+        if not np.isfinite(targets).all():
+            raise ValueError("targets must be finite, found NaN or infinity")
+        pattern = _row_indices("pattern", self.pattern, "spikes", len(spikes))
+        target = _row_indices("target", self.target, "targets", len(targets))
+        if len(pattern) != len(target):
+            raise ValueError(
+                f"pattern and target must name the same trials, got {len(pattern)} and "
+                f"{len(target)} entries"
+            )
+        for name, value in (
+            ("spikes", spikes),
+            ("targets", targets),
+            ("pattern", pattern),
+            ("target", target),
+        ):
+            object.__setattr__(self, name, value)
+
+    @property
+    def n_trials(self) -> int:
+        """Number of trials in the batch."""
+        return len(self.pattern)
+
+
+def _row_indices(name: str, rows: ArrayLike, array: str, n_rows: int) -> NDArray[np.intp]:
+    rows = np.asarray(rows)
+    if rows.ndim != 1 or rows.size == 0:
+        raise ValueError(
+            f"{name} must have the shape (n_trials,), with at least one trial, got {rows.shape}"
+        )
+    if not np.issubdtype(rows.dtype, np.integer):
+        raise ValueError(f"{name} must hold integers, got {rows.dtype}")
+    if rows.min() < 0 or rows.max() >= n_rows:
+        raise ValueError(
+            f"{name} must hold rows of {array}, 0 to {n_rows - 1}, got {rows.min()} to {rows.max()}"
+        )
+    return rows.astype(np.intp)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Task(ABC):
+    """Base class of all tasks; the module's text shows how to write one.
+
+    Parameters
+    ----------
+    dt : Quantity
+        Length of a time step, 1 ms by default.
+
+    Attributes
+    ----------
+    name : str
+        Name on the command line, such as "pattern-generation".
+    description : str
+        One line that says what the network must do.
+    source : str
+        Where the task and its default settings come from.
+    n_steps, n_inputs, n_outputs : int
+        Length of a trial in steps, number of input and of readout neurons.
+    learning_window : int
+        Number of steps at the end of a trial in which the error counts.
+    loss : str
+        One of `LOSSES`. "softmax_cross_entropy" means classification, with one-hot targets.
+    error_threshold : float or None
+        The task counts as solved when the error on validation trials is below it.
+
+    Raises
+    ------
+    brian2.DimensionMismatchError
+        If a setting has the wrong units.
+    TypeError, ValueError
+        If an attribute is missing or out of range.
+    """
+
+    name: ClassVar[str]
+    description: ClassVar[str] = ""
+    source: ClassVar[str] = ""
+    loss: ClassVar[str]
+    error_threshold: ClassVar[float | None] = None
+
+    dt: Quantity = field(default_factory=lambda: 1 * ms)
+
+    # Abstract properties, so that a subclass may make each of them a plain class attribute,
+    # a setting (dataclass field) or a property derived from its settings.
+    @property
+    @abstractmethod
+    def n_steps(self) -> int:
+        """Length of a trial in steps."""
+
+    @property
+    @abstractmethod
+    def n_inputs(self) -> int:
+        """Number of input neurons."""
+
+    @property
+    @abstractmethod
+    def n_outputs(self) -> int:
+        """Number of readout neurons."""
+
+    @property
+    @abstractmethod
+    def learning_window(self) -> int:
+        """Number of steps at the end of a trial in which the error counts."""
+
+    @abstractmethod
+    def trials(self, seed: int, stream: str, index: int, n_trials: int) -> Trials:
+        """Draw a batch of trials: a function of its arguments alone.
+
+        Parameters
+        ----------
+        seed : int
+            Seed of the run. What is frozen during a run depends on it only.
+        stream : str
+            "train", "validation", "test" or any other name; streams are independent.
+        index : int
+            Iteration or batch number within the stream.
+        n_trials : int
+            Number of trials.
+        """
+
+    def __post_init__(self) -> None:
+        for attribute in ("name", "loss"):
+            if not hasattr(self, attribute):
+                raise TypeError(f"{type(self).__name__} must define the attribute {attribute!r}")
+        if self.loss not in LOSSES:
+            raise ValueError(f"loss must be one of {', '.join(LOSSES)}, got {self.loss!r}")
+        if check_quantity("dt", self.dt, ms) <= 0:
+            raise ValueError(f"dt must be positive, got {self.dt!s}")
+        for attribute in ("n_steps", "n_inputs", "n_outputs", "learning_window"):
+            check_count(attribute, getattr(self, attribute))
+        if self.learning_window > self.n_steps:
+            raise ValueError(
+                f"learning_window ({self.learning_window} steps) is longer than the trial "
+                f"({self.n_steps} steps)"
+            )
+
+    def errors(self, outputs: ArrayLike, trials: Trials) -> NDArray[np.float64] | None:
+        """Return which trials were answered wrongly.
+
+        Parameters
+        ----------
+        outputs : array of float, shape (n_trials, n_outputs)
+            Readout signal (the softmax probability) averaged over the learning window.
+        trials : Trials
+            The trials that gave these outputs.
+
+        Returns
+        -------
+        errors : float array, shape (n_trials,), or None
+            1 where the largest output is not the target class, else 0; the first of equal
+            outputs is the answer. None for regression tasks, whose measure is the loss.
+
+        Raises
+        ------
+        ValueError
+            If `outputs` has another shape or contains NaN.
+        """
+        if self.loss == "squared_error":
+            return None
+        outputs = np.asarray(outputs, dtype=float)
+        expected = (trials.n_trials, trials.targets.shape[2])
+        if outputs.shape != expected:
+            raise ValueError(
+                f"outputs must have the shape (n_trials, n_outputs) = {expected}, "
+                f"got {outputs.shape}"
+            )
+        if np.isnan(outputs).any():  # argmax would pick the NaN as the answer
+            raise ValueError("outputs contain NaN")
+        window = trials.targets[:, -self.learning_window :]
+        target_class = window.mean(axis=1).argmax(axis=1)[trials.target]
+        return (outputs.argmax(axis=1) != target_class).astype(float)

@@ -1,0 +1,74 @@
+"""Checks of task settings, each raising at construction with the setting's name in the message."""
+
+from __future__ import annotations
+
+import operator
+
+import numpy as np
+from brian2.units import Quantity, Unit, ms
+from brian2.units.fundamentalunits import fail_for_dimension_mismatch
+
+__all__ = ["check_count", "check_probability", "check_quantity", "whole_steps"]
+
+
+def check_count(name: str, value: int, minimum: int = 1) -> int:
+    """Return `value` as an int that is at least `minimum`.
+
+    Raises
+    ------
+    TypeError
+        If `value` is not an integer (``True`` and ``10.0`` are not).
+    ValueError
+        If it is below `minimum`.
+    """
+    if isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be an integer, got {value!r}")
+    try:
+        count = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be an integer, got {value!r}") from None
+    if count < minimum:
+        raise ValueError(f"{name} must be at least {minimum}, got {count}")
+    return count
+
+
+def check_probability(name: str, value: float) -> float:
+    """Return `value` as a float; raise ValueError unless it lies in [0, 1]."""
+    if not 0 <= value <= 1:  # also refuses NaN
+        raise ValueError(f"{name} must lie between 0 and 1, got {value!r}")
+    return float(value)
+
+
+def check_quantity(name: str, value: Quantity, unit: Unit) -> float:
+    """Return the scalar quantity `value` as a plain float, in multiples of `unit`.
+
+    Raises
+    ------
+    brian2.DimensionMismatchError
+        If `value` is not in units compatible with `unit`.
+    ValueError
+        If it is not one finite number.
+    """
+    fail_for_dimension_mismatch(value, unit, f"{name} must be given in units such as {unit!s}")
+    plain = np.asarray(value / unit)
+    if plain.ndim or not np.isfinite(plain):
+        raise ValueError(f"{name} must be one finite quantity, got {value!s}")
+    return float(plain)
+
+
+def whole_steps(name: str, duration: Quantity, dt: Quantity, minimum: int = 1) -> int:
+    """Return how many steps of `dt` make up `duration`.
+
+    Raises
+    ------
+    ValueError
+        If `duration` is not a whole number of steps, or fewer than `minimum`.
+    """
+    exact = check_quantity(name, duration, ms) / check_quantity("dt", dt, ms)
+    n_steps = round(exact)
+    # Rounding silently would change a task's timing; 1e-6 forgives 0.1*ms in binary.
+    if abs(exact - n_steps) > 1e-6:
+        raise ValueError(f"{name} = {duration!s} is not a whole number of steps of dt = {dt!s}")
+    if n_steps < minimum:
+        raise ValueError(f"{name} must last at least {minimum} steps, got {n_steps}")
+    return n_steps

@@ -1,0 +1,56 @@
+"""Tasks by name, with help for misspelt names."""
+
+import pickle
+
+import numpy as np
+import pytest
+from brian2 import ms
+
+from eprop_brian.tasks import TASKS, EvidenceAccumulation, PatternGeneration, Task, get_task
+
+
+def test_names():
+    assert {
+        "pattern-generation": PatternGeneration,
+        "evidence-accumulation": EvidenceAccumulation,
+    } == TASKS
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_every_task_describes_itself(name):
+    task = get_task(name)
+    assert isinstance(task, Task)
+    assert task.name == name
+    assert task.description
+    assert "\n" not in task.description
+    assert "2020" in task.source
+
+
+def test_settings():
+    task = get_task("evidence-accumulation", n_cues=3, delay=500 * ms)
+    assert task.n_steps == 3 * 150 + 500 + 150
+
+
+def test_unknown_task():
+    with pytest.raises(
+        ValueError,
+        match=r"no task called 'evidence_acumulation'. Did you mean 'evidence-accumulation'\? "
+        r"Valid names: evidence-accumulation, pattern-generation",
+    ):
+        get_task("evidence_acumulation")
+
+
+def test_unknown_setting():
+    with pytest.raises(ValueError, match=r"Did you mean 'n_cues'\? Valid names: background_rate"):
+        get_task("evidence-accumulation", n_cue=3)
+    with pytest.raises(ValueError, match=r"called 'zzz'. Valid names: dt, n_inputs"):
+        get_task("pattern-generation", zzz=3)
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_pickled_task_gives_the_same_trials(name):
+    task = get_task(name)
+    trials = task.trials(1, "train", 0, 2)
+    copy = pickle.loads(pickle.dumps(task)).trials(1, "train", 0, 2)
+    assert np.array_equal(trials.spikes, copy.spikes)
+    assert np.array_equal(trials.targets, copy.targets)
