@@ -1,0 +1,43 @@
+"""Devices: where a network runs.
+
+``cpp`` compiles it to one binary (default), ``runtime`` runs it in this process with NumPy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+
+from eprop_brian.devices.cpp import CompilerMissingError, CppProgram
+from eprop_brian.devices.program import Program, SimulationError
+from eprop_brian.devices.runtime import RuntimeProgram
+
+__all__ = [
+    "DEVICES",
+    "DTYPES",
+    "CompilerMissingError",
+    "CppProgram",
+    "Program",
+    "RuntimeProgram",
+    "SimulationError",
+    "make_program",
+]
+
+DEVICES: dict[str, type[Program]] = {"cpp": CppProgram, "runtime": RuntimeProgram}
+DTYPES: dict[str, type] = {"float64": np.float64, "float32": np.float32}
+
+
+def make_program(device: str, dtype: str = "float64") -> Callable[..., Program]:
+    """Return ``f(network, capacity) -> Program`` for a device and float type.
+
+    Raises
+    ------
+    ValueError
+        If there is no such device or type.
+    """
+    for given, known, what in ((device, DEVICES, "device"), (dtype, DTYPES, "dtype")):
+        if given not in known:
+            raise ValueError(f"unknown {what} '{given}'; choose from {', '.join(known)}")
+    return partial(DEVICES[device], dtype=DTYPES[dtype])

@@ -6,7 +6,7 @@ call, what is read after it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,10 +66,8 @@ class Session:
     network : Network
     make_program : callable
         ``make_program(network, capacity)`` gives the `Program`.
-    trials : Trials
-        Example of the trials to come: their shapes fix what the program reserves.
-    n_trials : int
-        Most trials of one call.
+    example : Trials
+        The largest set of trials of one call: its shapes fix what the program reserves.
     learning_window : int
         Steps at the end of a trial in which the error counts.
     weights : dict
@@ -89,22 +87,19 @@ class Session:
         self,
         network: Network,
         make_program: Callable[[Network, Capacity], Program],
-        trials: Trials,
-        n_trials: int,
+        example: Trials,
         learning_window: int,
         weights: dict[str, np.ndarray],
     ) -> None:
         self.network = network
-        _, self.n_steps, _ = trials.spikes.shape
+        self.n_steps = example.spikes.shape[1]
         self.learning_window = learning_window
-        n_patterns = len(trials.spikes) if trials.n_trials > len(trials.spikes) else n_trials
-        n_targets = len(trials.targets) if trials.n_trials > len(trials.targets) else n_trials
         self.capacity = Capacity(
             n_steps=self.n_steps,
-            n_patterns=n_patterns,
-            n_targets=n_targets,
-            target_steps=trials.targets.shape[1],
-            n_trials=n_trials,
+            n_patterns=len(example.spikes),
+            n_targets=len(example.targets),
+            target_steps=example.targets.shape[1],
+            n_trials=example.n_trials,
         )
         self.program = make_program(network, self.capacity)
         self.weights = {name: np.array(value, dtype=float) for name, value in weights.items()}
@@ -131,6 +126,48 @@ class Session:
             self.n_updates += trials.n_trials // batch_size
         return self._outcome(trials.n_trials)
 
+    def spikes(self) -> np.ndarray:
+        """Recurrent spikes of the last trial that was run, shape (n_steps, n_recurrent)."""
+        fired = np.zeros((self.n_steps, self.network.n_recurrent), dtype=bool)
+        column = 0
+        for population in self.network.populations:
+            first = self.program.get(f"{population.name}_offsets.first")
+            neurons = self.program.get(f"{population.name}_spikes.neuron")[: first[-1]]
+            steps = np.repeat(np.arange(self.n_steps), np.diff(first))
+            fired[steps, column + neurons] = True
+            column += population.size
+        return fired
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Copies of weights, optimizer states and ``n_updates``: all that learning changes."""
+        return {
+            **{name: value.copy() for name, value in self.weights.items()},
+            **{name: value.copy() for name, value in self.optimizer_states.items()},
+            "n_updates": np.array(self.n_updates),
+        }
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Go back to what `state` returned.
+
+        Raises
+        ------
+        ValueError
+            If an array is missing or of another shape.
+        """
+        for current in (self.weights, self.optimizer_states):
+            for name, value in current.items():
+                if name not in state or np.shape(state[name]) != value.shape:
+                    raise ValueError(
+                        f"the saved state has no '{name}' of shape {value.shape} that this "
+                        "network needs"
+                    )
+                current[name] = np.array(state[name], dtype=float)
+        self.n_updates = int(state["n_updates"])
+
+    def is_finite(self) -> bool:
+        """Whether all weights are finite."""
+        return all(np.all(np.isfinite(value)) for value in self.weights.values())
+
     def gradient(self) -> dict[str, np.ndarray]:
         """Gradient of the last update, mean over its batch, shaped as the weights."""
         return {m: self.program.built.matrix(m, "gradient", self.program.get) for m in MATRICES}
@@ -141,6 +178,16 @@ class Session:
             raise ValueError(
                 f"{trials.n_trials} trials do not fit: at most {capacity.n_trials}, in whole "
                 f"batches of {batch_size}"
+            )
+        if trials.spikes.shape[1:] != (self.n_steps, self.network.n_inputs):
+            raise ValueError(
+                f"the trials' spikes have shape {trials.spikes.shape}, not (patterns, "
+                f"{self.n_steps} steps, {self.network.n_inputs} inputs)"
+            )
+        if trials.targets.shape[1:] != (capacity.target_steps, self.network.n_outputs):
+            raise ValueError(
+                f"the trials' targets have shape {trials.targets.shape}, not (targets, "
+                f"{capacity.target_steps} steps, {self.network.n_outputs} outputs)"
             )
         window = self.learning_window
         arrays = {

@@ -1,0 +1,321 @@
+"""The trainer: a network learns a task on a device."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from tqdm import tqdm
+
+from eprop_brian.devices import make_program
+from eprop_brian.network.spec import Network
+from eprop_brian.tasks.base import Task, Trials
+from eprop_brian.training.history import History
+from eprop_brian.training.session import Outcome, Session
+
+__all__ = ["Evaluation", "Trainer", "TrainingError", "join_trials"]
+
+#: Trials of one call of the compiled program, about: enough that starting it costs nothing.
+_TRIALS_PER_CALL = 640
+#: Most iterations of one call: how often progress is shown and a checkpoint can be made.
+_MOST_ITERATIONS = 100
+#: Iterations between checks whether the task is solved.
+_CHECK_EVERY = 10
+#: Size of a validation: fresh batches of so many trials.
+VALIDATION_BATCHES, VALIDATION_BATCH_SIZE = 8, 64
+
+
+class TrainingError(RuntimeError):
+    """Training went wrong in a way that more of it cannot mend (for example a NaN loss)."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Result of fresh trials without learning.
+
+    Attributes
+    ----------
+    loss : float
+        Mean over the trials.
+    error : float
+        Fraction of wrong trials; NaN where the task defines none.
+    rate_hz : float
+    n_trials : int
+    """
+
+    loss: float
+    error: float
+    rate_hz: float
+    n_trials: int
+
+    def __str__(self) -> str:
+        error = "" if np.isnan(self.error) else f" error {self.error:.4f}"
+        return f"loss {self.loss:.6g}{error}"
+
+
+def join_trials(parts: Sequence[Trials]) -> Trials:
+    """Join trials; patterns and targets shared by several parts are stored once."""
+    rows: dict[str, list[np.ndarray]] = {"spikes": [], "targets": []}
+    indices: dict[str, list[np.ndarray]] = {"spikes": [], "targets": []}
+    for stored, index in (("spikes", "pattern"), ("targets", "target")):
+        first: dict[int, int] = {}
+        n_rows = 0
+        for part in parts:
+            array = getattr(part, stored)
+            if id(array) not in first:
+                first[id(array)] = n_rows
+                rows[stored].append(array)
+                n_rows += len(array)
+            indices[stored].append(getattr(part, index) + first[id(array)])
+    return Trials(
+        spikes=np.concatenate(rows["spikes"]) if len(rows["spikes"]) > 1 else rows["spikes"][0],
+        targets=np.concatenate(rows["targets"]) if len(rows["targets"]) > 1 else rows["targets"][0],
+        pattern=np.concatenate(indices["spikes"]),
+        target=np.concatenate(indices["targets"]),
+    )
+
+
+class Trainer:
+    """A network that learns a task.
+
+    Parameters
+    ----------
+    network : Network
+    task : Task
+    batch_size : int
+        Trials per update.
+    seed : int
+        Of the initial weights and of all trials.
+    device : {"cpp", "runtime"}
+        Where it runs (`eprop_brian.devices`).
+    dtype : {"float64", "float32"}
+        Float type of all state.
+    weights : dict, optional
+        Initial weights as `Network.initial_weights` gives them; default: drawn from the seed.
+
+    Attributes
+    ----------
+    history : History
+    iteration : int
+        Iterations done.
+    solved : bool
+        Whether training stopped because the task's criterion was met.
+    session : Session
+        Weights (``session.weights``), optimizer states and the program.
+
+    Raises
+    ------
+    ValueError
+        If network and task do not fit together.
+    CompilerMissingError
+        For ``cpp`` without a compiler.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        task: Task,
+        *,
+        batch_size: int = 1,
+        seed: int = 0,
+        device: str = "cpp",
+        dtype: str = "float64",
+        weights: Mapping[str, np.ndarray] | None = None,
+    ) -> None:
+        if isinstance(batch_size, bool) or int(batch_size) != batch_size or batch_size < 1:
+            raise ValueError(f"batch_size must be a positive whole number, not {batch_size}")
+        _check_fit(network, task)
+        self.network, self.task = network, task
+        self.batch_size, self.seed = int(batch_size), int(seed)
+        self.history = History()
+        self.solved = False
+        self._per_call = max(1, min(_MOST_ITERATIONS, _TRIALS_PER_CALL // self.batch_size))
+        if self._per_call > _CHECK_EVERY:
+            self._per_call -= self._per_call % _CHECK_EVERY
+        example = self._trials("train", range(self._per_call))
+        self.session = Session(
+            network,
+            make_program(device, dtype),
+            example,
+            task.learning_window,
+            dict(weights) if weights is not None else network.initial_weights(self.seed),
+        )
+
+    @property
+    def iteration(self) -> int:
+        """Iterations done."""
+        return len(self.history)
+
+    def train(
+        self,
+        iterations: int,
+        *,
+        stop_when_solved: bool = True,
+        progress: bool = True,
+        after_call: Callable[[Trainer], None] | None = None,
+    ) -> History:
+        """Train until `iterations` iterations are done in all, or the task is solved.
+
+        Parameters
+        ----------
+        iterations : int
+            Total number, those done before included.
+        stop_when_solved : bool
+            Every 10 iterations, where the task defines an error threshold and the last training
+            errors come near it, test on 8 fresh batches of 64 trials and stop below it.
+        progress : bool
+            Show a progress bar with loss and error.
+        after_call : callable, optional
+            Called with the trainer after every call of the program, e.g. to save a checkpoint.
+
+        Returns
+        -------
+        History
+
+        Raises
+        ------
+        TrainingError
+            If the loss is no longer finite. The state is that of the last good call.
+        """
+        bar = tqdm(
+            total=iterations, initial=self.iteration, unit="it", disable=not progress, leave=True
+        )
+        with bar, contextlib.closing(self._calls(iterations)) as calls:
+            for numbers, trials in calls:
+                before = self.session.state()
+                start = time.perf_counter()
+                outcome = self.session.run(trials, self.batch_size)
+                seconds = (time.perf_counter() - start) / len(numbers)
+                bad = np.flatnonzero(~np.isfinite(outcome.loss))
+                if len(bad) or not self.session.is_finite():
+                    self.session.restore(before)
+                    first = numbers[int(bad[0]) // self.batch_size] if len(bad) else numbers[-1]
+                    raise TrainingError(
+                        f"the loss is no longer finite at iteration {first + 1}; try a smaller "
+                        f"learning rate (now {self.network.optimizer.parameters.get('eta')})"
+                    )
+                self._record(outcome, trials, seconds)
+                bar.update(len(numbers))
+                self._show(bar)
+                if stop_when_solved and self._is_solved():
+                    self.solved = True
+                if after_call is not None:
+                    after_call(self)
+                if self.solved:
+                    break
+        return self.history
+
+    def evaluate(
+        self,
+        n_batches: int = VALIDATION_BATCHES,
+        batch_size: int = VALIDATION_BATCH_SIZE,
+        stream: str = "test",
+    ) -> Evaluation:
+        """Run fresh trials without learning.
+
+        Parameters
+        ----------
+        n_batches, batch_size : int
+        stream : str
+            Which stream of trials; ``"train"`` is what the network learns from.
+        """
+        losses, errors, rates = [], [], []
+        most = self.session.capacity.n_trials
+        for index in range(n_batches):
+            batch = self.task.trials(self.seed, stream, index, batch_size)
+            for first in range(0, batch_size, most):
+                part = _part(batch, slice(first, first + most))
+                outcome = self.session.run(part, part.n_trials, learning=False)
+                losses.append(outcome.loss)
+                rates.append(outcome.rate)
+                wrong = self.task.errors(outcome.output, part)
+                errors.append(np.full(part.n_trials, np.nan) if wrong is None else wrong)
+        loss = np.concatenate(losses)
+        return Evaluation(
+            loss=float(loss.mean()),
+            error=float(np.concatenate(errors).mean()),
+            rate_hz=float(np.concatenate(rates).mean()),
+            n_trials=len(loss),
+        )
+
+    def _trials(self, stream: str, indices: Sequence[int]) -> Trials:
+        parts = [self.task.trials(self.seed, stream, i, self.batch_size) for i in indices]
+        return join_trials(parts)
+
+    def _calls(self, iterations: int) -> Iterator[tuple[range, Trials]]:
+        """Iteration numbers and trials of each call; the next trials are made meanwhile."""
+        ranges = []
+        first = self.iteration
+        while first < iterations:
+            # Calls end at the same iterations whether or not a run was interrupted.
+            last = min(iterations, (first // self._per_call + 1) * self._per_call)
+            ranges.append(range(first, last))
+            first = last
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            upcoming = None
+            for number, numbers in enumerate(ranges):
+                trials = upcoming.result() if upcoming else self._trials("train", numbers)
+                if number + 1 < len(ranges):
+                    upcoming = pool.submit(self._trials, "train", ranges[number + 1])
+                yield numbers, trials
+
+    def _record(self, outcome: Outcome, trials: Trials, seconds: float) -> None:
+        wrong = self.task.errors(outcome.output, trials)
+        errors = np.full(trials.n_trials, np.nan) if wrong is None else wrong
+        shape = (-1, self.batch_size)
+        columns = [a.reshape(shape).mean(axis=1) for a in (outcome.loss, errors, outcome.rate)]
+        for loss, error, rate in zip(*columns, strict=True):
+            self.history.append(loss, error, rate, seconds)
+
+    def _is_solved(self) -> bool:
+        threshold = self.task.error_threshold
+        if threshold is None or self.iteration % _CHECK_EVERY:
+            return False
+        # A validation costs as much as several iterations: wait until training errors come near.
+        if np.mean(self.history.error[-_CHECK_EVERY:]) >= 1.5 * threshold:
+            return False
+        index = f"validation {self.iteration}"
+        return self.evaluate(stream=index).error < threshold
+
+    def _show(self, bar: tqdm) -> None:
+        shown = {"loss": f"{self.history.loss[-1]:.4g}"}
+        if not np.isnan(self.history.error[-1]):
+            shown["error"] = f"{np.mean(self.history.error[-_CHECK_EVERY:]):.3f}"
+        shown["rate"] = f"{self.history.rate_hz[-1]:.1f} Hz"
+        bar.set_postfix(shown)
+
+
+def _part(trials: Trials, which: slice) -> Trials:
+    """Some of the trials, with only the patterns and targets they use."""
+    pattern, used_patterns = _compact(trials.pattern[which])
+    target, used_targets = _compact(trials.target[which])
+    return Trials(
+        spikes=trials.spikes[used_patterns],
+        targets=trials.targets[used_targets],
+        pattern=pattern,
+        target=target,
+    )
+
+
+def _compact(indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    used, renumbered = np.unique(indices, return_inverse=True)
+    return renumbered, used
+
+
+def _check_fit(network: Network, task: Task) -> None:
+    for name in ("n_inputs", "n_outputs"):
+        if getattr(network, name) != getattr(task, name):
+            raise ValueError(
+                f"the network has {name} = {getattr(network, name)}, task '{task.name}' "
+                f"{getattr(task, name)}"
+            )
+    if network.loss.name != task.loss:
+        raise ValueError(
+            f"task '{task.name}' is scored by {task.loss}, the network learns {network.loss.name}"
+        )
+    if not np.isclose(float(network.dt), float(task.dt), rtol=1e-12):
+        raise ValueError(f"the network's dt is {network.dt}, the task's {task.dt}")

@@ -1,0 +1,475 @@
+"""The derived learning rule against automatic differentiation of an independent simulation.
+
+The simulation is written in JAX from the papers' equations (Bellec et al. 2020, Nat. Commun.
+11:3625, eqs. 6-11; Izhikevich 2003) and shares nothing with the package but the numbers below. Its
+spike is a step whose derivative is the surrogate. Where the learning rule drops a path, the
+simulation stops the gradient on that path:
+
+*membrane reset*: a neuron's spike as its own reset subtracts it (kept with ``detach=()``);
+*transmission*: a spike as the other neurons receive it (kept by the total derivative).
+
+A spike into the neuron's own slow states is always differentiated.
+"""
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from brian2 import Hz, StateMonitor, second
+from scipy.linalg import expm
+
+from eprop_brian.devices.cpp import CppProgram
+from eprop_brian.devices.runtime import RuntimeProgram
+from eprop_brian.equations import ALIF, GRADIENT_DESCENT, LEAKY, LIF, Neuron
+from eprop_brian.network.spec import Network
+from eprop_brian.tasks.base import Trials
+from eprop_brian.training.session import MATRICES, Session
+
+jax.config.update("jax_enable_x64", True)
+jax.config.update("jax_platforms", "cpu")
+
+#: Largest deviation from automatic differentiation, relative to the largest entry of a matrix.
+TOLERANCE = 1e-9
+#: Largest deviation of the two gradient programs from each other, likewise.
+PROGRAM_TOLERANCE = 1e-12
+
+DT = 1e-3
+N_INPUTS, N_RECURRENT, N_OUTPUTS = 4, 6, 2
+N_TRIALS, N_STEPS, LEARNING_WINDOW = 2, 80, 50
+TAU_OUT = 15e-3
+C_REG, F_TARGET = 40.0, 20.0
+T_REF_STEPS = 3
+DEVICES = {"runtime": RuntimeProgram, "cpp": CppProgram}
+
+# --- neurons, once as equation strings ------------------------------------------------------------
+
+TAU_M, TAU_A, V_TH, BETA, GAMMA = 20e-3, 60e-3, 0.6, 0.35, 0.3
+#: One value per neuron, for a population whose neurons differ.
+SEVERAL_TAU_M = np.array([10, 15, 20, 25, 30, 35]) * 1e-3
+SEVERAL_TAU_A = np.array([100, 80, 60, 50, 40, 30]) * 1e-3
+SEVERAL_BETA = np.array([0.1, 0.2, 0.3, 0.4, 0.5, 0.6])
+TAU_S, TAU_B, BETA_B = 5e-3, 40e-3, 0.5
+
+_COMMON = {"tau_m": TAU_M * second, "v_th": V_TH, "gamma": GAMMA, "t_ref": "3 ms"}
+_LIF = LIF.with_parameters(**_COMMON)
+_ALIF = ALIF.with_parameters(**_COMMON, tau_a=TAU_A * second, beta=BETA)
+
+#: Neither LIF nor ALIF: an exponential synaptic current and two slow variables, one that counts the
+#: neuron's spikes and one that follows its membrane.
+_CURRENT_BASED = Neuron(
+    name="current_based",
+    model="""
+    dv/dt = (I_syn - v)/tau_m : 1
+    dI_syn/dt = -I_syn/tau_s : 1
+    da/dt = -a/tau_a : 1
+    db/dt = (v - b)/tau_b : 1
+    """,
+    method="exact",
+    on_pre="I_syn += w",
+    reset="v -= v_th; a += 1",
+    threshold="v > v_th + beta*a + beta_b*b",
+    surrogate="gamma/v_th/(1 + abs(v - v_th - beta*a - beta_b*b)/v_th)**2",
+    refractory="t_ref",
+    parameters={
+        **_COMMON,
+        "tau_s": TAU_S * second,
+        "tau_a": TAU_A * second,
+        "tau_b": TAU_B * second,
+        "beta": BETA,
+        "beta_b": BETA_B,
+    },
+)
+
+#: Izhikevich 2003 by the Euler method: its derivative dv[t]/dv[t-1] follows the membrane.
+_IZHIKEVICH = Neuron(
+    name="izhikevich",
+    update="""
+    v_reset = v + (v_c - v)*z
+    v = v_reset + step_ms*(0.04*v_reset**2 + 5*v_reset + 140 - u + I)
+    u = u + step_ms*u_rate*(u_slope*v - u) + u_jump*z
+    """,
+    threshold="v >= v_peak",
+    surrogate="gamma*exp(-abs(v - v_peak)/width)",
+    refractory="t_ref",
+    parameters={
+        "v_c": -65.0,
+        "v_peak": 30.0,
+        "u_rate": 0.02,
+        "u_slope": 0.2,
+        "u_jump": 8.0,
+        "step_ms": 1.0,
+        "gamma": 0.02,
+        "width": 40.0,
+        "t_ref": "3 ms",
+    },
+    initial={"v": "v_c", "u": "u_slope*v_c"},
+    detach=("v_reset",),
+)
+
+# --- and once more by hand, for automatic differentiation -----------------------------------------
+
+
+class Dynamics(NamedTuple):
+    """A neuron by hand.
+
+    Attributes
+    ----------
+    initial : tuple of float
+        States at the start of a trial.
+    step : callable
+        ``step(h, current, z_reset, z)`` gives h[t] from h[t-1], the summed input of step t, and
+        the spike z[t-1] twice: as the membrane's reset sees it, and as slow states see it.
+    margin, surrogate : callable
+        Of h[t]: membrane minus threshold, and dz/dmargin.
+    """
+
+    initial: tuple[float, ...]
+    step: Callable
+    margin: Callable
+    surrogate: Callable
+
+
+def adaptive_lif(tau_m, tau_a, beta, scale_input=False) -> Dynamics:
+    """Bellec et al. 2020, eqs. 6-10; beta = 0 is LIF. `scale_input`: zeta = 1 - alpha, else 1."""
+    alpha, rho = np.exp(-DT / tau_m), np.exp(-DT / tau_a)
+    zeta = 1 - alpha if scale_input else 1.0
+
+    def step(h, current, z_reset, z):
+        v, a = h
+        return alpha * v + zeta * current - V_TH * z_reset, rho * a + z
+
+    def margin(h):
+        v, a = h
+        return v - (V_TH + beta * a)
+
+    def surrogate(h):
+        return GAMMA / V_TH * jnp.maximum(0.0, 1 - jnp.abs(margin(h) / V_TH))
+
+    return Dynamics((0.0, 0.0), step, margin, surrogate)
+
+
+def current_based(method: str) -> Dynamics:
+    """One step of the current-based neuron: the spikes of a step act, then the states decay."""
+    rates = np.zeros((4, 4))
+    rates[0, 0], rates[0, 1] = -1 / TAU_M, 1 / TAU_M
+    rates[1, 1], rates[2, 2] = -1 / TAU_S, -1 / TAU_A
+    rates[3, 0], rates[3, 3] = 1 / TAU_B, -1 / TAU_B
+    propagator = expm(rates * DT)
+    alpha, sigma, rho, eta = np.exp(-DT / np.array([TAU_M, TAU_S, TAU_A, TAU_B]))
+
+    def step(h, current, z_reset, z):
+        v, i_syn, a, b = h
+        v, i_syn, a = v - V_TH * z_reset, i_syn + current, a + z
+        if method == "exact":
+            return tuple(propagator @ jnp.stack([v, i_syn, a, b]))
+        # Exponential Euler: the other states are taken to be constant during the step.
+        return (
+            alpha * v + (1 - alpha) * i_syn,
+            sigma * i_syn,
+            rho * a,
+            eta * b + (1 - eta) * v,
+        )
+
+    def margin(h):
+        v, _, a, b = h
+        return v - (V_TH + BETA * a + BETA_B * b)
+
+    def surrogate(h):
+        return GAMMA / V_TH / (1 + jnp.abs(margin(h)) / V_TH) ** 2
+
+    return Dynamics((0.0,) * 4, step, margin, surrogate)
+
+
+def izhikevich() -> Dynamics:
+    """Izhikevich 2003, eqs. 1-3, forward Euler at 1 ms, reset before the step."""
+
+    def step(h, current, z_reset, z):
+        v, u = h
+        v = v + (-65.0 - v) * z_reset
+        v = v + 0.04 * v**2 + 5 * v + 140 - u + current
+        return v, u + 0.02 * (0.2 * v - u) + 8.0 * z
+
+    def margin(h):
+        return h[0] - 30.0
+
+    def surrogate(h):
+        return 0.02 * jnp.exp(-jnp.abs(margin(h)) / 40.0)
+
+    return Dynamics((-65.0, 0.2 * -65.0), step, margin, surrogate)
+
+
+class Model(NamedTuple):
+    """A population as the package sees it, as the simulation sees it, and the scale of its inputs.
+
+    Attributes
+    ----------
+    neurons : tuple of (Neuron, int)
+    dynamics : Dynamics
+    input_scale, recurrent_scale : float
+        Scale of the initial weights, such that the neurons fire often.
+    """
+
+    neurons: tuple[tuple[Neuron, int], ...]
+    dynamics: Dynamics
+    input_scale: float = 0.5
+    recurrent_scale: float = 0.3
+
+
+_N_ALIF = N_RECURRENT // 2
+_SEVERAL_ALIF = _ALIF.with_parameters(
+    tau_m=SEVERAL_TAU_M * second,
+    tau_a=SEVERAL_TAU_A * second,
+    beta=SEVERAL_BETA,
+    zeta="1 - alpha",
+)
+MODELS = {
+    "lif": Model(((_LIF, N_RECURRENT),), adaptive_lif(TAU_M, TAU_A, 0.0)),
+    "alif": Model(((_ALIF, N_RECURRENT),), adaptive_lif(TAU_M, TAU_A, BETA)),
+    "lif_and_alif": Model(
+        ((_LIF, N_RECURRENT - _N_ALIF), (_ALIF, _N_ALIF)),
+        adaptive_lif(TAU_M, TAU_A, np.repeat([0.0, BETA], [N_RECURRENT - _N_ALIF, _N_ALIF])),
+    ),
+    "several_alif": Model(
+        ((_SEVERAL_ALIF, N_RECURRENT),),
+        adaptive_lif(SEVERAL_TAU_M, SEVERAL_TAU_A, SEVERAL_BETA, scale_input=True),
+        input_scale=6.0,
+        recurrent_scale=4.0,
+    ),
+    "current_based": Model(((_CURRENT_BASED, N_RECURRENT),), current_based("exact"), 2.0, 1.0),
+    "current_based_exponential_euler": Model(
+        ((replace(_CURRENT_BASED, method="exponential_euler"), N_RECURRENT),),
+        current_based("exponential_euler"),
+        input_scale=2.0,
+        recurrent_scale=1.0,
+    ),
+    "izhikevich": Model(((_IZHIKEVICH, N_RECURRENT),), izhikevich(), 20.0, 10.0),
+}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is trained, and on which objective."""
+
+    model: str
+    loss: str = "squared_error"
+    zeta_out: str = "1"
+    c_reg: float = C_REG
+    average_gradient: bool = False
+    keep_reset: bool = False
+
+
+# --- automatic differentiation --------------------------------------------------------------------
+
+
+@jax.custom_jvp
+def spike(margin, slope):
+    """1 at or above threshold, else 0; its derivative is `slope`."""
+    return (margin >= 0).astype(float)
+
+
+@spike.defjvp
+def _spike_jvp(primals, tangents):
+    margin, slope = primals
+    return spike(margin, slope), slope * tangents[0]
+
+
+def objective(weights, perturbation, spikes, targets, setting: Setting, paths: frozenset[str]):
+    """Mean over the trials of the error plus the firing-rate regulariser.
+
+    Parameters
+    ----------
+    weights : dict of str to array
+    perturbation : array, shape (n_trials, n_steps, n_recurrent)
+        Added to every spike as it leaves its neuron: its gradient is dE/dz.
+    spikes, targets : array, shape (n_trials, n_steps, n_inputs) and (n_trials, n_steps, n_outputs)
+    setting : Setting
+    paths : set of {"reset", "transmission", "own"}
+        Paths of a spike that are differentiated: into its neuron's reset, into other neurons, into
+        its neuron's slow states. All three act in the simulation itself.
+
+    Returns
+    -------
+    float
+    array, shape (n_trials, n_steps, n_recurrent)
+        The spikes.
+    """
+    model = MODELS[setting.model].dynamics
+    kappa = np.exp(-DT / TAU_OUT)
+    zeta_out = {"1": 1.0, "1 - kappa": 1 - kappa}[setting.zeta_out]
+    w_rec = weights["w_rec"] * (1 - np.eye(N_RECURRENT))
+
+    def follow(z, path):
+        return z if path in paths else jax.lax.stop_gradient(z)
+
+    def step(carry, now):
+        h, z, sent, refractory, y = carry
+        x, extra, target, in_window = now
+        refractory = jnp.maximum(refractory - 1, 0)
+        current = weights["w_in"] @ x + w_rec @ follow(sent, "transmission")
+        h = model.step(h, current, follow(z, "reset"), follow(z, "own"))
+        slope = jax.lax.stop_gradient(model.surrogate(h))
+        z = spike(model.margin(h), slope) * (refractory == 0)
+        refractory = jnp.where(z > 0, T_REF_STEPS, refractory)
+        sent = z + extra
+        y = kappa * y + zeta_out * (weights["w_out"] @ sent)
+        if setting.loss == "squared_error":
+            error = jnp.sum((y - target) ** 2) / 2
+        else:
+            error = -jnp.sum(target * jax.nn.log_softmax(y))
+        return (h, z, sent, refractory, y), (in_window * error, z, sent)
+
+    def trial(extra, x, target):
+        silent = jnp.zeros(N_RECURRENT)
+        initial = tuple(silent + value for value in model.initial)
+        in_window = jnp.arange(N_STEPS) >= N_STEPS - LEARNING_WINDOW
+        _, (error, z, sent) = jax.lax.scan(
+            step,
+            (initial, silent, silent, silent, jnp.zeros(N_OUTPUTS)),
+            (x, extra, target, in_window),
+        )
+        rate = sent.mean(axis=0)
+        regularisation = setting.c_reg / 2 * jnp.sum((rate - F_TARGET * DT) ** 2)
+        scale = LEARNING_WINDOW if setting.average_gradient else 1
+        return error.sum() / scale + regularisation, z
+
+    errors, z = jax.vmap(trial)(perturbation, spikes, targets)
+    return errors.mean(), z
+
+
+class Derivative(NamedTuple):
+    """Gradient by the weights, dE/dz of the mean error, and the spikes."""
+
+    gradient: dict[str, np.ndarray]
+    signal: np.ndarray
+    spikes: np.ndarray
+
+
+@functools.cache
+def differentiate(setting: Setting, *paths: str) -> Derivative:
+    """Automatic derivative of the objective along `paths` (see `objective`)."""
+    weights, spikes, targets = data(setting)
+    function = functools.partial(objective, setting=setting, paths=frozenset(paths))
+    (gradient, signal), z = jax.jit(jax.grad(function, argnums=(0, 1), has_aux=True))(
+        {name: weights[name] for name in MATRICES},
+        np.zeros((N_TRIALS, N_STEPS, N_RECURRENT)),
+        spikes.astype(float),
+        targets,
+    )
+    return Derivative(
+        {name: np.asarray(g) for name, g in gradient.items()}, np.asarray(signal), np.asarray(z)
+    )
+
+
+def partial(setting: Setting) -> Derivative:
+    """With the partial derivative as the learning signal: spikes stop at other neurons."""
+    return differentiate(setting, "own", *(["reset"] if setting.keep_reset else []))
+
+
+def total(setting: Setting) -> Derivative:
+    """With the total derivative as the learning signal: backpropagation through time."""
+    return differentiate(setting, "own", "transmission", *(["reset"] if setting.keep_reset else []))
+
+
+# --- the package ----------------------------------------------------------------------------------
+
+
+def data(setting: Setting) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
+    """Weights, input spikes and targets."""
+    rng = np.random.default_rng(7)
+    model = MODELS[setting.model]
+    w_in = rng.normal(0.6, 0.6, (N_RECURRENT, N_INPUTS)) * model.input_scale
+    w_rec = rng.normal(0.2, 1.0, (N_RECURRENT, N_RECURRENT)) * model.recurrent_scale
+    np.fill_diagonal(w_rec, 0.0)
+    w_out = rng.normal(size=(N_OUTPUTS, N_RECURRENT)) / np.sqrt(N_RECURRENT)
+    weights = {"w_in": w_in, "w_rec": w_rec, "w_out": w_out, "B": w_out.T}
+    spikes = rng.random((N_TRIALS, N_STEPS, N_INPUTS)) < 0.3
+    if setting.loss == "squared_error":
+        targets = rng.normal(size=(N_TRIALS, N_STEPS, N_OUTPUTS))
+    else:
+        targets = np.eye(N_OUTPUTS)[rng.integers(N_OUTPUTS, size=(N_TRIALS, N_STEPS))]
+    return weights, spikes, targets
+
+
+class Run(NamedTuple):
+    """What the package made of a batch.
+
+    Attributes
+    ----------
+    gradient : dict of str to array
+    spikes : array, shape (n_trials, n_steps, n_recurrent)
+        Recorded on ``runtime``.
+    traces : dict of str to array, shape (n_trials, n_steps, n_recurrent, n_pre)
+        Eligibility traces of ``w_in`` and ``w_rec``, recorded from ``online`` on ``runtime``.
+    """
+
+    gradient: dict[str, np.ndarray]
+    spikes: np.ndarray | None = None
+    traces: dict[str, np.ndarray] | None = None
+
+
+@functools.cache
+def run(setting: Setting, program: str, device: str = "runtime") -> Run:
+    """Run one batch in the package."""
+    weights, spikes, targets = data(setting)
+    neurons = MODELS[setting.model].neurons
+    if setting.keep_reset:
+        neurons = tuple((replace(neuron, detach=()), size) for neuron, size in neurons)
+    network = Network(
+        N_INPUTS,
+        N_OUTPUTS,
+        neurons,
+        readout=LEAKY.with_parameters(tau_out=TAU_OUT * second, zeta_out=setting.zeta_out),
+        loss=setting.loss,
+        optimizer=GRADIENT_DESCENT,
+        gradient=program,
+        c_reg=setting.c_reg,
+        f_target=F_TARGET * Hz,
+        average_gradient=setting.average_gradient,
+        dt=DT * second,
+    )
+    each = np.arange(N_TRIALS)
+    trials = Trials(spikes=spikes, targets=targets, pattern=each, target=each)
+    session = Session(network, DEVICES[device], trials, N_TRIALS, LEARNING_WINDOW, weights)
+    if device != "runtime":
+        session.run(trials, N_TRIALS)
+        return Run(session.gradient())
+
+    built = session.program.built
+
+    def watch(name: str, variable: str) -> StateMonitor:
+        group = built.groups[name]
+        monitor = StateMonitor(group, variable, record=True, when="end", clock=group.clock)
+        built.brian2_network.add(monitor)
+        return monitor
+
+    projections = [p for p in built.projections if p.matrix != "w_out" and program == "online"]
+    spike_monitors = [watch(p.name, "z") for p in network.populations]
+    trace_monitors = [watch(p.name, "eligibility_trace") for p in projections]
+    session.run(trials, N_TRIALS)
+
+    traces = {
+        "w_in": np.zeros((N_TRIALS, N_STEPS, N_RECURRENT, N_INPUTS)),
+        "w_rec": np.zeros((N_TRIALS, N_STEPS, N_RECURRENT, N_RECURRENT)),
+    }
+    for p, monitor in zip(projections, trace_monitors, strict=True):
+        trace = monitor.eligibility_trace.T.reshape(N_TRIALS, N_STEPS, p.n_pre, p.n_post)
+        traces[p.matrix][:, :, p.target_slice, p.source_slice] = trace.swapaxes(2, 3)
+    z = np.concatenate([monitor.z for monitor in spike_monitors])
+    return Run(session.gradient(), z.T.reshape(N_TRIALS, N_STEPS, N_RECURRENT), traces)
+
+
+def deviation(found: dict[str, np.ndarray], wanted: dict[str, np.ndarray]) -> float:
+    """Largest difference relative to the largest entry, the worst of the matrices."""
+    return max(np.abs(found[m] - wanted[m]).max() / np.abs(wanted[m]).max() for m in found)
+
+
+def from_traces(signal: np.ndarray, traces: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The gradient sum_t L_j[t] e_ji[t], without autapses."""
+    gradient = {m: np.einsum("btj,btji->ji", signal, e) for m, e in traces.items()}
+    np.fill_diagonal(gradient["w_rec"], 0.0)
+    return gradient
