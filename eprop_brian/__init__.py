@@ -6,6 +6,43 @@ e-prop for that neuron, builds the network that learns as Brian2 objects, and co
 
 from importlib.metadata import version
 
-__all__ = ["__version__"]
+from eprop_brian.equations import (
+    ADAM,
+    ALIF,
+    GRADIENT_DESCENT,
+    LEAKY,
+    LIF,
+    Loss,
+    Neuron,
+    Optimizer,
+    Readout,
+    surrogate,
+)
+from eprop_brian.network.spec import Network
+from eprop_brian.symbolic.errors import EquationError
+from eprop_brian.tasks import Task, Trials, get_task
+from eprop_brian.training.trainer import Evaluation, Trainer, TrainingError
+
+__all__ = [
+    "ADAM",
+    "ALIF",
+    "GRADIENT_DESCENT",
+    "LEAKY",
+    "LIF",
+    "EquationError",
+    "Evaluation",
+    "Loss",
+    "Network",
+    "Neuron",
+    "Optimizer",
+    "Readout",
+    "Task",
+    "Trainer",
+    "TrainingError",
+    "Trials",
+    "__version__",
+    "get_task",
+    "surrogate",
+]
 
 __version__ = version("eprop_brian")

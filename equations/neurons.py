@@ -10,10 +10,10 @@ Two ways of writing a neuron are understood:
 order written, each sees the values already updated above it. ``I`` is the step's summed weighted
 input and ``z`` the neuron's own spike of the step before.
 
-*Brian2 style*: ``model`` holds differential equations with units, integrated by ``method``; ``reset``
-runs after a spike; ``on_pre`` says how a presynaptic spike of weight ``w`` enters. The step is
-``on_pre``, ``reset`` (where the step before spiked), then Brian2's own state updater, which is the
-order of a Brian2 simulation seen from one threshold test to the next.
+*Brian2 style*: ``model`` holds differential equations with units, integrated by ``method``;
+``reset`` runs after a spike; ``on_pre`` says how a presynaptic spike of weight ``w`` enters. The
+step is ``on_pre``, ``reset`` (where the step before spiked), then Brian2's own state updater, which
+is the order of a Brian2 simulation seen from one threshold test to the next.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from eprop_brian.equations.surrogates import surrogate
 
 __all__ = ["ALIF", "LIF", "NEURONS", "Neuron", "get_neuron"]
 
-#: A parameter: a number, a Brian2 quantity, a string with a unit ("20 ms"), or one value per neuron.
+#: A number, a Brian2 quantity, a string with a unit ("20 ms"), or one value per neuron.
 Parameter = Any
 
 
@@ -56,7 +56,7 @@ class Neuron:
         Quantities computed once from the parameters and ``dt``, as expressions
         (``{"alpha": "exp(-dt/tau_m)"}``).
     initial : mapping
-        Value of a state at the start of every trial, as an expression of the parameters; 0 if absent.
+        Value of a state at the start of a trial, as an expression of the parameters; 0 if absent.
     detach : tuple of str, optional
         States whose path through the neuron's own spike is not differentiated. Default: the states
         the input enters, and the state on the left of the threshold (the membrane's reset).
@@ -115,9 +115,7 @@ ALIF = Neuron(
     name="alif",
     update="v = alpha*v + zeta*I - v_th*z\na = rho*a + z",
     threshold="v >= v_th + beta*a",
-    surrogate=surrogate(
-        "piecewise_linear", "v - v_th - beta*a", height="gamma/v_th", width="v_th"
-    ),
+    surrogate=surrogate("piecewise_linear", "v - v_th - beta*a", height="gamma/v_th", width="v_th"),
     refractory="t_ref",
     parameters={
         "tau_m": "20 ms",

@@ -35,7 +35,7 @@ class Optimizer:
     source: str = ""
 
     def with_parameters(self, **values: float) -> Optimizer:
-        """Return a copy with some parameters replaced (ValueError if there is none of that name)."""
+        """Return a copy with some parameters replaced (ValueError for an unknown name)."""
         unknown = [name for name in values if name not in self.parameters]
         if unknown:
             raise ValueError(

@@ -10,5 +10,5 @@ from __future__ import annotations
 __all__ = ["FIRING_RATE"]
 
 #: Factor of ``sum_t eligibility_trace``: ``spike_count`` of the neuron in this trial of ``n_steps``
-#: steps, target rate ``f_target`` in Hz, strength ``c_reg`` (equation 3 of the reference code's form).
+#: steps (or its mean over a batch), target rate ``f_target`` in Hz, strength ``c_reg``.
 FIRING_RATE = "c_reg*(spike_count/n_steps - f_target*dt)/n_steps"

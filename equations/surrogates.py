@@ -44,8 +44,11 @@ def surrogate(kind: str, margin: str, *, height: str, width: str) -> str:
         raise ValueError(f"unknown surrogate '{kind}'; there are {', '.join(SURROGATES)}")
     terms = {"d": margin, "h": height, "w": width}
 
+    template = SURROGATES[kind]
+
     def term(match: re.Match[str]) -> str:
         expression = terms[match.group()]
-        return expression if expression.isidentifier() else f"({expression})"
+        enclosed = template[: match.start()].endswith("(") and template[match.end()] == ")"
+        return expression if expression.isidentifier() or enclosed else f"({expression})"
 
-    return re.sub(r"\b[dhw]\b", term, SURROGATES[kind])
+    return re.sub(r"\b[dhw]\b", term, template)

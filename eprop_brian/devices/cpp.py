@@ -58,8 +58,8 @@ def find_compiler() -> str:
         missing.append("make")
     if missing:
         raise CompilerMissingError(
-            f"device 'cpp' needs {' and '.join(missing)}, which {'was' if len(missing) == 1 else 'were'} "
-            "not found.\nInstall with: apt-get install g++ make (Debian, Ubuntu), "
+            f"device 'cpp' needs {' and '.join(missing)}, which cannot be found.\n"
+            "Install with: apt-get install g++ make (Debian, Ubuntu), "
             "xcode-select --install (macOS) or conda install -c conda-forge cxx-compiler make.\n"
             "Or run without a compiler, slower: --device runtime"
         )
@@ -88,7 +88,7 @@ class CppProgram(Program):
         find_compiler()
         with _standalone() as device, tempfile.TemporaryDirectory(prefix="eprop_brian_") as folder:
             project = Path(folder) / "project"
-            self.built = build(network, capacity, CppStepCodeObject, dtype)
+            self.built = build(network, capacity, CppStepCodeObject, dtype, whole_trial=True)
             self.built.brian2_network.run(_ENDLESS * float(network.dt) * second, namespace={})
             device.build(directory=str(project), compile=False, run=False, with_output=False)
             self._files = {
@@ -163,9 +163,7 @@ def _standalone() -> Iterator:
 
 def _digest(project: Path) -> str:
     """Hash of everything that is compiled or loaded, and of the compiler and its flags."""
-    version = subprocess.run(
-        [find_compiler(), "--version"], capture_output=True, check=True
-    ).stdout
+    version = subprocess.run([find_compiler(), "--version"], capture_output=True, check=True).stdout
     digest = hashlib.sha256(version)
     digest.update(_processor().encode())
     for path in sorted(project.rglob("*")):

@@ -1,7 +1,7 @@
 """What a device hands back: a network that can be run again and again.
 
-A `Program` is called with arrays and returns arrays, all keyed ``"group.variable"``. Nothing carries
-over from one call to the next but what the caller passes back in.
+A `Program` is called with arrays and returns arrays, all keyed ``"group.variable"``. Nothing
+carries over from one call to the next but what the caller passes back in.
 """
 
 from __future__ import annotations

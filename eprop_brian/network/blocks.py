@@ -19,7 +19,10 @@ from brian2.utils.stringtools import get_identifiers, word_substitute
 __all__ = ["StepCode", "View"]
 
 #: Loop indices that the templates define.
-LOOP_INDICES = ("_neuron", "_pre", "_post", "_synapse", "_history", "_history_pre", "_sample", "_record")
+LOOP_INDICES = (
+    *("_neuron", "_pre", "_post", "_synapse"),
+    *("_history", "_history_pre", "_sample", "_record"),
+)
 
 
 class _LoopIndex(AuxiliaryVariable):

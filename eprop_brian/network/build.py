@@ -1,9 +1,9 @@
 """From a `Network` to Brian2 objects and one fused step.
 
-Every array of the network belongs to a Brian2 `NeuronGroup` (neurons, synapses, histories alike), so
-that monitors, `state(...)` and a standalone program's arguments work on all of them. What happens
-in a time step is a set of blocks (`eprop_brian.network.blocks`) that one code object runs, in the
-order of the device's ``step`` template.
+Every array of the network belongs to a Brian2 `NeuronGroup` (neurons, synapses, histories alike),
+so that monitors, `state(...)` and a standalone program's arguments work on all of them. What
+happens in a time step is a set of blocks (`eprop_brian.network.blocks`) that one code object runs,
+in the order of the device's ``step`` template.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from brian2 import Clock, NeuronGroup
 from brian2 import Network as Brian2Network
-from brian2.core.base import BrianObject
+from brian2.codegen.codeobject import create_runner_codeobj
 from brian2.groups.group import CodeRunner
 from brian2.parsing.sympytools import sympy_to_str
 
@@ -23,7 +23,7 @@ from eprop_brian.equations.learning_signals import LEARNING_SIGNAL
 from eprop_brian.equations.regularizers import FIRING_RATE
 from eprop_brian.network.blocks import StepCode, View
 from eprop_brian.network.spec import Network, Population
-from eprop_brian.symbolic.programs import factored_program, online_program
+from eprop_brian.symbolic.programs import FactoredProgram, factored_program, online_program
 
 __all__ = ["BuiltNetwork", "Capacity", "Projection", "build"]
 
@@ -94,9 +94,25 @@ class _StepRunner(CodeRunner):
             name="step_runner",
             check_units=False,
             template_kwds={"plan": plan, "ptr": self._pointer},
-            needed_variables=[n for n in code.variables.keys() if not n.startswith("_")],
+            needed_variables=[n for n in code.variables if not n.startswith("_")],
             codeobj_class=codeobj_class,
         )
+
+    def create_default_code_object(self, run_namespace):
+        """As Brian2's, but under a fixed name: equal networks give equal sources."""
+        self.codeobj = create_runner_codeobj(
+            group=self.group,
+            code=self.abstract_code,
+            template_name=self.template,
+            name="step_codeobject",
+            check_units=False,
+            additional_variables=self.variables,
+            needed_variables=self.needed_variables,
+            run_namespace=run_namespace,
+            template_kwds=self.template_kwds,
+            codeobj_class=self.codeobj_class,
+        )
+        return self.codeobj
 
     def _pointer(self, name: str) -> str:
         return self.codeobj_class.generator_class.get_array_name(self.variables[name])
@@ -191,7 +207,7 @@ def build(
     capacity: Capacity,
     codeobj_class: type,
     dtype: type = np.float64,
-    extra_objects: Iterable[BrianObject] = (),
+    whole_trial: bool = False,
 ) -> BuiltNetwork:
     """Make the Brian2 objects of a network for the active device.
 
@@ -203,20 +219,27 @@ def build(
         Code object class whose templates include ``step``.
     dtype : type
         Float type of all state.
+    whole_trial : bool
+        Let one step of Brian2's clock run a whole trial (C++ only). Faster, but monitors and other
+        objects in the network then see the end of each trial and nothing else.
     """
-    return _Builder(network, capacity, codeobj_class, dtype).build(extra_objects)
+    return _Builder(network, capacity, codeobj_class, dtype, whole_trial).build()
 
 
 class _Builder:
-    def __init__(self, network: Network, capacity: Capacity, codeobj_class, dtype) -> None:
+    def __init__(
+        self, network: Network, capacity: Capacity, codeobj_class, dtype, whole_trial: bool
+    ) -> None:
         self.network = network
         self.capacity = capacity
         self.codeobj_class = codeobj_class
         self.dtype = dtype
+        self.whole_trial = whole_trial
         self.clock = Clock(dt=network.dt, name="step_clock")
         self.code = StepCode()
         self.groups: dict[str, NeuronGroup] = {}
         self.online = network.gradient == "online"
+        self.rate_per_batch = network.rate_averaging == "batch"
         self.readout_program = network.readout_program
 
     def group(self, name: str, size: int, variables: dict[str, str], **kwargs) -> NeuronGroup:
@@ -227,7 +250,7 @@ class _Builder:
         )
         return self.groups[name]
 
-    def build(self, extra_objects) -> BuiltNetwork:
+    def build(self) -> BuiltNetwork:
         network = self.network
         self._make_neurons()
         projections, feedback = self._make_projections()
@@ -235,7 +258,9 @@ class _Builder:
             "n_steps": self.capacity.n_steps,
             "target_steps": self.capacity.target_steps,
             "n_words": -(-network.n_inputs // 32),
+            "whole_trial": self.whole_trial,
             "online": self.online,
+            "rate_per_batch": self.rate_per_batch,
             "softmax": network.loss.softmax,
             "control": {v: self.code.array(self.control, v) for v in (*self.control_integers, "k")},
             "data": {
@@ -251,7 +276,7 @@ class _Builder:
             "feedback": [self._plan_feedback(f, projections) for f in feedback],
         }
         runner = _StepRunner(self.control, self.code, plan, self.codeobj_class)
-        objects = [*self.groups.values(), runner, *extra_objects]
+        objects = [*self.groups.values(), runner]
         return BuiltNetwork(
             network=network,
             capacity=self.capacity,
@@ -302,9 +327,7 @@ class _Builder:
             capacity.n_trials,
             {"pattern": "integer", "target": "integer", "spike_count": "1"},
         )
-        self.group(
-            "outcomes", capacity.n_trials * network.n_outputs, {"loss": "1", "output": "1"}
-        )
+        self.group("outcomes", capacity.n_trials * network.n_outputs, {"loss": "1", "output": "1"})
         for population in network.populations:
             self._make_population(population)
         variables = ["I", "y", "softmax_sum", "p", "error", "loss_sum", "output_sum"]
@@ -327,6 +350,7 @@ class _Builder:
         group = self.group(name, size, {"z": "1", **variables}, threshold="z > 0", reset="")
         # The step itself fills the spike space; monitors read it like any NeuronGroup's.
         group.thresholder["spike"].active = False
+        group.resetter["spike"].active = False
         steps = self.capacity.n_steps
         self.group(f"{name}_spikes", size * steps, {"neuron": "integer"})
         self.group(f"{name}_offsets", steps + 1, {"first": "integer"})
@@ -335,11 +359,11 @@ class _Builder:
     def _make_population(self, population: Population) -> None:
         system, size = population.system, population.size
         step = system.step
-        program = factored_program(system, self.readout_program)
+        program = self._factored(population)
         varying = [*system.varying(after=False), *system.varying(after=True)]
         neuron_variables = [
             *("I", "L", "psi", "refractory_counter", "spike_count"),
-            *("rate_factor", "L_filtered"),
+            *("batch_spike_count", "rate_factor", "L_filtered"),
             *(program.variables if not self.online else ()),
             *varying,
         ]
@@ -361,7 +385,7 @@ class _Builder:
             self.group(
                 f"{population.name}_history",
                 size * self.capacity.n_steps,
-                dict.fromkeys([*program.history, "lambda_"], "1"),
+                dict.fromkeys([*program.history, *program.results], "1"),
             )
 
     def _make_projections(self) -> tuple[list[Projection], list[Projection]]:
@@ -393,6 +417,8 @@ class _Builder:
             variables = ["B"]
         else:
             variables = ["w", "gradient_sum", "gradient", *self.network.optimizer.states]
+            if self.rate_per_batch and target != "readout":
+                variables.append("batch_trace_sum")
             if not autapses:
                 variables.append("connected")
             if self.online:
@@ -419,6 +445,11 @@ class _Builder:
             return ("eps_y",), ("signal_sum",)
         program = online_program(self._population(target).system, self.readout_program)
         return program.pre_variables, program.synapse_variables
+
+    def _factored(self, population: Population) -> FactoredProgram:
+        return factored_program(
+            population.system, self.readout_program, self.network.rate_averaging
+        )
 
     def _population(self, name: str) -> Population:
         return next(p for p in self.network.populations if p.name == name)
@@ -463,15 +494,19 @@ class _Builder:
         plan["advance"] = code.block(f"advance_{name}", update, own, control)
         plan["reset"] = code.block(f"reset_{name}", reset, own)
         plan["spike_count"] = code.array(group, "spike_count")
+        count = "batch_spike_count" if self.rate_per_batch else "spike_count"
+        mean_count = View(group, "_neuron", {"rate_factor": "rate_factor", "spike_count": count})
+        mean = ["spike_count = spike_count/batch_size"] if self.rate_per_batch else []
+        cleared = ["spike_count = 0"] if self.rate_per_batch else []
+        plan["tally"] = code.block(
+            f"count_{name}", ["batch_spike_count = batch_spike_count + spike_count"], own
+        )
         plan["rate"] = code.block(
-            f"rate_{name}",
-            [f"rate_factor = {FIRING_RATE}"],
-            View(group, "_neuron", {"rate_factor": "rate_factor", "spike_count": "spike_count"}),
-            control,
+            f"rate_{name}", [*mean, f"rate_factor = {FIRING_RATE}", *cleared], mean_count, control
         )
         if self.online:
             return plan
-        program = factored_program(system, self.readout_program)
+        program = self._factored(population)
         history = View(self.groups[f"{name}_history"], "_history")
         stored = {f"{n}_stored": n for n in program.history}
         plan["record"] = code.block(
@@ -480,13 +515,11 @@ class _Builder:
             View(history.group, "_history", stored),
             own,
         )
-        plan["zero"] = code.block(
-            f"zero_{name}", [f"{v} = 0" for v in program.variables], own
-        )
+        plan["zero"] = code.block(f"zero_{name}", [f"{v} = 0" for v in program.variables], own)
         plan["backward"] = code.block(
             f"backward_{name}",
             program.backward,
-            recorded(history, [*program.history, "lambda_"]),
+            recorded(history, [*program.history, *program.results]),
             own,
             View(self.groups["readout"], "0"),
             control,
@@ -498,9 +531,7 @@ class _Builder:
         network, code = self.network, self.code
         group, loss = self.groups["readout"], network.loss
         own, control = View(group, "_neuron"), View(self.control, "0")
-        history = View(
-            self.groups["readout_history"], "_history", {"stored": "error"}
-        )
+        history = View(self.groups["readout_history"], "_history", {"stored": "error"})
         in_window = "_in_window = int(step >= window_start)"
         plan: dict[str, Any] = {"n": network.n_outputs}
         plan["advance"] = code.block(
@@ -567,16 +598,20 @@ class _Builder:
             "w": code.array(p.group, "w"),
         }
         plan["deliver"] = code.block(f"deliver_{p.name}", ["I = I + w"], post, own)
-        mean = "gradient_scale*gradient_sum/batch_size" + ("" if p.autapses else "*connected")
+        rate_term = self.rate_per_batch and kind != "readout"
+        summed = "(gradient_sum + rate_factor*batch_trace_sum)" if rate_term else "gradient_sum"
+        mean = f"gradient_scale*{summed}/batch_size" + ("" if p.autapses else "*connected")
         plan["optimize"] = code.block(
             f"optimize_{p.name}",
             [
                 f"gradient = {mean}",
                 "gradient_sum = 0",
+                *(["batch_trace_sum = 0"] if rate_term else []),
                 *self.network.optimizer.update.split("\n"),
             ],
             View(p.group, "_synapse", {"g": "gradient"}),
             own,
+            View(target, "_post", {"rate_factor": "rate_factor"}),
             control,
         )
         if self.online:
@@ -594,7 +629,10 @@ class _Builder:
         else:
             plan["accumulate"] = code.block(
                 f"accumulate_{p.name}",
-                ["gradient_sum = gradient_sum + lambda_"],
+                [
+                    "gradient_sum = gradient_sum + lambda_",
+                    *(["batch_trace_sum = batch_trace_sum + lambda_trace"] if rate_term else []),
+                ],
                 own,
                 View(self.groups[f"{p.target}_history"], "_history"),
             )
@@ -610,12 +648,19 @@ class _Builder:
             program = self.readout_program
             pre_code = program.pre_trace
             synapse = ["signal_sum = signal_sum + error*eps_y"]
-            gradient, sums = "signal_sum", ["signal_sum"]
+            gradient, sums = ["gradient_sum = gradient_sum + signal_sum"], ["signal_sum"]
             pre_names: tuple[str, ...] = ("eps_y",)
             views = (own, pre, post, control)
         else:
             online = online_program(self._population(p.target).system, self.readout_program)
-            pre_code, synapse, gradient = online.pre, online.synapse, online.gradient
+            pre_code, synapse = online.pre, online.synapse
+            if self.rate_per_batch:
+                gradient = [
+                    "gradient_sum = gradient_sum + signal_sum",
+                    "batch_trace_sum = batch_trace_sum + trace_sum",
+                ]
+            else:
+                gradient = ["gradient_sum = gradient_sum + signal_sum + rate_factor*trace_sum"]
             sums, pre_names = list(online.synapse_variables), online.pre_variables
             views = (own, pre, post, readout, control)
         plan["pre_trace"] = code.block(
@@ -627,9 +672,7 @@ class _Builder:
             control,
         )
         plan["trace"] = code.block(f"trace_{p.name}", synapse, *views)
-        plan["gradient"] = code.block(
-            f"gradient_{p.name}", [f"gradient_sum = gradient_sum + {gradient}"], *views
-        )
+        plan["gradient"] = code.block(f"gradient_{p.name}", gradient, *views)
         plan["zero"] = code.block(f"zero_{p.name}", [f"{v} = 0" for v in sums], own)
         plan["zero_pre"] = code.block(
             f"zero_pre_{p.name}", [f"{v} = 0" for v in ("pre", *pre_names)], pre_own

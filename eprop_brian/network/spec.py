@@ -68,6 +68,9 @@ class Network:
         Where the weights of the learning signal come from.
     feedback_scale : float
         Standard deviation of random feedback weights.
+    readout_weights : {"normal", "glorot"}
+        Initial readout weights: N(0, 1)/sqrt(n_recurrent), or uniform in
+        +-sqrt(6/(n_recurrent + n_outputs)).
     optimizer : Optimizer
     gradient : {"factored", "online"}
         The gradient program (`eprop_brian.symbolic.programs`).
@@ -75,6 +78,9 @@ class Network:
         Strength of the firing-rate regulariser; 0 switches it off.
     f_target : Quantity
         Its target rate.
+    rate_averaging : {"trial", "batch"}
+        What the regulariser compares with the target: each trial's rate (NEST) or the mean rate
+        over the trials of a batch (TensorFlow code), which leaves trials free to differ.
     average_gradient : bool
         Divide the error's part of the gradient by the steps of the learning window.
     dt : Quantity
@@ -93,10 +99,12 @@ class Network:
     loss: Loss | str = SQUARED_ERROR
     feedback: str = "symmetric"
     feedback_scale: float = 1.0
+    readout_weights: str = "normal"
     optimizer: Optimizer = ADAM
     gradient: str = "factored"
     c_reg: float = 0.0
     f_target: Quantity = field(default_factory=lambda: 10 * Hz)
+    rate_averaging: str = "trial"
     average_gradient: bool = False
     dt: Quantity = field(default_factory=lambda: 1 * ms)
     populations: tuple[Population, ...] = field(init=False, repr=False)
@@ -108,6 +116,8 @@ class Network:
             object.__setattr__(self, "loss", LOSSES[self.loss])
         _choose("feedback", self.feedback, FEEDBACKS)
         _choose("gradient", self.gradient, GRADIENTS)
+        _choose("readout_weights", self.readout_weights, ("normal", "glorot"))
+        _choose("rate_averaging", self.rate_averaging, ("trial", "batch"))
         _unit("dt", self.dt, second, "1*ms")
         _unit("f_target", self.f_target, hertz, "10*Hz")
         for name in ("n_inputs", "n_outputs"):
@@ -116,7 +126,7 @@ class Network:
             raise ValueError(f"loss '{self.loss.name}' needs at least 2 outputs, not 1")
         for name in ("c_reg", "feedback_scale"):
             if not np.isfinite(getattr(self, name)) or getattr(self, name) < 0:
-                raise ValueError(f"{name} must be a number of at least 0, not {getattr(self, name)}")
+                raise ValueError(f"{name} must be at least 0, not {getattr(self, name)}")
         if not self.neurons:
             raise ValueError("a network needs neurons: give [(neuron, size), ...]")
         populations: list[Population] = []
@@ -126,8 +136,19 @@ class Network:
             for name, value in system.step.parameters.items():
                 if np.ndim(value) and np.shape(value) != (size,):
                     raise ValueError(
-                        f"neuron '{neuron.name}': {name} has {np.size(value)} values for {size} neurons"
+                        f"neuron '{neuron.name}': {name} has {np.size(value)} values, there "
+                        f"are {size} neurons"
                     )
+            shared = {*neuron.parameters, *neuron.constants, *system.step.states} & {
+                "y",
+                *self.readout.parameters,
+                *self.readout.constants,
+            }
+            if shared:
+                raise ValueError(
+                    f"neuron '{neuron.name}' and readout '{self.readout.name}' both use the name "
+                    f"'{min(shared)}', and the traces of a synapse read both; rename one"
+                )
             taken = [p.name for p in populations]
             name = neuron.name if neuron.name not in taken else f"{neuron.name}_{len(taken) + 1}"
             populations.append(Population(name, neuron, int(size), system))
@@ -154,7 +175,7 @@ class Network:
         return values
 
     def initial_weights(self, seed: int) -> dict[str, np.ndarray]:
-        """Draw initial weights from N(0, 1)/sqrt(fan-in) and the feedback weights.
+        """Draw initial weights, by default from N(0, 1)/sqrt(fan-in), and the feedback weights.
 
         Returns
         -------
@@ -168,7 +189,11 @@ class Network:
         w_in = rng.standard_normal((n, n_in)) / np.sqrt(n_in)
         w_rec = rng.standard_normal((n, n)) / np.sqrt(n)
         np.fill_diagonal(w_rec, 0.0)
-        w_out = rng.standard_normal((n_out, n)) / np.sqrt(n)
+        if self.readout_weights == "glorot":
+            limit = np.sqrt(6 / (n + n_out))
+            w_out = rng.uniform(-limit, limit, (n_out, n))
+        else:
+            w_out = rng.standard_normal((n_out, n)) / np.sqrt(n)
         feedback = rng.standard_normal((n, n_out)) * self.feedback_scale
         if self.feedback == "symmetric":
             feedback = w_out.T.copy()

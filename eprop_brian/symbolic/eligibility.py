@@ -98,9 +98,7 @@ class EligibilitySystem:
             True: those of the new state (c). False: those of the step's map (A, u, b), which are
             evaluated before the states are overwritten.
         """
-        groups = (
-            [self.spike_gradient] if after else [self.transition, self.spike_path, self.drive]
-        )
+        groups = [self.spike_gradient] if after else [self.transition, self.spike_path, self.drive]
         return {
             entry.name: entry.expression
             for group in groups
@@ -144,7 +142,10 @@ def derive(step: StepMap, per_neuron: Collection[str] = ()) -> EligibilitySystem
     heterogeneous = {symbol(name) for name in per_neuron}
 
     def entry(state: str, expression: sympy.Expr, name: str) -> Coefficient:
-        expression = sympy.simplify(expression.subs(symbol("z_detached"), symbol("z")))
+        expression = expression.subs(symbol("z_detached"), symbol("z"))
+        simpler = sympy.simplify(expression)
+        if not simpler.has(sympy.Piecewise):  # has no form in the code that runs
+            expression = simpler
         if expression.has(*_LEFTOVERS):
             line = next(line for line in step.code if line.startswith(f"{state} "))
             raise EquationError(
@@ -168,7 +169,7 @@ def derive(step: StepMap, per_neuron: Collection[str] = ()) -> EligibilitySystem
             "the input I never reaches the threshold, so no weight can be learned",
         )
     keep = set(components)
-    return EligibilitySystem(
+    system = EligibilitySystem(
         step=step,
         components=components,
         transition={key: c for key, c in transition.items() if keep.issuperset(key)},
@@ -177,6 +178,24 @@ def derive(step: StepMap, per_neuron: Collection[str] = ()) -> EligibilitySystem
         spike_gradient={k: c for k, c in gradient.items() if k in keep},
         placement=_placement(components, transition, spike_path, drive, heterogeneous),
     )
+    _refuse_derived_names(system)
+    return system
+
+
+def _refuse_derived_names(system: EligibilitySystem) -> None:
+    """Raise if a name of the neuron is also one that its derivation or its network needs."""
+    step = system.step
+    derived = {*system.varying(after=False), *system.varying(after=True)}
+    derived |= {eps_name(k) for k in system.components}
+    derived |= {f"carry_{k}{e}" for k in (*system.components, "z") for e in ("", "_trace")}
+    derived |= {f"{state}_initial" for state in step.states}
+    for name in (*step.states, *step.parameters, *step.constants):
+        if name in derived:
+            raise EquationError(
+                f"neuron '{step.neuron.name}'",
+                name,
+                "is also the name of a quantity derived from this neuron; rename it",
+            )
 
 
 def _relevant(states, transition, spike_path, drive, gradient) -> tuple[str, ...]:

@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
 import sympy
+from brian2.core.functions import DEFAULT_FUNCTIONS
 from brian2.parsing.sympytools import str_to_sympy
 from brian2.units import allunits, stdunits
 from brian2.units.fundamentalunits import (
     DIMENSIONLESS,
     Dimension,
+    DimensionMismatchError,
     Quantity,
     get_dimensions,
     get_unit,
@@ -31,6 +34,26 @@ _UNITS: dict[str, Quantity] = {
     for name, unit in vars(module).items()
     if isinstance(unit, Quantity)
 }
+#: What an expression may be made of; anything else is refused before it reaches another parser.
+_SYNTAX = (
+    ast.Expression,
+    ast.BinOp,
+    ast.UnaryOp,
+    ast.Compare,
+    ast.BoolOp,
+    ast.Call,
+    ast.Name,
+    ast.Constant,
+    ast.operator,
+    ast.unaryop,
+    ast.cmpop,
+    ast.boolop,
+    ast.expr_context,
+)
+_RANDOM = frozenset({"rand", "randn", "poisson"})
+_NOT_IN_NUMPY = {name: DEFAULT_FUNCTIONS[name].pyfunc for name in ("exprel", "timestep")}
+#: Brian2 reads sqrt as an unknown function, which has no derivative.
+_SQRT = sympy.Function("sqrt")
 
 
 def unit_name(dimensions: Dimension) -> str:
@@ -55,17 +78,16 @@ def parse_quantity(text: str, where: str) -> Quantity | float:
     problem = "is not a number with a unit; write for example 20 ms, -70 mV or 0.5"
     number, _, unit = text.strip().partition(" ")
     source = f"{number} * ({unit})" if unit.strip() else number
-    try:
-        tree = ast.parse(source, mode="eval").body
-    except (SyntaxError, ValueError):
-        raise EquationError(where, text, problem) from None
 
     def value(node: ast.AST) -> Any:
         if isinstance(node, ast.Constant) and type(node.value) in (int, float):
-            return node.value
+            return float(node.value)
         if isinstance(node, ast.Name):
             if node.id not in _UNITS:
-                raise EquationError(where, text, f"'{node.id}' is not a unit that Brian2 knows")
+                hint = _did_you_mean(node.id, _UNITS)
+                raise EquationError(
+                    where, text, f"'{node.id}' is not a unit that Brian2 knows{hint}"
+                )
             return _UNITS[node.id]
         if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
             return -value(node.operand)
@@ -75,11 +97,16 @@ def parse_quantity(text: str, where: str) -> Quantity | float:
                 return left * right
             if isinstance(node.op, ast.Div) and np.all(np.asarray(right) != 0):
                 return left / right
-            if isinstance(node.op, ast.Pow) and isinstance(right, int) and abs(right) <= 9:
-                return left**right
+            if isinstance(node.op, ast.Pow) and right in range(-9, 10):
+                return left ** int(right)
         raise EquationError(where, text, problem)
 
-    return value(tree)
+    try:
+        return value(ast.parse(source, mode="eval").body)
+    except EquationError:
+        raise
+    except (SyntaxError, ValueError, TypeError, ArithmeticError, MemoryError, RecursionError):
+        raise EquationError(where, text, problem) from None
 
 
 def resolve_parameters(
@@ -96,20 +123,34 @@ def resolve_parameters(
     dimensions: dict[str, Dimension] = {}
     for name, given in parameters.items():
         line = f"{name} = {given}"
-        quantity = parse_quantity(given, f"{where}, {name}") if isinstance(given, str) else given
+        quantity = _quantity(given, f"{where}, {name}")
         try:
             value = np.asarray(quantity, dtype=float)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise EquationError(where, line, "is not a number") from None
         if not np.all(np.isfinite(value)):
             raise EquationError(where, line, "must be finite")
-        if value.ndim > 1:
+        if value.ndim > 1 or not value.size:
             raise EquationError(
                 where, line, f"must be a number or one value per neuron, not shape {value.shape}"
             )
         values[name] = value if value.ndim else float(value)
         dimensions[name] = get_dimensions(quantity)
     return values, dimensions
+
+
+def _quantity(given: Any, where: str) -> Any:
+    """Read a string, or a list with units; anything else stays as it is."""
+    if isinstance(given, str):
+        return parse_quantity(given, where)
+    with_units = (str, Quantity)
+    if isinstance(given, list | tuple) and any(isinstance(item, with_units) for item in given):
+        items = [_quantity(item, where) for item in given]
+        try:
+            return Quantity(items)
+        except (DimensionMismatchError, TypeError, ValueError):
+            raise EquationError(where, str(given), "must have one unit for all values") from None
+    return given
 
 
 def evaluate(
@@ -128,10 +169,10 @@ def evaluate(
     names = sorted(symbol.name for symbol in parsed.free_symbols)
     require_known(names, values, where, expression)
     symbols = sorted(parsed.free_symbols, key=lambda symbol: symbol.name)
+    function = sympy.lambdify(symbols, parsed, [_NOT_IN_NUMPY, "numpy"])
     with np.errstate(all="ignore"):
-        result = np.asarray(
-            sympy.lambdify(symbols, parsed, "numpy")(*(values[name] for name in names)), dtype=float
-        )
+        # NumPy's scalars divide by zero to inf, where Python's raise.
+        result = np.asarray(function(*(np.float64(values[n]) for n in names)), dtype=float)
     if not np.all(np.isfinite(result)):
         given = ", ".join(f"{name} = {values[name]}" for name in names)
         raise EquationError(where, expression, f"is not finite with {given}")
@@ -139,12 +180,69 @@ def evaluate(
 
 
 def parse_expression(expression: str, where: str) -> sympy.Expr:
-    """Parse an expression, with a clear error for what Brian2 cannot read."""
+    """Parse an expression of names, numbers, operators and Brian2's functions.
+
+    Nothing in the text is run.
+
+    Raises
+    ------
+    EquationError
+        For any other syntax, a random function, a condition in place of a number.
+    """
     try:
-        return sympy.sympify(str_to_sympy(expression))
-    except Exception as error:  # Brian2 raises several types for syntax it refuses
-        reason = str(error).splitlines()[0]
+        _check_syntax(ast.parse(expression.strip(), mode="eval"), expression, where)
+        parsed = sympy.sympify(str_to_sympy(expression))
+    except EquationError:
+        raise
+    except Exception as error:  # the parsers raise several types for what they refuse
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise EquationError(where, expression, f"cannot be read: {reason}") from None
+    if not isinstance(parsed, sympy.Expr):
+        raise EquationError(where, expression, "is a condition where a number is needed")
+    return parsed.replace(_SQRT, sympy.sqrt)
+
+
+def _check_syntax(tree: ast.AST, expression: str, where: str) -> None:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            called = ast.unparse(node.func)
+            if called not in DEFAULT_FUNCTIONS:
+                functions = ", ".join(sorted(set(DEFAULT_FUNCTIONS) - _RANDOM))
+                hint = _did_you_mean(called, DEFAULT_FUNCTIONS)
+                raise EquationError(
+                    where,
+                    expression,
+                    f"'{called}' is not a function here{hint}. Functions: {functions}",
+                )
+            if called in _RANDOM:
+                raise EquationError(
+                    where, expression, f"'{called}' is random, so it has no derivative"
+                )
+        number = type(node.value) in (int, float) if isinstance(node, ast.Constant) else True
+        if not isinstance(node, _SYNTAX) or not number:
+            raise EquationError(
+                where,
+                expression,
+                f"`{ast.unparse(node)}` is not allowed: write names, numbers, + - * / ** and "
+                "Brian2's functions",
+            )
+        # Powers of numbers are worked out while reading: one line could ask for gigabytes.
+        if _is_huge_power(node):
+            raise EquationError(
+                where, expression, f"`{ast.unparse(node)}` is a power of numbers: write its value"
+            )
+
+
+def _is_huge_power(node: ast.AST) -> bool:
+    """Whether a power of bare numbers is more than one base to one literal exponent up to 100."""
+    if not (isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow)):
+        return False
+    inside = list(ast.walk(node))
+    if any(isinstance(part, ast.Name) for part in inside):
+        return False
+    exponent = node.right.operand if isinstance(node.right, ast.UnaryOp) else node.right
+    plain = isinstance(exponent, ast.Constant) and abs(exponent.value) <= 100
+    return not plain or sum(isinstance(part, ast.Pow) for part in inside) > 1
 
 
 def require_known(names: Iterable[str], known: Iterable[str], where: str, line: str) -> None:
@@ -152,6 +250,12 @@ def require_known(names: Iterable[str], known: Iterable[str], where: str, line: 
     known = sorted(known)
     for name in names:
         if name not in known:
+            hint = _did_you_mean(name, known)
             raise EquationError(
-                where, line, f"'{name}' is not defined. Defined here: {', '.join(known)}"
+                where, line, f"'{name}' is not defined{hint}. Defined here: {', '.join(known)}"
             )
+
+
+def _did_you_mean(name: str, known: Iterable[str]) -> str:
+    close = get_close_matches(name, known, n=1)
+    return f" (did you mean '{close[0]}'?)" if close else ""

@@ -2,11 +2,11 @@
 
 `online` runs forwards and keeps the traces of every synapse: causal, local, recordable.
 
-`factored` uses that the traces are linear in the presynaptic spikes with coefficients that belong to
-the postsynaptic neuron. One backward pass inside each neuron, the transpose of its own eligibility
-recursion, gives lambda[t]; the gradient of a synapse is then the sum of lambda over the presynaptic
-spikes. With ``q[t] = gain F[t] + r`` (F: learning signal filtered backwards by the readout, r: factor
-of the rate regulariser),
+`factored` uses that the traces are linear in the presynaptic spikes with coefficients that belong
+to the postsynaptic neuron. One backward pass inside each neuron, the transpose of its own
+eligibility recursion, gives lambda[t]; the gradient of a synapse is then the sum of lambda over the
+presynaptic spikes. With ``q[t] = gain F[t] + r`` (F: learning signal filtered backwards by the
+readout, r: factor of the rate regulariser),
 
     g[t]  = q[t] + u[t+1] . mu[t+1]
     mu[t] = c[t] g[t] + A[t+1]^T mu[t+1]
@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from brian2.utils.stringtools import word_substitute
 
 from eprop_brian.equations.readouts import Readout
 from eprop_brian.symbolic.eligibility import Coefficient, EligibilitySystem, eps_name
@@ -87,21 +88,18 @@ class OnlineProgram:
     Attributes
     ----------
     pre_variables, synapse_variables : tuple of str
-        State variables on the presynaptic neuron and on the synapse.
+        State variables on the presynaptic neuron and on the synapse, zero at the start of a trial.
     pre : tuple of str
         Run once per presynaptic neuron and step; reads ``pre``, the spike that enters.
     synapse : tuple of str
         Run per synapse and step after the neurons' update; reads psi and ``L`` of the
         postsynaptic neuron.
-    gradient : str
-        The trial's gradient from the sums, with ``rate_factor`` of the postsynaptic neuron.
     """
 
     pre_variables: tuple[str, ...]
     synapse_variables: tuple[str, ...]
     pre: tuple[str, ...]
     synapse: tuple[str, ...]
-    gradient: str
 
 
 def online_program(system: EligibilitySystem, readout: ReadoutProgram) -> OnlineProgram:
@@ -110,9 +108,7 @@ def online_program(system: EligibilitySystem, readout: ReadoutProgram) -> Online
     on_synapse = [k for k in system.components if system.placement[k] == "synapse"]
     # A synapse's recursion reads presynaptic components of the step before, which the presynaptic
     # statements have advanced by then: keep a copy of those that are read so.
-    kept = [
-        m for m in on_pre if any(not system.transition[k, m].is_zero for k in on_synapse)
-    ]
+    kept = [m for m in on_pre if any(not system.transition[k, m].is_zero for k in on_synapse)]
 
     def advance(k: str) -> str:
         terms = [
@@ -136,7 +132,7 @@ def online_program(system: EligibilitySystem, readout: ReadoutProgram) -> Online
     margin = total(*(system.spike_gradient[k].times(eps_name(k)) for k in system.components))
     synapse = [
         *statements(on_synapse),
-        f"eligibility_trace = psi*({margin})" if "+" in margin or "-" in margin else f"eligibility_trace = psi*{margin}",
+        f"eligibility_trace = psi*{f'({margin})' if ' ' in margin else margin}",
         "filtered_trace = "
         + total(
             readout.decay.times("filtered_trace"), readout.trace_gain.times("eligibility_trace")
@@ -157,7 +153,6 @@ def online_program(system: EligibilitySystem, readout: ReadoutProgram) -> Online
         ),
         pre=tuple(pre),
         synapse=tuple(synapse),
-        gradient="signal_sum + rate_factor*trace_sum",
     )
 
 
@@ -172,16 +167,50 @@ class FactoredProgram:
     variables : tuple of str
         Variables carried from step to step, backwards; zero at the trial's end.
     backward : tuple of str
-        Run for t = T-1 ... 0; reads ``L_filtered`` and ``rate_factor``, writes ``lambda_``.
+        Run for t = T-1 ... 0; reads ``L_filtered`` (and ``rate_factor``), writes the results.
+    results : tuple of str
+        ``lambda_``, and ``lambda_trace`` if the sum of the traces is wanted by itself.
     """
 
     history: tuple[str, ...]
     variables: tuple[str, ...]
+    results: tuple[str, ...]
     backward: tuple[str, ...]
 
 
-def factored_program(system: EligibilitySystem, readout: ReadoutProgram) -> FactoredProgram:
-    """Write the backward program: the transpose of the forward recursion."""
+def factored_program(
+    system: EligibilitySystem, readout: ReadoutProgram, rate_averaging: str = "trial"
+) -> FactoredProgram:
+    """Write the backward program: the transpose of the forward recursion.
+
+    Parameters
+    ----------
+    system : EligibilitySystem
+    readout : ReadoutProgram
+    rate_averaging : {"trial", "batch"}
+        As for `eprop_brian.network.spec.Network`. With ``"batch"`` the regulariser's factor is not
+        known at the end of a trial, so the sum of the traces is passed back beside the gradient:
+        ``lambda_trace``, for which a second set of carried variables ends in ``_trace``.
+    """
+    signal = readout.trace_gain.times("L_filtered")
+    if rate_averaging == "trial":
+        carried, backward = _backward(system, total(signal, "rate_factor"), "lambda_")
+    else:
+        carried, backward = _backward(system, signal, "lambda_")
+        names = {**{name: f"{name}_trace" for name in carried}, "lambda_": "lambda_trace"}
+        _, trace = _backward(system, "1", "lambda_")
+        backward += [word_substitute(line, names) for line in trace]
+        carried += [names[name] for name in carried]
+    return FactoredProgram(
+        history=("psi", *system.varying(after=False), *system.varying(after=True)),
+        variables=tuple(carried),
+        results=("lambda_",) if rate_averaging == "trial" else ("lambda_", "lambda_trace"),
+        backward=tuple(backward),
+    )
+
+
+def _backward(system: EligibilitySystem, source: str, result: str) -> tuple[list[str], list[str]]:
+    """Carried variables and statements for the factor `source` of the eligibility trace."""
     components = system.components
     mu = {k: f"_mu_{k}" for k in components}
     carried = {
@@ -190,20 +219,14 @@ def factored_program(system: EligibilitySystem, readout: ReadoutProgram) -> Fact
         if any(not system.transition[m, k].is_zero for m in components)
     }
     own_spike = any(not system.spike_path[k].is_zero for k in components)
-    signal = total(
-        readout.trace_gain.times("L_filtered"),
-        "rate_factor",
-        "carry_z" if own_spike else "",
-    )
-    backward = [f"_g = psi*({signal})"]
+    backward = [f"_g = psi*({total(source, 'carry_z' if own_spike else '')})"]
     backward += [
         f"{mu[k]} = {total(system.spike_gradient[k].times('_g'), carried.get(k, ''))}"
         for k in components
     ]
-    backward.append(f"lambda_ = {total(*(system.drive[k].times(mu[k]) for k in components))}")
+    backward.append(f"{result} = {total(*(system.drive[k].times(mu[k]) for k in components))}")
     backward += [
-        f"{carried[k]} = "
-        + total(*(system.transition[m, k].times(mu[m]) for m in components))
+        f"{carried[k]} = " + total(*(system.transition[m, k].times(mu[m]) for m in components))
         for k in components
         if k in carried
     ]
@@ -211,9 +234,4 @@ def factored_program(system: EligibilitySystem, readout: ReadoutProgram) -> Fact
         backward.append(
             "carry_z = " + total(*(system.spike_path[k].times(mu[k]) for k in components))
         )
-    history = ("psi", *system.varying(after=False), *system.varying(after=True))
-    return FactoredProgram(
-        history=history,
-        variables=(*carried.values(), *(("carry_z",) if own_spike else ())),
-        backward=tuple(backward),
-    )
+    return [*carried.values(), *(("carry_z",) if own_spike else ())], backward

@@ -9,17 +9,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import sympy
 from brian2.core.functions import DEFAULT_FUNCTIONS
-from brian2.equations.equations import DIFFERENTIAL_EQUATION, PARAMETER, SUBEXPRESSION, Equations
+from brian2.equations.equations import (
+    DIFFERENTIAL_EQUATION,
+    FLOAT,
+    PARAMETER,
+    SUBEXPRESSION,
+    Equations,
+)
 from brian2.parsing.expressions import parse_expression_dimensions
 from brian2.parsing.sympytools import str_to_sympy, sympy_to_str
 from brian2.stateupdaters.base import StateUpdateMethod
-from brian2.units import get_dimensions, second
+from brian2.units import second
 from brian2.units.fundamentalunits import DIMENSIONLESS, Dimension, DimensionMismatchError
+from brian2.utils.stringtools import word_substitute
 
 from eprop_brian.equations.neurons import Neuron
 from eprop_brian.equations.readouts import Readout
@@ -36,14 +43,28 @@ __all__ = ["RESERVED", "StepMap", "readout_map", "scaled", "step_map", "symbol",
 
 #: Names with a meaning of their own, here or in Brian2.
 RESERVED = frozenset(
-    "e pi inf i j t dt N xi lambda t_in_timesteps I z w psi pre g L B z_detached not_refractory "
-    "refractory_counter spike_count eligibility_trace filtered_trace lastspike".split()
+    {
+        *("e", "pi", "inf", "i", "j", "t", "dt", "N", "xi", "lambda", "t_in_timesteps"),
+        *("I", "z", "w", "psi", "pre", "g", "L", "B", "z_detached", "lastspike", "spike_count"),
+        *("not_refractory", "refractory_counter", "refractory_steps", "rate_factor", "lambda_"),
+        *("eligibility_trace", "filtered_trace", "L_filtered", "batch_spike_count"),
+    }
 )
 _COMPARISON = re.compile(r"^(?P<left>[^<>=!]+)(?P<operator>>=|>)(?P<right>[^<>=!]+)$")
 _STATEMENT = re.compile(r"^(?P<name>[A-Za-z_]\w*)\s*(?P<operator>[-+*/]?=)(?!=)\s*(?P<expr>.+)$")
 #: Functions whose derivative is zero or missing: harmless to evaluate, useless as a surrogate.
-_STEP_FUNCTIONS = frozenset("int floor ceil sign timestep rand randn poisson".split())
-_UNDIFFERENTIABLE = _STEP_FUNCTIONS | {"clip"}
+_STEP_FUNCTIONS = frozenset(
+    {"int", "floor", "ceil", "sign", "timestep", "rand", "randn", "poisson"}
+)
+#: The same in a state's equation, by sympy's name, with the name they are written by.
+_UNDIFFERENTIABLE = {
+    "int_": "int",
+    "floor": "floor",
+    "ceiling": "ceil",
+    "sign": "sign",
+    "timestep": "timestep",
+    "clip": "clip",
+}
 
 
 def symbol(name: str) -> sympy.Symbol:
@@ -146,11 +167,17 @@ def step_map(neuron: Neuron) -> StepMap:
         differentiated; the message quotes the line.
     """
     where = f"neuron '{neuron.name}'"
-    if bool(neuron.update.strip()) == bool(neuron.model.strip()):
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", neuron.name):
+        raise EquationError(
+            where, f"name = {neuron.name}", "must be letters, digits and _, starting with a letter"
+        )
+    given = [part for part in ("update", "model") if getattr(neuron, part).strip()]
+    if len(given) != 1:
         raise EquationError(
             where,
-            "update / model",
-            "give either `update` (one statement per state) or `model` (differential equations)",
+            given[-1] if given else "update / model",
+            f"has {'both' if given else 'neither'}: give either `update` (one statement per state) "
+            "or `model` (differential equations)",
         )
     parameters, dimensions = resolve_parameters(neuron.parameters, f"{where}, parameters")
     _refuse_reserved([*neuron.parameters, *neuron.constants], where)
@@ -158,22 +185,24 @@ def step_map(neuron: Neuron) -> StepMap:
         dimensions[name] = _dimensions(
             expression, {**dimensions, "dt": second.dim}, f"{where}, constants"
         )
+    written = neuron
     if neuron.update.strip():
         statements, units = _update_style(neuron, dimensions, where)
     else:
-        statements, units = _brian2_style(neuron, dimensions, where)
+        equations = _equations(neuron, dimensions, where)
+        written = _without_subexpressions(neuron, equations)
+        statements, units = _brian2_style(written, equations, dimensions, where)
     states = tuple(units)
     _refuse_reserved(states, where)
     clash = [state for state in states if state in dimensions]
     if clash:
         raise EquationError(where, clash[0], "is both a state and a parameter")
-    for state in neuron.initial:
-        require_known([state], states, f"{where}, initial", f"{state} = {neuron.initial[state]}")
+    _check_initial(neuron, units, {**dimensions, "dt": second.dim}, where)
 
     known = {**dimensions, **units, "dt": second.dim}
-    margin, membrane = _margin(neuron, known, where)
-    _check_surrogate(neuron, known, margin, where)
-    _check_refractory(neuron, dimensions, where)
+    margin, membrane = _margin(written, states, known, where)
+    _check_surrogate(written, states, known, margin, where)
+    _check_refractory(neuron, parameters, dimensions, where)
     detached = neuron.detach
     if detached is None:
         detached = _default_detached(statements, states, membrane)
@@ -185,8 +214,8 @@ def step_map(neuron: Neuron) -> StepMap:
         code=tuple(f"{name} = {expression}" for name, expression in statements),
         composed=_compose(statements, states, detached, where),
         margin=margin,
-        threshold=neuron.threshold,
-        surrogate=neuron.surrogate,
+        threshold=written.threshold,
+        surrogate=written.surrogate,
         detached=tuple(detached),
         parameters=parameters,
         constants=dict(neuron.constants),
@@ -208,9 +237,7 @@ def readout_map(readout: Readout) -> tuple[sympy.Expr, sympy.Expr]:
         raise EquationError(where, readout.update, "must be one statement for y")
     expression = parse_expression(statements[0][1], where)
     known = [*readout.parameters, *readout.constants, "y", "I", "dt"]
-    require_known(
-        sorted(s.name for s in expression.free_symbols), known, where, readout.update
-    )
+    require_known(sorted(s.name for s in expression.free_symbols), known, where, readout.update)
     y, current = symbol("y"), symbol("I")
     slopes = sympy.diff(expression, y), sympy.diff(expression, current)
     if any(slope.has(y, current) for slope in slopes):
@@ -221,8 +248,8 @@ def readout_map(readout: Readout) -> tuple[sympy.Expr, sympy.Expr]:
 def _statements(code: str, where: str) -> list[tuple[str, str]]:
     """Split code into (name, expression), writing ``v += w`` as ``v = v + (w)``."""
     found = []
-    for line in re.split(r"[\n;]", code):
-        line = line.split("#")[0].strip()
+    for line in re.split(r"[\n;]", re.sub("#.*", "", code)):
+        line = line.strip()
         if not line:
             continue
         match = _STATEMENT.match(line)
@@ -306,41 +333,74 @@ def _update_style(neuron: Neuron, dimensions, where: str):
     return statements, units
 
 
-def _brian2_style(neuron: Neuron, dimensions, where: str):
+def _equations(neuron: Neuron, dimensions, where: str) -> Equations:
+    """The model's equations, with their units and symbols checked."""
+    where = f"{where}, model"
+    for line in re.sub("#.*", "", neuron.model).splitlines():
+        # Brian2 works units out while reading them: one line could ask for gigabytes.
+        if re.search(r":[^:]*\d\s*\*\*", line):
+            raise EquationError(where, line, "has a power of numbers in its unit")
     try:
         equations = Equations(neuron.model)
     except Exception as error:  # Brian2 raises several types for malformed equations
         reason = str(error).strip().splitlines()[-1]
-        raise EquationError(f"{where}, model", neuron.model, f"cannot be read: {reason}") from None
-    units = {
-        eq.varname: eq.dim for eq in equations.values() if eq.type == DIFFERENTIAL_EQUATION
-    }
+        position = re.search(r" *\(at char \d+\), \(line:(\d+), col:\d+\)", reason)
+        if position is None:
+            raise EquationError(where, neuron.model, f"cannot be read: {reason}") from None
+        raise EquationError(
+            where,
+            neuron.model.splitlines()[int(position.group(1)) - 1],
+            "cannot be read; write one equation a line with its unit, e.g. `dv/dt = -v/tau_m : 1`",
+        ) from None
     known = {**dimensions, **{eq.varname: eq.dim for eq in equations.values()}}
     for eq in equations.values():
         if eq.type == PARAMETER:
             raise EquationError(
-                f"{where}, model", str(eq), "parameters belong in [parameters], with their value"
+                where, str(eq), "parameters belong in [parameters], with their value"
             )
+        if eq.var_type != FLOAT:
+            raise EquationError(where, str(eq), "has the type integer or boolean; write a unit")
         if eq.type == DIFFERENTIAL_EQUATION:
             line = f"d{eq.varname}/dt = {eq.expr}"
             wanted = eq.dim / second.dim
         elif eq.type == SUBEXPRESSION:
             line, wanted = f"{eq.varname} = {eq.expr}", eq.dim
-        _require_dimensions(str(eq.expr), wanted, known, f"{where}, model", line)
-    if neuron.method not in StateUpdateMethod.stateupdaters:
+        _require_dimensions(str(eq.expr), wanted, known, where, line)
+    return equations
+
+
+def _without_subexpressions(neuron: Neuron, equations: Equations) -> Neuron:
+    """Write the model's subexpressions out where they are used outside the model."""
+    written_out = {
+        name: f"({expression})"
+        for name, expression in equations.get_substituted_expressions(include_subexpressions=True)
+        if equations[name].type == SUBEXPRESSION
+    }
+    return replace(
+        neuron,
+        **{
+            part: word_substitute(getattr(neuron, part), written_out)
+            for part in ("threshold", "surrogate", "reset", "on_pre")
+        },
+    )
+
+
+def _brian2_style(neuron: Neuron, equations: Equations, dimensions, where: str):
+    units = {eq.varname: eq.dim for eq in equations.values() if eq.type == DIFFERENTIAL_EQUATION}
+    known = {**dimensions, **units}
+    methods = [m for m in StateUpdateMethod.stateupdaters if not m.startswith("gsl")]
+    if neuron.method not in methods:
         raise EquationError(
-            where,
-            f"method = {neuron.method}",
-            f"unknown method; Brian2 has {', '.join(StateUpdateMethod.stateupdaters)}",
+            where, f"method = {neuron.method}", f"unknown method; there are {', '.join(methods)}"
         )
-    if equations.is_stochastic:
-        raise EquationError(f"{where}, model", neuron.model, "noise (xi) cannot be differentiated")
     try:
         updater = StateUpdateMethod.stateupdaters[neuron.method](equations)
     except Exception as error:  # the updaters raise their own types
         reason = str(error).strip().splitlines()[0]
         raise EquationError(
-            f"{where}, model", neuron.model, f"method '{neuron.method}' cannot integrate it: {reason}"
+            f"{where}, model",
+            neuron.model,
+            f"method '{neuron.method}' cannot integrate it: {reason}",
         ) from None
 
     entry = _statements(neuron.on_pre, f"{where}, on_pre")
@@ -356,9 +416,14 @@ def _brian2_style(neuron: Neuron, dimensions, where: str):
         parsed = parse_expression(expression, f"{where}, on_pre")
         others = sorted(s.name for s in parsed.free_symbols if s.name != "w")
         require_known(others, known, f"{where}, on_pre", line)
-        if sympy.diff(parsed, symbol("w"), 2) != 0 or not parsed.has(symbol("w")):
+        weight = symbol("w")
+        unweighted = sympy.simplify(parsed.subs(weight, 0) - symbol(name))
+        if unweighted != 0 or not parsed.has(weight) or sympy.diff(parsed, weight, 2) != 0:
             raise EquationError(
-                f"{where}, on_pre", line, "must be linear in the weight w (inputs are summed)"
+                f"{where}, on_pre",
+                line,
+                "must add something proportional to the weight, e.g. `v += w`: the inputs of a "
+                "step are summed",
             )
         entering = re.sub(r"\bw\b", "I", expression)
         statements.append((name, sympy_to_str(parse_expression(entering, where))))
@@ -368,9 +433,7 @@ def _brian2_style(neuron: Neuron, dimensions, where: str):
         _require_dimensions(expression, units[name], known, f"{where}, reset", line)
         change = sympy.simplify(parse_expression(f"({expression}) - {name}", f"{where}, reset"))
         statements.append((name, total(name, scaled(change, "z"))))
-    clamped = {
-        eq.varname for eq in equations.values() if "unless refractory" in (eq.flags or ())
-    }
+    clamped = {eq.varname for eq in equations.values() if "unless refractory" in (eq.flags or ())}
     for name, expression in _statements(str(updater), f"{where}, model"):
         if name in clamped:
             expression = f"{name} + not_refractory*(({expression}) - {name})"
@@ -378,7 +441,7 @@ def _brian2_style(neuron: Neuron, dimensions, where: str):
     return statements, units
 
 
-def _margin(neuron: Neuron, known, where: str) -> tuple[sympy.Expr, str | None]:
+def _margin(neuron: Neuron, states, known, where: str) -> tuple[sympy.Expr, str | None]:
     """The threshold's left minus right side, and the left side if it is a single state."""
     where = f"{where}, threshold"
     if not neuron.threshold.strip():
@@ -392,12 +455,12 @@ def _margin(neuron: Neuron, known, where: str) -> tuple[sympy.Expr, str | None]:
     wanted = _dimensions(left, known, where)
     _require_dimensions(right, wanted, known, where, neuron.threshold)
     margin = parse_expression(left, where) - parse_expression(right, where)
-    if not margin.free_symbols & {symbol(s) for s in known if s not in neuron.parameters}:
+    if not margin.free_symbols & {symbol(state) for state in states}:
         raise EquationError(where, neuron.threshold, "does not depend on any state")
     return margin, left if left.isidentifier() else None
 
 
-def _check_surrogate(neuron: Neuron, known, margin: sympy.Expr, where: str) -> None:
+def _check_surrogate(neuron: Neuron, states, known, margin: sympy.Expr, where: str) -> None:
     where = f"{where}, surrogate"
     text = neuron.surrogate.strip()
     if not text:
@@ -411,8 +474,8 @@ def _check_surrogate(neuron: Neuron, known, margin: sympy.Expr, where: str) -> N
         raise EquationError(
             where,
             text,
-            f"uses {culprit}: a step has no slope for the gradient to follow. Use a bump around the "
-            "threshold made of clip, abs, exp or powers",
+            f"uses {culprit}: a step has no slope for the gradient to follow. Use a bump around "
+            "the threshold made of clip, abs, exp or powers",
         )
     if "I" in used or "z" in used:
         raise EquationError(where, text, "must be an expression of the states, without I and z")
@@ -422,25 +485,48 @@ def _check_surrogate(neuron: Neuron, known, margin: sympy.Expr, where: str) -> N
         raise EquationError(
             where,
             text,
-            f"has unit {unit_name(found)}; dz/dv needs {unit_name(wanted)} (one over the threshold's)",
+            f"has unit {unit_name(found)}; dz/dv needs {unit_name(wanted)} (one over the "
+            "threshold's)",
         )
-    if not sympy.sympify(str_to_sympy(text)).free_symbols & margin.free_symbols:
+    compared = margin.free_symbols & {symbol(state) for state in states}
+    if not parse_expression(text, where).free_symbols & compared:
         raise EquationError(
             where, text, "does not depend on the states of the threshold; its slope says nothing"
         )
 
 
-def _check_refractory(neuron: Neuron, dimensions, where: str) -> None:
+def _check_initial(neuron: Neuron, units, known, where: str) -> None:
+    where = f"{where}, initial"
+    for state, value in neuron.initial.items():
+        line = f"{state} = {value}"
+        require_known([state], units, where, line)
+        try:
+            # Zero fits every unit.
+            if parse_expression(str(value), where) != 0:
+                _require_dimensions(str(value), units[state], known, where, line)
+        except EquationError as error:
+            raise EquationError(
+                where,
+                line,
+                f"{error.problem}\nAn initial value is an expression of the parameters: give a "
+                "value with a unit a name in [parameters]",
+            ) from None
+
+
+def _check_refractory(neuron: Neuron, parameters, dimensions, where: str) -> None:
     text = neuron.refractory.strip()
     if not text:
         return
-    found = dimensions.get(text)
-    if found is None:
-        values, dims = resolve_parameters({"refractory": text}, f"{where}, refractory")
-        found, value = dims["refractory"], values["refractory"]
+    if text in parameters:
+        value, found = parameters[text], dimensions[text]
+    elif text.isidentifier():
+        raise EquationError(
+            f"{where}, refractory", text, "is no parameter; name one or give a time, e.g. `5 ms`"
+        )
     else:
-        value = resolve_parameters({text: neuron.parameters[text]}, where)[0][text]
-    if found is not get_dimensions(second):
+        values, dims = resolve_parameters({"refractory": text}, where)
+        value, found = values["refractory"], dims["refractory"]
+    if found is not second.dim:
         raise EquationError(f"{where}, refractory", text, "must be a time, e.g. `5 ms`")
     if np.any(np.asarray(value) < 0):
         raise EquationError(f"{where}, refractory", text, "must not be negative")
@@ -449,9 +535,9 @@ def _check_refractory(neuron: Neuron, dimensions, where: str) -> None:
 def _default_detached(statements, states, membrane: str | None) -> tuple[str, ...]:
     """States whose own statement reads the input, and the one compared with the threshold."""
     entered = {
-        name for name, expression in statements if symbol("I") in parse_expression(
-            expression, name
-        ).free_symbols
+        name
+        for name, expression in statements
+        if symbol("I") in parse_expression(expression, name).free_symbols
     }
     return tuple(state for state in states if state in entered or state == membrane)
 
@@ -468,11 +554,11 @@ def _compose(statements, states, detached, where: str) -> dict[str, sympy.Expr]:
         )
     for state in states:
         refused = sorted(
-            str(f.func)
+            _UNDIFFERENTIABLE[str(f.func)]
             for f in environment[state].atoms(sympy.Function)
             if str(f.func) in _UNDIFFERENTIABLE
         )
         if refused:
-            line = next(f"{n} = {x}" for n, x in statements if refused[0] in x)
+            line = next(f"{n} = {x}" for n, x in statements if f"{refused[0]}(" in x)
             raise EquationError(where, line, f"'{refused[0]}' cannot be differentiated")
     return {state: environment[state] for state in states}

@@ -1,7 +1,8 @@
 """Reference cases: a recorded run of another simulator, as a network and its data.
 
-The format is that of ``tests/reference/README.md``: an ``.npz`` without pickled objects whose ``meta``
-entry describes the network, and whose arrays hold inputs, initial weights and what came out.
+The format is that of ``tests/reference/README.md``: an ``.npz`` without pickled objects whose
+``meta`` entry describes the network, and whose arrays hold inputs, initial weights and what came
+out.
 """
 
 from __future__ import annotations
@@ -18,17 +19,38 @@ from brian2.units import Hz, ms
 from eprop_brian.equations import ADAM, ALIF, GRADIENT_DESCENT, LEAKY, LIF, LOSSES, surrogate
 from eprop_brian.network.spec import Network
 from eprop_brian.tasks.base import Trials
+from eprop_brian.training.files import read_arrays
 
 __all__ = ["ReferenceCase", "load_case"]
 
 _LOSSES = {"mean_squared_error": "squared_error", "cross_entropy": "softmax_cross_entropy"}
 _SURROGATES = {"fast_sigmoid_derivative": "fast_sigmoid", "arctan": "arctan"}
 _OPTIMIZERS = {"adam": ADAM, "gradient_descent": GRADIENT_DESCENT}
-_REQUIRED = (
-    "dt T learning_window n_iter batch_size n_in n_reg n_ad n_out c_reg f_target t_ref tau_m V_th "
-    "sg_fun sg_height sg_width rec_regular_spike_arrival out_regular_spike_arrival tau_m_out loss "
-    "average_gradient optimizer"
-).split()
+_REQUIRED = [
+    "dt",
+    "T",
+    "learning_window",
+    "n_iter",
+    "batch_size",
+    "n_in",
+    "n_reg",
+    "n_ad",
+    "n_out",
+    "c_reg",
+    "f_target",
+    "t_ref",
+    "tau_m",
+    "V_th",
+    "sg_fun",
+    "sg_height",
+    "sg_width",
+    "rec_regular_spike_arrival",
+    "out_regular_spike_arrival",
+    "tau_m_out",
+    "loss",
+    "average_gradient",
+    "optimizer",
+]
 
 
 @dataclass(frozen=True)
@@ -80,13 +102,7 @@ def load_case(path: str | Path, gradient: str = "factored") -> ReferenceCase:
         names what is missing.
     """
     path = Path(path)
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except FileNotFoundError:
-        raise ValueError(f"{path}: no such file") from None
-    except (OSError, ValueError, EOFError) as error:
-        raise ValueError(f"{path}: not an .npz of plain arrays ({error})") from None
+    arrays = read_arrays(path)
     meta = _meta(path, arrays)
     names = ("w_in", "w_rec", "w_out")
     recorded = all(name in arrays for name in names)
@@ -100,9 +116,7 @@ def load_case(path: str | Path, gradient: str = "factored") -> ReferenceCase:
     n_iterations, batch_size = meta["n_iter"], meta["batch_size"]
     if recorded:
         initial = {name: arrays[name][0].astype(float) for name in names}
-        weights = {
-            k: {name: arrays[name][k] for name in names} for k in range(1, n_iterations + 1)
-        }
+        weights = {k: {name: arrays[name][k] for name in names} for k in range(1, n_iterations + 1)}
     else:
         initial = {name: arrays[f"{name}0"].astype(float) for name in names}
         weights = {}

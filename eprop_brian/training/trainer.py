@@ -102,8 +102,10 @@ class Trainer:
     history : History
     iteration : int
         Iterations done.
+    validation : Evaluation or None
+        The last test of the task's criterion.
     solved : bool
-        Whether training stopped because the task's criterion was met.
+        Whether training stopped because that criterion was met.
     session : Session
         Weights (``session.weights``), optimizer states and the program.
 
@@ -133,6 +135,7 @@ class Trainer:
         self.batch_size, self.seed = int(batch_size), int(seed)
         self.history = History()
         self.solved = False
+        self.validation: Evaluation | None = None
         self._per_call = max(1, min(_MOST_ITERATIONS, _TRIALS_PER_CALL // self.batch_size))
         if self._per_call > _CHECK_EVERY:
             self._per_call -= self._per_call % _CHECK_EVERY
@@ -165,8 +168,9 @@ class Trainer:
         iterations : int
             Total number, those done before included.
         stop_when_solved : bool
-            Every 10 iterations, where the task defines an error threshold and the last training
-            errors come near it, test on 8 fresh batches of 64 trials and stop below it.
+            Every 10 iterations, where the task defines an error threshold and the mean error of
+            the last 10 batches is below it, test on 8 fresh batches of 64 trials and stop if their
+            error is below it too.
         progress : bool
             Show a progress bar with loss and error.
         after_call : callable, optional
@@ -275,11 +279,12 @@ class Trainer:
         threshold = self.task.error_threshold
         if threshold is None or self.iteration % _CHECK_EVERY:
             return False
-        # A validation costs as much as several iterations: wait until training errors come near.
-        if np.mean(self.history.error[-_CHECK_EVERY:]) >= 1.5 * threshold:
+        # Training trials are fresh too. Asking both keeps a lucky validation from counting, and a
+        # validation costs as much as several iterations.
+        if np.mean(self.history.error[-_CHECK_EVERY:]) >= threshold:
             return False
-        index = f"validation {self.iteration}"
-        return self.evaluate(stream=index).error < threshold
+        self.validation = self.evaluate(stream=f"validation {self.iteration}")
+        return self.validation.error < threshold
 
     def _show(self, bar: tqdm) -> None:
         shown = {"loss": f"{self.history.loss[-1]:.4g}"}

@@ -21,6 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from brian2 import Hz, StateMonitor, second
+from brian2.codegen.runtime.numpy_rt import NumpyCodeObject
 from scipy.linalg import expm
 
 from eprop_brian.devices.cpp import CppProgram
@@ -37,11 +38,14 @@ jax.config.update("jax_platforms", "cpu")
 TOLERANCE = 1e-9
 #: Largest deviation of the two gradient programs from each other, likewise.
 PROGRAM_TOLERANCE = 1e-12
+#: Fewest spikes of a batch for a comparison to mean something.
+MANY_SPIKES = 100
 
 DT = 1e-3
 N_INPUTS, N_RECURRENT, N_OUTPUTS = 4, 6, 2
 N_TRIALS, N_STEPS, LEARNING_WINDOW = 2, 80, 50
 TAU_OUT = 15e-3
+KAPPA = np.exp(-DT / TAU_OUT)
 C_REG, F_TARGET = 40.0, 20.0
 T_REF_STEPS = 3
 DEVICES = {"runtime": RuntimeProgram, "cpp": CppProgram}
@@ -58,6 +62,15 @@ TAU_S, TAU_B, BETA_B = 5e-3, 40e-3, 0.5
 _COMMON = {"tau_m": TAU_M * second, "v_th": V_TH, "gamma": GAMMA, "t_ref": "3 ms"}
 _LIF = LIF.with_parameters(**_COMMON)
 _ALIF = ALIF.with_parameters(**_COMMON, tau_a=TAU_A * second, beta=BETA)
+
+#: Its adaptation acts two steps late, by statements that copy a state before it is overwritten.
+_LATE_ALIF = replace(
+    _ALIF,
+    name="late_alif",
+    update="v = alpha*v + zeta*I - v_th*z\na_2 = a_1\na_1 = a\na = rho*a + z",
+    threshold="v >= v_th + beta*a_2",
+    surrogate="gamma/v_th*clip(1 - abs(v - v_th - beta*a_2)/v_th, 0, 1)",
+)
 
 #: Neither LIF nor ALIF: an exponential synaptic current and two slow variables, one that counts the
 #: neuron's spikes and one that follows its membrane.
@@ -153,6 +166,23 @@ def adaptive_lif(tau_m, tau_a, beta, scale_input=False) -> Dynamics:
     return Dynamics((0.0, 0.0), step, margin, surrogate)
 
 
+def late_adaptive_lif() -> Dynamics:
+    """ALIF with the adaptation of two steps before in its threshold."""
+    now = adaptive_lif(TAU_M, TAU_A, BETA)
+
+    def step(h, current, z_reset, z):
+        v, a, a_1, _ = h
+        return *now.step((v, a), current, z_reset, z), a, a_1
+
+    def late(h):
+        v, _, _, a_2 = h
+        return v, a_2
+
+    return Dynamics(
+        (0.0,) * 4, step, lambda h: now.margin(late(h)), lambda h: now.surrogate(late(h))
+    )
+
+
 def current_based(method: str) -> Dynamics:
     """One step of the current-based neuron: the spikes of a step act, then the states decay."""
     rates = np.zeros((4, 4))
@@ -240,14 +270,15 @@ MODELS = {
         input_scale=6.0,
         recurrent_scale=4.0,
     ),
-    "current_based": Model(((_CURRENT_BASED, N_RECURRENT),), current_based("exact"), 2.0, 1.0),
+    "late_alif": Model(((_LATE_ALIF, N_RECURRENT),), late_adaptive_lif()),
+    "current_based": Model(((_CURRENT_BASED, N_RECURRENT),), current_based("exact"), 2.5, 1.0),
     "current_based_exponential_euler": Model(
         ((replace(_CURRENT_BASED, method="exponential_euler"), N_RECURRENT),),
         current_based("exponential_euler"),
-        input_scale=2.0,
+        input_scale=2.5,
         recurrent_scale=1.0,
     ),
-    "izhikevich": Model(((_IZHIKEVICH, N_RECURRENT),), izhikevich(), 20.0, 10.0),
+    "izhikevich": Model(((_IZHIKEVICH, N_RECURRENT),), izhikevich(), 40.0, 10.0),
 }
 
 
@@ -261,6 +292,15 @@ class Setting:
     c_reg: float = C_REG
     average_gradient: bool = False
     keep_reset: bool = False
+
+    def numbers(self) -> dict[str, float]:
+        """The objective's numbers for the simulation."""
+        return {
+            "softmax": float(self.loss == "softmax_cross_entropy"),
+            "zeta_out": {"1": 1.0, "1 - kappa": 1 - KAPPA}[self.zeta_out],
+            "c_reg": self.c_reg,
+            "divisor": float(LEARNING_WINDOW if self.average_gradient else 1),
+        }
 
 
 # --- automatic differentiation --------------------------------------------------------------------
@@ -278,7 +318,7 @@ def _spike_jvp(primals, tangents):
     return spike(margin, slope), slope * tangents[0]
 
 
-def objective(weights, perturbation, spikes, targets, setting: Setting, paths: frozenset[str]):
+def objective(weights, perturbation, spikes, targets, numbers, paths, *, model: str):
     """Mean over the trials of the error plus the firing-rate regulariser.
 
     Parameters
@@ -287,10 +327,13 @@ def objective(weights, perturbation, spikes, targets, setting: Setting, paths: f
     perturbation : array, shape (n_trials, n_steps, n_recurrent)
         Added to every spike as it leaves its neuron: its gradient is dE/dz.
     spikes, targets : array, shape (n_trials, n_steps, n_inputs) and (n_trials, n_steps, n_outputs)
-    setting : Setting
-    paths : set of {"reset", "transmission", "own"}
-        Paths of a spike that are differentiated: into its neuron's reset, into other neurons, into
-        its neuron's slow states. All three act in the simulation itself.
+    numbers : dict of str to float
+        What `Setting.numbers` gives.
+    paths : dict of str to float
+        1 if the path of a spike is differentiated, else 0: into its neuron's own slow states
+        (``own``), into its neuron's reset (``reset``), into the other neurons (``transmission``).
+        All three act in the simulation itself.
+    model : str
 
     Returns
     -------
@@ -298,34 +341,31 @@ def objective(weights, perturbation, spikes, targets, setting: Setting, paths: f
     array, shape (n_trials, n_steps, n_recurrent)
         The spikes.
     """
-    model = MODELS[setting.model].dynamics
-    kappa = np.exp(-DT / TAU_OUT)
-    zeta_out = {"1": 1.0, "1 - kappa": 1 - kappa}[setting.zeta_out]
+    neuron = MODELS[model].dynamics
     w_rec = weights["w_rec"] * (1 - np.eye(N_RECURRENT))
 
     def follow(z, path):
-        return z if path in paths else jax.lax.stop_gradient(z)
+        return paths[path] * z + (1 - paths[path]) * jax.lax.stop_gradient(z)
 
     def step(carry, now):
         h, z, sent, refractory, y = carry
         x, extra, target, in_window = now
         refractory = jnp.maximum(refractory - 1, 0)
         current = weights["w_in"] @ x + w_rec @ follow(sent, "transmission")
-        h = model.step(h, current, follow(z, "reset"), follow(z, "own"))
-        slope = jax.lax.stop_gradient(model.surrogate(h))
-        z = spike(model.margin(h), slope) * (refractory == 0)
+        h = neuron.step(h, current, follow(z, "reset"), follow(z, "own"))
+        slope = jax.lax.stop_gradient(neuron.surrogate(h))
+        z = spike(neuron.margin(h), slope) * (refractory == 0)
         refractory = jnp.where(z > 0, T_REF_STEPS, refractory)
         sent = z + extra
-        y = kappa * y + zeta_out * (weights["w_out"] @ sent)
-        if setting.loss == "squared_error":
-            error = jnp.sum((y - target) ** 2) / 2
-        else:
-            error = -jnp.sum(target * jax.nn.log_softmax(y))
+        y = KAPPA * y + numbers["zeta_out"] * (weights["w_out"] @ sent)
+        squared_error = jnp.sum((y - target) ** 2) / 2
+        cross_entropy = -jnp.sum(target * jax.nn.log_softmax(y))
+        error = jnp.where(numbers["softmax"], cross_entropy, squared_error)
         return (h, z, sent, refractory, y), (in_window * error, z, sent)
 
     def trial(extra, x, target):
         silent = jnp.zeros(N_RECURRENT)
-        initial = tuple(silent + value for value in model.initial)
+        initial = tuple(silent + value for value in neuron.initial)
         in_window = jnp.arange(N_STEPS) >= N_STEPS - LEARNING_WINDOW
         _, (error, z, sent) = jax.lax.scan(
             step,
@@ -333,12 +373,14 @@ def objective(weights, perturbation, spikes, targets, setting: Setting, paths: f
             (x, extra, target, in_window),
         )
         rate = sent.mean(axis=0)
-        regularisation = setting.c_reg / 2 * jnp.sum((rate - F_TARGET * DT) ** 2)
-        scale = LEARNING_WINDOW if setting.average_gradient else 1
-        return error.sum() / scale + regularisation, z
+        regularisation = numbers["c_reg"] / 2 * jnp.sum((rate - F_TARGET * DT) ** 2)
+        return (error.sum() + regularisation) / numbers["divisor"], z
 
     errors, z = jax.vmap(trial)(perturbation, spikes, targets)
     return errors.mean(), z
+
+
+_gradient = jax.jit(jax.grad(objective, argnums=(0, 1), has_aux=True), static_argnames=["model"])
 
 
 class Derivative(NamedTuple):
@@ -353,12 +395,14 @@ class Derivative(NamedTuple):
 def differentiate(setting: Setting, *paths: str) -> Derivative:
     """Automatic derivative of the objective along `paths` (see `objective`)."""
     weights, spikes, targets = data(setting)
-    function = functools.partial(objective, setting=setting, paths=frozenset(paths))
-    (gradient, signal), z = jax.jit(jax.grad(function, argnums=(0, 1), has_aux=True))(
+    (gradient, signal), z = _gradient(
         {name: weights[name] for name in MATRICES},
         np.zeros((N_TRIALS, N_STEPS, N_RECURRENT)),
         spikes.astype(float),
         targets,
+        setting.numbers(),
+        {path: float(path in paths) for path in ("own", "reset", "transmission")},
+        model=setting.model,
     )
     return Derivative(
         {name: np.asarray(g) for name, g in gradient.items()}, np.asarray(signal), np.asarray(z)
@@ -401,15 +445,15 @@ class Run(NamedTuple):
     Attributes
     ----------
     gradient : dict of str to array
-    spikes : array, shape (n_trials, n_steps, n_recurrent)
-        Recorded on ``runtime``.
+    spikes : array, shape (n_steps, n_recurrent)
+        Of the last trial.
     traces : dict of str to array, shape (n_trials, n_steps, n_recurrent, n_pre)
-        Eligibility traces of ``w_in`` and ``w_rec``, recorded from ``online`` on ``runtime``.
+        Eligibility traces of ``w_in`` and ``w_rec``; empty unless ``online`` ran on ``runtime``.
     """
 
     gradient: dict[str, np.ndarray]
-    spikes: np.ndarray | None = None
-    traces: dict[str, np.ndarray] | None = None
+    spikes: np.ndarray
+    traces: dict[str, np.ndarray]
 
 
 @functools.cache
@@ -434,33 +478,34 @@ def run(setting: Setting, program: str, device: str = "runtime") -> Run:
     )
     each = np.arange(N_TRIALS)
     trials = Trials(spikes=spikes, targets=targets, pattern=each, target=each)
-    session = Session(network, DEVICES[device], trials, N_TRIALS, LEARNING_WINDOW, weights)
-    if device != "runtime":
-        session.run(trials, N_TRIALS)
-        return Run(session.gradient())
-
+    session = Session(network, DEVICES[device], trials, LEARNING_WINDOW, weights)
     built = session.program.built
-
-    def watch(name: str, variable: str) -> StateMonitor:
-        group = built.groups[name]
-        monitor = StateMonitor(group, variable, record=True, when="end", clock=group.clock)
-        built.brian2_network.add(monitor)
-        return monitor
-
-    projections = [p for p in built.projections if p.matrix != "w_out" and program == "online"]
-    spike_monitors = [watch(p.name, "z") for p in network.populations]
-    trace_monitors = [watch(p.name, "eligibility_trace") for p in projections]
+    monitors = {}
+    if program == "online" and device == "runtime":
+        monitors = {
+            p.name: StateMonitor(
+                p.group,
+                "eligibility_trace",
+                record=True,
+                when="end",
+                clock=p.group.clock,
+                codeobj_class=NumpyCodeObject,
+            )
+            for p in built.projections
+            if p.matrix != "w_out"
+        }
+        built.brian2_network.add(*monitors.values())
     session.run(trials, N_TRIALS)
 
-    traces = {
-        "w_in": np.zeros((N_TRIALS, N_STEPS, N_RECURRENT, N_INPUTS)),
-        "w_rec": np.zeros((N_TRIALS, N_STEPS, N_RECURRENT, N_RECURRENT)),
-    }
-    for p, monitor in zip(projections, trace_monitors, strict=True):
-        trace = monitor.eligibility_trace.T.reshape(N_TRIALS, N_STEPS, p.n_pre, p.n_post)
-        traces[p.matrix][:, :, p.target_slice, p.source_slice] = trace.swapaxes(2, 3)
-    z = np.concatenate([monitor.z for monitor in spike_monitors])
-    return Run(session.gradient(), z.T.reshape(N_TRIALS, N_STEPS, N_RECURRENT), traces)
+    traces = {}
+    for p in built.projections:
+        if p.name in monitors:
+            shape = (N_TRIALS, N_STEPS, *weights[p.matrix].shape)
+            trace = monitors[p.name].eligibility_trace.T
+            trace = trace.reshape(N_TRIALS, N_STEPS, p.n_pre, p.n_post).swapaxes(2, 3)
+            matrix = traces.setdefault(p.matrix, np.zeros(shape))
+            matrix[:, :, p.target_slice, p.source_slice] = trace
+    return Run(session.gradient(), session.spikes(), traces)
 
 
 def deviation(found: dict[str, np.ndarray], wanted: dict[str, np.ndarray]) -> float:
@@ -473,3 +518,99 @@ def from_traces(signal: np.ndarray, traces: dict[str, np.ndarray]) -> dict[str, 
     gradient = {m: np.einsum("btj,btji->ji", signal, e) for m, e in traces.items()}
     np.fill_diagonal(gradient["w_rec"], 0.0)
     return gradient
+
+
+def assert_same_spikes(found: Run, wanted: Derivative) -> None:
+    """The same spikes in the same steps of the last trial, and many of them in the batch."""
+    np.testing.assert_array_equal(found.spikes, wanted.spikes[-1])
+    assert wanted.spikes.sum() > MANY_SPIKES
+
+
+# --- tests ----------------------------------------------------------------------------------------
+
+OBJECTIVES = [
+    Setting(model, loss, zeta_out)
+    for model in ("lif", "alif")
+    for loss in ("squared_error", "softmax_cross_entropy")
+    for zeta_out in ("1", "1 - kappa")
+]
+OBJECTIVES += [Setting(m, "softmax_cross_entropy") for m in MODELS if m not in ("lif", "alif")]
+EVERY_MODEL = [Setting(model) for model in MODELS]
+#: The models of which a compiled program is made for the tests.
+COMPILED = ("lif_and_alif", "current_based", "izhikevich")
+KEPT_RESET = [
+    Setting(model, keep_reset=True) for model in ("lif", "alif", "current_based", "izhikevich")
+]
+
+
+def named(setting: Setting) -> str:
+    """A test's name from what its setting changes."""
+    return "-".join(str(value) for value in (setting.model, setting.loss, setting.zeta_out))
+
+
+@pytest.mark.parametrize("setting", OBJECTIVES, ids=named)
+def test_gradient_is_the_derivative_with_spikes_stopped_at_other_neurons(setting):
+    wanted = partial(setting)
+    found = run(setting, "factored")
+    assert_same_spikes(found, wanted)
+    assert deviation(found.gradient, wanted.gradient) <= TOLERANCE
+
+
+@pytest.mark.parametrize("setting", EVERY_MODEL, ids=named)
+def test_traces_with_the_total_derivative_are_backpropagation_through_time(setting):
+    wanted = total(setting)
+    found = run(setting, "online")
+    assert_same_spikes(found, wanted)
+    gradient = from_traces(wanted.signal, found.traces)
+    assert deviation(gradient, wanted.gradient) <= TOLERANCE
+    # What e-prop leaves out is no trifle, so the two tests hold different things.
+    assert deviation(gradient, partial(setting).gradient) > 0.1
+
+
+@pytest.mark.parametrize("setting", KEPT_RESET, ids=named)
+def test_reset_can_be_differentiated(setting):
+    wanted = partial(setting)
+    assert deviation(run(setting, "factored").gradient, wanted.gradient) <= TOLERANCE
+    backpropagation = total(setting)
+    gradient = from_traces(backpropagation.signal, run(setting, "online").traces)
+    assert deviation(gradient, backpropagation.gradient) <= TOLERANCE
+    detached = partial(replace(setting, keep_reset=False))
+    assert deviation(wanted.gradient, detached.gradient) > 0.1
+
+
+@pytest.mark.parametrize("program", ["factored", "online"])
+def test_average_over_the_learning_window_divides_error_and_regulariser(program):
+    setting = Setting("alif", average_gradient=True)
+    assert deviation(run(setting, program).gradient, partial(setting).gradient) <= TOLERANCE
+
+
+@pytest.mark.parametrize("change", [{"c_reg": 0.0}, {"zeta_out": "1 - kappa"}], ids=str)
+def test_terms_of_the_objective_matter(change):
+    """Else the tests above could not see them."""
+    setting = Setting("alif")
+    changed = partial(replace(setting, **change))
+    assert deviation(changed.gradient, partial(setting).gradient) > 1e-3
+
+
+@pytest.mark.parametrize("model", [m for m in MODELS if m != "lif"])
+def test_own_spike_in_slow_states_matters(model):
+    setting = Setting(model)
+    assert deviation(differentiate(setting).gradient, partial(setting).gradient) > 1e-3
+
+
+@pytest.mark.parametrize("setting", EVERY_MODEL, ids=named)
+def test_programs_agree(setting):
+    factored, online = run(setting, "factored"), run(setting, "online")
+    assert deviation(factored.gradient, online.gradient) <= PROGRAM_TOLERANCE
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", COMPILED)
+def test_compiled_programs_agree_with_each_other_and_with_automatic_differentiation(model):
+    setting = Setting(model)
+    wanted = partial(setting)
+    factored, online = run(setting, "factored", "cpp"), run(setting, "online", "cpp")
+    assert_same_spikes(factored, wanted)
+    assert_same_spikes(online, wanted)
+    assert deviation(factored.gradient, online.gradient) <= PROGRAM_TOLERANCE
+    assert deviation(factored.gradient, wanted.gradient) <= TOLERANCE

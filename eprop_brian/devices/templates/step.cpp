@@ -1,4 +1,4 @@
-{# One time step of a whole network: the template owns the loops, Brian2 generated what is inside.
+{# The step of a whole network: the template owns the loops, Brian2 generated what is inside.
    Blocks and their order are described in eprop_brian/network/build.py. #}
 {# USES_VARIABLES { N } #}
 {# ALLOWS_SCALAR_WRITE #}
@@ -60,8 +60,13 @@
 {% endfor %}
 const size_t _vectorisation_idx = -1;
 const int _T = {{ plan.n_steps }};
+// A whole trial in one call where nothing has to run between its steps.
+bool _trial_ends;
+do
+{
 const int _step = {{ ptr(plan.control.step) }}[0];
 const int _trial = {{ ptr(plan.control.trial) }}[0];
+_trial_ends = _step == _T - 1;
 const bool _learning = {{ ptr(plan.control.learning) }}[0] > 0;
 
 //// start of a trial
@@ -191,7 +196,7 @@ if (_learning)
 {% endif %}
 
 //// end of a trial
-if (_step == _T - 1)
+if (_trial_ends)
 {
     {% for p in plan.populations %}
     for (int _neuron = 0; _neuron < {{ p.n }}; _neuron++)
@@ -209,7 +214,7 @@ if (_step == _T - 1)
     if (_learning)
     {
         {% for p in plan.populations %}
-        {{ each(p.rate, '_neuron', p.n) }}
+        {{ each(p.tally if plan.rate_per_batch else p.rate, '_neuron', p.n) }}
         {% endfor %}
         {% if plan.online %}
         {
@@ -247,8 +252,12 @@ if (_step == _T - 1)
         if ((_trial + 1) % {{ ptr(plan.control.batch_size) }}[0] == 0)
         {
             {{ ptr(plan.control.k) }}[0] += 1;
+            const int _t = _step;
+            {% for p in plan.populations if plan.rate_per_batch %}
+            {{ each(p.rate, '_neuron', p.n) }}
+            {% endfor %}
             {% for p in plan.projections %}
-            {{ each(p.optimize, '_synapse', p.n_pre*p.n_post) }}
+            {{ pairs(p.optimize, p.n_pre, p.n_post) }}
             {% endfor %}
             {% for f in plan.feedback if f.follows is defined %}
             for (int _pre = 0; _pre < {{ f.n_pre }}; _pre++)
@@ -264,4 +273,5 @@ if (_step == _T - 1)
 }
 else
     {{ ptr(plan.control.step) }}[0] = _step + 1;
+} while ({{ '!_trial_ends' if plan.whole_trial else 'false' }});
 {% endblock %}

@@ -1,0 +1,314 @@
+"""Directives that print what runs, so that these pages cannot say anything else.
+
+``{derivation}``
+    Sections of `derivation_latex` for a library neuron or a neuron file.
+``{strings}``
+    Equation strings of the package: an object's path, ``module:name`` or ``module:name.attribute``.
+``{neuron-file}``
+    A neuron file, once `read_neuron` has accepted it.
+``{neuron-error}``
+    A change to a neuron file, and the error with which `read_neuron` refuses it.
+``{shell}``
+    Calls of the command ``eprop-brian`` and what it prints.
+``{command}``
+    Usage, arguments and options of one of its commands.
+``{recipe}``
+    The settings with which a task is trained by default.
+``{settings}``
+    Fields of a dataclass and their defaults.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import shlex
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import MISSING, fields
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import click
+from click.testing import CliRunner
+from docutils import nodes
+from docutils.parsers.rst import directives
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+
+from eprop_brian.cli import main
+from eprop_brian.equations import LEAKY, Neuron, get_neuron
+from eprop_brian.symbolic.eligibility import derive
+from eprop_brian.symbolic.errors import EquationError
+from eprop_brian.symbolic.neuron_file import read_neuron
+from eprop_brian.symbolic.printing import derivation_latex
+from eprop_brian.symbolic.programs import readout_program
+from eprop_brian.symbolic.step_map import step_map
+from eprop_brian.symbolic.toml import toml_table
+from eprop_brian.training.config import RunConfig
+
+_SECTION = re.compile(
+    r"\\begin\{align\*\}\s*& \\textbf\{(?P<title>.*?)\} \\\\\n(?P<rows>.*?)\\end\{align\*\}", re.S
+)
+
+
+class _Printed(SphinxDirective):
+    """What the directives share: files of the documentation, and literal text."""
+
+    def path(self, name: str) -> Path:
+        relative, absolute = self.env.relfn2path(name)
+        self.env.note_dependency(relative)
+        return Path(absolute)
+
+    def neuron(self, name: str) -> Neuron:
+        return read_neuron(self.path(name)) if name.endswith(".toml") else get_neuron(name)
+
+    def literal(self, text: str, language: str, caption: str = "") -> nodes.Node:
+        block = nodes.literal_block(text, text, language=language)
+        if not caption:
+            return block
+        container = nodes.container("", literal_block=True, classes=["literal-block-wrapper"])
+        container += [nodes.caption("", "", nodes.literal(caption, caption)), block]
+        return container
+
+
+class _Derivation(_Printed):
+    """``{derivation} NEURON``; the content names the sections, one line each, by their beginning."""
+
+    required_arguments = 1
+    has_content = True
+
+    def run(self) -> list[nodes.Node]:
+        system = derive(step_map(self.neuron(self.arguments[0])))
+        latex = derivation_latex(system, readout_program(LEAKY))
+        sections = {match["title"]: match["rows"].strip() for match in _SECTION.finditer(latex)}
+        shown: list[nodes.Node] = []
+        for wanted in filter(None, map(str.strip, self.content)):
+            found = [title for title in sections if title.startswith(wanted)]
+            if len(found) != 1:
+                raise self.error(f"no section '{wanted}'; there are {', '.join(sections)}")
+            shown.append(nodes.paragraph("", "", nodes.strong("", found[0])))
+            rows = sections[found[0]]
+            block = nodes.math_block(rows, rows, number=None, label=None, nowrap=True)
+            self.set_source_info(block)
+            shown.append(block)
+        return shown
+
+
+class _Strings(_Printed):
+    """``{strings} MODULE:NAME[.ATTRIBUTE] ...``: strings, or mappings of names to strings."""
+
+    required_arguments = 1
+    final_argument_whitespace = True
+
+    def run(self) -> list[nodes.Node]:
+        lines: list[str] = []
+        for path in self.arguments[0].split():
+            module, _, names = path.partition(":")
+            value: Any = import_module(module)
+            for name in names.split("."):
+                value = getattr(value, name)
+            if isinstance(value, Mapping):
+                width = max(map(len, value))
+                lines += [f"{name:<{width}}  {text}" for name, text in value.items()]
+            else:
+                lines += str(value).strip().split("\n")
+        return [self.literal("\n".join(lines), "text")]
+
+
+class _NeuronFile(_Printed):
+    """``{neuron-file} PATH``."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        path = self.path(self.arguments[0])
+        try:
+            read_neuron(path)
+        except EquationError as error:
+            raise self.error(str(error)) from error
+        return [self.literal(path.read_text(encoding="utf-8"), "toml", path.name)]
+
+
+class _NeuronError(_Printed):
+    """``{neuron-error} PATH``; the content takes lines away (``-``) and puts others there (``+``)."""
+
+    required_arguments = 1
+    has_content = True
+
+    def run(self) -> list[nodes.Node]:
+        path = self.path(self.arguments[0])
+        before, after = (
+            "\n".join(line[2:] for line in self.content if line.startswith(sign)) for sign in "-+"
+        )
+        text = path.read_text(encoding="utf-8")
+        if text.count(before) != 1:
+            raise self.error(f"{path.name} must contain once: {before}")
+        with tempfile.TemporaryDirectory() as folder:
+            changed = Path(folder) / path.name
+            changed.write_text(text.replace(before, after), encoding="utf-8")
+            try:
+                read_neuron(changed)
+            except EquationError as error:
+                message = str(error)
+            else:
+                raise self.error(f"{path.name} can be read after: {after}")
+        return [
+            self.literal("\n".join(self.content), "diff"),
+            self.literal(message, "text"),
+        ]
+
+
+class _Shell(_Printed):
+    """``{shell}``; every line of the content is a call. Option ``lines``: so many of the output."""
+
+    has_content = True
+    option_spec = {"lines": directives.positive_int}
+
+    def run(self) -> list[nodes.Node]:
+        text = []
+        for call in self.content:
+            program, *arguments = shlex.split(call)
+            if program != "eprop-brian":
+                raise self.error(f"{program} is not run here")
+            arguments = [str(self.path(a)) if a.endswith(".toml") else a for a in arguments]
+            result = CliRunner().invoke(main, arguments, prog_name="eprop-brian")
+            if result.exit_code:
+                raise self.error(f"{call}: {result.output}")
+            output = result.output.rstrip().split("\n")
+            kept = self.options.get("lines", len(output))
+            text += [f"$ {call}", *output[:kept], *(["..."] if len(output) > kept else [])]
+        return [self.literal("\n".join(text), "console")]
+
+
+class _Command(_Printed):
+    """``{command} NAME``."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        name = self.arguments[0]
+        command = main.commands[name]
+        context = click.Context(command, info_name=f"eprop-brian {name}")
+        shown: list[nodes.Node] = [
+            nodes.paragraph("", _sentence(command.help or "")),
+            self.literal(context.get_usage().removeprefix("Usage: "), "text"),
+        ]
+        rows = []
+        for parameter in command.params:
+            record = parameter.get_help_record(context)
+            if record is not None:
+                rows.append((record[0], record[1]))
+            else:
+                rows.append((parameter.make_metavar(context), _argument(parameter)))
+        return [*shown, _table(("", "Meaning"), rows)]
+
+
+def _sentence(text: str) -> str:
+    return " ".join(inspect.cleandoc(text).split())
+
+
+def _argument(parameter: click.Parameter) -> str:
+    number = "one or more, " if parameter.nargs == -1 else ""
+    return f"{number}{'required' if parameter.required else 'may be left out'}"
+
+
+class _Recipe(_Printed):
+    """``{recipe} TASK``."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        config = RunConfig.from_recipe(self.arguments[0])
+        names = ("run", "task", "size", "network", "readout", "optimizer")
+        tables = [toml_table(name, getattr(config, name)) for name in names]
+        return [self.literal("\n".join(tables).strip(), "toml", "config.toml")]
+
+
+class _Settings(_Printed):
+    """``{settings} MODULE:CLASS``; option ``meaning``: also the text of its docstring."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        module, _, name = self.arguments[0].partition(":")
+        cls = getattr(import_module(module), name)
+        meanings = dict(_parameters(cls))
+        rows = [
+            (field.name, _default(field), meanings.get(field.name, ""))
+            for field in fields(cls)
+            if field.init
+        ]
+        return [_table(("Name", "Default", "Meaning"), rows, literal=2)]
+
+
+def _default(field: Any) -> str:
+    if field.default_factory is not MISSING:
+        value = field.default_factory()
+        return str(value) if value else "none"
+    if field.default is MISSING:
+        return "required"
+    default = getattr(field.default, "name", field.default)
+    if isinstance(default, tuple):
+        return ", ".join(map(str, default))
+    return str(default) if default != "" else "empty"
+
+
+def _parameters(cls: type) -> Iterator[tuple[str, str]]:
+    """Names and texts of the section Parameters in a class's docstring."""
+    section = inspect.getdoc(cls).partition("Parameters\n----------\n")[2]
+    section = re.split(r"\n\n\w+\n-+\n", section)[0]
+    for entry in re.split(r"\n(?=\S)", section):
+        head, _, text = entry.partition("\n")
+        for name in head.partition(" : ")[0].split(", "):
+            yield name, _sentence(text)
+
+
+def _table(
+    head: Iterable[str], rows: Iterable[Iterable[str]], literal: int = 1
+) -> nodes.table:
+    """A table whose first `literal` columns are set as code."""
+    head, rows = list(head), [list(row) for row in rows]
+    group = nodes.tgroup(cols=len(head))
+    group += [nodes.colspec(colwidth=1) for _ in head]
+
+    def row(cells: Iterable[str], *, code: int) -> nodes.row:
+        made = nodes.row()
+        for number, text in enumerate(cells):
+            content = _code(text) if number < code and text else _prose(text)
+            made += nodes.entry("", nodes.paragraph("", "", *content))
+        return made
+
+    group += nodes.thead("", row(head, code=0))
+    group += nodes.tbody("", *(row(cells, code=literal) for cells in rows))
+    return nodes.table("", group, classes=["settings"])
+
+
+def _code(text: str) -> list[nodes.Node]:
+    return [nodes.literal(text, text)]
+
+
+def _prose(text: str) -> list[nodes.Node]:
+    """Text in which backquotes mark code, as in docstrings."""
+    parts = re.split(r"`+([^`]+)`+", text)
+    return [
+        nodes.literal(part, part) if number % 2 else nodes.Text(part)
+        for number, part in enumerate(parts)
+    ]
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Register the directives."""
+    for name, directive in {
+        "derivation": _Derivation,
+        "strings": _Strings,
+        "neuron-file": _NeuronFile,
+        "neuron-error": _NeuronError,
+        "shell": _Shell,
+        "command": _Command,
+        "recipe": _Recipe,
+        "settings": _Settings,
+    }.items():
+        app.add_directive(name, directive)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,48 @@
+"""Sphinx configuration. The build needs no network: ``sphinx-build -W docs docs/_build/html``."""
+
+import os
+import sys
+from importlib.metadata import version as installed_version
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent / "_ext"))
+# Debuggers warn about frozen modules in the kernel that runs the notebook.
+os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
+
+project = "eprop_brian"
+author = copyright = "eprop_brian contributors"
+version = release = installed_version("eprop_brian")
+
+# myst_nb reads the pages (Markdown) and runs the notebook; the last two stand in _ext.
+extensions = [
+    "myst_nb",
+    "sphinx.ext.autodoc",
+    "numpydoc",
+    "mathml",
+    "printed",
+]
+exclude_patterns = ["_build", "_ext", "neurons"]
+myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
+myst_heading_anchors = 3
+
+html_theme = "furo"
+html_title = f"eprop_brian {release}"
+html_static_path = ["_static"]
+html_css_files = ["math.css"]
+html_copy_source = False
+html_math_renderer = "mathml"
+pygments_style = "friendly"
+
+nb_execution_mode = "force"
+nb_execution_timeout = 300
+nb_execution_raise_on_error = True
+nb_merge_streams = True
+# Nothing here uses widgets, whose JavaScript would come from another server.
+nb_ipywidgets_js = {}
+
+default_role = "py:obj"
+autodoc_member_order = "bysource"
+autodoc_preserve_defaults = True
+autodoc_typehints = "none"
+numpydoc_show_class_members = False
+numpydoc_class_members_toctree = False

@@ -1,0 +1,281 @@
+"""The command ``eprop-brian``: the Python API for scripts and clusters."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+from brian2.units.fundamentalunits import DimensionMismatchError
+
+from eprop_brian.devices import DEVICES, DTYPES, CompilerMissingError, SimulationError
+from eprop_brian.equations import LEAKY, get_neuron
+from eprop_brian.equations.learning_signals import FEEDBACKS
+from eprop_brian.network.spec import GRADIENTS
+from eprop_brian.tasks import TASKS
+from eprop_brian.training.trainer import TrainingError
+
+__all__ = ["main"]
+
+#: What a user's mistake or the machine can raise: shown as one message, without a traceback.
+_SHOWN = (
+    CompilerMissingError,
+    DimensionMismatchError,
+    OSError,
+    SimulationError,
+    TrainingError,
+    TypeError,
+    ValueError,
+)
+
+
+def _plain_errors(command: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(command)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return command(*args, **kwargs)
+        except _SHOWN as error:
+            raise click.ClickException(str(error)) from error
+
+    return wrapped
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="eprop_brian")
+def main() -> None:
+    """Spiking neurons written as equations, trained with e-prop."""
+
+
+@main.command()
+def tasks() -> None:
+    """List the tasks, one line each."""
+    width = max(map(len, TASKS))
+    for name, task in TASKS.items():
+        click.echo(f"{name:<{width}}  {task.description}")
+
+
+@main.command()
+@click.argument("task", required=False)
+@click.option("--iterations", type=click.IntRange(min=1), help="Number of updates, in all.")
+@click.option("--batch-size", type=click.IntRange(min=1), help="Trials per update.")
+@click.option(
+    "--neuron",
+    metavar="NAME|FILE.toml",
+    help="Take this neuron for all recurrent neurons.",
+)
+@click.option("--feedback", type=click.Choice(list(FEEDBACKS)), help="Where B comes from.")
+@click.option("--gradient", type=click.Choice(GRADIENTS), help="Gradient program.")
+@click.option("--device", type=click.Choice(list(DEVICES)), help="Where it runs.")
+@click.option("--dtype", type=click.Choice(list(DTYPES)), help="Float type of all state.")
+@click.option("--seed", type=click.IntRange(min=0), help="Of weights and trials.")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="TABLE.KEY=VALUE",
+    help="Replace a setting, e.g. optimizer.eta=1e-3, neuron.tau_m='30 ms', task.n_cues=5, "
+    "size.lif=80, network.c_reg=10. May be given several times.",
+)
+@click.option(
+    "--out", type=click.Path(file_okay=False, path_type=Path), help="Folder of the run (new)."
+)
+@click.option(
+    "--resume",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Continue the run in this folder; only --iterations and --device may be given with it.",
+)
+@click.option("--no-figures", is_flag=True, help="Write no figures at the end.")
+@_plain_errors
+def train(
+    task: str | None,
+    iterations: int | None,
+    batch_size: int | None,
+    neuron: str | None,
+    feedback: str | None,
+    gradient: str | None,
+    device: str | None,
+    dtype: str | None,
+    seed: int | None,
+    settings: tuple[str, ...],
+    out: Path | None,
+    resume: Path | None,
+    no_figures: bool,
+) -> None:
+    """Train a network on TASK; the last line printed is the final loss (and error)."""
+    # Imported here: listing tasks or deriving a neuron should not wait for it.
+    from eprop_brian.training.config import RunConfig
+    from eprop_brian.training.run import Run
+
+    if resume is not None:
+        fixed = {
+            "TASK": task,
+            "--batch-size": batch_size,
+            "--neuron": neuron,
+            "--feedback": feedback,
+            "--gradient": gradient,
+            "--dtype": dtype,
+            "--seed": seed,
+            "--set": settings or None,
+            "--out": out,
+        }
+        given = [name for name, value in fixed.items() if value is not None]
+        if given:
+            raise click.UsageError(f"{given[0]} cannot be changed when a run is resumed")
+        run = Run.open(resume, device)
+        click.echo(f"resuming {resume} at iteration {run.trainer.iteration}")
+    else:
+        if task is None:
+            raise click.UsageError(f"name a task: {', '.join(TASKS)}")
+        config = RunConfig.from_recipe(
+            task,
+            neuron=neuron,
+            run={
+                "iterations": iterations,
+                "batch_size": batch_size,
+                "seed": seed,
+                "device": device,
+                "dtype": dtype,
+            },
+            network={"feedback": feedback, "gradient": gradient},
+            settings=settings,
+        )
+        folder = out or _new_folder(task)
+        if config.run["device"] == "cpp":
+            click.echo("building the program (a few seconds for a new network) ...")
+        run = Run.start(config, folder)
+        click.echo(f"training in {folder}")
+    _train(run, iterations)
+    trainer = run.trainer
+    if trainer.solved:
+        click.echo(f"solved at iteration {trainer.iteration}")
+    if not no_figures:
+        from eprop_brian.plotting import plot_run
+
+        for path in plot_run(run.folder):
+            click.echo(f"wrote {path}")
+    click.echo(f"wrote {run.folder}/history.csv, {run.folder}/checkpoint.npz")
+    if trainer.task.error_threshold is None:
+        click.echo(f"loss {trainer.history.loss[-1]:.6g}")
+    else:
+        click.echo(str(trainer.validation if trainer.solved else trainer.evaluate()))
+
+
+def _train(run: Any, iterations: int | None) -> None:
+    """Train; on Ctrl-C or a polite kill say where the checkpoint is and how to go on."""
+
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    previous = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        run.train(iterations)
+    except KeyboardInterrupt:
+        click.echo(
+            f"\ninterrupted; checkpoint of iteration {run.saved_iteration} saved. "
+            f"Resume with:\n  eprop-brian train --resume {run.folder}",
+            err=True,
+        )
+        raise SystemExit(130) from None
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def _new_folder(task: str) -> Path:
+    """``runs/<task>``, or ``runs/<task>-2`` and so on where that exists."""
+    names = itertools.chain([task], (f"{task}-{n}" for n in itertools.count(2)))
+    return next(path for name in names if not (path := Path("runs") / name).exists())
+
+
+@main.command()
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--batches", type=click.IntRange(min=1), default=8, show_default=True)
+@click.option("--batch-size", type=click.IntRange(min=1), default=64, show_default=True)
+@click.option("--device", type=click.Choice(list(DEVICES)))
+@_plain_errors
+def evaluate(folder: Path, batches: int, batch_size: int, device: str | None) -> None:
+    """Run fresh trials with the weights in FOLDER and print loss and error."""
+    from eprop_brian.training.run import Run
+
+    trainer = Run.open(folder, device).trainer
+    result = trainer.evaluate(batches, batch_size)
+    click.echo(
+        f"{result.n_trials} fresh trials at iteration {trainer.iteration}, "
+        f"mean rate {result.rate_hz:.1f} Hz"
+    )
+    click.echo(str(result))
+
+
+@main.command()
+@click.argument("neuron", metavar="NAME|FILE.toml")
+@click.option("--latex", is_flag=True, help="LaTeX instead of plain text.")
+@click.option("--toml", is_flag=True, help="Print the neuron as a neuron file instead.")
+@_plain_errors
+def derive(neuron: str, latex: bool, toml: bool) -> None:
+    """Print a neuron's step map, eligibility system and where each trace lives."""
+    from eprop_brian.symbolic.eligibility import derive as derive_system
+    from eprop_brian.symbolic.neuron_file import read_neuron, write_neuron
+    from eprop_brian.symbolic.printing import derivation_latex, derivation_text
+    from eprop_brian.symbolic.programs import readout_program
+    from eprop_brian.symbolic.step_map import step_map
+
+    chosen = read_neuron(Path(neuron)) if neuron.endswith(".toml") else get_neuron(neuron)
+    if toml:
+        click.echo(write_neuron(chosen), nl=False)
+        return
+    show = derivation_latex if latex else derivation_text
+    click.echo(show(derive_system(step_map(chosen)), readout_program(LEAKY)))
+
+
+@main.command()
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option(
+    "--format",
+    "formats",
+    multiple=True,
+    type=click.Choice(["png", "pdf", "svg"]),
+    default=("png",),
+    show_default=True,
+)
+@_plain_errors
+def plot(folder: Path, formats: tuple[str, ...]) -> None:
+    """Draw the run in FOLDER: learning curve, a trial before and after, weights."""
+    from eprop_brian.plotting import plot_run
+
+    for path in plot_run(folder, formats=formats):
+        click.echo(f"wrote {path}")
+
+
+@main.command()
+@click.argument(
+    "cases",
+    metavar="CASE.npz...",
+    nargs=-1,
+    required=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+)
+@click.option("--gradient", type=click.Choice(GRADIENTS), default="factored", show_default=True)
+@click.option("--device", type=click.Choice(list(DEVICES)), default="cpp", show_default=True)
+@click.pass_context
+@_plain_errors
+def verify(ctx: click.Context, cases: tuple[Path, ...], gradient: str, device: str) -> None:
+    """Replay recorded runs of another simulator; exit 0 only if every case holds."""
+    from eprop_brian.training.reference import load_case
+    from eprop_brian.training.verification import verify as verify_case
+
+    failed = 0
+    for path in cases:
+        try:
+            result = verify_case(load_case(path, gradient), device)
+        except ValueError as error:
+            click.echo(f"{path.name}: FAILED: {error}")
+            failed += 1
+            continue
+        click.echo(f"{path.name}: {result}")
+        failed += not result.ok
+    if failed:
+        click.echo(f"{failed} of {len(cases)} cases deviate", err=True)
+        ctx.exit(1)

@@ -1,0 +1,602 @@
+"""Figures: learning curves, what happens within a trial, weights.
+
+Every function returns a Matplotlib `Figure` and leaves Matplotlib's settings as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import cycle
+from pathlib import Path
+
+import numpy as np
+from matplotlib import pyplot as plt
+from matplotlib import style
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.legend import Legend
+from matplotlib.ticker import MaxNLocator
+
+from eprop_brian.network.spec import Network, Population
+from eprop_brian.training.config import RunConfig
+from eprop_brian.training.files import beside, read_arrays
+from eprop_brian.training.history import History
+from eprop_brian.training.recording import Recording, record_trial
+from eprop_brian.training.run import CHECKPOINT, HISTORY, INITIAL
+
+__all__ = ["plot_learning_curve", "plot_run", "plot_trial", "plot_weights"]
+
+#: Colours of Okabe and Ito, which colour-blind readers can tell apart: of populations and example
+#: neurons, and of readouts.
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
+_READOUT_COLOURS = ("#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0072B2", "#D55E00")
+_STYLE = {
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 8.0,
+    "axes.labelsize": 8.0,
+    "axes.titlesize": 9.0,
+    "figure.titlesize": 10.0,
+    "xtick.labelsize": 7.5,
+    "ytick.labelsize": 7.5,
+    "legend.fontsize": 7.5,
+    "legend.frameon": False,
+    "legend.handlelength": 1.4,
+    "axes.linewidth": 0.7,
+    "xtick.major.width": 0.7,
+    "ytick.major.width": 0.7,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "lines.linewidth": 1.0,
+    "figure.facecolor": "white",
+    "savefig.dpi": 200,
+    "pdf.fonttype": 42,
+    "svg.fonttype": "none",
+}
+#: Width of a figure in inches.
+_WIDTH = 7.2
+#: Shares of white in the colours of several synapses of a neuron.
+_PALER = (0.0, 0.55, 0.3, 0.75)
+_MOST_EXAMPLES = 3
+_MOST_LABELLED_READOUTS = 6
+
+
+@contextmanager
+def _style() -> Iterator[None]:
+    """The same look whatever the user's settings, which come back afterwards."""
+    with style.context(["default", _STYLE]):
+        yield
+
+
+# --- learning curve -------------------------------------------------------------------------------
+
+
+def plot_learning_curve(history: History, error_threshold: float | None = None) -> Figure:
+    """Draw loss, error (where the task defines one) and firing rate over the iterations.
+
+    Parameters
+    ----------
+    history : History
+    error_threshold : float, optional
+        The fraction of wrong trials below which the task counts as solved.
+
+    Returns
+    -------
+    Figure
+
+    Raises
+    ------
+    ValueError
+        If the history is empty.
+    """
+    columns = history.arrays()
+    iteration = columns["iteration"]
+    if not len(iteration):
+        raise ValueError("the history is empty: there is nothing to draw")
+    panels = [("loss", "loss\n(dimensionless)", columns["loss"])]
+    if not np.all(np.isnan(columns["error"])):
+        panels.append(("error", "wrong trials\n(%)", 100 * columns["error"]))
+    panels.append(("rate", "firing rate\n(Hz)", columns["rate_hz"]))
+    window = max(1, len(iteration) // 50)
+    with _style():
+        figure, axes = plt.subplots(
+            len(panels),
+            figsize=(0.8 * _WIDTH, 0.5 + 1.4 * len(panels)),
+            sharex=True,
+            squeeze=False,
+            layout="constrained",
+        )
+        for number, (ax, (name, label, values)) in enumerate(zip(axes[:, 0], panels, strict=True)):
+            colour = _COLOURS[number]
+            if window > 1:
+                ax.plot(iteration, values, color=_lighter(colour, 0.5), linewidth=0.6)
+                mean = np.convolve(values, np.ones(window) / window, mode="valid")
+                centre = iteration[(window - 1) // 2 :][: len(mean)]
+                shown = f"mean of {window} iterations" if number == 0 else None
+                ax.plot(centre, mean, color=colour, linewidth=1.4, label=shown)
+            else:
+                ax.plot(iteration, values, color=colour, marker=".", markersize=3)
+            ax.set_ylabel(label)
+            if name == "loss" and np.min(values) > 0 and np.max(values) > 10 * np.min(values):
+                ax.set_yscale("log")
+            elif name != "loss":
+                ax.set_ylim(bottom=0)
+            if name == "error" and error_threshold is not None:
+                ax.axhline(
+                    100 * error_threshold,
+                    color="black",
+                    linestyle="--",
+                    linewidth=0.8,
+                    label=f"solved below {100 * error_threshold:g} %",
+                )
+            if ax.get_legend_handles_labels()[0]:
+                _legend_above(ax)
+        axes[-1, 0].set_xlabel("iteration (number)")
+        axes[-1, 0].xaxis.set_major_locator(_whole_numbers(8))
+        axes[-1, 0].set_xlim(iteration[0] - 0.5, iteration[-1] + 0.5)
+        figure.align_ylabels()
+    return figure
+
+
+# --- a trial --------------------------------------------------------------------------------------
+
+
+def plot_trial(recording: Recording, title: str | None = None) -> Figure:
+    """Draw what happens within a trial, from input spikes to readout.
+
+    The panels share their time axis: input spikes; recurrent spikes; membrane and threshold of
+    example neurons, those whose synapses were traced; their surrogate derivative and learning
+    signal; eligibility traces and filtered traces of the traced synapses; output and target. The
+    learning window is shaded unless it is the whole trial.
+
+    Parameters
+    ----------
+    recording : Recording
+    title : str, optional
+
+    Returns
+    -------
+    Figure
+    """
+    examples = _examples(recording)
+    drawn = {"inputs": 1.1, "recurrent": 1.3}
+    if recording.v is not None:
+        drawn.update({f"membrane of {_named(example)}": 0.95 for example in examples})
+    drawn.update(psi=0.95, signal=0.95)
+    if recording.synapses:
+        drawn.update(eligibility=1.0, filtered=1.0)
+    drawn["output"] = 1.2
+    with _style():
+        figure, panels = plt.subplots(
+            len(drawn),
+            figsize=(_WIDTH, sum(drawn.values()) + 0.6),
+            sharex=True,
+            height_ratios=list(drawn.values()),
+            layout="constrained",
+        )
+        ax = dict(zip(drawn, panels, strict=True))
+        _draw_raster(ax["inputs"], recording.time, recording.input_spikes, "black")
+        ax["inputs"].set_ylabel("input neuron\n(index)")
+        _draw_recurrent(ax["recurrent"], recording, examples)
+        for number, (example, colour) in enumerate(examples.items()):
+            if recording.v is not None:
+                panel = ax[f"membrane of {_named(example)}"]
+                _draw_membrane(panel, recording, example, colour, explained=number == 0)
+            column = recording.column(*example)
+            for name, values, width in (
+                ("psi", recording.psi, 0.6),
+                ("signal", recording.learning_signal, 1.0),
+            ):
+                ax[name].plot(
+                    recording.time,
+                    values[:, column],
+                    color=colour,
+                    alpha=0.85,
+                    linewidth=width,
+                    label=_named(example),
+                )
+        ax["psi"].set_ylabel(f"surrogate ψ\n({_surrogate_unit(recording)})")
+        ax["psi"].set_ylim(bottom=0)
+        ax["signal"].set_ylabel("learning\nsignal L\n(dimensionless)")
+        _legend(ax["signal"])
+        if recording.synapses:
+            _draw_traces(ax["eligibility"], ax["filtered"], recording, examples)
+        _draw_output(ax["output"], recording)
+        _shade_window(panels, recording)
+        panels[-1].set_xlim(0.0, recording.time[-1] + recording.dt)
+        panels[-1].set_xlabel("time in the trial (ms)")
+        if title:
+            figure.suptitle(title)
+        figure.align_ylabels()
+    return figure
+
+
+def _examples(recording: Recording) -> dict[tuple[str, int], str]:
+    """Neurons to show (population, index) with their colours: the traced or most active ones.
+
+    The first of a population has the population's colour.
+    """
+    chosen = list(dict.fromkeys((s.target, s.post) for s in recording.synapses))
+    if not chosen:
+        counts = recording.spikes.sum(axis=0)
+        chosen = [(p.name, int(np.argmax(counts[p.neurons]))) for p in recording.populations]
+    own = _population_colours(recording)
+    spare = cycle([c for c in _COLOURS if c not in own.values()] or _COLOURS)
+    return {
+        (name, neuron): own.pop(name, None) or next(spare)
+        for name, neuron in chosen[:_MOST_EXAMPLES]
+    }
+
+
+def _population_colours(recording: Recording) -> dict[str, str]:
+    return dict(zip((p.name for p in recording.populations), cycle(_COLOURS), strict=False))
+
+
+def _named(example: tuple[str, int]) -> str:
+    return f"{example[0]} {example[1]}"
+
+
+def _draw_raster(
+    ax: Axes,
+    time: np.ndarray,
+    spikes: np.ndarray,
+    colour: str,
+    label: str | None = None,
+    first: int = 0,
+) -> None:
+    steps, neurons = np.nonzero(spikes)
+    size = max(1.6, min(6.0, 60.0 / spikes.shape[1]))
+    ax.plot(
+        time[steps],
+        first + neurons,
+        linestyle="none",
+        marker="|",
+        markersize=size,
+        markeredgewidth=0.6,
+        color=colour,
+        label=label,
+    )
+    ax.set_ylim(-1, first + spikes.shape[1])
+    ax.yaxis.set_major_locator(_whole_numbers(5))
+
+
+def _draw_recurrent(
+    ax: Axes, recording: Recording, examples: Mapping[tuple[str, int], str]
+) -> None:
+    colours = _population_colours(recording)
+    for population in recording.populations:
+        _draw_raster(
+            ax,
+            recording.time,
+            recording.spikes[:, population.neurons],
+            colours[population.name],
+            population.name,
+            first=population.neurons.start,
+        )
+    ax.set_ylabel("recurrent\nneuron\n(index)")
+    pointer = {"linestyle": "none", "marker": "<", "markersize": 4}
+    for example, colour in examples.items():
+        at = recording.column(*example)
+        right_edge = ax.get_yaxis_transform()
+        ax.plot(1.005, at, color=colour, transform=right_edge, clip_on=False, **pointer)
+    ax.plot([], [], color="#666666", label="shown below", **pointer)
+    legend = _legend(ax)
+    for handle in legend.legend_handles[:-1]:
+        handle.set_markersize(7)
+        handle.set_markeredgewidth(1.5)
+
+
+def _draw_membrane(
+    ax: Axes, recording: Recording, example: tuple[str, int], colour: str, explained: bool
+) -> None:
+    column = recording.column(*example)
+    population = next(p for p in recording.populations if p.name == example[0])
+    scale, unit = (1e3, "mV") if population.unit == "volt" else (1.0, _unit(population.unit))
+    v, threshold = scale * recording.v[:, column], scale * recording.threshold[:, column]
+    fired = np.flatnonzero(recording.spikes[:, column])
+    ax.plot(recording.time, v, color=colour, linewidth=0.8, label=_named(example))
+    ax.plot(
+        recording.time,
+        threshold,
+        color="black",
+        linewidth=0.8,
+        label="threshold" if explained else None,
+    )
+    ax.plot(
+        recording.time[fired],
+        v[fired],
+        linestyle="none",
+        marker="o",
+        markersize=2.0,
+        color="black",
+        label="spike" if explained else None,
+    )
+    ax.set_ylabel(f"membrane {population.membrane}\n({unit})")
+    _legend(ax)
+
+
+def _draw_traces(
+    eligibility: Axes,
+    filtered: Axes,
+    recording: Recording,
+    examples: Mapping[tuple[str, int], str],
+) -> None:
+    seen: dict[tuple[str, int], int] = {}
+    for column, synapse in enumerate(recording.synapses):
+        neuron = (synapse.target, synapse.post)
+        number = seen[neuron] = seen.get(neuron, -1) + 1
+        colour = _lighter(examples.get(neuron, "#666666"), _PALER[number % len(_PALER)])
+        for ax, values, width in (
+            (eligibility, recording.eligibility_trace, 0.6),
+            (filtered, recording.filtered_trace, 1.0),
+        ):
+            ax.plot(
+                recording.time,
+                values[:, column],
+                color=colour,
+                linewidth=width,
+                label=str(synapse),
+                # The first of a neuron, in the strongest colour, is hidden by no other.
+                zorder=3 - 0.1 * number,
+            )
+    unit = _unit_of_traces(recording)
+    eligibility.set_ylabel(f"eligibility\ntrace e\n({unit})")
+    filtered.set_ylabel(f"filtered\ntrace ē\n({unit})")
+    _legend(filtered)
+
+
+def _draw_output(ax: Axes, recording: Recording) -> None:
+    n_outputs = recording.output.shape[1]
+    labelled = n_outputs <= _MOST_LABELLED_READOUTS
+    window = slice(recording.window_start, None)
+    for number in range(n_outputs):
+        colour = _READOUT_COLOURS[number % len(_READOUT_COLOURS)]
+        suffix = f" {number}" if n_outputs > 1 else ""
+        ax.plot(
+            recording.time,
+            recording.output[:, number],
+            color=colour,
+            label=f"output{suffix}" if labelled else None,
+        )
+        ax.plot(
+            recording.time[window],
+            recording.target[window, number],
+            color=colour if n_outputs > 1 else "black",
+            linestyle="--",
+            linewidth=1.4,
+            label=f"target{suffix}" if labelled else None,
+        )
+    if recording.softmax:
+        ax.set_ylabel("softmax output\n(probability)")
+        ax.set_ylim(-0.07, 1.07)
+    else:
+        ax.set_ylabel("readout y\n(dimensionless)")
+    if labelled:
+        _legend(ax)
+
+
+def _shade_window(axes: Sequence[Axes], recording: Recording) -> None:
+    if recording.window_start == 0:
+        return
+    end = recording.time[-1] + recording.dt
+    for ax in axes:
+        ax.axvspan(
+            recording.time[recording.window_start],
+            end,
+            color="#F0E442",
+            alpha=0.25,
+            linewidth=0,
+            zorder=0,
+        )
+    axes[0].annotate(
+        "learning window",
+        (end, 1.0),
+        xycoords=axes[0].get_xaxis_transform(),
+        xytext=(0, 2),
+        textcoords="offset points",
+        ha="right",
+        va="bottom",
+        fontsize=7.5,
+    )
+
+
+def _legend(ax: Axes) -> Legend:
+    """A legend in the right margin, where it hides nothing."""
+    return ax.legend(loc="upper left", bbox_to_anchor=(1.02, 1.0), borderaxespad=0.0)
+
+
+def _legend_above(ax: Axes) -> None:
+    ax.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), borderaxespad=0.0, ncols=2)
+
+
+def _unit(name: str) -> str:
+    return "dimensionless" if name == "1" else name
+
+
+def _surrogate_unit(recording: Recording) -> str:
+    units = {p.unit for p in recording.populations}
+    if units == {"1"}:
+        return "dimensionless"
+    return f"1/{units.pop()}" if len(units) == 1 else "SI units"
+
+
+def _unit_of_traces(recording: Recording) -> str:
+    """A trace has the inverse unit of the weight, which without units has none either."""
+    return "dimensionless" if {p.unit for p in recording.populations} == {"1"} else "SI units"
+
+
+def _whole_numbers(most: int) -> MaxNLocator:
+    return MaxNLocator(most, integer=True, min_n_ticks=1, steps=[1, 2, 5, 10])
+
+
+def _lighter(colour: str, share: float) -> tuple[float, ...]:
+    """The colour mixed with a share of white."""
+    return tuple(share + (1 - share) * part for part in to_rgb(colour))
+
+
+# --- weights --------------------------------------------------------------------------------------
+
+
+def plot_weights(
+    weights: Mapping[str, np.ndarray],
+    populations: Sequence[Population],
+    after: Mapping[str, np.ndarray] | None = None,
+) -> Figure:
+    """Draw the weight matrices, and how they changed if a second set is given.
+
+    Rows are postsynaptic, columns presynaptic neurons. The colour scale of a matrix is symmetric
+    about 0 and ends at the 99.5th percentile of the absolute values; ``before`` and ``after`` share
+    it.
+
+    Parameters
+    ----------
+    weights : mapping
+        ``w_in`` (n_recurrent, n_inputs), ``w_rec`` (n_recurrent, n_recurrent), ``w_out``
+        (n_outputs, n_recurrent).
+    populations : sequence of Population
+        Of the network (``network.populations``); lines separate them.
+    after : mapping, optional
+        The same matrices after training.
+
+    Returns
+    -------
+    Figure
+    """
+    rows = [("", weights)]
+    if after is not None:
+        change = {name: after[name] - weights[name] for name in _MATRICES}
+        rows = [("before", weights), ("after", after), ("change", change)]
+    ends = np.cumsum([p.size for p in populations])
+    ranges = "  ".join(
+        f"{p.name} {end - p.size}–{end - 1}" for p, end in zip(populations, ends, strict=True)
+    )
+    without_units = all(set(p.system.step.units.values()) == {"1"} for p in populations)
+    with _style():
+        figure, axes = plt.subplots(
+            len(rows),
+            len(_MATRICES),
+            figsize=(_WIDTH, 0.7 + 2.2 * len(rows)),
+            width_ratios=[0.8, 1.0, 1.0],
+            squeeze=False,
+            layout="constrained",
+        )
+        for column, (name, (title, post, pre)) in enumerate(_MATRICES.items()):
+            shared = rows[:-1] if after is not None else rows
+            # A weight has the unit of the state it adds to; readouts have none.
+            unit = "dimensionless" if name == "w_out" or without_units else "SI units"
+            scale = _scale([matrices[name] for _, matrices in shared])
+            for row, (heading, matrices) in enumerate(rows):
+                ax, change_row = axes[row, column], heading == "change"
+                limit = _scale([matrices[name]]) if change_row else scale
+                image = ax.imshow(
+                    matrices[name],
+                    cmap="RdBu_r",
+                    vmin=-limit,
+                    vmax=limit,
+                    aspect="auto",
+                    interpolation="nearest",
+                )
+                for spine in ax.spines.values():
+                    spine.set_visible(True)
+                for end in ends[:-1]:
+                    if post == _RECURRENT:
+                        ax.axhline(end - 0.5, color="black", linewidth=0.6)
+                    if pre == _RECURRENT:
+                        ax.axvline(end - 0.5, color="black", linewidth=0.6)
+                for axis in (ax.xaxis, ax.yaxis):
+                    axis.set_major_locator(_whole_numbers(5))
+                ax.set_title(f"{title}, {heading}" if heading else title)
+                ax.set_ylabel(f"to {post} (index)")
+                ax.set_xlabel(f"from {pre} (index)")
+                figure.colorbar(
+                    image,
+                    ax=ax,
+                    extend="both",
+                    label=f"{'change' if change_row else 'weight'} ({unit})",
+                    pad=0.02,
+                )
+        if len(populations) > 1:
+            figure.supxlabel(f"recurrent neurons: {ranges}", fontsize=8.0)
+    return figure
+
+
+_RECURRENT = "recurrent neuron"
+#: Title, postsynaptic and presynaptic side of each matrix.
+_MATRICES = {
+    "w_in": (r"$W_\mathrm{in}$", _RECURRENT, "input neuron"),
+    "w_rec": (r"$W_\mathrm{rec}$", _RECURRENT, _RECURRENT),
+    "w_out": (r"$W_\mathrm{out}$", "readout", _RECURRENT),
+}
+
+
+def _scale(matrices: Sequence[np.ndarray]) -> float:
+    """End of a symmetric colour scale, above 0 even for matrices of zeros."""
+    largest = np.percentile(np.abs(np.concatenate([m.ravel() for m in matrices])), 99.5)
+    return float(largest) if largest > 0 else 1.0
+
+
+# --- a run ----------------------------------------------------------------------------------------
+
+
+def plot_run(folder: str | Path, formats: Sequence[str] = ("png",)) -> list[Path]:
+    """Draw the run in a folder: learning curve, a trial before and after training, weights.
+
+    Both trials are the same fresh one (of the stream ``"test"``), with the traces of the same
+    synapses: those that are largest after training.
+
+    Parameters
+    ----------
+    folder : path
+        As `eprop_brian.training.run.Run` fills it.
+    formats : sequence of str
+        File types, e.g. ``("png", "pdf")``.
+
+    Returns
+    -------
+    list of Path
+        The files written: ``learning_curve``, ``trial_before``, ``trial_after`` and ``weights`` in
+        each format; no learning curve before the first iteration.
+
+    Raises
+    ------
+    ValueError
+        If the folder holds no run or one of its files is damaged.
+    """
+    folder = Path(folder)
+    config = RunConfig.read(folder)
+    task = config.make_task()
+    network = config.make_network(task)
+    # A process killed between writing its two files leaves more history than the checkpoint knows.
+    n_updates = int(read_arrays(folder / CHECKPOINT).get("n_updates", 0))
+    history = History.read(folder / HISTORY).truncated(n_updates)
+    initial, trained = (_read_weights(folder / name, network) for name in (INITIAL, CHECKPOINT))
+    seed = config.run["seed"]
+    after = record_trial(network, task, trained, seed=seed)
+    before = record_trial(network, task, initial, seed=seed, synapses=after.synapses)
+    figures = {
+        "trial_before": plot_trial(before, f"{task.name}: before training"),
+        "trial_after": plot_trial(after, f"{task.name}: after {len(history)} iterations"),
+        "weights": plot_weights(initial, network.populations, trained),
+    }
+    if len(history):
+        figures = {"learning_curve": plot_learning_curve(history, task.error_threshold), **figures}
+    written = []
+    with _style():
+        for name, figure in figures.items():
+            for suffix in formats:
+                path = folder / f"{name}.{suffix}"
+                with beside(path) as temporary:
+                    figure.savefig(temporary, format=suffix)
+                written.append(path)
+            plt.close(figure)
+    return written
+
+
+def _read_weights(path: Path, network: Network) -> dict[str, np.ndarray]:
+    arrays = read_arrays(path)
+    shapes = {name: w.shape for name, w in network.initial_weights(0).items()}
+    for name, shape in shapes.items():
+        if name not in arrays or arrays[name].shape != shape:
+            raise ValueError(f"{path}: there is no '{name}' of shape {shape} that the run needs")
+    return {name: arrays[name] for name in shapes}

@@ -1,0 +1,553 @@
+"""Derivations for people: a derived system as plain text or LaTeX.
+
+Every equation is printed from the strings and expressions of the system and its gradient programs,
+with time indices put in where a recursion is shown.
+"""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import sympy
+from brian2.parsing.sympytools import str_to_sympy, sympy_to_str
+from brian2.utils.stringtools import word_substitute
+from sympy.printing.conventions import split_super_sub
+from sympy.printing.latex import translate
+
+from eprop_brian.equations.learning_signals import LEARNING_SIGNAL
+from eprop_brian.equations.regularizers import FIRING_RATE
+from eprop_brian.symbolic.eligibility import Coefficient, EligibilitySystem, eps_name
+from eprop_brian.symbolic.programs import ReadoutProgram, factored_program, online_program
+from eprop_brian.symbolic.step_map import scaled, symbol, total
+
+__all__ = ["derivation_latex", "derivation_text"]
+
+_WIDTH = 100
+#: Names of the gradient programs: what they are, and symbol and index in LaTeX.
+_NAMES: dict[str, tuple[str, str, str]] = {
+    "pre": (
+        "presynaptic spike that enters: an input's of this step, a neuron's of the step before",
+        r"\mathrm{pre}",
+        "i",
+    ),
+    "psi": ("surrogate of the postsynaptic spike, 0 while refractory", r"\psi", "j"),
+    "eligibility_trace": ("the paper's eligibility trace", "e", "ji"),
+    "filtered_trace": ("the same, filtered as the readout filters spikes", r"\bar{e}", "ji"),
+    "L": ("learning signal, summed over the readouts", "L", "j"),
+    "signal_sum": ("the error's part of the trial's gradient", "G", "ji"),
+    "trace_sum": ("the rate regulariser's part, but for its factor", "S", "ji"),
+    "error": ("derivative of the loss by the readout", r"\delta", "k"),
+    "filtered_error": ("the same, filtered by the readout backwards in time", r"\bar{\delta}", "k"),
+    "L_filtered": ("the learning signal made of the filtered errors", "F", "j"),
+    "rate_factor": ("factor of the rate regulariser", "r", "j"),
+    "_g": ("derivative of the trial's loss by the margin of the threshold", "g", "j"),
+    "lambda_": (
+        "summed over the steps in which a presynaptic spike enters: the trial's gradient",
+        r"\lambda",
+        "j",
+    ),
+}
+_PREFIXES = {
+    "_mu_": ("derivative of the trial's loss by the new state", r"\mu_{j}"),
+    "carry_": ("carried over from step t+1 to step t; 0 at the trial's end", r"\hat{\mu}_{j}"),
+}
+_FORMULAS = {"L": LEARNING_SIGNAL, "rate_factor": f"rate_factor = {FIRING_RATE}"}
+
+
+def derivation_text(system: EligibilitySystem, readout: ReadoutProgram) -> str:
+    """Write a derivation as plain text, at most 100 columns wide.
+
+    Parameters
+    ----------
+    system : EligibilitySystem
+    readout : ReadoutProgram
+        Filter of the readout (`eprop_brian.symbolic.programs.readout_program`).
+    """
+    sections = [
+        *_text_neuron(system),
+        *_text_derivative(system),
+        *_text_eligibility(system, readout),
+        *_text_places(system, readout),
+        *_text_programs(system, readout),
+    ]
+    return "\n".join(sections)
+
+
+# --- plain text ----------------------------------------------------------------------------------
+
+
+def _text_neuron(system: EligibilitySystem) -> list[str]:
+    step, neuron = system.step, system.step.neuron
+    lines = _heading(f"Neuron {neuron.name}", "=")
+    if neuron.source:
+        lines += [*_prose(f"Source: {neuron.source}")]
+    lines += _heading("Step map")
+    lines += _prose(
+        "The statements of one step, in the order in which they run. I: the step's summed weighted "
+        "input. z: the neuron's own spike of the step before. A state on the right has its newest "
+        "value: of the step before, until a line above has assigned it."
+        + (" not_refractory: 1, or 0 while refractory." if _is_clamped(system) else "")
+    )
+    lines += _block(step.code)
+    pairs = [
+        ("threshold", step.threshold),
+        ("surrogate", f"psi = {step.surrogate}"),
+        ("refractory", neuron.refractory or "none"),
+    ]
+    lines += ["", *_table(pairs)]
+    if neuron.refractory:
+        lines += _prose("While the neuron is refractory, z and psi are 0.")
+    lines += _heading("Parameters and constants")
+    pairs = [(name, _shown(value)) for name, value in neuron.parameters.items()]
+    pairs += [(name, f"= {expression}") for name, expression in neuron.constants.items()]
+    pairs += [(f"{name}[0]", f"= {value}") for name, value in neuron.initial.items()]
+    return lines + _table(pairs or [("none", "")])
+
+
+def _text_derivative(system: EligibilitySystem) -> list[str]:
+    lines = _heading("Derivative of the step map")
+    lines += _prose(
+        f"State h = ({', '.join(system.step.states)}), step map h[t] = M(h[t-1], z[t-1], I[t]). "
+        "Entries that are not listed are zero."
+    )
+    lines += _table(
+        [
+            *(
+                (f"A[{k}, {m}] = dM_{k}/d{m}", _entry(entry))
+                for (k, m), entry in _nonzero(system.transition)
+            ),
+            *((f"u[{k}] = dM_{k}/dz", _entry(entry)) for k, entry in _nonzero(system.spike_path)),
+            *((f"b[{k}] = dM_{k}/dI", _entry(entry)) for k, entry in _nonzero(system.drive)),
+            *(
+                (f"c[{k}] = dz/d{k}", f"= {scaled(entry.expression, 'psi')}")
+                for k, entry in _nonzero(system.spike_gradient)
+            ),
+        ]
+    )
+    lines += ["", *_prose("Together they are the paper's dh[t]/dh[t-1] = A + u c^T:")]
+    indices = _indices(system, after=False) | {"psi": "psi[t-1]"}
+    lines += _table(
+        [
+            (f"d{k}[t]/d{m}[t-1]", f"= {word_substitute(sympy_to_str(entry), indices)}")
+            for k, m, entry in _dh_dh(system)
+        ]
+    )
+    detached = _detached_paths(system)
+    if detached:
+        lines += ["", *_prose("Detached: the path through the neuron's own spike is left out in")]
+        lines += _table([(f"dM_{k}/dz", f"= {sympy_to_str(x)}") for k, x in detached.items()])
+    dropped = [k for k in system.step.states if k not in system.components]
+    if dropped:
+        lines += ["", *_prose(f"No trace, as no weight acts through it: {', '.join(dropped)}")]
+    return lines
+
+
+def _text_eligibility(system: EligibilitySystem, readout: ReadoutProgram) -> list[str]:
+    lines = _heading("Eligibility system")
+    lines += _prose(
+        "Of a synapse from neuron i to neuron j. e: eligibility trace. ebar: filtered trace. pre: "
+        f"{_NAMES['pre'][0]}. With the learning signal L, the gradient dE/dW_ji is the sum over t "
+        "of L_j[t]*ebar_ji[t]."
+    )
+    rows = []
+    for k in system.components:
+        terms = [_times(system.transition[k, m], f"{eps_name(m)}[t-1]") for m in system.components]
+        own_spike = _times(system.spike_path[k], "e[t-1]")
+        rows.append(
+            f"{eps_name(k)}[t] = {total(*terms, own_spike, _times(system.drive[k], 'pre[t]'))}"
+        )
+    now = {name: f"{name}[t]" for name in ("psi", *system.varying(after=True))}
+    now |= {eps_name(k): f"{eps_name(k)}[t]" for k in system.components}
+    now |= {"eligibility_trace": "e[t]", "filtered_trace": "ebar[t-1]"}
+    for trace, statement in _trace_statements(system, readout).items():
+        short = "e" if trace == "eligibility_trace" else "ebar"
+        rows.append(f"{short}[t] = {word_substitute(statement, now)}")
+    lines += _block(rows)
+    varying = [
+        f"{name}[t] = {word_substitute(sympy_to_str(x), _indices(system, after=after))}"
+        for after in (False, True)
+        for name, x in system.varying(after=after).items()
+    ]
+    if varying:
+        lines += ["", *_prose("Coefficients that change in time, one value per neuron j:")]
+        lines += _block(varying)
+    return lines
+
+
+def _text_places(system: EligibilitySystem, readout: ReadoutProgram) -> list[str]:
+    lines = _heading("Where each quantity lives")
+    if "pre" in system.placement.values():
+        lines += _prose(
+            "A component whose coefficients are constants that all postsynaptic neurons share is "
+            "the same for all synapses of a presynaptic neuron, and is kept there once."
+        )
+    return lines + _table([(n, f"{p:<20}  {c} values") for n, p, c in _places(system, readout)])
+
+
+def _text_programs(system: EligibilitySystem, readout: ReadoutProgram) -> list[str]:
+    online, factored = online_program(system, readout), factored_program(system, readout)
+    lines = _heading("Gradient program 'online': forwards, in every synapse")
+    if online.pre:
+        lines += ["Per presynaptic neuron and step:", *_block(online.pre), ""]
+    lines += ["Per synapse and step:", *_block(online.synapse), ""]
+    lines += _glossary([*online.pre, *online.synapse])
+    lines += _heading("Gradient program 'factored': backwards, inside each neuron")
+    lines += _prose(
+        "The same sum, rearranged. The forward pass keeps the history of "
+        f"{', '.join(factored.history)}: N_post*T values each, for T steps of a trial. After it, "
+        "for t = T-1 ... 0:"
+    )
+    lines += ["", "Per readout:", *_block(readout.backward), ""]
+    lines += ["Per postsynaptic neuron:", *_block(factored.backward), ""]
+    return lines + _glossary([*readout.backward, *factored.backward])
+
+
+def _glossary(statements: Iterable[str]) -> list[str]:
+    used = set(re.findall(r"\w+", " ".join(statements)))
+    rows = []
+    for name, (words, *_) in _NAMES.items():
+        if name in used:
+            rows.append((name, f"{words}: {_FORMULAS[name]}" if name in _FORMULAS else words))
+    for prefix, (words, _) in _PREFIXES.items():
+        if any(name.startswith(prefix) for name in used):
+            rows.append((f"{prefix}...", words))
+    return _table(rows)
+
+
+def _heading(title: str, rule: str = "-") -> list[str]:
+    return [*([""] if rule == "-" else []), title, rule * len(title)]
+
+
+def _prose(text: str) -> list[str]:
+    return textwrap.wrap(text, _WIDTH)
+
+
+def _block(statements: Iterable[str]) -> list[str]:
+    return [line for statement in statements for line in _fold(statement, 4, 8)]
+
+
+def _table(rows: Iterable[tuple[str, str]]) -> list[str]:
+    rows = list(rows)
+    width = max(len(name) for name, _ in rows)
+    return [
+        line.rstrip()
+        for name, text in rows
+        for line in _fold(f"{name:<{width}}  {text}", 4, width + 8)
+    ]
+
+
+def _fold(text: str, indent: int, hanging: int) -> list[str]:
+    """Break a long line at a space, else before an operator."""
+    lines, lead = [], " " * indent
+    # A very long name must not leave its text without room.
+    hanging = min(hanging, _WIDTH // 2)
+    while len(lead) + len(text) > _WIDTH:
+        room = _WIDTH - len(lead)
+        spaces = [m.start() for m in re.finditer(r"(?<=\S) ", text[: room + 1])]
+        operators = r"(?<=[\w)])(?<![0-9][eE])[-+*/](?=[\w(])"
+        signs = [m.start() for m in re.finditer(operators, text[:room])]
+        # Outside parentheses if possible.
+        late = sorted((text.count(")", 0, x) - text.count("(", 0, x), x) for x in spaces)
+        cut = max([x for _, x in late[-1:] if x > room // 3] or signs or spaces or [room])
+        lines.append(lead + text[:cut].rstrip())
+        text, lead = text[cut:].lstrip(), " " * hanging
+    return [*lines, lead + text]
+
+
+def _entry(entry: Coefficient) -> str:
+    text = f"= {sympy_to_str(entry.expression)}"
+    return f"{text}   (changes in time: {entry.name})" if entry.name else text
+
+
+def _times(entry: Coefficient, factor: str) -> str:
+    return f"{entry.name}[t]*{factor}" if entry.name else entry.times(factor)
+
+
+# --- what both kinds of print share --------------------------------------------------------------
+
+
+def _is_clamped(system: EligibilitySystem) -> bool:
+    return any(x.has(symbol("not_refractory")) for x in system.step.composed.values())
+
+
+def _nonzero(entries: Mapping[Any, Coefficient]) -> list[tuple[Any, Coefficient]]:
+    return [(key, entry) for key, entry in entries.items() if not entry.is_zero]
+
+
+def _dh_dh(system: EligibilitySystem) -> list[tuple[str, str, sympy.Expr]]:
+    entries = [(k, m, system.dh_dh(k, m)) for k in system.components for m in system.components]
+    return [(k, m, entry) for k, m, entry in entries if entry != 0]
+
+
+def _detached_paths(system: EligibilitySystem) -> dict[str, sympy.Expr]:
+    """dM/dz of the paths that are not differentiated, by state."""
+    detached = symbol("z_detached")
+    slopes = {
+        k: sympy.simplify(sympy.diff(x, detached).subs(detached, symbol("z")))
+        for k, x in system.step.composed.items()
+    }
+    return {k: slope for k, slope in slopes.items() if slope != 0}
+
+
+def _indices(system: EligibilitySystem, *, after: bool) -> dict[str, str]:
+    """Time indices of what a coefficient reads: the step's map, or (`after`) the new state."""
+    states = {k: f"{k}[t]" if after else f"{k}[t-1]" for k in system.step.states}
+    return {**states, "z": "z[t-1]", "I": "I[t]", "not_refractory": "not_refractory[t]"}
+
+
+def _trace_statements(system: EligibilitySystem, readout: ReadoutProgram) -> dict[str, str]:
+    """Right sides of the online program's statements for the two traces."""
+    statements = (line.split(" = ", 1) for line in online_program(system, readout).synapse)
+    return {
+        name: expression
+        for name, expression in statements
+        if name in ("eligibility_trace", "filtered_trace")
+    }
+
+
+def _places(system: EligibilitySystem, readout: ReadoutProgram) -> list[tuple[str, str, str]]:
+    """Name, place and number of values of what the online program keeps."""
+    online = online_program(system, readout)
+    varying = (*system.varying(after=False), *system.varying(after=True))
+    return [
+        *((name, "presynaptic neuron", "N_pre") for name in online.pre_variables),
+        *((name, "synapse", "N_pre*N_post") for name in online.synapse_variables),
+        *((name, "postsynaptic neuron", "N_post") for name in ("psi", "L", *varying)),
+    ]
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, str) or not np.ndim(value):
+        return str(value)
+    items = [str(item) for item in value[:3]]
+    return f"{', '.join(items)}{', ...' if len(value) > 3 else ''} ({len(value)} neurons)"
+
+
+# --- LaTeX ---------------------------------------------------------------------------------------
+
+
+def derivation_latex(system: EligibilitySystem, readout: ReadoutProgram) -> str:
+    """Write a derivation as LaTeX: one ``align*`` environment per section, no preamble.
+
+    It needs the package amsmath, or MathJax.
+
+    Parameters
+    ----------
+    system : EligibilitySystem
+    readout : ReadoutProgram
+        Filter of the readout (`eprop_brian.symbolic.programs.readout_program`).
+    """
+    environments = []
+    for title, rows in _latex_sections(system, readout):
+        body = " \\\\\n".join([rf"& \textbf{{{title}}}", *rows])
+        environments.append(f"\\begin{{align*}}\n{body}\n\\end{{align*}}")
+    return "\n".join(environments)
+
+
+def _latex_sections(
+    system: EligibilitySystem, readout: ReadoutProgram
+) -> list[tuple[str, list[str]]]:
+    name = system.step.neuron.name.replace("_", " ")
+    online, factored = online_program(system, readout), factored_program(system, readout)
+    return [
+        (f"Step map of {name}", _latex_step(system)),
+        ("Parameters and constants", _latex_quantities(system)),
+        ("Derivative of the step map", _latex_derivative(system)),
+        ("Eligibility system", _latex_eligibility(system, readout)),
+        ("Where each quantity lives", _latex_places(system, readout)),
+        (
+            "Gradient program online: forwards, in every synapse",
+            _latex_program(system, [*online.pre, *online.synapse]),
+        ),
+        (
+            "Gradient program factored: backwards, inside each neuron",
+            _latex_program(system, [*readout.backward, *factored.backward]),
+        ),
+    ]
+
+
+def _latex_step(system: EligibilitySystem) -> list[str]:
+    step, source = system.step, system.step.neuron.source
+    old, new = _state_names(system, "t-1"), _state_names(system, "t")
+    spikes = _latex(str_to_sympy(step.threshold), new)
+    return [
+        *([rf"& {_words(source)}"] if source else []),
+        *(f"{new[k]} &= {_latex(step.composed[k], old)}" for k in step.states),
+        rf"z_{{j}}^{{t}} &= 1 {_words(' if ')} {spikes} {_words(' and not refractory, else ')} 0",
+        rf"{new['psi']} &= {_latex(step.surrogate, new)} {_words(', or 0 while refractory')}",
+    ]
+
+
+def _latex_quantities(system: EligibilitySystem) -> list[str]:
+    neuron = system.step.neuron
+    rows = [f"{_tex(name)} &= {_words(_shown(x))}" for name, x in neuron.parameters.items()]
+    rows += [f"{_tex(name)} &= {_latex(x, {})}" for name, x in neuron.constants.items()]
+    rows += [
+        f"{_tex(state, 'j', '0')} &= {_latex(str(x), {})}" for state, x in neuron.initial.items()
+    ]
+    if neuron.refractory:
+        time = neuron.refractory
+        shown = _tex(time) if time in neuron.parameters else _words(time)
+        rows.append(f"{_words('refractory time')} &= {shown}")
+    return rows
+
+
+def _latex_derivative(system: EligibilitySystem) -> list[str]:
+    old, new = _state_names(system, "t-1"), _state_names(system, "t")
+
+    def row(above: str, below: str, slope: sympy.Expr, names=old, d: str = r"\partial") -> str:
+        return rf"\frac{{{d} {above}}}{{{d} {below}}} &= {_latex(slope, names)}"
+
+    spike, psi = "z_{j}^{t}", symbol("psi")
+    return [
+        *(row(new[k], old[m], x.expression) for (k, m), x in _nonzero(system.transition)),
+        *(row(new[k], old["z"], x.expression) for k, x in _nonzero(system.spike_path)),
+        *(row(new[k], old["I"], x.expression) for k, x in _nonzero(system.drive)),
+        *(row(spike, new[k], psi * x.expression, new) for k, x in _nonzero(system.spike_gradient)),
+        *(row(new[k], old[m], slope, d="d") for k, m, slope in _dh_dh(system)),
+        *(
+            f"{row(new[k], old['z'], slope)} {_words(' (detached: left out)')}"
+            for k, slope in _detached_paths(system).items()
+        ),
+    ]
+
+
+def _latex_eligibility(system: EligibilitySystem, readout: ReadoutProgram) -> list[str]:
+    before, now = _program_names(system, "t-1"), _program_names(system, "t")
+    recursive = {name: before[name] for name in [*map(eps_name, system.components)]}
+    recursive["eligibility_trace"] = before["eligibility_trace"]
+
+    def value(entry: Coefficient) -> sympy.Expr:
+        return symbol(entry.name) if entry.name else entry.expression
+
+    rows = []
+    for k in system.components:
+        advanced = value(system.spike_path[k]) * symbol("eligibility_trace")
+        advanced += value(system.drive[k]) * symbol("pre")
+        for m in system.components:
+            advanced += value(system.transition[k, m]) * symbol(eps_name(m))
+        rows.append(f"{now[eps_name(k)]} &= {_latex(advanced, now | recursive)}")
+    filtered = now | {"filtered_trace": before["filtered_trace"]}
+    for trace, statement in _trace_statements(system, readout).items():
+        rows.append(f"{now[trace]} &= {_latex(statement, filtered)}")
+    for after in (False, True):
+        states = _state_names(system, "t" if after else "t-1")
+        rows += [
+            f"{now[name]} &= {_latex(x, states)}" for name, x in system.varying(after=after).items()
+        ]
+    return rows
+
+
+def _latex_places(system: EligibilitySystem, readout: ReadoutProgram) -> list[str]:
+    names = _program_names(system)
+    return [
+        rf"{names[name]} &: {_words(f'{place}, ')} {_latex(count, {})} {_words(' values')}"
+        for name, place, count in _places(system, readout)
+    ]
+
+
+def _latex_program(system: EligibilitySystem, statements: list[str]) -> list[str]:
+    names = _program_names(system)
+
+    def row(statement: str) -> str:
+        left, right = statement.split(" = ", 1)
+        return rf"{names[left]} &\leftarrow {_latex(right, names)}"
+
+    used = set(re.findall(r"\w+", " ".join(statements)))
+    return [
+        *map(row, statements),
+        *(row(formula) for name, formula in _FORMULAS.items() if name in used),
+        *(f"{names[name]} &: {_words(_NAMES[name][0])}" for name in _NAMES if name in used),
+        *(
+            f"{tex} &: {_words(words)}"
+            for prefix, (words, tex) in _PREFIXES.items()
+            if any(name.startswith(prefix) for name in used)
+        ),
+    ]
+
+
+def _state_names(system: EligibilitySystem, time: str) -> dict[str, str]:
+    """LaTeX of what the step map reads, with the states at `time`."""
+    return {
+        **{k: _tex(k, "j", time) for k in system.step.states},
+        "psi": rf"\psi_{{j}}^{{{time}}}",
+        "z": "z_{j}^{t-1}",
+        "z_detached": "z_{j}^{t-1}",
+        "I": "I_{j}^{t}",
+        "not_refractory": r"\mathrm{active}_{j}^{t}",
+    }
+
+
+def _program_names(system: EligibilitySystem, time: str = "") -> dict[str, str]:
+    """LaTeX of the variables of the gradient programs, optionally with a time index."""
+
+    def name(base: str, index: str, *labels: str, at: str = time) -> str:
+        above = ",".join(label for label in (*labels, at) if label)
+        return f"{base}^{{{above}}}_{{{index}}}" if above else f"{base}_{{{index}}}"
+
+    names = {variable: name(base, index) for variable, (_, base, index) in _NAMES.items()}
+    names |= {
+        "B": "B_{jk}",
+        "spike_count": r"n^{\mathrm{spikes}}_{j}",
+        "n_steps": "T",
+        "carry_z": name(r"\hat{\mu}", "j", "z"),
+    }
+    for k in system.components:
+        label = _tex(k)
+        names |= {
+            eps_name(k): name(r"\epsilon", "ji", label),
+            f"_{eps_name(k)}": name(r"\tilde{\epsilon}", "ji", label),
+            f"{eps_name(k)}_before": name(r"\epsilon", "ji", label, at="t-1"),
+            f"_mu_{k}": name(r"\mu", "j", label),
+            f"carry_{k}": name(r"\hat{\mu}", "j", label),
+        }
+    entries = [
+        *(("A", (k, m), x) for (k, m), x in system.transition.items()),
+        *(("u", (k,), x) for k, x in system.spike_path.items()),
+        *(("b", (k,), x) for k, x in system.drive.items()),
+        *(("c", (k,), x) for k, x in system.spike_gradient.items()),
+    ]
+    names |= {x.name: name(base, "j", *map(_tex, of)) for base, of, x in entries if x.name}
+    return names
+
+
+def _latex(expression: sympy.Basic | str, names: Mapping[str, str]) -> str:
+    parsed = str_to_sympy(expression) if isinstance(expression, str) else expression
+    parsed = sympy.sympify(parsed)
+    # sympy sorts factors by name: parameters first, then what changes in time.
+    renamed = {
+        s: symbol(f"{'varying' if s.name in names else 'fixed'}_{s.name}")
+        for s in parsed.free_symbols
+    }
+    symbols = {new: names.get(s.name) or _tex(s.name) for s, new in renamed.items()}
+    return sympy.latex(parsed.xreplace(renamed), symbol_names=symbols)
+
+
+def _tex(name: str, index: str = "", time: str = "") -> str:
+    """LaTeX of a name, with the parts behind its underscores as indices."""
+    if name == "dt":
+        return r"\delta t"
+    base, above, below = split_super_sub(name)
+    lower = ",".join([*map(_upright, below), *([index] if index else [])])
+    upper = ",".join([*map(_upright, above), *([time] if time else [])])
+    lower, upper = f"_{{{lower}}}" if lower else "", f"^{{{upper}}}" if upper else ""
+    return f"{_upright(base)}{lower}{upper}"
+
+
+def _upright(part: str) -> str:
+    translated = translate(part)
+    is_word = translated == part and len(part) > 1 and not part.isdigit()
+    return rf"\mathrm{{{part}}}" if is_word else translated
+
+
+def _words(text: str) -> str:
+    return rf"\text{{{_escaped(text)}}}"
+
+
+def _escaped(text: str) -> str:
+    special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    return "".join(special.get(c) or (f"\\{c}" if c in "&%$#_{}" else c) for c in text)

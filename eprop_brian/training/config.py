@@ -1,0 +1,274 @@
+"""Configuration of a run: everything that determines its result, as a TOML file.
+
+Tables: ``run``, ``task``, ``size`` (neurons of each kind, in order), ``network``, ``readout``,
+``optimizer``. The neurons themselves stand beside it as neuron files, ``neuron-<name>.toml``, so
+that a run does not change when the library does.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from eprop_brian.equations import LEAKY, OPTIMIZERS, Neuron, get_neuron
+from eprop_brian.network.spec import Network
+from eprop_brian.symbolic.neuron_file import read_neuron, write_neuron
+from eprop_brian.symbolic.parameters import parse_quantity
+from eprop_brian.symbolic.toml import toml_table
+from eprop_brian.tasks import TASKS, Task, get_task
+from eprop_brian.training.files import write_text
+from eprop_brian.training.recipes import get_recipe
+from eprop_brian.training.trainer import Trainer
+
+__all__ = ["RunConfig"]
+
+_NETWORK_OPTIONS = [
+    "feedback",
+    "feedback_scale",
+    "readout_weights",
+    "gradient",
+    "c_reg",
+    "f_target",
+    "rate_averaging",
+    "average_gradient",
+]
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything that determines a run.
+
+    Attributes
+    ----------
+    run : dict
+        ``task``, ``iterations``, ``batch_size``, ``seed``, ``device``, ``dtype``.
+    task, network, readout, optimizer : dict
+        Settings of each; quantities as strings with units.
+    size : dict of str to int
+        Neurons of each kind, in order.
+    neurons : dict of str to Neuron
+    """
+
+    run: dict[str, Any]
+    task: dict[str, Any]
+    size: dict[str, int]
+    network: dict[str, Any]
+    readout: dict[str, Any]
+    optimizer: dict[str, Any]
+    neurons: dict[str, Neuron] = field(repr=False)
+
+    @classmethod
+    def from_recipe(
+        cls,
+        task: str,
+        *,
+        neuron: str | None = None,
+        run: Mapping[str, Any] | None = None,
+        network: Mapping[str, Any] | None = None,
+        settings: Iterable[str] = (),
+    ) -> RunConfig:
+        """Take a task's recipe and replace settings.
+
+        Parameters
+        ----------
+        task : str
+        neuron : str, optional
+            A library neuron or a neuron file that takes the place of all recurrent neurons.
+        run, network : mapping, optional
+            Options given by name; those that are None keep the recipe's value.
+        settings : iterable of str
+            ``"table.key=value"`` with the tables task, size, neuron, network, readout, optimizer.
+
+        Raises
+        ------
+        ValueError, EquationError
+            For a name that does not exist or a value that does not fit.
+        """
+        if task not in TASKS:
+            get_task(task)  # raises, naming the tasks there are
+        recipe = get_recipe(task)
+        size = dict(recipe.size)
+        if neuron is None:
+            neurons = {name: _with_known(get_neuron(name), recipe.neuron) for name in size}
+        else:
+            chosen = _choose_neuron(neuron, recipe.neuron)
+            size = {chosen.name: sum(size.values())}
+            neurons = {chosen.name: chosen}
+        config = cls(
+            run={
+                "task": task,
+                "iterations": recipe.iterations,
+                "batch_size": recipe.batch_size,
+                "seed": 1,
+                "device": "cpp",
+                "dtype": "float64",
+                **{k: v for k, v in (run or {}).items() if v is not None},
+            },
+            task={},
+            size=size,
+            network={
+                "gradient": "factored",
+                **recipe.network,
+                **{k: v for k, v in (network or {}).items() if v is not None},
+            },
+            readout=dict(recipe.readout),
+            optimizer={"name": recipe.optimizer, **recipe.optimizer_settings},
+            neurons=neurons,
+        )
+        for setting in settings:
+            config = config.with_setting(setting)
+        return config
+
+    def with_setting(self, setting: str) -> RunConfig:
+        """Return a copy with one ``table.key=value`` replaced."""
+        path, equals, text = setting.partition("=")
+        table, dot, key = path.strip().partition(".")
+        if not equals or not dot:
+            raise ValueError(
+                f"--set {setting}: write TABLE.KEY=VALUE, for example optimizer.eta=1e-3 or "
+                "neuron.tau_m='30 ms'"
+            )
+        value = _read_value(text.strip())
+        if table == "neuron":
+            having = [
+                name for name, n in self.neurons.items() if key in {*n.parameters, *n.constants}
+            ]
+            if not having:
+                neurons = self.neurons.values()
+                known = sorted({k for n in neurons for k in (*n.parameters, *n.constants)})
+                raise ValueError(_unknown(setting, key, known))
+            neurons = {
+                name: n.with_parameters(**{key: value}) if name in having else n
+                for name, n in self.neurons.items()
+            }
+            return replace(self, neurons=neurons)
+        known = {
+            "task": [f.name for f in fields(TASKS[self.run["task"]])],
+            "size": list(self.size),
+            "network": _NETWORK_OPTIONS,
+            "readout": [*LEAKY.parameters, *LEAKY.constants, "trace_gain"],
+            "optimizer": ["name", *OPTIMIZERS[self._optimizer_name()].parameters],
+        }
+        if table not in known:
+            raise ValueError(_unknown(setting, table, [*known, "neuron"]))
+        if key not in known[table]:
+            raise ValueError(_unknown(setting, key, known[table]))
+        if (table, key) == ("optimizer", "name"):
+            # Settings of another optimizer would mean something else.
+            return replace(self, optimizer={"name": value})
+        return replace(self, **{table: {**getattr(self, table), key: value}})
+
+    def _optimizer_name(self) -> str:
+        name = self.optimizer["name"]
+        if name not in OPTIMIZERS:
+            raise ValueError(f"unknown optimizer '{name}'; choose from {', '.join(OPTIMIZERS)}")
+        return name
+
+    def make_task(self) -> Task:
+        """The task with its settings."""
+        settings = {key: _quantity(value, f"task.{key}") for key, value in self.task.items()}
+        return get_task(self.run["task"], **settings)
+
+    def make_network(self, task: Task) -> Network:
+        """The network for a task."""
+        readout_settings = dict(self.readout)
+        trace_gain = readout_settings.pop("trace_gain", "")
+        readout = replace(LEAKY.with_parameters(**readout_settings), trace_gain=str(trace_gain))
+        settings = {k: v for k, v in self.optimizer.items() if k != "name"}
+        options = {key: _quantity(value, f"network.{key}") for key, value in self.network.items()}
+        return Network(
+            n_inputs=task.n_inputs,
+            n_outputs=task.n_outputs,
+            neurons=[(self.neurons[name], n) for name, n in self.size.items() if n],
+            readout=readout,
+            loss=task.loss,
+            optimizer=OPTIMIZERS[self._optimizer_name()].with_parameters(**settings),
+            dt=task.dt,
+            **options,
+        )
+
+    def make_trainer(self, device: str | None = None) -> Trainer:
+        """The trainer of this run, before its first iteration."""
+        task = self.make_task()
+        return Trainer(
+            self.make_network(task),
+            task,
+            batch_size=self.run["batch_size"],
+            seed=self.run["seed"],
+            device=device or self.run["device"],
+            dtype=self.run["dtype"],
+        )
+
+    def write(self, folder: Path) -> None:
+        """Write ``config.toml`` and the neuron files."""
+        for name, neuron in self.neurons.items():
+            write_text(folder / f"neuron-{name}.toml", write_neuron(neuron))
+        names = ("run", "task", "size", "network", "readout", "optimizer")
+        tables = [toml_table(name, getattr(self, name)) for name in names]
+        write_text(folder / "config.toml", "\n".join(tables))
+
+    @classmethod
+    def read(cls, folder: Path) -> RunConfig:
+        """Read what `write` wrote.
+
+        Raises
+        ------
+        ValueError
+            If the folder holds no run or its configuration is damaged.
+        """
+        path = Path(folder) / "config.toml"
+        try:
+            tables = tomllib.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise ValueError(f"{folder} holds no run: there is no {path.name} in it") from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ValueError(f"{path}: {error}") from None
+        needed = [f.name for f in fields(cls) if f.name != "neurons"]
+        missing = [name for name in needed if not isinstance(tables.get(name), dict)]
+        if missing:
+            raise ValueError(f"{path}: the table [{missing[0]}] is missing")
+        if tables["run"].get("task") not in TASKS:
+            raise ValueError(f"{path}: unknown task {tables['run'].get('task')!r}")
+        neurons = {
+            name: read_neuron(Path(folder) / f"neuron-{name}.toml") for name in tables["size"]
+        }
+        return cls(**{name: tables[name] for name in needed}, neurons=neurons)
+
+
+def _choose_neuron(neuron: str, settings: Mapping[str, Any]) -> Neuron:
+    if neuron.endswith(".toml"):
+        return read_neuron(Path(neuron))
+    return _with_known(get_neuron(neuron), settings)
+
+
+def _with_known(neuron: Neuron, settings: Mapping[str, Any]) -> Neuron:
+    """Apply those settings that the neuron has."""
+    known = {*neuron.parameters, *neuron.constants}
+    return neuron.with_parameters(**{k: v for k, v in settings.items() if k in known})
+
+
+def _read_value(text: str) -> Any:
+    """A TOML value, or the bare text (``30 ms`` and ``adam`` need no quotes)."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _quantity(value: Any, where: str) -> Any:
+    """Strings that begin with a number are quantities, other values stay as they are."""
+    if isinstance(value, str) and value[:1] in "+-.0123456789" and value:
+        return parse_quantity(value, where)
+    if isinstance(value, list):
+        return tuple(_quantity(item, where) for item in value)
+    return value
+
+
+def _unknown(setting: str, name: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    hint = f" Did you mean '{close[0]}'?" if close else ""
+    return f"--set {setting}: unknown '{name}'.{hint} There are: {', '.join(known)}"

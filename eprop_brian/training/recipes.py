@@ -1,0 +1,87 @@
+"""Recipes: the network and training settings with which a task was published.
+
+Tasks know nothing about learning; what a task's authors trained on it stands here, with its source.
+Any setting can be replaced.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = ["RECIPES", "Recipe", "get_recipe"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Settings of a training run.
+
+    Attributes
+    ----------
+    size : mapping of str to int
+        Library neurons and how many of each.
+    neuron : mapping
+        Parameters of the library neurons, applied to those that have them.
+    readout, network : mapping
+        Settings of the readout and options of `eprop_brian.network.spec.Network`.
+    optimizer : str
+    optimizer_settings : mapping
+    iterations, batch_size : int
+    source : str
+    """
+
+    size: Mapping[str, int]
+    neuron: Mapping[str, Any] = field(default_factory=dict)
+    readout: Mapping[str, Any] = field(default_factory=dict)
+    network: Mapping[str, Any] = field(default_factory=dict)
+    optimizer: str = "adam"
+    optimizer_settings: Mapping[str, float] = field(default_factory=dict)
+    iterations: int = 1000
+    batch_size: int = 1
+    source: str = ""
+
+
+RECIPES: dict[str, Recipe] = {
+    "pattern-generation": Recipe(
+        size={"lif": 100},
+        neuron={"tau_m": "30 ms", "v_th": 0.03, "t_ref": "0 ms", "zeta": "1 - alpha"},
+        readout={"tau_out": "30 ms", "zeta_out": "1 - kappa"},
+        network={
+            "feedback": "symmetric",
+            "feedback_scale": 0.1,
+            "c_reg": 300.0,
+            "f_target": "10 Hz",
+        },
+        optimizer="gradient_descent",
+        optimizer_settings={"eta": 1e-4},
+        iterations=2000,
+        source="TensorFlow tutorials of Bellec et al. 2020 and NEST's example of the same task",
+    ),
+    "evidence-accumulation": Recipe(
+        size={"lif": 50, "alif": 50},
+        neuron={"tau_m": "20 ms", "v_th": 0.6, "t_ref": "5 ms", "tau_a": "2000 ms"},
+        readout={"tau_out": "20 ms", "zeta_out": "1 - kappa"},
+        network={
+            "feedback": "random",
+            "feedback_scale": 1.0,
+            "readout_weights": "glorot",
+            "c_reg": 300.0,
+            "f_target": "10 Hz",
+            "rate_averaging": "batch",
+            "average_gradient": True,
+        },
+        optimizer="adam",
+        optimizer_settings={"eta": 5e-3},
+        iterations=2000,
+        batch_size=64,
+        source="TensorFlow tutorials of Bellec et al. 2020; the regulariser in NEST's form",
+    ),
+}
+
+
+def get_recipe(task: str) -> Recipe:
+    """The recipe of a task (ValueError if there is none)."""
+    if task not in RECIPES:
+        raise ValueError(f"there is no recipe for '{task}'; there is one for {', '.join(RECIPES)}")
+    return RECIPES[task]

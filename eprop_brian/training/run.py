@@ -1,0 +1,117 @@
+"""A run: training that lives in a folder, can be stopped, resumed, evaluated and plotted.
+
+The folder holds ``config.toml`` and neuron files, ``history.csv``, ``initial.npz`` and
+``checkpoint.npz`` (weights and optimizer state) and figures.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+
+from eprop_brian.training.config import RunConfig
+from eprop_brian.training.files import read_arrays, write_arrays
+from eprop_brian.training.history import History
+from eprop_brian.training.trainer import Trainer
+
+__all__ = ["CHECKPOINT", "HISTORY", "INITIAL", "Run"]
+
+CHECKPOINT, HISTORY, INITIAL = "checkpoint.npz", "history.csv", "initial.npz"
+#: Seconds between checkpoints.
+_CHECKPOINT_EVERY = 5.0
+
+
+class Run:
+    """A run in a folder.
+
+    Parameters
+    ----------
+    config : RunConfig
+    folder : Path
+    trainer : Trainer
+
+    Attributes
+    ----------
+    saved_iteration : int
+        Iteration of the checkpoint on disk.
+    """
+
+    def __init__(self, config: RunConfig, folder: Path, trainer: Trainer) -> None:
+        self.config, self.folder, self.trainer = config, Path(folder), trainer
+        self.saved_iteration = trainer.iteration
+        self._saved_at = time.monotonic()
+
+    @classmethod
+    def start(cls, config: RunConfig, folder: Path) -> Run:
+        """Begin a run in a new or empty folder.
+
+        Raises
+        ------
+        ValueError
+            If the folder already holds a run.
+        """
+        folder = Path(folder)
+        if (folder / "config.toml").exists():
+            raise ValueError(f"{folder} already holds a run; resume it or choose another folder")
+        run = cls(config, folder, config.make_trainer())
+        folder.mkdir(parents=True, exist_ok=True)
+        config.write(folder)
+        write_arrays(folder / INITIAL, run.trainer.session.state())
+        run.save()
+        return run
+
+    @classmethod
+    def open(cls, folder: Path, device: str | None = None) -> Run:
+        """Open a run at its checkpoint.
+
+        Raises
+        ------
+        ValueError
+            If the folder holds no run, or its checkpoint is damaged or does not fit.
+        """
+        folder = Path(folder)
+        config = RunConfig.read(folder)
+        state = read_arrays(folder / CHECKPOINT)
+        trainer = config.make_trainer(device)
+        trainer.session.restore(state)
+        history = History.read(folder / HISTORY)
+        if len(history) < trainer.session.n_updates:
+            raise ValueError(
+                f"{folder / HISTORY} has {len(history)} rows, the checkpoint is of iteration "
+                f"{trainer.session.n_updates}"
+            )
+        # A process killed between writing the two files leaves rows that will be made again.
+        trainer.history = history.truncated(trainer.session.n_updates)
+        return cls(config, folder, trainer)
+
+    def train(self, iterations: int | None = None, progress: bool = True) -> None:
+        """Train to the configured number of iterations, saving checkpoints on the way.
+
+        However training ends (solved, interrupted, failed), the last good state is saved.
+        """
+        try:
+            self.trainer.train(
+                self.config.run["iterations"] if iterations is None else iterations,
+                progress=progress,
+                after_call=self._save_now_and_then,
+            )
+        finally:
+            self.save()
+
+    def save(self) -> None:
+        """Write history and checkpoint."""
+        self.trainer.history.write(self.folder / HISTORY)
+        write_arrays(self.folder / CHECKPOINT, self.trainer.session.state())
+        self.saved_iteration = self.trainer.iteration
+        self._saved_at = time.monotonic()
+
+    def weights(self, which: str = CHECKPOINT) -> dict[str, np.ndarray]:
+        """Weights of the checkpoint or (``INITIAL``) of the start."""
+        arrays = read_arrays(self.folder / which)
+        return {name: arrays[name] for name in ("w_in", "w_rec", "w_out", "B")}
+
+    def _save_now_and_then(self, _: Trainer) -> None:
+        if time.monotonic() - self._saved_at > _CHECKPOINT_EVERY:
+            self.save()

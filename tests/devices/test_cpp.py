@@ -1,0 +1,67 @@
+"""The C++ device: build cache, compiler errors, leaving Brian2 as it was."""
+
+import numpy as np
+import pytest
+from brian2 import NeuronGroup, ms, run
+from brian2.devices.device import RuntimeDevice, get_device
+
+from eprop_brian import LIF, Network
+from eprop_brian.devices import CompilerMissingError, CppProgram, SimulationError, cpp
+from eprop_brian.network.build import Capacity
+
+NETWORK = Network(2, 1, [(LIF, 3)])
+CAPACITY = Capacity(n_steps=10, n_patterns=1, n_targets=1, target_steps=1, n_trials=2)
+
+
+def test_an_unchanged_network_is_not_compiled_again(tmp_path, monkeypatch):
+    monkeypatch.setenv("EPROP_BRIAN_CACHE", str(tmp_path))
+    first, second = (CppProgram(NETWORK, CAPACITY) for _ in range(2))
+    assert first.compiled
+    assert not second.compiled
+    assert first.folder == second.folder
+    assert [p.name for p in tmp_path.iterdir()] == [first.folder.name]
+
+
+def test_parameters_do_not_need_another_program():
+    other = NETWORK.with_options(neurons=[(LIF.with_parameters(tau_m=15 * ms), 3)], c_reg=2.0)
+    assert CppProgram(NETWORK, CAPACITY).folder == CppProgram(other, CAPACITY).folder
+
+
+def test_another_float_type_is_another_program():
+    assert CppProgram(NETWORK, CAPACITY).folder != CppProgram(NETWORK, CAPACITY, np.float32).folder
+
+
+def test_brian2_is_left_as_it_was():
+    CppProgram(NETWORK, CAPACITY)
+    assert isinstance(get_device(), RuntimeDevice)
+    group = NeuronGroup(1, "dv/dt = -v/(10*ms) : 1", method="exact")
+    group.v = 1
+    run(1 * ms)
+    assert 0 < group.v[0] < 1
+
+
+def test_without_a_compiler_the_message_says_what_to_do(monkeypatch):
+    monkeypatch.setattr(cpp.shutil, "which", lambda name: None)
+    with pytest.raises(CompilerMissingError) as error:
+        CppProgram(NETWORK, CAPACITY)
+    for expected in ("g++", "make", "apt-get install", "--device runtime"):
+        assert expected in str(error.value)
+
+
+def test_a_failing_program_is_reported():
+    program = CppProgram(NETWORK, CAPACITY)
+    with pytest.raises(SimulationError, match="nonsense"):
+        program._files["control.nonsense"] = ("x", np.float64)
+        program.run({"control.nonsense": np.zeros(1)})
+
+
+def test_a_build_that_fails_leaves_nothing_in_the_cache(tmp_path, monkeypatch):
+    cache = tmp_path / "cache"
+    monkeypatch.setenv("EPROP_BRIAN_CACHE", str(cache))
+    compiler = tmp_path / "broken-compiler"
+    compiler.write_text('#!/bin/sh\n[ "$1" = --version ] && exit 0\necho broken >&2\nexit 1\n')
+    compiler.chmod(0o755)
+    monkeypatch.setenv("CXX", str(compiler))
+    with pytest.raises(SimulationError, match="compiler failed"):
+        CppProgram(NETWORK, CAPACITY)
+    assert not cache.exists()

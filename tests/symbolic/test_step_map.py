@@ -1,0 +1,373 @@
+"""Both ways of writing a neuron end in one form; mistakes are named with their line."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import sympy
+from brian2 import ms
+
+from eprop_brian.equations import ALIF, LEAKY, LIF, Neuron
+from eprop_brian.symbolic.errors import EquationError
+from eprop_brian.symbolic.parameters import parse_expression
+from eprop_brian.symbolic.step_map import readout_map, scaled, step_map, symbol, total
+
+
+def same(expression, text):
+    """Whether an expression equals a text once the detached spike is a spike like any other."""
+    spike = expression.subs(symbol("z_detached"), symbol("z"))
+    return sympy.simplify(spike - parse_expression(text, "test")) == 0
+
+
+def test_update_style_keeps_its_statements():
+    step = step_map(ALIF)
+    assert step.states == ("v", "a")
+    assert step.code == ("v = alpha*v + zeta*I - v_th*z", "a = rho*a + z")
+    assert step.composed["v"] == parse_expression("alpha*v + zeta*I - v_th*z_detached", "test")
+    assert step.composed["a"] == parse_expression("rho*a + z", "test")
+    assert step.margin == parse_expression("v - v_th - beta*a", "test")
+    assert step.units == {"v": "1", "a": "1"}
+
+
+def test_update_style_statements_see_the_values_above_them(izhikevich):
+    step = step_map(izhikevich)
+    v = "((1 - z)*(v + h*(0.04*v**2 + 5*v + 140 - u + I)) - 65*z)"
+    assert same(step.composed["v"], v)
+    assert same(step.composed["u"], f"u + h*0.02*(0.2*{v} - u) + 8*z")
+
+
+def test_augmented_assignment_and_comments():
+    neuron = replace(LIF, update="v *= alpha  # decay; and nothing else\nv2 = v2 + I; w_2 -= v2")
+    assert step_map(neuron).code == ("v = v * (alpha)", "v2 = v2 + I", "w_2 = w_2 - (v2)")
+
+
+@pytest.mark.parametrize("method", ["exact", "linear", "exponential_euler"])
+def test_brian2_style_is_spike_reset_then_state_update(lif_brian2, method):
+    step = step_map(replace(lif_brian2, method=method))
+    assert same(step.composed["v"], "exp(-dt/tau_m)*(v + I - v_th*z)")
+    assert step.detached == ("v",)
+
+
+def test_method_is_brian2s_own(lif_brian2):
+    euler = step_map(replace(lif_brian2, method="euler"))
+    assert same(euler.composed["v"], "(1 - dt/tau_m)*(v + I - v_th*z)")
+    rk2 = step_map(replace(lif_brian2, method="rk2"))
+    assert same(rk2.composed["v"], "(1 - dt/tau_m + (dt/tau_m)**2/2)*(v + I - v_th*z)")
+
+
+def test_reset_to_a_value(adex):
+    step = step_map(adex)
+    wanted = "v + (V_r - v)*z"
+    assert same(
+        step.composed["v"],
+        f"{wanted} + dt*(g_l*(E_l - ({wanted})) + g_l*D_t*exp((({wanted}) - V_t)/D_t)"
+        " - (w_a + k_b*z) + I_syn + I)/C",
+    )
+    assert step.units == {"v": "volt", "w_a": "amp", "I_syn": "amp"}
+
+
+def test_subexpressions_are_written_out_wherever_they_are_used(cuba):
+    step = step_map(replace(cuba, reset="v -= theta; a += 1"))
+    assert step.margin == parse_expression("v - v_th - beta*a - gamma*b", "test")
+    assert "theta" not in step.surrogate + step.threshold + "".join(step.code)
+    known = {*step.states, *step.parameters, "I", "z", "z_detached", "dt"}
+    for expression in step.composed.values():
+        assert {s.name for s in expression.free_symbols} <= known
+
+
+def test_unless_refractory_holds_the_state(clamped):
+    composed = step_map(clamped).composed
+    held = composed["v"].subs({symbol("not_refractory"): 0, symbol("z_detached"): 0})
+    assert sympy.simplify(held - parse_expression("v + 0.1*I*(E_e - v)", "test")) == 0
+    moving = composed["v"].subs(symbol("not_refractory"), 1)
+    assert same(moving, "exp(-dt/tau_m)*(1 - z)*(v + 0.1*I*(E_e - v))")
+    assert not composed["g_e"].has(symbol("not_refractory"))
+
+
+def test_no_symbol_is_left_undefined(any_neuron):
+    step = step_map(any_neuron)
+    known = {*step.states, *step.parameters, *step.constants}
+    known |= {"I", "z", "z_detached", "not_refractory", "dt"}
+    for expression in (*step.composed.values(), step.margin):
+        assert {s.name for s in expression.free_symbols} <= known
+
+
+def test_values():
+    step = step_map(LIF.with_parameters(tau_m=[10 * ms, 20 * ms]))
+    values = step.values(1e-3)
+    np.testing.assert_allclose(values["alpha"], np.exp([-0.1, -0.05]))
+    assert values["zeta"] == 1.0
+
+
+def test_constants_may_use_those_above():
+    neuron = replace(LIF, constants={"alpha": "exp(-dt/tau_m)", "zeta": "1 - alpha"})
+    assert step_map(neuron).values(1e-3)["zeta"] == pytest.approx(1 - np.exp(-0.05))
+    with pytest.raises(EquationError, match="'alpha' is not defined"):
+        step_map(replace(LIF, constants={"zeta": "1 - alpha", "alpha": "exp(-dt/tau_m)"}))
+
+
+def test_initial_values(izhikevich, adex):
+    assert step_map(izhikevich).initial_values(1e-3) == {"v": -65.0, "u": -13.0}
+    initial = step_map(adex).initial_values(1e-3)
+    assert initial == {"v": pytest.approx(-0.07), "w_a": 0.0, "I_syn": 0.0}
+    assert step_map(replace(adex, initial={"v": "0"})).initial_values(1e-3)["v"] == 0.0
+
+
+@pytest.mark.parametrize(
+    ("refractory", "steps"),
+    [("t_ref", 5), ("", 0), ("2 ms", 2), ("2.4 ms", 2), ("2.6*ms", 3), ("0 ms", 0)],
+)
+def test_refractory_time_in_steps(refractory, steps):
+    assert step_map(replace(LIF, refractory=refractory)).refractory_steps(1e-3) == steps
+
+
+def test_refractory_time_per_neuron():
+    step = step_map(LIF.with_parameters(t_ref=["1 ms", "3 ms"]))
+    np.testing.assert_array_equal(step.refractory_steps(1e-3), [1, 3])
+
+
+def test_readout():
+    decay, gain = readout_map(LEAKY)
+    assert (decay, gain) == (symbol("kappa"), symbol("zeta_out"))
+    for update, message in (
+        ("y = kappa*y**2 + I", "must be linear"),
+        ("y = kappa*y + I\nx = y", "must be one statement for y"),
+        ("y = kap*y + I", r"'kap' is not defined \(did you mean 'kappa'\?\)"),
+    ):
+        with pytest.raises(EquationError, match=message):
+            readout_map(replace(LEAKY, update=update))
+
+
+def test_terms_are_put_together():
+    assert total("a*x", "", "-b*y") == "a*x - b*y"
+    assert total("", "") == "0"
+    assert scaled(parse_expression("-a", "test"), "x") == "-a*x"
+    assert scaled(parse_expression("a + 1", "test"), "x") == "(a + 1)*x"
+    assert scaled(parse_expression("0", "test"), "x") == ""
+    assert scaled(parse_expression("1", "test"), "x") == "x"
+
+
+# --- mistakes ------------------------------------------------------------------------------------
+
+BRIAN2 = Neuron(
+    name="lif",
+    model="dv/dt = -v/tau_m : 1\ndu/dt = -u/tau_m : 1",
+    on_pre="u += w",
+    reset="v -= v_th",
+    threshold="v > v_th",
+    surrogate="1/(1 + abs(v - v_th))**2",
+    parameters={"tau_m": "20 ms", "v_th": 1},
+)
+
+MISTAKES = {
+    "neither style": (LIF, {"update": ""}, "update", "has neither: give either `update`"),
+    "both styles": (LIF, {"model": "dv/dt = -v/tau_m : 1"}, "model", "has both: give either"),
+    "a name that is none": (LIF, {"name": "my neuron"}, "my neuron", "letters, digits and _"),
+    "no statement": (LIF, {"update": "v == 1"}, "v == 1", "not a statement of the form"),
+    "two statements for a state": (LIF, {"update": "v = I\nv = v"}, "v = I", "more than one"),
+    "an undefined symbol": (
+        LIF,
+        {"update": "v = alpha*v + I - vth*z"},
+        "alpha*v + I - vth*z",
+        r"'vth' is not defined \(did you mean 'v_th'\?\). Defined here: I, alpha, dt",
+    ),
+    "a wrong unit": (
+        LIF,
+        {"update": "v = alpha*v + I - tau_m*z"},
+        "alpha*v + I - tau_m*z",
+        "units do not fit",
+    ),
+    "a state with a unit": (LIF, {"update": "v = tau_m"}, "v = tau_m", "has unit second where 1"),
+    "a state that is a parameter": (LIF, {"update": "v = I; v_th = v"}, "v_th", "both a state"),
+    "an option of the other style": (LIF, {"reset": "v = 0"}, "v = 0", "`reset` belongs to `model`"),
+    "a reserved state": (LIF, {"update": "psi = I"}, "psi", "reserved name"),
+    "a function's name": (LIF, {"update": "exp = I"}, "exp", "reserved name"),
+    "a reserved ending": (LIF, {"update": "v_pre = I"}, "v_pre", "must not .* end with _pre"),
+    "a reserved parameter": (
+        LIF,
+        {"parameters": {**LIF.parameters, "w": 1}},
+        "w",
+        "reserved name",
+    ),
+    "a clipped state": (
+        LIF,
+        {"update": "v = clip(alpha*v, 0, 1) + I"},
+        "v = clip(alpha*v, 0, 1) + I",
+        "'clip' cannot be differentiated",
+    ),
+    "a state rounded up": (
+        LIF,
+        {"update": "v = alpha*ceil(v) + I"},
+        "v = alpha*ceil(v) + I",
+        "'ceil' cannot be differentiated",
+    ),
+    "an integer state": (
+        LIF,
+        {"update": "v = alpha*v + int(I)"},
+        "v = alpha*v + int(I)",
+        "'int' cannot be differentiated",
+    ),
+    "a random state": (LIF, {"update": "v = rand()*I"}, "rand()*I", "'rand' is random"),
+    "a condition": (LIF, {"update": "v = I > 1"}, "I > 1", "is a condition where a number"),
+    "no spike condition": (LIF, {"threshold": " "}, "empty", "a spike condition is needed"),
+    "two comparisons": (
+        LIF,
+        {"threshold": "v >= v_th and v > 0"},
+        "v >= v_th and v > 0",
+        "must be one comparison with > or >=",
+    ),
+    "a comparison the wrong way": (LIF, {"threshold": "v < v_th"}, "v < v_th", "one comparison"),
+    "a side that is a condition": (
+        LIF,
+        {"threshold": "v >= v_th and alpha"},
+        "v_th and alpha",
+        "is a condition where a number is needed",
+    ),
+    "a threshold in another unit": (
+        LIF,
+        {"threshold": "v >= tau_m"},
+        "v >= tau_m",
+        "has unit second where 1 is needed",
+    ),
+    "a threshold of constants": (
+        LIF,
+        {"threshold": "alpha >= 0.5"},
+        "alpha >= 0.5",
+        "does not depend on any state",
+    ),
+    "no surrogate": (LIF, {"surrogate": ""}, "empty", "dz/dv is needed"),
+    "a step as surrogate": (
+        LIF,
+        {"surrogate": "gamma*sign(v - v_th)"},
+        "gamma*sign(v - v_th)",
+        "uses 'sign': a step has no slope",
+    ),
+    "a comparison as surrogate": (
+        LIF,
+        {"surrogate": "gamma*int(v > v_th)"},
+        "gamma*int(v > v_th)",
+        "a step has no slope",
+    ),
+    "a constant surrogate": (
+        LIF,
+        {"surrogate": "gamma/v_th"},
+        "gamma/v_th",
+        "does not depend on the states of the threshold",
+    ),
+    "a surrogate of the input": (
+        LIF,
+        {"surrogate": "gamma*exp(-abs(v - v_th)) + 0*I"},
+        "gamma*exp(-abs(v - v_th)) + 0*I",
+        "without I and z",
+    ),
+    "a surrogate in a unit": (
+        LIF,
+        {"surrogate": "exp(-abs(v - v_th))*tau_m/second"},
+        "tau_m/second",
+        "'second' is not defined",
+    ),
+    "a surrogate in the wrong unit": (
+        LIF,
+        {"surrogate": "exp(-abs(v - v_th))*tau_m"},
+        "exp(-abs(v - v_th))*tau_m",
+        r"has unit second; dz/dv needs 1 \(one over the threshold's\)",
+    ),
+    "an unknown refractory time": (LIF, {"refractory": "t_rf"}, "t_rf", "is no parameter"),
+    "a constant refractory time": (LIF, {"refractory": "alpha"}, "alpha", "is no parameter"),
+    "a refractory time in mV": (LIF, {"refractory": "5 mV"}, "5 mV", "must be a time"),
+    "a refractory number": (LIF, {"refractory": "5"}, "5", "must be a time"),
+    "a negative refractory time": (LIF, {"refractory": "-5 ms"}, "-5 ms", "must not be negative"),
+    "a refractory condition": (LIF, {"refractory": "v > 0"}, "v > 0", "not a number with a unit"),
+    "a detached non-state": (LIF, {"detach": ("a",)}, "a", "'a' is not defined"),
+    "an initial value of no state": (LIF, {"initial": {"a": "0"}}, "a = 0", "'a' is not defined"),
+    "an initial value in a unit": (
+        LIF,
+        {"initial": {"v": "-70*mV"}},
+        "v = -70*mV",
+        "'mV' is not defined(.|\n)*give a value with a unit a name",
+    ),
+    "an initial value in another unit": (
+        LIF,
+        {"initial": {"v": "tau_m"}},
+        "v = tau_m",
+        "has unit second where 1 is needed",
+    ),
+    "an initial value that runs": (
+        LIF,
+        {"initial": {"v": "exit()"}},
+        "v = exit()",
+        "'exit' is not a function here",
+    ),
+    "a constant with a wrong unit": (
+        LIF,
+        {"constants": {"alpha": "exp(-tau_m)", "zeta": "1"}},
+        "exp(-tau_m)",
+        "units do not fit",
+    ),
+    "an equation without a unit": (
+        BRIAN2,
+        {"model": "dv/dt = -v/tau_m : 1\ndu/dt = -u/tau_m"},
+        "du/dt = -u/tau_m",
+        "write one equation a line with its unit",
+    ),
+    "an equation with a wrong unit": (
+        BRIAN2,
+        {"model": "dv/dt = -v : 1\ndu/dt = -u/tau_m : 1"},
+        "dv/dt = -v",
+        "has unit 1 where hertz is needed",
+    ),
+    "two equations for a state": (
+        BRIAN2,
+        {"model": "dv/dt = -v/tau_m : 1\ndv/dt = -v/tau_m : 1"},
+        "dv/dt = -v/tau_m",
+        "Duplicate definition of variable 'v'",
+    ),
+    "a parameter in the model": (
+        BRIAN2,
+        {"model": "dv/dt = -v/tau_m : 1\nu : 1"},
+        "u : 1",
+        r"parameters belong in \[parameters\]",
+    ),
+    "an integer in the model": (
+        BRIAN2,
+        {"model": "dv/dt = -v/tau_m : 1\nu = int(v) : integer"},
+        "u = int(v)",
+        "has the type integer or boolean",
+    ),
+    "noise": (BRIAN2, {"model": "dv/dt = -v/tau_m + xi*tau_m**-0.5 : 1"}, "xi", "'xi' is not"),
+    "a reserved name in the model": (
+        BRIAN2,
+        {"model": "dv/dt = -v/tau_m : 1\ndL/dt = -L/tau_m : 1", "on_pre": "v += w"},
+        "L",
+        "reserved name",
+    ),
+    "an unknown method": (BRIAN2, {"method": "magic"}, "magic", "there are linear, exact"),
+    "a method without a map": (BRIAN2, {"method": "gsl"}, "gsl", "unknown method"),
+    "a method that cannot": (
+        BRIAN2,
+        {"model": "dv/dt = -v**2/tau_m : 1\ndu/dt = -u/tau_m : 1"},
+        "dv/dt = -v",
+        "method 'exact' cannot integrate it",
+    ),
+    "no entry for the input": (BRIAN2, {"on_pre": ""}, "on_pre", "e.g. `v [+]= w`"),
+    "an entry into nothing": (BRIAN2, {"on_pre": "x += w"}, "x = x", "'x' is not defined"),
+    "an input that is not summed": (
+        BRIAN2,
+        {"on_pre": "u = 0.9*u + w"},
+        "u = 0.9*u + w",
+        "must add something proportional to the weight",
+    ),
+    "an input that overwrites": (BRIAN2, {"on_pre": "u = w"}, "u = w", "must add something"),
+    "an input without a weight": (BRIAN2, {"on_pre": "u += 1"}, "u = u + (1)", "must add"),
+    "an input of the weight squared": (BRIAN2, {"on_pre": "u += w**2"}, "w**2", "must add"),
+    "a reset of nothing": (BRIAN2, {"reset": "x = 0"}, "x = 0", "'x' is not defined"),
+    "a reset with a wrong unit": (BRIAN2, {"reset": "v = tau_m"}, "v = tau_m", "has unit second"),
+}
+
+
+@pytest.mark.parametrize(("neuron", "change", "line", "problem"), MISTAKES.values(), ids=MISTAKES)
+def test_mistake_is_named_with_its_line(neuron, change, line, problem):
+    with pytest.raises(EquationError, match=problem) as caught:
+        step_map(replace(neuron, **change))
+    assert line in caught.value.line
+    assert caught.value.where.startswith("neuron '")

@@ -1,0 +1,273 @@
+"""Figures: every axis says what it shows in which unit, and files are written."""
+
+from dataclasses import replace
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+
+from eprop_brian import plotting
+from eprop_brian.equations import ALIF, LIF, Neuron
+from eprop_brian.network.spec import Network
+from eprop_brian.training.config import RunConfig
+from eprop_brian.training.history import History
+from eprop_brian.training.recording import (
+    RecordedPopulation,
+    Recording,
+    TracedSynapse,
+)
+from eprop_brian.training.run import Run
+
+mpl.use("Agg")
+
+N_STEPS, WINDOW = 60, 20
+
+
+@pytest.fixture(autouse=True)
+def _no_figures_left():
+    yield
+    plt.close("all")
+
+
+def history(n=5, error=None):
+    result = History()
+    for k in range(n):
+        result.append(1 / (k + 1), np.nan if error is None else error, 10.0, 0.1)
+    return result
+
+
+def make_recording(**changes):
+    """A recording of 4 inputs, 3 LIF and 2 ALIF neurons and 2 readouts, without a network."""
+    rng = np.random.default_rng(0)
+    v = rng.standard_normal((N_STEPS, 5))
+    synapses = (
+        TracedSynapse("inputs", 1, "lif", 2),
+        TracedSynapse("alif", 0, "lif", 2),
+        TracedSynapse("inputs", 3, "alif", 1),
+        TracedSynapse("inputs", 3, "lif", 0),
+    )
+    recording = Recording(
+        time=np.arange(N_STEPS) * 1.0,
+        dt=1.0,
+        window_start=N_STEPS - WINDOW,
+        populations=(
+            RecordedPopulation("lif", slice(0, 3), "v", "1"),
+            RecordedPopulation("alif", slice(3, 5), "v", "1"),
+        ),
+        softmax=True,
+        input_spikes=rng.random((N_STEPS, 4)) < 0.2,
+        spikes=v > 1,
+        v=v,
+        threshold=np.ones((N_STEPS, 5)),
+        psi=np.abs(v),
+        learning_signal=v,
+        y=rng.standard_normal((N_STEPS, 2)),
+        output=rng.random((N_STEPS, 2)),
+        target=np.tile([0.0, 1.0], (N_STEPS, 1)),
+        error=rng.standard_normal((N_STEPS, 2)),
+        synapses=synapses,
+        eligibility_trace=rng.standard_normal((N_STEPS, 4)),
+        filtered_trace=rng.standard_normal((N_STEPS, 4)),
+    )
+    return replace(recording, **changes)
+
+
+def draw(figure):
+    """Lay the figure out and check its labels; returns the labels of its y axes."""
+    assert isinstance(figure, Figure)
+    figure.canvas.draw()
+    shared = {}
+    for ax in figure.axes:
+        assert "(" in ax.get_ylabel(), "a y axis has no unit"
+        if ax.get_label() != "<colorbar>":
+            group = tuple(id(a) for a in ax.get_shared_x_axes().get_siblings(ax))
+            shared.setdefault(frozenset(group), []).append(ax.get_xlabel())
+    for labels in shared.values():
+        assert any("(" in label for label in labels), "an x axis has no unit"
+    return [ax.get_ylabel().replace("\n", " ") for ax in figure.axes]
+
+
+def test_learning_curve_of_a_regression_has_no_error():
+    labels = draw(plotting.plot_learning_curve(history()))
+    assert labels == ["loss (dimensionless)", "firing rate (Hz)"]
+
+
+def test_learning_curve_of_a_classification_shows_the_threshold():
+    figure = plotting.plot_learning_curve(history(120, error=0.25), error_threshold=0.07)
+    labels = draw(figure)
+    assert labels == ["loss (dimensionless)", "wrong trials (%)", "firing rate (Hz)"]
+    error, mean, threshold = figure.axes[1].lines
+    np.testing.assert_allclose(error.get_ydata(), 25)
+    assert threshold.get_ydata()[0] == pytest.approx(7)
+    # Means of two iterations stand where those iterations are.
+    assert len(mean.get_xdata()) == 119 and mean.get_xdata()[0] == 1
+    assert figure.axes[0].get_yscale() == "log"
+
+
+def test_learning_curve_of_one_iteration_and_of_none():
+    draw(plotting.plot_learning_curve(history(1)))
+    with pytest.raises(ValueError, match="empty"):
+        plotting.plot_learning_curve(History())
+
+
+def test_trial_has_a_panel_for_everything():
+    figure = plotting.plot_trial(make_recording(), title="a trial")
+    assert draw(figure) == [
+        "input neuron (index)",
+        "recurrent neuron (index)",
+        "membrane v (dimensionless)",
+        "membrane v (dimensionless)",
+        "membrane v (dimensionless)",
+        "surrogate ψ (dimensionless)",
+        "learning signal L (dimensionless)",
+        "eligibility trace e (dimensionless)",
+        "filtered trace ē (dimensionless)",
+        "softmax output (probability)",
+    ]
+    assert figure.axes[-1].get_xlabel() == "time in the trial (ms)"
+    assert figure.get_suptitle() == "a trial"
+    # Postsynaptic neurons of the traced synapses, each in a colour of its own.
+    membranes = [ax.lines[0] for ax in figure.axes[2:5]]
+    assert [line.get_label() for line in membranes] == ["lif 2", "alif 1", "lif 0"]
+    assert len({line.get_color() for line in membranes}) == 3
+    np.testing.assert_array_equal(membranes[1].get_ydata(), make_recording().v[:, 4])
+
+
+def test_trial_shades_the_learning_window_and_shows_the_target_there():
+    figure = plotting.plot_trial(make_recording())
+    output = figure.axes[-1]
+    (window,) = output.patches
+    assert (window.get_x(), window.get_width()) == (N_STEPS - WINDOW, WINDOW)
+    assert len(output.lines[1].get_xdata()) == WINDOW
+    whole = plotting.plot_trial(make_recording(window_start=0))
+    assert not whole.axes[-1].patches
+
+
+def test_trial_without_membrane_traces_or_softmax():
+    nothing = np.zeros((N_STEPS, 0))
+    recording = make_recording(
+        v=None,
+        threshold=None,
+        softmax=False,
+        synapses=(),
+        eligibility_trace=nothing,
+        filtered_trace=nothing,
+    )
+    labels = draw(plotting.plot_trial(recording))
+    assert labels[2:] == [
+        "surrogate ψ (dimensionless)",
+        "learning signal L (dimensionless)",
+        "readout y (dimensionless)",
+    ]
+
+
+def test_trial_in_volts_is_drawn_in_millivolts():
+    lif = RecordedPopulation("lif", slice(0, 5), "v_m", "volt")
+    synapses = (TracedSynapse("inputs", 1, "lif", 4),)
+    recording = make_recording(populations=(lif,), synapses=synapses)
+    figure = plotting.plot_trial(recording)
+    labels = draw(figure)
+    assert "membrane v_m (mV)" in labels
+    assert "surrogate ψ (1/volt)" in labels
+    np.testing.assert_allclose(figure.axes[2].lines[0].get_ydata(), 1e3 * recording.v[:, 4])
+
+
+def test_many_readouts_have_no_legend():
+    many = np.zeros((N_STEPS, 8))
+    figure = plotting.plot_trial(make_recording(y=many, output=many, target=many, softmax=False))
+    draw(figure)
+    assert figure.axes[-1].get_legend() is None
+
+
+@pytest.mark.parametrize(("n_outputs", "trained"), [(2, True), (1, False)])
+def test_weights_have_symmetric_scales(n_outputs, trained):
+    network = Network(4, n_outputs, [(LIF, 3), (ALIF, 2)])
+    weights = network.initial_weights(1)
+    after = {name: w + 0.1 for name, w in weights.items()} if trained else None
+    figure = plotting.plot_weights(weights, network.populations, after)
+    labels = draw(figure)
+    images = [ax.images[0] for ax in figure.axes if ax.images]
+    assert len(images) == (9 if trained else 3)
+    for image in images:
+        low, high = image.get_clim()
+        assert low == -high
+    if trained:
+        assert images[0].get_clim() == images[3].get_clim()
+        assert "change (dimensionless)" in labels
+
+
+def test_weights_of_a_model_with_units_say_so():
+    neuron = Neuron(
+        name="volts",
+        model="dv/dt = -v/tau_m : volt",
+        on_pre="v += w",
+        reset="v -= v_th",
+        threshold="v > v_th",
+        surrogate="0.3/v_th*clip(1 - abs(v - v_th)/v_th, 0, 1)",
+        parameters={"tau_m": "20 ms", "v_th": "10 mV"},
+    )
+    network = Network(4, 2, [(neuron, 3)])
+    zero = {name: 0 * w for name, w in network.initial_weights(1).items()}
+    labels = draw(plotting.plot_weights(zero, network.populations))
+    assert labels[3:] == ["weight (SI units)", "weight (SI units)", "weight (dimensionless)"]
+
+
+def test_settings_of_matplotlib_are_neither_used_nor_changed(monkeypatch):
+    monkeypatch.setitem(mpl.rcParams, "axes.labelsize", 30)
+    before = mpl.rcParams.copy()
+    figure = plotting.plot_learning_curve(history())
+    assert figure.axes[0].yaxis.label.get_size() == 8
+    assert mpl.rcParams == before
+
+
+# --- a run ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory):
+    config = RunConfig.from_recipe(
+        "pattern-generation",
+        run={"device": "runtime", "iterations": 2, "seed": 3},
+        settings=["task.n_steps=60", "task.n_inputs=6", "size.lif=5"],
+    )
+    folder = tmp_path_factory.mktemp("runs") / "tiny"
+    run = Run.start(config, folder)
+    run.train(progress=False)
+    return folder
+
+
+def test_a_run_is_drawn(run_folder):
+    paths = plotting.plot_run(run_folder, formats=("png", "pdf"))
+    names = ["learning_curve", "trial_before", "trial_after", "weights"]
+    assert paths == [run_folder / f"{name}.{kind}" for name in names for kind in ("png", "pdf")]
+    for path in paths:
+        start = {".png": b"\x89PNG", ".pdf": b"%PDF"}[path.suffix]
+        assert path.read_bytes().startswith(start)
+    assert not plt.get_fignums()
+    assert not list(run_folder.glob(".*"))
+
+
+def test_a_run_without_iterations_has_no_learning_curve(run_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(plotting, "record_trial", lambda *_, **__: make_recording())
+    monkeypatch.setattr(plotting, "plot_trial", lambda *_: plt.figure())
+    run = Run(RunConfig.read(run_folder), tmp_path, RunConfig.read(run_folder).make_trainer())
+    run.config.write(tmp_path)
+    run.save()
+    (tmp_path / "checkpoint.npz").rename(tmp_path / "initial.npz")
+    run.save()
+    names = [path.name for path in plotting.plot_run(tmp_path)]
+    assert names == ["trial_before.png", "trial_after.png", "weights.png"]
+
+
+def test_a_folder_without_a_usable_run_is_refused(run_folder, tmp_path):
+    with pytest.raises(ValueError, match="holds no run"):
+        plotting.plot_run(tmp_path)
+    config = RunConfig.read(run_folder)
+    config.write(tmp_path)
+    history(2).write(tmp_path / "history.csv")
+    np.savez(tmp_path / "initial.npz", n_updates=0)
+    np.savez(tmp_path / "checkpoint.npz", n_updates=0)
+    with pytest.raises(ValueError, match=r"initial.npz: there is no 'w_in' of shape \(5, 6\)"):
+        plotting.plot_run(tmp_path)

@@ -1,0 +1,205 @@
+"""Training: protocol, resuming, stopping, errors."""
+
+import numpy as np
+import pytest
+from brian2 import ms
+
+from eprop_brian import (
+    ALIF,
+    GRADIENT_DESCENT,
+    LEAKY,
+    LIF,
+    Network,
+    Trainer,
+    TrainingError,
+    get_task,
+)
+from eprop_brian.tasks import PatternGeneration, Task, Trials
+from eprop_brian.training.trainer import join_trials
+
+
+class SideTask(Task):
+    """Two groups of inputs; the one that fires names the class."""
+
+    name, description, loss, error_threshold = "side", "", "softmax_cross_entropy", 0.07
+    n_steps, n_inputs, n_outputs, learning_window = 40, 10, 2, 20
+
+    def trials(self, seed, stream, index, n_trials):
+        rng = np.random.default_rng([seed, len(stream), sum(map(ord, stream)), index])
+        label = rng.integers(2, size=n_trials)
+        spikes = rng.random((n_trials, self.n_steps, self.n_inputs)) < 0.02
+        for trial, side in enumerate(label):
+            cue = rng.random((self.n_steps, 5)) < 0.3
+            spikes[trial, :, 5 * side : 5 * side + 5] |= cue
+        return Trials(
+            spikes=spikes,
+            targets=np.eye(2)[:, None, :],
+            pattern=np.arange(n_trials),
+            target=label,
+        )
+
+
+def pattern_network(**options) -> Network:
+    lif = LIF.with_parameters(tau_m=30 * ms, v_th=0.03, t_ref=0 * ms, zeta="1 - alpha")
+    return Network(
+        20,
+        1,
+        [(lif, 10)],
+        readout=LEAKY.with_parameters(tau_out=30 * ms, zeta_out="1 - kappa"),
+        optimizer=GRADIENT_DESCENT.with_parameters(eta=5e-3),
+        **options,
+    )
+
+
+def pattern_task() -> PatternGeneration:
+    return PatternGeneration(n_steps=100, n_inputs=20, periods=(100 * ms, 50 * ms))
+
+
+def side_network(**options) -> Network:
+    return Network(10, 2, [(LIF, 4), (ALIF, 4)], loss="softmax_cross_entropy", c_reg=1.0, **options)
+
+
+@pytest.mark.parametrize("rate_averaging", ["trial", "batch"])
+@pytest.mark.parametrize("gradient", ["factored", "online"])
+def test_compiled_code_and_runtime_agree(gradient, rate_averaging):
+    # Weights after three updates of two trials, to the 1e-9 that all devices owe each other.
+    network = side_network(gradient=gradient, rate_averaging=rate_averaging)
+    trainers = [Trainer(network, SideTask(), batch_size=2, device=d) for d in ("cpp", "runtime")]
+    for trainer in trainers:
+        trainer.train(3, progress=False)
+    for name, weights in trainers[0].session.weights.items():
+        np.testing.assert_allclose(
+            weights, trainers[1].session.weights[name], rtol=1e-9, atol=1e-12, err_msg=name
+        )
+    np.testing.assert_allclose(trainers[0].history.loss, trainers[1].history.loss, rtol=1e-12)
+
+
+def test_both_gradient_programs_train_alike_with_a_batch_regulariser():
+    gradients = {}
+    for gradient in ("factored", "online"):
+        network = side_network(gradient=gradient, rate_averaging="batch")
+        trainer = Trainer(network, SideTask(), batch_size=4, device="runtime")
+        trainer.train(1, progress=False)
+        gradients[gradient] = trainer.session.gradient()
+    for name, value in gradients["factored"].items():
+        scale = np.abs(value).max()
+        np.testing.assert_allclose(value, gradients["online"][name], rtol=0, atol=1e-12 * scale)
+
+
+def test_batch_regulariser_is_the_trial_regulariser_for_a_batch_of_one():
+    weights = []
+    for averaging in ("trial", "batch"):
+        trainer = Trainer(side_network(rate_averaging=averaging), SideTask(), device="runtime")
+        trainer.train(2, progress=False)
+        weights.append(trainer.session.weights["w_rec"])
+    np.testing.assert_allclose(*weights, rtol=1e-12, atol=1e-15)
+
+
+def test_training_lowers_the_loss_and_interruptions_leave_no_trace():
+    whole = Trainer(pattern_network(), pattern_task(), seed=3)
+    whole.train(130, progress=False)
+    assert whole.history.loss[-1] < 0.7 * whole.history.loss[0]
+
+    first = Trainer(pattern_network(), pattern_task(), seed=3)
+    first.train(37, progress=False)
+    state, history = first.session.state(), first.history
+    second = Trainer(pattern_network(), pattern_task(), seed=3)
+    second.session.restore(state)
+    second.history = history
+    second.train(130, progress=False)
+    assert second.history.loss == whole.history.loss
+    for name, value in whole.session.state().items():
+        np.testing.assert_array_equal(value, second.session.state()[name], err_msg=name)
+
+
+def test_a_solved_task_stops_training():
+    trainer = Trainer(side_network(), SideTask(), batch_size=16, seed=1)
+    trainer.train(400, progress=False)
+    assert trainer.solved
+    assert trainer.iteration < 400
+    assert trainer.iteration % 10 == 0
+    assert trainer.validation.error < 0.07
+    assert trainer.validation.n_trials == 512
+
+
+def test_evaluation_does_not_learn():
+    trainer = Trainer(side_network(), SideTask(), device="runtime", batch_size=4)
+    before = trainer.session.state()
+    result = trainer.evaluate(n_batches=1, batch_size=5)
+    assert result.n_trials == 5
+    for name, value in before.items():
+        np.testing.assert_array_equal(value, trainer.session.state()[name])
+
+
+def test_symmetric_feedback_follows_the_readout():
+    trainer = Trainer(pattern_network(feedback="symmetric"), pattern_task(), device="runtime")
+    trainer.train(2, progress=False)
+    np.testing.assert_array_equal(trainer.session.weights["B"], trainer.session.weights["w_out"].T)
+
+
+def test_autapses_stay_away():
+    trainer = Trainer(side_network(), SideTask(), device="runtime", batch_size=2)
+    trainer.train(2, progress=False)
+    assert np.all(np.diag(trainer.session.weights["w_rec"]) == 0)
+    assert np.any(trainer.session.weights["w_rec"] != 0)
+
+
+def test_a_diverging_run_keeps_the_last_good_weights():
+    network = pattern_network()
+    wild = network.optimizer.with_parameters(eta=1e300, w_min=-1e308, w_max=1e308)
+    trainer = Trainer(network.with_options(optimizer=wild), pattern_task(), device="runtime")
+    before = trainer.session.state()
+    with np.errstate(all="ignore"), pytest.raises(TrainingError, match="smaller learning rate"):
+        trainer.train(20, progress=False)
+    for name, value in before.items():
+        np.testing.assert_array_equal(value, trainer.session.state()[name])
+
+
+def test_shared_patterns_are_stored_once():
+    task = pattern_task()
+    joined = join_trials([task.trials(0, "train", i, 1) for i in range(5)])
+    assert joined.n_trials == 5
+    assert len(joined.spikes) == len(joined.targets) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"n_inputs": 7}, "n_inputs = 7"),
+        ({"loss": "softmax_cross_entropy", "n_outputs": 2}, "n_outputs = 2"),
+        ({"dt": 0.5 * ms}, "dt"),
+    ],
+)
+def test_a_network_that_does_not_fit_the_task_is_refused(change, message):
+    network = pattern_network().with_options(**change)
+    with pytest.raises(ValueError, match=message):
+        Trainer(network, pattern_task(), device="runtime")
+
+
+@pytest.mark.parametrize("options", [{"device": "gpu"}, {"dtype": "float16"}, {"batch_size": 0}])
+def test_unknown_options_are_refused(options):
+    with pytest.raises(ValueError, match="choose from|positive"):
+        Trainer(pattern_network(), pattern_task(), **options)
+
+
+@pytest.mark.slow
+def test_float32_learns_the_same():
+    losses = []
+    for dtype in ("float64", "float32"):
+        trainer = Trainer(pattern_network(), pattern_task(), seed=3, dtype=dtype)
+        losses.append(trainer.train(20, progress=False).loss)
+    # Before a spike flips, single precision follows double to about its rounding.
+    np.testing.assert_allclose(losses[1], losses[0], rtol=1e-3)
+
+
+@pytest.mark.slow
+def test_pattern_generation_from_the_recipe_is_learned():
+    from eprop_brian.training.config import RunConfig
+
+    trainer = RunConfig.from_recipe("pattern-generation").make_trainer()
+    trainer.train(2000, progress=False)
+    assert trainer.history.loss[-1] < 4
+
+
+def test_get_task_makes_the_published_settings():
+    assert get_task("evidence-accumulation").n_steps == 2250
