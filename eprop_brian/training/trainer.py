@@ -169,8 +169,8 @@ class Trainer:
             Total number, those done before included.
         stop_when_solved : bool
             Every 10 iterations, where the task defines an error threshold and the mean error of
-            the last 10 batches is below it, test on 8 fresh batches of 64 trials and stop if their
-            error is below it too.
+            the last 10 batches comes near it, test on 8 fresh batches of 64 trials and stop if their
+            error is below it.
         progress : bool
             Show a progress bar with loss and error.
         after_call : callable, optional
@@ -279,9 +279,9 @@ class Trainer:
         threshold = self.task.error_threshold
         if threshold is None or self.iteration % _CHECK_EVERY:
             return False
-        # Training trials are fresh too. Asking both keeps a lucky validation from counting, and a
+        # Training trials are fresh too. Asking them first keeps lucky validations rare, and a
         # validation costs as much as several iterations.
-        if np.mean(self.history.error[-_CHECK_EVERY:]) >= threshold:
+        if np.mean(self.history.error[-_CHECK_EVERY:]) >= 1.25 * threshold:
             return False
         self.validation = self.evaluate(stream=f"validation {self.iteration}")
         return self.validation.error < threshold

@@ -1,9 +1,13 @@
 """Neurons of all kinds that the derivation has to handle, beside the library's own."""
 
+from functools import cache
+
 import pytest
 
 from eprop_brian.equations import LEAKY, NEURONS, Neuron
+from eprop_brian.symbolic.eligibility import derive
 from eprop_brian.symbolic.programs import readout_program
+from eprop_brian.symbolic.step_map import step_map
 
 LIF_BRIAN2 = Neuron(
     name="lif_brian2",
@@ -102,6 +106,17 @@ def pytest_generate_tests(metafunc):
     if "any_neuron" in metafunc.fixturenames:
         neurons = NEURONS | OWN
         metafunc.parametrize("any_neuron", neurons.values(), ids=neurons.keys())
+
+
+@cache
+def _system(name):
+    return derive(step_map((NEURONS | OWN)[name]))
+
+
+@pytest.fixture
+def any_system(any_neuron):
+    """The derived system of `any_neuron`."""
+    return _system(any_neuron.name)
 
 
 @pytest.fixture

@@ -311,10 +311,9 @@ def test_equation_without_a_derivative():
     assert caught.value.line == "v = alpha*v + floor(v) + I"
 
 
-def test_every_neuron_has_coefficients_that_code_can_hold(any_neuron):
+def test_every_neuron_has_coefficients_that_code_can_hold(any_system):
     """Each entry is read back from its text as the same expression, in the neuron's own names."""
-    system = system_of(any_neuron)
-    step = system.step
+    system, step = any_system, any_system.step
     known = {*step.states, *step.parameters, *step.constants, "I", "z", "not_refractory", "dt"}
     varying = [system.varying(after=after).values() for after in (False, True)]
     entries = [e for group in varying for e in group]

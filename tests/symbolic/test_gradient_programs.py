@@ -137,8 +137,8 @@ def test_detached_path_matters(cuba, leaky):
     assert abs(detached.exact() / whole.exact() - 1) > 1e-3
 
 
-def test_sum_of_the_traces_can_be_passed_back_separately(any_neuron, leaky):
-    trial = SmoothTrial(derive(step_map(any_neuron)))
+def test_sum_of_the_traces_can_be_passed_back_separately(any_system, leaky):
+    trial = SmoothTrial(any_system)
     both = trial.factored(leaky, rate_averaging="batch")
     together = both["lambda_"] + trial.rate_factor * both["lambda_trace"]
     assert together == pytest.approx(trial.exact(), rel=1e-9)

@@ -127,9 +127,8 @@ def test_encoding(read):
 # --- round trip ----------------------------------------------------------------------------------
 
 
-def test_every_neuron_reads_back_as_the_same_system(any_neuron, read):
-    again = read(write_neuron(any_neuron))
-    first, second = (derive(step_map(neuron)) for neuron in (any_neuron, again))
+def test_every_neuron_reads_back_as_the_same_system(any_neuron, any_system, read):
+    first, second = any_system, derive(step_map(read(write_neuron(any_neuron))))
     assert second.step.code == first.step.code
     assert second.step.surrogate == first.step.surrogate
     assert second.step.values(1e-3) == first.step.values(1e-3)

@@ -509,8 +509,8 @@ def run(setting: Setting, program: str, device: str = "runtime") -> Run:
 
 
 def deviation(found: dict[str, np.ndarray], wanted: dict[str, np.ndarray]) -> float:
-    """Largest difference relative to the largest entry, the worst of the matrices."""
-    return max(np.abs(found[m] - wanted[m]).max() / np.abs(wanted[m]).max() for m in found)
+    """Largest difference relative to the largest entry, the worst of the matrices; nan stays."""
+    return np.max([np.abs(found[m] - wanted[m]).max() / np.abs(wanted[m]).max() for m in found])
 
 
 def from_traces(signal: np.ndarray, traces: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -536,7 +536,7 @@ OBJECTIVES = [
 ]
 OBJECTIVES += [Setting(m, "softmax_cross_entropy") for m in MODELS if m not in ("lif", "alif")]
 EVERY_MODEL = [Setting(model) for model in MODELS]
-#: The models of which a compiled program is made for the tests.
+#: Models to compile; the code of a population is the same whether others are beside it or not.
 COMPILED = ("lif_and_alif", "current_based", "izhikevich")
 KEPT_RESET = [
     Setting(model, keep_reset=True) for model in ("lif", "alif", "current_based", "izhikevich")

@@ -1,0 +1,188 @@
+"""The command, as a user types it."""
+
+import csv
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from eprop_brian.cli import main
+
+REFERENCE = Path(__file__).parent / "reference"
+#: A pattern-generation run small enough for a test.
+SMALL = [
+    *("train", "pattern-generation", "--no-figures"),
+    *("--set", "task.n_steps=60", "--set", "task.n_inputs=20", "--set", "size.lif=8"),
+]
+
+
+def call(*arguments: str | Path, code: int = 0) -> str:
+    result = CliRunner().invoke(main, [str(a) for a in arguments])
+    assert result.exit_code == code, result.output + str(result.exception)
+    return result.output
+
+
+def last_line(output: str) -> str:
+    return output.rstrip().splitlines()[-1]
+
+
+def test_tasks_are_listed_one_line_each():
+    lines = call("tasks").splitlines()
+    assert [line.split()[0] for line in lines] == ["pattern-generation", "evidence-accumulation"]
+
+
+def test_derive_names_where_the_traces_live():
+    text = call("derive", "alif")
+    assert "eps_a" in text
+    assert "synapse" in text
+    assert "\\epsilon" in call("derive", "alif", "--latex")
+
+
+def test_library_neurons_print_as_files_that_derive(tmp_path):
+    path = tmp_path / "alif.toml"
+    path.write_text(call("derive", "alif", "--toml"))
+    assert "eps_a" in call("derive", path)
+
+
+def test_train_writes_what_it_says(tmp_path):
+    folder = tmp_path / "run"
+    output = call(*SMALL, "--device", "runtime", "--iterations", 3, "--out", folder)
+    assert re.fullmatch(r"loss [\d.]+", last_line(output))
+    config = tomllib.loads((folder / "config.toml").read_text())
+    assert config["run"]["iterations"] == 3
+    assert config["size"] == {"lif": 8}
+    with open(folder / "history.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["iteration", "loss", "error", "rate_hz", "seconds"]
+    assert [row["iteration"] for row in rows] == ["1", "2", "3"]
+    assert all(row["error"] == "" for row in rows)
+    assert float(last_line(output).split()[1]) == pytest.approx(float(rows[-1]["loss"]), rel=1e-5)
+    with np.load(folder / "checkpoint.npz", allow_pickle=False) as checkpoint:
+        assert checkpoint["w_rec"].shape == (8, 8)
+        assert checkpoint["n_updates"] == 3
+
+
+def test_a_resumed_run_ends_with_the_same_weights(tmp_path):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    call(*SMALL, "--iterations", 25, "--out", whole)
+    call(*SMALL, "--iterations", 7, "--out", parts)
+    output = call("train", "--resume", parts, "--iterations", 25, "--no-figures")
+    assert "resuming" in output
+    with np.load(whole / "checkpoint.npz") as a, np.load(parts / "checkpoint.npz") as b:
+        assert sorted(a.files) == sorted(b.files)
+        for name in a.files:
+            np.testing.assert_array_equal(a[name], b[name], err_msg=name)
+
+
+def test_optimizer_state_is_resumed_too(tmp_path):
+    arguments = [*SMALL, "--device", "runtime", "--set", "optimizer.name=adam"]
+    call(*arguments, "--iterations", 4, "--out", tmp_path / "whole")
+    call(*arguments, "--iterations", 2, "--out", tmp_path / "parts")
+    call("train", "--resume", tmp_path / "parts", "--iterations", 4, "--no-figures")
+    with (
+        np.load(tmp_path / "whole/checkpoint.npz") as a,
+        np.load(tmp_path / "parts/checkpoint.npz") as b,
+    ):
+        assert "m.w_in" in a.files
+        for name in a.files:
+            np.testing.assert_array_equal(a[name], b[name], err_msg=name)
+
+
+def test_evaluate_prints_loss_and_error(tmp_path):
+    folder = tmp_path / "run"
+    call(
+        *("train", "evidence-accumulation", "--no-figures", "--device", "runtime"),
+        *("--iterations", 1, "--batch-size", 2, "--out", folder, "--set", "task.n_cues=1"),
+        *("--set", "task.delay=50 ms", "--set", "size.lif=4", "--set", "size.alif=4"),
+    )
+    output = call("evaluate", folder, "--batches", 1, "--batch-size", 4)
+    assert re.fullmatch(r"loss [\d.]+ error [\d.]+", last_line(output))
+
+
+@pytest.mark.slow
+def test_plot_draws_a_run(tmp_path):
+    folder = tmp_path / "run"
+    call(*SMALL, "--device", "runtime", "--iterations", 3, "--out", folder)
+    call("plot", folder)
+    assert {"learning_curve.png", "trial_before.png", "trial_after.png", "weights.png"} <= {
+        path.name for path in folder.iterdir()
+    }
+
+
+@pytest.mark.slow
+def test_interrupting_saves_a_checkpoint_and_says_how_to_resume(tmp_path):
+    folder = tmp_path / "run"
+    command = [sys.executable, "-c", "from eprop_brian.cli import main; main()", *SMALL]
+    command += ["--iterations", "1000000", "--out", str(folder)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=dict(os.environ))
+    try:
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline:
+            history = folder / "history.csv"
+            if history.exists() and len(history.read_text().splitlines()) > 100:
+                break
+            time.sleep(0.2)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 130
+    assert f"eprop-brian train --resume {folder}" in errors
+    with np.load(folder / "checkpoint.npz") as checkpoint:
+        done = int(checkpoint["n_updates"])
+    assert len((folder / "history.csv").read_text().splitlines()) == done + 1
+    call("train", "--resume", folder, "--iterations", done + 5, "--no-figures")
+
+
+def test_verify_reports_and_fails(tmp_path):
+    good = REFERENCE / "unit_1_1_1_gd.npz"
+    output = call("verify", good, "--device", "runtime")
+    assert last_line(output).endswith("ok")
+    with np.load(good) as file:
+        arrays = {name: file[name].copy() for name in file.files}
+    arrays["w_out"][2] *= 1 + 1e-6
+    bad = tmp_path / "bad.npz"
+    np.savez(bad, **arrays)
+    output = call("verify", good, bad, "--device", "runtime", code=1)
+    assert "FAILED: w_out after update 2" in output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "pattern-generaton"], "Did you mean 'pattern-generation'?"),
+        (["train"], "name a task"),
+        ([*SMALL, "--set", "optimizer.etta=1"], "Did you mean 'eta'?"),
+        ([*SMALL, "--set", "neuron.tau_n='20 ms'"], "Did you mean 'tau_m'?"),
+        ([*SMALL, "--set", "neuron.tau_m=20 mV"], "units do not fit"),
+        ([*SMALL, "--set", "nonsense"], "TABLE.KEY=VALUE"),
+        ([*SMALL, "--set", "size.lif=0"], "needs neurons"),
+        ([*SMALL, "--neuron", "hodgkin"], "the library has lif, alif"),
+        ([*SMALL, "--neuron", "missing.toml"], "No such file"),
+        ([*SMALL, "--set", "task.dt=3"], "dt"),
+        (["evaluate", "."], "holds no run"),
+    ],
+)
+def test_mistakes_are_answered_in_a_line_or_two(tmp_path, monkeypatch, arguments, message):
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    result = CliRunner().invoke(main, [*arguments])
+    assert result.exit_code != 0
+    assert message in result.output
+    assert "Traceback" not in result.output
+    assert len(result.output.splitlines()) < 15
+    assert not list(Path().iterdir()), "a refused run must leave nothing behind"
+
+
+def test_a_folder_with_a_run_is_not_overwritten(tmp_path):
+    arguments = [*SMALL, "--device", "runtime", "--iterations", 1, "--out", tmp_path / "run"]
+    call(*arguments)
+    assert "already holds a run" in call(*arguments, code=1)
