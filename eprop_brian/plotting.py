@@ -16,6 +16,7 @@ from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from matplotlib.legend import Legend
 from matplotlib.ticker import MaxNLocator
 
@@ -60,6 +61,13 @@ _WIDTH = 7.2
 _PALER = (0.0, 0.55, 0.3, 0.75)
 _MOST_EXAMPLES = 3
 _MOST_LABELLED_READOUTS = 6
+_RECURRENT = "recurrent neuron"
+#: Title, postsynaptic and presynaptic side of each matrix.
+_MATRICES = {
+    "w_in": (r"$W_\mathrm{in}$", _RECURRENT, "input neuron"),
+    "w_rec": (r"$W_\mathrm{rec}$", _RECURRENT, _RECURRENT),
+    "w_out": (r"$W_\mathrm{out}$", "readout", _RECURRENT),
+}
 
 
 @contextmanager
@@ -481,53 +489,50 @@ def plot_weights(
             squeeze=False,
             layout="constrained",
         )
-        for column, (name, (title, post, pre)) in enumerate(_MATRICES.items()):
+        for column, name in enumerate(_MATRICES):
             shared = rows[:-1] if after is not None else rows
+            scale = _scale([matrices[name] for _, matrices in shared])
             # A weight has the unit of the state it adds to; readouts have none.
             unit = "dimensionless" if name == "w_out" or without_units else "SI units"
-            scale = _scale([matrices[name] for _, matrices in shared])
             for row, (heading, matrices) in enumerate(rows):
-                ax, change_row = axes[row, column], heading == "change"
+                change_row = heading == "change"
                 limit = _scale([matrices[name]]) if change_row else scale
-                image = ax.imshow(
-                    matrices[name],
-                    cmap="RdBu_r",
-                    vmin=-limit,
-                    vmax=limit,
-                    aspect="auto",
-                    interpolation="nearest",
-                )
-                for spine in ax.spines.values():
-                    spine.set_visible(True)
-                for end in ends[:-1]:
-                    if post == _RECURRENT:
-                        ax.axhline(end - 0.5, color="black", linewidth=0.6)
-                    if pre == _RECURRENT:
-                        ax.axvline(end - 0.5, color="black", linewidth=0.6)
-                for axis in (ax.xaxis, ax.yaxis):
-                    axis.set_major_locator(_whole_numbers(5))
-                ax.set_title(f"{title}, {heading}" if heading else title)
-                ax.set_ylabel(f"to {post} (index)")
-                ax.set_xlabel(f"from {pre} (index)")
-                figure.colorbar(
-                    image,
-                    ax=ax,
-                    extend="both",
-                    label=f"{'change' if change_row else 'weight'} ({unit})",
-                    pad=0.02,
-                )
+                image = _draw_matrix(axes[row, column], name, matrices[name], limit, ends[:-1])
+                if heading:
+                    axes[row, column].set_title(f"{_MATRICES[name][0]}, {heading}")
+                label = f"{'change' if change_row else 'weight'} ({unit})"
+                figure.colorbar(image, ax=axes[row, column], extend="both", label=label, pad=0.02)
         if len(populations) > 1:
             figure.supxlabel(f"recurrent neurons: {ranges}", fontsize=8.0)
     return figure
 
 
-_RECURRENT = "recurrent neuron"
-#: Title, postsynaptic and presynaptic side of each matrix.
-_MATRICES = {
-    "w_in": (r"$W_\mathrm{in}$", _RECURRENT, "input neuron"),
-    "w_rec": (r"$W_\mathrm{rec}$", _RECURRENT, _RECURRENT),
-    "w_out": (r"$W_\mathrm{out}$", "readout", _RECURRENT),
-}
+def _draw_matrix(
+    ax: Axes, name: str, matrix: np.ndarray, limit: float, boundaries: Sequence[int]
+) -> AxesImage:
+    """Draw a matrix between -limit and limit, with lines between populations."""
+    title, post, pre = _MATRICES[name]
+    image = ax.imshow(
+        matrix,
+        cmap="RdBu_r",
+        vmin=-limit,
+        vmax=limit,
+        aspect="auto",
+        interpolation="nearest",
+    )
+    for spine in ax.spines.values():
+        spine.set_visible(True)
+    for boundary in boundaries:
+        if post == _RECURRENT:
+            ax.axhline(boundary - 0.5, color="black", linewidth=0.6)
+        if pre == _RECURRENT:
+            ax.axvline(boundary - 0.5, color="black", linewidth=0.6)
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_locator(_whole_numbers(5))
+    ax.set_title(title)
+    ax.set_ylabel(f"to {post} (index)")
+    ax.set_xlabel(f"from {pre} (index)")
+    return image
 
 
 def _scale(matrices: Sequence[np.ndarray]) -> float:
@@ -543,7 +548,7 @@ def plot_run(folder: str | Path, formats: Sequence[str] = ("png",)) -> list[Path
     """Draw the run in a folder: learning curve, a trial before and after training, weights.
 
     Both trials are the same fresh one (of the stream ``"test"``), with the traces of the same
-    synapses: those that are largest after training.
+    synapses: those that `record_trial` chooses after training.
 
     Parameters
     ----------
@@ -567,16 +572,17 @@ def plot_run(folder: str | Path, formats: Sequence[str] = ("png",)) -> list[Path
     config = RunConfig.read(folder)
     task = config.make_task()
     network = config.make_network(task)
-    # A process killed between writing its two files leaves more history than the checkpoint knows.
-    n_updates = int(read_arrays(folder / CHECKPOINT).get("n_updates", 0))
+    initial, _ = _read_weights(folder / INITIAL, network)
+    trained, n_updates = _read_weights(folder / CHECKPOINT, network)
+    # A process killed between writing its files leaves more history than the checkpoint knows.
     history = History.read(folder / HISTORY).truncated(n_updates)
-    initial, trained = (_read_weights(folder / name, network) for name in (INITIAL, CHECKPOINT))
     seed = config.run["seed"]
     after = record_trial(network, task, trained, seed=seed)
     before = record_trial(network, task, initial, seed=seed, synapses=after.synapses)
+    done = f"{n_updates} iteration{'' if n_updates == 1 else 's'}"
     figures = {
         "trial_before": plot_trial(before, f"{task.name}: before training"),
-        "trial_after": plot_trial(after, f"{task.name}: after {len(history)} iterations"),
+        "trial_after": plot_trial(after, f"{task.name}: after {done}"),
         "weights": plot_weights(initial, network.populations, trained),
     }
     if len(history):
@@ -593,10 +599,11 @@ def plot_run(folder: str | Path, formats: Sequence[str] = ("png",)) -> list[Path
     return written
 
 
-def _read_weights(path: Path, network: Network) -> dict[str, np.ndarray]:
+def _read_weights(path: Path, network: Network) -> tuple[dict[str, np.ndarray], int]:
+    """The weights of a saved state and how many updates made them."""
     arrays = read_arrays(path)
     shapes = {name: w.shape for name, w in network.initial_weights(0).items()}
-    for name, shape in shapes.items():
+    for name, shape in {**shapes, "n_updates": ()}.items():
         if name not in arrays or arrays[name].shape != shape:
             raise ValueError(f"{path}: there is no '{name}' of shape {shape} that the run needs")
-    return {name: arrays[name] for name in shapes}
+    return {name: arrays[name] for name in shapes}, int(arrays["n_updates"])

@@ -74,7 +74,7 @@ class _Printed(SphinxDirective):
 
 
 class _Derivation(_Printed):
-    """``{derivation} NEURON``; the content names the sections, one line each, by their beginning."""
+    """``{derivation} NEURON``; the content names sections by their beginning, one a line."""
 
     required_arguments = 1
     has_content = True
@@ -132,7 +132,7 @@ class _NeuronFile(_Printed):
 
 
 class _NeuronError(_Printed):
-    """``{neuron-error} PATH``; the content takes lines away (``-``) and puts others there (``+``)."""
+    """``{neuron-error} PATH``; the content takes lines away (``-``) and puts others in (``+``)."""
 
     required_arguments = 1
     has_content = True
@@ -265,9 +265,7 @@ def _parameters(cls: type) -> Iterator[tuple[str, str]]:
             yield name, _sentence(text)
 
 
-def _table(
-    head: Iterable[str], rows: Iterable[Iterable[str]], literal: int = 1
-) -> nodes.table:
+def _table(head: Iterable[str], rows: Iterable[Iterable[str]], literal: int = 1) -> nodes.table:
     """A table whose first `literal` columns are set as code."""
     head, rows = list(head), [list(row) for row in rows]
     group = nodes.tgroup(cols=len(head))

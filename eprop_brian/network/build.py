@@ -23,6 +23,7 @@ from eprop_brian.equations.learning_signals import LEARNING_SIGNAL
 from eprop_brian.equations.regularizers import FIRING_RATE
 from eprop_brian.network.blocks import StepCode, View
 from eprop_brian.network.spec import Network, Population
+from eprop_brian.symbolic.parameters import UNITS
 from eprop_brian.symbolic.programs import FactoredProgram, factored_program, online_program
 
 __all__ = ["BuiltNetwork", "Capacity", "Projection", "build"]
@@ -77,6 +78,15 @@ class Projection:
     autapses: bool
     group: NeuronGroup = field(repr=False)
     pre_group: NeuronGroup | None = field(default=None, repr=False)
+
+
+def _neuron_values(population: Population, dt: float) -> dict[str, np.ndarray | float]:
+    """What a population's equations read besides its states, in SI units."""
+    step = population.system.step
+    # Brian2 itself knows the units, and takes their names for nothing else.
+    values = {name: v for name, v in step.values(dt).items() if name not in UNITS}
+    values["refractory_steps"] = step.refractory_steps(dt)
+    return {**values, **{f"{s}_initial": v for s, v in step.initial_values(dt).items()}}
 
 
 class _StepRunner(CodeRunner):
@@ -156,10 +166,9 @@ class BuiltNetwork:
             **{f"readout.{k}": v for k, v in network.readout_values().items()},
         }
         for population in network.populations:
-            step = population.system.step
-            own = {**step.values(dt), "refractory_steps": step.refractory_steps(dt)}
-            own.update({f"{s}_initial": v for s, v in step.initial_values(dt).items()})
-            values.update({f"{population.name}.{k}": v for k, v in own.items()})
+            values.update(
+                {f"{population.name}.{k}": v for k, v in _neuron_values(population, dt).items()}
+            )
         for projection in self.projections:
             if not projection.autapses:
                 connected = 1.0 - np.eye(projection.n_pre)
@@ -367,11 +376,7 @@ class _Builder:
             *(program.variables if not self.online else ()),
             *varying,
         ]
-        values = {**step.values(float(self.network.dt)), "refractory_steps": 0}
-        values.update(
-            {f"{s}_initial": v for s, v in step.initial_values(float(self.network.dt)).items()}
-        )
-        values["refractory_steps"] = step.refractory_steps(float(self.network.dt))
+        values = _neuron_values(population, float(self.network.dt))
         self._spiking_group(
             population.name,
             size,

@@ -26,9 +26,10 @@ from brian2.units.fundamentalunits import (
 
 from eprop_brian.symbolic.errors import EquationError
 
-__all__ = ["evaluate", "parse_quantity", "resolve_parameters", "unit_name"]
+__all__ = ["UNITS", "evaluate", "parse_quantity", "resolve_parameters", "unit_name"]
 
-_UNITS: dict[str, Quantity] = {
+#: Every unit that Brian2 knows, by name.
+UNITS: dict[str, Quantity] = {
     name: unit
     for module in (allunits, stdunits)
     for name, unit in vars(module).items()
@@ -83,12 +84,12 @@ def parse_quantity(text: str, where: str) -> Quantity | float:
         if isinstance(node, ast.Constant) and type(node.value) in (int, float):
             return float(node.value)
         if isinstance(node, ast.Name):
-            if node.id not in _UNITS:
-                hint = _did_you_mean(node.id, _UNITS)
+            if node.id not in UNITS:
+                hint = _did_you_mean(node.id, UNITS)
                 raise EquationError(
                     where, text, f"'{node.id}' is not a unit that Brian2 knows{hint}"
                 )
-            return _UNITS[node.id]
+            return UNITS[node.id]
         if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
             return -value(node.operand)
         if isinstance(node, ast.BinOp):

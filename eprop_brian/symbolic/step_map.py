@@ -24,14 +24,15 @@ from brian2.equations.equations import (
 from brian2.parsing.expressions import parse_expression_dimensions
 from brian2.parsing.sympytools import str_to_sympy, sympy_to_str
 from brian2.stateupdaters.base import StateUpdateMethod
-from brian2.units import second
+from brian2.units import Quantity, second
 from brian2.units.fundamentalunits import DIMENSIONLESS, Dimension, DimensionMismatchError
-from brian2.utils.stringtools import word_substitute
+from brian2.utils.stringtools import get_identifiers, word_substitute
 
 from eprop_brian.equations.neurons import Neuron
 from eprop_brian.equations.readouts import Readout
 from eprop_brian.symbolic.errors import EquationError
 from eprop_brian.symbolic.parameters import (
+    UNITS,
     evaluate,
     parse_expression,
     require_known,
@@ -107,7 +108,7 @@ class StepMap:
     threshold, surrogate : str
     detached : tuple of str
     parameters : dict of str to float or array
-        SI values of the parameters.
+        SI values of the parameters, and of the units that the equations name.
     constants : dict of str to str
         Derived quantities, as expressions of the parameters and ``dt``.
     units : dict of str to str
@@ -179,7 +180,8 @@ def step_map(neuron: Neuron) -> StepMap:
             f"has {'both' if given else 'neither'}: give either `update` (one statement per state) "
             "or `model` (differential equations)",
         )
-    parameters, dimensions = resolve_parameters(neuron.parameters, f"{where}, parameters")
+    given = {**_units_in(neuron), **neuron.parameters}
+    parameters, dimensions = resolve_parameters(given, f"{where}, parameters")
     _refuse_reserved([*neuron.parameters, *neuron.constants], where)
     for name, expression in neuron.constants.items():
         dimensions[name] = _dimensions(
@@ -260,6 +262,15 @@ def _statements(code: str, where: str) -> list[tuple[str, str]]:
             expression = f"{name} {operator[0]} ({expression})"
         found.append((name, expression))
     return found
+
+
+def _units_in(neuron: Neuron) -> dict[str, Quantity]:
+    """Units that the equations name (``10*ms``), as parameters."""
+    text = "\n".join(
+        (neuron.update, neuron.model, neuron.reset, neuron.on_pre, neuron.threshold)
+        + (neuron.surrogate, *neuron.constants.values(), *map(str, neuron.initial.values()))
+    )
+    return {name: UNITS[name] for name in sorted(get_identifiers(text)) if name in UNITS}
 
 
 def _refuse_reserved(names: Iterable[str], where: str) -> None:

@@ -2,8 +2,8 @@
 
 The network runs on the ``runtime`` device with its `online` gradient program, whose traces stand on
 the synapses for every step, and Brian2 monitors read it at the end of each step. All values are
-those of the network's own equations; only a state's threshold is evaluated here, from the neuron's
-spike condition.
+those of the network's own equations; only the threshold's value is worked out here, from the spike
+condition.
 """
 
 from __future__ import annotations
@@ -351,7 +351,7 @@ def _threshold(
 
 
 class _Traces:
-    """Follows the traces of some synapses, chosen after `n_ranking` steps or given.
+    """Follows the traces of some synapses, given or chosen after `n_ranking` steps.
 
     All traces of a trial would be (n_steps, n_pre*n_post) per projection, too many to keep, and
     which are worth keeping is known only after a trial.

@@ -157,7 +157,9 @@ def test_adaptation_lives_on_the_synapse():
 def test_current_and_membrane_live_on_the_presynaptic_neuron(cuba):
     placement = system_of(cuba).placement
     assert placement == {"v": "pre", "I_syn": "pre", "a": "synapse", "b": "pre"}
-    assert system_of(cuba, threshold="v > v_th", surrogate="1/(1 + abs(v - v_th))**2").placement == {
+    assert system_of(
+        cuba, threshold="v > v_th", surrogate="1/(1 + abs(v - v_th))**2"
+    ).placement == {
         "v": "pre",
         "I_syn": "pre",
     }

@@ -87,12 +87,18 @@ class SmoothTrial:
         z = self.spikes[t - 1] if t else 0.0
         old |= {"z": z, "I": self.weight * self.pre[t], "not_refractory": self.active[t]}
         coefficients = dict(old) | self.values
-        run([f"{n} = {sympy_to_str(x)}" for n, x in system.varying(after=False).items()], coefficients)
+        run(
+            [f"{n} = {sympy_to_str(x)}" for n, x in system.varying(after=False).items()],
+            coefficients,
+        )
         new = {
             k: f(*self.states[t], old["I"], z, z, self.active[t]) for k, f in self.advance.items()
         }
         coefficients |= new
-        run([f"{n} = {sympy_to_str(x)}" for n, x in system.varying(after=True).items()], coefficients)
+        run(
+            [f"{n} = {sympy_to_str(x)}" for n, x in system.varying(after=True).items()],
+            coefficients,
+        )
         varying = {*system.varying(after=False), *system.varying(after=True)}
         psi = self.steepness * self.spikes[t] * (1 - self.spikes[t])
         return values | {name: coefficients[name] for name in varying} | {"psi": psi}

@@ -148,7 +148,7 @@ def test_library_neurons_read_back_equal(neuron, read):
     [
         {"detach": ()},
         {"detach": ("a",)},
-        {"source": 'a "quoted" \\ name\nof two \'lines\''},
+        {"source": "a \"quoted\" \\ name\nof two 'lines'"},
         {"source": "three ''' quotes\nin two lines"},
         {"source": "bell \x07 and delete \x7f\n"},
         {"initial": {"a": "beta"}},

@@ -179,7 +179,12 @@ MISTAKES = {
     ),
     "a state with a unit": (LIF, {"update": "v = tau_m"}, "v = tau_m", "has unit second where 1"),
     "a state that is a parameter": (LIF, {"update": "v = I; v_th = v"}, "v_th", "both a state"),
-    "an option of the other style": (LIF, {"reset": "v = 0"}, "v = 0", "`reset` belongs to `model`"),
+    "an option of the other style": (
+        LIF,
+        {"reset": "v = 0"},
+        "v = 0",
+        "`reset` belongs to `model`",
+    ),
     "a reserved state": (LIF, {"update": "psi = I"}, "psi", "reserved name"),
     "a function's name": (LIF, {"update": "exp = I"}, "exp", "reserved name"),
     "a reserved ending": (LIF, {"update": "v_pre = I"}, "v_pre", "must not .* end with _pre"),

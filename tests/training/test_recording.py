@@ -168,10 +168,11 @@ def test_largest_synapses_are_chosen_in_turn_from_each_population():
         for post in range(sizes[target])
         if (source, pre) != (target, post)
     ]
-    full = record_trial(network, trials, weights, index=2, synapses=every)
+    options = {"index": 2, "learning_window": 30}
+    full = record_trial(network, trials, weights, synapses=every, **options)
     size = dict(zip(every, np.abs(full.filtered_trace).sum(axis=0), strict=True))
 
-    chosen = record_trial(network, trials, weights, index=2, synapses=6)
+    chosen = record_trial(network, trials, weights, synapses=6, **options)
 
     by_target = {}
     for target in ("lif", "alif"):
@@ -193,7 +194,8 @@ def test_largest_synapses_are_chosen_in_turn_from_each_population():
     assert chosen.spikes.any()
     np.testing.assert_array_equal(chosen.target, trials.targets[1])
     np.testing.assert_array_equal(chosen.input_spikes, trials.spikes[0])
-    assert chosen.window_start == 0
+    assert chosen.window_start == 50
+    assert not chosen.error[:50].any() and chosen.error[50:].all()
     for name, value in before.items():
         np.testing.assert_array_equal(weights[name], value)
 
@@ -206,6 +208,7 @@ def test_a_task_gives_the_trial():
     np.testing.assert_array_equal(recording.input_spikes, trials.spikes[0])
     np.testing.assert_array_equal(recording.target, trials.targets[0])
     np.testing.assert_array_equal(recording.output, recording.y)
+    assert recording.window_start == 0
     assert recording.synapses == () and recording.filtered_trace.shape == (50, 0)
 
 

@@ -1,0 +1,71 @@
+"""The error of every loss is the derivative of its summed value."""
+
+import pytest
+import sympy
+
+from eprop_brian.equations import LOSSES
+from eprop_brian.equations.learning_signals import LEARNING_SIGNAL
+from eprop_brian.equations.losses import SOFTMAX_CROSS_ENTROPY, SQUARED_ERROR
+from eprop_brian.equations.regularizers import FIRING_RATE
+from eprop_brian.symbolic.parameters import parse_expression
+from eprop_brian.symbolic.step_map import symbol
+
+N_READOUTS = 3
+
+
+def written(text, **values):
+    expression = parse_expression(text, "test")
+    return expression.xreplace({symbol(name): value for name, value in values.items()})
+
+
+@pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
+def test_error_is_the_derivative_of_the_loss(loss):
+    y = sympy.symbols(f"y_:{N_READOUTS}", real=True)
+    target = sympy.symbols(f"target_:{N_READOUTS}", real=True)
+    p = [sympy.exp(v) / sum(map(sympy.exp, y)) for v in y]
+    if loss.softmax:
+        # The targets of a classification are probabilities.
+        target = (*target[:-1], 1 - sum(target[:-1]))
+    readouts = [{"y": y[k], "y_target": target[k], "p": p[k]} for k in range(N_READOUTS)]
+    total = sum(written(loss.loss, **readout) for readout in readouts)
+    for k, readout in enumerate(readouts):
+        error = written(loss.error, **readout)
+        assert sympy.simplify(sympy.diff(total, y[k]) - error) == 0
+
+
+def test_losses_use_the_softmax_where_they_say_so():
+    for loss in LOSSES.values():
+        names = {
+            s.name for s in parse_expression(loss.loss + "+" + loss.error, "test").free_symbols
+        }
+        assert ("p" in names) == loss.softmax
+        assert names <= {"y", "p", "y_target"}
+        assert loss.signal == ("p" if loss.softmax else "y")
+
+
+def test_losses_by_name():
+    assert LOSSES["squared_error"] is SQUARED_ERROR
+    assert LOSSES["softmax_cross_entropy"] is SOFTMAX_CROSS_ENTROPY
+
+
+def test_rate_factor_is_the_derivative_of_the_regulariser():
+    """By the spike count, which grows by z in every step: so it multiplies every e[t]."""
+    c_reg, count, n_steps, f_target, dt = map(
+        symbol, ("c_reg", "spike_count", "n_steps", "f_target", "dt")
+    )
+    regulariser = c_reg / 2 * (count / n_steps - f_target * dt) ** 2
+    factor = parse_expression(FIRING_RATE, "test")
+    assert sympy.simplify(sympy.diff(regulariser, count) - factor) == 0
+
+
+def test_learning_signal_sums_over_the_readouts():
+    signal = sympy.Integer(0)
+    for k in range(N_READOUTS):
+        signal = written(
+            LEARNING_SIGNAL.removeprefix("L = "),
+            L=signal,
+            B=symbol(f"B_{k}"),
+            error=symbol(f"error_{k}"),
+        )
+    expected = sum(symbol(f"B_{k}") * symbol(f"error_{k}") for k in range(N_READOUTS))
+    assert sympy.expand(signal - expected) == 0
