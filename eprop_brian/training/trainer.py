@@ -169,8 +169,8 @@ class Trainer:
             Total number, those done before included.
         stop_when_solved : bool
             Every 10 iterations, where the task defines an error threshold and the mean error of
-            the last 10 batches comes near it, test on 8 fresh batches of 64 trials and stop if their
-            error is below it.
+            the last 10 batches comes near it, test on 8 fresh batches of 64 trials and stop if
+            their error is below it.
         progress : bool
             Show a progress bar with loss and error.
         after_call : callable, optional

@@ -169,10 +169,10 @@ def test_what_reads_a_synaptic_component_is_synaptic():
     """`b` has constant coefficients, but follows the adaptation, which is on the synapse."""
     system = system_of(
         ALIF,
-        update="v = alpha*v + I - v_th*z\na = rho*a + z\nb = rho*b + a",
+        update="v = alpha*v + I - v_th*z\nb = rho*b + a\na = rho*a + z",
         threshold="v >= v_th + beta*a + beta*b",
     )
-    assert system.placement == {"v": "pre", "a": "synapse", "b": "synapse"}
+    assert system.placement == {"v": "pre", "b": "synapse", "a": "synapse"}
 
 
 @pytest.mark.parametrize(

@@ -538,9 +538,7 @@ OBJECTIVES += [Setting(m, "softmax_cross_entropy") for m in MODELS if m not in (
 EVERY_MODEL = [Setting(model) for model in MODELS]
 #: Models to compile; the code of a population is the same whether others are beside it or not.
 COMPILED = ("lif_and_alif", "current_based", "izhikevich")
-KEPT_RESET = [
-    Setting(model, keep_reset=True) for model in ("lif", "alif", "current_based", "izhikevich")
-]
+KEPT_RESET = [Setting(model, keep_reset=True) for model in ("lif", "alif", "current_based")]
 
 
 def named(setting: Setting) -> str:
