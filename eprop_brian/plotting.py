@@ -594,6 +594,8 @@ def plot_run(folder: str | Path, formats: Sequence[str] = ("png",)) -> list[Path
                 path = folder / f"{name}.{suffix}"
                 with beside(path) as temporary:
                     figure.savefig(temporary, format=suffix)
+                # Laying out takes longest, and is the same for the next format.
+                figure.set_layout_engine("none")
                 written.append(path)
             plt.close(figure)
     return written

@@ -14,12 +14,16 @@ from sphinx.util import logging
 from sphinx.util.math import get_node_equation_number
 
 _LOGGER = logging.getLogger(__name__)
+#: Accents, which docutils would take for operators with their index below.
+_ACCENT = re.compile(r"(\\(?:bar|hat|tilde)\{[^{}]*\})")
 #: Environments that docutils takes for granted when it finds several rows.
 _ROWS = re.compile(r"\s*\\(begin|end)\{(align|aligned|split|gather|equation)\*?\}\s*")
 
 
 def _mathml(node: nodes.Node, *, block: bool) -> str:
-    tex = _ROWS.sub("", node.astext()) if block else node.astext()
+    tex = _ACCENT.sub(r"{\1}", node.astext())
+    if block:
+        tex = _ROWS.sub("", tex)
     try:
         return tex2mathml(tex, as_block=block).replace("\n", "")
     except MathError as error:

@@ -89,7 +89,8 @@ class _Derivation(_Printed):
             if len(found) != 1:
                 raise self.error(f"no section '{wanted}'; there are {', '.join(sections)}")
             shown.append(nodes.paragraph("", "", nodes.strong("", found[0])))
-            rows = sections[found[0]]
+            # A row of text alone names the neuron's source, which stands in its strings.
+            rows = re.sub(r"^& \\text\{.*?\} \\\\\n", "", sections[found[0]])
             block = nodes.math_block(rows, rows, number=None, label=None, nowrap=True)
             self.set_source_info(block)
             shown.append(block)

@@ -109,7 +109,9 @@ class _StepRunner(CodeRunner):
         )
 
     def create_default_code_object(self, run_namespace):
-        """As Brian2's, but under a fixed name: equal networks give equal sources."""
+        """As Brian2's, but made once, and under a fixed name: equal networks give equal sources."""
+        if self.codeobj is not None:
+            return self.codeobj
         self.codeobj = create_runner_codeobj(
             group=self.group,
             code=self.abstract_code,

@@ -519,8 +519,7 @@ def _check_initial(neuron: Neuron, units, known, where: str) -> None:
             raise EquationError(
                 where,
                 line,
-                f"{error.problem}\nAn initial value is an expression of the parameters: give a "
-                "value with a unit a name in [parameters]",
+                f"{error.problem}\nAn initial value is an expression, e.g. `E_l` or `-70*mV`",
             ) from None
 
 

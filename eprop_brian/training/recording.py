@@ -205,8 +205,7 @@ def record_trial(
         If network and trials do not fit together, or there is no such trial, synapse or window.
     """
     trials, window = _trials(network, task_or_trials, seed, stream, index, learning_window)
-    if isinstance(synapses, int) and synapses < 0:
-        raise ValueError(f"synapses must be at least 0, not {synapses}")
+    _check_synapses(network, synapses)
     n_runs = 2 if isinstance(synapses, int) and synapses else 1
     repeated = Trials(
         spikes=trials.spikes,
@@ -302,6 +301,20 @@ def _trials(
     return trials, window
 
 
+def _check_synapses(network: Network, synapses: int | Sequence[TracedSynapse]) -> None:
+    if isinstance(synapses, int):
+        if synapses < 0:
+            raise ValueError(f"synapses must be at least 0, not {synapses}")
+        return
+    targets = {p.name: p.size for p in network.populations}
+    sources = {"inputs": network.n_inputs, **targets}
+    for synapse in synapses:
+        exists = 0 <= synapse.pre < sources.get(synapse.source, 0)
+        exists &= 0 <= synapse.post < targets.get(synapse.target, 0)
+        if not exists or (synapse.source, synapse.pre) == (synapse.target, synapse.post):
+            raise ValueError(f"the network has no synapse '{synapse}'")
+
+
 def _monitor(group: NeuronGroup, variables: list[str]) -> StateMonitor:
     """Record variables of all members at the end of every step, after the network's step."""
     return StateMonitor(group, variables, record=True, when="end", codeobj_class=NumpyCodeObject)
@@ -365,9 +378,6 @@ class _Traces:
         self.n_ranking = n_ranking
         self.wanted = synapses if isinstance(synapses, int) else len(synapses)
         self.synapses = [] if isinstance(synapses, int) else list(synapses)
-        for synapse in self.synapses:
-            if not self._exists(synapse):
-                raise ValueError(f"the network has no synapse '{synapse}'")
         self.sums = {name: np.zeros(p.n_pre * p.n_post) for name, p in self.projections.items()}
         self.step = 0
         self.values: list[list[list[float]]] = []
@@ -392,12 +402,6 @@ class _Traces:
         """Eligibility traces and filtered traces, each (n_steps, n_synapses)."""
         values = np.array(self.values, dtype=float)
         return values[:, 0], values[:, 1]
-
-    def _exists(self, synapse: TracedSynapse) -> bool:
-        p = self.projections.get(synapse.projection)
-        if p is None or not (0 <= synapse.pre < p.n_pre and 0 <= synapse.post < p.n_post):
-            return False
-        return p.autapses or synapse.pre != synapse.post
 
     def _value(self, synapse: TracedSynapse, variable: str) -> float:
         projection = self.projections[synapse.projection]

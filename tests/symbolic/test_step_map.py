@@ -113,6 +113,19 @@ def test_initial_values(izhikevich, adex):
     assert step_map(replace(adex, initial={"v": "0"})).initial_values(1e-3)["v"] == 0.0
 
 
+def test_units_can_be_written_in_equations(adex):
+    step = step_map(
+        replace(
+            adex,
+            threshold="v > -40*mV",
+            surrogate="0.3/(2*mV)/(1 + abs(v + 40*mV)/(2*mV))**2",
+            initial={"v": "-70*mV"},
+        )
+    )
+    assert step.initial_values(1e-3)["v"] == pytest.approx(-0.07)
+    assert step.values(1e-3)["mV"] == 1e-3
+
+
 @pytest.mark.parametrize(
     ("refractory", "steps"),
     [("t_ref", 5), ("", 0), ("2 ms", 2), ("2.4 ms", 2), ("2.6*ms", 3), ("0 ms", 0)],
@@ -265,12 +278,6 @@ MISTAKES = {
         "gamma*exp(-abs(v - v_th)) + 0*I",
         "without I and z",
     ),
-    "a surrogate in a unit": (
-        LIF,
-        {"surrogate": "exp(-abs(v - v_th))*tau_m/second"},
-        "tau_m/second",
-        "'second' is not defined",
-    ),
     "a surrogate in the wrong unit": (
         LIF,
         {"surrogate": "exp(-abs(v - v_th))*tau_m"},
@@ -285,11 +292,17 @@ MISTAKES = {
     "a refractory condition": (LIF, {"refractory": "v > 0"}, "v > 0", "not a number with a unit"),
     "a detached non-state": (LIF, {"detach": ("a",)}, "a", "'a' is not defined"),
     "an initial value of no state": (LIF, {"initial": {"a": "0"}}, "a = 0", "'a' is not defined"),
+    "an initial value that is no expression": (
+        LIF,
+        {"initial": {"v": "-70 mV"}},
+        "v = -70 mV",
+        r"cannot be read(.|\n)*e\.g\. `E_l` or `-70\*mV`",
+    ),
     "an initial value in a unit": (
         LIF,
         {"initial": {"v": "-70*mV"}},
         "v = -70*mV",
-        "'mV' is not defined(.|\n)*give a value with a unit a name",
+        "has unit volt where 1 is needed",
     ),
     "an initial value in another unit": (
         LIF,
