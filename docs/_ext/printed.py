@@ -27,6 +27,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import MISSING, fields
 from importlib import import_module
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ from docutils.parsers.rst import directives
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
+import eprop_brian
 from eprop_brian.cli import main
 from eprop_brian.equations import LEAKY, Neuron, get_neuron
 from eprop_brian.symbolic.eligibility import derive
@@ -48,6 +50,12 @@ from eprop_brian.symbolic.step_map import step_map
 from eprop_brian.symbolic.toml import toml_table
 from eprop_brian.training.config import RunConfig
 
+#: The package's modules.
+_SOURCES = [
+    path
+    for package in (eprop_brian, eprop_brian.equations, eprop_brian.tasks)
+    for path in Path(package.__file__).parent.rglob("*.py")
+]
 _SECTION = re.compile(
     r"\\begin\{align\*\}\s*& \\textbf\{(?P<title>.*?)\} \\\\\n(?P<rows>.*?)\\end\{align\*\}", re.S
 )
@@ -55,6 +63,15 @@ _SECTION = re.compile(
 
 class _Printed(SphinxDirective):
     """What the directives share: files of the documentation, and literal text."""
+
+    def run(self) -> list[nodes.Node]:
+        # A page is made again when what it prints has changed.
+        for source in (Path(__file__), *_SOURCES):
+            self.env.note_dependency(str(source))
+        return self.printed()
+
+    def printed(self) -> list[nodes.Node]:
+        raise NotImplementedError
 
     def path(self, name: str) -> Path:
         relative, absolute = self.env.relfn2path(name)
@@ -79,7 +96,7 @@ class _Derivation(_Printed):
     required_arguments = 1
     has_content = True
 
-    def run(self) -> list[nodes.Node]:
+    def printed(self) -> list[nodes.Node]:
         system = derive(step_map(self.neuron(self.arguments[0])))
         latex = derivation_latex(system, readout_program(LEAKY))
         sections = {match["title"]: match["rows"].strip() for match in _SECTION.finditer(latex)}
@@ -103,7 +120,7 @@ class _Strings(_Printed):
     required_arguments = 1
     final_argument_whitespace = True
 
-    def run(self) -> list[nodes.Node]:
+    def printed(self) -> list[nodes.Node]:
         lines: list[str] = []
         for path in self.arguments[0].split():
             module, _, names = path.partition(":")
@@ -123,7 +140,7 @@ class _NeuronFile(_Printed):
 
     required_arguments = 1
 
-    def run(self) -> list[nodes.Node]:
+    def printed(self) -> list[nodes.Node]:
         path = self.path(self.arguments[0])
         try:
             read_neuron(path)
@@ -138,7 +155,7 @@ class _NeuronError(_Printed):
     required_arguments = 1
     has_content = True
 
-    def run(self) -> list[nodes.Node]:
+    def printed(self) -> list[nodes.Node]:
         path = self.path(self.arguments[0])
         before, after = (
             "\n".join(line[2:] for line in self.content if line.startswith(sign)) for sign in "-+"
@@ -167,7 +184,7 @@ class _Shell(_Printed):
     has_content = True
     option_spec = {"lines": directives.positive_int}
 
-    def run(self) -> list[nodes.Node]:
+    def printed(self) -> list[nodes.Node]:
         text = []
         for call in self.content:
             program, *arguments = shlex.split(call)
@@ -188,7 +205,7 @@ class _Command(_Printed):
 
     required_arguments = 1
 
-    def run(self) -> list[nodes.Node]:
+    def printed(self) -> list[nodes.Node]:
         name = self.arguments[0]
         command = main.commands[name]
         context = click.Context(command, info_name=f"eprop-brian {name}")
@@ -220,7 +237,7 @@ class _Recipe(_Printed):
 
     required_arguments = 1
 
-    def run(self) -> list[nodes.Node]:
+    def printed(self) -> list[nodes.Node]:
         config = RunConfig.from_recipe(self.arguments[0])
         names = ("run", "task", "size", "network", "readout", "optimizer")
         tables = [toml_table(name, getattr(config, name)) for name in names]
@@ -228,11 +245,11 @@ class _Recipe(_Printed):
 
 
 class _Settings(_Printed):
-    """``{settings} MODULE:CLASS``; option ``meaning``: also the text of its docstring."""
+    """``{settings} MODULE:CLASS``."""
 
     required_arguments = 1
 
-    def run(self) -> list[nodes.Node]:
+    def printed(self) -> list[nodes.Node]:
         module, _, name = self.arguments[0].partition(":")
         cls = getattr(import_module(module), name)
         meanings = dict(_parameters(cls))
@@ -241,19 +258,21 @@ class _Settings(_Printed):
             for field in fields(cls)
             if field.init
         ]
-        return [_table(("Name", "Default", "Meaning"), rows, literal=2)]
+        return [_table(("Name", "Default", "Meaning"), rows)]
 
 
 def _default(field: Any) -> str:
+    """The default as it would be written, in backquotes; ``""`` for nothing."""
+    default = field.default
     if field.default_factory is not MISSING:
-        value = field.default_factory()
-        return str(value) if value else "none"
-    if field.default is MISSING:
-        return "required"
-    default = getattr(field.default, "name", field.default)
-    if isinstance(default, tuple):
-        return ", ".join(map(str, default))
-    return str(default) if default != "" else "empty"
+        default = field.default_factory()
+    if default is MISSING:
+        return "(required)"
+    if default is None or default in ("", {}):
+        return ""
+    default = getattr(default, "name", default)
+    text = ", ".join(map(str, default)) if isinstance(default, tuple) else str(default)
+    return f"`{text}`"
 
 
 def _parameters(cls: type) -> Iterator[tuple[str, str]]:
@@ -266,26 +285,27 @@ def _parameters(cls: type) -> Iterator[tuple[str, str]]:
             yield name, _sentence(text)
 
 
-def _table(head: Iterable[str], rows: Iterable[Iterable[str]], literal: int = 1) -> nodes.table:
-    """A table whose first `literal` columns are set as code."""
+def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> nodes.table:
+    """A table with code in its first column; equal texts of neighbours in its last are joined."""
     head, rows = list(head), [list(row) for row in rows]
     group = nodes.tgroup(cols=len(head))
     group += [nodes.colspec(colwidth=1) for _ in head]
 
-    def row(cells: Iterable[str], *, code: int) -> nodes.row:
-        made = nodes.row()
-        for number, text in enumerate(cells):
-            content = _code(text) if number < code and text else _prose(text)
-            made += nodes.entry("", nodes.paragraph("", "", *content))
-        return made
+    def cell(text: str) -> nodes.entry:
+        return nodes.entry("", nodes.paragraph("", "", *_prose(text)))
 
-    group += nodes.thead("", row(head, code=0))
-    group += nodes.tbody("", *(row(cells, code=literal) for cells in rows))
+    body = nodes.tbody()
+    for number, (name, *texts, meaning) in enumerate(rows):
+        row = nodes.row("", cell(f"`{name}`" if name else ""), *map(cell, texts))
+        if number == 0 or not meaning or rows[number - 1][-1] != meaning:
+            row += cell(meaning)
+            same = list(takewhile(lambda later, m=meaning: later[-1] == m, rows[number:]))
+            if meaning and len(same) > 1:
+                row[-1]["morerows"] = len(same) - 1
+        body += row
+    group += nodes.thead("", nodes.row("", *map(cell, head)))
+    group += body
     return nodes.table("", group, classes=["settings"])
-
-
-def _code(text: str) -> list[nodes.Node]:
-    return [nodes.literal(text, text)]
 
 
 def _prose(text: str) -> list[nodes.Node]:

@@ -622,7 +622,7 @@ class _Builder:
             control,
         )
         if self.online:
-            self._plan_online(p, plan, own, post, control)
+            self._plan_online(p, plan, post, control)
         elif kind == "readout":
             gain = self.readout_program.gain.times("filtered_error")
             plan["accumulate"] = code.block(
@@ -645,8 +645,11 @@ class _Builder:
             )
         return plan
 
-    def _plan_online(self, p: Projection, plan, own: View, post: View, control: View) -> None:
+    def _plan_online(self, p: Projection, plan, post: View, control: View) -> None:
         code, pre = self.code, View(p.pre_group, "_pre")
+        # Not the optimizer's states: the neuron's parameters may share their names.
+        traces = (*self._trace_variables(p.target)[1], "gradient_sum", "batch_trace_sum")
+        own = View(p.group, "_synapse", {name: name for name in traces})
         parameters = [*self.network.readout.parameters, *self.network.readout.constants]
         readout = View(self.groups["readout"], "0", {n: n for n in parameters})
         source = View(self.groups[p.source], "_neuron", {"z": "z"})

@@ -82,7 +82,7 @@ class Network:
         What the regulariser compares with the target: each trial's rate (NEST) or the mean rate
         over the trials of a batch (TensorFlow code), which leaves trials free to differ.
     average_gradient : bool
-        Divide the error's part of the gradient by the steps of the learning window.
+        Divide the gradient, the regulariser's part included, by the steps of the learning window.
     dt : Quantity
         Time step.
 

@@ -48,7 +48,8 @@ RESERVED = frozenset(
         *("e", "pi", "inf", "i", "j", "t", "dt", "N", "xi", "lambda", "t_in_timesteps"),
         *("I", "z", "w", "psi", "pre", "g", "L", "B", "z_detached", "lastspike", "spike_count"),
         *("not_refractory", "refractory_counter", "refractory_steps", "rate_factor", "lambda_"),
-        *("eligibility_trace", "filtered_trace", "L_filtered", "batch_spike_count"),
+        *("eligibility_trace", "filtered_trace", "L_filtered", "batch_spike_count", "connected"),
+        *("signal_sum", "trace_sum", "batch_trace_sum", "gradient", "gradient_sum", "lambda_trace"),
     }
 )
 _COMPARISON = re.compile(r"^(?P<left>[^<>=!]+)(?P<operator>>=|>)(?P<right>[^<>=!]+)$")

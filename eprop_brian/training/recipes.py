@@ -68,7 +68,6 @@ RECIPES: dict[str, Recipe] = {
             "readout_weights": "glorot",
             "c_reg": 300.0,
             "f_target": "10 Hz",
-            "rate_averaging": "batch",
             "average_gradient": True,
         },
         optimizer="adam",

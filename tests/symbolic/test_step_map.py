@@ -207,6 +207,12 @@ MISTAKES = {
         "w",
         "reserved name",
     ),
+    "a parameter named like a synapse's variable": (
+        LIF,
+        {"parameters": {**LIF.parameters, "gradient": 1}},
+        "gradient",
+        "reserved name",
+    ),
     "a clipped state": (
         LIF,
         {"update": "v = clip(alpha*v, 0, 1) + I"},
