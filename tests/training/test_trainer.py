@@ -10,6 +10,7 @@ from eprop_brian import (
     LEAKY,
     LIF,
     Network,
+    Neuron,
     Trainer,
     TrainingError,
     get_task,
@@ -84,6 +85,24 @@ def test_both_gradient_programs_train_alike_with_a_batch_regulariser():
     for name, value in gradients["factored"].items():
         scale = np.abs(value).max()
         np.testing.assert_allclose(value, gradients["online"][name], rtol=0, atol=1e-12 * scale)
+
+
+def test_a_neuron_may_name_its_parameters_like_the_optimizers_states():
+    # Adam keeps m and s per synapse; the traces must read the neuron's m and s.
+    neuron = Neuron(
+        name="named",
+        update="v = s*v + m*I - z\na = s*a + z",
+        threshold="v >= 1 + 0.1*a",
+        surrogate="0.3*exp(-abs(v - 1))",
+        parameters={"m": 0.9, "s": 0.95},
+    )
+    weights = []
+    for gradient in ("factored", "online"):
+        network = Network(10, 2, [(neuron, 5)], loss="softmax_cross_entropy", gradient=gradient)
+        trainer = Trainer(network, SideTask(), batch_size=2, device="runtime")
+        trainer.train(3, progress=False)
+        weights.append(trainer.session.weights["w_in"])
+    np.testing.assert_allclose(*weights, rtol=1e-9)
 
 
 def test_batch_regulariser_is_the_trial_regulariser_for_a_batch_of_one():
