@@ -41,6 +41,8 @@ nb_merge_streams = True
 nb_ipywidgets_js = {}
 
 default_role = "py:obj"
+# Options and strings are quoted as they are written.
+smartquotes = False
 autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
 autodoc_typehints = "none"

@@ -215,12 +215,11 @@ class _Command(_Printed):
         ]
         rows = []
         for parameter in command.params:
-            record = parameter.get_help_record(context)
-            if record is not None:
-                rows.append((record[0], record[1]))
-            else:
+            if isinstance(parameter, click.Argument):
                 rows.append((parameter.make_metavar(context), _argument(parameter)))
-        return [*shown, _table(("", "Meaning"), rows)]
+            else:
+                rows.append(parameter.get_help_record(context))
+        return [*shown, _table(("Argument or option", "Meaning"), rows)]
 
 
 def _sentence(text: str) -> str:
@@ -245,14 +244,20 @@ class _Recipe(_Printed):
 
 
 class _Settings(_Printed):
-    """``{settings} MODULE:CLASS``."""
+    """``{settings} MODULE:CLASS``; the content says what its docstring leaves out."""
 
     required_arguments = 1
+    has_content = True
 
     def printed(self) -> list[nodes.Node]:
         module, _, name = self.arguments[0].partition(":")
         cls = getattr(import_module(module), name)
         meanings = dict(_parameters(cls))
+        for line in self.content:
+            field, _, meaning = line.partition(": ")
+            if meanings.get(field):
+                raise self.error(f"{name} says itself what {field} is")
+            meanings[field] = meaning
         rows = [
             (field.name, _default(field), meanings.get(field.name, ""))
             for field in fields(cls)
@@ -272,7 +277,8 @@ def _default(field: Any) -> str:
         return ""
     default = getattr(default, "name", default)
     text = ", ".join(map(str, default)) if isinstance(default, tuple) else str(default)
-    return f"`{text}`"
+    # Brian2 writes 1 ms as "1. ms".
+    return f"`{re.sub(r'(?<=[0-9])[.](?= )', '', text)}`"
 
 
 def _parameters(cls: type) -> Iterator[tuple[str, str]]:

@@ -1,0 +1,1 @@
+"""Training: sessions, the trainer, runs in folders, recorded reference runs."""

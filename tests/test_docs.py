@@ -1,0 +1,137 @@
+"""The documentation: what its pages show runs, and names what exists."""
+
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from eprop_brian.cli import main
+from eprop_brian.symbolic.neuron_file import read_neuron
+from eprop_brian.training.config import RunConfig
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+DOCS = REPOSITORY / "docs"
+PAGES = sorted(DOCS.glob("*.md"))
+NOTEBOOKS = sorted((DOCS / "notebooks").glob("*.ipynb"))
+NEURON_FILES = sorted((DOCS / "neurons").glob("*.toml"))
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    """Code blocks of a page in one language."""
+    text = page.read_text(encoding="utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+
+
+def with_python(pages: list[Path]) -> list[Path]:
+    return [page for page in pages if blocks(page, "python")]
+
+
+def calls() -> list[tuple[str, str]]:
+    """Every call of the command that a page shows, with the page's name."""
+    return [
+        (page.name, line.removeprefix("$ ").partition("#")[0].strip())
+        for page in PAGES
+        for block in blocks(page, "console")
+        for line in block.splitlines()
+        if line.startswith("$ eprop-brian ")
+    ]
+
+
+@pytest.fixture
+def elsewhere(tmp_path, monkeypatch):
+    """A folder of its own, in which the repository's paths can be read."""
+    for name in ("docs", "tests"):
+        (tmp_path / name).symlink_to(REPOSITORY / name)
+    monkeypatch.chdir(tmp_path)
+
+
+# --- what runs ------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", with_python(PAGES), ids=lambda page: page.stem)
+def test_python_of_a_page_runs(page, elsewhere):
+    """The blocks of a page, in order, as one script."""
+    namespace = {"__name__": page.stem}
+    for number, block in enumerate(blocks(page, "python")):
+        exec(compile(block, f"{page.name}, python block {number + 1}", "exec"), namespace)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebook_runs(path, tmp_path):
+    from nbclient import NotebookClient
+
+    notebook = nbformat.read(path, as_version=4)
+    resources = {"metadata": {"path": str(tmp_path)}}
+    NotebookClient(notebook, timeout=300, resources=resources).execute()
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebook_is_stored_without_outputs(path):
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    for cell in notebook.cells:
+        assert not cell.get("outputs")
+        assert cell.get("execution_count") is None
+
+
+@pytest.mark.parametrize("path", NEURON_FILES, ids=lambda path: path.stem)
+def test_neuron_file_is_read_and_shown(path):
+    read_neuron(path)
+    assert f"{{neuron-file}} neurons/{path.name}" in (DOCS / "neurons.md").read_text()
+
+
+# --- what exists ----------------------------------------------------------------------------------
+
+
+def test_there_is_something_to_test():
+    assert len(PAGES) > 5
+    assert NOTEBOOKS
+    assert NEURON_FILES
+    assert len(calls()) > 5
+
+
+def test_command_reference_has_every_command():
+    text = (DOCS / "command.md").read_text()
+    shown = re.findall(r"^```\{command\} (\S+)", text, re.MULTILINE)
+    assert sorted(shown) == sorted(main.commands)
+
+
+@pytest.mark.parametrize(("page", "call"), calls(), ids=lambda value: value.replace("/", "_"))
+def test_call_uses_commands_and_options_that_exist(page, call):
+    name, *arguments = call.removeprefix("eprop-brian ").split()
+    options = {option for p in main.commands[name].params for option in p.opts}
+    used = {argument for argument in arguments if argument.startswith("--")}
+    assert used <= options, page
+
+
+@pytest.mark.parametrize("table", ["network", "readout"])
+def test_every_key_of_set_is_listed(table):
+    with pytest.raises(ValueError, match="There are: ") as refused:
+        RunConfig.from_recipe("pattern-generation").with_setting(f"{table}.nothing=1")
+    keys = str(refused.value).partition("There are: ")[2].split(", ")
+    text = (DOCS / "command.md").read_text()
+    (row,) = re.findall(rf"^\| `{table}` \| (.*) \|$", text, re.MULTILINE)
+    listed = re.findall(r"`(\w+)`", row.partition(": ")[2] or row)
+    assert listed == keys
+
+
+def test_every_reference_case_is_in_the_table():
+    shown = re.findall(r"^\| `(\w+)` \| \d", (DOCS / "verification.md").read_text(), re.MULTILINE)
+    assert sorted(shown) == sorted(p.stem for p in (REPOSITORY / "tests/reference").glob("*.npz"))
+
+
+def test_names_in_the_glossary_exist():
+    sources = "".join(
+        path.read_text(encoding="utf-8")
+        for folder in ("eprop_brian", "equations", "tasks")
+        for path in (REPOSITORY / folder).rglob("*.py")
+    )
+    known = set(re.findall(r"\w+", sources)) | {"eps_v", "eps_a"}
+    text = (DOCS / "glossary.md").read_text()
+    rows = re.findall(r"^\| (`.*?`) \|", text, re.MULTILINE)
+    names = [name for row in rows for name in re.findall(r"`(\w+)`", row)]
+    assert len(names) > 30
+    assert not set(names) - known
