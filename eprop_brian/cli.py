@@ -127,6 +127,8 @@ def train(
             raise click.UsageError(f"{given[0]} cannot be changed when a run is resumed")
         run = Run.open(resume, device)
         click.echo(f"resuming {resume} at iteration {run.trainer.iteration}")
+        if run.trainer.iteration >= (iterations or run.config.run["iterations"]):
+            click.echo("nothing to do: give a larger --iterations to go on")
     else:
         if task is None:
             raise click.UsageError(f"name a task: {', '.join(TASKS)}")
@@ -270,7 +272,8 @@ def verify(ctx: click.Context, cases: tuple[Path, ...], gradient: str, device: s
     for path in cases:
         try:
             result = verify_case(load_case(path, gradient), device)
-        except ValueError as error:
+        except (ValueError, TypeError, IndexError, KeyError, AttributeError) as error:
+            # Any damage to a recording fails its case, and the next one is still replayed.
             click.echo(f"{path.name}: FAILED: {error}")
             failed += 1
             continue

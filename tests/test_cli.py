@@ -100,8 +100,9 @@ def test_evaluate_prints_loss_and_error(tmp_path):
     folder = tmp_path / "run"
     call(
         *("train", "evidence-accumulation", "--no-figures", "--device", "runtime"),
-        *("--iterations", 1, "--batch-size", 2, "--out", folder, "--set", "task.n_cues=1"),
-        *("--set", "task.delay=50 ms", "--set", "size.lif=4", "--set", "size.alif=4"),
+        *("--iterations", 1, "--batch-size", 1, "--out", folder, "--set", "task.n_cues=1"),
+        *("--set", "task.delay=10 ms", "--set", "task.recall_duration=20 ms"),
+        *("--set", "size.lif=4", "--set", "size.alif=4"),
     )
     output = call("evaluate", folder, "--batches", 1, "--batch-size", 4)
     assert re.fullmatch(r"loss [\d.]+ error [\d.]+", last_line(output))

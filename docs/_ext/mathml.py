@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from html import escape
+from html import escape, unescape
 from typing import Any
+from xml.etree import ElementTree
 
 from docutils import nodes
 from docutils.utils.math import MathError
@@ -13,22 +14,37 @@ from sphinx.application import Sphinx
 from sphinx.util import logging
 from sphinx.util.math import get_node_equation_number
 
+_MATHML = "http://www.w3.org/1998/Math/MathML"
+ElementTree.register_namespace("", _MATHML)
 _LOGGER = logging.getLogger(__name__)
-#: Accents, which docutils would take for operators with their index below.
-_ACCENT = re.compile(r"(\\(?:bar|hat|tilde)\{[^{}]*\})")
 #: Environments that docutils takes for granted when it finds several rows.
 _ROWS = re.compile(r"\s*\\(begin|end)\{(align|aligned|split|gather|equation)\*?\}\s*")
 
 
 def _mathml(node: nodes.Node, *, block: bool) -> str:
-    tex = _ACCENT.sub(r"{\1}", node.astext())
-    if block:
-        tex = _ROWS.sub("", tex)
+    tex = _ROWS.sub("", node.astext()) if block else node.astext()
     try:
-        return tex2mathml(tex, as_block=block).replace("\n", "")
+        return _with_indices(tex2mathml(tex, as_block=block))
     except MathError as error:
         _LOGGER.warning("formula cannot be written as MathML: %s", error, location=node)
         return f"<code>{escape(tex)}</code>"
+
+
+def _with_indices(markup: str) -> str:
+    """Put the index of an accented letter beside it: docutils puts it below, as under a sum."""
+    # XML has no names for characters such as &nbsp; but these five.
+    named = re.sub(r"&(?!lt;|gt;|amp;|quot;|apos;)\w+;", lambda m: unescape(m[0]), markup)
+    formula = ElementTree.fromstring(named)
+    for element in list(formula.iter(f"{{{_MATHML}}}munderover")):
+        letter, index, accent = element
+        if accent.tag == f"{{{_MATHML}}}mo" and letter.tag != accent.tag:
+            for part in (letter, accent):
+                element.remove(part)
+            accented = ElementTree.Element(f"{{{_MATHML}}}mover")
+            accented.extend((letter, accent))
+            element.insert(0, accented)
+            element.tag = f"{{{_MATHML}}}msub"
+    return ElementTree.tostring(formula, encoding="unicode").replace("\n", "")
 
 
 def _visit_math(translator: Any, node: nodes.math) -> None:

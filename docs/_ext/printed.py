@@ -172,10 +172,9 @@ class _NeuronError(_Printed):
                 message = str(error)
             else:
                 raise self.error(f"{path.name} can be read after: {after}")
-        return [
-            self.literal("\n".join(self.content), "diff"),
-            self.literal(message, "text"),
-        ]
+        said = self.literal(message, "text")
+        said["classes"].append("wrapped")
+        return [self.literal("\n".join(self.content), "diff"), said]
 
 
 class _Shell(_Printed):

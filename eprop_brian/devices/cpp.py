@@ -216,5 +216,9 @@ def _install(project: Path, target: Path) -> None:
         item.unlink()
     try:
         staging.rename(target)
-    except OSError:  # another process was first; its build is the same
-        shutil.rmtree(staging)
+    except OSError:
+        if (target / "main").exists():  # another process was first; its build is the same
+            shutil.rmtree(staging)
+        else:  # a build that somebody cleaned up in part
+            shutil.rmtree(target)
+            staging.rename(target)

@@ -615,6 +615,8 @@ class _Builder:
                 "gradient_sum = 0",
                 *(["batch_trace_sum = 0"] if rate_term else []),
                 *self.network.optimizer.update.split("\n"),
+                # Bounds that exclude 0 must not make an autapse.
+                *([] if p.autapses else ["w = w*connected"]),
             ],
             View(p.group, "_synapse", {"g": "gradient"}),
             own,

@@ -21,6 +21,7 @@ from eprop_brian.equations.neurons import Neuron
 from eprop_brian.equations.optimizers import ADAM, Optimizer
 from eprop_brian.equations.readouts import LEAKY, Readout
 from eprop_brian.symbolic.eligibility import EligibilitySystem, derive
+from eprop_brian.symbolic.errors import EquationError
 from eprop_brian.symbolic.parameters import evaluate, resolve_parameters
 from eprop_brian.symbolic.programs import ReadoutProgram, readout_program
 from eprop_brian.symbolic.step_map import step_map
@@ -28,6 +29,12 @@ from eprop_brian.symbolic.step_map import step_map
 __all__ = ["GRADIENTS", "Network", "Population"]
 
 GRADIENTS = ("factored", "online")
+#: Names that groups of a built network have.
+_GENERATED = frozenset(
+    ("control", "inputs", "input_data", "target_data", "trials", "outcomes")
+    + ("readout", "step_runner", "step_clock")
+)
+_GENERATED_ENDINGS = ("_history", "_spikes", "_offsets", "_pre")
 
 
 @dataclass(frozen=True)
@@ -125,8 +132,14 @@ class Network:
         if self.loss.softmax and self.n_outputs < 2:
             raise ValueError(f"loss '{self.loss.name}' needs at least 2 outputs, not 1")
         for name in ("c_reg", "feedback_scale"):
-            if not np.isfinite(getattr(self, name)) or getattr(self, name) < 0:
-                raise ValueError(f"{name} must be at least 0, not {getattr(self, name)}")
+            _real(name, getattr(self, name), minimum=0)
+        if not isinstance(self.average_gradient, bool):
+            raise ValueError(f"average_gradient is true or false, not {self.average_gradient!r}")
+        settings = self.optimizer.parameters
+        for name, value in settings.items():
+            _real(f"optimizer parameter {name}", value, minimum=0 if name == "eta" else -np.inf)
+        if settings["w_min"] > settings["w_max"]:
+            raise ValueError(f"w_min = {settings['w_min']} is above w_max = {settings['w_max']}")
         if not self.neurons:
             raise ValueError("a network needs neurons: give [(neuron, size), ...]")
         populations: list[Population] = []
@@ -149,12 +162,18 @@ class Network:
                     f"neuron '{neuron.name}' and readout '{self.readout.name}' both use the name "
                     f"'{min(shared)}', and the traces of a synapse read both; rename one"
                 )
+            if neuron.name in _GENERATED or neuron.name.endswith(_GENERATED_ENDINGS):
+                raise ValueError(
+                    f"a neuron cannot be called '{neuron.name}': a group of the network has or may "
+                    "have this name"
+                )
             taken = [p.name for p in populations]
             name = neuron.name if neuron.name not in taken else f"{neuron.name}_{len(taken) + 1}"
             populations.append(Population(name, neuron, int(size), system))
         object.__setattr__(self, "neurons", tuple((n, int(s)) for n, s in self.neurons))
         object.__setattr__(self, "populations", tuple(populations))
         object.__setattr__(self, "readout_program", readout_program(self.readout))
+        self.readout_values()
 
     @property
     def n_recurrent(self) -> int:
@@ -168,7 +187,12 @@ class Network:
     def readout_values(self) -> dict[str, float]:
         """SI values of the readout's parameters and constants."""
         where = f"readout '{self.readout.name}'"
-        values, _ = resolve_parameters(self.readout.parameters, f"{where}, parameters")
+        values, dimensions = resolve_parameters(self.readout.parameters, f"{where}, parameters")
+        for name, value in values.items():
+            if name.startswith("tau") and dimensions[name] is not second.dim:
+                raise EquationError(where, f"{name} = {value}", "must be a time, e.g. `20 ms`")
+            if name.startswith("tau") and not np.all(np.asarray(value) > 0):
+                raise EquationError(where, f"{name} = {value}", "must be positive")
         for name, expression in self.readout.constants.items():
             scope = {**values, "dt": float(self.dt)}
             values[name] = evaluate(expression, scope, f"{where}, constant {name}")
@@ -198,6 +222,14 @@ class Network:
         if self.feedback == "symmetric":
             feedback = w_out.T.copy()
         return {"w_in": w_in, "w_rec": w_rec, "w_out": w_out, "B": feedback}
+
+
+def _real(name: str, value: Any, minimum: float) -> None:
+    number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+    if not number or isinstance(value, Quantity) or not np.isfinite(value):
+        raise ValueError(f"{name} must be a finite number without unit, not {value!r}")
+    if value < minimum:
+        raise ValueError(f"{name} must be at least {minimum}, not {value}")
 
 
 def _choose(option: str, given: str, allowed) -> None:

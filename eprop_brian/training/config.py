@@ -26,6 +26,7 @@ from eprop_brian.training.trainer import Trainer
 
 __all__ = ["RunConfig"]
 
+_RUN_KEYS = ("task", "iterations", "batch_size", "seed", "device", "dtype")
 _NETWORK_OPTIONS = [
     "feedback",
     "feedback_scale",
@@ -231,6 +232,9 @@ class RunConfig:
         missing = [name for name in needed if not isinstance(tables.get(name), dict)]
         if missing:
             raise ValueError(f"{path}: the table [{missing[0]}] is missing")
+        lacking = [key for key in _RUN_KEYS if key not in tables["run"]]
+        if lacking:
+            raise ValueError(f"{path}: [run] lacks '{lacking[0]}'")
         if tables["run"].get("task") not in TASKS:
             raise ValueError(f"{path}: unknown task {tables['run'].get('task')!r}")
         neurons = {

@@ -7,6 +7,7 @@ The folder holds ``config.toml`` and neuron files, ``history.csv``, ``initial.np
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -55,11 +56,21 @@ class Run:
         folder = Path(folder)
         if (folder / "config.toml").exists():
             raise ValueError(f"{folder} already holds a run; resume it or choose another folder")
-        run = cls(config, folder, config.make_trainer())
-        folder.mkdir(parents=True, exist_ok=True)
-        config.write(folder)
+        made = [path for path in (folder, *folder.parents) if not path.exists()]
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ValueError(f"cannot write to {folder}: {error.strerror}") from None
+        try:
+            run = cls(config, folder, config.make_trainer())
+        except BaseException:
+            for path in made:
+                path.rmdir()
+            raise
         write_arrays(folder / INITIAL, run.trainer.session.state())
         run.save()
+        # Last: the folder is a run from here on.
+        config.write(folder)
         return run
 
     @classmethod
@@ -80,7 +91,7 @@ class Run:
         if len(history) < trainer.session.n_updates:
             raise ValueError(
                 f"{folder / HISTORY} has {len(history)} rows, the checkpoint is of iteration "
-                f"{trainer.session.n_updates}"
+                f"{trainer.session.n_updates}: rows are missing; restore it or start a new run"
             )
         # A process killed between writing the two files leaves rows that will be made again.
         trainer.history = history.truncated(trainer.session.n_updates)
@@ -91,9 +102,12 @@ class Run:
 
         However training ends (solved, interrupted, failed), the last good state is saved.
         """
+        if iterations is not None and iterations != self.config.run["iterations"]:
+            self.config = replace(self.config, run={**self.config.run, "iterations": iterations})
+            self.config.write(self.folder)
         try:
             self.trainer.train(
-                self.config.run["iterations"] if iterations is None else iterations,
+                self.config.run["iterations"],
                 progress=progress,
                 after_call=self._save_now_and_then,
             )

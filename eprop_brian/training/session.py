@@ -92,6 +92,7 @@ class Session:
         weights: dict[str, np.ndarray],
     ) -> None:
         self.network = network
+        _check_weights(network, weights)
         self.n_steps = example.spikes.shape[1]
         self.learning_window = learning_window
         self.capacity = Capacity(
@@ -162,6 +163,8 @@ class Session:
                         "network needs"
                     )
                 current[name] = np.array(state[name], dtype=float)
+        if "n_updates" not in state:
+            raise ValueError("the saved state has no 'n_updates'")
         self.n_updates = int(state["n_updates"])
 
     def is_finite(self) -> bool:
@@ -242,6 +245,17 @@ class Session:
             output=outputs / self.learning_window,
             rate=counts / (self.network.n_recurrent * seconds),
         )
+
+
+def _check_weights(network: Network, weights: Mapping[str, np.ndarray]) -> None:
+    n, n_in, n_out = network.n_recurrent, network.n_inputs, network.n_outputs
+    shapes = {"w_in": (n, n_in), "w_rec": (n, n), "w_out": (n_out, n), "B": (n, n_out)}
+    for name, shape in shapes.items():
+        if name not in weights or np.shape(weights[name]) != shape:
+            given = np.shape(weights[name]) if name in weights else "nothing"
+            raise ValueError(f"the weights need '{name}' of shape {shape}, not {given}")
+    if np.any(np.diag(weights["w_rec"])):
+        raise ValueError("w_rec must have a zero diagonal: there are no autapses")
 
 
 def _filled(values: np.ndarray, size: int, dtype: type) -> np.ndarray:

@@ -185,24 +185,21 @@ class Trainer:
         TrainingError
             If the loss is no longer finite. The state is that of the last good call.
         """
+        self.solved = stop_when_solved and self.iteration > 0 and self._is_solved()
+        if self.solved:
+            return self.history
         bar = tqdm(
             total=iterations, initial=self.iteration, unit="it", disable=not progress, leave=True
         )
         with bar, contextlib.closing(self._calls(iterations)) as calls:
             for numbers, trials in calls:
                 before = self.session.state()
-                start = time.perf_counter()
-                outcome = self.session.run(trials, self.batch_size)
-                seconds = (time.perf_counter() - start) / len(numbers)
-                bad = np.flatnonzero(~np.isfinite(outcome.loss))
-                if len(bad) or not self.session.is_finite():
+                try:
+                    self._iterate(numbers, trials)
+                except BaseException:  # an interrupt too must not leave weights without history
                     self.session.restore(before)
-                    first = numbers[int(bad[0]) // self.batch_size] if len(bad) else numbers[-1]
-                    raise TrainingError(
-                        f"the loss is no longer finite at iteration {first + 1}; try a smaller "
-                        f"learning rate (now {self.network.optimizer.parameters.get('eta')})"
-                    )
-                self._record(outcome, trials, seconds)
+                    self.history = self.history.truncated(numbers.start)
+                    raise
                 bar.update(len(numbers))
                 self._show(bar)
                 if stop_when_solved and self._is_solved():
@@ -266,6 +263,19 @@ class Trainer:
                 if number + 1 < len(ranges):
                     upcoming = pool.submit(self._trials, "train", ranges[number + 1])
                 yield numbers, trials
+
+    def _iterate(self, numbers: range, trials: Trials) -> None:
+        start = time.perf_counter()
+        outcome = self.session.run(trials, self.batch_size)
+        seconds = (time.perf_counter() - start) / len(numbers)
+        bad = np.flatnonzero(~np.isfinite(outcome.loss))
+        if len(bad) or not self.session.is_finite():
+            first = numbers[int(bad[0]) // self.batch_size] if len(bad) else numbers[-1]
+            raise TrainingError(
+                f"the loss is no longer finite at iteration {first + 1}; try a smaller "
+                f"learning rate (now {self.network.optimizer.parameters.get('eta')})"
+            )
+        self._record(outcome, trials, seconds)
 
     def _record(self, outcome: Outcome, trials: Trials, seconds: float) -> None:
         wrong = self.task.errors(outcome.output, trials)

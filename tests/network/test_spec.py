@@ -1,10 +1,12 @@
 """A network is checked as a whole when it is made."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from brian2 import Hz, ms, mV
 
-from eprop_brian import ALIF, LIF, EquationError, Network
+from eprop_brian import ADAM, ALIF, LEAKY, LIF, EquationError, Network
 
 
 @pytest.mark.parametrize(
@@ -19,7 +21,13 @@ from eprop_brian import ALIF, LIF, EquationError, Network
         ({"gradient": "bptt"}, "factored, online"),
         ({"rate_averaging": "epoch"}, "trial, batch"),
         ({"c_reg": -1.0}, "at least 0"),
-        ({"c_reg": np.nan}, "at least 0"),
+        ({"c_reg": np.nan}, "finite number"),
+        ({"average_gradient": "False"}, "true or false"),
+        ({"optimizer": ADAM.with_parameters(eta="abc")}, "eta"),
+        ({"optimizer": ADAM.with_parameters(w_min=2.0, w_max=1.0)}, "w_min"),
+        ({"readout": LEAKY.with_parameters(tau_out=30)}, "must be a time"),
+        ({"readout": LEAKY.with_parameters(tau_out=0 * ms)}, "finite|positive"),
+        ({"neurons": [(replace(LIF, name="inputs"), 2)]}, "cannot be called"),
         ({"dt": 1.0}, "unit"),
         ({"dt": 1 * mV}, "unit"),
         ({"dt": -1 * ms}, "positive"),
