@@ -205,7 +205,8 @@ def evaluate(folder: Path, batches: int, batch_size: int, device: str | None) ->
     trainer = Run.open(folder, device).trainer
     result = trainer.evaluate(batches, batch_size)
     click.echo(
-        f"{result.n_trials} fresh trials at iteration {trainer.iteration}, "
+        f"{result.n_trials} fresh trial{'s' * (result.n_trials > 1)} at iteration "
+        f"{trainer.iteration}, "
         f"mean rate {result.rate_hz:.1f} Hz"
     )
     click.echo(str(result))
@@ -224,7 +225,8 @@ def derive(neuron: str, latex: bool, toml: bool) -> None:
     from eprop_brian.symbolic.programs import readout_program
     from eprop_brian.symbolic.step_map import step_map
 
-    chosen = read_neuron(Path(neuron)) if neuron.endswith(".toml") else get_neuron(neuron)
+    is_file = neuron.endswith(".toml") or Path(neuron).is_file()
+    chosen = read_neuron(Path(neuron)) if is_file else get_neuron(neuron.lower())
     if toml:
         click.echo(write_neuron(chosen), nl=False)
         return

@@ -218,6 +218,9 @@ class Trainer:
     ) -> Evaluation:
         """Run fresh trials without learning.
 
+        The same stream and sizes give the same trials. Where a task has one frozen trial, it is
+        run once.
+
         Parameters
         ----------
         n_batches, batch_size : int
@@ -225,9 +228,15 @@ class Trainer:
             Which stream of trials; ``"train"`` is what the network learns from.
         """
         losses, errors, rates = [], [], []
+        previous: Trials | None = None
         most = self.session.capacity.n_trials
         for index in range(n_batches):
             batch = self.task.trials(self.seed, stream, index, batch_size)
+            if len(batch.spikes) == len(batch.targets) == 1:
+                if previous is not None and batch.spikes is previous.spikes:
+                    break  # a frozen pattern: every further trial would be the same
+                previous = batch
+                batch = _part(batch, slice(1))
             for first in range(0, batch_size, most):
                 part = _part(batch, slice(first, first + most))
                 outcome = self.session.run(part, part.n_trials, learning=False)
