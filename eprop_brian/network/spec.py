@@ -138,7 +138,7 @@ class Network:
         settings = self.optimizer.parameters
         for name, value in settings.items():
             _real(f"optimizer parameter {name}", value, minimum=0 if name == "eta" else -np.inf)
-        if settings["w_min"] > settings["w_max"]:
+        if settings.get("w_min", -np.inf) > settings.get("w_max", np.inf):
             raise ValueError(f"w_min = {settings['w_min']} is above w_max = {settings['w_max']}")
         if not self.neurons:
             raise ValueError("a network needs neurons: give [(neuron, size), ...]")

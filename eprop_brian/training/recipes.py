@@ -56,7 +56,7 @@ RECIPES: dict[str, Recipe] = {
         optimizer="gradient_descent",
         optimizer_settings={"eta": 1e-4},
         iterations=2000,
-        source="TensorFlow tutorials of Bellec et al. 2020 and NEST's example of the same task",
+        source="TensorFlow tutorials of Bellec et al. 2020; NEST's example takes random feedback",
     ),
     "evidence-accumulation": Recipe(
         size={"lif": 50, "alif": 50},
