@@ -177,7 +177,7 @@ def _train(run: Any, iterations: int | None) -> None:
         run.train(iterations)
     except KeyboardInterrupt:
         click.echo(
-            f"\ninterrupted; checkpoint of iteration {run.saved_iteration} saved. "
+            f"\ninterrupted; checkpoint of iteration {run.trainer.iteration} saved. "
             f"Resume with:\n  eprop-brian train --resume {run.folder}",
             err=True,
         )

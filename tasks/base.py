@@ -154,6 +154,17 @@ class Trials:
         """Number of trials in the batch."""
         return len(self.pattern)
 
+    def part(self, which: slice) -> Trials:
+        """Return some of the trials, with only the patterns and targets that they use."""
+        patterns, pattern = np.unique(self.pattern[which], return_inverse=True)
+        targets, target = np.unique(self.target[which], return_inverse=True)
+        return Trials(
+            spikes=self.spikes[patterns],
+            targets=self.targets[targets],
+            pattern=pattern,
+            target=target,
+        )
+
 
 def _row_indices(name: str, rows: ArrayLike, array: str, n_rows: int) -> NDArray[np.intp]:
     rows = np.asarray(rows)

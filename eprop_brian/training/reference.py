@@ -8,8 +8,7 @@ out.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from dataclasses import replace as _replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -210,7 +209,7 @@ def _network(meta: dict[str, Any], gradient: str) -> Network:
         n_outputs=meta["n_out"],
         neurons=[(n, size) for n, size in neurons if size],
         # The recording simulator filters traces with this gain whatever the readout's input gain.
-        readout=_replace(readout, trace_gain="1 - kappa"),
+        readout=replace(readout, trace_gain="1 - kappa"),
         loss=LOSSES[_LOSSES[meta["loss"]]],
         feedback="random",
         optimizer=rule.with_parameters(**settings),
@@ -224,4 +223,4 @@ def _network(meta: dict[str, Any], gradient: str) -> Network:
 
 def _with_surrogate(neuron, text: str, shape: dict[str, float]):
     parameters = {k: v for k, v in neuron.parameters.items() if k != "gamma"}
-    return _replace(neuron, surrogate=text, parameters={**parameters, **shape})
+    return replace(neuron, surrogate=text, parameters={**parameters, **shape})

@@ -32,16 +32,10 @@ class Run:
     config : RunConfig
     folder : Path
     trainer : Trainer
-
-    Attributes
-    ----------
-    saved_iteration : int
-        Iteration of the checkpoint on disk.
     """
 
     def __init__(self, config: RunConfig, folder: Path, trainer: Trainer) -> None:
         self.config, self.folder, self.trainer = config, Path(folder), trainer
-        self.saved_iteration = trainer.iteration
         self._saved_at = time.monotonic()
 
     @classmethod
@@ -118,7 +112,6 @@ class Run:
         """Write history and checkpoint."""
         self.trainer.history.write(self.folder / HISTORY)
         write_arrays(self.folder / CHECKPOINT, self.trainer.session.state())
-        self.saved_iteration = self.trainer.iteration
         self._saved_at = time.monotonic()
 
     def weights(self, which: str = CHECKPOINT) -> dict[str, np.ndarray]:

@@ -103,6 +103,7 @@ class Session:
             n_trials=example.n_trials,
         )
         self.program = make_program(network, self.capacity)
+        self._parameters = self.program.built.parameter_arrays()
         self.weights = {name: np.array(value, dtype=float) for name, value in weights.items()}
         self.optimizer_states = {
             f"{state}.{name}": np.zeros_like(self.weights[name])
@@ -194,7 +195,7 @@ class Session:
             )
         window = self.learning_window
         arrays = {
-            **built.parameter_arrays(),
+            **self._parameters,
             **built.weight_arrays(self.weights),
             "control.n_trials": np.array([trials.n_trials]),
             "control.batch_size": np.array([batch_size]),

@@ -236,9 +236,9 @@ class Trainer:
                 if previous is not None and batch.spikes is previous.spikes:
                     break  # a frozen pattern: every further trial would be the same
                 previous = batch
-                batch = _part(batch, slice(1))
+                batch = batch.part(slice(1))
             for first in range(0, batch_size, most):
-                part = _part(batch, slice(first, first + most))
+                part = batch.part(slice(first, first + most))
                 outcome = self.session.run(part, part.n_trials, learning=False)
                 losses.append(outcome.loss)
                 rates.append(outcome.rate)
@@ -311,23 +311,6 @@ class Trainer:
             shown["error"] = f"{np.mean(self.history.error[-_CHECK_EVERY:]):.3f}"
         shown["rate"] = f"{self.history.rate_hz[-1]:.1f} Hz"
         bar.set_postfix(shown)
-
-
-def _part(trials: Trials, which: slice) -> Trials:
-    """Some of the trials, with only the patterns and targets they use."""
-    pattern, used_patterns = _compact(trials.pattern[which])
-    target, used_targets = _compact(trials.target[which])
-    return Trials(
-        spikes=trials.spikes[used_patterns],
-        targets=trials.targets[used_targets],
-        pattern=pattern,
-        target=target,
-    )
-
-
-def _compact(indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    used, renumbered = np.unique(indices, return_inverse=True)
-    return renumbered, used
 
 
 def _check_fit(network: Network, task: Task) -> None:

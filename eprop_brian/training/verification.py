@@ -77,7 +77,7 @@ def verify(case: ReferenceCase, device: str = "cpp", dtype: str = "float64") -> 
     for k in range(case.n_iterations):
         trials = _iteration(case, k)
         for i in range(case.batch_size):
-            session.run(_single(trials, i), 1, learning=False)
+            session.run(trials.part(slice(i, i + 1)), 1, learning=False)
             differing += int(np.sum(session.spikes() != case.spikes[k * case.batch_size + i]))
         outcome = session.run(trials, case.batch_size)
         deviation = abs(outcome.loss.mean() - case.losses[k]) / abs(case.losses[k])
@@ -101,23 +101,4 @@ def verify(case: ReferenceCase, device: str = "cpp", dtype: str = "float64") -> 
 
 
 def _iteration(case: ReferenceCase, k: int) -> Trials:
-    chosen = slice(k * case.batch_size, (k + 1) * case.batch_size)
-    return _rows(case.trials, case.trials.pattern[chosen], case.trials.target[chosen])
-
-
-def _single(trials: Trials, i: int) -> Trials:
-    return Trials(
-        spikes=trials.spikes,
-        targets=trials.targets,
-        pattern=trials.pattern[i : i + 1],
-        target=trials.target[i : i + 1],
-    )
-
-
-def _rows(trials: Trials, pattern: np.ndarray, target: np.ndarray) -> Trials:
-    return Trials(
-        spikes=trials.spikes[pattern],
-        targets=trials.targets[target],
-        pattern=np.arange(len(pattern)),
-        target=np.arange(len(target)),
-    )
+    return case.trials.part(slice(k * case.batch_size, (k + 1) * case.batch_size))
