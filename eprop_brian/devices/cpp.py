@@ -1,35 +1,47 @@
 """The ``cpp`` device: one compiled binary that runs many trials with no Python in the loop.
 
-Brian2 generates the project, `make` builds it once, and every call is one process that reads its
-arrays from files and writes them back. Builds are cached by a hash of everything that was compiled.
+Brian2 generates the project and `make` builds it once. The binary is a process that stays and
+answers calls through its standard input and output (``templates/calls.h``). Builds are cached by a
+hash of everything that was compiled.
 """
 
 from __future__ import annotations
 
 import contextlib
+import copy
 import hashlib
 import os
 import re
 import shutil
+import struct
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
+from brian2.core.preferences import prefs
 from brian2.core.variables import ArrayVariable, DynamicArrayVariable
 from brian2.devices.device import all_devices, get_device, set_device
 from brian2.units import second
 
 from eprop_brian.devices.codeobjects import CppStepCodeObject
 from eprop_brian.devices.program import Program, SimulationError
-from eprop_brian.network.build import Capacity, build
+from eprop_brian.network.blocks import MOST_STEPS
+from eprop_brian.network.build import Capacity, Layout, build
 from eprop_brian.network.spec import Network
 
 __all__ = ["CompilerMissingError", "CppProgram", "cache_folder", "find_compiler"]
 
 #: Steps after which Brian2's clock would end a run by itself; a run ends with its last trial.
 _ENDLESS = 2**31
+_CALLS = Path(__file__).parent / "templates" / "calls.h"
+#: Widest vector registers; a multiple of those of any processor does no harm.
+_VECTOR_BYTES = 64
+#: Cache that the results of the backward pass may take: they are read soon after they are written.
+_TILE_BYTES = 2**20
+#: Where every call begins.
+_FIRST_TRIAL = {"control.trial": np.zeros(1), "control.step": np.zeros(1)}
 
 
 class CompilerMissingError(RuntimeError):
@@ -87,26 +99,35 @@ class CppProgram(Program):
 
     def __init__(self, network: Network, capacity: Capacity, dtype: type = np.float64) -> None:
         find_compiler()
-        with _standalone() as device, tempfile.TemporaryDirectory(prefix="eprop_brian_") as folder:
+        with _standalone(dtype) as device, tempfile.TemporaryDirectory() as folder:
             project = Path(folder) / "project"
-            self.built = build(network, capacity, CppStepCodeObject, dtype, whole_trial=True)
+            lanes = _VECTOR_BYTES // np.dtype(dtype).itemsize
+            layout = Layout(lanes, _TILE_BYTES, MOST_STEPS)
+            self.built = build(network, capacity, CppStepCodeObject, dtype, layout)
+            self._types = self._insert_calls(device)
             self.built.brian2_network.run(_ENDLESS * float(network.dt) * second, namespace={})
+            project.mkdir()
+            (project / "calls.h").write_bytes(_CALLS.read_bytes())
             device.build(directory=str(project), compile=False, run=False, with_output=False)
-            self._files = {
-                f"{group.name}.{name}": (device.get_array_filename(variable), variable.dtype)
-                for group in self.built.groups.values()
-                for name, variable in group.variables.items()
-                if isinstance(variable, ArrayVariable)
-                and not isinstance(variable, DynamicArrayVariable)
-                and variable in device.arrays
-                and variable.owner.name == group.name
-            }
             self.folder = cache_folder() / _digest(project)
             self.compiled = not (self.folder / "main").exists()
             if self.compiled:
                 _compile(project)
                 _install(project, self.folder)
-        self._folder = tempfile.TemporaryDirectory(prefix="eprop_brian_run_")
+        self._process: subprocess.Popen | None = None
+
+    def copy(self) -> CppProgram:
+        """The same program once more, with a process and a state of its own."""
+        other = copy.copy(self)
+        other._process = None
+        return other
+
+    def set(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """See `Program.set`; fails like `run`."""
+        with self._talk() as (send, _):
+            for key, values in arrays.items():
+                data = np.ascontiguousarray(values, dtype=self._types[key])
+                send(b"S", _key(key), struct.pack("=Q", data.nbytes), data.data)
 
     def run(self, arrays: Mapping[str, np.ndarray]) -> None:
         """See `Program.run`.
@@ -114,50 +135,117 @@ class CppProgram(Program):
         Raises
         ------
         SimulationError
-            If the binary fails; the message has its output.
+            If the process fails or is killed; the message has its output. The next call starts a
+            new one.
         """
-        folder = self._folder.name
-        arguments = ["--results_dir", f"{folder}/"]
-        for key, values in arrays.items():
-            path = f"{folder}/{key}"
-            np.asarray(values).astype(self._files[key][1]).tofile(path)
-            arguments.append(f"{key}={path}")
-        # A session of its own: Ctrl-C reaches Python alone, which then ends the process.
-        process = subprocess.Popen(
-            ["./main", *arguments],
-            cwd=self.folder,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        try:
-            output, _ = process.communicate()
-        except BaseException:
-            process.kill()
-            process.wait()
-            raise
-        if process.returncode or b"Error" in output:
-            raise SimulationError(
-                f"the compiled program in {self.folder} ended with status "
-                f"{process.returncode}:\n{output.decode(errors='replace').strip()}"
-            )
+        self.set({**arrays, **_FIRST_TRIAL})
+        with self._talk() as (send, receive):
+            send(b"R")
+            receive(1)
 
     def get(self, key: str) -> np.ndarray:
         """See `Program.get`."""
-        name, dtype = self._files[key]
-        return np.fromfile(f"{self._folder.name}/{name}", dtype=dtype)
+        with self._talk() as (send, receive):
+            send(b"G", _key(key))
+            (size,) = struct.unpack("=Q", receive(8))
+            return np.frombuffer(receive(size), dtype=self._types[key])
+
+    def close(self) -> None:
+        """End the process; a later call starts a new one."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.communicate()
+
+    def __del__(self) -> None:
+        if getattr(self, "_process", None) is not None:
+            self.close()
+
+    def _insert_calls(self, device) -> dict[str, np.dtype]:
+        """Put the loop over calls around the run; return the type of every array."""
+        arrays = {
+            f"{group.name}.{name}": variable
+            for group in self.built.groups.values()
+            for name, variable in group.variables.items()
+            if isinstance(variable, ArrayVariable)
+            and not isinstance(variable, DynamicArrayVariable)
+            and variable in device.arrays
+            and variable.owner.name == group.name
+        }
+        entries = [
+            f'{{"{key}", {{{device.get_array_name(v, access_data=False)}, '
+            f"{v.size * np.dtype(v.dtype).itemsize}}}}}"
+            for key, v in arrays.items()
+        ]
+        table = "eprop_brian::Arrays calls_arrays = {\n" + ",\n".join(entries) + "};"
+        device.insert_code("before_network_run", table)
+        device.insert_code("before_network_run", "while (eprop_brian::next_call(calls_arrays)) {")
+        # All that Brian2 would do after the runs is to write every array to a file.
+        device.insert_code("after_network_run", "}\nstd::_Exit(0);")
+        return {key: np.dtype(v.dtype) for key, v in arrays.items()}
+
+    @contextlib.contextmanager
+    def _talk(self) -> Iterator[tuple[Callable[..., None], Callable[[int], bytes]]]:
+        """The process's ends of the pipes; whatever goes wrong between them ends the process."""
+        if self._process is None:
+            # A session of its own: Ctrl-C reaches Python alone, which then ends the process.
+            self._process = subprocess.Popen(
+                ["./main"],
+                cwd=self.folder,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+            )
+        process = self._process
+
+        def send(*parts: bytes) -> None:
+            for part in parts:
+                process.stdin.write(part)
+
+        def receive(size: int) -> bytes:
+            process.stdin.flush()
+            data = process.stdout.read(size)
+            if len(data) < size:
+                raise BrokenPipeError
+            return data
+
+        try:
+            yield send, receive
+        except BrokenPipeError:
+            self._process = None
+            with contextlib.suppress(BrokenPipeError):
+                process.stdin.close()
+            process.stdin = None
+            output = process.communicate()[1].decode(errors="replace").strip()
+            raise SimulationError(
+                f"the compiled program in {self.folder} ended with status "
+                f"{process.returncode}{': ' if output else ''}{output}"
+            ) from None
+        except BaseException:
+            self.close()
+            raise
+
+
+def _key(key: str) -> bytes:
+    return struct.pack("=I", len(key)) + key.encode()
 
 
 @contextlib.contextmanager
-def _standalone() -> Iterator:
+def _standalone(dtype: type) -> Iterator:
     """Make a fresh C++ standalone device the active one, and put things back afterwards."""
-    before = get_device()
+    before, float_type = get_device(), prefs.core.default_float_dtype
     device = all_devices["cpp_standalone"]
     device.reinit()
     set_device("cpp_standalone", build_on_run=False)
+    prefs.core.default_float_dtype = dtype
+    headers = prefs.codegen.cpp.headers
+    prefs.codegen.cpp.headers = [*headers, '"calls.h"']
     try:
         yield device
     finally:
+        prefs.codegen.cpp.headers = headers
+        prefs.core.default_float_dtype = float_type
         device.reinit()
         set_device(before)
 

@@ -1,7 +1,7 @@
 """What a device hands back: a network that can be run again and again.
 
-A `Program` is called with arrays and returns arrays, all keyed ``"group.variable"``. Nothing
-carries over from one call to the next but what the caller passes back in.
+A `Program` is called with arrays and returns arrays, all keyed ``"group.variable"``. A call resets
+the states and sums that it makes; of the rest it needs everything from the caller.
 """
 
 from __future__ import annotations
@@ -31,15 +31,21 @@ class Program(ABC):
     built: BuiltNetwork
 
     @abstractmethod
+    def set(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Set arrays, ``"group.variable"`` to values of the variable's full size."""
+
+    @abstractmethod
     def run(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Set arrays and run ``control.n_trials`` trials.
+        """Set arrays and run ``control.n_trials`` trials, or, with 0 of them, make an update.
 
         Parameters
         ----------
         arrays : mapping
-            ``"group.variable"`` to values of the variable's full size (or one value for all).
-            Everything not given starts at 0.
+            ``"group.variable"`` to values of the variable's full size.
         """
+
+    def close(self) -> None:  # noqa: B027 - most devices hold nothing
+        """Let go of what runs outside this process."""
 
     @abstractmethod
     def get(self, key: str) -> np.ndarray:

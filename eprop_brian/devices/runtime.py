@@ -31,16 +31,20 @@ class RuntimeProgram(Program):
             set_device(all_devices["runtime"])
         self.built = build(network, capacity, NumpyStepCodeObject, dtype)
 
-    def run(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """See `Program.run`."""
-        for group in self.built.groups.values():
-            for variable in group.equations.parameter_names:
-                group.variables[variable].get_value()[:] = 0
+    def set(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """See `Program.set`."""
         for key, values in arrays.items():
             self._array(key)[:] = values
+
+    def run(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """See `Program.run`."""
+        self.set(arrays)
+        for key in ("control.trial", "control.step"):
+            self._array(key)[:] = 0
         n_trials = int(self._array("control.n_trials")[0])
-        duration = n_trials * self.built.capacity.n_steps * self.built.network.dt
-        self.built.brian2_network.run(duration, namespace={})
+        # Without trials there is a single step, which makes the update.
+        n_steps = n_trials * self.built.capacity.n_steps or 1
+        self.built.brian2_network.run(n_steps * self.built.network.dt, namespace={})
 
     def get(self, key: str) -> np.ndarray:
         """See `Program.get`."""

@@ -16,12 +16,15 @@ from brian2.core.variables import AuxiliaryVariable, Variables
 from brian2.groups.group import Group
 from brian2.utils.stringtools import get_identifiers, word_substitute
 
-__all__ = ["StepCode", "View"]
+__all__ = ["LOOP_INDICES", "MOST_STEPS", "StepCode", "View"]
 
+#: Most steps that a block can do in one iteration of its loop.
+MOST_STEPS = 8
 #: Loop indices that the templates define.
 LOOP_INDICES = (
     *("_neuron", "_pre", "_post", "_synapse"),
-    *("_history", "_history_pre", "_sample", "_record"),
+    *("_history", "_history_pre", "_tile", "_window", "_sample", "_record"),
+    *(f"_{side}_{step}" for side in ("pre", "post") for step in range(MOST_STEPS)),
 )
 
 

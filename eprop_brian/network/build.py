@@ -8,7 +8,7 @@ in the order of the device's ``step`` template.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,15 +18,20 @@ from brian2 import Network as Brian2Network
 from brian2.codegen.codeobject import create_runner_codeobj
 from brian2.groups.group import CodeRunner
 from brian2.parsing.sympytools import sympy_to_str
+from brian2.utils.stringtools import word_substitute
 
 from eprop_brian.equations.learning_signals import LEARNING_SIGNAL
 from eprop_brian.equations.regularizers import FIRING_RATE
-from eprop_brian.network.blocks import StepCode, View
+from eprop_brian.network.blocks import MOST_STEPS, StepCode, View
 from eprop_brian.network.spec import Network, Population
 from eprop_brian.symbolic.parameters import UNITS
 from eprop_brian.symbolic.programs import FactoredProgram, factored_program, online_program
 
-__all__ = ["BuiltNetwork", "Capacity", "Projection", "build"]
+__all__ = ["SHARE", "BuiltNetwork", "Capacity", "Layout", "Projection", "build"]
+
+#: Trials whose gradients are summed before the sum enters the batch's. Summing in shares of a fixed
+#: size makes results equal to the bit, whether one process runs a batch or several.
+SHARE = 8
 
 #: Largest 1/p of a softmax probability: keeps log(p) finite in float32 too.
 _LARGEST_INVERSE_P = "1e30"
@@ -56,6 +61,36 @@ class Capacity:
 
 
 @dataclass(frozen=True)
+class Layout:
+    """How a device wants arrays laid out.
+
+    Attributes
+    ----------
+    lanes : int
+        Numbers in a vector register. Rows of synapses and histories are padded to a multiple of it,
+        and loops over a population run over the padding too: what it holds means nothing.
+    tile_bytes : int, optional
+        Cache to plan for: the backward pass takes as many neurons at a time as have their results
+        in it. Default: all neurons at once.
+    steps_per_pass : int
+        Steps that the ``online`` program does in one pass over the synapses, which keeps a
+        synapse's traces in registers meanwhile; at most `MOST_STEPS`.
+    """
+
+    lanes: int = 1
+    tile_bytes: int | None = None
+    steps_per_pass: int = 1
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.steps_per_pass <= MOST_STEPS:
+            raise ValueError(f"steps_per_pass must be 1 to {MOST_STEPS}, not {self.steps_per_pass}")
+
+    def width(self, size: int) -> int:
+        """Size of a population with padding."""
+        return -(-size // self.lanes) * self.lanes
+
+
+@dataclass(frozen=True)
 class Projection:
     """An all-to-all projection; its weights are stored [presynaptic, postsynaptic].
 
@@ -63,6 +98,8 @@ class Projection:
     ----------
     matrix : str
         The weight matrix it is a part of: ``"w_in"``, ``"w_rec"`` or ``"w_out"``.
+    width : int
+        Columns of the stored weights: `n_post` and padding.
     source_slice, target_slice : slice
         Its columns and rows in that matrix.
     """
@@ -73,11 +110,23 @@ class Projection:
     target: str
     n_pre: int
     n_post: int
+    width: int
     source_slice: slice
     target_slice: slice
     autapses: bool
     group: NeuronGroup = field(repr=False)
     pre_group: NeuronGroup | None = field(default=None, repr=False)
+
+    def stored(self, matrix: np.ndarray) -> np.ndarray:
+        """Values for its synapses from the whole matrix [post, pre], as they are stored."""
+        values = np.zeros((self.n_pre, self.width))
+        values[:, : self.n_post] = matrix[self.target_slice, self.source_slice].T
+        return values.ravel()
+
+    def insert(self, values: np.ndarray, matrix: np.ndarray) -> None:
+        """Write stored values into the whole matrix [post, pre]."""
+        rows = np.asarray(values).reshape(self.n_pre, self.width)
+        matrix[self.target_slice, self.source_slice] = rows[:, : self.n_post].T
 
 
 def _neuron_values(population: Population, dt: float) -> dict[str, np.ndarray | float]:
@@ -173,20 +222,36 @@ class BuiltNetwork:
             )
         for projection in self.projections:
             if not projection.autapses:
-                connected = 1.0 - np.eye(projection.n_pre)
+                connected = 1.0 - np.eye(projection.n_pre, projection.width)
                 values[f"{projection.name}.connected"] = connected.ravel()
         return {key: np.atleast_1d(np.asarray(value, float)) for key, value in values.items()}
 
-    def weight_arrays(self, weights: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Split weight matrices [post, pre] into the projections' arrays."""
-        arrays = {}
-        for p in self.projections:
-            block = weights[p.matrix][p.target_slice, p.source_slice]
-            arrays[f"{p.name}.w"] = np.ascontiguousarray(block.T, dtype=float).ravel()
-        for p in self.feedback:
-            block = weights["B"][p.target_slice]
-            arrays[f"{p.name}.B"] = np.ascontiguousarray(block.T, dtype=float).ravel()
-        return arrays
+    def synaptic_arrays(self, variable: str, matrices: Mapping[str, np.ndarray]) -> dict:
+        """Split matrices [post, pre], by name, into the projections' arrays of a variable."""
+        return {
+            f"{p.name}.{variable}": p.stored(matrices[p.matrix])
+            for p in self.projections
+            if p.matrix in matrices
+        }
+
+    def feedback_arrays(self, weights: np.ndarray) -> dict[str, np.ndarray]:
+        """Split feedback weights (n_recurrent, n_outputs) into the connections' arrays."""
+        return {f"{p.name}.B": p.stored(weights) for p in self.feedback}
+
+    @property
+    def sums(self) -> dict[str, str]:
+        """Sums over trials that an update reads, and what they are summed up in over shares."""
+        names = {"gradient_sum": "gradient_total", "batch_trace_sum": "batch_trace_total"}
+        sums = {
+            f"{p.name}.{name}": f"{p.name}.{total}"
+            for p in self.projections
+            for name, total in names.items()
+            if name in p.group.variables
+        }
+        if self.network.rate_averaging == "batch":
+            counts = [f"{p.name}.batch_spike_count" for p in self.network.populations]
+            sums.update({count: count for count in counts})
+        return sums
 
     def matrix(self, name: str, variable: str, get) -> np.ndarray:
         """Assemble a synaptic variable into one matrix [post, pre].
@@ -208,8 +273,7 @@ class BuiltNetwork:
         result = np.zeros(shape)
         for p in self.projections:
             if p.matrix == name:
-                block = np.asarray(get(f"{p.name}.{variable}")).reshape(p.n_pre, p.n_post)
-                result[p.target_slice, p.source_slice] = block.T
+                p.insert(get(f"{p.name}.{variable}"), result)
         return result
 
 
@@ -218,7 +282,7 @@ def build(
     capacity: Capacity,
     codeobj_class: type,
     dtype: type = np.float64,
-    whole_trial: bool = False,
+    layout: Layout = Layout(),  # noqa: B008 - frozen
 ) -> BuiltNetwork:
     """Make the Brian2 objects of a network for the active device.
 
@@ -230,22 +294,20 @@ def build(
         Code object class whose templates include ``step``.
     dtype : type
         Float type of all state.
-    whole_trial : bool
-        Let one step of Brian2's clock run a whole trial (C++ only). Faster, but monitors and other
-        objects in the network then see the end of each trial and nothing else.
+    layout : Layout
     """
-    return _Builder(network, capacity, codeobj_class, dtype, whole_trial).build()
+    return _Builder(network, capacity, codeobj_class, dtype, layout).build()
 
 
 class _Builder:
     def __init__(
-        self, network: Network, capacity: Capacity, codeobj_class, dtype, whole_trial: bool
+        self, network: Network, capacity: Capacity, codeobj_class, dtype, layout: Layout
     ) -> None:
         self.network = network
         self.capacity = capacity
         self.codeobj_class = codeobj_class
         self.dtype = dtype
-        self.whole_trial = whole_trial
+        self.layout = layout
         self.clock = Clock(dt=network.dt, name="step_clock")
         self.code = StepCode()
         self.groups: dict[str, NeuronGroup] = {}
@@ -269,8 +331,10 @@ class _Builder:
             "n_steps": self.capacity.n_steps,
             "target_steps": self.capacity.target_steps,
             "n_words": -(-network.n_inputs // 32),
-            "whole_trial": self.whole_trial,
+            "share": SHARE,
+            "real": "float" if self.dtype == np.float32 else "double",
             "online": self.online,
+            "steps_per_pass": self.layout.steps_per_pass,
             "rate_per_batch": self.rate_per_batch,
             "softmax": network.loss.softmax,
             "control": {v: self.code.array(self.control, v) for v in (*self.control_integers, "k")},
@@ -301,7 +365,10 @@ class _Builder:
 
     def _make_neurons(self) -> None:
         network, capacity = self.network, self.capacity
-        self.control_integers = ("step", "trial", "n_trials", "batch_size", "learning")
+        self.control_integers = (
+            *("step", "trial", "n_trials", "batch_size", "learning", "updating"),
+            "window_start",
+        )
         self.control = self.group(
             "control",
             1,
@@ -310,7 +377,6 @@ class _Builder:
                 **dict.fromkeys(
                     [
                         "k",
-                        "window_start",
                         "gradient_scale",
                         "n_steps",
                         "c_reg",
@@ -351,6 +417,8 @@ class _Builder:
                 **dict.fromkeys(parameters, "1 (shared)"),
             },
         )
+        if self.online:
+            self._window_group("readout", network.n_outputs)
         self.group(
             "readout_history",
             capacity.n_steps * network.n_outputs,
@@ -388,12 +456,32 @@ class _Builder:
                 **{k: "1" if np.ndim(v) else "1 (shared)" for k, v in values.items()},
             },
         )
-        if not self.online:
+        steps = self.capacity.n_steps
+        if self.online:
+            self._window_group(population.name, self.layout.width(size))
+        else:
             self.group(
                 f"{population.name}_history",
-                size * self.capacity.n_steps,
-                dict.fromkeys([*program.history, *program.results], "1"),
+                self.layout.width(size) * steps,
+                dict.fromkeys(program.history, "1"),
             )
+            self.group(
+                f"{population.name}_results",
+                self._tile(population) * steps,
+                dict.fromkeys(program.results, "1"),
+            )
+
+    def _window_group(self, target: str, width: int) -> None:
+        variables = dict.fromkeys(self._signals(target), "1")
+        self.group(f"{target}_window", self.layout.steps_per_pass * width, variables)
+
+    def _tile(self, population: Population) -> int:
+        """Neurons of a population that the backward pass takes at a time."""
+        width, lanes = self.layout.width(population.size), self.layout.lanes
+        results = self.capacity.n_steps * np.dtype(self.dtype).itemsize
+        if self.layout.tile_bytes is None:
+            return width
+        return min(width, max(1, self.layout.tile_bytes // (results * lanes)) * lanes)
 
     def _make_projections(self) -> tuple[list[Projection], list[Projection]]:
         network = self.network
@@ -417,22 +505,29 @@ class _Builder:
     def _projection(self, matrix: str, source: str, target: str, slices) -> Projection:
         n_pre = slices[source].stop - slices[source].start
         n_post = slices[target].stop - slices[target].start
+        width = n_post if target == "readout" else self.layout.width(n_post)
         autapses = not (matrix == "w_rec" and source == target)
         name = f"{source}_to_{target}"
         pre_group = None
         if matrix == "B":
             variables = ["B"]
         else:
-            variables = ["w", "gradient_sum", "gradient", *self.network.optimizer.states]
+            variables = [
+                *("w", "gradient_sum", "gradient_total", "gradient"),
+                *self.network.optimizer.states,
+            ]
             if self.rate_per_batch and target != "readout":
-                variables.append("batch_trace_sum")
+                variables += ["batch_trace_sum", "batch_trace_total"]
             if not autapses:
                 variables.append("connected")
             if self.online:
                 pre, synaptic = self._trace_variables(target)
                 variables += synaptic
-                pre_group = self.group(f"{name}_pre", n_pre, dict.fromkeys(["pre", *pre], "1"))
-        group = self.group(name, n_pre * n_post, dict.fromkeys(variables, "1"))
+                pre_variables = dict.fromkeys(["pre", *pre], "1")
+                pre_group = self.group(f"{name}_pre", n_pre, pre_variables)
+                rows = self.layout.steps_per_pass * n_pre
+                self.group(f"{name}_pre_window", rows, pre_variables)
+        group = self.group(name, n_pre * width, dict.fromkeys(variables, "1"))
         return Projection(
             name=name,
             matrix=matrix,
@@ -440,6 +535,7 @@ class _Builder:
             target=target,
             n_pre=n_pre,
             n_post=n_post,
+            width=width,
             source_slice=slices[source],
             target_slice=slices[target],
             autapses=autapses,
@@ -468,6 +564,7 @@ class _Builder:
         return {
             "name": name,
             "n": size,
+            "width": self.layout.width(size),
             "z": self.code.array(group, "z"),
             "spikespace": self.code.array(group, "_spikespace", "0"),
             "spikes": self.code.array(self.groups[f"{name}_spikes"], "neuron"),
@@ -480,25 +577,31 @@ class _Builder:
         own, control = View(group, "_neuron"), View(self.control, "0")
         code = self.code
 
-        def recorded(view: View, names: Iterable[str]) -> View:
-            return View(view.group, view.index, {n: n for n in names})
-
         update = [
             "refractory_counter = (refractory_counter - 1)*int(refractory_counter > 0.5)",
-            "not_refractory = int(refractory_counter < 0.5)",
             *(f"{n} = {sympy_to_str(x)}" for n, x in system.varying(after=False).items()),
             *step.code,
             f"psi = not_refractory*({step.surrogate})",
             f"z = not_refractory*int({step.threshold})",
-            "refractory_counter = refractory_counter + z*refractory_steps",
             "spike_count = spike_count + z",
             *(f"{n} = {sympy_to_str(x)}" for n, x in system.varying(after=True).items()),
+            "refractory_counter = refractory_counter + z*refractory_steps",
             "I = 0",
         ]
+        # In place, not by a name: Brian2 would make it a 64-bit integer, which vectors do not like.
+        active = {"not_refractory": "int(refractory_counter < 0.5)"}
+        update = [word_substitute(line, active) for line in update]
         zeroed = ["I", "z", "psi", "L", "refractory_counter", "spike_count"]
         reset = [f"{s} = {s}_initial" for s in step.states] + [f"{v} = 0" for v in zeroed]
         plan = self._spiking_plan(name, population.size)
-        plan["advance"] = code.block(f"advance_{name}", update, own, control)
+        history = View(self.groups[f"{name}_history"], "_history") if not self.online else None
+        if history:
+            program = self._factored(population)
+            stored = View(history.group, "_history", {f"{n}_stored": n for n in program.history})
+            update += [f"{n}_stored = {n}" for n in program.history]
+            plan["advance"] = code.block(f"advance_{name}", update, stored, own, control)
+        else:
+            plan["advance"] = code.block(f"advance_{name}", update, own, control)
         plan["reset"] = code.block(f"reset_{name}", reset, own)
         plan["spike_count"] = code.array(group, "spike_count")
         count = "batch_spike_count" if self.rate_per_batch else "spike_count"
@@ -511,22 +614,18 @@ class _Builder:
         plan["rate"] = code.block(
             f"rate_{name}", [*mean, f"rate_factor = {FIRING_RATE}", *cleared], mean_count, control
         )
-        if self.online:
+        if self.rate_per_batch:
+            plan["zero_sums"] = code.block(f"zero_sums_{name}", ["batch_spike_count = 0"], own)
+        if history is None:
+            plan["window"] = self._plan_window(name)
             return plan
-        program = self._factored(population)
-        history = View(self.groups[f"{name}_history"], "_history")
-        stored = {f"{n}_stored": n for n in program.history}
-        plan["record"] = code.block(
-            f"record_{name}",
-            [f"{n}_stored = {n}" for n in program.history],
-            View(history.group, "_history", stored),
-            own,
-        )
+        plan["tile"] = self._tile(population)
         plan["zero"] = code.block(f"zero_{name}", [f"{v} = 0" for v in program.variables], own)
         plan["backward"] = code.block(
             f"backward_{name}",
             program.backward,
-            recorded(history, [*program.history, *program.results]),
+            View(history.group, "_history", {n: n for n in program.history}),
+            self._results(name),
             own,
             View(self.groups["readout"], "0"),
             control,
@@ -534,13 +633,36 @@ class _Builder:
         plan["L_filtered"] = code.array(group, "L_filtered")
         return plan
 
+    def _signals(self, target: str) -> tuple[str, ...]:
+        """What the traces of a synapse read of its postsynaptic side and changes every step."""
+        if target == "readout":
+            return ("error",)
+        system = self._population(target).system
+        return ("psi", "L", *system.varying(after=False), *system.varying(after=True))
+
+    def _plan_window(self, target: str) -> str:
+        """The block that keeps what the traces read, for the next pass over the synapses."""
+        stored = {f"{name}_stored": name for name in self._signals(target)}
+        return self.code.block(
+            f"window_{target}",
+            [f"{stored_name} = {name}" for stored_name, name in stored.items()],
+            View(self.groups[f"{target}_window"], "_window", stored),
+            View(self.groups[target], "_neuron"),
+        )
+
+    def _results(self, population: str) -> View:
+        return View(self.groups[f"{population}_results"], "_tile")
+
     def _plan_readout(self) -> dict[str, Any]:
         network, code = self.network, self.code
         group, loss = self.groups["readout"], network.loss
         own, control = View(group, "_neuron"), View(self.control, "0")
         history = View(self.groups["readout_history"], "_history", {"stored": "error"})
-        in_window = "_in_window = int(step >= window_start)"
-        plan: dict[str, Any] = {"n": network.n_outputs}
+        plan: dict[str, Any] = {
+            "n": network.n_outputs,
+            "width": network.n_outputs,
+            "errors": code.array(history.group, "error"),
+        }
         plan["advance"] = code.block(
             "advance_readout", [network.readout.update, "I = 0", "softmax_sum = 0"], own, control
         )
@@ -551,15 +673,15 @@ class _Builder:
                 View(group, "_pre", {"y_other": "y"}),
                 View(group, "_post"),
             )
-        probability = [f"p = 1/clip(softmax_sum, 1, {_LARGEST_INVERSE_P})"] if loss.softmax else []
+            plan["probability"] = code.block(
+                "probability", [f"p = 1/clip(softmax_sum, 1, {_LARGEST_INVERSE_P})"], own
+            )
         plan["loss"] = code.block(
             "loss",
             [
-                in_window,
-                *probability,
-                f"error = _in_window*({loss.error})",
-                f"loss_sum = loss_sum + _in_window*({loss.loss})",
-                f"output_sum = output_sum + _in_window*{loss.signal}",
+                f"error = {loss.error}",
+                f"loss_sum = loss_sum + {loss.loss}",
+                f"output_sum = output_sum + {loss.signal}",
                 "stored = error",
             ],
             View(self.groups["target_data"], "_sample"),
@@ -569,6 +691,8 @@ class _Builder:
         )
         variables = ["I", "y", "error", "loss_sum", "output_sum"]
         plan["reset"] = code.block("reset_readout", [f"{v} = 0" for v in variables], own)
+        if self.online:
+            plan["window"] = self._plan_window("readout")
         plan["zero"] = code.block("zero_readout", ["filtered_error = 0"], own)
         plan["backward"] = code.block(
             "backward_readout",
@@ -600,20 +724,32 @@ class _Builder:
             "target": p.target,
             "n_pre": p.n_pre,
             "n_post": p.n_post,
+            "width": p.width,
             # A recurrent spike acts in the next step, an input spike and a readout's in its own.
             "delay": 1 if kind == "recurrent" else 0,
             "w": code.array(p.group, "w"),
         }
         plan["deliver"] = code.block(f"deliver_{p.name}", ["I = I + w"], post, own)
         rate_term = self.rate_per_batch and kind != "readout"
-        summed = "(gradient_sum + rate_factor*batch_trace_sum)" if rate_term else "gradient_sum"
+        sums = {"gradient_total": "gradient_sum"}
+        if rate_term:
+            sums["batch_trace_total"] = "batch_trace_sum"
+        cleared = [f"{name} = 0" for pair in sums.items() for name in pair]
+        plan["zero_sums"] = code.block(f"zero_sums_{p.name}", cleared, own)
+        plan["fold"] = code.block(
+            f"fold_{p.name}",
+            [line for t, x in sums.items() for line in (f"{t} = {t} + {x}", f"{x} = 0")],
+            own,
+        )
+        summed = "(gradient_total + gradient_sum)"
+        if rate_term:
+            summed = f"({summed} + rate_factor*(batch_trace_total + batch_trace_sum))"
         mean = f"gradient_scale*{summed}/batch_size" + ("" if p.autapses else "*connected")
         plan["optimize"] = code.block(
             f"optimize_{p.name}",
             [
                 f"gradient = {mean}",
-                "gradient_sum = 0",
-                *(["batch_trace_sum = 0"] if rate_term else []),
+                *cleared,
                 *self.network.optimizer.update.split("\n"),
                 # Bounds that exclude 0 must not make an autapse.
                 *([] if p.autapses else ["w = w*connected"]),
@@ -631,7 +767,7 @@ class _Builder:
                 f"accumulate_{p.name}",
                 [f"gradient_sum = gradient_sum + {gain}"],
                 own,
-                View(self.groups["readout_history"], "_history"),
+                View(self.groups["readout_history"], "_tile"),
                 post,
                 control,
             )
@@ -643,12 +779,12 @@ class _Builder:
                     *(["batch_trace_sum = batch_trace_sum + lambda_trace"] if rate_term else []),
                 ],
                 own,
-                View(self.groups[f"{p.target}_history"], "_history"),
+                self._results(p.target),
             )
         return plan
 
     def _plan_online(self, p: Projection, plan, post: View, control: View) -> None:
-        code, pre = self.code, View(p.pre_group, "_pre")
+        code = self.code
         # Not the optimizer's states: the neuron's parameters may share their names.
         traces = (*self._trace_variables(p.target)[1], "gradient_sum", "batch_trace_sum")
         own = View(p.group, "_synapse", {name: name for name in traces})
@@ -662,7 +798,7 @@ class _Builder:
             synapse = ["signal_sum = signal_sum + error*eps_y"]
             gradient, sums = ["gradient_sum = gradient_sum + signal_sum"], ["signal_sum"]
             pre_names: tuple[str, ...] = ("eps_y",)
-            views = (own, pre, post, control)
+            views = (own, post, control)
         else:
             online = online_program(self._population(p.target).system, self.readout_program)
             pre_code, synapse = online.pre, online.synapse
@@ -674,7 +810,7 @@ class _Builder:
             else:
                 gradient = ["gradient_sum = gradient_sum + signal_sum + rate_factor*trace_sum"]
             sums, pre_names = list(online.synapse_variables), online.pre_variables
-            views = (own, pre, post, readout, control)
+            views = (own, post, readout, control)
         plan["pre_trace"] = code.block(
             f"pre_trace_{p.name}",
             ["pre = z", *pre_code],
@@ -683,12 +819,39 @@ class _Builder:
             post,
             control,
         )
-        plan["trace"] = code.block(f"trace_{p.name}", synapse, *views)
+        kept = ("pre", *pre_names)
+        plan["window_pre"] = code.block(
+            f"window_{p.name}",
+            [f"{name}_stored = {name}" for name in kept],
+            View(
+                self.groups[f"{p.name}_pre_window"],
+                "_window",
+                {f"{name}_stored": name for name in kept},
+            ),
+            pre_own,
+        )
+        plan["trace"] = self._trace_block(p, synapse, 1, views)
+        if self.layout.steps_per_pass > 1:
+            plan["traces"] = self._trace_block(p, synapse, self.layout.steps_per_pass, views)
         plan["gradient"] = code.block(f"gradient_{p.name}", gradient, *views)
         plan["zero"] = code.block(f"zero_{p.name}", [f"{v} = 0" for v in sums], own)
         plan["zero_pre"] = code.block(
             f"zero_pre_{p.name}", [f"{v} = 0" for v in ("pre", *pre_names)], pre_own
         )
+
+    def _trace_block(self, p: Projection, statements: Iterable[str], n_steps: int, views) -> str:
+        """Statements of a synapse for some steps on end, from what was kept of each."""
+        pre, post = self.groups[f"{p.name}_pre_window"], self.groups[f"{p.target}_window"]
+        signals = (*self._signals(p.target), *pre.equations.parameter_names)
+        temporary = {line.split(" = ")[0] for line in statements if line.startswith("_")}
+        code, windows = [], []
+        for k in range(n_steps):
+            names = {name: f"{name}_{k}" for name in (*signals, *temporary)}
+            code += [word_substitute(line, names) for line in statements]
+            for group, index in ((pre, f"_pre_{k}"), (post, f"_post_{k}")):
+                own = group.equations.parameter_names
+                windows.append(View(group, index, {names[name]: name for name in own}))
+        return self.code.block(f"trace_{p.name}_{n_steps}", code, *windows, *views)
 
     def _plan_feedback(self, f: Projection, projections: list[Projection]) -> dict[str, Any]:
         code = self.code
@@ -699,6 +862,7 @@ class _Builder:
             "target": f.target,
             "n_pre": f.n_pre,
             "n_post": f.n_post,
+            "width": f.width,
             "B": code.array(f.group, "B"),
             "signal": code.array(self.groups[f.target], "L"),
         }

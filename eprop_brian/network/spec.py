@@ -34,7 +34,7 @@ _GENERATED = frozenset(
     ("control", "inputs", "input_data", "target_data", "trials", "outcomes")
     + ("readout", "step_runner", "step_clock")
 )
-_GENERATED_ENDINGS = ("_history", "_spikes", "_offsets", "_pre")
+_GENERATED_ENDINGS = ("_history", "_results", "_window", "_spikes", "_offsets", "_pre")
 
 
 @dataclass(frozen=True)

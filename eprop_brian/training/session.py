@@ -196,12 +196,14 @@ class Session:
         window = self.learning_window
         arrays = {
             **self._parameters,
-            **built.weight_arrays(self.weights),
+            **built.synaptic_arrays("w", self.weights),
+            **built.feedback_arrays(self.weights["B"]),
             "control.n_trials": np.array([trials.n_trials]),
             "control.batch_size": np.array([batch_size]),
             "control.learning": np.array([int(learning)]),
+            "control.updating": np.array([int(learning)]),
             "control.k": np.array([float(self.n_updates)]),
-            "control.window_start": np.array([float(self.n_steps - window)]),
+            "control.window_start": np.array([self.n_steps - window]),
             "control.gradient_scale": np.array(
                 [1.0 / window if self.network.average_gradient else 1.0]
             ),
@@ -214,10 +216,7 @@ class Session:
         }
         for key, value in self.optimizer_states.items():
             state, matrix = key.split(".")
-            for p in built.projections:
-                if p.matrix == matrix:
-                    block = value[p.target_slice, p.source_slice]
-                    arrays[f"{p.name}.{state}"] = np.ascontiguousarray(block.T).ravel()
+            arrays.update(built.synaptic_arrays(state, {matrix: value}))
         return arrays
 
     def _read_weights(self) -> None:

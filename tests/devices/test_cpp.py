@@ -1,5 +1,7 @@
 """The C++ device: build cache, compiler errors, leaving Brian2 as it was."""
 
+import re
+
 import numpy as np
 import pytest
 from brian2 import NeuronGroup, ms, run
@@ -51,8 +53,31 @@ def test_without_a_compiler_the_message_says_what_to_do(monkeypatch):
 def test_a_failing_program_is_reported():
     program = CppProgram(NETWORK, CAPACITY)
     with pytest.raises(SimulationError, match="nonsense"):
-        program._files["control.nonsense"] = ("x", np.float64)
+        program._types["control.nonsense"] = np.float64
         program.run({"control.nonsense": np.zeros(1)})
+
+
+def test_a_killed_process_is_reported_and_the_next_call_starts_another():
+    program = CppProgram(NETWORK, CAPACITY)
+    program.run({"control.c_reg": np.array([2.0])})
+    program._process.kill()
+    with pytest.raises(SimulationError, match="status -9"):
+        program.run({})
+    program.run({"control.c_reg": np.array([3.0])})
+    assert program.get("control.c_reg") == 3.0
+
+
+def test_values_of_another_size_are_refused():
+    with pytest.raises(SimulationError, match="another size"):
+        CppProgram(NETWORK, CAPACITY).run({"lif.v": np.zeros(2)})
+
+
+def test_a_float32_program_computes_in_float32():
+    program = CppProgram(NETWORK, CAPACITY, np.float32)
+    source = (program.folder / "code_objects/step_codeobject.cpp").read_text()
+    step = source[source.index("//// start of a call") :]
+    assert "double" not in step
+    assert not re.search(r"(?<![\w.])\d+\.\d*(e-?\d+)?(?![\dfe])", step)
 
 
 def test_a_build_that_fails_leaves_nothing_in_the_cache(tmp_path, monkeypatch):

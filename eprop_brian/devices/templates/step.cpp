@@ -1,4 +1,4 @@
-{# The step of a whole network: the template owns the loops, Brian2 generated what is inside.
+{# A trial of a whole network: the template owns the loops, Brian2 generated what is inside.
    Blocks and their order are described in eprop_brian/network/build.py. #}
 {# USES_VARIABLES { N } #}
 {# ALLOWS_SCALAR_WRITE #}
@@ -7,6 +7,7 @@
 {% macro each(block, index, n) %}
 {
     {{ scalar_code[block]|join('\n') }}
+    INDEPENDENT
     for (int {{ index }} = 0; {{ index }} < {{ n }}; {{ index }}++)
     {
         {{ vector_code[block]|join('\n') }}
@@ -17,6 +18,7 @@
 {% macro neurons(block, n) %}
 {
     {{ scalar_code[block]|join('\n') }}
+    INDEPENDENT
     for (int _neuron = 0; _neuron < {{ n }}; _neuron++)
     {
         const int _history = _t*{{ n }} + _neuron;
@@ -24,153 +26,253 @@
     }
 }
 {% endmacro %}
-{# For the spikes of `source` in step `_from`, loop over the postsynaptic side at step `_t`. #}
-{% macro spikes(block, source, p) %}
+{# For the spikes of `source` in step `_from`, loop over the postsynaptic side. #}
+{% macro deliver(p, source) %}
 {
-    {{ scalar_code[block]|join('\n') }}
+    {{ scalar_code[p.deliver]|join('\n') }}
     const int _end = {{ ptr(source.first) }}[_from + 1];
     for (int _s = {{ ptr(source.first) }}[_from]; _s < _end; _s++)
     {
-        const int _row = {{ ptr(source.spikes) }}[_s]*{{ p.n_post }};
-        for (int _post = 0; _post < {{ p.n_post }}; _post++)
+        const int _row = {{ ptr(source.spikes) }}[_s]*{{ p.width }};
+        INDEPENDENT
+        for (int _post = 0; _post < {{ p.width }}; _post++)
         {
             const int _synapse = _row + _post;
-            const int _history = _t*{{ p.n_post }} + _post;
-            {{ vector_code[block]|join('\n') }}
+            {{ vector_code[p.deliver]|join('\n') }}
         }
     }
 }
 {% endmacro %}
 {# Loop over all pairs, presynaptic index outside. #}
-{% macro pairs(block, n_pre, n_post) %}
+{% macro pairs(block, n_pre, width) %}
 {
     {{ scalar_code[block]|join('\n') }}
     for (int _pre = 0; _pre < {{ n_pre }}; _pre++)
-        for (int _post = 0; _post < {{ n_post }}; _post++)
+        INDEPENDENT
+        for (int _post = 0; _post < {{ width }}; _post++)
         {
-            const int _synapse = _pre*{{ n_post }} + _post;
-            const int _history_pre = _t*{{ n_pre }} + _pre;
+            const int _synapse = _pre*{{ width }} + _post;
             {{ vector_code[block]|join('\n') }}
         }
 }
 {% endmacro %}
-{% set ns = namespace(sources={'inputs': plan.inputs}) %}
+{# Add to the gradients of the synapses onto neurons _first.._last from all presynaptic spikes. #}
+{% macro accumulate(p, width) %}
+{
+    {{ scalar_code[p.accumulate]|join('\n') }}
+    for (int _pre = 0; _pre < {{ p.n_pre }}; _pre++)
+    {
+        const int _row = _pre*{{ p.width }};
+        for (int _s = _begin_{{ p.source }}[_pre]; _s < _begin_{{ p.source }}[_pre + 1]; _s++)
+        {
+            const int _t = _times_{{ p.source }}[_s]{{ ' + %d' % p.delay if p.delay }};
+            {% if p.delay %}
+            if (_t >= _T) break;
+            {% endif %}
+            INDEPENDENT
+            for (int _post = _first; _post < _last; _post++)
+            {
+                const int _synapse = _row + _post;
+                const int _tile = _t*{{ width }} + _post - _first;
+                {{ vector_code[p.accumulate]|join('\n') }}
+            }
+        }
+    }
+}
+{% endmacro %}
+{# Sort the spikes of a source by neuron: _times from _begin[neuron] on. #}
+{% macro by_neuron(source) %}
+static int _begin_{{ source.name }}[{{ source.n + 2 }}];
+static std::vector<int> _times_{{ source.name }};
+{
+    const int _count = {{ ptr(source.first) }}[_T];
+    int* _next = _begin_{{ source.name }} + 1;
+    std::fill(_begin_{{ source.name }}, _begin_{{ source.name }} + {{ source.n + 2 }}, 0);
+    _times_{{ source.name }}.resize(_count);
+    for (int _s = 0; _s < _count; _s++) _next[{{ ptr(source.spikes) }}[_s] + 1]++;
+    for (int _i = 0; _i < {{ source.n }}; _i++) _next[_i + 1] += _next[_i];
+    for (int _t = 0; _t < _T; _t++)
+        for (int _s = {{ ptr(source.first) }}[_t]; _s < {{ ptr(source.first) }}[_t + 1]; _s++)
+            _times_{{ source.name }}[_next[{{ ptr(source.spikes) }}[_s]]++] = _t;
+}
+{% endmacro %}
+{# Keep a step's values in row _row of a window. #}
+{% macro keep(block, width) %}
+{
+    {{ scalar_code[block]|join('\n') }}
+    INDEPENDENT
+    for (int _neuron = 0; _neuron < {{ width }}; _neuron++)
+    {
+        const int _window = _row*{{ width }} + _neuron;
+        {{ vector_code[block]|join('\n') }}
+    }
+}
+{% endmacro %}
+{# Advance the traces of a projection by `n` steps, kept in the windows from row _first on. #}
+{% macro traces(p, block, n) %}
+{
+    {{ scalar_code[block]|join('\n') }}
+    {% if n > 1 %}
+    const int _first = 0;
+    {% endif %}
+    for (int _pre = 0; _pre < {{ p.n_pre }}; _pre++)
+    {
+        {% for k in range(n) %}
+        const int _pre_{{ k }} = (_first + {{ k }})*{{ p.n_pre }} + _pre;
+        {% endfor %}
+        INDEPENDENT
+        for (int _post = 0; _post < {{ p.width }}; _post++)
+        {
+            const int _synapse = _pre*{{ p.width }} + _post;
+            {% for k in range(n) %}
+            const int _post_{{ k }} = (_first + {{ k }})*{{ p.width }} + _post;
+            {% endfor %}
+            {{ vector_code[block]|join('\n') }}
+        }
+    }
+}
+{% endmacro %}
+{% macro follow(f) %}
+for (int _pre = 0; _pre < {{ f.n_pre }}; _pre++)
+    for (int _post = 0; _post < {{ f.n_post }}; _post++)
+        {{ ptr(f.B) }}[_pre*{{ f.width }} + _post] = {{ ptr(f.follows) }}[_post*{{ f.n_pre }} + _pre];
+{% endmacro %}
+{% set steps = plan.steps_per_pass %}
+{% set sources = {'inputs': plan.inputs} %}
 {% for p in plan.populations %}
-{% set _ = ns.sources.update({p.name: p}) %}
+{% set _ = sources.update({p.name: p}) %}
 {% endfor %}
+// No iteration of an inner loop needs what another wrote, which the compiler cannot see.
+#ifdef __clang__
+#define INDEPENDENT _Pragma("clang loop vectorize(assume_safety)")
+#else
+#define INDEPENDENT _Pragma("GCC ivdep")
+#endif
 const size_t _vectorisation_idx = -1;
 const int _T = {{ plan.n_steps }};
-// A whole trial in one call where nothing has to run between its steps.
-bool _trial_ends;
-do
-{
-const int _step = {{ ptr(plan.control.step) }}[0];
 const int _trial = {{ ptr(plan.control.trial) }}[0];
-_trial_ends = _step == _T - 1;
+const int _n_trials = {{ ptr(plan.control.n_trials) }}[0];
+const int _batch_size = {{ ptr(plan.control.batch_size) }}[0];
+const int _window_start = {{ ptr(plan.control.window_start) }}[0];
 const bool _learning = {{ ptr(plan.control.learning) }}[0] > 0;
+const bool _updating = {{ ptr(plan.control.updating) }}[0] > 0;
 
-//// start of a trial
-if (_step == 0)
+//// start of a call
+if (_trial == 0)
 {
-    {% for p in plan.populations %}
-    {{ each(p.reset, '_neuron', p.n) }}
-    {{ ptr(p.first) }}[0] = 0;
-    {% endfor %}
-    {{ each(plan.readout.reset, '_neuron', plan.readout.n) }}
-    {{ ptr(plan.inputs.first) }}[0] = 0;
-    {% for p in plan.projections if plan.online %}
-    {{ each(p.zero, '_synapse', p.n_pre*p.n_post) }}
-    {{ each(p.zero_pre, '_neuron', p.n_pre) }}
-    {% endfor %}
     {% for f in plan.feedback if f.follows is defined %}
-    if (_trial == 0)
-        for (int _pre = 0; _pre < {{ f.n_pre }}; _pre++)
-            for (int _post = 0; _post < {{ f.n_post }}; _post++)
-                {{ ptr(f.B) }}[_pre*{{ f.n_post }} + _post] = {{ ptr(f.follows) }}[_post*{{ f.n_pre }} + _pre];
+    {{ follow(f) }}
     {% endfor %}
+    if (_n_trials > 0)
+    {
+        {% for p in plan.projections %}
+        {{ pairs(p.zero_sums, p.n_pre, p.width) }}
+        {% endfor %}
+        {% for p in plan.populations if plan.rate_per_batch %}
+        {{ each(p.zero_sums, '_neuron', p.width) }}
+        {% endfor %}
+    }
 }
 
-//// inputs: spikes are stored as bits, 32 neurons a word
+if (_trial < _n_trials)
 {
-    {% set s = plan.inputs %}
-    const int32_t* _words = {{ ptr(plan.data.words) }}
-        + ((size_t){{ ptr(plan.data.pattern) }}[_trial]*_T + _step)*{{ plan.n_words }};
-    int _end = {{ ptr(s.first) }}[_step];
-    int _count = 0;
-    {% if plan.online %}
-    for (int _neuron = 0; _neuron < {{ s.n }}; _neuron++) {{ ptr(s.z) }}[_neuron] = 0;
-    {% endif %}
-    for (int _w = 0; _w < {{ plan.n_words }}; _w++)
-        for (uint32_t _bits = (uint32_t)_words[_w]; _bits; _bits &= _bits - 1)
-        {
-            const int _neuron = 32*_w + __builtin_ctz(_bits);
-            {{ ptr(s.spikes) }}[_end++] = _neuron;
-            {{ ptr(s.spikespace) }}[_count++] = _neuron;
-            {% if plan.online %}
-            {{ ptr(s.z) }}[_neuron] = 1;
-            {% endif %}
-        }
-    {{ ptr(s.spikespace) }}[{{ s.n }}] = _count;
-    {{ ptr(s.first) }}[_step + 1] = _end;
-}
+//// start of a trial
+{% for p in plan.populations %}
+{{ each(p.reset, '_neuron', p.width) }}
+{{ ptr(p.first) }}[0] = 0;
+{% endfor %}
+{{ each(plan.readout.reset, '_neuron', plan.readout.n) }}
+{{ ptr(plan.inputs.first) }}[0] = 0;
+{% for p in plan.projections if plan.online %}
+{{ each(p.zero, '_synapse', p.n_pre*p.width) }}
+{{ each(p.zero_pre, '_neuron', p.n_pre) }}
+{% endfor %}
+std::fill({{ ptr(plan.readout.errors) }}, {{ ptr(plan.readout.errors) }} + _window_start*{{ plan.readout.n }}, 0);
+const int32_t* _words = {{ ptr(plan.data.words) }}
+    + (size_t){{ ptr(plan.data.pattern) }}[_trial]*_T*{{ plan.n_words }};
+const int _target = {{ ptr(plan.data.target) }}[_trial]*{{ plan.target_steps*plan.readout.n }};
 
-//// spikes enter: inputs of this step, recurrent spikes of the step before
+for (int _step = 0; _step < _T; _step++)
 {
     const int _t = _step;
+
+    //// inputs: spikes are stored as bits, 32 neurons a word
+    {
+        {% set s = plan.inputs %}
+        int _end = {{ ptr(s.first) }}[_step];
+        {% if plan.online %}
+        for (int _neuron = 0; _neuron < {{ s.n }}; _neuron++) {{ ptr(s.z) }}[_neuron] = 0;
+        {% endif %}
+        for (int _w = 0; _w < {{ plan.n_words }}; _w++, _words++)
+            for (uint32_t _bits = (uint32_t)*_words; _bits; _bits &= _bits - 1)
+            {
+                const int _neuron = 32*_w + __builtin_ctz(_bits);
+                {{ ptr(s.spikes) }}[_end++] = _neuron;
+                {% if plan.online %}
+                {{ ptr(s.z) }}[_neuron] = 1;
+                {% endif %}
+            }
+        {{ ptr(s.first) }}[_step + 1] = _end;
+    }
+
+    //// spikes enter: inputs of this step, recurrent spikes of the step before
     {% for p in plan.projections if p.kind != 'readout' %}
+    {% if p.delay %}
     if (_step >= {{ p.delay }})
+    {% endif %}
     {
         const int _from = _step - {{ p.delay }};
-        {{ spikes(p.deliver, ns.sources[p.source], p) }}
+        {{ deliver(p, sources[p.source]) }}
     }
     {% if plan.online %}
     {{ each(p.pre_trace, '_neuron', p.n_pre) }}
     {% endif %}
     {% endfor %}
-}
 
-//// neurons
-{
-    const int _t = _step;
+    //// neurons
     {% for p in plan.populations %}
-    {{ neurons(p.advance, p.n) }}
-    {% if not plan.online %}
-    {{ neurons(p.record, p.n) }}
-    {% endif %}
+    {{ neurons(p.advance, p.width) }}
     {
         int _end = {{ ptr(p.first) }}[_step];
-        int _count = 0;
-        for (int _neuron = 0; _neuron < {{ p.n }}; _neuron++)
-            if ({{ ptr(p.z) }}[_neuron] > 0)
-            {
-                {{ ptr(p.spikes) }}[_end++] = _neuron;
-                {{ ptr(p.spikespace) }}[_count++] = _neuron;
-            }
-        {{ ptr(p.spikespace) }}[{{ p.n }}] = _count;
+        // Most neurons are silent: look at them one by one only where a block of them is not.
+        int _neuron = 0;
+        {% if p.n >= 32 %}
+        for (; _neuron <= {{ p.n - 32 }}; _neuron += 32)
+        {
+            {{ plan.real }} _fired = 0;
+            for (int _i = 0; _i < 32; _i++) _fired += {{ ptr(p.z) }}[_neuron + _i];
+            if (_fired > 0)
+                for (int _i = _neuron; _i < _neuron + 32; _i++)
+                    if ({{ ptr(p.z) }}[_i] > 0) {{ ptr(p.spikes) }}[_end++] = _i;
+        }
+        {% endif %}
+        for (; _neuron < {{ p.n }}; _neuron++)
+            if ({{ ptr(p.z) }}[_neuron] > 0) {{ ptr(p.spikes) }}[_end++] = _neuron;
         {{ ptr(p.first) }}[_step + 1] = _end;
     }
     {% endfor %}
-}
 
-//// readout: sees the spikes of this step
-{
-    const int _t = _step;
-    const int _from = _step;
-    {% for p in plan.projections if p.kind == 'readout' %}
-    {{ spikes(p.deliver, ns.sources[p.source], p) }}
-    {% if plan.online %}
-    {{ each(p.pre_trace, '_neuron', p.n_pre) }}
-    {% endif %}
-    {% endfor %}
-    {{ each(plan.readout.advance, '_neuron', plan.readout.n) }}
-    {% if plan.softmax %}
-    {{ pairs(plan.readout.softmax, plan.readout.n, plan.readout.n) }}
-    {% endif %}
+    //// readout: sees the spikes of this step
     {
+        const int _from = _step;
+        {% for p in plan.projections if p.kind == 'readout' %}
+        {{ deliver(p, sources[p.source]) }}
+        {% if plan.online %}
+        {{ each(p.pre_trace, '_neuron', p.n_pre) }}
+        {% endif %}
+        {% endfor %}
+    }
+    {{ neurons(plan.readout.advance, plan.readout.n) }}
+    if (_step >= _window_start)
+    {
+        {% if plan.softmax %}
+        {{ pairs(plan.readout.softmax, plan.readout.n, plan.readout.n) }}
+        {{ each(plan.readout.probability, '_neuron', plan.readout.n) }}
+        {% endif %}
         {% set block = plan.readout.loss %}
-        const int _first_sample = {{ ptr(plan.data.target) }}[_trial]*{{ plan.target_steps*plan.readout.n }}
-            {{ '+ _step*%d' % plan.readout.n if plan.target_steps > 1 else '' }};
+        const int _first_sample = _target{{ ' + _step*%d' % plan.readout.n if plan.target_steps > 1 }};
         {{ scalar_code[block]|join('\n') }}
+        INDEPENDENT
         for (int _neuron = 0; _neuron < {{ plan.readout.n }}; _neuron++)
         {
             const int _sample = _first_sample + _neuron;
@@ -178,100 +280,153 @@ if (_step == 0)
             {{ vector_code[block]|join('\n') }}
         }
     }
-}
 
-{% if plan.online %}
-//// learning signals and traces
-if (_learning)
-{
-    const int _t = _step;
-    {% for f in plan.feedback %}
-    for (int _neuron = 0; _neuron < {{ f.n_post }}; _neuron++) {{ ptr(f.signal) }}[_neuron] = 0;
-    {{ pairs(f.deliver, f.n_pre, f.n_post) }}
-    {% endfor %}
-    {% for p in plan.projections %}
-    {{ pairs(p.trace, p.n_pre, p.n_post) }}
-    {% endfor %}
-}
-{% endif %}
-
-//// end of a trial
-if (_trial_ends)
-{
-    {% for p in plan.populations %}
-    for (int _neuron = 0; _neuron < {{ p.n }}; _neuron++)
-        {{ ptr(plan.data.spike_count) }}[_trial] += {{ ptr(p.spike_count) }}[_neuron];
-    {% endfor %}
-    {
-        {% set block = plan.readout.outcome %}
-        {{ scalar_code[block]|join('\n') }}
-        for (int _neuron = 0; _neuron < {{ plan.readout.n }}; _neuron++)
-        {
-            const int _record = _trial*{{ plan.readout.n }} + _neuron;
-            {{ vector_code[block]|join('\n') }}
-        }
-    }
+    {% if plan.online %}
+    //// learning signals and traces
     if (_learning)
     {
-        {% for p in plan.populations %}
-        {{ each(p.tally if plan.rate_per_batch else p.rate, '_neuron', p.n) }}
+        {% for f in plan.feedback %}
+        for (int _neuron = 0; _neuron < {{ f.width }}; _neuron++) {{ ptr(f.signal) }}[_neuron] = 0;
+        {{ pairs(f.deliver, f.n_pre, f.width) }}
         {% endfor %}
-        {% if plan.online %}
-        {
-            const int _t = _step;
-            {% for p in plan.projections %}
-            {{ pairs(p.gradient, p.n_pre, p.n_post) }}
-            {% endfor %}
-        }
-        {% else %}
-        // errors filtered backwards by the readout
-        {{ each(plan.readout.zero, '_neuron', plan.readout.n) }}
-        for (int _t = _T - 1; _t >= 0; _t--)
-            {{ neurons(plan.readout.backward, plan.readout.n) }}
-        // backwards inside each neuron
-        {% for p in plan.populations %}
-        {{ each(p.zero, '_neuron', p.n) }}
-        for (int _t = _T - 1; _t >= 0; _t--)
-        {
-            for (int _neuron = 0; _neuron < {{ p.n }}; _neuron++) {{ ptr(p.L_filtered) }}[_neuron] = 0;
-            {% for f in plan.feedback if f.target == p.name %}
-            {{ pairs(f.deliver, f.n_pre, f.n_post) }}
-            {% endfor %}
-            {{ neurons(p.backward, p.n) }}
-        }
+        // What the traces read is kept; a pass over the synapses does several steps.
+        const int _row = _step % {{ steps }};
+        {% for p in plan.populations + [plan.readout] %}
+        {{ keep(p.window, p.width) }}
         {% endfor %}
-        // over the presynaptic spikes
         {% for p in plan.projections %}
-        for (int _t = {{ p.delay }}; _t < _T; _t++)
-        {
-            const int _from = _t - {{ p.delay }};
-            {{ spikes(p.accumulate, ns.sources[p.source], p) }}
-        }
+        {{ keep(p.window_pre, p.n_pre) }}
         {% endfor %}
-        {% endif %}
-        if ((_trial + 1) % {{ ptr(plan.control.batch_size) }}[0] == 0)
+        {% if steps > 1 %}
+        if (_row == {{ steps - 1 }})
         {
-            {{ ptr(plan.control.k) }}[0] += 1;
-            const int _t = _step;
-            {% for p in plan.populations if plan.rate_per_batch %}
-            {{ each(p.rate, '_neuron', p.n) }}
-            {% endfor %}
             {% for p in plan.projections %}
-            {{ pairs(p.optimize, p.n_pre, p.n_post) }}
-            {% endfor %}
-            {% for f in plan.feedback if f.follows is defined %}
-            for (int _pre = 0; _pre < {{ f.n_pre }}; _pre++)
-                for (int _post = 0; _post < {{ f.n_post }}; _post++)
-                    {{ ptr(f.B) }}[_pre*{{ f.n_post }} + _post] = {{ ptr(f.follows) }}[_post*{{ f.n_pre }} + _pre];
+            {{ traces(p, p.traces, steps) }}
             {% endfor %}
         }
+        else if (_step == _T - 1)
+        {% endif %}
+            for (int _first = 0; _first <= _row; _first++)
+            {
+                {% for p in plan.projections %}
+                {{ traces(p, p.trace, 1) }}
+                {% endfor %}
+            }
     }
-    {{ ptr(plan.control.step) }}[0] = 0;
-    {{ ptr(plan.control.trial) }}[0] = _trial + 1;
-    if (_trial + 1 == {{ ptr(plan.control.n_trials) }}[0])
-        Network::_globally_stopped = true;
+    {% endif %}
 }
-else
-    {{ ptr(plan.control.step) }}[0] = _step + 1;
-} while ({{ '!_trial_ends' if plan.whole_trial else 'false' }});
+
+//// end of a trial
+{{ ptr(plan.data.spike_count) }}[_trial] = 0;
+{% for p in plan.populations %}
+for (int _neuron = 0; _neuron < {{ p.n }}; _neuron++)
+    {{ ptr(plan.data.spike_count) }}[_trial] += {{ ptr(p.spike_count) }}[_neuron];
+{% endfor %}
+{
+    {% set block = plan.readout.outcome %}
+    {{ scalar_code[block]|join('\n') }}
+    for (int _neuron = 0; _neuron < {{ plan.readout.n }}; _neuron++)
+    {
+        const int _record = _trial*{{ plan.readout.n }} + _neuron;
+        {{ vector_code[block]|join('\n') }}
+    }
+}
+if (_learning)
+{
+    {% for p in plan.populations %}
+    {{ each(p.tally if plan.rate_per_batch else p.rate, '_neuron', p.width) }}
+    {% endfor %}
+    {% if plan.online %}
+    {% for p in plan.projections %}
+    {{ pairs(p.gradient, p.n_pre, p.width) }}
+    {% endfor %}
+    {% else %}
+    {{ by_neuron(plan.inputs) }}
+    {% for p in plan.populations %}
+    {{ by_neuron(p) }}
+    {% endfor %}
+    // errors filtered backwards by the readout
+    {{ each(plan.readout.zero, '_neuron', plan.readout.n) }}
+    for (int _t = _T - 1; _t >= 0; _t--)
+        {{ neurons(plan.readout.backward, plan.readout.n) }}
+    {
+        const int _first = 0, _last = {{ plan.readout.n }};
+        {% for p in plan.projections if p.kind == 'readout' %}
+        {{ accumulate(p, plan.readout.n) }}
+        {% endfor %}
+    }
+    {% for p in plan.populations %}
+    // {{ p.name }}: backwards inside each neuron, as many neurons at a time as the cache holds,
+    // then over the presynaptic spikes
+    for (int _first = 0; _first < {{ p.width }}; _first += {{ p.tile }})
+    {
+        const int _last = std::min(_first + {{ p.tile }}, {{ p.width }});
+        {
+            {% set block = p.zero %}
+            {{ scalar_code[block]|join('\n') }}
+            for (int _neuron = _first; _neuron < _last; _neuron++)
+            {
+                {{ vector_code[block]|join('\n') }}
+            }
+        }
+        {% set block = p.backward %}
+        {{ scalar_code[block]|join('\n') }}
+        for (int _t = _T - 1; _t >= 0; _t--)
+        {
+            std::fill({{ ptr(p.L_filtered) }} + _first, {{ ptr(p.L_filtered) }} + _last, 0);
+            {% for f in plan.feedback if f.target == p.name %}
+            for (int _pre = 0; _pre < {{ f.n_pre }}; _pre++)
+            {
+                {{ scalar_code[f.deliver]|join('\n') }}
+                const int _history_pre = _t*{{ f.n_pre }} + _pre;
+                INDEPENDENT
+                for (int _post = _first; _post < _last; _post++)
+                {
+                    const int _synapse = _pre*{{ f.width }} + _post;
+                    {{ vector_code[f.deliver]|join('\n') }}
+                }
+            }
+            {% endfor %}
+            INDEPENDENT
+            for (int _neuron = _first; _neuron < _last; _neuron++)
+            {
+                const int _history = _t*{{ p.width }} + _neuron;
+                const int _tile = _t*{{ p.tile }} + _neuron - _first;
+                {{ vector_code[block]|join('\n') }}
+            }
+        }
+        {% for q in plan.projections if q.target == p.name %}
+        {{ accumulate(q, p.tile) }}
+        {% endfor %}
+    }
+    {% endfor %}
+    {% endif %}
+}
+}
+
+//// end of a share of trials, of a batch: sums are made share by share, whoever computes them
+const bool _batch_ends = _n_trials == 0 || (_trial + 1) % _batch_size == 0;
+if (_updating && _batch_ends)
+{
+    {{ ptr(plan.control.k) }}[0] += 1;
+    {% for p in plan.populations if plan.rate_per_batch %}
+    {{ each(p.rate, '_neuron', p.width) }}
+    {% endfor %}
+    {% for p in plan.projections %}
+    {{ pairs(p.optimize, p.n_pre, p.width) }}
+    {% endfor %}
+    {% for f in plan.feedback if f.follows is defined %}
+    {{ follow(f) }}
+    {% endfor %}
+}
+else if (_updating && (_trial % _batch_size + 1) % {{ plan.share }} == 0)
+{
+    {% for p in plan.projections %}
+    {{ pairs(p.fold, p.n_pre, p.width) }}
+    {% endfor %}
+}
+{{ ptr(plan.control.trial) }}[0] = _trial + 1;
+if (_trial + 1 >= _n_trials)
+    Network::_globally_stopped = true;
+#undef INDEPENDENT
 {% endblock %}
