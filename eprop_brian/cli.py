@@ -86,7 +86,17 @@ def tasks() -> None:
 @click.option(
     "--resume",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Continue the run in this folder; only --iterations and --device may be given with it.",
+    help="Continue the run in this folder; only --iterations and where it runs can be given too.",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    help="Processes that share the trials of a batch (default: one a core if that pays).",
+)
+@click.option(
+    "--scheduler",
+    metavar="ADDRESS",
+    help="Share the trials among the workers of a running Dask scheduler, e.g. tcp://host:8786.",
 )
 @click.option("--no-figures", is_flag=True, help="Write no figures at the end.")
 @_plain_errors
@@ -103,6 +113,8 @@ def train(
     settings: tuple[str, ...],
     out: Path | None,
     resume: Path | None,
+    workers: int | None,
+    scheduler: str | None,
     no_figures: bool,
 ) -> None:
     """Train a network on TASK; the last line printed is the final loss (and error)."""
@@ -110,6 +122,8 @@ def train(
     from eprop_brian.training.config import RunConfig
     from eprop_brian.training.run import Run
 
+    if workers is not None and scheduler is not None:
+        raise click.UsageError("a scheduler has workers of its own: give --workers or --scheduler")
     if resume is not None:
         fixed = {
             "TASK": task,
@@ -125,7 +139,7 @@ def train(
         given = [name for name, value in fixed.items() if value is not None]
         if given:
             raise click.UsageError(f"{given[0]} cannot be changed when a run is resumed")
-        run = Run.open(resume, device)
+        run = Run.open(resume, device=device, workers=workers, scheduler=scheduler)
         click.echo(f"resuming {resume} at iteration {run.trainer.iteration}")
         if run.trainer.iteration >= (iterations or run.config.run["iterations"]):
             click.echo("nothing to do: give a larger --iterations to go on")
@@ -148,7 +162,7 @@ def train(
         folder = out or _new_folder(task)
         if config.run["device"] == "cpp":
             click.echo("building the program (a few seconds for a new network) ...")
-        run = Run.start(config, folder)
+        run = Run.start(config, folder, workers=workers, scheduler=scheduler)
         click.echo(f"training in {folder}")
     _train(run, iterations)
     trainer = run.trainer
@@ -202,7 +216,7 @@ def evaluate(folder: Path, batches: int, batch_size: int, device: str | None) ->
     """Run fresh trials with the weights in FOLDER and print loss and error."""
     from eprop_brian.training.run import Run
 
-    trainer = Run.open(folder, device).trainer
+    trainer = Run.open(folder, device=device).trainer
     result = trainer.evaluate(batches, batch_size)
     click.echo(
         f"{result.n_trials} fresh trial{'s' * (result.n_trials > 1)} at iteration "

@@ -16,7 +16,7 @@ import shutil
 import struct
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -145,10 +145,18 @@ class CppProgram(Program):
 
     def get(self, key: str) -> np.ndarray:
         """See `Program.get`."""
+        return self.get_all([key])[key]
+
+    def get_all(self, keys: Iterable[str]) -> dict[str, np.ndarray]:
+        """See `Program.get_all`."""
+        keys, arrays = list(keys), {}
         with self._talk() as (send, receive):
-            send(b"G", _key(key))
-            (size,) = struct.unpack("=Q", receive(8))
-            return np.frombuffer(receive(size), dtype=self._types[key])
+            for key in keys:
+                send(b"G", _key(key))
+            for key in keys:
+                (size,) = struct.unpack("=Q", receive(8))
+                arrays[key] = np.frombuffer(receive(size), dtype=self._types[key])
+        return arrays
 
     def close(self) -> None:
         """End the process; a later call starts a new one."""

@@ -7,7 +7,7 @@ the states and sums that it makes; of the rest it needs everything from the call
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
@@ -50,3 +50,7 @@ class Program(ABC):
     @abstractmethod
     def get(self, key: str) -> np.ndarray:
         """Values of ``"group.variable"`` after the last run, shape (size,)."""
+
+    def get_all(self, keys: Iterable[str]) -> dict[str, np.ndarray]:
+        """Several arrays at once, as `get` gives them."""
+        return {key: self.get(key) for key in keys}

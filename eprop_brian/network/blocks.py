@@ -89,6 +89,14 @@ class StepCode:
         self.blocks[name] = word_substitute(code, renamed)
         return name
 
+    def unknown(self) -> list[str]:
+        """What the blocks use that is neither an array nor assigned in them: functions."""
+        found: set[str] = set()
+        for block in self.blocks.values():
+            assigned = {line.split(" = ")[0] for line in block.split("\n")}
+            found |= get_identifiers(block) - assigned
+        return sorted(found - set(self.variables))
+
     def array(self, group: Group, variable: str, index: str = "_neuron") -> str:
         """Register an array under a name of its own and return that name."""
         if group.variables[variable].scalar:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from brian2 import Clock, NeuronGroup
 from brian2 import Network as Brian2Network
-from brian2.codegen.codeobject import create_runner_codeobj
+from brian2.devices.device import get_device
 from brian2.groups.group import CodeRunner
 from brian2.parsing.sympytools import sympy_to_str
 from brian2.utils.stringtools import word_substitute
@@ -143,6 +143,7 @@ class _StepRunner(CodeRunner):
 
     def __init__(self, group, code: StepCode, plan: dict[str, Any], codeobj_class) -> None:
         self.variables = code.variables
+        self.step_code = code
         CodeRunner.__init__(
             self,
             group,
@@ -153,7 +154,6 @@ class _StepRunner(CodeRunner):
             name="step_runner",
             check_units=False,
             template_kwds={"plan": plan, "ptr": self._pointer},
-            needed_variables=[n for n in code.variables if not n.startswith("_")],
             codeobj_class=codeobj_class,
         )
 
@@ -161,15 +161,18 @@ class _StepRunner(CodeRunner):
         """As Brian2's, but made once, and under a fixed name: equal networks give equal sources."""
         if self.codeobj is not None:
             return self.codeobj
-        self.codeobj = create_runner_codeobj(
-            group=self.group,
-            code=self.abstract_code,
-            template_name=self.template,
+        # Not by Brian2's create_runner_codeobj, which looks for the variables of every block by
+        # hashing all of them: `StepCode` knows them.
+        code = self.step_code
+        names = code.unknown()
+        functions = self.group.resolve_all(names, run_namespace, user_identifiers=set())
+        self.codeobj = get_device().code_object(
+            owner=self.group,
             name="step_codeobject",
-            check_units=False,
-            additional_variables=self.variables,
-            needed_variables=self.needed_variables,
-            run_namespace=run_namespace,
+            abstract_code=code.blocks,
+            variables={**code.variables, **functions, "N": self.group.variables["N"]},
+            template_name="step",
+            variable_indices=code.variables.indices,
             template_kwds=self.template_kwds,
             codeobj_class=self.codeobj_class,
         )
@@ -253,7 +256,7 @@ class BuiltNetwork:
             sums.update({count: count for count in counts})
         return sums
 
-    def matrix(self, name: str, variable: str, get) -> np.ndarray:
+    def matrix(self, name: str, variable: str, values: Mapping[str, np.ndarray]) -> np.ndarray:
         """Assemble a synaptic variable into one matrix [post, pre].
 
         Parameters
@@ -261,8 +264,8 @@ class BuiltNetwork:
         name : {"w_in", "w_rec", "w_out"}
         variable : str
             ``"w"``, ``"gradient"`` or an optimizer's state.
-        get : callable
-            Gives the array behind ``"group.variable"``.
+        values : mapping
+            The projections' arrays, keyed ``"group.variable"``.
         """
         n = self.network.n_recurrent
         shape = {
@@ -273,7 +276,7 @@ class BuiltNetwork:
         result = np.zeros(shape)
         for p in self.projections:
             if p.matrix == name:
-                p.insert(get(f"{p.name}.{variable}"), result)
+                p.insert(values[f"{p.name}.{variable}"], result)
         return result
 
 
@@ -282,7 +285,7 @@ def build(
     capacity: Capacity,
     codeobj_class: type,
     dtype: type = np.float64,
-    layout: Layout = Layout(),  # noqa: B008 - frozen
+    layout: Layout = Layout(),
 ) -> BuiltNetwork:
     """Make the Brian2 objects of a network for the active device.
 

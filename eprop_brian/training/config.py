@@ -192,8 +192,13 @@ class RunConfig:
             **options,
         )
 
-    def make_trainer(self, device: str | None = None) -> Trainer:
-        """The trainer of this run, before its first iteration."""
+    def make_trainer(
+        self,
+        device: str | None = None,
+        workers: int | None = None,
+        scheduler: str | None = None,
+    ) -> Trainer:
+        """The trainer of this run, before its first iteration; where it runs as `Trainer` says."""
         task = self.make_task()
         return Trainer(
             self.make_network(task),
@@ -202,6 +207,8 @@ class RunConfig:
             seed=self.run["seed"],
             device=device or self.run["device"],
             dtype=self.run["dtype"],
+            workers=workers,
+            scheduler=scheduler,
         )
 
     def write(self, folder: Path) -> None:

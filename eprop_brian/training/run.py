@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -39,8 +40,8 @@ class Run:
         self._saved_at = time.monotonic()
 
     @classmethod
-    def start(cls, config: RunConfig, folder: Path) -> Run:
-        """Begin a run in a new or empty folder.
+    def start(cls, config: RunConfig, folder: Path, **where: Any) -> Run:
+        """Begin a run in a new or empty folder; `where` as for `RunConfig.make_trainer`.
 
         Raises
         ------
@@ -56,7 +57,7 @@ class Run:
         except OSError as error:
             raise ValueError(f"cannot write to {folder}: {error.strerror}") from None
         try:
-            run = cls(config, folder, config.make_trainer())
+            run = cls(config, folder, config.make_trainer(**where))
         except BaseException:
             for path in made:
                 path.rmdir()
@@ -68,8 +69,8 @@ class Run:
         return run
 
     @classmethod
-    def open(cls, folder: Path, device: str | None = None) -> Run:
-        """Open a run at its checkpoint.
+    def open(cls, folder: Path, **where: Any) -> Run:
+        """Open a run at its checkpoint; `where` as for `RunConfig.make_trainer`.
 
         Raises
         ------
@@ -79,7 +80,7 @@ class Run:
         folder = Path(folder)
         config = RunConfig.read(folder)
         state = read_arrays(folder / CHECKPOINT)
-        trainer = config.make_trainer(device)
+        trainer = config.make_trainer(**where)
         trainer.session.restore(state)
         history = History.read(folder / HISTORY)
         if len(history) < trainer.session.n_updates:

@@ -6,7 +6,7 @@ call, what is read after it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +16,7 @@ from eprop_brian.network.build import Capacity
 from eprop_brian.network.spec import Network
 from eprop_brian.tasks.base import Trials
 
-__all__ = ["MATRICES", "Outcome", "Session", "pack_spikes"]
+__all__ = ["MATRICES", "Outcome", "Session", "Share", "TrialData", "pack_spikes"]
 
 #: The plastic weight matrices.
 MATRICES = ("w_in", "w_rec", "w_out")
@@ -34,10 +34,11 @@ def pack_spikes(spikes: np.ndarray) -> np.ndarray:
     array of int32, shape (..., ceil(n_inputs/32))
     """
     *leading, n = spikes.shape
-    bits = np.packbits(spikes, axis=-1, bitorder="little")
-    padded = np.zeros((*leading, -(-n // 32) * 4), dtype=np.uint8)
-    padded[..., : bits.shape[-1]] = bits
-    return padded.view("<i4")
+    n_words = -(-n // 32)
+    # Padded first: whole bytes on end are packed several times as fast as rows of a few.
+    padded = np.zeros((*leading, 32 * n_words), dtype=bool)
+    padded[..., :n] = spikes
+    return np.packbits(padded.ravel(), bitorder="little").view("<i4").reshape(*leading, n_words)
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,36 @@ class Outcome:
     loss: np.ndarray
     output: np.ndarray
     rate: np.ndarray
+
+
+@dataclass(frozen=True)
+class TrialData:
+    """Trials as a program takes them.
+
+    Attributes
+    ----------
+    arrays : dict of str to array
+        Input spikes, targets and which of them each trial uses, keyed ``"group.variable"``.
+    n_trials : int
+    """
+
+    arrays: dict[str, np.ndarray]
+    n_trials: int
+
+
+@dataclass(frozen=True)
+class Share:
+    """What came out of a share of a batch.
+
+    Attributes
+    ----------
+    outcome : Outcome
+    sums : dict of str to array
+        Sums over its trials that the update needs, keyed ``"group.variable"``.
+    """
+
+    outcome: Outcome
+    sums: dict[str, np.ndarray]
 
 
 class Session:
@@ -122,11 +153,57 @@ class Session:
         batch_size : int
         learning : bool
         """
-        self.program.run(self._arrays(trials, batch_size, learning))
+        if trials.n_trials % batch_size:
+            raise ValueError(f"{trials.n_trials} trials are no whole batches of {batch_size}")
+        self.program.run(
+            {
+                **self._weight_arrays(),
+                **self._optimizer_arrays(),
+                **self.data(trials).arrays,
+                **_control(trials.n_trials, batch_size, learning=learning, updating=learning),
+            }
+        )
         if learning:
-            self._read_weights()
+            self._read_state()
             self.n_updates += trials.n_trials // batch_size
         return self._outcome(trials.n_trials)
+
+    def shares(
+        self, shares: Iterable[TrialData], batch_size: int, *, learning: bool = True
+    ) -> list[Share]:
+        """Run shares of a batch, each at most `SHARE` trials, without the update.
+
+        Parameters
+        ----------
+        shares : iterable of TrialData
+        batch_size : int
+            Trials of the whole batch.
+        learning : bool
+            Whether to compute sums.
+        """
+        self.program.set(self._weight_arrays())
+        keys = self.program.built.sums if learning else {}
+        results = []
+        for data in shares:
+            control = _control(data.n_trials, batch_size, learning=learning, updating=False)
+            self.program.run({**data.arrays, **control})
+            sums = self.program.get_all(keys)
+            results.append(Share(self._outcome(data.n_trials), sums))
+        return results
+
+    def update(self, shares: Sequence[Mapping[str, np.ndarray]], batch_size: int) -> None:
+        """Make an update from the sums of all shares of a batch.
+
+        They are summed in the order given, as `run` does: the result is the same to the bit.
+        """
+        totals = {}
+        for key, total in self.program.built.sums.items():
+            totals[key] = np.zeros_like(shares[0][key])
+            totals[total] = sum((share[key] for share in shares), start=totals[key])
+        control = _control(0, batch_size, learning=False, updating=True)
+        self.program.run({**self._weight_arrays(), **self._optimizer_arrays(), **totals, **control})
+        self._read_state()
+        self.n_updates += 1
 
     def spikes(self) -> np.ndarray:
         """Recurrent spikes of the last trial that was run, shape (n_steps, n_recurrent)."""
@@ -139,6 +216,10 @@ class Session:
             fired[steps, column + neurons] = True
             column += population.size
         return fired
+
+    def close(self) -> None:
+        """End the processes that run the network."""
+        self.program.close()
 
     def state(self) -> dict[str, np.ndarray]:
         """Copies of weights, optimizer states and ``n_updates``: all that learning changes."""
@@ -174,15 +255,21 @@ class Session:
 
     def gradient(self) -> dict[str, np.ndarray]:
         """Gradient of the last update, mean over its batch, shaped as the weights."""
-        return {m: self.program.built.matrix(m, "gradient", self.program.get) for m in MATRICES}
+        built = self.program.built
+        values = self.program.get_all([f"{p.name}.gradient" for p in built.projections])
+        return {name: built.matrix(name, "gradient", values) for name in MATRICES}
 
-    def _arrays(self, trials: Trials, batch_size: int, learning: bool) -> dict[str, np.ndarray]:
+    def data(self, trials: Trials) -> TrialData:
+        """Trials in the form that the program takes.
+
+        Raises
+        ------
+        ValueError
+            If there are too many or a shape does not fit.
+        """
         capacity, built = self.capacity, self.program.built
-        if trials.n_trials > capacity.n_trials or trials.n_trials % batch_size:
-            raise ValueError(
-                f"{trials.n_trials} trials do not fit: at most {capacity.n_trials}, in whole "
-                f"batches of {batch_size}"
-            )
+        if trials.n_trials > capacity.n_trials:
+            raise ValueError(f"{trials.n_trials} trials do not fit: at most {capacity.n_trials}")
         if trials.spikes.shape[1:] != (self.n_steps, self.network.n_inputs):
             raise ValueError(
                 f"the trials' spikes have shape {trials.spikes.shape}, not (patterns, "
@@ -193,58 +280,78 @@ class Session:
                 f"the trials' targets have shape {trials.targets.shape}, not (targets, "
                 f"{capacity.target_steps} steps, {self.network.n_outputs} outputs)"
             )
-        window = self.learning_window
-        arrays = {
+        groups = built.groups
+        return TrialData(
+            {
+                "input_data.words": _filled(
+                    pack_spikes(trials.spikes), groups["input_data"].N, np.int32
+                ),
+                "target_data.y_target": _filled(trials.targets, groups["target_data"].N, float),
+                "trials.pattern": _filled(trials.pattern, capacity.n_trials, np.int32),
+                "trials.target": _filled(trials.target, capacity.n_trials, np.int32),
+            },
+            trials.n_trials,
+        )
+
+    def _weight_arrays(self) -> dict[str, np.ndarray]:
+        """Parameters and weights."""
+        built, window = self.program.built, self.learning_window
+        scale = 1.0 / window if self.network.average_gradient else 1.0
+        return {
             **self._parameters,
             **built.synaptic_arrays("w", self.weights),
             **built.feedback_arrays(self.weights["B"]),
-            "control.n_trials": np.array([trials.n_trials]),
-            "control.batch_size": np.array([batch_size]),
-            "control.learning": np.array([int(learning)]),
-            "control.updating": np.array([int(learning)]),
-            "control.k": np.array([float(self.n_updates)]),
             "control.window_start": np.array([self.n_steps - window]),
-            "control.gradient_scale": np.array(
-                [1.0 / window if self.network.average_gradient else 1.0]
-            ),
-            "input_data.words": _filled(
-                pack_spikes(trials.spikes), built.groups["input_data"].N, np.int32
-            ),
-            "target_data.y_target": _filled(trials.targets, built.groups["target_data"].N, float),
-            "trials.pattern": _filled(trials.pattern, capacity.n_trials, np.int32),
-            "trials.target": _filled(trials.target, capacity.n_trials, np.int32),
+            "control.gradient_scale": np.array([scale]),
         }
+
+    def _optimizer_arrays(self) -> dict[str, np.ndarray]:
+        arrays = {"control.k": np.array([float(self.n_updates)])}
         for key, value in self.optimizer_states.items():
             state, matrix = key.split(".")
-            arrays.update(built.synaptic_arrays(state, {matrix: value}))
+            arrays.update(self.program.built.synaptic_arrays(state, {matrix: value}))
         return arrays
 
-    def _read_weights(self) -> None:
-        built, get = self.program.built, self.program.get
+    def _read_state(self) -> None:
+        built = self.program.built
+        states = self.network.optimizer.states
+        values = self.program.get_all(
+            [f"{p.name}.{x}" for p in built.projections for x in ("w", *states)]
+        )
         for name in MATRICES:
-            self.weights[name] = built.matrix(name, "w", get)
+            self.weights[name] = built.matrix(name, "w", values)
+            for state in states:
+                self.optimizer_states[f"{state}.{name}"] = built.matrix(name, state, values)
         if self.network.feedback == "symmetric":
             self.weights["B"] = self.weights["w_out"].T.copy()
-        for key in self.optimizer_states:
-            state, name = key.split(".")
-            self.optimizer_states[key] = built.matrix(name, state, get)
 
     def _outcome(self, n_trials: int) -> Outcome:
         loss = self.network.loss
         n_out = self.network.n_outputs
-        get = self.program.get
-        losses = get("outcomes.loss")[: n_trials * n_out].reshape(n_trials, n_out).astype(float)
-        outputs = get("outcomes.output")[: n_trials * n_out].reshape(n_trials, n_out).astype(float)
+        keys = ("outcomes.loss", "outcomes.output", "trials.spike_count")
+        losses, outputs, counts = (a.astype(float) for a in self.program.get_all(keys).values())
+        losses, outputs = (
+            a[: n_trials * n_out].reshape(n_trials, n_out) for a in (losses, outputs)
+        )
         total = losses.mean(axis=1) if loss.mean_over_readouts else losses.sum(axis=1)
         if loss.mean_over_window:
             total = total / self.learning_window
         seconds = self.n_steps * float(self.network.dt)
-        counts = get("trials.spike_count")[:n_trials].astype(float)
         return Outcome(
             loss=total,
             output=outputs / self.learning_window,
-            rate=counts / (self.network.n_recurrent * seconds),
+            rate=counts[:n_trials] / (self.network.n_recurrent * seconds),
         )
+
+
+def _control(n_trials: int, batch_size: int, learning: bool, updating: bool) -> dict:
+    values = {
+        "n_trials": n_trials,
+        "batch_size": batch_size,
+        "learning": int(learning),
+        "updating": int(updating),
+    }
+    return {f"control.{name}": np.array([value]) for name, value in values.items()}
 
 
 def _check_weights(network: Network, weights: Mapping[str, np.ndarray]) -> None:

@@ -16,6 +16,7 @@ from eprop_brian.network.spec import Network
 from eprop_brian.tasks.base import Task, Trials
 from eprop_brian.training.history import History
 from eprop_brian.training.session import Outcome, Session
+from eprop_brian.training.workers import ParallelSession, useful_workers
 
 __all__ = ["Evaluation", "Trainer", "TrainingError", "join_trials"]
 
@@ -96,6 +97,11 @@ class Trainer:
         Float type of all state.
     weights : dict, optional
         Initial weights as `Network.initial_weights` gives them; default: drawn from the seed.
+    workers : int, optional
+        Processes that share the trials of a batch. Default: as many as there are cores if batches
+        are large enough to pay. The result is the same to the bit for any number of them.
+    scheduler : str, optional
+        Address of a running Dask scheduler whose workers share the trials instead.
 
     Attributes
     ----------
@@ -127,6 +133,8 @@ class Trainer:
         device: str = "cpp",
         dtype: str = "float64",
         weights: Mapping[str, np.ndarray] | None = None,
+        workers: int | None = None,
+        scheduler: str | None = None,
     ) -> None:
         if isinstance(batch_size, bool) or int(batch_size) != batch_size or batch_size < 1:
             raise ValueError(f"batch_size must be a positive whole number, not {batch_size}")
@@ -140,13 +148,29 @@ class Trainer:
         if self._per_call > _CHECK_EVERY:
             self._per_call -= self._per_call % _CHECK_EVERY
         example = self._trials("train", range(self._per_call))
-        self.session = Session(
-            network,
-            make_program(device, dtype),
-            example,
-            task.learning_window,
-            dict(weights) if weights is not None else network.initial_weights(self.seed),
-        )
+        initial = dict(weights) if weights is not None else network.initial_weights(self.seed)
+        if workers is None and scheduler is None:
+            useful = device == "cpp"
+            workers = useful_workers(network, self.batch_size, task.n_steps) if useful else 1
+        window = task.learning_window
+        if workers == 1 and scheduler is None:
+            program = make_program(device, dtype)
+            self.session = Session(network, program, example, window, initial)
+        else:
+            self.session = ParallelSession(
+                network,
+                example,
+                window,
+                initial,
+                device=device,
+                dtype=dtype,
+                workers=workers,
+                scheduler=scheduler,
+            )
+
+    def close(self) -> None:
+        """End the processes that run the network."""
+        self.session.close()
 
     @property
     def iteration(self) -> int:

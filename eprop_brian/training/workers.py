@@ -1,0 +1,234 @@
+"""Workers: the shares of a batch, computed side by side by Dask.
+
+Trials of a batch are independent until the update. A batch is cut into shares of a fixed size
+(`eprop_brian.network.build.SHARE`), workers compute the sums of each, and this process adds them up
+in the order of the trials and makes the update. Which worker computed what, and how many there
+are, changes nothing in the result, not even a bit.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+import threading
+import uuid
+import weakref
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from eprop_brian.devices import CppProgram, make_program
+from eprop_brian.network.build import SHARE, Capacity
+from eprop_brian.network.spec import Network
+from eprop_brian.tasks.base import Trials
+from eprop_brian.training.session import Outcome, Session, Share, TrialData
+
+__all__ = ["ParallelSession", "useful_workers"]
+
+#: Neurons times steps times trials of a batch from which a second worker saves more time than it
+#: takes to hand out the work (about 10 ms of computing, in which Dask takes 2 or 3).
+_WORTH_SHARING = 3e6
+#: How often a share is tried again elsewhere when what computes it was killed.
+_RETRIES = 3
+#: How long to wait for a scheduler.
+_PATIENCE = "10s"
+#: Programs that a worker of a cluster keeps, for as many sessions that use it in turn.
+_MOST_PROGRAMS = 4
+
+
+def useful_workers(network: Network, batch_size: int, n_steps: int) -> int:
+    """Workers that pay off on this machine: at most one a core, and one if batches are small."""
+    if batch_size * n_steps * network.n_recurrent < _WORTH_SHARING:
+        return 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return max(1, min(cores or 1, -(-batch_size // SHARE)))
+
+
+class ParallelSession(Session):
+    """A `Session` whose trials run on Dask workers.
+
+    Parameters
+    ----------
+    network, learning_window, weights
+        As for `Session`.
+    example : Trials
+        Trials of one call; their shapes count.
+    device, dtype : str
+    workers : int, optional
+        Workers to start in this process. Each has a compiled program, a process of its own.
+    scheduler : str, optional
+        Address of a running Dask scheduler whose workers to use instead, e.g.
+        ``"tcp://10.0.0.1:8786"``. They need this package and a C++ compiler.
+
+    Raises
+    ------
+    ValueError
+        If the device cannot be shared out or the scheduler cannot be reached.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        example: Trials,
+        learning_window: int,
+        weights: dict[str, np.ndarray],
+        *,
+        device: str,
+        dtype: str,
+        workers: int | None = None,
+        scheduler: str | None = None,
+    ) -> None:
+        if device != "cpp":
+            raise ValueError(f"workers run compiled programs: device 'cpp', not '{device}'")
+        share = _largest_share(example)
+        super().__init__(network, make_program(device, dtype), share, learning_window, weights)
+        recipe = _Recipe(network, share, learning_window, device, dtype)
+        self._recipe = (uuid.uuid4().hex, pickle.dumps(recipe))
+        # Workers in this process need not build again what was built here.
+        _programs[self._recipe[0]] = self.program
+        self._client, cluster = _connect(workers, scheduler)
+        self._finalizer = weakref.finalize(
+            self, _disconnect, self._client, cluster, self._recipe[0]
+        )
+
+    def run(self, trials: Trials, batch_size: int, *, learning: bool = True) -> Outcome:
+        """See `Session.run`."""
+        if trials.n_trials % batch_size:
+            raise ValueError(f"{trials.n_trials} trials are no whole batches of {batch_size}")
+        at_once = batch_size if learning else trials.n_trials
+        outcomes: list[Outcome] = []
+        upcoming = self._cut(trials, 0, at_once)
+        for start in range(0, trials.n_trials, at_once):
+            futures = self._submit(upcoming, batch_size, learning)
+            try:
+                # Meanwhile, here:
+                upcoming = self._cut(trials, start + at_once, at_once)
+                shares = [share for part in self._client.gather(futures) for share in part]
+            except BaseException:
+                self._client.cancel(futures, force=True)
+                raise
+            if learning:
+                self.update([share.sums for share in shares], batch_size)
+            outcomes += [share.outcome for share in shares]
+        return Outcome(
+            *(np.concatenate([getattr(o, n) for o in outcomes]) for n in ("loss", "output", "rate"))
+        )
+
+    def close(self) -> None:
+        """End the workers that were started here, and the programs."""
+        self._finalizer()
+        super().close()
+
+    def _cut(self, trials: Trials, start: int, size: int) -> list[TrialData]:
+        """Cut trials, from one on, into shares (none beyond the end)."""
+        end = min(start + size, trials.n_trials)
+        return [
+            self.data(trials.part(slice(i, min(i + SHARE, end)))) for i in range(start, end, SHARE)
+        ]
+
+    def _submit(self, shares: Sequence[TrialData], batch_size: int, learning: bool) -> list[Any]:
+        n_workers = max(1, sum(self._client.nthreads().values()))
+        size = -(-len(shares) // n_workers)
+        return [
+            self._client.submit(
+                _compute_shares,
+                *self._recipe,
+                self.weights,
+                shares[i : i + size],
+                batch_size,
+                learning,
+                pure=False,
+                retries=_RETRIES,
+            )
+            for i in range(0, len(shares), size)
+        ]
+
+
+@dataclass(frozen=True)
+class _Recipe:
+    """What a worker needs in order to make a session of its own."""
+
+    network: Network
+    share: Trials
+    learning_window: int
+    device: str
+    dtype: str
+
+
+#: Programs built in this process, by token; those of local sessions leave with the session.
+_programs: OrderedDict[str, CppProgram] = OrderedDict()
+_building = threading.Lock()
+#: The session of each thread, with its token.
+_thread = threading.local()
+
+
+def _compute_shares(
+    token: str,
+    recipe: bytes,
+    weights: dict[str, np.ndarray],
+    shares: Sequence[TrialData],
+    batch_size: int,
+    learning: bool,
+) -> list[Share]:
+    if getattr(_thread, "token", None) != token:
+        _thread.session = _make_session(token, pickle.loads(recipe), weights)
+        _thread.token = token
+    _thread.session.weights = weights
+    return _thread.session.shares(shares, batch_size, learning=learning)
+
+
+def _make_session(token: str, recipe: _Recipe, weights: dict[str, np.ndarray]) -> Session:
+    """A session for this thread, with a copy of the program that is built once a process."""
+
+    def program(network: Network, capacity: Capacity) -> CppProgram:
+        with _building:
+            if token not in _programs:
+                while len(_programs) >= _MOST_PROGRAMS:
+                    _programs.popitem(last=False)
+                _programs[token] = make_program(recipe.device, recipe.dtype)(network, capacity)
+            return _programs[token].copy()
+
+    return Session(recipe.network, program, recipe.share, recipe.learning_window, weights)
+
+
+def _largest_share(example: Trials) -> Trials:
+    """Trials as large as any share of trials like these."""
+    spikes, targets = (array[:SHARE] for array in (example.spikes, example.targets))
+    n_trials = min(SHARE, example.n_trials)
+    indices = np.zeros(n_trials, dtype=int)
+    return Trials(spikes=spikes, targets=targets, pattern=indices, target=indices)
+
+
+def _connect(workers: int | None, scheduler: str | None) -> tuple[Any, Any]:
+    """A Dask client, and the cluster if it was started here."""
+    # Imported here: Dask takes half a second, and one worker does without.
+    import dask
+    from distributed import Client, LocalCluster
+
+    # Weights of a large network are sent with every batch, which is meant.
+    dask.config.set({"distributed.admin.large-graph-warning-threshold": "1GB"})
+    if scheduler is not None:
+        try:
+            return Client(scheduler, set_as_default=False, timeout=_PATIENCE), None
+        except (OSError, ValueError) as error:
+            raise ValueError(f"cannot reach the Dask scheduler at {scheduler}: {error}") from None
+    # Threads are enough: each waits for a compiled program, which is a process of its own.
+    cluster = LocalCluster(
+        n_workers=workers,
+        threads_per_worker=1,
+        processes=False,
+        dashboard_address=None,
+        silence_logs=logging.ERROR,
+    )
+    return Client(cluster, set_as_default=False), cluster
+
+
+def _disconnect(client: Any, cluster: Any, token: str) -> None:
+    _programs.pop(token, None)
+    client.close()
+    if cluster is not None:
+        cluster.close()

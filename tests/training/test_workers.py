@@ -1,0 +1,164 @@
+"""Workers: the same result to the bit for any number of them, also when some are killed."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from eprop_brian import ALIF, LIF, Network, Trainer
+from eprop_brian.network.build import SHARE
+from eprop_brian.tasks import get_task
+from eprop_brian.training import workers as workers_module
+from eprop_brian.training.session import Session
+from eprop_brian.training.workers import useful_workers
+
+TASK = get_task("evidence-accumulation")
+#: Not a whole number of shares.
+BATCH_SIZE = 2 * SHARE + 4
+
+
+def trainer(**options):
+    where = {k: options.pop(k) for k in ("workers", "scheduler") if k in options}
+    settings = {"c_reg": 300.0, "feedback": "random", "average_gradient": True, **options}
+    network = Network(
+        TASK.n_inputs, TASK.n_outputs, [(LIF, 6), (ALIF, 5)], loss=TASK.loss, **settings
+    )
+    return Trainer(network, TASK, batch_size=BATCH_SIZE, seed=3, **where)
+
+
+def trained(iterations=3, **options):
+    made = trainer(**options)
+    made.train(iterations, progress=False)
+    result = made.session.state(), made.history, made.evaluate(2, BATCH_SIZE)
+    made.close()
+    return result
+
+
+@pytest.mark.parametrize("rate_averaging", ["trial", "batch"])
+def test_any_number_of_workers_gives_the_same_to_the_bit(rate_averaging):
+    alone, *others = (trained(workers=n, rate_averaging=rate_averaging) for n in (1, 2, 3))
+    assert np.any(alone[0]["w_in"] != trainer(workers=1).session.weights["w_in"])
+    for state, history, evaluation in others:
+        for name, value in alone[0].items():
+            np.testing.assert_array_equal(state[name], value, err_msg=name)
+        assert history.loss == alone[1].loss
+        assert evaluation == alone[2]
+
+
+def test_a_batch_is_summed_share_by_share():
+    """The program itself sums as the workers do, so an update changes by no bit."""
+    made = trainer(workers=1)
+    session = made.session
+    trials = TASK.trials(3, "train", 0, BATCH_SIZE)
+    start = session.state()
+    session.run(trials, BATCH_SIZE)
+    expected = session.state()
+    session.restore(start)
+    parts = [trials.part(slice(i, min(i + SHARE, BATCH_SIZE))) for i in range(0, BATCH_SIZE, SHARE)]
+    shares = session.shares([session.data(part) for part in parts], BATCH_SIZE)
+    session.update([share.sums for share in shares], BATCH_SIZE)
+    for name, value in session.state().items():
+        np.testing.assert_array_equal(value, expected[name], err_msg=name)
+
+
+def test_a_program_killed_in_mid_batch_costs_time_and_nothing_else(monkeypatch):
+    expected, *_ = trained(workers=2)
+    shares, killed = Session.shares, []
+
+    def killing_once(self, *args, **kwargs):
+        if not killed:
+            self.program.set({})
+            killed.append(self.program._process.pid)
+            os.kill(killed[0], signal.SIGKILL)
+        return shares(self, *args, **kwargs)
+
+    monkeypatch.setattr(Session, "shares", killing_once)
+    state, *_ = trained(workers=2)
+    assert killed
+    for name, value in expected.items():
+        np.testing.assert_array_equal(state[name], value, err_msg=name)
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture
+def cluster(tmp_path):
+    """A scheduler and two workers as processes of their own, on the loopback."""
+    address = f"tcp://127.0.0.1:{free_port()}"
+
+    def start(*arguments):
+        command = [sys.executable, "-m", *arguments]
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        return subprocess.Popen(command, cwd=tmp_path, **quiet)
+
+    processes = [
+        start("distributed.cli.dask_scheduler", "--host", address, "--no-dashboard"),
+        *(
+            start(
+                *("distributed.cli.dask_worker", address, "--host", "127.0.0.1"),
+                *("--no-nanny", "--nthreads", "1", "--no-dashboard"),
+            )
+            for _ in range(2)
+        ),
+    ]
+    yield address, processes[1:]
+    for process in processes:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.slow
+def test_a_worker_of_a_cluster_may_die(cluster, monkeypatch):
+    address, processes = cluster
+    expected, *_ = trained(workers=1, iterations=10)
+    made = trainer(scheduler=address)
+    deadline = time.monotonic() + 60
+    while len(made.session._client.nthreads()) < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    submit, batches = made.session._submit, []
+
+    def killing_one(*args):
+        futures = submit(*args)
+        batches.append(len(futures))
+        if len(batches) == 5:
+            processes[0].kill()
+        return futures
+
+    monkeypatch.setattr(made.session, "_submit", killing_one)
+    made.train(10, progress=False)
+    assert batches[4] == 2
+    assert len(made.session._client.nthreads()) == 1
+    for name, value in expected.items():
+        np.testing.assert_array_equal(made.session.state()[name], value, err_msg=name)
+    made.close()
+
+
+def test_a_scheduler_that_is_not_there_is_named(monkeypatch):
+    monkeypatch.setattr(workers_module, "_PATIENCE", "1s")
+    address = f"tcp://127.0.0.1:{free_port()}"
+    with pytest.raises(ValueError, match=f"scheduler at {address}"):
+        trainer(scheduler=address)
+
+
+def test_workers_need_the_compiled_device():
+    network = trainer(workers=1).network
+    with pytest.raises(ValueError, match="device 'cpp', not 'runtime'"):
+        Trainer(network, TASK, batch_size=BATCH_SIZE, device="runtime", workers=2)
+
+
+def test_workers_are_started_where_they_pay(monkeypatch):
+    network = trainer(workers=1).network
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(4))
+    assert useful_workers(network, batch_size=1, n_steps=1000) == 1
+    assert useful_workers(network, batch_size=640, n_steps=2250) == 4
+    assert useful_workers(network, batch_size=2 * SHARE, n_steps=100_000) == 2
