@@ -28,7 +28,8 @@ from brian2.units import second
 from eprop_brian.devices.codeobjects import CppStepCodeObject
 from eprop_brian.devices.program import Program, SimulationError
 from eprop_brian.network.blocks import MOST_STEPS
-from eprop_brian.network.build import Capacity, Layout, build
+from eprop_brian.network.build import build
+from eprop_brian.network.built import Capacity, Layout
 from eprop_brian.network.spec import Network
 
 __all__ = ["CompilerMissingError", "CppProgram", "cache_folder", "find_compiler"]

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from eprop_brian.network.build import BuiltNetwork
+from eprop_brian.network.built import BuiltNetwork
 
 __all__ = ["Program", "SimulationError"]
 

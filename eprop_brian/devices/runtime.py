@@ -9,7 +9,8 @@ from brian2.devices.device import RuntimeDevice, all_devices, get_device, set_de
 
 from eprop_brian.devices.codeobjects import NumpyStepCodeObject
 from eprop_brian.devices.program import Program
-from eprop_brian.network.build import Capacity, build
+from eprop_brian.network.build import build
+from eprop_brian.network.built import Capacity
 from eprop_brian.network.spec import Network
 
 __all__ = ["RuntimeProgram"]

@@ -8,8 +8,7 @@ in the order of the device's ``step`` template.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -22,120 +21,22 @@ from brian2.utils.stringtools import word_substitute
 
 from eprop_brian.equations.learning_signals import LEARNING_SIGNAL
 from eprop_brian.equations.regularizers import FIRING_RATE
-from eprop_brian.network.blocks import MOST_STEPS, StepCode, View
+from eprop_brian.network.blocks import StepCode, View
+from eprop_brian.network.built import (
+    SHARE,
+    BuiltNetwork,
+    Capacity,
+    Layout,
+    Projection,
+    neuron_values,
+)
 from eprop_brian.network.spec import Network, Population
-from eprop_brian.symbolic.parameters import UNITS
 from eprop_brian.symbolic.programs import FactoredProgram, factored_program, online_program
 
-__all__ = ["SHARE", "BuiltNetwork", "Capacity", "Layout", "Projection", "build"]
-
-#: Trials whose gradients are summed before the sum enters the batch's. Summing in shares of a fixed
-#: size makes results equal to the bit, whether one process runs a batch or several.
-SHARE = 8
+__all__ = ["build"]
 
 #: Largest 1/p of a softmax probability: keeps log(p) finite in float32 too.
 _LARGEST_INVERSE_P = "1e30"
-
-
-@dataclass(frozen=True)
-class Capacity:
-    """Sizes that a built network reserves for its data.
-
-    Attributes
-    ----------
-    n_steps : int
-        Steps of a trial.
-    n_patterns, n_targets : int
-        Rows of input spikes and targets held at once.
-    target_steps : int
-        Steps of a target: `n_steps`, or 1 if it is constant over the trial.
-    n_trials : int
-        Trials of one call.
-    """
-
-    n_steps: int
-    n_patterns: int
-    n_targets: int
-    target_steps: int
-    n_trials: int
-
-
-@dataclass(frozen=True)
-class Layout:
-    """How a device wants arrays laid out.
-
-    Attributes
-    ----------
-    lanes : int
-        Numbers in a vector register. Rows of synapses and histories are padded to a multiple of it,
-        and loops over a population run over the padding too: what it holds means nothing.
-    tile_bytes : int, optional
-        Cache to plan for: the backward pass takes as many neurons at a time as have their results
-        in it. Default: all neurons at once.
-    steps_per_pass : int
-        Steps that the ``online`` program does in one pass over the synapses, which keeps a
-        synapse's traces in registers meanwhile; at most `MOST_STEPS`.
-    """
-
-    lanes: int = 1
-    tile_bytes: int | None = None
-    steps_per_pass: int = 1
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.steps_per_pass <= MOST_STEPS:
-            raise ValueError(f"steps_per_pass must be 1 to {MOST_STEPS}, not {self.steps_per_pass}")
-
-    def width(self, size: int) -> int:
-        """Size of a population with padding."""
-        return -(-size // self.lanes) * self.lanes
-
-
-@dataclass(frozen=True)
-class Projection:
-    """An all-to-all projection; its weights are stored [presynaptic, postsynaptic].
-
-    Attributes
-    ----------
-    matrix : str
-        The weight matrix it is a part of: ``"w_in"``, ``"w_rec"`` or ``"w_out"``.
-    width : int
-        Columns of the stored weights: `n_post` and padding.
-    source_slice, target_slice : slice
-        Its columns and rows in that matrix.
-    """
-
-    name: str
-    matrix: str
-    source: str
-    target: str
-    n_pre: int
-    n_post: int
-    width: int
-    source_slice: slice
-    target_slice: slice
-    autapses: bool
-    group: NeuronGroup = field(repr=False)
-    pre_group: NeuronGroup | None = field(default=None, repr=False)
-
-    def stored(self, matrix: np.ndarray) -> np.ndarray:
-        """Values for its synapses from the whole matrix [post, pre], as they are stored."""
-        values = np.zeros((self.n_pre, self.width))
-        values[:, : self.n_post] = matrix[self.target_slice, self.source_slice].T
-        return values.ravel()
-
-    def insert(self, values: np.ndarray, matrix: np.ndarray) -> None:
-        """Write stored values into the whole matrix [post, pre]."""
-        rows = np.asarray(values).reshape(self.n_pre, self.width)
-        matrix[self.target_slice, self.source_slice] = rows[:, : self.n_post].T
-
-
-def _neuron_values(population: Population, dt: float) -> dict[str, np.ndarray | float]:
-    """What a population's equations read besides its states, in SI units."""
-    step = population.system.step
-    # Brian2 itself knows the units, and takes their names for nothing else.
-    values = {name: v for name, v in step.values(dt).items() if name not in UNITS}
-    values["refractory_steps"] = step.refractory_steps(dt)
-    return {**values, **{f"{s}_initial": v for s, v in step.initial_values(dt).items()}}
 
 
 class _StepRunner(CodeRunner):
@@ -182,110 +83,12 @@ class _StepRunner(CodeRunner):
         return self.codeobj_class.generator_class.get_array_name(self.variables[name])
 
 
-@dataclass
-class BuiltNetwork:
-    """Brian2 objects of a network.
-
-    Attributes
-    ----------
-    network : Network
-    capacity : Capacity
-    brian2_network : brian2.Network
-        Holds every object; add monitors here before the first run.
-    groups : dict of str to NeuronGroup
-        ``inputs``, ``readout``, each population by its name, each projection as
-        ``source_to_target``, and the histories ``<population>_history``.
-    projections : list of Projection
-        The plastic projections.
-    feedback : list of Projection
-        Learning-signal connections, readouts to each population; their weight is ``B``.
-    """
-
-    network: Network
-    capacity: Capacity
-    brian2_network: Brian2Network
-    groups: dict[str, NeuronGroup]
-    projections: list[Projection]
-    feedback: list[Projection]
-
-    def parameter_arrays(self) -> dict[str, np.ndarray]:
-        """Values of all parameters, keyed ``"group.variable"``: what to set before a run."""
-        network, n_steps = self.network, self.capacity.n_steps
-        dt = float(network.dt)
-        values: dict[str, Any] = {
-            "control.c_reg": network.c_reg,
-            "control.f_target": float(network.f_target),
-            "control.n_steps": n_steps,
-            **{f"control.{k}": v for k, v in network.optimizer.parameters.items()},
-            **{f"readout.{k}": v for k, v in network.readout_values().items()},
-        }
-        for population in network.populations:
-            values.update(
-                {f"{population.name}.{k}": v for k, v in _neuron_values(population, dt).items()}
-            )
-        for projection in self.projections:
-            if not projection.autapses:
-                connected = 1.0 - np.eye(projection.n_pre, projection.width)
-                values[f"{projection.name}.connected"] = connected.ravel()
-        return {key: np.atleast_1d(np.asarray(value, float)) for key, value in values.items()}
-
-    def synaptic_arrays(self, variable: str, matrices: Mapping[str, np.ndarray]) -> dict:
-        """Split matrices [post, pre], by name, into the projections' arrays of a variable."""
-        return {
-            f"{p.name}.{variable}": p.stored(matrices[p.matrix])
-            for p in self.projections
-            if p.matrix in matrices
-        }
-
-    def feedback_arrays(self, weights: np.ndarray) -> dict[str, np.ndarray]:
-        """Split feedback weights (n_recurrent, n_outputs) into the connections' arrays."""
-        return {f"{p.name}.B": p.stored(weights) for p in self.feedback}
-
-    @property
-    def sums(self) -> dict[str, str]:
-        """Sums over trials that an update reads, and what they are summed up in over shares."""
-        names = {"gradient_sum": "gradient_total", "batch_trace_sum": "batch_trace_total"}
-        sums = {
-            f"{p.name}.{name}": f"{p.name}.{total}"
-            for p in self.projections
-            for name, total in names.items()
-            if name in p.group.variables
-        }
-        if self.network.rate_averaging == "batch":
-            counts = [f"{p.name}.batch_spike_count" for p in self.network.populations]
-            sums.update({count: count for count in counts})
-        return sums
-
-    def matrix(self, name: str, variable: str, values: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Assemble a synaptic variable into one matrix [post, pre].
-
-        Parameters
-        ----------
-        name : {"w_in", "w_rec", "w_out"}
-        variable : str
-            ``"w"``, ``"gradient"`` or an optimizer's state.
-        values : mapping
-            The projections' arrays, keyed ``"group.variable"``.
-        """
-        n = self.network.n_recurrent
-        shape = {
-            "w_in": (n, self.network.n_inputs),
-            "w_rec": (n, n),
-            "w_out": (self.network.n_outputs, n),
-        }[name]
-        result = np.zeros(shape)
-        for p in self.projections:
-            if p.matrix == name:
-                p.insert(values[f"{p.name}.{variable}"], result)
-        return result
-
-
 def build(
     network: Network,
     capacity: Capacity,
     codeobj_class: type,
     dtype: type = np.float64,
-    layout: Layout = Layout(),
+    layout: Layout | None = None,
 ) -> BuiltNetwork:
     """Make the Brian2 objects of a network for the active device.
 
@@ -297,9 +100,9 @@ def build(
         Code object class whose templates include ``step``.
     dtype : type
         Float type of all state.
-    layout : Layout
+    layout : Layout, optional
     """
-    return _Builder(network, capacity, codeobj_class, dtype, layout).build()
+    return _Builder(network, capacity, codeobj_class, dtype, layout or Layout()).build()
 
 
 class _Builder:
@@ -449,7 +252,7 @@ class _Builder:
             *(program.variables if not self.online else ()),
             *varying,
         ]
-        values = _neuron_values(population, float(self.network.dt))
+        values = neuron_values(population, float(self.network.dt))
         self._spiking_group(
             population.name,
             size,
@@ -482,7 +285,8 @@ class _Builder:
         """Neurons of a population that the backward pass takes at a time."""
         width, lanes = self.layout.width(population.size), self.layout.lanes
         results = self.capacity.n_steps * np.dtype(self.dtype).itemsize
-        if self.layout.tile_bytes is None:
+        # The synapses of a compressed row may go anywhere.
+        if self.layout.tile_bytes is None or self.network.adjacency.keys() & {"w_in", "w_rec"}:
             return width
         return min(width, max(1, self.layout.tile_bytes // (results * lanes)) * lanes)
 
@@ -509,8 +313,15 @@ class _Builder:
         n_pre = slices[source].stop - slices[source].start
         n_post = slices[target].stop - slices[target].start
         width = n_post if target == "readout" else self.layout.width(n_post)
-        autapses = not (matrix == "w_rec" and source == target)
         name = f"{source}_to_{target}"
+        adjacency = self.network.adjacency.get(matrix)
+        pre = post = None
+        size = n_pre * width
+        if adjacency is not None:
+            pre, post = np.nonzero(adjacency[slices[target], slices[source]].T)
+            size = max(1, len(pre))
+            self.group(f"{name}_rows", n_pre + 1, {"first": "integer"})
+        autapses = not (matrix == "w_rec" and source == target)
         pre_group = None
         if matrix == "B":
             variables = ["B"]
@@ -521,16 +332,19 @@ class _Builder:
             ]
             if self.rate_per_batch and target != "readout":
                 variables += ["batch_trace_sum", "batch_trace_total"]
-            if not autapses:
+            if adjacency is not None:
+                variables.append("post")
+            elif not autapses:
                 variables.append("connected")
             if self.online:
-                pre, synaptic = self._trace_variables(target)
+                presynaptic, synaptic = self._trace_variables(target)
                 variables += synaptic
-                pre_variables = dict.fromkeys(["pre", *pre], "1")
+                pre_variables = dict.fromkeys(["pre", *presynaptic], "1")
                 pre_group = self.group(f"{name}_pre", n_pre, pre_variables)
                 rows = self.layout.steps_per_pass * n_pre
                 self.group(f"{name}_pre_window", rows, pre_variables)
-        group = self.group(name, n_pre * width, dict.fromkeys(variables, "1"))
+        types = {v: "integer" if v == "post" else "1" for v in variables}
+        group = self.group(name, size, types)
         return Projection(
             name=name,
             matrix=matrix,
@@ -544,6 +358,8 @@ class _Builder:
             autapses=autapses,
             group=group,
             pre_group=pre_group,
+            pre=pre,
+            post=post,
         )
 
     def _trace_variables(self, target: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -670,6 +486,8 @@ class _Builder:
             "advance_readout", [network.readout.update, "I = 0", "softmax_sum = 0"], own, control
         )
         if loss.softmax:
+            n = network.n_outputs
+            plan["pairs"] = {"n_pre": n, "width": n, "sparse": False}
             plan["softmax"] = code.block(
                 "softmax",
                 ["softmax_sum = softmax_sum + exp(y_other - y)"],
@@ -725,9 +543,7 @@ class _Builder:
             "kind": kind,
             "source": p.source,
             "target": p.target,
-            "n_pre": p.n_pre,
-            "n_post": p.n_post,
-            "width": p.width,
+            **self._plan_rows(p),
             # A recurrent spike acts in the next step, an input spike and a readout's in its own.
             "delay": 1 if kind == "recurrent" else 0,
             "w": code.array(p.group, "w"),
@@ -744,10 +560,11 @@ class _Builder:
             [line for t, x in sums.items() for line in (f"{t} = {t} + {x}", f"{x} = 0")],
             own,
         )
+        masked = not p.autapses and not p.sparse
         summed = "(gradient_total + gradient_sum)"
         if rate_term:
             summed = f"({summed} + rate_factor*(batch_trace_total + batch_trace_sum))"
-        mean = f"gradient_scale*{summed}/batch_size" + ("" if p.autapses else "*connected")
+        mean = f"gradient_scale*{summed}/batch_size" + ("*connected" if masked else "")
         plan["optimize"] = code.block(
             f"optimize_{p.name}",
             [
@@ -755,7 +572,7 @@ class _Builder:
                 *cleared,
                 *self.network.optimizer.update.split("\n"),
                 # Bounds that exclude 0 must not make an autapse.
-                *([] if p.autapses else ["w = w*connected"]),
+                *(["w = w*connected"] if masked else []),
             ],
             View(p.group, "_synapse", {"g": "gradient"}),
             own,
@@ -842,6 +659,20 @@ class _Builder:
             f"zero_pre_{p.name}", [f"{v} = 0" for v in ("pre", *pre_names)], pre_own
         )
 
+    def _plan_rows(self, p: Projection) -> dict[str, Any]:
+        """How the template loops over the synapses of a presynaptic neuron."""
+        plan = {
+            "n_pre": p.n_pre,
+            "n_post": p.n_post,
+            "width": p.width,
+            "size": int(p.group.N),
+            "sparse": p.sparse,
+        }
+        if p.sparse:
+            plan["post"] = self.code.array(p.group, "post", "_synapse")
+            plan["first"] = self.code.array(self.groups[f"{p.name}_rows"], "first")
+        return plan
+
     def _trace_block(self, p: Projection, statements: Iterable[str], n_steps: int, views) -> str:
         """Statements of a synapse for some steps on end, from what was kept of each."""
         pre, post = self.groups[f"{p.name}_pre_window"], self.groups[f"{p.target}_window"]
@@ -863,9 +694,7 @@ class _Builder:
         plan: dict[str, Any] = {
             "name": f.name,
             "target": f.target,
-            "n_pre": f.n_pre,
-            "n_post": f.n_post,
-            "width": f.width,
+            **self._plan_rows(f),
             "B": code.array(f.group, "B"),
             "signal": code.array(self.groups[f.target], "L"),
         }
@@ -885,5 +714,8 @@ class _Builder:
             mirrored = next(
                 p for p in projections if p.source == f.target and p.target == "readout"
             )
-            plan["follows"] = code.array(mirrored.group, "w")
+            plan["follows"] = {
+                **self._plan_rows(mirrored),
+                "w": code.array(mirrored.group, "w"),
+            }
         return plan

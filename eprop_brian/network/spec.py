@@ -7,7 +7,8 @@ is refused before anything is compiled.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import zlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -34,7 +35,7 @@ _GENERATED = frozenset(
     ("control", "inputs", "input_data", "target_data", "trials", "outcomes")
     + ("readout", "step_runner", "step_clock")
 )
-_GENERATED_ENDINGS = ("_history", "_results", "_window", "_spikes", "_offsets", "_pre")
+_GENERATED_ENDINGS = ("_history", "_results", "_window", "_rows", "_spikes", "_offsets", "_pre")
 
 
 @dataclass(frozen=True)
@@ -61,8 +62,9 @@ class Population:
 class Network:
     """A recurrent spiking network that learns by e-prop.
 
-    Connectivity is all-to-all, without autapses: inputs to recurrent neurons, recurrent to
-    recurrent (a spike acts in the next step), recurrent to readouts (in the same step).
+    Connectivity is all-to-all unless `connectivity` says otherwise, and always without autapses:
+    inputs to recurrent neurons, recurrent to recurrent (a spike acts in the next step), recurrent
+    to readouts (in the same step).
 
     Parameters
     ----------
@@ -92,6 +94,16 @@ class Network:
         Divide the gradient, the regulariser's part included, by the steps of the learning window.
     dt : Quantity
         Time step.
+    connectivity : mapping of str to float or bool array
+        Which synapses there are, for some of ``w_in``, ``w_rec`` and ``w_out``: the fraction of all
+        pairs, drawn at random, or an adjacency matrix shaped as the weights [post, pre].
+    connectivity_seed : int
+        Seed of the draw.
+
+    Attributes
+    ----------
+    adjacency : dict of str to bool array
+        The adjacency matrices of the sparse weight matrices.
 
     Raises
     ------
@@ -114,6 +126,9 @@ class Network:
     rate_averaging: str = "trial"
     average_gradient: bool = False
     dt: Quantity = field(default_factory=lambda: 1 * ms)
+    connectivity: Mapping[str, Any] = field(default_factory=dict)
+    connectivity_seed: int = 0
+    adjacency: dict[str, np.ndarray] = field(init=False, repr=False)
     populations: tuple[Population, ...] = field(init=False, repr=False)
     readout_program: ReadoutProgram = field(init=False, repr=False)
 
@@ -174,6 +189,48 @@ class Network:
         object.__setattr__(self, "populations", tuple(populations))
         object.__setattr__(self, "readout_program", readout_program(self.readout))
         self.readout_values()
+        object.__setattr__(self, "adjacency", self._draw_adjacency())
+
+    def _draw_adjacency(self) -> dict[str, np.ndarray]:
+        if isinstance(self.connectivity_seed, bool) or self.connectivity_seed < 0:
+            raise ValueError(f"connectivity_seed must be 0 or more, not {self.connectivity_seed}")
+        if not isinstance(self.connectivity, Mapping):
+            raise ValueError(
+                "connectivity names weight matrices, e.g. {w_rec = 0.1}; "
+                f"got {self.connectivity!r}"
+            )
+        adjacency = {}
+        for name, given in self.connectivity.items():
+            _choose("weight matrix in connectivity", name, ("w_in", "w_rec", "w_out"))
+            possible = self._possible(name)
+            if np.ndim(given) == 0:
+                _real(f"connectivity of {name}", given, minimum=0)
+                if given > 1:
+                    raise ValueError(f"connectivity of {name} is a fraction, not {given}")
+                key = [self.connectivity_seed, zlib.crc32(name.encode())]
+                rng = np.random.default_rng(np.random.SeedSequence(key))
+                pairs = np.flatnonzero(possible)
+                chosen = rng.choice(pairs, size=round(given * len(pairs)), replace=False)
+                connected = np.zeros(possible.shape, dtype=bool)
+                connected.ravel()[chosen] = True
+            else:
+                connected = np.asarray(given)
+                if connected.shape != possible.shape or connected.dtype != bool:
+                    raise ValueError(
+                        f"connectivity of {name} must be a fraction or a bool array of shape "
+                        f"{possible.shape} [post, pre], not {connected.dtype} {connected.shape}"
+                    )
+                if np.any(connected & ~possible):
+                    raise ValueError("w_rec cannot have autapses: its diagonal must be False")
+            adjacency[name] = connected
+        return adjacency
+
+    def _possible(self, name: str) -> np.ndarray:
+        """The pairs that may be connected, [post, pre]."""
+        n = self.n_recurrent
+        if name == "w_rec":
+            return ~np.eye(n, dtype=bool)
+        return np.ones({"w_in": (n, self.n_inputs), "w_out": (self.n_outputs, n)}[name], dtype=bool)
 
     @property
     def n_recurrent(self) -> int:
@@ -201,6 +258,8 @@ class Network:
     def initial_weights(self, seed: int) -> dict[str, np.ndarray]:
         """Draw initial weights, by default from N(0, 1)/sqrt(fan-in), and the feedback weights.
 
+        The fan-in of a sparse matrix is its mean over the neurons.
+
         Returns
         -------
         dict
@@ -219,6 +278,11 @@ class Network:
         else:
             w_out = rng.standard_normal((n_out, n)) / np.sqrt(n)
         feedback = rng.standard_normal((n, n_out)) * self.feedback_scale
+        for name, weights in (("w_in", w_in), ("w_rec", w_rec), ("w_out", w_out)):
+            if name in self.adjacency:
+                connected = self.adjacency[name]
+                possible = np.count_nonzero(self._possible(name))
+                weights *= connected * np.sqrt(possible / max(1, np.count_nonzero(connected)))
         if self.feedback == "symmetric":
             feedback = w_out.T.copy()
         return {"w_in": w_in, "w_rec": w_rec, "w_out": w_out, "B": feedback}

@@ -17,7 +17,7 @@ def toml_table(name: str, values: Mapping[str, Any]) -> str:
 
 
 def toml_value(value: Any) -> str:
-    """A string, boolean, number or list of these as TOML.
+    """A string, boolean, number, or list or mapping of these as TOML.
 
     Raises
     ------
@@ -32,6 +32,8 @@ def toml_value(value: Any) -> str:
         return _string(value)
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(toml_value, value))}]"
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{_key(k)} = {toml_value(v)}' for k, v in value.items())}}}"
     raise TypeError(f"{value!r} cannot be written as TOML")
 
 

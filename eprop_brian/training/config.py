@@ -36,6 +36,8 @@ _NETWORK_OPTIONS = [
     "f_target",
     "rate_averaging",
     "average_gradient",
+    "connectivity",
+    "connectivity_seed",
 ]
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice, zip_longest
+from itertools import accumulate, islice, zip_longest
 
 import numpy as np
 from brian2 import NetworkOperation, NeuronGroup, StateMonitor
@@ -18,7 +18,7 @@ from brian2.codegen.runtime.numpy_rt import NumpyCodeObject
 from brian2.parsing.sympytools import sympy_to_str
 
 from eprop_brian.devices import make_program
-from eprop_brian.network.build import BuiltNetwork, Projection
+from eprop_brian.network.built import BuiltNetwork, Projection
 from eprop_brian.network.spec import Network, Population
 from eprop_brian.symbolic.parameters import evaluate
 from eprop_brian.symbolic.step_map import symbol
@@ -311,8 +311,19 @@ def _check_synapses(network: Network, synapses: int | Sequence[TracedSynapse]) -
     for synapse in synapses:
         exists = 0 <= synapse.pre < sources.get(synapse.source, 0)
         exists &= 0 <= synapse.post < targets.get(synapse.target, 0)
+        exists &= not exists or _is_connected(network, synapse)
         if not exists or (synapse.source, synapse.pre) == (synapse.target, synapse.post):
             raise ValueError(f"the network has no synapse '{synapse}'")
+
+
+def _is_connected(network: Network, synapse: TracedSynapse) -> bool:
+    """Whether a sparse network has this synapse."""
+    ends = accumulate(p.size for p in network.populations)
+    first = {p.name: end - p.size for p, end in zip(network.populations, ends, strict=True)}
+    matrix = "w_rec" if synapse.source in first else "w_in"
+    adjacency = network.adjacency.get(matrix)
+    post, pre = first[synapse.target] + synapse.post, first.get(synapse.source, 0) + synapse.pre
+    return adjacency is None or bool(adjacency[post, pre])
 
 
 def _monitor(group: NeuronGroup, variables: list[str]) -> StateMonitor:
@@ -378,7 +389,7 @@ class _Traces:
         self.n_ranking = n_ranking
         self.wanted = synapses if isinstance(synapses, int) else len(synapses)
         self.synapses = [] if isinstance(synapses, int) else list(synapses)
-        self.sums = {name: np.zeros(p.n_pre * p.n_post) for name, p in self.projections.items()}
+        self.sums = {name: np.zeros((p.n_pre, p.n_post)) for name, p in self.projections.items()}
         self.step = 0
         self.values: list[list[list[float]]] = []
 
@@ -405,7 +416,7 @@ class _Traces:
 
     def _value(self, synapse: TracedSynapse, variable: str) -> float:
         projection = self.projections[synapse.projection]
-        return _trace(projection, variable)[synapse.pre * projection.n_post + synapse.post]
+        return _trace(projection, variable)[synapse.pre, synapse.post]
 
     def _largest(self) -> list[TracedSynapse]:
         """The wanted number of synapses, in turn from each population; the first of equals."""
@@ -431,12 +442,9 @@ class _Traces:
 
     def _sizes(self, projection: Projection) -> np.ndarray:
         """Summed absolute traces, shape (n_pre, n_post); below 0 where there is no synapse."""
-        sizes = self.sums[projection.name].reshape(projection.n_pre, projection.n_post).copy()
-        if not projection.autapses:
-            np.fill_diagonal(sizes, -1.0)
-        return sizes
+        return np.where(projection.connected, self.sums[projection.name], -1.0)
 
 
 def _trace(projection: Projection, variable: str) -> np.ndarray:
-    """A synaptic variable of the running network, shape (n_pre*n_post,), not a copy."""
-    return projection.group.variables[variable].get_value()
+    """A synaptic variable of the running network, shape (n_pre, n_post)."""
+    return projection.by_pair(projection.group.variables[variable].get_value())

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from eprop_brian.devices.program import Program
-from eprop_brian.network.build import Capacity
+from eprop_brian.network.built import Capacity
 from eprop_brian.network.spec import Network
 from eprop_brian.tasks.base import Trials
 
@@ -363,6 +363,9 @@ def _check_weights(network: Network, weights: Mapping[str, np.ndarray]) -> None:
             raise ValueError(f"the weights need '{name}' of shape {shape}, not {given}")
     if np.any(np.diag(weights["w_rec"])):
         raise ValueError("w_rec must have a zero diagonal: there are no autapses")
+    for name, connected in network.adjacency.items():
+        if np.any(weights[name][~connected]):
+            raise ValueError(f"{name} must be 0 where the network has no synapse")
 
 
 def _filled(values: np.ndarray, size: int, dtype: type) -> np.ndarray:

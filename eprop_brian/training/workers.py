@@ -1,7 +1,7 @@
 """Workers: the shares of a batch, computed side by side by Dask.
 
 Trials of a batch are independent until the update. A batch is cut into shares of a fixed size
-(`eprop_brian.network.build.SHARE`), workers compute the sums of each, and this process adds them up
+(`eprop_brian.network.built.SHARE`), workers compute the sums of each, and this process adds them up
 in the order of the trials and makes the update. Which worker computed what, and how many there
 are, changes nothing in the result, not even a bit.
 """
@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from eprop_brian.devices import CppProgram, make_program
-from eprop_brian.network.build import SHARE, Capacity
+from eprop_brian.network.built import SHARE, Capacity
 from eprop_brian.network.spec import Network
 from eprop_brian.tasks.base import Trials
 from eprop_brian.training.session import Outcome, Session, Share, TrialData

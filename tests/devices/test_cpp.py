@@ -9,7 +9,7 @@ from brian2.devices.device import RuntimeDevice, get_device
 
 from eprop_brian import LIF, Network
 from eprop_brian.devices import CompilerMissingError, CppProgram, SimulationError, cpp
-from eprop_brian.network.build import Capacity
+from eprop_brian.network.built import Capacity
 
 NETWORK = Network(2, 1, [(LIF, 3)])
 CAPACITY = Capacity(n_steps=10, n_patterns=1, n_targets=1, target_steps=1, n_trials=2)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from eprop_brian import ALIF, LIF, Network, Trainer
-from eprop_brian.network.build import SHARE
+from eprop_brian.network.built import SHARE
 from eprop_brian.tasks import get_task
 from eprop_brian.training import workers as workers_module
 from eprop_brian.training.session import Session

@@ -26,6 +26,19 @@
     }
 }
 {% endmacro %}
+{# Head of a loop over the synapses of _pre onto neurons first..last; a sparse projection's all. #}
+{% macro row(p, first='0', last=none) %}
+INDEPENDENT
+{% if p.sparse %}
+for (int _synapse = {{ ptr(p.first) }}[_pre]; _synapse < {{ ptr(p.first) }}[_pre + 1]; _synapse++)
+{
+    const int _post = {{ ptr(p.post) }}[_synapse];
+{% else %}
+for (int _post = {{ first }}; _post < {{ last or p.width }}; _post++)
+{
+    const int _synapse = _pre*{{ p.width }} + _post;
+{% endif %}
+{% endmacro %}
 {# For the spikes of `source` in step `_from`, loop over the postsynaptic side. #}
 {% macro deliver(p, source) %}
 {
@@ -33,27 +46,23 @@
     const int _end = {{ ptr(source.first) }}[_from + 1];
     for (int _s = {{ ptr(source.first) }}[_from]; _s < _end; _s++)
     {
-        const int _row = {{ ptr(source.spikes) }}[_s]*{{ p.width }};
-        INDEPENDENT
-        for (int _post = 0; _post < {{ p.width }}; _post++)
-        {
-            const int _synapse = _row + _post;
+        const int _pre = {{ ptr(source.spikes) }}[_s];
+        {{ row(p) }}
             {{ vector_code[p.deliver]|join('\n') }}
         }
     }
 }
 {% endmacro %}
 {# Loop over all pairs, presynaptic index outside. #}
-{% macro pairs(block, n_pre, width) %}
+{% macro pairs(block, p) %}
 {
     {{ scalar_code[block]|join('\n') }}
-    for (int _pre = 0; _pre < {{ n_pre }}; _pre++)
-        INDEPENDENT
-        for (int _post = 0; _post < {{ width }}; _post++)
-        {
-            const int _synapse = _pre*{{ width }} + _post;
+    for (int _pre = 0; _pre < {{ p.n_pre }}; _pre++)
+    {
+        {{ row(p) }}
             {{ vector_code[block]|join('\n') }}
         }
+    }
 }
 {% endmacro %}
 {# Add to the gradients of the synapses onto neurons _first.._last from all presynaptic spikes. #}
@@ -62,17 +71,13 @@
     {{ scalar_code[p.accumulate]|join('\n') }}
     for (int _pre = 0; _pre < {{ p.n_pre }}; _pre++)
     {
-        const int _row = _pre*{{ p.width }};
         for (int _s = _begin_{{ p.source }}[_pre]; _s < _begin_{{ p.source }}[_pre + 1]; _s++)
         {
             const int _t = _times_{{ p.source }}[_s]{{ ' + %d' % p.delay if p.delay }};
             {% if p.delay %}
             if (_t >= _T) break;
             {% endif %}
-            INDEPENDENT
-            for (int _post = _first; _post < _last; _post++)
-            {
-                const int _synapse = _row + _post;
+            {{ row(p, '_first', '_last') }}
                 const int _tile = _t*{{ width }} + _post - _first;
                 {{ vector_code[p.accumulate]|join('\n') }}
             }
@@ -120,10 +125,7 @@ static std::vector<int> _times_{{ source.name }};
         {% for k in range(n) %}
         const int _pre_{{ k }} = (_first + {{ k }})*{{ p.n_pre }} + _pre;
         {% endfor %}
-        INDEPENDENT
-        for (int _post = 0; _post < {{ p.width }}; _post++)
-        {
-            const int _synapse = _pre*{{ p.width }} + _post;
+        {{ row(p) }}
             {% for k in range(n) %}
             const int _post_{{ k }} = (_first + {{ k }})*{{ p.width }} + _post;
             {% endfor %}
@@ -133,9 +135,14 @@ static std::vector<int> _times_{{ source.name }};
 }
 {% endmacro %}
 {% macro follow(f) %}
-for (int _pre = 0; _pre < {{ f.n_pre }}; _pre++)
-    for (int _post = 0; _post < {{ f.n_post }}; _post++)
-        {{ ptr(f.B) }}[_pre*{{ f.width }} + _post] = {{ ptr(f.follows) }}[_post*{{ f.n_pre }} + _pre];
+{% set w = f.follows %}
+std::fill({{ ptr(f.B) }}, {{ ptr(f.B) }} + {{ f.size }}, 0);
+for (int _pre = 0; _pre < {{ w.n_pre }}; _pre++)
+{
+    {{ row(w, last=w.n_post) }}
+        {{ ptr(f.B) }}[_post*{{ f.width }} + _pre] = {{ ptr(w.w) }}[_synapse];
+    }
+}
 {% endmacro %}
 {% set steps = plan.steps_per_pass %}
 {% set sources = {'inputs': plan.inputs} %}
@@ -166,7 +173,7 @@ if (_trial == 0)
     if (_n_trials > 0)
     {
         {% for p in plan.projections %}
-        {{ pairs(p.zero_sums, p.n_pre, p.width) }}
+        {{ pairs(p.zero_sums, p) }}
         {% endfor %}
         {% for p in plan.populations if plan.rate_per_batch %}
         {{ each(p.zero_sums, '_neuron', p.width) }}
@@ -184,7 +191,7 @@ if (_trial < _n_trials)
 {{ each(plan.readout.reset, '_neuron', plan.readout.n) }}
 {{ ptr(plan.inputs.first) }}[0] = 0;
 {% for p in plan.projections if plan.online %}
-{{ each(p.zero, '_synapse', p.n_pre*p.width) }}
+{{ each(p.zero, '_synapse', p.size) }}
 {{ each(p.zero_pre, '_neuron', p.n_pre) }}
 {% endfor %}
 std::fill({{ ptr(plan.readout.errors) }}, {{ ptr(plan.readout.errors) }} + _window_start*{{ plan.readout.n }}, 0);
@@ -266,7 +273,7 @@ for (int _step = 0; _step < _T; _step++)
     if (_step >= _window_start)
     {
         {% if plan.softmax %}
-        {{ pairs(plan.readout.softmax, plan.readout.n, plan.readout.n) }}
+        {{ pairs(plan.readout.softmax, plan.readout.pairs) }}
         {{ each(plan.readout.probability, '_neuron', plan.readout.n) }}
         {% endif %}
         {% set block = plan.readout.loss %}
@@ -287,7 +294,7 @@ for (int _step = 0; _step < _T; _step++)
     {
         {% for f in plan.feedback %}
         for (int _neuron = 0; _neuron < {{ f.width }}; _neuron++) {{ ptr(f.signal) }}[_neuron] = 0;
-        {{ pairs(f.deliver, f.n_pre, f.width) }}
+        {{ pairs(f.deliver, f) }}
         {% endfor %}
         // What the traces read is kept; a pass over the synapses does several steps.
         const int _row = _step % {{ steps }};
@@ -338,7 +345,7 @@ if (_learning)
     {% endfor %}
     {% if plan.online %}
     {% for p in plan.projections %}
-    {{ pairs(p.gradient, p.n_pre, p.width) }}
+    {{ pairs(p.gradient, p) }}
     {% endfor %}
     {% else %}
     {{ by_neuron(plan.inputs) }}
@@ -379,10 +386,7 @@ if (_learning)
             {
                 {{ scalar_code[f.deliver]|join('\n') }}
                 const int _history_pre = _t*{{ f.n_pre }} + _pre;
-                INDEPENDENT
-                for (int _post = _first; _post < _last; _post++)
-                {
-                    const int _synapse = _pre*{{ f.width }} + _post;
+                {{ row(f, '_first', '_last') }}
                     {{ vector_code[f.deliver]|join('\n') }}
                 }
             }
@@ -413,7 +417,7 @@ if (_updating && _batch_ends)
     {{ each(p.rate, '_neuron', p.width) }}
     {% endfor %}
     {% for p in plan.projections %}
-    {{ pairs(p.optimize, p.n_pre, p.width) }}
+    {{ pairs(p.optimize, p) }}
     {% endfor %}
     {% for f in plan.feedback if f.follows is defined %}
     {{ follow(f) }}
@@ -422,7 +426,7 @@ if (_updating && _batch_ends)
 else if (_updating && (_trial % _batch_size + 1) % {{ plan.share }} == 0)
 {
     {% for p in plan.projections %}
-    {{ pairs(p.fold, p.n_pre, p.width) }}
+    {{ pairs(p.fold, p) }}
     {% endfor %}
 }
 {{ ptr(plan.control.trial) }}[0] = _trial + 1;

@@ -1,0 +1,263 @@
+"""A built network: its sizes, its projections, and how arrays go into and out of it.
+
+`eprop_brian.network.build` makes one; a session fills it and reads it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from brian2 import Network as Brian2Network
+from brian2 import NeuronGroup
+
+from eprop_brian.network.blocks import MOST_STEPS
+from eprop_brian.network.spec import Network, Population
+from eprop_brian.symbolic.parameters import UNITS
+
+__all__ = ["SHARE", "BuiltNetwork", "Capacity", "Layout", "Projection", "neuron_values"]
+
+#: Trials whose gradients are summed before the sum enters the batch's. Summing in shares of a fixed
+#: size makes results equal to the bit, whether one process runs a batch or several.
+SHARE = 8
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """Sizes that a built network reserves for its data.
+
+    Attributes
+    ----------
+    n_steps : int
+        Steps of a trial.
+    n_patterns, n_targets : int
+        Rows of input spikes and targets held at once.
+    target_steps : int
+        Steps of a target: `n_steps`, or 1 if it is constant over the trial.
+    n_trials : int
+        Trials of one call.
+    """
+
+    n_steps: int
+    n_patterns: int
+    n_targets: int
+    target_steps: int
+    n_trials: int
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a device wants arrays laid out.
+
+    Attributes
+    ----------
+    lanes : int
+        Numbers in a vector register. Rows of synapses and histories are padded to a multiple of it,
+        and loops over a population run over the padding too: what it holds means nothing.
+    tile_bytes : int, optional
+        Cache to plan for: the backward pass takes as many neurons at a time as have their results
+        in it. Default: all neurons at once.
+    steps_per_pass : int
+        Steps that the ``online`` program does in one pass over the synapses, which keeps a
+        synapse's traces in registers meanwhile; at most `MOST_STEPS`.
+    """
+
+    lanes: int = 1
+    tile_bytes: int | None = None
+    steps_per_pass: int = 1
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.steps_per_pass <= MOST_STEPS:
+            raise ValueError(f"steps_per_pass must be 1 to {MOST_STEPS}, not {self.steps_per_pass}")
+
+    def width(self, size: int) -> int:
+        """Size of a population with padding."""
+        return -(-size // self.lanes) * self.lanes
+
+
+@dataclass(frozen=True)
+class Projection:
+    """A projection; its synapses are stored by presynaptic neuron.
+
+    All-to-all, that is a dense array [presynaptic, postsynaptic]; sparse, compressed rows.
+
+    Attributes
+    ----------
+    matrix : str
+        The weight matrix it is a part of: ``"w_in"``, ``"w_rec"`` or ``"w_out"``.
+    width : int
+        Postsynaptic neurons with padding.
+    pre, post : array of int or None
+        Ends of every synapse if it is sparse, ordered by `pre`.
+    source_slice, target_slice : slice
+        Its columns and rows in that matrix.
+    """
+
+    name: str
+    matrix: str
+    source: str
+    target: str
+    n_pre: int
+    n_post: int
+    width: int
+    source_slice: slice
+    target_slice: slice
+    autapses: bool
+    group: NeuronGroup = field(repr=False)
+    pre_group: NeuronGroup | None = field(default=None, repr=False)
+    pre: np.ndarray | None = field(default=None, repr=False)
+    post: np.ndarray | None = field(default=None, repr=False)
+
+    @property
+    def sparse(self) -> bool:
+        """Whether not all pairs are connected (autapses apart)."""
+        return self.pre is not None
+
+    @property
+    def rows(self) -> np.ndarray:
+        """Where the synapses of each presynaptic neuron begin, and where the last end."""
+        return np.searchsorted(self.pre, np.arange(self.n_pre + 1))
+
+    @property
+    def connected(self) -> np.ndarray:
+        """Which pairs are connected, shape (n_pre, n_post)."""
+        connected = np.full((self.n_pre, self.n_post), not self.sparse)
+        if self.sparse:
+            connected[self.pre, self.post] = True
+        elif not self.autapses:
+            np.fill_diagonal(connected, False)
+        return connected
+
+    def by_pair(self, values: np.ndarray) -> np.ndarray:
+        """Stored values as an array (n_pre, n_post), 0 where there is no synapse."""
+        if not self.sparse:
+            return np.asarray(values).reshape(self.n_pre, self.width)[:, : self.n_post]
+        pairs = np.zeros((self.n_pre, self.n_post))
+        pairs[self.pre, self.post] = values[: len(self.pre)]
+        return pairs
+
+    def stored(self, matrix: np.ndarray) -> np.ndarray:
+        """Values for its synapses from the whole matrix [post, pre], as they are stored."""
+        block = matrix[self.target_slice, self.source_slice]
+        if self.sparse:
+            # A projection without synapses keeps one that belongs to no row.
+            return block[self.post, self.pre] if len(self.pre) else np.zeros(1)
+        values = np.zeros((self.n_pre, self.width))
+        values[:, : self.n_post] = block.T
+        return values.ravel()
+
+    def insert(self, values: np.ndarray, matrix: np.ndarray) -> None:
+        """Write stored values into the whole matrix [post, pre]."""
+        matrix[self.target_slice, self.source_slice] = self.by_pair(values).T
+
+
+def neuron_values(population: Population, dt: float) -> dict[str, np.ndarray | float]:
+    """What a population's equations read besides its states, in SI units."""
+    step = population.system.step
+    # Brian2 itself knows the units, and takes their names for nothing else.
+    values = {name: v for name, v in step.values(dt).items() if name not in UNITS}
+    values["refractory_steps"] = step.refractory_steps(dt)
+    return {**values, **{f"{s}_initial": v for s, v in step.initial_values(dt).items()}}
+
+
+@dataclass
+class BuiltNetwork:
+    """Brian2 objects of a network.
+
+    Attributes
+    ----------
+    network : Network
+    capacity : Capacity
+    brian2_network : brian2.Network
+        Holds every object; add monitors here before the first run.
+    groups : dict of str to NeuronGroup
+        ``inputs``, ``readout``, each population by its name, each projection as
+        ``source_to_target``, and the histories ``<population>_history``.
+    projections : list of Projection
+        The plastic projections.
+    feedback : list of Projection
+        Learning-signal connections, readouts to each population; their weight is ``B``.
+    """
+
+    network: Network
+    capacity: Capacity
+    brian2_network: Brian2Network
+    groups: dict[str, NeuronGroup]
+    projections: list[Projection]
+    feedback: list[Projection]
+
+    def parameter_arrays(self) -> dict[str, np.ndarray]:
+        """Values of all parameters, keyed ``"group.variable"``: what to set before a run."""
+        network, n_steps = self.network, self.capacity.n_steps
+        dt = float(network.dt)
+        values: dict[str, Any] = {
+            "control.c_reg": network.c_reg,
+            "control.f_target": float(network.f_target),
+            "control.n_steps": n_steps,
+            **{f"control.{k}": v for k, v in network.optimizer.parameters.items()},
+            **{f"readout.{k}": v for k, v in network.readout_values().items()},
+        }
+        for population in network.populations:
+            values.update(
+                {f"{population.name}.{k}": v for k, v in neuron_values(population, dt).items()}
+            )
+        for projection in self.projections:
+            if projection.sparse:
+                values[f"{projection.name}_rows.first"] = projection.rows
+                values[f"{projection.name}.post"] = np.resize(projection.post, projection.group.N)
+            elif not projection.autapses:
+                connected = 1.0 - np.eye(projection.n_pre, projection.width)
+                values[f"{projection.name}.connected"] = connected.ravel()
+        return {key: np.atleast_1d(np.asarray(value, float)) for key, value in values.items()}
+
+    def synaptic_arrays(self, variable: str, matrices: Mapping[str, np.ndarray]) -> dict:
+        """Split matrices [post, pre], by name, into the projections' arrays of a variable."""
+        return {
+            f"{p.name}.{variable}": p.stored(matrices[p.matrix])
+            for p in self.projections
+            if p.matrix in matrices
+        }
+
+    def feedback_arrays(self, weights: np.ndarray) -> dict[str, np.ndarray]:
+        """Split feedback weights (n_recurrent, n_outputs) into the connections' arrays."""
+        return {f"{p.name}.B": p.stored(weights) for p in self.feedback}
+
+    @property
+    def sums(self) -> dict[str, str]:
+        """Sums over trials that an update reads, and what they are summed up in over shares."""
+        names = {"gradient_sum": "gradient_total", "batch_trace_sum": "batch_trace_total"}
+        sums = {
+            f"{p.name}.{name}": f"{p.name}.{total}"
+            for p in self.projections
+            for name, total in names.items()
+            if name in p.group.variables
+        }
+        if self.network.rate_averaging == "batch":
+            counts = [f"{p.name}.batch_spike_count" for p in self.network.populations]
+            sums.update({count: count for count in counts})
+        return sums
+
+    def matrix(self, name: str, variable: str, values: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Assemble a synaptic variable into one matrix [post, pre].
+
+        Parameters
+        ----------
+        name : {"w_in", "w_rec", "w_out"}
+        variable : str
+            ``"w"``, ``"gradient"`` or an optimizer's state.
+        values : mapping
+            The projections' arrays, keyed ``"group.variable"``.
+        """
+        n = self.network.n_recurrent
+        shape = {
+            "w_in": (n, self.network.n_inputs),
+            "w_rec": (n, n),
+            "w_out": (self.network.n_outputs, n),
+        }[name]
+        result = np.zeros(shape)
+        for p in self.projections:
+            if p.matrix == name:
+                p.insert(values[f"{p.name}.{variable}"], result)
+        return result
