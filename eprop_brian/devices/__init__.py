@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -29,8 +30,8 @@ DEVICES: dict[str, type[Program]] = {"cpp": CppProgram, "runtime": RuntimeProgra
 DTYPES: dict[str, type] = {"float64": np.float64, "float32": np.float32}
 
 
-def make_program(device: str, dtype: str = "float64") -> Callable[..., Program]:
-    """Return ``f(network, capacity) -> Program`` for a device and float type.
+def make_program(device: str, dtype: str = "float64", **options: Any) -> Callable[..., Program]:
+    """Return ``f(network, capacity) -> Program`` for a device, a float type and its options.
 
     Raises
     ------
@@ -40,4 +41,4 @@ def make_program(device: str, dtype: str = "float64") -> Callable[..., Program]:
     for given, known, what in ((device, DEVICES, "device"), (dtype, DTYPES, "dtype")):
         if given not in known:
             raise ValueError(f"unknown {what} '{given}'; choose from {', '.join(known)}")
-    return partial(DEVICES[device], dtype=DTYPES[dtype])
+    return partial(DEVICES[device], dtype=DTYPES[dtype], **options)

@@ -24,6 +24,7 @@ from eprop_brian.equations.regularizers import FIRING_RATE
 from eprop_brian.network.blocks import StepCode, View
 from eprop_brian.network.built import (
     SHARE,
+    STAGES,
     BuiltNetwork,
     Capacity,
     Layout,
@@ -138,11 +139,14 @@ class _Builder:
             "target_steps": self.capacity.target_steps,
             "n_words": -(-network.n_inputs // 32),
             "share": SHARE,
+            "profile": self.layout.profile,
+            "stages": STAGES,
             "real": "float" if self.dtype == np.float32 else "double",
             "online": self.online,
             "steps_per_pass": self.layout.steps_per_pass,
             "rate_per_batch": self.rate_per_batch,
             "softmax": network.loss.softmax,
+            **self._plan_profile(),
             "control": {v: self.code.array(self.control, v) for v in (*self.control_integers, "k")},
             "data": {
                 "words": self.code.array(self.groups["input_data"], "words"),
@@ -166,6 +170,11 @@ class _Builder:
             projections=projections,
             feedback=feedback,
         )
+
+    def _plan_profile(self) -> dict[str, Any]:
+        if not self.layout.profile:
+            return {}
+        return {"seconds": self.code.array(self.groups["profile"], "seconds")}
 
     # --- groups -------------------------------------------------------------------------------
 
@@ -193,6 +202,8 @@ class _Builder:
                 ),
             },
         )
+        if self.layout.profile:
+            self.group("profile", len(STAGES), {"seconds": "1"})
         self._spiking_group("inputs", network.n_inputs, {})
         n_words = -(-network.n_inputs // 32)
         self.group(

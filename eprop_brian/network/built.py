@@ -17,11 +17,15 @@ from eprop_brian.network.blocks import MOST_STEPS
 from eprop_brian.network.spec import Network, Population
 from eprop_brian.symbolic.parameters import UNITS
 
-__all__ = ["SHARE", "BuiltNetwork", "Capacity", "Layout", "Projection", "neuron_values"]
+__all__ = ["SHARE", "STAGES", "BuiltNetwork", "Capacity", "Layout", "Projection", "neuron_values"]
 
 #: Trials whose gradients are summed before the sum enters the batch's. Summing in shares of a fixed
 #: size makes results equal to the bit, whether one process runs a batch or several.
 SHARE = 8
+#: Parts of a trial that a profile tells apart: spikes entering, neurons and their spike lists, readout
+#: with loss, traces of the online program, errors and neurons backwards, sums over presynaptic
+#: spikes, the rest (starts and ends of trials, updates).
+STAGES = ("spikes", "neurons", "readout", "traces", "backward", "accumulate", "rest")
 
 
 @dataclass(frozen=True)
@@ -62,11 +66,14 @@ class Layout:
     steps_per_pass : int
         Steps that the ``online`` program does in one pass over the synapses, which keeps a
         synapse's traces in registers meanwhile; at most `MOST_STEPS`.
+    profile : bool
+        Measure how long each of `STAGES` takes, into ``profile.seconds``.
     """
 
     lanes: int = 1
     tile_bytes: int | None = None
     steps_per_pass: int = 1
+    profile: bool = False
 
     def __post_init__(self) -> None:
         if not 1 <= self.steps_per_pass <= MOST_STEPS:

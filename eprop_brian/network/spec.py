@@ -33,7 +33,7 @@ GRADIENTS = ("factored", "online")
 #: Names that groups of a built network have.
 _GENERATED = frozenset(
     ("control", "inputs", "input_data", "target_data", "trials", "outcomes")
-    + ("readout", "step_runner", "step_clock")
+    + ("readout", "profile", "step_runner", "step_clock")
 )
 _GENERATED_ENDINGS = ("_history", "_results", "_window", "_rows", "_spikes", "_offsets", "_pre")
 

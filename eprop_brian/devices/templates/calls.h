@@ -9,6 +9,7 @@
 #ifndef EPROP_BRIAN_CALLS_H
 #define EPROP_BRIAN_CALLS_H
 
+#include <chrono>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -50,6 +51,16 @@ __attribute__((weak)) void operator delete[](void* data) noexcept
 
 namespace eprop_brian
 {
+// A clock that is cheap to read, in units of its own.
+inline unsigned long long ticks()
+{
+#if defined(__x86_64__) || defined(__i386__)
+    return __builtin_ia32_rdtsc();
+#else
+    return std::chrono::steady_clock::now().time_since_epoch().count();
+#endif
+}
+
 struct Array
 {
     void* data;

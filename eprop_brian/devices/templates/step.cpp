@@ -144,6 +144,16 @@ for (int _pre = 0; _pre < {{ w.n_pre }}; _pre++)
     }
 }
 {% endmacro %}
+{# A stage ends here: what has passed since the last such place was its time. #}
+{% macro lap(stage) %}
+{% if plan.profile %}
+{
+    const unsigned long long _now = eprop_brian::ticks();
+    _ticks[{{ plan.stages.index(stage) }}] += _now - _before;
+    _before = _now;
+}
+{% endif %}
+{% endmacro %}
 {% set steps = plan.steps_per_pass %}
 {% set sources = {'inputs': plan.inputs} %}
 {% for p in plan.populations %}
@@ -164,6 +174,16 @@ const int _window_start = {{ ptr(plan.control.window_start) }}[0];
 const bool _learning = {{ ptr(plan.control.learning) }}[0] > 0;
 const bool _updating = {{ ptr(plan.control.updating) }}[0] > 0;
 
+{% if plan.profile %}
+static unsigned long long _ticks[{{ plan.stages|length }}], _before, _ticks_at_start;
+static std::chrono::steady_clock::time_point _started;
+if (_trial == 0)
+{
+    std::fill(_ticks, _ticks + {{ plan.stages|length }}, 0);
+    _started = std::chrono::steady_clock::now();
+    _ticks_at_start = _before = eprop_brian::ticks();
+}
+{% endif %}
 //// start of a call
 if (_trial == 0)
 {
@@ -199,6 +219,7 @@ const int32_t* _words = {{ ptr(plan.data.words) }}
     + (size_t){{ ptr(plan.data.pattern) }}[_trial]*_T*{{ plan.n_words }};
 const int _target = {{ ptr(plan.data.target) }}[_trial]*{{ plan.target_steps*plan.readout.n }};
 
+{{ lap('rest') }}
 for (int _step = 0; _step < _T; _step++)
 {
     const int _t = _step;
@@ -236,6 +257,8 @@ for (int _step = 0; _step < _T; _step++)
     {% endif %}
     {% endfor %}
 
+    {{ lap('spikes') }}
+
     //// neurons
     {% for p in plan.populations %}
     {{ neurons(p.advance, p.width) }}
@@ -258,6 +281,8 @@ for (int _step = 0; _step < _T; _step++)
         {{ ptr(p.first) }}[_step + 1] = _end;
     }
     {% endfor %}
+
+    {{ lap('neurons') }}
 
     //// readout: sees the spikes of this step
     {
@@ -287,6 +312,8 @@ for (int _step = 0; _step < _T; _step++)
             {{ vector_code[block]|join('\n') }}
         }
     }
+
+    {{ lap('readout') }}
 
     {% if plan.online %}
     //// learning signals and traces
@@ -320,6 +347,7 @@ for (int _step = 0; _step < _T; _step++)
                 {% endfor %}
             }
     }
+    {{ lap('traces') }}
     {% endif %}
 }
 
@@ -352,16 +380,19 @@ if (_learning)
     {% for p in plan.populations %}
     {{ by_neuron(p) }}
     {% endfor %}
+    {{ lap('accumulate') }}
     // errors filtered backwards by the readout
     {{ each(plan.readout.zero, '_neuron', plan.readout.n) }}
     for (int _t = _T - 1; _t >= 0; _t--)
         {{ neurons(plan.readout.backward, plan.readout.n) }}
+    {{ lap('backward') }}
     {
         const int _first = 0, _last = {{ plan.readout.n }};
         {% for p in plan.projections if p.kind == 'readout' %}
         {{ accumulate(p, plan.readout.n) }}
         {% endfor %}
     }
+    {{ lap('accumulate') }}
     {% for p in plan.populations %}
     // {{ p.name }}: backwards inside each neuron, as many neurons at a time as the cache holds,
     // then over the presynaptic spikes
@@ -399,9 +430,11 @@ if (_learning)
                 {{ vector_code[block]|join('\n') }}
             }
         }
+        {{ lap('backward') }}
         {% for q in plan.projections if q.target == p.name %}
         {{ accumulate(q, p.tile) }}
         {% endfor %}
+        {{ lap('accumulate') }}
     }
     {% endfor %}
     {% endif %}
@@ -429,6 +462,15 @@ else if (_updating && (_trial % _batch_size + 1) % {{ plan.share }} == 0)
     {{ pairs(p.fold, p) }}
     {% endfor %}
 }
+{{ lap('rest') }}
+{% if plan.profile %}
+if (_trial + 1 >= _n_trials)
+{
+    const std::chrono::duration<double> _elapsed = std::chrono::steady_clock::now() - _started;
+    for (int _i = 0; _i < {{ plan.stages|length }}; _i++)
+        {{ ptr(plan.seconds) }}[_i] = _elapsed.count()*_ticks[_i]/(_before - _ticks_at_start);
+}
+{% endif %}
 {{ ptr(plan.control.trial) }}[0] = _trial + 1;
 if (_trial + 1 >= _n_trials)
     Network::_globally_stopped = true;
