@@ -16,15 +16,19 @@ from brian2.core.variables import AuxiliaryVariable, Variables
 from brian2.groups.group import Group
 from brian2.utils.stringtools import get_identifiers, word_substitute
 
-__all__ = ["LOOP_INDICES", "MOST_STEPS", "StepCode", "View"]
+__all__ = ["LOOP_INDICES", "MOST_STEPS", "StepCode", "View", "repeat"]
 
-#: Most steps that a block can do in one iteration of its loop.
+#: Most times that a block can repeat its statements in one iteration of its loop.
 MOST_STEPS = 8
 #: Loop indices that the templates define.
 LOOP_INDICES = (
     *("_neuron", "_pre", "_post", "_synapse"),
     *("_history", "_history_pre", "_tile", "_window", "_sample", "_record"),
-    *(f"_{side}_{step}" for side in ("pre", "post") for step in range(MOST_STEPS)),
+    *(
+        f"_{index}_{k}"
+        for index in ("pre", "post", "synapse", "tile", "output")
+        for k in range(MOST_STEPS)
+    ),
 )
 
 
@@ -56,6 +60,40 @@ class View:
         if self.names is not None:
             return self.names.get(name)
         return name if name in self.group.variables else None
+
+
+def repeat(
+    statements: Iterable[str], n: int, *sides: tuple[Group, str, Iterable[str]]
+) -> tuple[list[str], list[View]]:
+    """Statements several times over, each time with other elements of some arrays.
+
+    Parameters
+    ----------
+    statements : iterable of str
+    n : int
+        Times, at most `MOST_STEPS`.
+    *sides : (group, index, names)
+        Variables of a group that take loop index ``<index>_0``, ``<index>_1`` and so on in turn.
+
+    Returns
+    -------
+    list of str
+        The statements, the names in question numbered (``psi_0``), temporaries (``_x``) too.
+    list of View
+        The views that know the numbered names.
+    """
+    statements = list(statements)
+    temporary = {line.split(" = ")[0] for line in statements if line.startswith("_")}
+    code, views = [], []
+    for k in range(n):
+        varying = {name for _, _, names in sides for name in names} | temporary
+        numbered = {name: f"{name}_{k}" for name in varying}
+        code += [word_substitute(line, numbered) for line in statements]
+        views += [
+            View(group, f"{index}_{k}", {numbered[name]: name for name in names})
+            for group, index, names in sides
+        ]
+    return code, views
 
 
 class StepCode:

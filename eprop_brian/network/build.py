@@ -21,7 +21,7 @@ from brian2.utils.stringtools import word_substitute
 
 from eprop_brian.equations.learning_signals import LEARNING_SIGNAL
 from eprop_brian.equations.regularizers import FIRING_RATE
-from eprop_brian.network.blocks import StepCode, View
+from eprop_brian.network.blocks import MOST_STEPS, StepCode, View, repeat
 from eprop_brian.network.built import (
     SHARE,
     STAGES,
@@ -38,6 +38,8 @@ __all__ = ["build"]
 
 #: Largest 1/p of a softmax probability: keeps log(p) finite in float32 too.
 _LARGEST_INVERSE_P = "1e30"
+#: Spikes whose rows of synapses a compiled loop goes through together.
+SPIKES_AT_ONCE = 4
 
 
 class _StepRunner(CodeRunner):
@@ -139,6 +141,7 @@ class _Builder:
             "target_steps": self.capacity.target_steps,
             "n_words": -(-network.n_inputs // 32),
             "share": SHARE,
+            "spikes_at_once": SPIKES_AT_ONCE,
             "profile": self.layout.profile,
             "stages": STAGES,
             "real": "float" if self.dtype == np.float32 else "double",
@@ -407,31 +410,40 @@ class _Builder:
         own, control = View(group, "_neuron"), View(self.control, "0")
         code = self.code
 
+        # Neurons that are never refractory are spared the counting.
+        refractory = bool(np.any(step.refractory_steps(float(self.network.dt))))
+        count = "refractory_counter = "
         update = [
-            "refractory_counter = (refractory_counter - 1)*int(refractory_counter > 0.5)",
+            *([f"{count}(refractory_counter - 1)*int(refractory_counter > 0.5)"] * refractory),
             *(f"{n} = {sympy_to_str(x)}" for n, x in system.varying(after=False).items()),
             *step.code,
             f"psi = not_refractory*({step.surrogate})",
             f"z = not_refractory*int({step.threshold})",
-            "spike_count = spike_count + z",
             *(f"{n} = {sympy_to_str(x)}" for n, x in system.varying(after=True).items()),
-            "refractory_counter = refractory_counter + z*refractory_steps",
+            *([f"{count}refractory_counter + z*refractory_steps"] * refractory),
             "I = 0",
         ]
         # In place, not by a name: Brian2 would make it a 64-bit integer, which vectors do not like.
-        active = {"not_refractory": "int(refractory_counter < 0.5)"}
+        active = {"not_refractory": "int(refractory_counter < 0.5)" if refractory else "1"}
         update = [word_substitute(line, active) for line in update]
         zeroed = ["I", "z", "psi", "L", "refractory_counter", "spike_count"]
         reset = [f"{s} = {s}_initial" for s in step.states] + [f"{v} = 0" for v in zeroed]
         plan = self._spiking_plan(name, population.size)
-        history = View(self.groups[f"{name}_history"], "_history") if not self.online else None
-        if history:
-            program = self._factored(population)
-            stored = View(history.group, "_history", {f"{n}_stored": n for n in program.history})
-            update += [f"{n}_stored = {n}" for n in program.history]
-            plan["advance"] = code.block(f"advance_{name}", update, stored, own, control)
-        else:
+        if self.online:
             plan["advance"] = code.block(f"advance_{name}", update, own, control)
+        else:
+            program = self._factored(population)
+            history = View(
+                self.groups[f"{name}_history"], "_history", {n: n for n in program.history}
+            )
+            plan["advance"] = code.block(f"advance_{name}", update, history, own, control)
+            # For whoever looks at the neurons in mid-trial.
+            plan["show"] = code.block(
+                f"show_{name}",
+                [f"{n}_shown = {n}" for n in program.history],
+                View(group, "_neuron", {f"{n}_shown": n for n in program.history}),
+                history,
+            )
         plan["reset"] = code.block(f"reset_{name}", reset, own)
         plan["spike_count"] = code.array(group, "spike_count")
         count = "batch_spike_count" if self.rate_per_batch else "spike_count"
@@ -446,15 +458,30 @@ class _Builder:
         )
         if self.rate_per_batch:
             plan["zero_sums"] = code.block(f"zero_sums_{name}", ["batch_spike_count = 0"], own)
-        if history is None:
+        if self.online:
             plan["window"] = self._plan_window(name)
             return plan
         plan["tile"] = self._tile(population)
         plan["zero"] = code.block(f"zero_{name}", [f"{v} = 0" for v in program.variables], own)
+        # The learning signal of the first outputs comes without a way over memory.
+        fused = plan["fused_outputs"] = min(self.network.n_outputs, MOST_STEPS)
+        contribution = LEARNING_SIGNAL.removeprefix("L = ")
+        signal = "0" if fused == self.network.n_outputs else "L_filtered"
+        for k in range(fused):
+            names = {"L": f"({signal})", "B": f"B_{k}", "error": f"filtered_error_{k}"}
+            signal = word_substitute(contribution, names)
+        _, outputs = repeat(
+            [],
+            fused,
+            (self.groups[f"readout_to_{name}"], "_synapse", ("B",)),
+            (self.groups["readout_history"], "_output", ("filtered_error",)),
+        )
+        backward = [word_substitute(x, {"L_filtered": "_signal"}) for x in program.backward]
         plan["backward"] = code.block(
             f"backward_{name}",
-            program.backward,
-            View(history.group, "_history", {n: n for n in program.history}),
+            [f"_signal = {signal}", *backward],
+            *outputs,
+            history,
             self._results(name),
             own,
             View(self.groups["readout"], "0"),
@@ -559,7 +586,10 @@ class _Builder:
             "delay": 1 if kind == "recurrent" else 0,
             "w": code.array(p.group, "w"),
         }
-        plan["deliver"] = code.block(f"deliver_{p.name}", ["I = I + w"], post, own)
+        deliver = ["I = I + w"]
+        plan["deliver"] = code.block(f"deliver_{p.name}", deliver, post, own)
+        lines, several = repeat(deliver, SPIKES_AT_ONCE, (p.group, "_synapse", ("w",)))
+        plan["deliver_several"] = code.block(f"deliver_several_{p.name}", lines, *several, post)
         rate_term = self.rate_per_batch and kind != "readout"
         sums = {"gradient_total": "gradient_sum"}
         if rate_term:
@@ -592,25 +622,24 @@ class _Builder:
         )
         if self.online:
             self._plan_online(p, plan, post, control)
-        elif kind == "readout":
-            gain = self.readout_program.gain.times("filtered_error")
-            plan["accumulate"] = code.block(
-                f"accumulate_{p.name}",
-                [f"gradient_sum = gradient_sum + {gain}"],
-                own,
-                View(self.groups["readout_history"], "_tile"),
-                post,
-                control,
-            )
         else:
+            if kind == "readout":
+                source = self.groups["readout_history"]
+                gain = self.readout_program.gain.times("filtered_error")
+                statements, names = [f"gradient_sum = gradient_sum + {gain}"], ["filtered_error"]
+            else:
+                source = self.groups[f"{p.target}_results"]
+                added = {"lambda_": "gradient_sum"}
+                if rate_term:
+                    added["lambda_trace"] = "batch_trace_sum"
+                statements, names = [f"{x} = {x} + {n}" for n, x in added.items()], list(added)
+            one = View(source, "_tile", {n: n for n in names})
+            lines, several = repeat(statements, SPIKES_AT_ONCE, (source, "_tile", names))
             plan["accumulate"] = code.block(
-                f"accumulate_{p.name}",
-                [
-                    "gradient_sum = gradient_sum + lambda_",
-                    *(["batch_trace_sum = batch_trace_sum + lambda_trace"] if rate_term else []),
-                ],
-                own,
-                self._results(p.target),
+                f"accumulate_{p.name}", statements, own, one, post, control
+            )
+            plan["accumulate_several"] = code.block(
+                f"accumulate_several_{p.name}", lines, *several, own, post, control
             )
         return plan
 
@@ -687,15 +716,12 @@ class _Builder:
     def _trace_block(self, p: Projection, statements: Iterable[str], n_steps: int, views) -> str:
         """Statements of a synapse for some steps on end, from what was kept of each."""
         pre, post = self.groups[f"{p.name}_pre_window"], self.groups[f"{p.target}_window"]
-        signals = (*self._signals(p.target), *pre.equations.parameter_names)
-        temporary = {line.split(" = ")[0] for line in statements if line.startswith("_")}
-        code, windows = [], []
-        for k in range(n_steps):
-            names = {name: f"{name}_{k}" for name in (*signals, *temporary)}
-            code += [word_substitute(line, names) for line in statements]
-            for group, index in ((pre, f"_pre_{k}"), (post, f"_post_{k}")):
-                own = group.equations.parameter_names
-                windows.append(View(group, index, {names[name]: name for name in own}))
+        code, windows = repeat(
+            statements,
+            n_steps,
+            (pre, "_pre", pre.equations.parameter_names),
+            (post, "_post", post.equations.parameter_names),
+        )
         return self.code.block(f"trace_{p.name}_{n_steps}", code, *windows, *views)
 
     def _plan_feedback(self, f: Projection, projections: list[Projection]) -> dict[str, Any]:

@@ -22,9 +22,9 @@ __all__ = ["SHARE", "STAGES", "BuiltNetwork", "Capacity", "Layout", "Projection"
 #: Trials whose gradients are summed before the sum enters the batch's. Summing in shares of a fixed
 #: size makes results equal to the bit, whether one process runs a batch or several.
 SHARE = 8
-#: Parts of a trial that a profile tells apart: spikes entering, neurons and their spike lists, readout
-#: with loss, traces of the online program, errors and neurons backwards, sums over presynaptic
-#: spikes, the rest (starts and ends of trials, updates).
+#: Parts of a trial that a profile tells apart: spikes entering, neurons and their spike lists,
+#: readout with loss, traces of the online program, errors and neurons backwards, sums over
+#: presynaptic spikes, the rest (starts and ends of trials, updates).
 STAGES = ("spikes", "neurons", "readout", "traces", "backward", "accumulate", "rest")
 
 

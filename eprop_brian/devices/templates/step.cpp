@@ -44,7 +44,24 @@ for (int _post = {{ first }}; _post < {{ last or p.width }}; _post++)
 {
     {{ scalar_code[p.deliver]|join('\n') }}
     const int _end = {{ ptr(source.first) }}[_from + 1];
-    for (int _s = {{ ptr(source.first) }}[_from]; _s < _end; _s++)
+    int _s = {{ ptr(source.first) }}[_from];
+    {% if not p.sparse %}
+    for (; _s <= _end - {{ several }}; _s += {{ several }})
+    {
+        {% for k in range(several) %}
+        const int _row_{{ k }} = {{ ptr(source.spikes) }}[_s + {{ k }}]*{{ p.width }};
+        {% endfor %}
+        INDEPENDENT
+        for (int _post = 0; _post < {{ p.width }}; _post++)
+        {
+            {% for k in range(several) %}
+            const int _synapse_{{ k }} = _row_{{ k }} + _post;
+            {% endfor %}
+            {{ vector_code[p.deliver_several]|join('\n') }}
+        }
+    }
+    {% endif %}
+    for (; _s < _end; _s++)
     {
         const int _pre = {{ ptr(source.spikes) }}[_s];
         {{ row(p) }}
@@ -71,14 +88,30 @@ for (int _post = {{ first }}; _post < {{ last or p.width }}; _post++)
     {{ scalar_code[p.accumulate]|join('\n') }}
     for (int _pre = 0; _pre < {{ p.n_pre }}; _pre++)
     {
-        for (int _s = _begin_{{ p.source }}[_pre]; _s < _begin_{{ p.source }}[_pre + 1]; _s++)
+        const int* _spike = &_times_{{ p.source }}[0] + _begin_{{ p.source }}[_pre];
+        const int* _end = &_times_{{ p.source }}[0] + _begin_{{ p.source }}[_pre + 1];
+        {% if p.delay %}
+        while (_end > _spike && _end[-1] + {{ p.delay }} >= _T) _end--;
+        {% endif %}
+        {% if not p.sparse %}
+        for (; _end - _spike >= {{ several }}; _spike += {{ several }})
         {
-            const int _t = _times_{{ p.source }}[_s]{{ ' + %d' % p.delay if p.delay }};
-            {% if p.delay %}
-            if (_t >= _T) break;
-            {% endif %}
+            {% for k in range(several) %}
+            const int _row_{{ k }} = (_spike[{{ k }}] + {{ p.delay }})*{{ width }} - _first;
+            {% endfor %}
             {{ row(p, '_first', '_last') }}
-                const int _tile = _t*{{ width }} + _post - _first;
+                {% for k in range(several) %}
+                const int _tile_{{ k }} = _row_{{ k }} + _post;
+                {% endfor %}
+                {{ vector_code[p.accumulate_several]|join('\n') }}
+            }
+        }
+        {% endif %}
+        for (; _spike < _end; _spike++)
+        {
+            const int _row = (*_spike + {{ p.delay }})*{{ width }} - _first;
+            {{ row(p, '_first', '_last') }}
+                const int _tile = _row + _post;
                 {{ vector_code[p.accumulate]|join('\n') }}
             }
         }
@@ -93,7 +126,7 @@ static std::vector<int> _times_{{ source.name }};
     const int _count = {{ ptr(source.first) }}[_T];
     int* _next = _begin_{{ source.name }} + 1;
     std::fill(_begin_{{ source.name }}, _begin_{{ source.name }} + {{ source.n + 2 }}, 0);
-    _times_{{ source.name }}.resize(_count);
+    _times_{{ source.name }}.resize(_count + 1);
     for (int _s = 0; _s < _count; _s++) _next[{{ ptr(source.spikes) }}[_s] + 1]++;
     for (int _i = 0; _i < {{ source.n }}; _i++) _next[_i + 1] += _next[_i];
     for (int _t = 0; _t < _T; _t++)
@@ -134,6 +167,16 @@ static std::vector<int> _times_{{ source.name }};
     }
 }
 {% endmacro %}
+{# List the spikes among `size` neurons from `start` on; padding may fire, and is left out. #}
+{% macro list_spikes(p, start, size) %}
+{
+    {{ plan.real }} _fired = 0;
+    for (int _i = 0; _i < {{ size }}; _i++) _fired += {{ ptr(p.z) }}[{{ start }} + _i];
+    if (_fired > 0)
+        for (int _neuron = {{ start }}; _neuron < std::min({{ start }} + {{ size }}, {{ p.n }}); _neuron++)
+            if ({{ ptr(p.z) }}[_neuron] > 0) {{ ptr(p.spikes) }}[_end++] = _neuron;
+}
+{% endmacro %}
 {% macro follow(f) %}
 {% set w = f.follows %}
 std::fill({{ ptr(f.B) }}, {{ ptr(f.B) }} + {{ f.size }}, 0);
@@ -155,6 +198,7 @@ for (int _pre = 0; _pre < {{ w.n_pre }}; _pre++)
 {% endif %}
 {% endmacro %}
 {% set steps = plan.steps_per_pass %}
+{% set several = plan.spikes_at_once %}
 {% set sources = {'inputs': plan.inputs} %}
 {% for p in plan.populations %}
 {% set _ = sources.update({p.name: p}) %}
@@ -265,19 +309,14 @@ for (int _step = 0; _step < _T; _step++)
     {
         int _end = {{ ptr(p.first) }}[_step];
         // Most neurons are silent: look at them one by one only where a block of them is not.
-        int _neuron = 0;
-        {% if p.n >= 32 %}
-        for (; _neuron <= {{ p.n - 32 }}; _neuron += 32)
-        {
-            {{ plan.real }} _fired = 0;
-            for (int _i = 0; _i < 32; _i++) _fired += {{ ptr(p.z) }}[_neuron + _i];
-            if (_fired > 0)
-                for (int _i = _neuron; _i < _neuron + 32; _i++)
-                    if ({{ ptr(p.z) }}[_i] > 0) {{ ptr(p.spikes) }}[_end++] = _i;
-        }
+        {% set full = p.width // 32 * 32 %}
+        {% if full %}
+        for (int _block = 0; _block < {{ full }}; _block += 32)
+            {{ list_spikes(p, '_block', 32) }}
         {% endif %}
-        for (; _neuron < {{ p.n }}; _neuron++)
-            if ({{ ptr(p.z) }}[_neuron] > 0) {{ ptr(p.spikes) }}[_end++] = _neuron;
+        {% if p.width > full %}
+        {{ list_spikes(p, full, p.width - full) }}
+        {% endif %}
         {{ ptr(p.first) }}[_step + 1] = _end;
     }
     {% endfor %}
@@ -354,8 +393,9 @@ for (int _step = 0; _step < _T; _step++)
 //// end of a trial
 {{ ptr(plan.data.spike_count) }}[_trial] = 0;
 {% for p in plan.populations %}
-for (int _neuron = 0; _neuron < {{ p.n }}; _neuron++)
-    {{ ptr(plan.data.spike_count) }}[_trial] += {{ ptr(p.spike_count) }}[_neuron];
+for (int _s = 0; _s < {{ ptr(p.first) }}[_T]; _s++)
+    {{ ptr(p.spike_count) }}[{{ ptr(p.spikes) }}[_s]] += 1;
+{{ ptr(plan.data.spike_count) }}[_trial] += {{ ptr(p.first) }}[_T];
 {% endfor %}
 {
     {% set block = plan.readout.outcome %}
@@ -411,9 +451,10 @@ if (_learning)
         {{ scalar_code[block]|join('\n') }}
         for (int _t = _T - 1; _t >= 0; _t--)
         {
+            {% if p.fused_outputs < plan.readout.n %}
             std::fill({{ ptr(p.L_filtered) }} + _first, {{ ptr(p.L_filtered) }} + _last, 0);
             {% for f in plan.feedback if f.target == p.name %}
-            for (int _pre = 0; _pre < {{ f.n_pre }}; _pre++)
+            for (int _pre = {{ p.fused_outputs }}; _pre < {{ f.n_pre }}; _pre++)
             {
                 {{ scalar_code[f.deliver]|join('\n') }}
                 const int _history_pre = _t*{{ f.n_pre }} + _pre;
@@ -422,11 +463,18 @@ if (_learning)
                 }
             }
             {% endfor %}
+            {% endif %}
+            {% for k in range(p.fused_outputs) %}
+            const int _output_{{ k }} = _t*{{ plan.readout.n }} + {{ k }};
+            {% endfor %}
             INDEPENDENT
             for (int _neuron = _first; _neuron < _last; _neuron++)
             {
                 const int _history = _t*{{ p.width }} + _neuron;
                 const int _tile = _t*{{ p.tile }} + _neuron - _first;
+                {% for k in range(p.fused_outputs) %}
+                const int _synapse_{{ k }} = {{ k*p.width }} + _neuron;
+                {% endfor %}
                 {{ vector_code[block]|join('\n') }}
             }
         }

@@ -1,0 +1,71 @@
+"""The figure of the benchmarks: cost of a trial against the number of neurons and of steps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib
+
+from benchmarks.cases import Measurement
+
+__all__ = ["draw"]
+
+#: Contenders in the order of the figure, with colour and line style.
+_STYLES = {
+    "eprop_brian factored": ("#0072B2", "-"),
+    "eprop_brian factored float32": ("#56B4E9", "-"),
+    "eprop_brian online": ("#009E73", "-"),
+    "yardstick": ("#000000", ":"),
+    "Brian2 stock": ("#E69F00", "--"),
+    "NEST": ("#D55E00", "--"),
+    "mlGeNN": ("#CC79A7", "--"),
+}
+_LABELS = {"yardstick": "written by hand"}
+
+
+def draw(measurements: Sequence[Measurement], path: Path) -> None:
+    """Draw what was measured of evidence accumulation; a panel without two points is left empty."""
+    matplotlib.use("agg")
+    import matplotlib.pyplot as plt
+
+    found = [m for m in measurements if m.case == "evidence-accumulation"]
+    figure, axes = plt.subplots(1, 2, figsize=(9.6, 4.0), layout="constrained", sharey=True)
+    panels = (
+        ("n_neurons", "n_steps", 2250, "recurrent neurons"),
+        ("n_steps", "n_neurons", 100, "steps of a trial"),
+    )
+    for axis, (along, fixed, value, label) in zip(axes, panels, strict=True):
+        for name, (colour, line) in _STYLES.items():
+            # Later measurements at the same point are of another part of the run: the first count.
+            points: dict[int, float] = {}
+            for m in found:
+                if m.contender == name and getattr(m, fixed) == value:
+                    points.setdefault(getattr(m, along), m.seconds_per_trial * 1e3)
+            xs = sorted(points)
+            if xs:
+                axis.plot(
+                    xs,
+                    [points[x] for x in xs],
+                    line,
+                    color=colour,
+                    marker="o",
+                    markersize=4,
+                    label=_LABELS.get(name, name),
+                )
+        axis.set_xscale("log")
+        axis.set_yscale("log")
+        ticks = sorted({getattr(m, along) for m in found if getattr(m, fixed) == value})
+        axis.set_xticks(ticks, [str(t) for t in ticks])
+        axis.minorticks_off()
+        axis.set_xlabel(label)
+        axis.grid(axis="y", color="0.9", linewidth=0.6)
+        axis.spines[["top", "right"]].set_visible(False)
+    axes[0].set_ylabel("ms a trial (forward, gradient, update)")
+    axes[0].set_title("2250 steps", fontsize=10, loc="left")
+    axes[1].set_title("100 neurons", fontsize=10, loc="left")
+    handles, labels = axes[0].get_legend_handles_labels()
+    if handles:
+        figure.legend(handles, labels, loc="outside right center", frameon=False, fontsize=9)
+    figure.savefig(path, dpi=150)
+    plt.close(figure)
