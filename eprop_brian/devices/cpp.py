@@ -172,7 +172,7 @@ class CppProgram(Program):
         return dict(zip(STAGES, self.get("profile.seconds").tolist(), strict=True))
 
     def peak_memory_mb(self) -> float:
-        """Peak memory of the process in MB (10^6 bytes); NaN if it does not run or without /proc."""
+        """Peak memory of the process in MB (10^6 bytes); NaN without a process or /proc."""
         with contextlib.suppress(OSError, AttributeError):
             for line in Path(f"/proc/{self._process.pid}/status").read_text().splitlines():
                 if line.startswith("VmHWM:"):

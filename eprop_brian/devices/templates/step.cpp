@@ -155,6 +155,7 @@ static std::vector<int> _times_{{ source.name }};
     {% endif %}
     for (int _pre = 0; _pre < {{ p.n_pre }}; _pre++)
     {
+        if (!_heard_{{ p.source }}[_pre]) continue;
         {% for k in range(n) %}
         const int _pre_{{ k }} = (_first + {{ k }})*{{ p.n_pre }} + _pre;
         {% endfor %}
@@ -264,6 +265,12 @@ const int32_t* _words = {{ ptr(plan.data.words) }}
 const int _target = {{ ptr(plan.data.target) }}[_trial]*{{ plan.target_steps*plan.readout.n }};
 
 {{ lap('rest') }}
+{% if plan.online %}
+// The traces of a synapse are 0 until its presynaptic neuron has spiked in this trial.
+{% for s in [plan.inputs] + plan.populations %}
+bool _heard_{{ s.name }}[{{ s.n }}] = {};
+{% endfor %}
+{% endif %}
 for (int _step = 0; _step < _T; _step++)
 {
     const int _t = _step;
@@ -361,6 +368,10 @@ for (int _step = 0; _step < _T; _step++)
         {% for f in plan.feedback %}
         for (int _neuron = 0; _neuron < {{ f.width }}; _neuron++) {{ ptr(f.signal) }}[_neuron] = 0;
         {{ pairs(f.deliver, f) }}
+        {% endfor %}
+        {% for s in [plan.inputs] + plan.populations %}
+        for (int _s = {{ ptr(s.first) }}[_step]; _s < {{ ptr(s.first) }}[_step + 1]; _s++)
+            _heard_{{ s.name }}[{{ ptr(s.spikes) }}[_s]] = true;
         {% endfor %}
         // What the traces read is kept; a pass over the synapses does several steps.
         const int _row = _step % {{ steps }};
