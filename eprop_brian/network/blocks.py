@@ -12,11 +12,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from brian2.core.base import BrianObject
+from brian2.core.clocks import Clock
 from brian2.core.variables import AuxiliaryVariable, Variables
 from brian2.groups.group import Group
 from brian2.utils.stringtools import get_identifiers, word_substitute
 
-__all__ = ["LOOP_INDICES", "MOST_STEPS", "StepCode", "View", "repeat"]
+__all__ = ["LOOP_INDICES", "MOST_STEPS", "StepCode", "Store", "View", "repeat"]
 
 #: Most times that a block can repeat its statements in one iteration of its loop.
 MOST_STEPS = 8
@@ -60,6 +62,30 @@ class View:
         if self.names is not None:
             return self.names.get(name)
         return name if name in self.group.variables else None
+
+
+class Store(Group):
+    """Arrays that belong to no neuron and no synapse: trials, histories, lists of spikes.
+
+    A `NeuronGroup` would keep an array of indices besides, as large as any of these.
+
+    Parameters
+    ----------
+    size : int
+    variables : mapping of str to type
+        Names and element types.
+    name : str
+    clock : Clock
+    """
+
+    def __init__(self, size: int, variables: Mapping[str, type], name: str, clock: Clock) -> None:
+        BrianObject.__init__(self, clock=clock, name=name)
+        self.names = tuple(variables)
+        self.variables = Variables(self)
+        self.variables.add_constant("N", int(size))
+        for variable, dtype in variables.items():
+            self.variables.add_array(variable, size=int(size), dtype=dtype)
+        self._enable_group_attributes()
 
 
 def repeat(

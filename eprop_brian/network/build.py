@@ -21,7 +21,7 @@ from brian2.utils.stringtools import word_substitute
 
 from eprop_brian.equations.learning_signals import LEARNING_SIGNAL
 from eprop_brian.equations.regularizers import FIRING_RATE
-from eprop_brian.network.blocks import MOST_STEPS, StepCode, View, repeat
+from eprop_brian.network.blocks import MOST_STEPS, StepCode, Store, View, repeat
 from eprop_brian.network.built import (
     SHARE,
     STAGES,
@@ -119,7 +119,7 @@ class _Builder:
         self.layout = layout
         self.clock = Clock(dt=network.dt, name="step_clock")
         self.code = StepCode()
-        self.groups: dict[str, NeuronGroup] = {}
+        self.groups: dict[str, NeuronGroup | Store] = {}
         self.online = network.gradient == "online"
         self.rate_per_batch = network.rate_averaging == "batch"
         self.readout_program = network.readout_program
@@ -131,6 +131,13 @@ class _Builder:
             size, model, name=name, clock=self.clock, dtype=self.dtype, namespace={}, **kwargs
         )
         return self.groups[name]
+
+    def store(
+        self, name: str, size: int, variables: Iterable[str], dtype: type | None = None
+    ) -> None:
+        """A store with the given variables, of the network's float type or another."""
+        types = dict.fromkeys(variables, dtype or self.dtype)
+        self.groups[name] = Store(size, types, name, self.clock)
 
     def build(self) -> BuiltNetwork:
         network = self.network
@@ -206,25 +213,15 @@ class _Builder:
             },
         )
         if self.layout.profile:
-            self.group("profile", len(STAGES), {"seconds": "1"})
+            self.store("profile", len(STAGES), ["seconds"])
         self._spiking_group("inputs", network.n_inputs, {})
         n_words = -(-network.n_inputs // 32)
-        self.group(
-            "input_data",
-            capacity.n_patterns * capacity.n_steps * n_words,
-            {"words": "integer"},
-        )
-        self.group(
-            "target_data",
-            capacity.n_targets * capacity.target_steps * network.n_outputs,
-            {"y_target": "1"},
-        )
-        self.group(
-            "trials",
-            capacity.n_trials,
-            {"pattern": "integer", "target": "integer", "spike_count": "1"},
-        )
-        self.group("outcomes", capacity.n_trials * network.n_outputs, {"loss": "1", "output": "1"})
+        n_samples = capacity.n_targets * capacity.target_steps * network.n_outputs
+        n_words *= capacity.n_patterns * capacity.n_steps
+        self.store("input_data", n_words, ["words"], np.int32)
+        self.store("target_data", n_samples, ["y_target"])
+        self.store("trials", capacity.n_trials, ["pattern", "target", "spike_count"], np.int32)
+        self.store("outcomes", capacity.n_trials * network.n_outputs, ["loss", "output"])
         for population in network.populations:
             self._make_population(population)
         variables = ["I", "y", "softmax_sum", "p", "error", "loss_sum", "output_sum"]
@@ -239,11 +236,8 @@ class _Builder:
         )
         if self.online:
             self._window_group("readout", network.n_outputs)
-        self.group(
-            "readout_history",
-            capacity.n_steps * network.n_outputs,
-            {"error": "1", "filtered_error": "1"},
-        )
+        n_errors = capacity.n_steps * network.n_outputs
+        self.store("readout_history", n_errors, ["error", "filtered_error"])
 
     def _spiking_group(self, name: str, size: int, variables: dict[str, str]) -> NeuronGroup:
         group = self.group(name, size, {"z": "1", **variables}, threshold="z > 0", reset="")
@@ -251,8 +245,8 @@ class _Builder:
         group.thresholder["spike"].active = False
         group.resetter["spike"].active = False
         steps = self.capacity.n_steps
-        self.group(f"{name}_spikes", size * steps, {"neuron": "integer"})
-        self.group(f"{name}_offsets", steps + 1, {"first": "integer"})
+        self.store(f"{name}_spikes", size * steps, ["neuron"], np.int32)
+        self.store(f"{name}_offsets", steps + 1, ["first"], np.int32)
         return group
 
     def _make_population(self, population: Population) -> None:
@@ -280,20 +274,12 @@ class _Builder:
         if self.online:
             self._window_group(population.name, self.layout.width(size))
         else:
-            self.group(
-                f"{population.name}_history",
-                self.layout.width(size) * steps,
-                dict.fromkeys(program.history, "1"),
-            )
-            self.group(
-                f"{population.name}_results",
-                self._tile(population) * steps,
-                dict.fromkeys(program.results, "1"),
-            )
+            width, tile = self.layout.width(size), self._tile(population)
+            self.store(f"{population.name}_history", width * steps, program.history)
+            self.store(f"{population.name}_results", tile * steps, program.results)
 
     def _window_group(self, target: str, width: int) -> None:
-        variables = dict.fromkeys(self._signals(target), "1")
-        self.group(f"{target}_window", self.layout.steps_per_pass * width, variables)
+        self.store(f"{target}_window", self.layout.steps_per_pass * width, self._signals(target))
 
     def _tile(self, population: Population) -> int:
         """Neurons of a population that the backward pass takes at a time."""
@@ -334,7 +320,7 @@ class _Builder:
         if adjacency is not None:
             pre, post = np.nonzero(adjacency[slices[target], slices[source]].T)
             size = max(1, len(pre))
-            self.group(f"{name}_rows", n_pre + 1, {"first": "integer"})
+            self.store(f"{name}_rows", n_pre + 1, ["first"], np.int32)
         autapses = not (matrix == "w_rec" and source == target)
         pre_group = None
         if matrix == "B":
@@ -348,15 +334,13 @@ class _Builder:
                 variables += ["batch_trace_sum", "batch_trace_total"]
             if adjacency is not None:
                 variables.append("post")
-            elif not autapses:
-                variables.append("connected")
             if self.online:
                 presynaptic, synaptic = self._trace_variables(target)
                 variables += synaptic
                 pre_variables = dict.fromkeys(["pre", *presynaptic], "1")
                 pre_group = self.group(f"{name}_pre", n_pre, pre_variables)
                 rows = self.layout.steps_per_pass * n_pre
-                self.group(f"{name}_pre_window", rows, pre_variables)
+                self.store(f"{name}_pre_window", rows, pre_variables)
         types = {v: "integer" if v == "post" else "1" for v in variables}
         group = self.group(name, size, types)
         return Projection(
@@ -601,19 +585,25 @@ class _Builder:
             [line for t, x in sums.items() for line in (f"{t} = {t} + {x}", f"{x} = 0")],
             own,
         )
-        masked = not p.autapses and not p.sparse
         summed = "(gradient_total + gradient_sum)"
         if rate_term:
             summed = f"({summed} + rate_factor*(batch_trace_total + batch_trace_sum))"
-        mean = f"gradient_scale*{summed}/batch_size" + ("*connected" if masked else "")
+        mean = f"gradient_scale*{summed}/batch_size"
+        if not p.autapses and not p.sparse:
+            # Of a dense projection onto itself, what must stay 0, before an update and after it.
+            plan["no_autapses"] = {
+                "before": [
+                    code.array(p.group, name, "_synapse")
+                    for name in sorted({*sums, *sums.values()})
+                ],
+                "after": [code.array(p.group, "w", "_synapse")],
+            }
         plan["optimize"] = code.block(
             f"optimize_{p.name}",
             [
                 f"gradient = {mean}",
                 *cleared,
                 *self.network.optimizer.update.split("\n"),
-                # Bounds that exclude 0 must not make an autapse.
-                *(["w = w*connected"] if masked else []),
             ],
             View(p.group, "_synapse", {"g": "gradient"}),
             own,
@@ -719,8 +709,8 @@ class _Builder:
         code, windows = repeat(
             statements,
             n_steps,
-            (pre, "_pre", pre.equations.parameter_names),
-            (post, "_post", post.equations.parameter_names),
+            (pre, "_pre", pre.names),
+            (post, "_post", post.names),
         )
         return self.code.block(f"trace_{p.name}_{n_steps}", code, *windows, *views)
 

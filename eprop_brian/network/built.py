@@ -13,7 +13,7 @@ import numpy as np
 from brian2 import Network as Brian2Network
 from brian2 import NeuronGroup
 
-from eprop_brian.network.blocks import MOST_STEPS
+from eprop_brian.network.blocks import MOST_STEPS, Store
 from eprop_brian.network.spec import Network, Population
 from eprop_brian.symbolic.parameters import UNITS
 
@@ -179,9 +179,9 @@ class BuiltNetwork:
     capacity : Capacity
     brian2_network : brian2.Network
         Holds every object; add monitors here before the first run.
-    groups : dict of str to NeuronGroup
-        ``inputs``, ``readout``, each population by its name, each projection as
-        ``source_to_target``, and the histories ``<population>_history``.
+    groups : dict of str to NeuronGroup or Store
+        ``inputs``, ``readout``, each population by its name and each projection as
+        ``source_to_target`` are a `NeuronGroup`; trials, histories and lists of spikes a `Store`.
     projections : list of Projection
         The plastic projections.
     feedback : list of Projection
@@ -191,7 +191,7 @@ class BuiltNetwork:
     network: Network
     capacity: Capacity
     brian2_network: Brian2Network
-    groups: dict[str, NeuronGroup]
+    groups: dict[str, NeuronGroup | Store]
     projections: list[Projection]
     feedback: list[Projection]
 
@@ -214,9 +214,6 @@ class BuiltNetwork:
             if projection.sparse:
                 values[f"{projection.name}_rows.first"] = projection.rows
                 values[f"{projection.name}.post"] = np.resize(projection.post, projection.group.N)
-            elif not projection.autapses:
-                connected = 1.0 - np.eye(projection.n_pre, projection.width)
-                values[f"{projection.name}.connected"] = connected.ravel()
         return {key: np.atleast_1d(np.asarray(value, float)) for key, value in values.items()}
 
     def synaptic_arrays(self, variable: str, matrices: Mapping[str, np.ndarray]) -> dict:

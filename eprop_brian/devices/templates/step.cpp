@@ -178,6 +178,17 @@ static std::vector<int> _times_{{ source.name }};
             if ({{ ptr(p.z) }}[_neuron] > 0) {{ ptr(p.spikes) }}[_end++] = _neuron;
 }
 {% endmacro %}
+{# Set values of neurons onto themselves to 0. #}
+{% macro autapses(p, when) %}
+{% if p.no_autapses is defined %}
+for (int _i = 0; _i < {{ p.n_pre }}; _i++)
+{
+    {% for name in p.no_autapses[when] %}
+    {{ ptr(name) }}[_i*{{ p.width }} + _i] = 0;
+    {% endfor %}
+}
+{% endif %}
+{% endmacro %}
 {% macro follow(f) %}
 {% set w = f.follows %}
 std::fill({{ ptr(f.B) }}, {{ ptr(f.B) }} + {{ f.size }}, 0);
@@ -509,7 +520,9 @@ if (_updating && _batch_ends)
     {{ each(p.rate, '_neuron', p.width) }}
     {% endfor %}
     {% for p in plan.projections %}
+    {{ autapses(p, 'before') }}
     {{ pairs(p.optimize, p) }}
+    {{ autapses(p, 'after') }}
     {% endfor %}
     {% for f in plan.feedback if f.follows is defined %}
     {{ follow(f) }}
