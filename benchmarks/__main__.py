@@ -186,7 +186,7 @@ def _by_length(report: Report, lengths: list[int], peers: list) -> None:
 
 def _pattern_generation(report: Report, peers: list) -> None:
     first = len(report.measurements)
-    for n, trials in ((100, 100), (1000, 10)):
+    for n, trials in ((100, 100), (1000, 50)):
         click.echo(f"pattern generation, {n} neurons")
         case = pattern_generation(n, n_trials=trials)
         report.add(ours.measure, case, trials=trials)
