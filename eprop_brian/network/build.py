@@ -288,7 +288,8 @@ class _Builder:
         # The synapses of a compressed row may go anywhere.
         if self.layout.tile_bytes is None or self.network.adjacency.keys() & {"w_in", "w_rec"}:
             return width
-        return min(width, max(1, self.layout.tile_bytes // (results * lanes)) * lanes)
+        # At least four vectors: fewer are slower than a tile that outgrows the cache.
+        return min(width, max(4, self.layout.tile_bytes // (results * lanes)) * lanes)
 
     def _make_projections(self) -> tuple[list[Projection], list[Projection]]:
         network = self.network

@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 
 import numpy as np
@@ -68,13 +69,14 @@ def test_a_batch_is_summed_share_by_share():
 
 def test_a_program_killed_in_mid_batch_costs_time_and_nothing_else(monkeypatch):
     expected, *_ = trained(workers=2)
-    shares, killed = Session.shares, []
+    shares, killed, one_by_one = Session.shares, [], threading.Lock()
 
     def killing_once(self, *args, **kwargs):
-        if not killed:
-            self.program.set({})
-            killed.append(self.program._process.pid)
-            os.kill(killed[0], signal.SIGKILL)
+        with one_by_one:
+            if not killed:
+                self.program.set({})
+                killed.append(self.program._process.pid)
+                os.kill(killed[0], signal.SIGKILL)
         return shares(self, *args, **kwargs)
 
     monkeypatch.setattr(Session, "shares", killing_once)
