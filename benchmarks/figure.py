@@ -11,21 +11,21 @@ from benchmarks.cases import Measurement
 
 __all__ = ["draw"]
 
-#: Contenders in the order of the figure, with colour and line style.
+#: Contenders from the top of the figure down, with colour and line style.
 _STYLES = {
-    "eprop_brian factored": ("#0072B2", "-"),
-    "eprop_brian factored float32": ("#56B4E9", "-"),
-    "eprop_brian online": ("#009E73", "-"),
-    "yardstick": ("#000000", ":"),
-    "Brian2 stock": ("#E69F00", "--"),
     "NEST": ("#D55E00", "--"),
     "mlGeNN": ("#CC79A7", "--"),
+    "Brian2 stock": ("#E69F00", "--"),
+    "eprop_brian online": ("#009E73", "-"),
+    "eprop_brian factored": ("#0072B2", "-"),
+    "eprop_brian factored float32": ("#56B4E9", "-"),
+    "yardstick": ("#000000", ":"),
 }
 _LABELS = {"yardstick": "written by hand"}
 
 
 def draw(measurements: Sequence[Measurement], path: Path) -> None:
-    """Draw what was measured of evidence accumulation; a panel without two points is left empty."""
+    """Draw what was measured of evidence accumulation; a line needs two points."""
     matplotlib.use("agg")
     import matplotlib.pyplot as plt
 
@@ -43,7 +43,7 @@ def draw(measurements: Sequence[Measurement], path: Path) -> None:
                 if m.contender == name and getattr(m, fixed) == value:
                     points.setdefault(getattr(m, along), m.seconds_per_trial * 1e3)
             xs = sorted(points)
-            if xs:
+            if len(xs) > 1:
                 axis.plot(
                     xs,
                     [points[x] for x in xs],

@@ -219,9 +219,13 @@ def _largest_share(example: Trials) -> Trials:
 def _connect(scheduler: str) -> Any:
     """A client of a Dask cluster."""
     # Imported here: it takes half a second, and most runs do without.
-    import dask
-    from distributed import Client
-
+    try:
+        import dask
+        from distributed import Client
+    except ImportError:
+        raise ValueError(
+            "a scheduler needs Dask: pip install distributed (workers of this machine do not)"
+        ) from None
     # Weights of a large network are sent with every batch, which is meant.
     dask.config.set({"distributed.admin.large-graph-warning-threshold": "1GB"})
     try:
