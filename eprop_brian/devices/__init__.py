@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from eprop_brian.devices.cpp import CompilerMissingError, CppProgram
-from eprop_brian.devices.program import Program, SimulationError
+from eprop_brian.devices.program import Program, ProgramKilledError, SimulationError
 from eprop_brian.devices.runtime import RuntimeProgram
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "CompilerMissingError",
     "CppProgram",
     "Program",
+    "ProgramKilledError",
     "RuntimeProgram",
     "SimulationError",
     "make_program",

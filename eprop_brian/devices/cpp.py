@@ -26,7 +26,7 @@ from brian2.devices.device import all_devices, get_device, set_device
 from brian2.units import second
 
 from eprop_brian.devices.codeobjects import CppStepCodeObject
-from eprop_brian.devices.program import Program, SimulationError
+from eprop_brian.devices.program import Program, ProgramKilledError, SimulationError
 from eprop_brian.network.blocks import MOST_STEPS
 from eprop_brian.network.build import build
 from eprop_brian.network.built import STAGES, Capacity, Layout
@@ -36,6 +36,8 @@ __all__ = ["CompilerMissingError", "CppProgram", "cache_folder", "find_compiler"
 
 #: Steps after which Brian2's clock would end a run by itself; a run ends with its last trial.
 _ENDLESS = 2**31
+#: Arrays asked for before the first is read: their commands must fit into a pipe.
+_KEYS_AT_ONCE = 64
 _CALLS = Path(__file__).parent / "templates" / "calls.h"
 #: Widest vector registers; a multiple of those of any processor does no harm.
 _VECTOR_BYTES = 64
@@ -124,11 +126,12 @@ class CppProgram(Program):
                 _compile(project)
                 _install(project, self.folder)
         self._process: subprocess.Popen | None = None
+        self._has_run = False
 
     def copy(self) -> CppProgram:
         """The same program once more, with a process and a state of its own."""
         other = copy.copy(self)
-        other._process = None
+        other._process, other._has_run = None, False
         return other
 
     def set(self, arrays: Mapping[str, np.ndarray]) -> None:
@@ -151,6 +154,7 @@ class CppProgram(Program):
         with self._talk() as (send, receive):
             send(b"R")
             receive(1)
+        self._has_run = True
 
     def get(self, key: str) -> np.ndarray:
         """See `Program.get`."""
@@ -159,12 +163,16 @@ class CppProgram(Program):
     def get_all(self, keys: Iterable[str]) -> dict[str, np.ndarray]:
         """See `Program.get_all`."""
         keys, arrays = list(keys), {}
-        with self._talk() as (send, receive):
-            for key in keys:
-                send(b"G", _key(key))
-            for key in keys:
-                (size,) = struct.unpack("=Q", receive(8))
-                arrays[key] = np.frombuffer(receive(size), dtype=self._types[key])
+        if not self._has_run:
+            raise SimulationError("the program has not run since its process was started")
+        for first in range(0, len(keys), _KEYS_AT_ONCE):
+            group = keys[first : first + _KEYS_AT_ONCE]
+            with self._talk() as (send, receive):
+                for key in group:
+                    send(b"G", _key(key))
+                for key in group:
+                    (size,) = struct.unpack("=Q", receive(8))
+                    arrays[key] = np.frombuffer(receive(size), dtype=self._types[key])
         return arrays
 
     def stage_seconds(self) -> dict[str, float]:
@@ -181,10 +189,16 @@ class CppProgram(Program):
 
     def close(self) -> None:
         """End the process; a later call starts a new one."""
-        process, self._process = self._process, None
+        process, self._process, self._has_run = self._process, None, False
         if process is not None:
             process.kill()
             process.communicate()
+
+    def interrupt(self) -> None:
+        """End the process from another thread: a call in progress fails."""
+        process = self._process
+        if process is not None:
+            process.kill()
 
     def __del__(self) -> None:
         if getattr(self, "_process", None) is not None:
@@ -218,14 +232,19 @@ class CppProgram(Program):
         """The process's ends of the pipes; whatever goes wrong between them ends the process."""
         if self._process is None:
             # A session of its own: Ctrl-C reaches Python alone, which then ends the process.
-            self._process = subprocess.Popen(
-                ["./main"],
-                cwd=self.folder,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                start_new_session=True,
-            )
+            try:
+                self._process = subprocess.Popen(
+                    ["./main"],
+                    cwd=self.folder,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    start_new_session=True,
+                )
+            except FileNotFoundError:
+                raise SimulationError(
+                    f"the compiled program in {self.folder} is gone; make it again"
+                ) from None
         process = self._process
 
         def send(*parts: bytes) -> None:
@@ -242,12 +261,13 @@ class CppProgram(Program):
         try:
             yield send, receive
         except BrokenPipeError:
-            self._process = None
+            self._process, self._has_run = None, False
             with contextlib.suppress(BrokenPipeError):
                 process.stdin.close()
             process.stdin = None
             output = process.communicate()[1].decode(errors="replace").strip()
-            raise SimulationError(
+            killed = process.returncode < 0
+            raise (ProgramKilledError if killed else SimulationError)(
                 f"the compiled program in {self.folder} ended with status "
                 f"{process.returncode}{': ' if output else ''}{output}"
             ) from None

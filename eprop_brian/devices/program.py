@@ -13,11 +13,15 @@ import numpy as np
 
 from eprop_brian.network.built import BuiltNetwork
 
-__all__ = ["Program", "SimulationError"]
+__all__ = ["Program", "ProgramKilledError", "SimulationError"]
 
 
 class SimulationError(RuntimeError):
     """A compiled program failed while it ran."""
+
+
+class ProgramKilledError(SimulationError):
+    """A compiled program was ended by a signal: another try may work."""
 
 
 class Program(ABC):

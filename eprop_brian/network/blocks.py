@@ -104,7 +104,7 @@ def repeat(
     Returns
     -------
     list of str
-        The statements, the names in question numbered (``psi_0``), temporaries (``_x``) too.
+        The statements, the names in question numbered (``_psi_0``), temporaries (``_x``) too.
     list of View
         The views that know the numbered names.
     """
@@ -113,7 +113,8 @@ def repeat(
     code, views = [], []
     for k in range(n):
         varying = {name for _, _, names in sides for name in names} | temporary
-        numbered = {name: f"{name}_{k}" for name in varying}
+        # A name that no user's variable can have.
+        numbered = {name: f"_{name}_{k}" for name in varying}
         code += [word_substitute(line, numbered) for line in statements]
         views += [
             View(group, f"{index}_{k}", {numbered[name]: name for name in names})

@@ -105,7 +105,25 @@ def build(
         Float type of all state.
     layout : Layout, optional
     """
+    _check_sizes(network, capacity, layout or Layout())
     return _Builder(network, capacity, codeobj_class, dtype, layout or Layout()).build()
+
+
+def _check_sizes(network: Network, capacity: Capacity, layout: Layout) -> None:
+    """Compiled loops index arrays with 32 bits."""
+    widths = [layout.width(p.size) for p in network.populations]
+    steps, sources = capacity.n_steps, max(network.n_recurrent, network.n_inputs)
+    sizes = {
+        f"{max(widths)} neurons x {steps} steps": max(widths) * steps,
+        f"{network.n_inputs} inputs x {steps} steps": network.n_inputs * steps,
+        f"{sources} x {max(widths)} synapses": sources * max(widths),
+        f"{capacity.n_targets} targets of {capacity.target_steps} steps": capacity.n_targets
+        * capacity.target_steps
+        * network.n_outputs,
+    }
+    for what, size in sizes.items():
+        if size >= 2**31:
+            raise ValueError(f"{what} are too many for one program: {size} numbers, at most 2^31")
 
 
 class _Builder:
@@ -435,14 +453,14 @@ class _Builder:
         mean_count = View(group, "_neuron", {"rate_factor": "rate_factor", "spike_count": count})
         mean = ["spike_count = spike_count/batch_size"] if self.rate_per_batch else []
         cleared = ["spike_count = 0"] if self.rate_per_batch else []
-        plan["tally"] = code.block(
-            f"count_{name}", ["batch_spike_count = batch_spike_count + spike_count"], own
-        )
         plan["rate"] = code.block(
             f"rate_{name}", [*mean, f"rate_factor = {FIRING_RATE}", *cleared], mean_count, control
         )
         if self.rate_per_batch:
             plan["zero_sums"] = code.block(f"zero_sums_{name}", ["batch_spike_count = 0"], own)
+            plan["tally"] = code.block(
+                f"count_{name}", ["batch_spike_count = batch_spike_count + spike_count"], own
+            )
         if self.online:
             plan["window"] = self._plan_window(name)
             return plan
@@ -453,7 +471,7 @@ class _Builder:
         contribution = LEARNING_SIGNAL.removeprefix("L = ")
         signal = "0" if fused == self.network.n_outputs else "L_filtered"
         for k in range(fused):
-            names = {"L": f"({signal})", "B": f"B_{k}", "error": f"filtered_error_{k}"}
+            names = {"L": f"({signal})", "B": f"_B_{k}", "error": f"_filtered_error_{k}"}
             signal = word_substitute(contribution, names)
         _, outputs = repeat(
             [],
@@ -569,7 +587,6 @@ class _Builder:
             **self._plan_rows(p),
             # A recurrent spike acts in the next step, an input spike and a readout's in its own.
             "delay": 1 if kind == "recurrent" else 0,
-            "w": code.array(p.group, "w"),
         }
         deliver = ["I = I + w"]
         plan["deliver"] = code.block(f"deliver_{p.name}", deliver, post, own)

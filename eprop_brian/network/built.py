@@ -62,7 +62,7 @@ class Layout:
         and loops over a population run over the padding too: what it holds means nothing.
     tile_bytes : int, optional
         Cache to plan for: the backward pass takes as many neurons at a time as have their results
-        in it. Default: all neurons at once.
+        in it, and four vectors at least. Default: all neurons at once.
     steps_per_pass : int
         Steps that the ``online`` program does in one pass over the synapses, which keeps a
         synapse's traces in registers meanwhile; at most `MOST_STEPS`.

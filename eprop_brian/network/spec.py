@@ -126,9 +126,10 @@ class Network:
     rate_averaging: str = "trial"
     average_gradient: bool = False
     dt: Quantity = field(default_factory=lambda: 1 * ms)
-    connectivity: Mapping[str, Any] = field(default_factory=dict)
+    # Arrays cannot be compared like numbers.
+    connectivity: Mapping[str, Any] = field(default_factory=dict, compare=False)
     connectivity_seed: int = 0
-    adjacency: dict[str, np.ndarray] = field(init=False, repr=False)
+    adjacency: dict[str, np.ndarray] = field(init=False, repr=False, compare=False)
     populations: tuple[Population, ...] = field(init=False, repr=False)
     readout_program: ReadoutProgram = field(init=False, repr=False)
 
@@ -192,8 +193,9 @@ class Network:
         object.__setattr__(self, "adjacency", self._draw_adjacency())
 
     def _draw_adjacency(self) -> dict[str, np.ndarray]:
-        if isinstance(self.connectivity_seed, bool) or self.connectivity_seed < 0:
-            raise ValueError(f"connectivity_seed must be 0 or more, not {self.connectivity_seed}")
+        seed = self.connectivity_seed
+        if not isinstance(seed, int | np.integer) or isinstance(seed, bool) or seed < 0:
+            raise ValueError(f"connectivity_seed must be a whole number from 0 on, not {seed!r}")
         if not isinstance(self.connectivity, Mapping):
             raise ValueError(
                 "connectivity names weight matrices, e.g. {w_rec = 0.1}; "
@@ -203,18 +205,23 @@ class Network:
         for name, given in self.connectivity.items():
             _choose("weight matrix in connectivity", name, ("w_in", "w_rec", "w_out"))
             possible = self._possible(name)
-            if np.ndim(given) == 0:
+            if isinstance(given, int | float | str) or np.isscalar(given):
                 _real(f"connectivity of {name}", given, minimum=0)
                 if given > 1:
                     raise ValueError(f"connectivity of {name} is a fraction, not {given}")
-                key = [self.connectivity_seed, zlib.crc32(name.encode())]
+                key = [seed, zlib.crc32(name.encode())]
                 rng = np.random.default_rng(np.random.SeedSequence(key))
                 pairs = np.flatnonzero(possible)
                 chosen = rng.choice(pairs, size=round(given * len(pairs)), replace=False)
                 connected = np.zeros(possible.shape, dtype=bool)
                 connected.ravel()[chosen] = True
             else:
-                connected = np.asarray(given)
+                try:
+                    connected = np.asarray(given)
+                except ValueError:
+                    raise ValueError(
+                        f"connectivity of {name} has rows of several lengths"
+                    ) from None
                 if connected.shape != possible.shape or connected.dtype != bool:
                     raise ValueError(
                         f"connectivity of {name} must be a fraction or a bool array of shape "

@@ -143,6 +143,11 @@ class Session:
         }
         self.n_updates = 0
 
+    @property
+    def most_trials(self) -> int:
+        """Trials that one call can have."""
+        return self.capacity.n_trials
+
     def run(self, trials: Trials, batch_size: int, *, learning: bool = True) -> Outcome:
         """Run trials and, if learning, one update at the end of every batch.
 
@@ -280,6 +285,12 @@ class Session:
                 f"the trials' targets have shape {trials.targets.shape}, not (targets, "
                 f"{capacity.target_steps} steps, {self.network.n_outputs} outputs)"
             )
+        for what, given, most in (
+            ("input patterns", len(trials.spikes), capacity.n_patterns),
+            ("targets", len(trials.targets), capacity.n_targets),
+        ):
+            if given > most:
+                raise ValueError(f"{given} {what} do not fit: at most {most}")
         groups = built.groups
         return TrialData(
             {

@@ -148,6 +148,7 @@ class Trainer:
         if self._per_call > _CHECK_EVERY:
             self._per_call -= self._per_call % _CHECK_EVERY
         example = self._trials("train", range(self._per_call))
+        _check_workers(workers, scheduler)
         initial = dict(weights) if weights is not None else network.initial_weights(self.seed)
         if workers is None and scheduler is None:
             useful = device == "cpp"
@@ -253,7 +254,7 @@ class Trainer:
         """
         losses, errors, rates = [], [], []
         previous: Trials | None = None
-        most = self.session.capacity.n_trials
+        most = self.session.most_trials
         for index in range(n_batches):
             batch = self.task.trials(self.seed, stream, index, batch_size)
             if len(batch.spikes) == len(batch.targets) == 1:
@@ -261,7 +262,7 @@ class Trainer:
                     break  # a frozen pattern: every further trial would be the same
                 previous = batch
                 batch = batch.part(slice(1))
-            for first in range(0, batch_size, most):
+            for first in range(0, batch.n_trials, most):
                 part = batch.part(slice(first, first + most))
                 outcome = self.session.run(part, part.n_trials, learning=False)
                 losses.append(outcome.loss)
@@ -335,6 +336,15 @@ class Trainer:
             shown["error"] = f"{np.mean(self.history.error[-_CHECK_EVERY:]):.3f}"
         shown["rate"] = f"{self.history.rate_hz[-1]:.1f} Hz"
         bar.set_postfix(shown)
+
+
+def _check_workers(workers: int | None, scheduler: str | None) -> None:
+    if workers is not None and scheduler is not None:
+        raise ValueError("a scheduler has workers of its own: give workers or scheduler")
+    if workers is not None and (
+        isinstance(workers, bool) or int(workers) != workers or workers < 1
+    ):
+        raise ValueError(f"workers must be a positive whole number, not {workers}")
 
 
 def _check_fit(network: Network, task: Task) -> None:

@@ -21,13 +21,13 @@ import uuid
 import weakref
 from collections import OrderedDict
 from collections.abc import Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from eprop_brian.devices import CppProgram, SimulationError, make_program
+from eprop_brian.devices import CppProgram, ProgramKilledError, SimulationError, make_program
 from eprop_brian.network.built import SHARE, Capacity
 from eprop_brian.network.spec import Network
 from eprop_brian.tasks.base import Trials
@@ -90,22 +90,29 @@ class ParallelSession(Session):
     ) -> None:
         if device != "cpp":
             raise ValueError(f"workers run compiled programs: device 'cpp', not '{device}'")
+        # First what may fail soonest.
+        self._client = None if scheduler is None else _connect(scheduler)
+        self._workers = workers
         share = _largest_share(example)
         super().__init__(network, make_program(device, dtype), share, learning_window, weights)
         recipe = _Recipe(network, share, learning_window, device, dtype)
         self._recipe = (uuid.uuid4().hex, pickle.dumps(recipe))
         # Workers in this process need not build again what was built here.
         _programs[self._recipe[0]] = self.program
-        if scheduler is None:
-            self._client = None
-            self._workers = workers
-            self._executor: Executor = ThreadPoolExecutor(workers, "worker")
-        else:
-            self._client = _connect(scheduler)
-            self._executor = self._client.get_executor(pure=False, retries=_RETRIES)
+        self._executor: Executor = (
+            ThreadPoolExecutor(workers, "worker")
+            if self._client is None
+            else self._client.get_executor(pure=False)
+        )
+        self._most_trials = example.n_trials
         self._finalizer = weakref.finalize(
             self, _disconnect, self._executor, self._client, self._recipe[0]
         )
+
+    @property
+    def most_trials(self) -> int:
+        """See `Session.most_trials`."""
+        return self._most_trials
 
     def run(self, trials: Trials, batch_size: int, *, learning: bool = True) -> Outcome:
         """See `Session.run`."""
@@ -120,10 +127,14 @@ class ParallelSession(Session):
                 # Meanwhile, here:
                 upcoming = self._cut(trials, start + at_once, at_once)
                 shares = [share for future in futures for share in future.result()]
-            except BaseException:
-                for future in futures:
-                    future.cancel()
-                raise
+            except BaseException as error:
+                self._abandon(futures)
+                if self._client is None or not isinstance(error, Exception):
+                    raise
+                if isinstance(error, SimulationError):
+                    raise
+                kind = type(error).__name__
+                raise SimulationError(f"the cluster failed to compute: {kind}: {error}") from error
             if learning:
                 self.update([share.sums for share in shares], batch_size)
             outcomes += [share.outcome for share in shares]
@@ -131,10 +142,25 @@ class ParallelSession(Session):
             *(np.concatenate([getattr(o, n) for o in outcomes]) for n in ("loss", "output", "rate"))
         )
 
+    def spikes(self) -> np.ndarray:
+        """Not available: the trials ran in the workers' programs."""
+        raise ValueError("spikes of a trial can be read with one worker: workers=1")
+
     def close(self) -> None:
         """End the workers that were started here, and the programs."""
         self._finalizer()
         super().close()
+
+    def _abandon(self, futures: list[Future]) -> None:
+        """Stop what is running: nobody waits for it."""
+        token = self._recipe[0]
+        _abandoned.add(token)
+        for future in futures:
+            future.cancel()
+        _interrupt(token)
+        if self._client is None:
+            wait(futures)
+        _abandoned.discard(token)
 
     def _count(self) -> int:
         """Workers there are now."""
@@ -172,6 +198,9 @@ _programs: OrderedDict[str, CppProgram] = OrderedDict()
 _building = threading.Lock()
 #: The session of each thread, with its token.
 _thread = threading.local()
+#: Sessions of this process's threads, by token, and tokens whose work is to stop.
+_sessions: dict[str, list[Session]] = {}
+_abandoned: set[str] = set()
 
 
 def _compute(
@@ -186,11 +215,14 @@ def _compute(
     if getattr(_thread, "token", None) != token:
         _thread.session = _make_session(token, pickle.loads(recipe), weights)
         _thread.token = token
+        _sessions.setdefault(token, []).append(_thread.session)
     _thread.session.weights = weights
     for _ in range(_RETRIES):
         # A program that was killed is started anew.
-        with contextlib.suppress(SimulationError):
+        with contextlib.suppress(ProgramKilledError):
             return _thread.session.shares(shares, batch_size, learning=learning)
+        if token in _abandoned:
+            return []
     return _thread.session.shares(shares, batch_size, learning=learning)
 
 
@@ -201,7 +233,8 @@ def _make_session(token: str, recipe: _Recipe, weights: dict[str, np.ndarray]) -
         with _building:
             if token not in _programs:
                 while len(_programs) >= _MOST_PROGRAMS:
-                    _programs.popitem(last=False)
+                    old, _ = _programs.popitem(last=False)
+                    _sessions.pop(old, None)
                 _programs[token] = make_program(recipe.device, recipe.dtype)(network, capacity)
             return _programs[token].copy()
 
@@ -229,13 +262,28 @@ def _connect(scheduler: str) -> Any:
     # Weights of a large network are sent with every batch, which is meant.
     dask.config.set({"distributed.admin.large-graph-warning-threshold": "1GB"})
     try:
-        return Client(scheduler, set_as_default=False, timeout=_PATIENCE)
+        client = Client(scheduler, set_as_default=False, timeout=_PATIENCE)
     except (OSError, ValueError) as error:
         raise ValueError(f"cannot reach the Dask scheduler at {scheduler}: {error}") from None
+    try:
+        client.wait_for_workers(1, timeout=_PATIENCE)
+    except TimeoutError:
+        client.close()
+        raise ValueError(f"the Dask scheduler at {scheduler} has no workers") from None
+    return client
+
+
+def _interrupt(token: str) -> None:
+    """End the programs that this process's threads run for a session."""
+    for session in _sessions.get(token, []):
+        session.program.interrupt()
 
 
 def _disconnect(executor: Executor, client: Any, token: str) -> None:
     _programs.pop(token, None)
+    _abandoned.add(token)
+    _interrupt(token)
+    _sessions.pop(token, None)
     executor.shutdown(wait=False)
     if client is not None:
         client.close()

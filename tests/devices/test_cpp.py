@@ -1,13 +1,17 @@
 """The C++ device: build cache, compiler errors, leaving Brian2 as it was."""
 
 import re
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 from brian2 import NeuronGroup, ms, run
 from brian2.devices.device import RuntimeDevice, get_device
 
-from eprop_brian import LIF, Network
+from eprop_brian import ALIF, LIF, Network
 from eprop_brian.devices import CompilerMissingError, CppProgram, SimulationError, cpp
 from eprop_brian.network.built import Capacity
 
@@ -63,8 +67,43 @@ def test_a_killed_process_is_reported_and_the_next_call_starts_another():
     program._process.kill()
     with pytest.raises(SimulationError, match="status -9"):
         program.run({})
+    with pytest.raises(SimulationError, match="has not run"):
+        program.get("control.c_reg")
     program.run({"control.c_reg": np.array([3.0])})
     assert program.get("control.c_reg") == 3.0
+
+
+def test_no_process_is_left():
+    program = CppProgram(NETWORK, CAPACITY)
+    program.run({})
+    process = program._process
+    assert process.poll() is None
+    program.close()
+    assert process.poll() is not None
+    program.run({})
+    process = program._process
+    del program
+    assert process.poll() is not None
+
+
+def test_the_program_ends_with_the_process_that_started_it():
+    code = (
+        "import os\n"
+        "import numpy as np\n"
+        "from eprop_brian import LIF, Network\n"
+        "from eprop_brian.devices import CppProgram\n"
+        "from eprop_brian.network.built import Capacity\n"
+        "program = CppProgram(Network(2, 1, [(LIF, 3)]), Capacity(10, 1, 1, 1, 2))\n"
+        "program.run({})\n"
+        "print(program._process.pid, flush=True)\n"
+        "os.kill(os.getpid(), 9)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == -9, done.stderr
+    deadline = time.monotonic() + 10
+    while Path(f"/proc/{done.stdout.strip()}").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def test_values_of_another_size_are_refused():
@@ -72,8 +111,16 @@ def test_values_of_another_size_are_refused():
         CppProgram(NETWORK, CAPACITY).run({"lif.v": np.zeros(2)})
 
 
-def test_a_float32_program_computes_in_float32():
-    program = CppProgram(NETWORK, CAPACITY, np.float32)
+@pytest.mark.parametrize(
+    "network",
+    [
+        NETWORK,
+        Network(2, 2, [(LIF, 3), (ALIF, 2)], loss="softmax_cross_entropy"),
+        Network(2, 1, [(ALIF, 20)], gradient="online", connectivity={"w_rec": 0.2}, c_reg=1.0),
+    ],
+)
+def test_a_float32_program_computes_in_float32(network):
+    program = CppProgram(network, CAPACITY, np.float32)
     source = (program.folder / "code_objects/step_codeobject.cpp").read_text()
     step = source[source.index("//// start of a call") :]
     assert "double" not in step

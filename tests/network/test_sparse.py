@@ -60,6 +60,22 @@ def test_sparse_rows_equal_a_dense_network_with_zeros(program, device, feedback)
         assert np.mean(session.weights[name][connected] != weights[name][connected]) > 0.5
 
 
+@pytest.mark.parametrize("device", ["cpp", "runtime"])
+@pytest.mark.parametrize("program", ["factored", "online"])
+def test_nothing_of_a_call_is_left_for_the_next(program, device):
+    made = network(connectivity={"w_out": 0.3, "w_rec": 0.5}, gradient=program)
+    session, first, gradients = gradient(made, made.initial_weights(2), device)
+    assert np.abs(gradients["w_in"]).max() > 0
+    session.run(trials(), 1, learning=False)
+    session.restore({**session.state(), **made.initial_weights(2), "n_updates": 0})
+    for name in session.optimizer_states:
+        session.optimizer_states[name][:] = 0
+    second = session.run(trials(), N_TRIALS)
+    np.testing.assert_array_equal(second.loss, first.loss)
+    for name, value in session.gradient().items():
+        np.testing.assert_array_equal(value, gradients[name])
+
+
 def test_only_synapses_that_exist_are_stored():
     made = network(connectivity={"w_rec": 0.1})
     session = Session(made, make_program("cpp"), trials(), N_STEPS, made.initial_weights(1))
@@ -95,11 +111,19 @@ def test_a_fraction_is_drawn_from_its_seed():
         ({"w_rec": np.ones((20, 20), dtype=bool)}, "diagonal must be False"),
         ({"w_in": np.ones((N_IN, 20), dtype=bool)}, r"bool array of shape \(20, 6\)"),
         (0.1, "names weight matrices"),
+        ({"w_in": "many"}, "connectivity of w_in must be a finite number"),
+        ({"w_in": [[True], [True, False]]}, "rows of several lengths"),
     ],
 )
 def test_connectivity_that_cannot_be_is_refused(connectivity, message):
     with pytest.raises(ValueError, match=message):
         network(connectivity=connectivity)
+
+
+@pytest.mark.parametrize("seed", ["a", 1.5, -1, None, True])
+def test_a_seed_that_is_none_is_refused(seed):
+    with pytest.raises(ValueError, match="connectivity_seed must be a whole number"):
+        network(connectivity={"w_in": 0.5}, connectivity_seed=seed)
 
 
 def test_weights_without_a_synapse_are_refused():

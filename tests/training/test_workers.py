@@ -24,7 +24,7 @@ BATCH_SIZE = 2 * SHARE + 4
 
 
 def trainer(**options):
-    where = {k: options.pop(k) for k in ("workers", "scheduler") if k in options}
+    where = {k: options.pop(k) for k in ("workers", "scheduler", "dtype") if k in options}
     settings = {"c_reg": 300.0, "feedback": "random", "average_gradient": True, **options}
     network = Network(
         TASK.n_inputs, TASK.n_outputs, [(LIF, 6), (ALIF, 5)], loss=TASK.loss, **settings
@@ -150,6 +150,82 @@ def test_a_scheduler_that_is_not_there_is_named(monkeypatch):
     address = f"tcp://127.0.0.1:{free_port()}"
     with pytest.raises(ValueError, match=f"scheduler at {address}"):
         trainer(scheduler=address)
+
+
+def test_a_scheduler_without_workers_is_named(monkeypatch, tmp_path):
+    monkeypatch.setattr(workers_module, "_PATIENCE", "2s")
+    address = f"tcp://127.0.0.1:{free_port()}"
+    command = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", address]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": tmp_path}
+    process = subprocess.Popen([*command, "--no-dashboard"], **quiet)
+    try:
+        with pytest.raises(ValueError, match=f"scheduler at {address} has no workers"):
+            deadline = time.monotonic() + 30
+            while True:
+                try:
+                    trainer(scheduler=address)
+                except ValueError as error:
+                    if "cannot reach" not in str(error) or time.monotonic() > deadline:
+                        raise
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.parametrize("workers", [0, -1, 2.5, True])
+def test_a_number_of_workers_that_is_none_is_refused(workers):
+    with pytest.raises(ValueError, match="workers must be a positive whole number"):
+        trainer(workers=workers)
+
+
+def test_workers_and_scheduler_exclude_each_other():
+    with pytest.raises(ValueError, match="workers or scheduler"):
+        trainer(workers=2, scheduler="tcp://127.0.0.1:1")
+
+
+def test_an_interrupt_ends_the_programs_and_training_goes_on(monkeypatch):
+    expected, *_ = trained(workers=2)
+    made = trainer(workers=2)
+    submit, processes = made.session._submit, []
+
+    def interrupted(*args):
+        submit(*args)[0].result()
+        futures = submit(*args)
+        while not any(f.running() for f in futures):
+            time.sleep(0.001)
+        sessions = workers_module._sessions[made.session._recipe[0]]
+        processes.extend(s.program._process for s in sessions)
+        monkeypatch.setattr(made.session, "_submit", submit)
+        monkeypatch.setattr(made.session, "_cut", interrupt)
+        return futures
+
+    cut = made.session._cut
+
+    def interrupt(*args):
+        monkeypatch.setattr(made.session, "_cut", cut)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(made.session, "_submit", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        made.train(3, progress=False)
+    assert made.iteration == 0
+    made.train(3, progress=False)
+    for name, value in expected.items():
+        np.testing.assert_array_equal(made.session.state()[name], value, err_msg=name)
+    made.close()
+    deadline = time.monotonic() + 10
+    while any(p is not None and p.poll() is None for p in processes):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    "options", [{"gradient": "online"}, {"connectivity": {"w_rec": 0.3}}, {"dtype": "float32"}]
+)
+def test_every_path_can_be_shared_out(options):
+    (alone, *_), (shared, *_) = (trained(workers=n, **options) for n in (1, 2))
+    for name, value in alone.items():
+        np.testing.assert_array_equal(shared[name], value, err_msg=name)
 
 
 def test_workers_need_the_compiled_device():

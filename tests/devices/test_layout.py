@@ -1,0 +1,94 @@
+"""How arrays are laid out changes no result: tiles, padding, outputs, names."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from eprop_brian import ALIF, LIF, Network
+from eprop_brian.devices import cpp, make_program
+from eprop_brian.network.build import build
+from eprop_brian.network.built import Capacity
+from eprop_brian.tasks.base import Trials
+from eprop_brian.training.session import MATRICES, Session
+
+N_IN, N_STEPS, N_TRIALS = 5, 40, 2
+
+
+def trials(n_out):
+    rng = np.random.default_rng(7)
+    return Trials(
+        spikes=rng.random((N_TRIALS, N_STEPS, N_IN)) < 0.3,
+        targets=rng.random((1, N_STEPS, n_out)),
+        pattern=np.arange(N_TRIALS),
+        target=np.zeros(N_TRIALS, dtype=int),
+    )
+
+
+def run(neurons, n_out=2, device="cpp", **options):
+    network = Network(N_IN, n_out, neurons, c_reg=3.0, **options)
+    weights = network.initial_weights(4)
+    weights["w_in"] *= 3
+    weights["w_rec"] *= 3
+    data = trials(n_out)
+    session = Session(network, make_program(device), data, N_STEPS, weights)
+    outcome = session.run(data, N_TRIALS)
+    assert outcome.rate.min() > 20
+    return outcome.loss, session.gradient()
+
+
+def assert_equal(found, expected):
+    np.testing.assert_allclose(found[0], expected[0], rtol=1e-12)
+    for name in MATRICES:
+        scale = np.abs(expected[1][name]).max()
+        assert scale > 0
+        np.testing.assert_allclose(found[1][name], expected[1][name], rtol=0, atol=1e-12 * scale)
+
+
+def test_a_population_may_take_several_tiles_the_last_one_shorter(monkeypatch):
+    neurons = [(LIF, 69), (ALIF, 37)]
+    expected = run(neurons, gradient="online")
+    monkeypatch.setattr(cpp, "_TILE_BYTES", 1)
+    assert_equal(run(neurons), expected)
+    session_width, tile = 72, 32
+    assert session_width % tile
+    capacity = Capacity(N_STEPS, N_TRIALS, 1, N_STEPS, N_TRIALS)
+    built = cpp.CppProgram(Network(N_IN, 2, neurons), capacity).built
+    assert built.groups["lif_results"].N / N_STEPS == tile
+
+
+@pytest.mark.parametrize("device", ["cpp", "runtime"])
+def test_more_outputs_than_are_summed_at_once(device):
+    neurons = [(ALIF, 6)]
+    assert_equal(run(neurons, 11, device), run(neurons, 11, gradient="online"))
+
+
+@pytest.mark.parametrize("gradient", ["factored", "online"])
+@pytest.mark.parametrize("name", ["B_0", "psi_0", "L_0", "filtered_error_1", "w_0", "lambda__1"])
+def test_a_parameter_may_have_any_name(name, gradient):
+    values = tuple(np.linspace(0.8, 1.0, 5))
+    update = ALIF.update.replace("v = alpha*v", "v = alpha*{}*v")
+    assert "{}" in update
+    found, expected = (
+        run(
+            [
+                (
+                    replace(
+                        ALIF,
+                        update=update.format(parameter),
+                        parameters={**ALIF.parameters, parameter: values},
+                    ),
+                    5,
+                )
+            ],
+            gradient=gradient,
+        )
+        for parameter in (name, "harmless")
+    )
+    assert_equal(found, expected)
+
+
+def test_more_than_a_program_can_index_is_refused():
+    capacity = Capacity(n_steps=10**9, n_patterns=1, n_targets=1, target_steps=1, n_trials=1)
+    with pytest.raises(ValueError, match="3 neurons x 1000000000 steps are too many"):
+        build(Network(2, 1, [(LIF, 3)]), capacity, object)
