@@ -167,6 +167,10 @@ class Case:
         """Initial weights as `eprop_brian.network.spec.Network.initial_weights` gives them."""
         return {"w_in": self.w_in, "w_rec": self.w_rec, "w_out": self.w_out, "B": self.B}
 
+    def small(self, trials: int) -> Case:
+        """The first trials alone, as one batch: the same trials for those that are slow."""
+        return replace(self, batch_size=trials).first(trials)
+
     def first(self, trials: int) -> Case:
         """The case with its first trials alone.
 
@@ -241,9 +245,11 @@ class Measurement:
     stages : mapping of str to float
         Median seconds per trial of parts of a trial, as far as they are known.
     peak_memory_mb : float
-        Of the whole process.
+        Of the process that computes.
     losses : tuple of float
         Of the first trials, in order.
+    driver_memory_mb : float
+        Peak of a Python process beside it that only drives it; 0 if there is none.
     """
 
     contender: str
@@ -254,6 +260,7 @@ class Measurement:
     stages: Mapping[str, float]
     peak_memory_mb: float
     losses: tuple[float, ...]
+    driver_memory_mb: float = 0.0
 
     @property
     def seconds_per_trial(self) -> float:

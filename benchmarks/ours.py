@@ -8,6 +8,7 @@ the trials neither (training does that meanwhile).
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from benchmarks.cases import Case, Measurement, in_own_process, peak_memory_mb
@@ -57,6 +58,7 @@ def measure(
     gradient: str = "factored",
     dtype: str = "float64",
     workers: int = 1,
+    flags: Sequence[str] | None = None,
 ) -> Measurement:
     """Train on the first trials of a case, `repeats` times from its initial weights.
 
@@ -69,15 +71,28 @@ def measure(
     gradient : {"factored", "online"}
     dtype : {"float64", "float32"}
     workers : int
+    flags : sequence of str, optional
+        Flags of the compiler instead of Brian2's.
     """
-    return in_own_process(_measure, case.first(trials), repeats, gradient, dtype, workers)
+    return in_own_process(_measure, case.first(trials), repeats, gradient, dtype, workers, flags)
 
 
-def _measure(case: Case, repeats: int, gradient: str, dtype: str, workers: int) -> Measurement:
+def _measure(
+    case: Case,
+    repeats: int,
+    gradient: str,
+    dtype: str,
+    workers: int,
+    flags: Sequence[str] | None,
+) -> Measurement:
+    from brian2 import prefs
+
     from eprop_brian.devices import make_program
     from eprop_brian.training.session import Session
     from eprop_brian.training.workers import ParallelSession
 
+    if flags is not None:
+        prefs.codegen.cpp.extra_compile_args_gcc = list(flags)
     network, trials = case.network(gradient=gradient), case.task_trials()
     window, weights = case.learning_window, case.weights()
     stages: dict[str, float] = {}
@@ -106,11 +121,11 @@ def _measure(case: Case, repeats: int, gradient: str, dtype: str, workers: int) 
         session.run(trials, case.batch_size)
         profile = session.program.stage_seconds()
         stages = {name: value / case.n_trials for name, value in profile.items()}
-        stages["Python process, MB"] = peak_memory_mb()
     session.close()
     parts = ["eprop_brian", gradient]
     parts += [dtype] if dtype != "float64" else []
     parts += [f"{workers} workers"] if workers > 1 else []
+    parts += [f"({' '.join(flags)})"] if flags is not None else []
     return Measurement(
         contender=" ".join(parts),
         case=case.name,
@@ -120,6 +135,7 @@ def _measure(case: Case, repeats: int, gradient: str, dtype: str, workers: int) 
         stages=stages,
         peak_memory_mb=peak,
         losses=tuple(outcome.loss.tolist()),
+        driver_memory_mb=peak_memory_mb(),
     )
 
 

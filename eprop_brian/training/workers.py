@@ -33,7 +33,7 @@ from eprop_brian.network.spec import Network
 from eprop_brian.tasks.base import Trials
 from eprop_brian.training.session import Outcome, Session, Share, TrialData
 
-__all__ = ["ParallelSession", "useful_workers"]
+__all__ = ["ParallelSession", "cores", "useful_workers"]
 
 #: Neurons times steps times trials of a batch from which a second worker saves more time than it
 #: takes to hand out the work: some 10 ms of computing.
@@ -50,8 +50,14 @@ def useful_workers(network: Network, batch_size: int, n_steps: int) -> int:
     """Workers that pay off on this machine: at most one a core, and one if batches are small."""
     if batch_size * n_steps * network.n_recurrent < _WORTH_SHARING:
         return 1
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return max(1, min(cores or 1, -(-batch_size // SHARE)))
+    return min(cores(), -(-batch_size // SHARE))
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 class ParallelSession(Session):
