@@ -96,6 +96,30 @@ def test_optimizer_state_is_resumed_too(tmp_path):
             np.testing.assert_array_equal(a[name], b[name], err_msg=name)
 
 
+def test_the_number_of_workers_changes_nothing(tmp_path):
+    for workers in (1, 2):
+        folder = tmp_path / str(workers)
+        arguments = ("--batch-size", 20, "--iterations", 3, "--workers", workers, "--out", folder)
+        call(*SMALL, *arguments)
+    one, two = (np.load(tmp_path / n / "checkpoint.npz") for n in ("1", "2"))
+    for name in one.files:
+        np.testing.assert_array_equal(one[name], two[name], err_msg=name)
+
+
+def test_sparse_connectivity_is_kept_with_the_run(tmp_path):
+    folder = tmp_path / "run"
+    sparse = (
+        "--set",
+        "network.connectivity={w_rec = 0.25}",
+        "--set",
+        "network.connectivity_seed=3",
+    )
+    call(*SMALL, *sparse, "--device", "runtime", "--iterations", 2, "--out", folder)
+    call("train", "--resume", folder, "--iterations", 4, "--no-figures")
+    weights = np.load(folder / "checkpoint.npz")["w_rec"]
+    assert np.count_nonzero(weights) == round(0.25 * 8 * 7)
+
+
 def test_evaluate_prints_loss_and_error(tmp_path):
     folder = tmp_path / "run"
     call(
@@ -169,6 +193,11 @@ def test_verify_reports_and_fails(tmp_path):
         ([*SMALL, "--neuron", "hodgkin"], "the library has lif, alif"),
         ([*SMALL, "--neuron", "missing.toml"], "No such file"),
         ([*SMALL, "--set", "task.dt=3"], "dt"),
+        ([*SMALL, "--workers", "2", "--scheduler", "tcp://x"], "has workers of its own"),
+        ([*SMALL, "--workers", "2", "--device", "runtime"], "device 'cpp', not 'runtime'"),
+        ([*SMALL, "--workers", "0"], "0 is not in the range"),
+        ([*SMALL, "--set", "network.connectivity={w_rec = 2}"], "is a fraction, not 2"),
+        ([*SMALL, "--set", "network.connectivity=0.5"], "names weight matrices"),
         (["evaluate", "."], "holds no run"),
     ],
 )

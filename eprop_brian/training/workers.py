@@ -37,7 +37,7 @@ __all__ = ["ParallelSession", "cores", "useful_workers"]
 
 #: Neurons times steps times trials of a batch from which a second worker saves more time than it
 #: takes to hand out the work: some 10 ms of computing.
-_WORTH_SHARING = 3e6
+_WORTH_SHARING = 5e6
 #: How often shares are computed again when what computes them was killed.
 _RETRIES = 3
 #: How long to wait for a scheduler.
