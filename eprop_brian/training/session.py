@@ -6,18 +6,21 @@ call, what is read after it.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from eprop_brian.devices.program import Program
+from eprop_brian.devices.program import Program, ProgramKilledError
 from eprop_brian.network.built import Capacity
 from eprop_brian.network.spec import Network
 from eprop_brian.tasks.base import Trials
 
-__all__ = ["MATRICES", "Outcome", "Session", "Share", "TrialData", "pack_spikes"]
+__all__ = ["MATRICES", "RETRIES", "Outcome", "Session", "Share", "TrialData", "pack_spikes"]
 
+#: How often what a killed program was computing is computed again.
+RETRIES = 3
 #: The plastic weight matrices.
 MATRICES = ("w_in", "w_rec", "w_out")
 
@@ -160,14 +163,8 @@ class Session:
         """
         if trials.n_trials % batch_size:
             raise ValueError(f"{trials.n_trials} trials are no whole batches of {batch_size}")
-        self.program.run(
-            {
-                **self._weight_arrays(),
-                **self._optimizer_arrays(),
-                **self.data(trials).arrays,
-                **_control(trials.n_trials, batch_size, learning=learning, updating=learning),
-            }
-        )
+        control = _control(trials.n_trials, batch_size, learning=learning, updating=learning)
+        self._run({**self.data(trials).arrays, **control})
         if learning:
             self._read_state()
             self.n_updates += trials.n_trials // batch_size
@@ -206,7 +203,7 @@ class Session:
             totals[key] = np.zeros_like(shares[0][key])
             totals[total] = sum((share[key] for share in shares), start=totals[key])
         control = _control(0, batch_size, learning=False, updating=True)
-        self.program.run({**self._weight_arrays(), **self._optimizer_arrays(), **totals, **control})
+        self._run({**totals, **control})
         self._read_state()
         self.n_updates += 1
 
@@ -303,6 +300,14 @@ class Session:
             },
             trials.n_trials,
         )
+
+    def _run(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Run the program from this session's state; once more if it was killed on the way."""
+        everything = {**self._weight_arrays(), **self._optimizer_arrays(), **arrays}
+        for _ in range(RETRIES):
+            with contextlib.suppress(ProgramKilledError):
+                return self.program.run(everything)
+        return self.program.run(everything)
 
     def _weight_arrays(self) -> dict[str, np.ndarray]:
         """Parameters and weights."""

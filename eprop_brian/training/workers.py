@@ -31,15 +31,13 @@ from eprop_brian.devices import CppProgram, ProgramKilledError, SimulationError,
 from eprop_brian.network.built import SHARE, Capacity
 from eprop_brian.network.spec import Network
 from eprop_brian.tasks.base import Trials
-from eprop_brian.training.session import Outcome, Session, Share, TrialData
+from eprop_brian.training.session import RETRIES, Outcome, Session, Share, TrialData
 
 __all__ = ["ParallelSession", "cores", "useful_workers"]
 
 #: Neurons times steps times trials of a batch from which a second worker saves more time than it
 #: takes to hand out the work: some 10 ms of computing.
 _WORTH_SHARING = 5e6
-#: How often shares are computed again when what computes them was killed.
-_RETRIES = 3
 #: How long to wait for a scheduler.
 _PATIENCE = "10s"
 #: Programs that a worker of a cluster keeps, for as many sessions that use it in turn.
@@ -223,7 +221,7 @@ def _compute(
         _thread.token = token
         _sessions.setdefault(token, []).append(_thread.session)
     _thread.session.weights = weights
-    for _ in range(_RETRIES):
+    for _ in range(RETRIES):
         # A program that was killed is started anew.
         with contextlib.suppress(ProgramKilledError):
             return _thread.session.shares(shares, batch_size, learning=learning)

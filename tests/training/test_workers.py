@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 
 from eprop_brian import ALIF, LIF, Network, Trainer
+from eprop_brian.devices import CppProgram, SimulationError
 from eprop_brian.network.built import SHARE
 from eprop_brian.tasks import get_task
 from eprop_brian.training import workers as workers_module
-from eprop_brian.training.session import Session
+from eprop_brian.training.session import RETRIES, Session
 from eprop_brian.training.workers import useful_workers
 
 TASK = get_task("evidence-accumulation")
@@ -84,6 +85,41 @@ def test_a_program_killed_in_mid_batch_costs_time_and_nothing_else(monkeypatch):
     assert killed
     for name, value in expected.items():
         np.testing.assert_array_equal(state[name], value, err_msg=name)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_killed_program_that_makes_the_update_is_started_anew(monkeypatch, workers):
+    expected, *_ = trained(workers=workers)
+    run, killed = Session._run, []
+
+    def killing_once(self, arrays):
+        if not killed:
+            self.program.set({})
+            killed.append(self.program._process.pid)
+            os.kill(killed[0], signal.SIGKILL)
+        return run(self, arrays)
+
+    monkeypatch.setattr(Session, "_run", killing_once)
+    state, *_ = trained(workers=workers)
+    assert killed
+    for name, value in expected.items():
+        np.testing.assert_array_equal(state[name], value, err_msg=name)
+
+
+def test_a_program_that_is_killed_again_and_again_is_reported(monkeypatch):
+    made, kills = trainer(workers=1), []
+
+    def killed(self, arrays):
+        self.set({})
+        kills.append(self._process.pid)
+        os.kill(kills[-1], signal.SIGKILL)
+        with self._talk() as (_, receive):
+            receive(1)
+
+    monkeypatch.setattr(CppProgram, "run", killed)
+    with pytest.raises(SimulationError, match="status -9"):
+        made.train(1, progress=False)
+    assert len(kills) == RETRIES + 1
 
 
 def free_port():
