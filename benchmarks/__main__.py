@@ -142,6 +142,9 @@ def main(
     out: Path, only: tuple[str, ...], sizes: str, lengths: str, seeds: int, no_peers: bool
 ) -> None:
     """Measure this project, a hand-written program, Brian2's stock templates and peers."""
+    for module in (ours, yardstick, stock):
+        if reason := module.available():
+            raise click.ClickException(reason)
     report = Report(out)
     parts = only or _PARTS
     peers = [] if no_peers else [m for m in (nest_peer, mlgenn_peer) if _usable(m)]

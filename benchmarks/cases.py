@@ -123,12 +123,6 @@ class Case:
         return len(self.pattern)
 
     @property
-    def n_synapses(self) -> int:
-        """Plastic synapses."""
-        n = self.n_neurons
-        return n * (self.n_in + n - 1 + self.n_out)
-
-    @property
     def alpha(self) -> float:
         """Decay of the membrane per step."""
         return float(np.exp(-self.dt / self.tau_m))

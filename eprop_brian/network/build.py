@@ -580,7 +580,6 @@ class _Builder:
         post, control = View(target, "_post"), View(self.control, "0")
         kind = {"w_in": "input", "w_rec": "recurrent", "w_out": "readout"}[p.matrix]
         plan: dict[str, Any] = {
-            "name": p.name,
             "kind": kind,
             "source": p.source,
             "target": p.target,
@@ -737,7 +736,6 @@ class _Builder:
         own, post = View(f.group, "_synapse"), View(self.groups[f.target], "_post")
         readout = self.groups["readout"]
         plan: dict[str, Any] = {
-            "name": f.name,
             "target": f.target,
             **self._plan_rows(f),
             "B": code.array(f.group, "B"),
