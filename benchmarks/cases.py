@@ -363,12 +363,17 @@ def in_own_process(function: Callable[..., Any], *arguments: Any, **options: Any
         return pool.submit(function, *arguments, **options).result()
 
 
-def peak_memory_mb() -> float:
-    """Peak memory of this process in MB (10^6 bytes)."""
+def peak_memory_mb(process: int | str = "self") -> float:
+    """Peak memory of this process, or of one by its number, in MB (10^6 bytes).
+
+    NaN for another process where there is no /proc.
+    """
     # A process also inherits the ru_maxrss of the one that started it; VmHWM is its own.
-    status = Path("/proc/self/status")
+    status = Path(f"/proc/{process}/status")
     if status.exists():
         for line in status.read_text().splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 1024 / 1e6
+    if process != "self":
+        return float("nan")
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6

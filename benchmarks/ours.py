@@ -112,7 +112,7 @@ def _measure(
         if repeat:
             seconds.append((time.perf_counter() - before) / case.n_trials)
     if workers == 1:
-        peak = session.program.peak_memory_mb()
+        peak = peak_memory_mb(session.program.process_id)
         session.close()
         program = make_program("cpp", dtype, profile=True)
         session = Session(network, program, trials, window, weights)

@@ -179,13 +179,10 @@ class CppProgram(Program):
         """Seconds that each of `STAGES` took in the last run of a program made with `profile`."""
         return dict(zip(STAGES, self.get("profile.seconds").tolist(), strict=True))
 
-    def peak_memory_mb(self) -> float:
-        """Peak memory of the process in MB (10^6 bytes); NaN without a process or /proc."""
-        with contextlib.suppress(OSError, AttributeError):
-            for line in Path(f"/proc/{self._process.pid}/status").read_text().splitlines():
-                if line.startswith("VmHWM:"):
-                    return int(line.split()[1]) * 1024 / 1e6
-        return float("nan")
+    @property
+    def process_id(self) -> int | None:
+        """Of the running process; None without one."""
+        return self._process.pid if self._process else None
 
     def close(self) -> None:
         """End the process; a later call starts a new one."""

@@ -105,8 +105,9 @@ def build(
         Float type of all state.
     layout : Layout, optional
     """
-    _check_sizes(network, capacity, layout or Layout())
-    return _Builder(network, capacity, codeobj_class, dtype, layout or Layout()).build()
+    layout = layout or Layout()
+    _check_sizes(network, capacity, layout)
+    return _Builder(network, capacity, codeobj_class, dtype, layout).build()
 
 
 def _check_sizes(network: Network, capacity: Capacity, layout: Layout) -> None:
@@ -311,14 +312,11 @@ class _Builder:
 
     def _make_projections(self) -> tuple[list[Projection], list[Projection]]:
         network = self.network
-        start, slices = 0, {}
-        for population in network.populations:
-            slices[population.name] = slice(start, start + population.size)
-            start += population.size
-        slices["inputs"], slices["readout"] = (
-            slice(0, network.n_inputs),
-            slice(0, network.n_outputs),
-        )
+        slices = {
+            **network.slices,
+            "inputs": slice(0, network.n_inputs),
+            "readout": slice(0, network.n_outputs),
+        }
         names = [p.name for p in network.populations]
         projections = [
             *(self._projection("w_in", "inputs", n, slices) for n in names),

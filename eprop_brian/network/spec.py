@@ -7,6 +7,7 @@ is refused before anything is compiled.
 
 from __future__ import annotations
 
+import itertools
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -27,7 +28,7 @@ from eprop_brian.symbolic.parameters import evaluate, resolve_parameters
 from eprop_brian.symbolic.programs import ReadoutProgram, readout_program
 from eprop_brian.symbolic.step_map import step_map
 
-__all__ = ["GRADIENTS", "Network", "Population"]
+__all__ = ["GRADIENTS", "Network", "Population", "check_positive"]
 
 GRADIENTS = ("factored", "online")
 #: Names that groups of a built network have.
@@ -144,7 +145,7 @@ class Network:
         _unit("dt", self.dt, second, "1*ms")
         _unit("f_target", self.f_target, hertz, "10*Hz")
         for name in ("n_inputs", "n_outputs"):
-            _positive(name, getattr(self, name))
+            check_positive(name, getattr(self, name))
         if self.loss.softmax and self.n_outputs < 2:
             raise ValueError(f"loss '{self.loss.name}' needs at least 2 outputs, not 1")
         for name in ("c_reg", "feedback_scale"):
@@ -160,7 +161,7 @@ class Network:
             raise ValueError("a network needs neurons: give [(neuron, size), ...]")
         populations: list[Population] = []
         for neuron, size in self.neurons:
-            _positive(f"the number of {neuron.name} neurons", size)
+            check_positive(f"the number of {neuron.name} neurons", size)
             system = derive(step_map(neuron))
             for name, value in system.step.parameters.items():
                 if np.ndim(value) and np.shape(value) != (size,):
@@ -206,30 +207,9 @@ class Network:
             _choose("weight matrix in connectivity", name, ("w_in", "w_rec", "w_out"))
             possible = self._possible(name)
             if isinstance(given, int | float | str) or np.isscalar(given):
-                _real(f"connectivity of {name}", given, minimum=0)
-                if given > 1:
-                    raise ValueError(f"connectivity of {name} is a fraction, not {given}")
-                key = [seed, zlib.crc32(name.encode())]
-                rng = np.random.default_rng(np.random.SeedSequence(key))
-                pairs = np.flatnonzero(possible)
-                chosen = rng.choice(pairs, size=round(given * len(pairs)), replace=False)
-                connected = np.zeros(possible.shape, dtype=bool)
-                connected.ravel()[chosen] = True
+                adjacency[name] = _drawn(name, given, possible, seed)
             else:
-                try:
-                    connected = np.asarray(given)
-                except ValueError:
-                    raise ValueError(
-                        f"connectivity of {name} has rows of several lengths"
-                    ) from None
-                if connected.shape != possible.shape or connected.dtype != bool:
-                    raise ValueError(
-                        f"connectivity of {name} must be a fraction or a bool array of shape "
-                        f"{possible.shape} [post, pre], not {connected.dtype} {connected.shape}"
-                    )
-                if np.any(connected & ~possible):
-                    raise ValueError("w_rec cannot have autapses: its diagonal must be False")
-            adjacency[name] = connected
+                adjacency[name] = _given(name, given, possible)
         return adjacency
 
     def _possible(self, name: str) -> np.ndarray:
@@ -243,6 +223,14 @@ class Network:
     def n_recurrent(self) -> int:
         """Number of recurrent neurons."""
         return sum(population.size for population in self.populations)
+
+    @property
+    def slices(self) -> dict[str, slice]:
+        """Where each population stands among the recurrent neurons, by name."""
+        ends = itertools.accumulate(p.size for p in self.populations)
+        return {
+            p.name: slice(end - p.size, end) for p, end in zip(self.populations, ends, strict=True)
+        }
 
     def with_options(self, **options: Any) -> Network:
         """Return a copy with some options replaced."""
@@ -295,6 +283,34 @@ class Network:
         return {"w_in": w_in, "w_rec": w_rec, "w_out": w_out, "B": feedback}
 
 
+def _drawn(name: str, fraction: Any, possible: np.ndarray, seed: int) -> np.ndarray:
+    """An adjacency matrix with a fraction of the possible pairs."""
+    _real(f"connectivity of {name}", fraction, minimum=0)
+    if fraction > 1:
+        raise ValueError(f"connectivity of {name} is a fraction, not {fraction}")
+    rng = np.random.default_rng(np.random.SeedSequence([seed, zlib.crc32(name.encode())]))
+    pairs = np.flatnonzero(possible)
+    connected = np.zeros(possible.shape, dtype=bool)
+    connected.ravel()[rng.choice(pairs, size=round(fraction * len(pairs)), replace=False)] = True
+    return connected
+
+
+def _given(name: str, matrix: Any, possible: np.ndarray) -> np.ndarray:
+    """A user's adjacency matrix, checked."""
+    try:
+        connected = np.asarray(matrix)
+    except ValueError:
+        raise ValueError(f"connectivity of {name} has rows of several lengths") from None
+    if connected.shape != possible.shape or connected.dtype != bool:
+        raise ValueError(
+            f"connectivity of {name} must be a fraction or a bool array of shape "
+            f"{possible.shape} [post, pre], not {connected.dtype} {connected.shape}"
+        )
+    if np.any(connected & ~possible):
+        raise ValueError("w_rec cannot have autapses: its diagonal must be False")
+    return connected
+
+
 def _real(name: str, value: Any, minimum: float) -> None:
     number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
     if not number or isinstance(value, Quantity) or not np.isfinite(value):
@@ -308,7 +324,8 @@ def _choose(option: str, given: str, allowed) -> None:
         raise ValueError(f"unknown {option} '{given}'; choose from {', '.join(allowed)}")
 
 
-def _positive(name: str, value: Any) -> None:
+def check_positive(name: str, value: Any) -> None:
+    """Raise ValueError unless `value` is a positive whole number."""
     if isinstance(value, bool) or int(value) != value or value < 1:
         raise ValueError(f"{name} must be a positive whole number, not {value}")
 

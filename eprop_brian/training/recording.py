@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, islice, zip_longest
+from itertools import islice, zip_longest
 
 import numpy as np
 from brian2 import NetworkOperation, NeuronGroup, StateMonitor
@@ -318,8 +318,7 @@ def _check_synapses(network: Network, synapses: int | Sequence[TracedSynapse]) -
 
 def _is_connected(network: Network, synapse: TracedSynapse) -> bool:
     """Whether a sparse network has this synapse."""
-    ends = accumulate(p.size for p in network.populations)
-    first = {p.name: end - p.size for p, end in zip(network.populations, ends, strict=True)}
+    first = {name: columns.start for name, columns in network.slices.items()}
     matrix = "w_rec" if synapse.source in first else "w_in"
     adjacency = network.adjacency.get(matrix)
     post, pre = first[synapse.target] + synapse.post, first.get(synapse.source, 0) + synapse.pre
@@ -332,18 +331,17 @@ def _monitor(group: NeuronGroup, variables: list[str]) -> StateMonitor:
 
 
 def _recorded_populations(network: Network) -> tuple[RecordedPopulation, ...]:
-    start, populations = 0, []
+    populations = []
     for population in network.populations:
         membrane = _membrane_state(population)
         populations.append(
             RecordedPopulation(
                 name=population.name,
-                neurons=slice(start, start + population.size),
+                neurons=network.slices[population.name],
                 membrane=membrane,
                 unit=population.system.step.units[membrane] if membrane else "1",
             )
         )
-        start += population.size
     return tuple(populations)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +18,17 @@ from eprop_brian.network.built import Capacity
 from eprop_brian.network.spec import Network
 from eprop_brian.tasks.base import Trials
 
-__all__ = ["MATRICES", "RETRIES", "Outcome", "Session", "Share", "TrialData", "pack_spikes"]
+__all__ = [
+    "MATRICES",
+    "RETRIES",
+    "Outcome",
+    "Session",
+    "Share",
+    "TrialData",
+    "pack_spikes",
+    "check_batches",
+    "retried",
+]
 
 #: How often what a killed program was computing is computed again.
 RETRIES = 3
@@ -161,8 +172,7 @@ class Session:
         batch_size : int
         learning : bool
         """
-        if trials.n_trials % batch_size:
-            raise ValueError(f"{trials.n_trials} trials are no whole batches of {batch_size}")
+        check_batches(trials, batch_size)
         control = _control(trials.n_trials, batch_size, learning=learning, updating=learning)
         self._run({**self.data(trials).arrays, **control})
         if learning:
@@ -210,13 +220,11 @@ class Session:
     def spikes(self) -> np.ndarray:
         """Recurrent spikes of the last trial that was run, shape (n_steps, n_recurrent)."""
         fired = np.zeros((self.n_steps, self.network.n_recurrent), dtype=bool)
-        column = 0
-        for population in self.network.populations:
-            first = self.program.get(f"{population.name}_offsets.first")
-            neurons = self.program.get(f"{population.name}_spikes.neuron")[: first[-1]]
+        for name, columns in self.network.slices.items():
+            first = self.program.get(f"{name}_offsets.first")
+            neurons = self.program.get(f"{name}_spikes.neuron")[: first[-1]]
             steps = np.repeat(np.arange(self.n_steps), np.diff(first))
-            fired[steps, column + neurons] = True
-            column += population.size
+            fired[steps, columns.start + neurons] = True
         return fired
 
     def close(self) -> None:
@@ -304,10 +312,7 @@ class Session:
     def _run(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Run the program from this session's state; once more if it was killed on the way."""
         everything = {**self._weight_arrays(), **self._optimizer_arrays(), **arrays}
-        for _ in range(RETRIES):
-            with contextlib.suppress(ProgramKilledError):
-                return self.program.run(everything)
-        return self.program.run(everything)
+        retried(lambda: self.program.run(everything))
 
     def _weight_arrays(self) -> dict[str, np.ndarray]:
         """Parameters and weights."""
@@ -358,6 +363,20 @@ class Session:
             output=outputs / self.learning_window,
             rate=counts[:n_trials] / (self.network.n_recurrent * seconds),
         )
+
+
+def retried(compute: Callable[[], Any]) -> Any:
+    """Compute; again, up to `RETRIES` times, if a program is killed on the way."""
+    for _ in range(RETRIES):
+        with contextlib.suppress(ProgramKilledError):
+            return compute()
+    return compute()
+
+
+def check_batches(trials: Trials, batch_size: int) -> None:
+    """Raise ValueError unless the trials are whole batches."""
+    if trials.n_trials % batch_size:
+        raise ValueError(f"{trials.n_trials} trials are no whole batches of {batch_size}")
 
 
 def _control(n_trials: int, batch_size: int, learning: bool, updating: bool) -> dict:

@@ -12,7 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from eprop_brian.devices import make_program
-from eprop_brian.network.spec import Network
+from eprop_brian.network.spec import Network, check_positive
 from eprop_brian.tasks.base import Task, Trials
 from eprop_brian.training.history import History
 from eprop_brian.training.session import Outcome, Session
@@ -136,8 +136,7 @@ class Trainer:
         workers: int | None = None,
         scheduler: str | None = None,
     ) -> None:
-        if isinstance(batch_size, bool) or int(batch_size) != batch_size or batch_size < 1:
-            raise ValueError(f"batch_size must be a positive whole number, not {batch_size}")
+        check_positive("batch_size", batch_size)
         _check_fit(network, task)
         self.network, self.task = network, task
         self.batch_size, self.seed = int(batch_size), int(seed)
@@ -341,10 +340,8 @@ class Trainer:
 def _check_workers(workers: int | None, scheduler: str | None) -> None:
     if workers is not None and scheduler is not None:
         raise ValueError("a scheduler has workers of its own: give workers or scheduler")
-    if workers is not None and (
-        isinstance(workers, bool) or int(workers) != workers or workers < 1
-    ):
-        raise ValueError(f"workers must be a positive whole number, not {workers}")
+    if workers is not None:
+        check_positive("workers", workers)
 
 
 def _check_fit(network: Network, task: Task) -> None:

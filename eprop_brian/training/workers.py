@@ -13,7 +13,6 @@ runs as a process; on a cluster, they are Dask's. Both are executors in the sens
 
 from __future__ import annotations
 
-import contextlib
 import os
 import pickle
 import threading
@@ -27,11 +26,18 @@ from typing import Any
 
 import numpy as np
 
-from eprop_brian.devices import CppProgram, ProgramKilledError, SimulationError, make_program
+from eprop_brian.devices import CppProgram, SimulationError, make_program
 from eprop_brian.network.built import SHARE, Capacity
 from eprop_brian.network.spec import Network
 from eprop_brian.tasks.base import Trials
-from eprop_brian.training.session import RETRIES, Outcome, Session, Share, TrialData
+from eprop_brian.training.session import (
+    Outcome,
+    Session,
+    Share,
+    TrialData,
+    check_batches,
+    retried,
+)
 
 __all__ = ["ParallelSession", "cores", "useful_workers"]
 
@@ -120,8 +126,7 @@ class ParallelSession(Session):
 
     def run(self, trials: Trials, batch_size: int, *, learning: bool = True) -> Outcome:
         """See `Session.run`."""
-        if trials.n_trials % batch_size:
-            raise ValueError(f"{trials.n_trials} trials are no whole batches of {batch_size}")
+        check_batches(trials, batch_size)
         at_once = batch_size if learning else trials.n_trials
         outcomes: list[Outcome] = []
         upcoming = self._cut(trials, 0, at_once)
@@ -221,13 +226,13 @@ def _compute(
         _thread.token = token
         _sessions.setdefault(token, []).append(_thread.session)
     _thread.session.weights = weights
-    for _ in range(RETRIES):
-        # A program that was killed is started anew.
-        with contextlib.suppress(ProgramKilledError):
-            return _thread.session.shares(shares, batch_size, learning=learning)
+
+    def compute() -> list[Share]:
         if token in _abandoned:
             return []
-    return _thread.session.shares(shares, batch_size, learning=learning)
+        return _thread.session.shares(shares, batch_size, learning=learning)
+
+    return retried(compute)
 
 
 def _make_session(token: str, recipe: _Recipe, weights: dict[str, np.ndarray]) -> Session:

@@ -41,13 +41,17 @@ def trained(iterations=3, **options):
     return result
 
 
+def assert_same(state, expected):
+    for name, value in expected.items():
+        np.testing.assert_array_equal(state[name], value, err_msg=name)
+
+
 @pytest.mark.parametrize("rate_averaging", ["trial", "batch"])
 def test_any_number_of_workers_gives_the_same_to_the_bit(rate_averaging):
     alone, *others = (trained(workers=n, rate_averaging=rate_averaging) for n in (1, 2, 3))
     assert np.any(alone[0]["w_in"] != trainer(workers=1).session.weights["w_in"])
     for state, history, evaluation in others:
-        for name, value in alone[0].items():
-            np.testing.assert_array_equal(state[name], value, err_msg=name)
+        assert_same(state, alone[0])
         assert history.loss == alone[1].loss
         assert evaluation == alone[2]
 
@@ -64,8 +68,7 @@ def test_a_batch_is_summed_share_by_share():
     parts = [trials.part(slice(i, min(i + SHARE, BATCH_SIZE))) for i in range(0, BATCH_SIZE, SHARE)]
     shares = session.shares([session.data(part) for part in parts], BATCH_SIZE)
     session.update([share.sums for share in shares], BATCH_SIZE)
-    for name, value in session.state().items():
-        np.testing.assert_array_equal(value, expected[name], err_msg=name)
+    assert_same(session.state(), expected)
 
 
 def test_a_program_killed_in_mid_batch_costs_time_and_nothing_else(monkeypatch):
@@ -83,8 +86,7 @@ def test_a_program_killed_in_mid_batch_costs_time_and_nothing_else(monkeypatch):
     monkeypatch.setattr(Session, "shares", killing_once)
     state, *_ = trained(workers=2)
     assert killed
-    for name, value in expected.items():
-        np.testing.assert_array_equal(state[name], value, err_msg=name)
+    assert_same(state, expected)
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -102,8 +104,7 @@ def test_a_killed_program_that_makes_the_update_is_started_anew(monkeypatch, wor
     monkeypatch.setattr(Session, "_run", killing_once)
     state, *_ = trained(workers=workers)
     assert killed
-    for name, value in expected.items():
-        np.testing.assert_array_equal(state[name], value, err_msg=name)
+    assert_same(state, expected)
 
 
 def test_a_program_that_is_killed_again_and_again_is_reported(monkeypatch):
@@ -176,8 +177,7 @@ def test_a_worker_of_a_cluster_may_die(cluster, monkeypatch):
     made.train(10, progress=False)
     assert batches[4] == 2
     assert len(made.session._client.nthreads()) == 1
-    for name, value in expected.items():
-        np.testing.assert_array_equal(made.session.state()[name], value, err_msg=name)
+    assert_same(made.session.state(), expected)
     made.close()
 
 
@@ -246,8 +246,7 @@ def test_an_interrupt_ends_the_programs_and_training_goes_on(monkeypatch):
         made.train(3, progress=False)
     assert made.iteration == 0
     made.train(3, progress=False)
-    for name, value in expected.items():
-        np.testing.assert_array_equal(made.session.state()[name], value, err_msg=name)
+    assert_same(made.session.state(), expected)
     made.close()
     deadline = time.monotonic() + 10
     while any(p is not None and p.poll() is None for p in processes):
@@ -260,8 +259,7 @@ def test_an_interrupt_ends_the_programs_and_training_goes_on(monkeypatch):
 )
 def test_every_path_can_be_shared_out(options):
     (alone, *_), (shared, *_) = (trained(workers=n, **options) for n in (1, 2))
-    for name, value in alone.items():
-        np.testing.assert_array_equal(shared[name], value, err_msg=name)
+    assert_same(shared, alone)
 
 
 def test_workers_need_the_compiled_device():

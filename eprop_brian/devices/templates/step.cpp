@@ -4,27 +4,24 @@
 {# ALLOWS_SCALAR_WRITE #}
 {% extends 'common_group.cpp' %}
 {% block maincode %}
-{% macro each(block, index, n) %}
+{# Run a block for `index` from `first` to `last`; `rows` names where rows of other arrays begin, in
+   which the block has the cell of the same number. #}
+{% macro each(block, last, rows={}, index='_neuron', first='0') %}
 {
     {{ scalar_code[block]|join('\n') }}
     INDEPENDENT
-    for (int {{ index }} = 0; {{ index }} < {{ n }}; {{ index }}++)
+    for (int {{ index }} = {{ first }}; {{ index }} < {{ last }}; {{ index }}++)
     {
+        {% for cell, row in rows.items() %}
+        const int {{ cell }} = {{ row }} + {{ index }};
+        {% endfor %}
         {{ vector_code[block]|join('\n') }}
     }
 }
 {% endmacro %}
-{# Loop over neurons (_neuron) with the history cell of step _t at hand. #}
+{# The same at step _t, with the history's cell at hand. #}
 {% macro neurons(block, n) %}
-{
-    {{ scalar_code[block]|join('\n') }}
-    INDEPENDENT
-    for (int _neuron = 0; _neuron < {{ n }}; _neuron++)
-    {
-        const int _history = _t*{{ n }} + _neuron;
-        {{ vector_code[block]|join('\n') }}
-    }
-}
+{{ each(block, n, {'_history': '_t*%d' % n}) }}
 {% endmacro %}
 {# Head of a loop over the synapses of _pre onto neurons first..last; a sparse projection's all. #}
 {% macro row(p, first='0', last=none) %}
@@ -134,18 +131,6 @@ static std::vector<int> _times_{{ source.name }};
             _times_{{ source.name }}[_next[{{ ptr(source.spikes) }}[_s]]++] = _t;
 }
 {% endmacro %}
-{# Keep a step's values in row _row of a window. #}
-{% macro keep(block, width) %}
-{
-    {{ scalar_code[block]|join('\n') }}
-    INDEPENDENT
-    for (int _neuron = 0; _neuron < {{ width }}; _neuron++)
-    {
-        const int _window = _row*{{ width }} + _neuron;
-        {{ vector_code[block]|join('\n') }}
-    }
-}
-{% endmacro %}
 {# Advance the traces of a projection by `n` steps, kept in the windows from row _first on. #}
 {% macro traces(p, block, n) %}
 {
@@ -246,13 +231,13 @@ if (_trial == 0)
     {% for f in plan.feedback if f.follows is defined %}
     {{ follow(f) }}
     {% endfor %}
-    if (_n_trials > 0)
+    if (_learning)
     {
         {% for p in plan.projections %}
         {{ pairs(p.zero_sums, p) }}
         {% endfor %}
         {% for p in plan.populations if plan.rate_per_batch %}
-        {{ each(p.zero_sums, '_neuron', p.width) }}
+        {{ each(p.zero_sums, p.width) }}
         {% endfor %}
     }
 }
@@ -261,14 +246,14 @@ if (_trial < _n_trials)
 {
 //// start of a trial
 {% for p in plan.populations %}
-{{ each(p.reset, '_neuron', p.width) }}
+{{ each(p.reset, p.width) }}
 {{ ptr(p.first) }}[0] = 0;
 {% endfor %}
-{{ each(plan.readout.reset, '_neuron', plan.readout.n) }}
+{{ each(plan.readout.reset, plan.readout.n) }}
 {{ ptr(plan.inputs.first) }}[0] = 0;
 {% for p in plan.projections if plan.online %}
-{{ each(p.zero, '_synapse', p.size) }}
-{{ each(p.zero_pre, '_neuron', p.n_pre) }}
+{{ each(p.zero, p.size, index='_synapse') }}
+{{ each(p.zero_pre, p.n_pre) }}
 {% endfor %}
 std::fill({{ ptr(plan.readout.errors) }}, {{ ptr(plan.readout.errors) }} + _window_start*{{ plan.readout.n }}, 0);
 const int32_t* _words = {{ ptr(plan.data.words) }}
@@ -315,7 +300,7 @@ for (int _step = 0; _step < _T; _step++)
         {{ deliver(p, sources[p.source]) }}
     }
     {% if plan.online %}
-    {{ each(p.pre_trace, '_neuron', p.n_pre) }}
+    {{ each(p.pre_trace, p.n_pre) }}
     {% endif %}
     {% endfor %}
 
@@ -347,7 +332,7 @@ for (int _step = 0; _step < _T; _step++)
         {% for p in plan.projections if p.kind == 'readout' %}
         {{ deliver(p, sources[p.source]) }}
         {% if plan.online %}
-        {{ each(p.pre_trace, '_neuron', p.n_pre) }}
+        {{ each(p.pre_trace, p.n_pre) }}
         {% endif %}
         {% endfor %}
     }
@@ -356,18 +341,11 @@ for (int _step = 0; _step < _T; _step++)
     {
         {% if plan.softmax %}
         {{ pairs(plan.readout.softmax, plan.readout.pairs) }}
-        {{ each(plan.readout.probability, '_neuron', plan.readout.n) }}
+        {{ each(plan.readout.probability, plan.readout.n) }}
         {% endif %}
-        {% set block = plan.readout.loss %}
-        const int _first_sample = _target{{ ' + _step*%d' % plan.readout.n if plan.target_steps > 1 }};
-        {{ scalar_code[block]|join('\n') }}
-        INDEPENDENT
-        for (int _neuron = 0; _neuron < {{ plan.readout.n }}; _neuron++)
-        {
-            const int _sample = _first_sample + _neuron;
-            const int _history = _t*{{ plan.readout.n }} + _neuron;
-            {{ vector_code[block]|join('\n') }}
-        }
+        {% set n = plan.readout.n %}
+        const int _first_sample = _target{{ ' + _step*%d' % n if plan.target_steps > 1 }};
+        {{ each(plan.readout.loss, n, {'_sample': '_first_sample', '_history': '_t*%d' % n}) }}
     }
 
     {{ lap('readout') }}
@@ -387,10 +365,10 @@ for (int _step = 0; _step < _T; _step++)
         // What the traces read is kept; a pass over the synapses does several steps.
         const int _row = _step % {{ steps }};
         {% for p in plan.populations + [plan.readout] %}
-        {{ keep(p.window, p.width) }}
+        {{ each(p.window, p.width, {'_window': '_row*%d' % p.width}) }}
         {% endfor %}
         {% for p in plan.projections %}
-        {{ keep(p.window_pre, p.n_pre) }}
+        {{ each(p.window_pre, p.n_pre, {'_window': '_row*%d' % p.n_pre}) }}
         {% endfor %}
         {% if steps > 1 %}
         if (_row == {{ steps - 1 }})
@@ -419,19 +397,11 @@ for (int _s = 0; _s < {{ ptr(p.first) }}[_T]; _s++)
     {{ ptr(p.spike_count) }}[{{ ptr(p.spikes) }}[_s]] += 1;
 {{ ptr(plan.data.spike_count) }}[_trial] += {{ ptr(p.first) }}[_T];
 {% endfor %}
-{
-    {% set block = plan.readout.outcome %}
-    {{ scalar_code[block]|join('\n') }}
-    for (int _neuron = 0; _neuron < {{ plan.readout.n }}; _neuron++)
-    {
-        const int _record = _trial*{{ plan.readout.n }} + _neuron;
-        {{ vector_code[block]|join('\n') }}
-    }
-}
+{{ each(plan.readout.outcome, plan.readout.n, {'_record': '_trial*%d' % plan.readout.n}) }}
 if (_learning)
 {
     {% for p in plan.populations %}
-    {{ each(p.tally if plan.rate_per_batch else p.rate, '_neuron', p.width) }}
+    {{ each(p.tally if plan.rate_per_batch else p.rate, p.width) }}
     {% endfor %}
     {% if plan.online %}
     {% for p in plan.projections %}
@@ -444,7 +414,7 @@ if (_learning)
     {% endfor %}
     {{ lap('accumulate') }}
     // errors filtered backwards by the readout
-    {{ each(plan.readout.zero, '_neuron', plan.readout.n) }}
+    {{ each(plan.readout.zero, plan.readout.n) }}
     for (int _t = _T - 1; _t >= 0; _t--)
         {{ neurons(plan.readout.backward, plan.readout.n) }}
     {{ lap('backward') }}
@@ -461,14 +431,7 @@ if (_learning)
     for (int _first = 0; _first < {{ p.width }}; _first += {{ p.tile }})
     {
         const int _last = std::min(_first + {{ p.tile }}, {{ p.width }});
-        {
-            {% set block = p.zero %}
-            {{ scalar_code[block]|join('\n') }}
-            for (int _neuron = _first; _neuron < _last; _neuron++)
-            {
-                {{ vector_code[block]|join('\n') }}
-            }
-        }
+        {{ each(p.zero, '_last', first='_first') }}
         {% set block = p.backward %}
         {{ scalar_code[block]|join('\n') }}
         for (int _t = _T - 1; _t >= 0; _t--)
@@ -517,7 +480,7 @@ if (_updating && _batch_ends)
 {
     {{ ptr(plan.control.k) }}[0] += 1;
     {% for p in plan.populations if plan.rate_per_batch %}
-    {{ each(p.rate, '_neuron', p.width) }}
+    {{ each(p.rate, p.width) }}
     {% endfor %}
     {% for p in plan.projections %}
     {{ autapses(p, 'before') }}
