@@ -1,18 +1,123 @@
 """Learning signals: how the readouts' errors reach the recurrent neurons.
 
-``L_j[t] = sum_k B_jk error_k[t]`` with feedback weights B (Bellec et al. 2020, eq. 4). The kinds
-differ in where B comes from.
+A learning-signal connection goes from readout k to recurrent neuron j. It has a static weight
+``B_jk`` and a dendritic delay ``d_jk``, and
+
+    L_j[t] = sum_k B_jk signal_k[t - (d_jk - 1)]                   d_jk in steps, at least 1
+
+(Bellec et al. 2020, eq. 4; the delay as in NEST's learning-signal connection, where one step is the
+least there can be and the signal of a step still meets the traces of that step). The kinds differ
+in where B comes from and in whether it changes.
 """
 
 from __future__ import annotations
 
-__all__ = ["FEEDBACKS", "LEARNING_SIGNAL"]
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
 
-#: What one readout adds to a neuron's learning signal.
-LEARNING_SIGNAL = "L = L + B*error"
+__all__ = [
+    "ADAPTIVE",
+    "BROADCAST",
+    "FEEDBACKS",
+    "LEARNING_SIGNAL",
+    "RANDOM",
+    "SYMMETRIC",
+    "TRANSMITTED",
+    "LearningSignal",
+]
 
-#: Feedback kinds and where their B comes from.
-FEEDBACKS: dict[str, str] = {
-    "symmetric": "B is the transpose of the readout weights and follows them",
-    "random": "B is drawn once from N(0, 1)*feedback_scale and stays",
+#: What arrives of one readout's signal, and what it adds to a neuron's learning signal.
+TRANSMITTED = "B*signal"
+LEARNING_SIGNAL = f"L = L + {TRANSMITTED}"
+
+
+@dataclass(frozen=True)
+class LearningSignal:
+    """A learning-signal connection, readouts to recurrent neurons.
+
+    Parameters
+    ----------
+    weights : {"symmetric", "random", "broadcast", "given"}
+        Where B comes from: the transpose of the readout weights, which it follows; drawn once from
+        N(0, 1)*scale; the same value `scale` for all; or `matrix`.
+    description : str
+        One line for lists of kinds.
+    signal : str
+        What a readout sends: an expression of its ``error``, ``y``, ``y_target`` and, with a
+        softmax, ``p``.
+    update : str
+        Statements for ``B``, and for ``w`` where the rule changes the readout weight too, run after
+        each update of the readout weight ``w`` that belongs to the same pair. ``increment`` is the
+        change that the optimizer made, ``w_before`` the weight before it. ``""``: B is static.
+    parameters : mapping of str to float
+        Numbers of `update`.
+    scale : float
+        Scale of the weights that are drawn.
+    matrix : array, shape (n_recurrent, n_outputs), optional
+        The weights, with ``weights="given"``.
+    delay : Quantity, or array of them, shape (n_recurrent, n_outputs), optional
+        Dendritic delay, at least one time step, which is the default.
+    source : str
+    """
+
+    weights: str = "random"
+    description: str = ""
+    signal: str = "error"
+    update: str = ""
+    parameters: Mapping[str, float] = field(default_factory=dict)
+    scale: float = 1.0
+    # Arrays cannot be compared like numbers.
+    matrix: Any = field(default=None, compare=False)
+    delay: Any = field(default=None, compare=False)
+    source: str = ""
+
+    def with_options(self, **options: Any) -> LearningSignal:
+        """Return a copy with fields or numbers of the update replaced.
+
+        Raises
+        ------
+        ValueError
+            If there is no field or parameter of that name.
+        """
+        parameters = {k: options.pop(k) for k in list(options) if k in self.parameters}
+        unknown = [name for name in options if name not in self.__dataclass_fields__]
+        if unknown:
+            known = [*self.parameters, "signal", "update", "scale", "matrix", "delay"]
+            raise ValueError(
+                f"this learning signal has no option '{unknown[0]}'; it has {', '.join(known)}"
+            )
+        return replace(self, **options, parameters={**self.parameters, **parameters})
+
+
+SYMMETRIC = LearningSignal(
+    weights="symmetric",
+    description="B is the transpose of the readout weights and follows them",
+    source="Bellec et al. 2020, Nat. Commun. 11:3625, symmetric e-prop",
+)
+
+RANDOM = LearningSignal(
+    description="B is drawn once from N(0, 1)*scale and stays",
+    source="Bellec et al. 2020, Nat. Commun. 11:3625, random e-prop",
+)
+
+ADAPTIVE = LearningSignal(
+    description="B is drawn like random, then gets the readout weights' increments; both decay",
+    update="B = (1 - decay)*B + increment\nw = w - decay*w_before",
+    parameters={"decay": 1e-2},
+    source="Bellec et al. 2020, Nat. Commun. 11:3625, adaptive e-prop (Kolen & Pollack 1994)",
+)
+
+BROADCAST = LearningSignal(
+    weights="broadcast",
+    description="B is the same value, scale, for all pairs: one signal for the whole network",
+    source="Bellec et al. 2020, Nat. Commun. 11:3625, broadcast alignment",
+)
+
+#: The library's kinds by name.
+FEEDBACKS: dict[str, LearningSignal] = {
+    "symmetric": SYMMETRIC,
+    "random": RANDOM,
+    "adaptive": ADAPTIVE,
+    "broadcast": BROADCAST,
 }

@@ -30,6 +30,9 @@ class Readout:
         Factor of a new eligibility trace as it enters its filter. ``""`` (the default): the
         derivative dy/dI, which makes the learning rule the derivative of this very readout. NEST
         and the TensorFlow code use ``"1 - kappa"`` whatever the readout does with its input.
+    trace_decay : str
+        Factor by which a filtered eligibility trace decays in a step. ``""`` (the default): the
+        readout's own, dy[t]/dy[t-1]. NEST's e-prop+ has a number of its own, ``"0.97"``.
     source : str
     """
 
@@ -38,6 +41,7 @@ class Readout:
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
     constants: Mapping[str, str] = field(default_factory=dict)
     trace_gain: str = ""
+    trace_decay: str = ""
     source: str = ""
 
     def with_parameters(self, **values: Parameter) -> Readout:

@@ -25,7 +25,8 @@ MOST_STEPS = 8
 #: Loop indices that the templates define.
 LOOP_INDICES = (
     *("_neuron", "_pre", "_post", "_synapse"),
-    *("_history", "_history_pre", "_tile", "_window", "_sample", "_record"),
+    *("_history", "_sent", "_tile", "_window", "_sample", "_record"),
+    *("_later", "_arriving", "_feedback"),
     *(
         f"_{index}_{k}"
         for index in ("pre", "post", "synapse", "tile", "output")

@@ -12,27 +12,28 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-from brian2 import Clock, NeuronGroup
 from brian2 import Network as Brian2Network
 from brian2.devices.device import get_device
 from brian2.groups.group import CodeRunner
 from brian2.parsing.sympytools import sympy_to_str
 from brian2.utils.stringtools import word_substitute
 
-from eprop_brian.equations.learning_signals import LEARNING_SIGNAL
-from eprop_brian.equations.regularizers import FIRING_RATE
-from eprop_brian.network.blocks import MOST_STEPS, StepCode, Store, View, repeat
+from eprop_brian.equations.learning_signals import LEARNING_SIGNAL, TRANSMITTED
+from eprop_brian.equations.regularizers import FIRING_RATE, MOVING_RATE, MOVING_RATE_FACTOR
+from eprop_brian.network.blocks import MOST_STEPS, StepCode, View, repeat
 from eprop_brian.network.built import (
+    NEVER,
     SHARE,
     STAGES,
     BuiltNetwork,
     Capacity,
     Layout,
     Projection,
-    neuron_values,
+    dependent_constants,
 )
-from eprop_brian.network.spec import Network, Population
-from eprop_brian.symbolic.programs import FactoredProgram, factored_program, online_program
+from eprop_brian.network.groups import NetworkGroups
+from eprop_brian.network.spec import LEAST_DELAY, Network, Population
+from eprop_brian.symbolic.programs import cutoff_program, parameter_sums
 
 __all__ = ["build"]
 
@@ -127,41 +128,18 @@ def _check_sizes(network: Network, capacity: Capacity, layout: Layout) -> None:
             raise ValueError(f"{what} are too many for one program: {size} numbers, at most 2^31")
 
 
-class _Builder:
+class _Builder(NetworkGroups):
+    """Writes the blocks of a network's step, and the plan that a device's template follows."""
+
     def __init__(
         self, network: Network, capacity: Capacity, codeobj_class, dtype, layout: Layout
     ) -> None:
-        self.network = network
-        self.capacity = capacity
+        super().__init__(network, capacity, dtype, layout)
         self.codeobj_class = codeobj_class
-        self.dtype = dtype
-        self.layout = layout
-        self.clock = Clock(dt=network.dt, name="step_clock")
         self.code = StepCode()
-        self.groups: dict[str, NeuronGroup | Store] = {}
-        self.online = network.gradient == "online"
-        self.rate_per_batch = network.rate_averaging == "batch"
-        self.readout_program = network.readout_program
-
-    def group(self, name: str, size: int, variables: dict[str, str], **kwargs) -> NeuronGroup:
-        """A NeuronGroup with the given variables ("1", "1 (shared)", "integer (shared)"...)."""
-        model = "\n".join(f"{variable} : {unit}" for variable, unit in variables.items())
-        self.groups[name] = NeuronGroup(
-            size, model, name=name, clock=self.clock, dtype=self.dtype, namespace={}, **kwargs
-        )
-        return self.groups[name]
-
-    def store(
-        self, name: str, size: int, variables: Iterable[str], dtype: type | None = None
-    ) -> None:
-        """A store with the given variables, of the network's float type or another."""
-        types = dict.fromkeys(variables, dtype or self.dtype)
-        self.groups[name] = Store(size, types, name, self.clock)
 
     def build(self) -> BuiltNetwork:
         network = self.network
-        self._make_neurons()
-        projections, feedback = self._make_projections()
         plan = {
             "n_steps": self.capacity.n_steps,
             "target_steps": self.capacity.target_steps,
@@ -172,7 +150,15 @@ class _Builder:
             "stages": STAGES,
             "real": "float" if self.dtype == np.float32 else "double",
             "online": self.online,
-            "steps_per_pass": self.layout.steps_per_pass,
+            "steps_per_pass": self.steps_per_pass,
+            "window_rows": self.window_rows,
+            "later_rows": self.later_rows,
+            "signal_rows": self.signal_rows,
+            "lag": self.lag,
+            "continuous": network.continuous,
+            "updates": network.updates,
+            "cutoff": network.trace_cutoff_steps,
+            "never": NEVER,
             "rate_per_batch": self.rate_per_batch,
             "softmax": network.loss.softmax,
             **self._plan_profile(),
@@ -186,8 +172,8 @@ class _Builder:
             "inputs": self._spiking_plan("inputs", network.n_inputs),
             "readout": self._plan_readout(),
             "populations": [self._plan_population(p) for p in network.populations],
-            "projections": [self._plan_projection(p) for p in projections],
-            "feedback": [self._plan_feedback(f, projections) for f in feedback],
+            "projections": [self._plan_projection(p) for p in self.projections],
+            "feedback": [self._plan_feedback(f) for f in self.feedback],
         }
         runner = _StepRunner(self.control, self.code, plan, self.codeobj_class)
         objects = [*self.groups.values(), runner]
@@ -196,8 +182,9 @@ class _Builder:
             capacity=self.capacity,
             brian2_network=Brian2Network(objects, name="network_"),
             groups=self.groups,
-            projections=projections,
-            feedback=feedback,
+            projections=self.projections,
+            feedback=self.feedback,
+            carried=self._carried() if network.continuous else {},
         )
 
     def _plan_profile(self) -> dict[str, Any]:
@@ -205,191 +192,32 @@ class _Builder:
             return {}
         return {"seconds": self.code.array(self.groups["profile"], "seconds")}
 
-    # --- groups -------------------------------------------------------------------------------
+    def _carried(self) -> dict[str, float]:
+        """What continuous operation hands from one call to the next, and its value at the start.
 
-    def _make_neurons(self) -> None:
-        network, capacity = self.network, self.capacity
-        self.control_integers = (
-            *("step", "trial", "n_trials", "batch_size", "learning", "updating"),
-            "window_start",
-        )
-        self.control = self.group(
-            "control",
-            1,
-            {
-                **dict.fromkeys(self.control_integers, "integer (shared)"),
-                **dict.fromkeys(
-                    [
-                        "k",
-                        "gradient_scale",
-                        "n_steps",
-                        "c_reg",
-                        "f_target",
-                        *network.optimizer.parameters,
-                    ],
-                    "1 (shared)",
-                ),
-            },
-        )
-        if self.layout.profile:
-            self.store("profile", len(STAGES), ["seconds"])
-        self._spiking_group("inputs", network.n_inputs, {})
-        n_words = -(-network.n_inputs // 32)
-        n_samples = capacity.n_targets * capacity.target_steps * network.n_outputs
-        n_words *= capacity.n_patterns * capacity.n_steps
-        self.store("input_data", n_words, ["words"], np.int32)
-        self.store("target_data", n_samples, ["y_target"])
-        self.store("trials", capacity.n_trials, ["pattern", "target", "spike_count"], np.int32)
-        self.store("outcomes", capacity.n_trials * network.n_outputs, ["loss", "output"])
-        for population in network.populations:
-            self._make_population(population)
-        variables = ["I", "y", "softmax_sum", "p", "error", "loss_sum", "output_sum"]
-        parameters = [*network.readout.parameters, *network.readout.constants]
-        self.group(
-            "readout",
-            network.n_outputs,
-            {
-                **dict.fromkeys([*variables, "filtered_error"], "1"),
-                **dict.fromkeys(parameters, "1 (shared)"),
-            },
-        )
-        if self.online:
-            self._window_group("readout", network.n_outputs)
-        n_errors = capacity.n_steps * network.n_outputs
-        self.store("readout_history", n_errors, ["error", "filtered_error"])
+        Not the states of the neurons, which start from values of their own.
+        """
+        carried = {"control.clock": 0.0, "control.k": 0.0, "readout.y": 0.0}
+        for population in self.network.populations:
+            name, states = population.name, population.system.step.states
+            zero = ["z", "refractory_counter", "rate"]
+            carried |= {f"{name}.{variable}": 0.0 for variable in (*states, *zero)}
+            carried |= self._whole(f"{name}_window")
+            if self.later_rows:
+                carried |= self._whole(f"{name}_later")
+        carried |= self._whole("readout_window")
+        carried["readout_history.signal"] = 0.0
+        for p in self.projections:
+            carried |= self._whole(f"{p.name}_pre_window")
+            carried |= {
+                f"{p.pre_group.name}.{name}": NEVER if name == "since" else 0.0
+                for name in (*self._trace_variables(p.target)[0], "since", "updates")
+            }
+            carried |= {f"{p.name}.{name}": 0.0 for name in self._trace_variables(p.target)[1]}
+        return carried
 
-    def _spiking_group(self, name: str, size: int, variables: dict[str, str]) -> NeuronGroup:
-        group = self.group(name, size, {"z": "1", **variables}, threshold="z > 0", reset="")
-        # The step itself fills the spike space; monitors read it like any NeuronGroup's.
-        group.thresholder["spike"].active = False
-        group.resetter["spike"].active = False
-        steps = self.capacity.n_steps
-        self.store(f"{name}_spikes", size * steps, ["neuron"], np.int32)
-        self.store(f"{name}_offsets", steps + 1, ["first"], np.int32)
-        return group
-
-    def _make_population(self, population: Population) -> None:
-        system, size = population.system, population.size
-        step = system.step
-        program = self._factored(population)
-        varying = [*system.varying(after=False), *system.varying(after=True)]
-        neuron_variables = [
-            *("I", "L", "psi", "refractory_counter", "spike_count"),
-            *("batch_spike_count", "rate_factor", "L_filtered"),
-            *(program.variables if not self.online else ()),
-            *varying,
-        ]
-        values = neuron_values(population, float(self.network.dt))
-        self._spiking_group(
-            population.name,
-            size,
-            {
-                **step.units,
-                **dict.fromkeys(neuron_variables, "1"),
-                **{k: "1" if np.ndim(v) else "1 (shared)" for k, v in values.items()},
-            },
-        )
-        steps = self.capacity.n_steps
-        if self.online:
-            self._window_group(population.name, self.layout.width(size))
-        else:
-            width, tile = self.layout.width(size), self._tile(population)
-            self.store(f"{population.name}_history", width * steps, program.history)
-            self.store(f"{population.name}_results", tile * steps, program.results)
-
-    def _window_group(self, target: str, width: int) -> None:
-        self.store(f"{target}_window", self.layout.steps_per_pass * width, self._signals(target))
-
-    def _tile(self, population: Population) -> int:
-        """Neurons of a population that the backward pass takes at a time."""
-        width, lanes = self.layout.width(population.size), self.layout.lanes
-        results = self.capacity.n_steps * np.dtype(self.dtype).itemsize
-        # The synapses of a compressed row may go anywhere.
-        if self.layout.tile_bytes is None or self.network.adjacency.keys() & {"w_in", "w_rec"}:
-            return width
-        # At least four vectors: fewer are slower than a tile that outgrows the cache.
-        return min(width, max(4, self.layout.tile_bytes // (results * lanes)) * lanes)
-
-    def _make_projections(self) -> tuple[list[Projection], list[Projection]]:
-        network = self.network
-        slices = {
-            **network.slices,
-            "inputs": slice(0, network.n_inputs),
-            "readout": slice(0, network.n_outputs),
-        }
-        names = [p.name for p in network.populations]
-        projections = [
-            *(self._projection("w_in", "inputs", n, slices) for n in names),
-            *(self._projection("w_rec", m, n, slices) for m in names for n in names),
-            *(self._projection("w_out", m, "readout", slices) for m in names),
-        ]
-        feedback = [self._projection("B", "readout", n, slices) for n in names]
-        return projections, feedback
-
-    def _projection(self, matrix: str, source: str, target: str, slices) -> Projection:
-        n_pre = slices[source].stop - slices[source].start
-        n_post = slices[target].stop - slices[target].start
-        width = n_post if target == "readout" else self.layout.width(n_post)
-        name = f"{source}_to_{target}"
-        adjacency = self.network.adjacency.get(matrix)
-        pre = post = None
-        size = n_pre * width
-        if adjacency is not None:
-            pre, post = np.nonzero(adjacency[slices[target], slices[source]].T)
-            size = max(1, len(pre))
-            self.store(f"{name}_rows", n_pre + 1, ["first"], np.int32)
-        autapses = not (matrix == "w_rec" and source == target)
-        pre_group = None
-        if matrix == "B":
-            variables = ["B"]
-        else:
-            variables = [
-                *("w", "gradient_sum", "gradient_total", "gradient"),
-                *self.network.optimizer.states,
-            ]
-            if self.rate_per_batch and target != "readout":
-                variables += ["batch_trace_sum", "batch_trace_total"]
-            if adjacency is not None:
-                variables.append("post")
-            if self.online:
-                presynaptic, synaptic = self._trace_variables(target)
-                variables += synaptic
-                pre_variables = dict.fromkeys(["pre", *presynaptic], "1")
-                pre_group = self.group(f"{name}_pre", n_pre, pre_variables)
-                rows = self.layout.steps_per_pass * n_pre
-                self.store(f"{name}_pre_window", rows, pre_variables)
-        types = {v: "integer" if v == "post" else "1" for v in variables}
-        group = self.group(name, size, types)
-        return Projection(
-            name=name,
-            matrix=matrix,
-            source=source,
-            target=target,
-            n_pre=n_pre,
-            n_post=n_post,
-            width=width,
-            source_slice=slices[source],
-            target_slice=slices[target],
-            autapses=autapses,
-            group=group,
-            pre_group=pre_group,
-            pre=pre,
-            post=post,
-        )
-
-    def _trace_variables(self, target: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        if target == "readout":
-            return ("eps_y",), ("signal_sum",)
-        program = online_program(self._population(target).system, self.readout_program)
-        return program.pre_variables, program.synapse_variables
-
-    def _factored(self, population: Population) -> FactoredProgram:
-        return factored_program(
-            population.system, self.readout_program, self.network.rate_averaging
-        )
-
-    def _population(self, name: str) -> Population:
-        return next(p for p in self.network.populations if p.name == name)
+    def _whole(self, store: str) -> dict[str, float]:
+        return {f"{store}.{name}": 0.0 for name in self.groups[store].names}
 
     # --- blocks and the plan the template follows ---------------------------------------------
 
@@ -427,17 +255,34 @@ class _Builder:
         # In place, not by a name: Brian2 would make it a 64-bit integer, which vectors do not like.
         active = {"not_refractory": "int(refractory_counter < 0.5)" if refractory else "1"}
         update = [word_substitute(line, active) for line in update]
-        zeroed = ["I", "z", "psi", "L", "refractory_counter", "spike_count"]
-        reset = [f"{s} = {s}_initial" for s in step.states] + [f"{v} = 0" for v in zeroed]
+        arriving: list[View] = []
+        if self.later_rows:
+            update = ["I = I + I_later", "I_later = 0", *update]
+            arriving = [View(self.groups[f"{name}_later"], "_arriving")]
+        if self.moving_rate:
+            update += [MOVING_RATE, MOVING_RATE_FACTOR]
+        zeroed = ["spike_count"]
+        reset = []
+        if not self.network.continuous:
+            zeroed += ["I", "z", "psi", "L", "refractory_counter", *["rate"] * self.moving_rate]
+            reset = [f"{s} = {s}_initial" for s in step.states]
+        reset += [f"{v} = 0" for v in zeroed]
         plan = self._spiking_plan(name, population.size)
+        if self.later_rows:
+            plan["later"] = code.array(self.groups[f"{name}_later"], "I_later", "0")
+        plan["learned"] = bool(population.learned)
+        if population.learned:
+            plan |= self._plan_learned(population)
         if self.online:
-            plan["advance"] = code.block(f"advance_{name}", update, own, control)
+            plan["advance"] = code.block(f"advance_{name}", update, *arriving, own, control)
         else:
             program = self._factored(population)
             history = View(
                 self.groups[f"{name}_history"], "_history", {n: n for n in program.history}
             )
-            plan["advance"] = code.block(f"advance_{name}", update, history, own, control)
+            plan["advance"] = code.block(
+                f"advance_{name}", update, *arriving, history, own, control
+            )
             # For whoever looks at the neurons in mid-trial.
             plan["show"] = code.block(
                 f"show_{name}",
@@ -451,9 +296,13 @@ class _Builder:
         mean_count = View(group, "_neuron", {"rate_factor": "rate_factor", "spike_count": count})
         mean = ["spike_count = spike_count/batch_size"] if self.rate_per_batch else []
         cleared = ["spike_count = 0"] if self.rate_per_batch else []
-        plan["rate"] = code.block(
-            f"rate_{name}", [*mean, f"rate_factor = {FIRING_RATE}", *cleared], mean_count, control
-        )
+        if not self.moving_rate:
+            plan["rate"] = code.block(
+                f"rate_{name}",
+                [*mean, f"rate_factor = {FIRING_RATE}", *cleared],
+                mean_count,
+                control,
+            )
         if self.rate_per_batch:
             plan["zero_sums"] = code.block(f"zero_sums_{name}", ["batch_spike_count = 0"], own)
             plan["tally"] = code.block(
@@ -461,26 +310,38 @@ class _Builder:
             )
         if self.online:
             plan["window"] = self._plan_window(name)
+            plan["window_signal"] = code.block(
+                f"window_signal_{name}",
+                ["L_stored = L"],
+                View(self.groups[f"{name}_window"], "_window", {"L_stored": "L"}),
+                own,
+            )
+            plan["window_L"] = code.array(self.groups[f"{name}_window"], "L", "0")
             return plan
         plan["tile"] = self._tile(population)
-        plan["zero"] = code.block(f"zero_{name}", [f"{v} = 0" for v in program.variables], own)
+        # Signals that are delayed arrive one by one, and are filtered where they arrive.
+        delayed = plan["signal_delayed"] = self.network.feedback_delay_steps is not None
+        zeroed = [*program.variables, *["L_filtered"] * delayed]
+        plan["zero"] = code.block(f"zero_{name}", [f"{v} = 0" for v in zeroed], own)
         # The learning signal of the first outputs comes without a way over memory.
-        fused = plan["fused_outputs"] = min(self.network.n_outputs, MOST_STEPS)
-        contribution = LEARNING_SIGNAL.removeprefix("L = ")
+        fused = plan["fused_outputs"] = 0 if delayed else min(self.network.n_outputs, MOST_STEPS)
         signal = "0" if fused == self.network.n_outputs else "L_filtered"
         for k in range(fused):
-            names = {"L": f"({signal})", "B": f"_B_{k}", "error": f"_filtered_error_{k}"}
-            signal = word_substitute(contribution, names)
+            names = {"B": f"_B_{k}", "signal": f"_filtered_signal_{k}"}
+            signal = f"({signal}) + {word_substitute(TRANSMITTED, names)}"
         _, outputs = repeat(
             [],
             fused,
             (self.groups[f"readout_to_{name}"], "_synapse", ("B",)),
-            (self.groups["readout_history"], "_output", ("filtered_error",)),
+            (self.groups["readout_history"], "_output", ("filtered_signal",)),
         )
+        filtered = []
+        if delayed:
+            filtered = [f"L_filtered = {self.readout_program.trace_decay}*L_filtered + L"]
         backward = [word_substitute(x, {"L_filtered": "_signal"}) for x in program.backward]
         plan["backward"] = code.block(
             f"backward_{name}",
-            [f"_signal = {signal}", *backward],
+            [*filtered, f"_signal = {signal}", *backward],
             *outputs,
             history,
             self._results(name),
@@ -488,19 +349,77 @@ class _Builder:
             View(self.groups["readout"], "0"),
             control,
         )
-        plan["L_filtered"] = code.array(group, "L_filtered")
+        plan["signal"] = code.array(group, "L" if delayed else "L_filtered")
+        plan["results"] = [
+            code.array(self.groups[f"{name}_results"], result, "0") for result in program.results
+        ]
         return plan
 
-    def _signals(self, target: str) -> tuple[str, ...]:
-        """What the traces of a synapse read of its postsynaptic side and changes every step."""
-        if target == "readout":
-            return ("error",)
-        system = self._population(target).system
-        return ("psi", "L", *system.varying(after=False), *system.varying(after=True))
+    def _plan_learned(self, population: Population) -> dict[str, Any]:
+        """Blocks of a population's learned parameters."""
+        code, network = self.code, self.network
+        group, name, step = self.groups[population.name], population.name, population.system.step
+        own, control = View(group, "_neuron"), View(self.control, "0")
+        refresh, update, zero_sums, fold = [], [], [], []
+        for parameter in population.learned:
+            sums = parameter_sums(parameter, network.rate_averaging)
+            cleared = [f"{x} = 0" for pair in sums.items() for x in pair]
+            zero_sums += cleared
+            fold += [line for x, t in sums.items() for line in (f"{t} = {t} + {x}", f"{x} = 0")]
+            summed = [f"({x} + {t})" for x, t in sums.items()]
+            total = summed[0]
+            if self.rate_per_batch:
+                total = f"({total} + rate_factor*{summed[1]})"
+            own_names = {
+                "w": f"scaled_{parameter}",
+                "g": f"(scale_{parameter}*gradient_{parameter})",
+                "eta": f"eta_{parameter}",
+                **{state: f"{state}_{parameter}" for state in network.optimizer.states},
+            }
+            scaled = f"scaled_{parameter}"
+            update += [
+                f"gradient_{parameter} = gradient_scale*{total}/batch_size",
+                *cleared,
+                *(word_substitute(x, own_names) for x in network.optimizer.update.split("\n")),
+                f"{scaled} = clip({scaled}, minimum_{parameter}, maximum_{parameter})",
+                f"{parameter} = scale_{parameter}*{scaled}",
+            ]
+            refresh.append(f"scaled_{parameter} = {parameter}/scale_{parameter}")
+        derived = [f"{c} = {step.constants[c]}" for c in dependent_constants(population)]
+        for parameter in population.system.learned.values():
+            derived += [f"{slope} = {text}" for slope, text in parameter.slopes.items()]
+        plan = {
+            "refresh": code.block(f"refresh_{name}", [*refresh, *derived], own, control),
+            "learn": code.block(f"learn_{name}", [*update, *derived], own, control),
+            "zero_learned": code.block(f"zero_learned_{name}", zero_sums, own),
+            "fold": code.block(f"fold_{name}", fold, own),
+        }
+        if self.online:
+            programs = [self._parameter(population, p) for p in population.learned]
+            variables = [f"{v} = 0" for program in programs for v in program.variables]
+            window = self.groups[f"{name}_window"]
+            parameters = [*network.readout.parameters, *network.readout.constants]
+            readout = View(self.groups["readout"], "0", {n: n for n in parameters})
+            plan["parameter_trace"] = code.block(
+                f"parameter_trace_{name}",
+                [line for program in programs for line in program.step],
+                View(window, "_window", {n: n for n in window.names}),
+                own,
+                readout,
+                control,
+            )
+            plan["parameter_gradient"] = code.block(
+                f"parameter_gradient_{name}",
+                [line for program in programs for line in program.gradient],
+                own,
+            )
+            plan["parameter_zero"] = code.block(f"parameter_zero_{name}", variables, own)
+        return plan
 
     def _plan_window(self, target: str) -> str:
         """The block that keeps what the traces read, for the next pass over the synapses."""
-        stored = {f"{name}_stored": name for name in self._signals(target)}
+        # The learning signal of a step may come later, see `window_signal`.
+        stored = {f"{name}_stored": name for name in self.signals(target) if name != "L"}
         return self.code.block(
             f"window_{target}",
             [f"{stored_name} = {name}" for stored_name, name in stored.items()],
@@ -515,11 +434,15 @@ class _Builder:
         network, code = self.network, self.code
         group, loss = self.groups["readout"], network.loss
         own, control = View(group, "_neuron"), View(self.control, "0")
-        history = View(self.groups["readout_history"], "_history", {"stored": "error"})
+        history = View(
+            self.groups["readout_history"],
+            "_history",
+            {"stored_error": "error", "stored_signal": "signal"},
+        )
         plan: dict[str, Any] = {
             "n": network.n_outputs,
             "width": network.n_outputs,
-            "errors": code.array(history.group, "error"),
+            "errors": [code.array(history.group, name) for name in ("error", "signal")],
         }
         plan["advance"] = code.block(
             "advance_readout", [network.readout.update, "I = 0", "softmax_sum = 0"], own, control
@@ -542,25 +465,33 @@ class _Builder:
                 f"error = {loss.error}",
                 f"loss_sum = loss_sum + {loss.loss}",
                 f"output_sum = output_sum + {loss.signal}",
-                "stored = error",
+                f"signal = {network.feedback.signal}",
+                "stored_error = error",
+                "stored_signal = signal",
             ],
             View(self.groups["target_data"], "_sample"),
             history,
             own,
             control,
         )
-        variables = ["I", "y", "error", "loss_sum", "output_sum"]
+        variables = ["error", "signal", "loss_sum", "output_sum"]
+        if not network.continuous:
+            variables += ["I", "y"]
         plan["reset"] = code.block("reset_readout", [f"{v} = 0" for v in variables], own)
         if self.online:
             plan["window"] = self._plan_window("readout")
-        plan["zero"] = code.block("zero_readout", ["filtered_error = 0"], own)
+        filtered = ("filtered_error", "filtered_signal")
+        plan["zero"] = code.block("zero_readout", [f"{name} = 0" for name in filtered], own)
         plan["backward"] = code.block(
             "backward_readout",
-            [*self.readout_program.backward, "stored = filtered_error"],
+            [*self.readout_program.backward, *(f"stored_{name} = {name}" for name in filtered)],
             View(
                 self.groups["readout_history"],
                 "_history",
-                {"error": "error", "stored": "filtered_error"},
+                {
+                    **{name: name for name in ("error", "signal")},
+                    **{f"stored_{name}": name for name in filtered},
+                },
             ),
             own,
         )
@@ -582,71 +513,106 @@ class _Builder:
             "source": p.source,
             "target": p.target,
             **self._plan_rows(p),
-            # A recurrent spike acts in the next step, an input spike and a readout's in its own.
-            "delay": 1 if kind == "recurrent" else 0,
+            # A recurrent spike acts in the next step at the earliest, an input spike in its own.
+            "delay": self.lag if kind == "readout" else LEAST_DELAY[p.matrix],
+            # Rows of the history of errors that come before the first step's.
+            "first_row": self.signal_rows if kind == "readout" else 0,
         }
-        deliver = ["I = I + w"]
-        plan["deliver"] = code.block(f"deliver_{p.name}", deliver, post, own)
-        lines, several = repeat(deliver, SPIKES_AT_ONCE, (p.group, "_synapse", ("w",)))
-        plan["deliver_several"] = code.block(f"deliver_several_{p.name}", lines, *several, post)
-        rate_term = self.rate_per_batch and kind != "readout"
-        sums = {"gradient_total": "gradient_sum"}
-        if rate_term:
-            sums["batch_trace_total"] = "batch_trace_sum"
-        cleared = [f"{name} = 0" for pair in sums.items() for name in pair]
-        plan["zero_sums"] = code.block(f"zero_sums_{p.name}", cleared, own)
-        plan["fold"] = code.block(
-            f"fold_{p.name}",
-            [line for t, x in sums.items() for line in (f"{t} = {t} + {x}", f"{x} = 0")],
-            own,
-        )
-        summed = "(gradient_total + gradient_sum)"
-        if rate_term:
-            summed = f"({summed} + rate_factor*(batch_trace_total + batch_trace_sum))"
-        mean = f"gradient_scale*{summed}/batch_size"
-        if not p.autapses and not p.sparse:
-            # Of a dense projection onto itself, what must stay 0, before an update and after it.
-            plan["no_autapses"] = {
-                "before": [
-                    code.array(p.group, name, "_synapse")
-                    for name in sorted({*sums, *sums.values()})
-                ],
-                "after": [code.array(p.group, "w", "_synapse")],
-            }
-        plan["optimize"] = code.block(
-            f"optimize_{p.name}",
-            [
-                f"gradient = {mean}",
-                *cleared,
-                *self.network.optimizer.update.split("\n"),
-            ],
-            View(p.group, "_synapse", {"g": "gradient"}),
-            own,
-            View(target, "_post", {"rate_factor": "rate_factor"}),
-            control,
-        )
+        if self.is_delayed(p):
+            steps = self.network.delay_steps[p.matrix]
+            plan["pre_rows"] = self.pre_rows(p)
+            plan["extra"] = (
+                f"{self.code.array(p.group, 'delay', '_synapse')}"
+                if np.ndim(steps)
+                else int(steps) - LEAST_DELAY[p.matrix]
+            )
+            later = View(self.groups[f"{p.target}_later"], "_later")
+            deliver = ["I_later = I_later + w"]
+            plan["deliver"] = code.block(f"deliver_{p.name}", deliver, later, own)
+        else:
+            plan["pre_rows"] = self.window_rows
+            deliver = ["I = I + w"]
+            plan["deliver"] = code.block(f"deliver_{p.name}", deliver, post, own)
+            lines, several = repeat(deliver, SPIKES_AT_ONCE, (p.group, "_synapse", ("w",)))
+            plan["deliver_several"] = code.block(f"deliver_several_{p.name}", lines, *several, post)
+        self._plan_optimize(p, plan, control)
         if self.online:
             self._plan_online(p, plan, post, control)
         else:
-            if kind == "readout":
-                source = self.groups["readout_history"]
-                gain = self.readout_program.gain.times("filtered_error")
-                statements, names = [f"gradient_sum = gradient_sum + {gain}"], ["filtered_error"]
-            else:
-                source = self.groups[f"{p.target}_results"]
-                added = {"lambda_": "gradient_sum"}
-                if rate_term:
-                    added["lambda_trace"] = "batch_trace_sum"
-                statements, names = [f"{x} = {x} + {n}" for n, x in added.items()], list(added)
-            one = View(source, "_tile", {n: n for n in names})
-            lines, several = repeat(statements, SPIKES_AT_ONCE, (source, "_tile", names))
-            plan["accumulate"] = code.block(
-                f"accumulate_{p.name}", statements, own, one, post, control
-            )
-            plan["accumulate_several"] = code.block(
-                f"accumulate_several_{p.name}", lines, *several, own, post, control
-            )
+            self._plan_factored(p, plan, post, control)
         return plan
+
+    def _plan_optimize(self, p: Projection, plan, control: View) -> None:
+        """The update of a synapse, and the sums over the trials of a batch that it is made of."""
+        code, own = self.code, View(p.group, "_synapse")
+        views = [View(p.group, "_synapse", {"g": "gradient"}), own]
+        if self.network.continuous:
+            sums = ["signal_sum"]
+            gradient = ["gradient = gradient_scale*signal_sum", "signal_sum = 0"]
+            if self.network.updates == "spike":
+                # All synapses of a presynaptic neuron have had the same number of updates.
+                views.append(View(p.pre_group, "_pre", {"k": "updates"}))
+        else:
+            totals = {"gradient_total": "gradient_sum"}
+            summed = "(gradient_total + gradient_sum)"
+            if self._has_rate_term(p):
+                totals["batch_trace_total"] = "batch_trace_sum"
+                summed = f"({summed} + rate_factor*(batch_trace_total + batch_trace_sum))"
+                views.append(View(self.groups[p.target], "_post", {"rate_factor": "rate_factor"}))
+            sums = sorted({*totals, *totals.values()})
+            cleared = [f"{name} = 0" for name in sums]
+            gradient = [f"gradient = gradient_scale*{summed}/batch_size", *cleared]
+            plan["zero_sums"] = code.block(f"zero_sums_{p.name}", cleared, own)
+            plan["fold"] = code.block(
+                f"fold_{p.name}",
+                [line for t, x in totals.items() for line in (f"{t} = {t} + {x}", f"{x} = 0")],
+                own,
+            )
+        if not p.autapses and not p.sparse:
+            # Of a dense projection onto itself, what must stay 0, before an update and after it.
+            plan["no_autapses"] = {
+                "before": [code.array(p.group, name, "_synapse") for name in sums],
+                "after": [code.array(p.group, "w", "_synapse")],
+            }
+        optimizer = self.network.optimizer.update.split("\n")
+        feedback = self.network.feedback
+        if p.target == "readout" and feedback.update.strip():
+            numbers = {k: repr(float(v)) for k, v in feedback.parameters.items()}
+            optimizer = [
+                "w_before = w",
+                *optimizer,
+                "increment = w - w_before",
+                *(word_substitute(x, numbers) for x in feedback.update.strip().split("\n")),
+            ]
+            views.append(View(self.groups[f"readout_to_{p.source}"], "_feedback", {"B": "B"}))
+            plan["feedback_width"] = self.layout.width(p.n_pre)
+        plan["optimize"] = code.block(
+            f"optimize_{p.name}", [*gradient, *optimizer], *views, control
+        )
+
+    def _has_rate_term(self, p: Projection) -> bool:
+        """Whether the regulariser's part of the gradient waits for the end of the batch."""
+        return self.rate_per_batch and p.target != "readout"
+
+    def _plan_factored(self, p: Projection, plan, post: View, control: View) -> None:
+        """Sums over presynaptic spikes."""
+        code, own, kind = self.code, View(p.group, "_synapse"), plan["kind"]
+        if kind == "readout":
+            source = self.groups["readout_history"]
+            gain = self.readout_program.gain.times("filtered_error")
+            statements, names = [f"gradient_sum = gradient_sum + {gain}"], ["filtered_error"]
+        else:
+            source = self.groups[f"{p.target}_results"]
+            added = {"lambda_": "gradient_sum"}
+            if self._has_rate_term(p):
+                added["lambda_trace"] = "batch_trace_sum"
+            statements, names = [f"{x} = {x} + {n}" for n, x in added.items()], list(added)
+        one = View(source, "_tile", {n: n for n in names})
+        lines, several = repeat(statements, SPIKES_AT_ONCE, (source, "_tile", names))
+        plan["accumulate"] = code.block(f"accumulate_{p.name}", statements, own, one, post, control)
+        plan["accumulate_several"] = code.block(
+            f"accumulate_several_{p.name}", lines, *several, own, post, control
+        )
 
     def _plan_online(self, p: Projection, plan, post: View, control: View) -> None:
         code = self.code
@@ -657,6 +623,7 @@ class _Builder:
         readout = View(self.groups["readout"], "0", {n: n for n in parameters})
         source = View(self.groups[p.source], "_neuron", {"z": "z"})
         pre_own = View(p.pre_group, "_neuron")
+        counted = ["since = (since + 1)*(1 - pre)"] if self.network.continuous else []
         if p.target == "readout":
             program = self.readout_program
             pre_code = program.pre_trace
@@ -665,20 +632,13 @@ class _Builder:
             pre_names: tuple[str, ...] = ("eps_y",)
             views = (own, post, control)
         else:
-            online = online_program(self._population(p.target).system, self.readout_program)
-            pre_code, synapse = online.pre, online.synapse
-            if self.rate_per_batch:
-                gradient = [
-                    "gradient_sum = gradient_sum + signal_sum",
-                    "batch_trace_sum = batch_trace_sum + trace_sum",
-                ]
-            else:
-                gradient = ["gradient_sum = gradient_sum + signal_sum + rate_factor*trace_sum"]
+            online = self._online(p.target)
+            pre_code, synapse, gradient = online.pre, online.synapse, online.gradient
             sums, pre_names = list(online.synapse_variables), online.pre_variables
             views = (own, post, readout, control)
         plan["pre_trace"] = code.block(
             f"pre_trace_{p.name}",
-            ["pre = z", *pre_code],
+            ["pre = z", *pre_code, *counted],
             source,
             pre_own,
             post,
@@ -696,13 +656,32 @@ class _Builder:
             pre_own,
         )
         plan["trace"] = self._trace_block(p, synapse, 1, views)
-        if self.layout.steps_per_pass > 1:
-            plan["traces"] = self._trace_block(p, synapse, self.layout.steps_per_pass, views)
+        if self.steps_per_pass > 1:
+            plan["traces"] = self._trace_block(p, synapse, self.steps_per_pass, views)
+        if self.is_delayed(p):
+            window = self.groups[f"{p.name}_pre_window"]
+            plan["pre_window"] = [code.array(window, name, "0") for name in window.names]
+        if self.network.continuous:
+            self._plan_continuous(p, plan, views)
+            return
         plan["gradient"] = code.block(f"gradient_{p.name}", gradient, *views)
         plan["zero"] = code.block(f"zero_{p.name}", [f"{v} = 0" for v in sums], own)
         plan["zero_pre"] = code.block(
             f"zero_pre_{p.name}", [f"{v} = 0" for v in ("pre", *pre_names)], pre_own
         )
+
+    def _plan_continuous(self, p: Projection, plan, views) -> None:
+        """What happens when a spike arrives in continuous operation."""
+        counters = ("since", "updates", "skipped")
+        plan |= {name: self.code.array(p.pre_group, name, "_pre") for name in counters}
+        if self.network.trace_cutoff_steps is not None:
+            statements: tuple[str, ...] = ()
+            if p.target != "readout":
+                system = self._population(p.target).system
+                averaging = self.network.rate_averaging
+                statements = cutoff_program(system, self.readout_program, averaging)
+            counter = View(p.pre_group, "_pre", {"skipped": "skipped"})
+            plan["decay"] = self.code.block(f"decay_{p.name}", statements, counter, *views)
 
     def _plan_rows(self, p: Projection) -> dict[str, Any]:
         """How the template loops over the synapses of a presynaptic neuron."""
@@ -729,31 +708,37 @@ class _Builder:
         )
         return self.code.block(f"trace_{p.name}_{n_steps}", code, *windows, *views)
 
-    def _plan_feedback(self, f: Projection, projections: list[Projection]) -> dict[str, Any]:
+    def _plan_feedback(self, f: Projection) -> dict[str, Any]:
         code = self.code
-        own, post = View(f.group, "_synapse"), View(self.groups[f.target], "_post")
-        readout = self.groups["readout"]
+        own, target = View(f.group, "_synapse"), self.groups[f.target]
+        history = self.groups["readout_history"]
+        delayed = self.network.feedback_delay_steps is not None
         plan: dict[str, Any] = {
             "target": f.target,
             **self._plan_rows(f),
             "B": code.array(f.group, "B"),
-            "signal": code.array(self.groups[f.target], "L"),
+            "L": code.array(target, "L"),
+            "delay": code.array(f.group, "delay", "_synapse") if delayed else None,
         }
+        learning_signal = [LEARNING_SIGNAL]
         if self.online:
-            plan["deliver"] = code.block(
-                f"signal_{f.name}", [LEARNING_SIGNAL], own, post, View(readout, "_pre")
-            )
-        else:
-            plan["deliver"] = code.block(
-                f"signal_{f.name}",
-                [LEARNING_SIGNAL],
-                own,
-                View(self.groups[f.target], "_post", {"L": "L_filtered"}),
-                View(self.groups["readout_history"], "_history_pre", {"error": "filtered_error"}),
-            )
-        if self.network.feedback == "symmetric":
+            learning_signal = [
+                f"transmitted = {TRANSMITTED}",
+                LEARNING_SIGNAL.replace(TRANSMITTED, "transmitted"),
+            ]
+        names = {"L": "L", "signal": "signal"}
+        if not self.online and not delayed:
+            names = {"L": "L_filtered", "signal": "filtered_signal"}
+        plan["deliver"] = code.block(
+            f"signal_{f.name}",
+            learning_signal,
+            own,
+            View(target, "_post", {"L": names["L"]}),
+            View(history, "_sent", {"signal": names["signal"]}),
+        )
+        if self.network.feedback.weights == "symmetric":
             mirrored = next(
-                p for p in projections if p.source == f.target and p.target == "readout"
+                p for p in self.projections if p.source == f.target and p.target == "readout"
             )
             plan["follows"] = {
                 **self._plan_rows(mirrored),

@@ -12,12 +12,27 @@ from typing import Any
 import numpy as np
 from brian2 import Network as Brian2Network
 from brian2 import NeuronGroup
+from brian2.utils.stringtools import get_identifiers
 
 from eprop_brian.network.blocks import MOST_STEPS, Store
-from eprop_brian.network.spec import Network, Population
+from eprop_brian.network.spec import LEAST_DELAY, Network, Population
 from eprop_brian.symbolic.parameters import UNITS
+from eprop_brian.symbolic.programs import parameter_sums
 
-__all__ = ["SHARE", "STAGES", "BuiltNetwork", "Capacity", "Layout", "Projection", "neuron_values"]
+__all__ = [
+    "NEVER",
+    "SHARE",
+    "STAGES",
+    "BuiltNetwork",
+    "Capacity",
+    "Layout",
+    "Projection",
+    "dependent_constants",
+    "neuron_values",
+]
+
+#: Steps since the last presynaptic spike where there has been none.
+NEVER = 1e9
 
 #: Trials whose gradients are summed before the sum enters the batch's. Summing in shares of a fixed
 #: size makes results equal to the bit, whether one process runs a batch or several.
@@ -160,12 +175,30 @@ class Projection:
         matrix[self.target_slice, self.source_slice] = self.by_pair(values).T
 
 
+def dependent_constants(population: Population) -> list[str]:
+    """Constants of a population that change with its learned parameters, in order."""
+    changing = set(population.learned)
+    for name, expression in population.system.step.constants.items():
+        if get_identifiers(expression) & changing:
+            changing.add(name)
+    return [name for name in population.system.step.constants if name in changing]
+
+
 def neuron_values(population: Population, dt: float) -> dict[str, np.ndarray | float]:
     """What a population's equations read besides its states, in SI units."""
     step = population.system.step
     # Brian2 itself knows the units, and takes their names for nothing else.
     values = {name: v for name, v in step.values(dt).items() if name not in UNITS}
     values["refractory_steps"] = step.refractory_steps(dt)
+    slopes = [s for parameter in population.system.learned.values() for s in parameter.slopes]
+    for name in (*population.learned, *dependent_constants(population), *slopes):
+        # The program computes those that follow from others.
+        values[name] = np.broadcast_to(values.get(name, 0.0), population.size)
+    for name, bounds in population.learned.items():
+        values[f"eta_{name}"] = 0.0 if bounds.eta is None else bounds.eta
+        values[f"scale_{name}"] = bounds.scale
+        values[f"minimum_{name}"] = bounds.minimum / bounds.scale
+        values[f"maximum_{name}"] = bounds.maximum / bounds.scale
     return {**values, **{f"{s}_initial": v for s, v in step.initial_values(dt).items()}}
 
 
@@ -186,6 +219,9 @@ class BuiltNetwork:
         The plastic projections.
     feedback : list of Projection
         Learning-signal connections, readouts to each population; their weight is ``B``.
+    carried : dict of str to float
+        With continuous operation, arrays that go from one call to the next, keyed
+        ``"group.variable"``, and their value at the start.
     """
 
     network: Network
@@ -194,6 +230,7 @@ class BuiltNetwork:
     groups: dict[str, NeuronGroup | Store]
     projections: list[Projection]
     feedback: list[Projection]
+    carried: dict[str, float] = field(default_factory=dict)
 
     def parameter_arrays(self) -> dict[str, np.ndarray]:
         """Values of all parameters, keyed ``"group.variable"``: what to set before a run."""
@@ -203,6 +240,7 @@ class BuiltNetwork:
             "control.c_reg": network.c_reg,
             "control.f_target": float(network.f_target),
             "control.n_steps": n_steps,
+            "control.kappa_reg": network.kappa_reg,
             **{f"control.{k}": v for k, v in network.optimizer.parameters.items()},
             **{f"readout.{k}": v for k, v in network.readout_values().items()},
         }
@@ -210,11 +248,38 @@ class BuiltNetwork:
             values.update(
                 {f"{population.name}.{k}": v for k, v in neuron_values(population, dt).items()}
             )
+            for name, bounds in population.learned.items():
+                if bounds.eta is None and "eta" in network.optimizer.parameters:
+                    eta = network.optimizer.parameters["eta"]
+                    values[f"{population.name}.eta_{name}"] = eta
         for projection in self.projections:
             if projection.sparse:
                 values[f"{projection.name}_rows.first"] = projection.rows
                 values[f"{projection.name}.post"] = np.resize(projection.post, projection.group.N)
+            delays = network.delay_steps[projection.matrix]
+            if np.ndim(delays):
+                extra = projection.stored(delays - LEAST_DELAY[projection.matrix])
+                # Padding has no delay.
+                values[f"{projection.name}.delay"] = np.maximum(extra, 0)
+        if network.feedback_delay_steps is not None:
+            for f in self.feedback:
+                extra = f.stored(network.feedback_delay_steps - 1)
+                values[f"{f.name}.delay"] = np.maximum(extra, 0)
         return {key: np.atleast_1d(np.asarray(value, float)) for key, value in values.items()}
+
+    def initial_state(self) -> dict[str, np.ndarray]:
+        """What continuous operation starts from, keyed ``"group.variable"``."""
+        state = {}
+        for key, value in self.carried.items():
+            group, variable = key.split(".")
+            size = self.groups[group].variables[variable].size
+            state[key] = np.full(size, value)
+        for population in self.network.populations:
+            initial = population.system.step.initial_values(float(self.network.dt))
+            for name, value in initial.items():
+                if self.carried:
+                    state[f"{population.name}.{name}"][:] = value
+        return state
 
     def synaptic_arrays(self, variable: str, matrices: Mapping[str, np.ndarray]) -> dict:
         """Split matrices [post, pre], by name, into the projections' arrays of a variable."""
@@ -231,6 +296,7 @@ class BuiltNetwork:
     @property
     def sums(self) -> dict[str, str]:
         """Sums over trials that an update reads, and what they are summed up in over shares."""
+        rates = self.network.rate_averaging
         names = {"gradient_sum": "gradient_total", "batch_trace_sum": "batch_trace_total"}
         sums = {
             f"{p.name}.{name}": f"{p.name}.{total}"
@@ -241,6 +307,12 @@ class BuiltNetwork:
         if self.network.rate_averaging == "batch":
             counts = [f"{p.name}.batch_spike_count" for p in self.network.populations]
             sums.update({count: count for count in counts})
+        for population in self.network.populations:
+            for parameter in population.learned:
+                of_parameter = parameter_sums(parameter, rates).items()
+                sums.update(
+                    {f"{population.name}.{x}": f"{population.name}.{t}" for x, t in of_parameter}
+                )
         return sums
 
     def matrix(self, name: str, variable: str, values: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -17,20 +17,39 @@ import numpy as np
 from brian2.units import Hz, Quantity, hertz, ms, second
 from brian2.units.fundamentalunits import have_same_dimensions
 
-from eprop_brian.equations.learning_signals import FEEDBACKS
+from eprop_brian.equations.learning_signals import LearningSignal
 from eprop_brian.equations.losses import LOSSES, SQUARED_ERROR, Loss
 from eprop_brian.equations.neurons import Neuron
 from eprop_brian.equations.optimizers import ADAM, Optimizer
 from eprop_brian.equations.readouts import LEAKY, Readout
+from eprop_brian.network.delays import delay_steps
+from eprop_brian.network.feedback import (
+    as_learning_signal,
+    check_learning_signal,
+    check_loss,
+    initial_feedback,
+)
+from eprop_brian.network.learned import Learned, LearnedRange, as_learned, learned_range
 from eprop_brian.symbolic.eligibility import EligibilitySystem, derive
 from eprop_brian.symbolic.errors import EquationError
 from eprop_brian.symbolic.parameters import evaluate, resolve_parameters
-from eprop_brian.symbolic.programs import ReadoutProgram, readout_program
+from eprop_brian.symbolic.programs import ReadoutProgram, cutoff_program, readout_program
 from eprop_brian.symbolic.step_map import step_map
 
-__all__ = ["GRADIENTS", "Network", "Population", "check_positive"]
+__all__ = [
+    "GRADIENTS",
+    "RATE_AVERAGING",
+    "UPDATES",
+    "Network",
+    "Population",
+    "check_positive",
+]
 
 GRADIENTS = ("factored", "online")
+UPDATES = ("batch", "step", "spike")
+RATE_AVERAGING = ("trial", "batch", "moving")
+#: Steps between a spike and its arrival, at least.
+LEAST_DELAY = {"w_in": 0, "w_rec": 1, "w_out": 0}
 #: Names that groups of a built network have.
 _GENERATED = frozenset(
     ("control", "inputs", "input_data", "target_data", "trials", "outcomes")
@@ -51,12 +70,15 @@ class Population:
     size : int
     system : EligibilitySystem
         Derived from the neuron.
+    learned : dict of str to LearnedRange
+        Its parameters that learn.
     """
 
     name: str
     neuron: Neuron
     size: int
     system: EligibilitySystem = field(repr=False)
+    learned: dict[str, LearnedRange] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True)
@@ -74,23 +96,33 @@ class Network:
         Kinds of recurrent neurons with how many there are of each, in this order.
     readout : Readout
     loss : Loss or str
-    feedback : {"symmetric", "random"}
-        Where the weights of the learning signal come from.
-    feedback_scale : float
-        Standard deviation of random feedback weights.
+    feedback : str, array or LearningSignal
+        The learning-signal connection: a kind (``"symmetric"``, ``"random"``, ``"adaptive"``,
+        ``"broadcast"``), an equation of what arrives (``"B*tanh(error)"``), a matrix of weights
+        (n_recurrent, n_outputs), or a `LearningSignal`, which has scale and delay too.
     readout_weights : {"normal", "glorot"}
         Initial readout weights: N(0, 1)/sqrt(n_recurrent), or uniform in
         +-sqrt(6/(n_recurrent + n_outputs)).
     optimizer : Optimizer
     gradient : {"factored", "online"}
         The gradient program (`eprop_brian.symbolic.programs`).
+    updates : {"batch", "step", "spike"}
+        When weights change: at the end of a batch of trials; or, in continuous operation without
+        trials and resets (e-prop+), after every step, or a synapse's whenever its presynaptic
+        neuron spikes. Continuous operation needs ``gradient="online"``.
+    trace_cutoff : Quantity, optional
+        With continuous operation: how long after a presynaptic spike gradients accumulate. For the
+        rest of the interval between two spikes traces only decay.
     c_reg : float
         Strength of the firing-rate regulariser; 0 switches it off.
     f_target : Quantity
         Its target rate.
-    rate_averaging : {"trial", "batch"}
-        What the regulariser compares with the target: each trial's rate (NEST) or the mean rate
-        over the trials of a batch (TensorFlow code), which leaves trials free to differ.
+    rate_averaging : {"trial", "batch", "moving"}
+        What the regulariser compares with the target: each trial's rate (NEST), the mean rate
+        over the trials of a batch (TensorFlow code), which leaves trials free to differ, or a
+        moving average (NEST's e-prop+), the only one without trials.
+    kappa_reg : float
+        Decay of the moving average in a step.
     average_gradient : bool
         Divide the gradient, the regulariser's part included, by the steps of the learning window.
     dt : Quantity
@@ -100,11 +132,23 @@ class Network:
         pairs, drawn at random, or an adjacency matrix shaped as the weights [post, pre].
     connectivity_seed : int
         Seed of the draw.
+    delays : mapping of str to Quantity, str or array
+        Synaptic delays for some of ``w_in`` (default 0), ``w_rec`` (one time step at least, the
+        default) and ``w_out`` (0 or one time step): one time; for ``w_in`` and ``w_rec`` also an
+        array shaped as the weights, or a pair (shortest, longest) between which they are drawn
+        with `connectivity_seed`.
+    learned : mapping of str to Learned
+        Parameters of the neurons that learn, one value per neuron, with bounds and learning rate.
 
     Attributes
     ----------
     adjacency : dict of str to bool array
         The adjacency matrices of the sparse weight matrices.
+    delay_steps : dict of str to int or array
+        Delays of ``w_in``, ``w_rec`` and ``w_out`` in steps.
+    feedback_delay_steps : array of int or None
+        Delays of the learning signal, shape (n_recurrent, n_outputs); None if all are one step.
+    trace_cutoff_steps : int or None
 
     Raises
     ------
@@ -117,20 +161,27 @@ class Network:
     neurons: Sequence[tuple[Neuron, int]]
     readout: Readout = LEAKY
     loss: Loss | str = SQUARED_ERROR
-    feedback: str = "symmetric"
-    feedback_scale: float = 1.0
+    feedback: str | LearningSignal | Any = "symmetric"
     readout_weights: str = "normal"
     optimizer: Optimizer = ADAM
     gradient: str = "factored"
+    updates: str = "batch"
+    trace_cutoff: Quantity | None = None
     c_reg: float = 0.0
     f_target: Quantity = field(default_factory=lambda: 10 * Hz)
     rate_averaging: str = "trial"
+    kappa_reg: float = 0.97
     average_gradient: bool = False
     dt: Quantity = field(default_factory=lambda: 1 * ms)
     # Arrays cannot be compared like numbers.
     connectivity: Mapping[str, Any] = field(default_factory=dict, compare=False)
     connectivity_seed: int = 0
+    delays: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    learned: Mapping[str, Learned] = field(default_factory=dict)
     adjacency: dict[str, np.ndarray] = field(init=False, repr=False, compare=False)
+    delay_steps: dict[str, int | np.ndarray] = field(init=False, repr=False, compare=False)
+    feedback_delay_steps: np.ndarray | None = field(init=False, repr=False, compare=False)
+    trace_cutoff_steps: int | None = field(init=False, repr=False)
     populations: tuple[Population, ...] = field(init=False, repr=False)
     readout_program: ReadoutProgram = field(init=False, repr=False)
 
@@ -138,18 +189,19 @@ class Network:
         if isinstance(self.loss, str):
             _choose("loss", self.loss, LOSSES)
             object.__setattr__(self, "loss", LOSSES[self.loss])
-        _choose("feedback", self.feedback, FEEDBACKS)
         _choose("gradient", self.gradient, GRADIENTS)
+        _choose("updates", self.updates, UPDATES)
         _choose("readout_weights", self.readout_weights, ("normal", "glorot"))
-        _choose("rate_averaging", self.rate_averaging, ("trial", "batch"))
+        _choose("rate_averaging", self.rate_averaging, RATE_AVERAGING)
         _unit("dt", self.dt, second, "1*ms")
         _unit("f_target", self.f_target, hertz, "10*Hz")
         for name in ("n_inputs", "n_outputs"):
             check_positive(name, getattr(self, name))
-        if self.loss.softmax and self.n_outputs < 2:
-            raise ValueError(f"loss '{self.loss.name}' needs at least 2 outputs, not 1")
-        for name in ("c_reg", "feedback_scale"):
+        check_loss(self.loss, self._readout_names, self.n_outputs)
+        for name in ("c_reg", "kappa_reg"):
             _real(name, getattr(self, name), minimum=0)
+        if self.kappa_reg >= 1:
+            raise ValueError(f"kappa_reg must be below 1, not {self.kappa_reg}")
         if not isinstance(self.average_gradient, bool):
             raise ValueError(f"average_gradient is true or false, not {self.average_gradient!r}")
         settings = self.optimizer.parameters
@@ -159,10 +211,13 @@ class Network:
             raise ValueError(f"w_min = {settings['w_min']} is above w_max = {settings['w_max']}")
         if not self.neurons:
             raise ValueError("a network needs neurons: give [(neuron, size), ...]")
+        learned = {name: as_learned(name, given) for name, given in self.learned.items()}
+        object.__setattr__(self, "learned", learned)
         populations: list[Population] = []
         for neuron, size in self.neurons:
             check_positive(f"the number of {neuron.name} neurons", size)
-            system = derive(step_map(neuron))
+            ranges = self._learned_ranges(neuron)
+            system = derive(step_map(neuron), learned=tuple(ranges))
             for name, value in system.step.parameters.items():
                 if np.ndim(value) and np.shape(value) != (size,):
                     raise ValueError(
@@ -186,12 +241,102 @@ class Network:
                 )
             taken = [p.name for p in populations]
             name = neuron.name if neuron.name not in taken else f"{neuron.name}_{len(taken) + 1}"
-            populations.append(Population(name, neuron, int(size), system))
+            populations.append(Population(name, neuron, int(size), system, ranges))
         object.__setattr__(self, "neurons", tuple((n, int(s)) for n, s in self.neurons))
         object.__setattr__(self, "populations", tuple(populations))
         object.__setattr__(self, "readout_program", readout_program(self.readout))
         self.readout_values()
         object.__setattr__(self, "adjacency", self._draw_adjacency())
+        self._set_feedback()
+        self._set_delays()
+        self._check_updates()
+
+    def _set_feedback(self) -> None:
+        shape = (self.n_recurrent, self.n_outputs)
+        feedback = check_learning_signal(
+            as_learning_signal(self.feedback),
+            self.loss,
+            self._readout_names,
+            [*self.optimizer.states, *self.optimizer.parameters],
+            shape,
+        )
+        object.__setattr__(self, "feedback", feedback)
+        steps = None
+        if feedback.delay is not None:
+            steps = delay_steps("feedback delay", feedback.delay, self.dt, 1, shape)
+            steps = None if np.all(steps == 1) else np.broadcast_to(steps, shape)
+        object.__setattr__(self, "feedback_delay_steps", steps)
+
+    def _set_delays(self) -> None:
+        if not isinstance(self.delays, Mapping):
+            raise ValueError(f"delays name weight matrices, e.g. {{w_rec = '3 ms'}}: {self.delays}")
+        steps: dict[str, int | np.ndarray] = dict(LEAST_DELAY)
+        for name, given in self.delays.items():
+            _choose("weight matrix in delays", name, LEAST_DELAY)
+            key = zlib.crc32(f"delay {name}".encode())
+            rng = np.random.default_rng(np.random.SeedSequence([self.connectivity_seed, key]))
+            shape = self._possible(name).shape
+            least = LEAST_DELAY[name]
+            steps[name] = delay_steps(f"delay of {name}", given, self.dt, least, shape, rng)
+        if not isinstance(steps["w_out"], int) or steps["w_out"] > 1:
+            raise ValueError(
+                "delay of w_out must be 0 (a readout sees the spikes of its own step) or one time "
+                f"step ({self.dt}), the same for all"
+            )
+        object.__setattr__(self, "delay_steps", steps)
+
+    def _check_updates(self) -> None:
+        """Refuse what continuous operation and updates at the end of a batch cannot have."""
+        cutoff = None
+        if self.continuous:
+            if self.gradient != "online":
+                raise ValueError(
+                    f"updates = '{self.updates}' needs gradient = 'online': '{self.gradient}' "
+                    "works backwards from the end of a trial"
+                )
+            if self.rate_averaging != "moving":
+                if self.c_reg:
+                    raise ValueError(
+                        f"updates = '{self.updates}' has no trials: the regulariser (c_reg) needs "
+                        f"rate_averaging = 'moving', not '{self.rate_averaging}'"
+                    )
+                object.__setattr__(self, "rate_averaging", "moving")
+            if self.learned:
+                raise ValueError("parameters of neurons can be learned with updates = 'batch' only")
+        elif self.trace_cutoff is not None:
+            raise ValueError("trace_cutoff is for updates = 'step' or 'spike'")
+        if self.trace_cutoff is not None:
+            cutoff = delay_steps("trace_cutoff", self.trace_cutoff, self.dt, 1, ())
+            for population in self.populations:
+                cutoff_program(population.system, self.readout_program, self.rate_averaging)
+        object.__setattr__(self, "trace_cutoff_steps", cutoff)
+
+    def _learned_ranges(self, neuron: Neuron) -> dict[str, LearnedRange]:
+        for name in self.learned:
+            if not any(name in kind.parameters for kind, _ in self.neurons):
+                known = sorted({key for kind, _ in self.neurons for key in kind.parameters})
+                raise ValueError(
+                    f"no neuron has the parameter '{name}' to learn; there are {', '.join(known)}"
+                )
+        names = [name for name in self.learned if name in neuron.parameters]
+        if not names:
+            return {}
+        step = step_map(neuron)
+        where = f"neuron '{neuron.name}', parameters"
+        dimensions = resolve_parameters(neuron.parameters, where)[1]
+        return {
+            name: learned_range(name, self.learned[name], step, dimensions[name], float(self.dt))
+            for name in names
+        }
+
+    @property
+    def _readout_names(self) -> list[str]:
+        return [*self.readout.parameters, *self.readout.constants]
+
+    @property
+    def continuous(self) -> bool:
+        """Whether the network runs on without trials and resets."""
+        return self.updates != "batch"
 
     def _draw_adjacency(self) -> dict[str, np.ndarray]:
         seed = self.connectivity_seed
@@ -259,8 +404,9 @@ class Network:
         -------
         dict
             ``w_in`` (n_recurrent, n_inputs), ``w_rec`` (n_recurrent, n_recurrent) with a zero
-            diagonal, ``w_out`` (n_outputs, n_recurrent), all [postsynaptic, presynaptic], and
-            ``B`` (n_recurrent, n_outputs).
+            diagonal, ``w_out`` (n_outputs, n_recurrent), all [postsynaptic, presynaptic],
+            ``B`` (n_recurrent, n_outputs), and learned parameters by ``"population.parameter"``,
+            in SI units.
         """
         rng = np.random.default_rng(np.random.SeedSequence([seed, 0x57]))
         n, n_in, n_out = self.n_recurrent, self.n_inputs, self.n_outputs
@@ -272,15 +418,19 @@ class Network:
             w_out = rng.uniform(-limit, limit, (n_out, n))
         else:
             w_out = rng.standard_normal((n_out, n)) / np.sqrt(n)
-        feedback = rng.standard_normal((n, n_out)) * self.feedback_scale
         for name, weights in (("w_in", w_in), ("w_rec", w_rec), ("w_out", w_out)):
             if name in self.adjacency:
                 connected = self.adjacency[name]
                 possible = np.count_nonzero(self._possible(name))
                 weights *= connected * np.sqrt(possible / max(1, np.count_nonzero(connected)))
-        if self.feedback == "symmetric":
-            feedback = w_out.T.copy()
-        return {"w_in": w_in, "w_rec": w_rec, "w_out": w_out, "B": feedback}
+        weights = {"w_in": w_in, "w_rec": w_rec, "w_out": w_out}
+        weights["B"] = initial_feedback(self.feedback, weights, rng)
+        for population in self.populations:
+            values = population.system.step.parameters
+            for name in population.learned:
+                value = np.broadcast_to(np.asarray(values[name], dtype=float), population.size)
+                weights[f"{population.name}.{name}"] = np.array(value)
+        return weights
 
 
 def _drawn(name: str, fraction: Any, possible: np.ndarray, seed: int) -> np.ndarray:

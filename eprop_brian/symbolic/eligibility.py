@@ -14,16 +14,17 @@ postsynaptic neurons, else on the synapse.
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field, replace
 
 import sympy
 from brian2.parsing.sympytools import str_to_sympy, sympy_to_str
 
 from eprop_brian.symbolic.errors import EquationError
+from eprop_brian.symbolic.parameters import Detached, require_known
 from eprop_brian.symbolic.step_map import StepMap, scaled, symbol
 
-__all__ = ["Coefficient", "EligibilitySystem", "derive", "eps_name"]
+__all__ = ["Coefficient", "EligibilitySystem", "LearnedParameter", "derive", "eps_name"]
 
 PSI = symbol("psi")
 _LEFTOVERS = (sympy.Derivative, sympy.Subs, sympy.DiracDelta)
@@ -61,6 +62,27 @@ class Coefficient:
 
 
 @dataclass(frozen=True)
+class LearnedParameter:
+    """What a parameter of the neuron does in a step: the source of its own eligibility.
+
+    Attributes
+    ----------
+    name : str
+    drive : dict of str to Coefficient
+        dM/dparameter, through the constants that are computed from it too.
+    spike_gradient : Coefficient
+        d(margin)/dparameter.
+    slopes : dict of str to str
+        Derivatives of constants by the parameter that the coefficients use: name to expression.
+    """
+
+    name: str
+    drive: dict[str, Coefficient]
+    spike_gradient: Coefficient
+    slopes: dict[str, str]
+
+
+@dataclass(frozen=True)
 class EligibilitySystem:
     """The derived eligibility system of a neuron.
 
@@ -79,6 +101,8 @@ class EligibilitySystem:
         c without its factor psi: d(margin)/dh.
     placement : dict of str to str
         ``"pre"`` or ``"synapse"`` for every component.
+    learned : dict of str to LearnedParameter
+        The neuron's own parameters that learn, by name.
     """
 
     step: StepMap
@@ -88,6 +112,7 @@ class EligibilitySystem:
     drive: dict[str, Coefficient]
     spike_gradient: dict[str, Coefficient]
     placement: dict[str, str]
+    learned: dict[str, LearnedParameter] = field(default_factory=dict)
 
     def varying(self, *, after: bool) -> dict[str, sympy.Expr]:
         """Coefficients that change in time, by name.
@@ -98,13 +123,14 @@ class EligibilitySystem:
             True: those of the new state (c). False: those of the step's map (A, u, b), which are
             evaluated before the states are overwritten.
         """
-        groups = [self.spike_gradient] if after else [self.transition, self.spike_path, self.drive]
-        return {
-            entry.name: entry.expression
-            for group in groups
-            for entry in group.values()
-            if entry.name
-        }
+        if after:
+            entries = [*self.spike_gradient.values()]
+            entries += [parameter.spike_gradient for parameter in self.learned.values()]
+        else:
+            groups = [self.transition, self.spike_path, self.drive]
+            groups += [parameter.drive for parameter in self.learned.values()]
+            entries = [entry for group in groups for entry in group.values()]
+        return {entry.name: entry.expression for entry in entries if entry.name}
 
     def dh_dh(self, k: str, level: str) -> sympy.Expr:
         """The paper's dh_k[t]/dh_level[t-1], with ``psi`` standing for psi[t-1]."""
@@ -114,7 +140,9 @@ class EligibilitySystem:
         )
 
 
-def derive(step: StepMap, per_neuron: Collection[str] = ()) -> EligibilitySystem:
+def derive(
+    step: StepMap, per_neuron: Collection[str] = (), learned: Collection[str] = ()
+) -> EligibilitySystem:
     """Differentiate a step map.
 
     Parameters
@@ -123,16 +151,18 @@ def derive(step: StepMap, per_neuron: Collection[str] = ()) -> EligibilitySystem
     per_neuron : collection of str
         Parameters and constants that differ between the neurons of the population: what depends on
         them cannot live on the presynaptic neuron. Array-valued parameters are always counted.
+    learned : collection of str
+        Parameters of the neuron that learn; they are per neuron.
 
     Raises
     ------
     EquationError
-        If a state's equation has no derivative that can be evaluated.
+        If a state's equation has no derivative that can be evaluated, or a parameter cannot learn.
     """
     states = step.states
     h = {state: symbol(state) for state in states}
     moving = {*h.values(), symbol("I"), symbol("z"), symbol("not_refractory")}
-    per_neuron = set(per_neuron) | {
+    per_neuron = {*per_neuron, *learned} | {
         name for name, value in step.parameters.items() if getattr(value, "ndim", 0)
     }
     # A constant computed from per-neuron parameters is per neuron itself.
@@ -143,6 +173,7 @@ def derive(step: StepMap, per_neuron: Collection[str] = ()) -> EligibilitySystem
 
     def entry(state: str, expression: sympy.Expr, name: str) -> Coefficient:
         expression = expression.subs(symbol("z_detached"), symbol("z"))
+        expression = expression.replace(Detached, lambda value: value)
         simpler = sympy.simplify(expression)
         if not simpler.has(sympy.Piecewise):  # has no form in the code that runs
             expression = simpler
@@ -161,7 +192,11 @@ def derive(step: StepMap, per_neuron: Collection[str] = ()) -> EligibilitySystem
     drive = {k: entry(k, sympy.diff(new[k], symbol("I")), f"b_{k}") for k in states}
     gradient = {k: entry(k, sympy.diff(step.margin, h[k]), f"c_{k}") for k in states}
 
-    components = _relevant(states, transition, spike_path, drive, gradient)
+    parameters = {name: _learned(step, name, entry) for name in learned}
+    sources = {
+        k: [drive[k], *(parameter.drive[k] for parameter in parameters.values())] for k in states
+    }
+    components = _relevant(states, transition, spike_path, sources, gradient)
     if not components:
         raise EquationError(
             f"neuron '{step.neuron.name}'",
@@ -177,9 +212,53 @@ def derive(step: StepMap, per_neuron: Collection[str] = ()) -> EligibilitySystem
         drive={k: c for k, c in drive.items() if k in keep},
         spike_gradient={k: c for k, c in gradient.items() if k in keep},
         placement=_placement(components, transition, spike_path, drive, heterogeneous),
+        learned={
+            name: replace(p, drive={k: c for k, c in p.drive.items() if k in keep})
+            for name, p in parameters.items()
+        },
     )
     _refuse_derived_names(system)
     return system
+
+
+def _learned(step: StepMap, name: str, entry: Callable[..., Coefficient]) -> LearnedParameter:
+    """Differentiate a step by a parameter, directly and through the constants."""
+    where = f"neuron '{step.neuron.name}', learned"
+    require_known([name], sorted({*step.neuron.parameters}), where, name)
+    if name == step.neuron.refractory.strip():
+        raise EquationError(where, name, "is the refractory time, whose effect has no derivative")
+    theta = symbol(name)
+    initial = {state: str(text) for state, text in step.neuron.initial.items()}
+    slopes: dict[str, str] = {}
+    through: dict[sympy.Symbol, sympy.Expr] = {}
+    for constant, text in step.constants.items():
+        expression = str_to_sympy(text)
+        slope = sympy.diff(expression, theta) + sum(
+            sympy.diff(expression, other) * by for other, by in through.items()
+        )
+        if slope != 0:
+            slopes[f"slope_{constant}_{name}"] = sympy_to_str(sympy.simplify(slope))
+            through[symbol(constant)] = symbol(f"slope_{constant}_{name}")
+    for state, text in initial.items():
+        if str_to_sympy(text).free_symbols & {theta, *through}:
+            raise EquationError(
+                where, f"{state} = {text}", f"starts from '{name}', so '{name}' cannot learn"
+            )
+
+    def derivative(expression: sympy.Expr) -> sympy.Expr:
+        return sympy.diff(expression, theta) + sum(
+            sympy.diff(expression, constant) * by for constant, by in through.items()
+        )
+
+    parameter = LearnedParameter(
+        name=name,
+        drive={k: entry(k, derivative(x), f"b_{k}_{name}") for k, x in step.composed.items()},
+        spike_gradient=entry(step.states[0], derivative(step.margin), f"c_{name}"),
+        slopes=slopes,
+    )
+    if parameter.spike_gradient.is_zero and all(c.is_zero for c in parameter.drive.values()):
+        raise EquationError(where, name, "acts on no state and no threshold, so it cannot learn")
+    return parameter
 
 
 def _refuse_derived_names(system: EligibilitySystem) -> None:
@@ -189,6 +268,8 @@ def _refuse_derived_names(system: EligibilitySystem) -> None:
     derived |= {eps_name(k) for k in system.components}
     derived |= {f"carry_{k}{e}" for k in (*system.components, "z") for e in ("", "_trace")}
     derived |= {f"{state}_initial" for state in step.states}
+    for name, parameter in system.learned.items():
+        derived |= {f"{eps_name(k)}_{name}" for k in system.components} | {*parameter.slopes}
     for name in (*step.states, *step.parameters, *step.constants):
         if name in derived:
             raise EquationError(
@@ -198,10 +279,13 @@ def _refuse_derived_names(system: EligibilitySystem) -> None:
             )
 
 
-def _relevant(states, transition, spike_path, drive, gradient) -> tuple[str, ...]:
-    """States that a weight reaches and that reach the spike, directly or through others."""
+def _relevant(states, transition, spike_path, sources, gradient) -> tuple[str, ...]:
+    """States that a weight (or learned parameter) reaches and that reach the spike.
+
+    Directly or through others; `sources` are what enters each state.
+    """
     observed = {k for k in states if not gradient[k].is_zero}
-    reached = {k for k in states if not drive[k].is_zero}
+    reached = {k for k in states if any(not source.is_zero for source in sources[k])}
     while True:
         more_observed = {
             m for m in states for k in observed if not transition[k, m].is_zero

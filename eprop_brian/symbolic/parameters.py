@@ -26,7 +26,21 @@ from brian2.units.fundamentalunits import (
 
 from eprop_brian.symbolic.errors import EquationError
 
-__all__ = ["UNITS", "evaluate", "parse_quantity", "resolve_parameters", "unit_name"]
+__all__ = [
+    "DETACHED",
+    "UNITS",
+    "Detached",
+    "attached",
+    "evaluate",
+    "parse_expression",
+    "parse_quantity",
+    "require_known",
+    "resolve_parameters",
+    "unit_name",
+]
+
+#: Name of the function that stops a derivative.
+DETACHED = "detached"
 
 #: Every unit that Brian2 knows, by name.
 UNITS: dict[str, Quantity] = {
@@ -55,6 +69,13 @@ _RANDOM = frozenset({"rand", "randn", "poisson"})
 _NOT_IN_NUMPY = {name: DEFAULT_FUNCTIONS[name].pyfunc for name in ("exprel", "timestep")}
 #: Brian2 reads sqrt as an unknown function, which has no derivative.
 _SQRT = sympy.Function("sqrt")
+
+
+class Detached(sympy.Function):
+    """Its argument, taken for constant where it is differentiated."""
+
+    def fdiff(self, argindex: int = 1) -> sympy.Expr:
+        return sympy.S.Zero
 
 
 def unit_name(dimensions: Dimension) -> str:
@@ -180,10 +201,10 @@ def evaluate(
     return result if result.ndim else float(result)
 
 
-def parse_expression(expression: str, where: str) -> sympy.Expr:
+def parse_expression(expression: str, where: str, *, detached: bool = False) -> sympy.Expr:
     """Parse an expression of names, numbers, operators and Brian2's functions.
 
-    Nothing in the text is run.
+    Nothing in the text is run. With `detached`, ``detached(x)`` is a function too, see `Detached`.
 
     Raises
     ------
@@ -191,7 +212,7 @@ def parse_expression(expression: str, where: str) -> sympy.Expr:
         For any other syntax, a random function, a condition in place of a number.
     """
     try:
-        _check_syntax(ast.parse(expression.strip(), mode="eval"), expression, where)
+        _check_syntax(ast.parse(expression.strip(), mode="eval"), expression, where, detached)
         parsed = sympy.sympify(str_to_sympy(expression))
     except EquationError:
         raise
@@ -200,13 +221,15 @@ def parse_expression(expression: str, where: str) -> sympy.Expr:
         raise EquationError(where, expression, f"cannot be read: {reason}") from None
     if not isinstance(parsed, sympy.Expr):
         raise EquationError(where, expression, "is a condition where a number is needed")
-    return parsed.replace(_SQRT, sympy.sqrt)
+    return parsed.replace(_SQRT, sympy.sqrt).replace(sympy.Function(DETACHED), Detached)
 
 
-def _check_syntax(tree: ast.AST, expression: str, where: str) -> None:
+def _check_syntax(tree: ast.AST, expression: str, where: str, detached: bool) -> None:
     for node in ast.walk(tree):
         if isinstance(node, ast.Call):
             called = ast.unparse(node.func)
+            if detached and called == DETACHED and len(node.args) == 1:
+                continue
             if called not in DEFAULT_FUNCTIONS:
                 functions = ", ".join(sorted(set(DEFAULT_FUNCTIONS) - _RANDOM))
                 hint = _did_you_mean(called, DEFAULT_FUNCTIONS)
@@ -244,6 +267,19 @@ def _is_huge_power(node: ast.AST) -> bool:
     exponent = node.right.operand if isinstance(node.right, ast.UnaryOp) else node.right
     plain = isinstance(exponent, ast.Constant) and abs(exponent.value) <= 100
     return not plain or sum(isinstance(part, ast.Pow) for part in inside) > 1
+
+
+def attached(expression: str) -> str:
+    """The expression as it is computed: what stands in ``detached(...)``, without it."""
+    if DETACHED not in expression:
+        return expression
+    return ast.unparse(_Attach().visit(ast.parse(expression.strip(), mode="eval")))
+
+
+class _Attach(ast.NodeTransformer):
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        self.generic_visit(node)
+        return node.args[0] if ast.unparse(node.func) == DETACHED else node
 
 
 def require_known(names: Iterable[str], known: Iterable[str], where: str, line: str) -> None:

@@ -42,7 +42,9 @@ _NAMES: dict[str, tuple[str, str, str]] = {
     "trace_sum": ("the rate regulariser's part, but for its factor", "S", "ji"),
     "error": ("derivative of the loss by the readout", r"\delta", "k"),
     "filtered_error": ("the same, filtered by the readout backwards in time", r"\bar{\delta}", "k"),
-    "L_filtered": ("the learning signal made of the filtered errors", "F", "j"),
+    "signal": ("what a readout sends as a learning signal: its error, or made of it", "s", "k"),
+    "filtered_signal": ("the same, filtered backwards as traces are forwards", r"\bar{s}", "k"),
+    "L_filtered": ("the learning signal made of the filtered signals", "F", "j"),
     "rate_factor": ("factor of the rate regulariser", "r", "j"),
     "_g": ("derivative of the trial's loss by the margin of the threshold", "g", "j"),
     "lambda_": (

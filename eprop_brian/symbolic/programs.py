@@ -22,16 +22,27 @@ from dataclasses import dataclass
 from brian2.utils.stringtools import word_substitute
 
 from eprop_brian.equations.readouts import Readout
-from eprop_brian.symbolic.eligibility import Coefficient, EligibilitySystem, eps_name
+from eprop_brian.equations.regularizers import MOVING_TRACE
+from eprop_brian.symbolic.eligibility import (
+    Coefficient,
+    EligibilitySystem,
+    LearnedParameter,
+    eps_name,
+)
+from eprop_brian.symbolic.errors import EquationError
 from eprop_brian.symbolic.parameters import parse_expression, require_known
 from eprop_brian.symbolic.step_map import readout_map, total
 
 __all__ = [
     "FactoredProgram",
     "OnlineProgram",
+    "ParameterProgram",
     "ReadoutProgram",
+    "cutoff_program",
     "factored_program",
     "online_program",
+    "parameter_program",
+    "parameter_sums",
     "readout_program",
 ]
 
@@ -44,16 +55,18 @@ class ReadoutProgram:
     ----------
     decay, gain : Coefficient
         dy[t]/dy[t-1] and dy[t]/dI[t].
-    trace_gain : Coefficient
-        Factor of an eligibility trace entering its filter.
+    trace_decay, trace_gain : Coefficient
+        Decay of a filtered eligibility trace, and factor of a trace entering its filter.
     backward : tuple of str
-        Statements, backwards in time, for ``filtered_error``.
+        Statements, backwards in time, for ``filtered_error`` (filtered as the readout filters
+        spikes) and ``filtered_signal`` (as traces are filtered).
     pre_trace : tuple of str
         Statements, forwards, for the filtered spikes of a presynaptic neuron (``eps_y``).
     """
 
     decay: Coefficient
     gain: Coefficient
+    trace_decay: Coefficient
     trace_gain: Coefficient
     backward: tuple[str, ...]
     pre_trace: tuple[str, ...]
@@ -62,21 +75,28 @@ class ReadoutProgram:
 def readout_program(readout: Readout) -> ReadoutProgram:
     """Derive the filter of a linear readout (EquationError if it is not linear)."""
     decay, gain = (Coefficient(slope) for slope in readout_map(readout))
-    trace_gain = gain
-    if readout.trace_gain.strip():
-        where = f"readout '{readout.name}', trace_gain"
-        trace_gain = Coefficient(parse_expression(readout.trace_gain, where))
-        require_known(
-            sorted(s.name for s in trace_gain.expression.free_symbols),
-            [*readout.parameters, *readout.constants, "dt"],
-            where,
-            readout.trace_gain,
-        )
+    known = [*readout.parameters, *readout.constants, "dt"]
+
+    def own(option: str, derived: Coefficient) -> Coefficient:
+        """What the readout says of the traces' filter in place of its own."""
+        text = getattr(readout, option)
+        if not text.strip():
+            return derived
+        where = f"readout '{readout.name}', {option}"
+        expression = parse_expression(text, where)
+        require_known(sorted(s.name for s in expression.free_symbols), known, where, text)
+        return Coefficient(expression)
+
+    trace_decay = own("trace_decay", decay)
     return ReadoutProgram(
         decay=decay,
         gain=gain,
-        trace_gain=trace_gain,
-        backward=(f"filtered_error = {total(decay.times('filtered_error'), 'error')}",),
+        trace_decay=trace_decay,
+        trace_gain=own("trace_gain", gain),
+        backward=(
+            f"filtered_error = {total(decay.times('filtered_error'), 'error')}",
+            f"filtered_signal = {total(trace_decay.times('filtered_signal'), 'signal')}",
+        ),
         pre_trace=(f"eps_y = {total(decay.times('eps_y'), gain.times('pre'))}",),
     )
 
@@ -94,16 +114,29 @@ class OnlineProgram:
     synapse : tuple of str
         Run per synapse and step after the neurons' update; reads psi and ``L`` of the
         postsynaptic neuron.
+    gradient : tuple of str
+        Run at the end of a trial: what the synapse's sums add to the gradient.
     """
 
     pre_variables: tuple[str, ...]
     synapse_variables: tuple[str, ...]
     pre: tuple[str, ...]
     synapse: tuple[str, ...]
+    gradient: tuple[str, ...]
 
 
-def online_program(system: EligibilitySystem, readout: ReadoutProgram) -> OnlineProgram:
-    """Write the forward program of a derived system."""
+def online_program(
+    system: EligibilitySystem, readout: ReadoutProgram, rate_averaging: str = "trial"
+) -> OnlineProgram:
+    """Write the forward program of a derived system.
+
+    Parameters
+    ----------
+    system : EligibilitySystem
+    readout : ReadoutProgram
+    rate_averaging : {"trial", "batch", "moving"}
+        As for `eprop_brian.network.spec.Network`.
+    """
     on_pre = [k for k in system.components if system.placement[k] == "pre"]
     on_synapse = [k for k in system.components if system.placement[k] == "synapse"]
     # A synapse's recursion reads presynaptic components of the step before, which the presynaptic
@@ -120,40 +153,178 @@ def online_program(system: EligibilitySystem, readout: ReadoutProgram) -> Online
         own_spike = system.spike_path[k].times("eligibility_trace")
         return total(*terms, own_spike, system.drive[k].times("pre"))
 
-    def statements(components: list[str]) -> list[str]:
-        if len(components) == 1:
-            return [f"{eps_name(k)} = {advance(k)}" for k in components]
-        # All components advance together from the values of the step before.
-        return [f"_{eps_name(k)} = {advance(k)}" for k in components] + [
-            f"{eps_name(k)} = _{eps_name(k)}" for k in components
-        ]
-
-    pre = [f"{eps_name(k)}_before = {eps_name(k)}" for k in kept] + statements(on_pre)
-    margin = total(*(system.spike_gradient[k].times(eps_name(k)) for k in system.components))
+    pre = [f"{eps_name(k)}_before = {eps_name(k)}" for k in kept]
+    pre += _together({eps_name(k): advance(k) for k in on_pre})
+    names = {k: eps_name(k) for k in system.components}
+    filters, sums = _sums(system, readout, rate_averaging, names)
     synapse = [
-        *statements(on_synapse),
-        f"eligibility_trace = psi*{f'({margin})' if ' ' in margin else margin}",
-        "filtered_trace = "
-        + total(
-            readout.decay.times("filtered_trace"), readout.trace_gain.times("eligibility_trace")
-        ),
-        "signal_sum = signal_sum + L*filtered_trace",
-        "trace_sum = trace_sum + eligibility_trace",
+        *_together({eps_name(k): advance(k) for k in on_synapse}),
+        *filters,
     ]
     return OnlineProgram(
         pre_variables=tuple(
             [eps_name(k) for k in on_pre] + [f"{eps_name(k)}_before" for k in kept]
         ),
-        synapse_variables=(
-            *(eps_name(k) for k in on_synapse),
-            "eligibility_trace",
-            "filtered_trace",
-            "signal_sum",
-            "trace_sum",
-        ),
+        synapse_variables=(*(eps_name(k) for k in on_synapse), *_variables(filters)),
         pre=tuple(pre),
         synapse=tuple(synapse),
+        gradient=tuple(sums),
     )
+
+
+def _together(advanced: dict[str, str]) -> list[str]:
+    """Statements that advance several variables from their values of the step before."""
+    if len(advanced) == 1:
+        return [f"{name} = {value}" for name, value in advanced.items()]
+    return [f"_{name} = {value}" for name, value in advanced.items()] + [
+        f"{name} = _{name}" for name in advanced
+    ]
+
+
+def _variables(statements: list[str]) -> list[str]:
+    return [line.split(" = ")[0] for line in statements]
+
+
+def _sums(
+    system: EligibilitySystem,
+    readout: ReadoutProgram,
+    rate_averaging: str,
+    names: dict[str, str],
+    direct: str = "",
+) -> tuple[list[str], list[str]]:
+    """From the eligibility vector to the gradient: statements of a step and of a trial's end.
+
+    `names` are the components' variables, `direct` is what moves the threshold by itself.
+    """
+    margin = total(*(system.spike_gradient[k].times(names[k]) for k in system.components), direct)
+    step = [
+        f"eligibility_trace = psi*{f'({margin})' if ' ' in margin else margin}",
+        "filtered_trace = "
+        + total(
+            readout.trace_decay.times("filtered_trace"),
+            readout.trace_gain.times("eligibility_trace"),
+        ),
+    ]
+    if rate_averaging == "moving":
+        step += [
+            MOVING_TRACE,
+            "signal_sum = signal_sum + L*filtered_trace + rate_factor*rate_trace",
+        ]
+        return step, ["gradient_sum = gradient_sum + signal_sum"]
+    step += [
+        "signal_sum = signal_sum + L*filtered_trace",
+        "trace_sum = trace_sum + eligibility_trace",
+    ]
+    if rate_averaging == "trial":
+        return step, ["gradient_sum = gradient_sum + signal_sum + rate_factor*trace_sum"]
+    return step, [
+        "gradient_sum = gradient_sum + signal_sum",
+        "batch_trace_sum = batch_trace_sum + trace_sum",
+    ]
+
+
+def cutoff_program(
+    system: EligibilitySystem, readout: ReadoutProgram, rate_averaging: str = "trial"
+) -> tuple[str, ...]:
+    """Statements for ``skipped`` steps at once in which no gradient accumulates.
+
+    Without a presynaptic spike and with no eligibility trace, what stands on a synapse decays by a
+    constant factor a step (NEST's cut-off of the traces).
+
+    Raises
+    ------
+    EquationError
+        If a trace of this neuron does not decay so.
+    """
+    decayed = []
+    for k in system.components:
+        if system.placement[k] == "pre":
+            continue
+        own = system.transition[k, k]
+        others = [system.transition[k, m] for m in system.components if m != k]
+        path = system.spike_path[k]
+        if own.name or path.name or not all(other.is_zero for other in others):
+            raise EquationError(
+                f"neuron '{system.step.neuron.name}'",
+                f"trace of {k}",
+                "a trace cut-off needs traces that decay by a constant factor, each by itself; "
+                "this one follows other states or changes in time",
+            )
+        # The trace of the last step still enters; from then on there is none.
+        name = eps_name(k)
+        before = total(own.times(name), path.times("eligibility_trace"))
+        decayed.append(f"{name} = ({before})*({own})**(skipped - 1)")
+    decayed += [
+        "eligibility_trace = 0",
+        f"filtered_trace = filtered_trace*({readout.trace_decay})**skipped",
+    ]
+    if rate_averaging == "moving":
+        decayed.append("rate_trace = rate_trace*kappa_reg**skipped")
+    return tuple(decayed)
+
+
+@dataclass(frozen=True)
+class ParameterProgram:
+    """Statements of the forward program for a learned parameter of a neuron.
+
+    Attributes
+    ----------
+    variables : tuple of str
+        Per neuron, zero at the start of a trial.
+    step : tuple of str
+        Run per neuron and step after the neurons' update.
+    gradient : tuple of str
+        Run at the end of a trial.
+    """
+
+    variables: tuple[str, ...]
+    step: tuple[str, ...]
+    gradient: tuple[str, ...]
+
+
+def parameter_program(
+    system: EligibilitySystem,
+    parameter: LearnedParameter,
+    readout: ReadoutProgram,
+    rate_averaging: str = "trial",
+) -> ParameterProgram:
+    """Write the forward program of a learned parameter: the recursion of a synapse, one a neuron.
+
+    The presynaptic spike's place is taken by what the parameter itself does to the states in a
+    step.
+    """
+    names = {k: f"{eps_name(k)}_{parameter.name}" for k in system.components}
+    advanced = {
+        names[k]: total(
+            *(system.transition[k, m].times(names[m]) for m in system.components),
+            system.spike_path[k].times("eligibility_trace"),
+            parameter.drive[k].times("1"),
+        )
+        for k in system.components
+    }
+    direct = parameter.spike_gradient.times("1")
+    filters, sums = _sums(system, readout, rate_averaging, names, direct)
+    own = {
+        name: f"{name}_{parameter.name}"
+        for name in (*_variables(filters), "gradient_sum", "batch_trace_sum")
+    }
+
+    def of_parameter(statements: list[str]) -> tuple[str, ...]:
+        return tuple(word_substitute(line, own) for line in statements)
+
+    return ParameterProgram(
+        variables=(*names.values(), *(own[name] for name in _variables(filters))),
+        step=of_parameter([*_together(advanced), *filters]),
+        gradient=of_parameter(sums),
+    )
+
+
+def parameter_sums(name: str, rate_averaging: str) -> dict[str, str]:
+    """Sums over trials for a learned parameter, and what shares of them are summed up in."""
+    sums = {f"gradient_sum_{name}": f"gradient_total_{name}"}
+    if rate_averaging == "batch":
+        sums[f"batch_trace_sum_{name}"] = f"batch_trace_total_{name}"
+    return sums
 
 
 @dataclass(frozen=True)
@@ -167,7 +338,8 @@ class FactoredProgram:
     variables : tuple of str
         Variables carried from step to step, backwards; zero at the trial's end.
     backward : tuple of str
-        Run for t = T-1 ... 0; reads ``L_filtered`` (and ``rate_factor``), writes the results.
+        Run for t = T-1 ... 0; reads ``L_filtered`` (and ``rate_factor``), writes the results, and
+        adds to the sums of learned parameters.
     results : tuple of str
         ``lambda_``, and ``lambda_trace`` if the sum of the traces is wanted by itself.
     """
@@ -187,30 +359,43 @@ def factored_program(
     ----------
     system : EligibilitySystem
     readout : ReadoutProgram
-    rate_averaging : {"trial", "batch"}
+    rate_averaging : {"trial", "batch", "moving"}
         As for `eprop_brian.network.spec.Network`. With ``"batch"`` the regulariser's factor is not
         known at the end of a trial, so the sum of the traces is passed back beside the gradient:
-        ``lambda_trace``, for which a second set of carried variables ends in ``_trace``.
+        ``lambda_trace``, for which a second set of carried variables ends in ``_trace``. With
+        ``"moving"`` the factor is a history that is filtered backwards.
     """
     signal = readout.trace_gain.times("L_filtered")
-    if rate_averaging == "trial":
-        carried, backward = _backward(system, total(signal, "rate_factor"), "lambda_")
-    else:
-        carried, backward = _backward(system, signal, "lambda_")
-        names = {**{name: f"{name}_trace" for name in carried}, "lambda_": "lambda_trace"}
-        _, trace = _backward(system, "1", "lambda_")
+    history = ["psi", *system.varying(after=False), *system.varying(after=True)]
+    results, filtered = ("lambda_",), []
+    if rate_averaging == "batch":
+        carried, backward = _backward(system, signal, "gradient_sum")
+        names = {name: f"{name}_trace" for name in carried} | {"lambda_": "lambda_trace"}
+        _, trace = _backward(system, "1", "batch_trace_sum")
         backward += [word_substitute(line, names) for line in trace]
         carried += [names[name] for name in carried]
+        results = ("lambda_", "lambda_trace")
+    elif rate_averaging == "moving":
+        filtered = ["rate_filtered = kappa_reg*rate_filtered + rate_factor"]
+        source = total(signal, "(1 - kappa_reg)*rate_filtered")
+        carried, backward = _backward(system, source, "gradient_sum")
+        carried.append("rate_filtered")
+        history.append("rate_factor")
+    else:
+        carried, backward = _backward(system, total(signal, "rate_factor"), "gradient_sum")
     return FactoredProgram(
-        history=("psi", *system.varying(after=False), *system.varying(after=True)),
+        history=tuple(history),
         variables=tuple(carried),
-        results=("lambda_",) if rate_averaging == "trial" else ("lambda_", "lambda_trace"),
-        backward=tuple(backward),
+        results=results,
+        backward=(*filtered, *backward),
     )
 
 
-def _backward(system: EligibilitySystem, source: str, result: str) -> tuple[list[str], list[str]]:
-    """Carried variables and statements for the factor `source` of the eligibility trace."""
+def _backward(system: EligibilitySystem, source: str, into: str) -> tuple[list[str], list[str]]:
+    """Carried variables and statements for the factor `source` of the eligibility trace.
+
+    What a learned parameter gets is added to the sum `into` of that parameter.
+    """
     components = system.components
     mu = {k: f"_mu_{k}" for k in components}
     carried = {
@@ -224,7 +409,12 @@ def _backward(system: EligibilitySystem, source: str, result: str) -> tuple[list
         f"{mu[k]} = {total(system.spike_gradient[k].times('_g'), carried.get(k, ''))}"
         for k in components
     ]
-    backward.append(f"{result} = {total(*(system.drive[k].times(mu[k]) for k in components))}")
+    backward.append(f"lambda_ = {total(*(system.drive[k].times(mu[k]) for k in components))}")
+    for parameter in system.learned.values():
+        sum_name = f"{into}_{parameter.name}"
+        terms = [parameter.drive[k].times(mu[k]) for k in components]
+        terms.append(parameter.spike_gradient.times("_g"))
+        backward.append(f"{sum_name} = {total(sum_name, *terms)}")
     backward += [
         f"{carried[k]} = " + total(*(system.transition[m, k].times(mu[m]) for m in components))
         for k in components

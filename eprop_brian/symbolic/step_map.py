@@ -33,6 +33,7 @@ from eprop_brian.equations.readouts import Readout
 from eprop_brian.symbolic.errors import EquationError
 from eprop_brian.symbolic.parameters import (
     UNITS,
+    attached,
     evaluate,
     parse_expression,
     require_known,
@@ -50,6 +51,7 @@ RESERVED = frozenset(
         *("not_refractory", "refractory_counter", "refractory_steps", "rate_factor", "lambda_"),
         *("eligibility_trace", "filtered_trace", "L_filtered", "batch_spike_count", "connected"),
         *("signal_sum", "trace_sum", "batch_trace_sum", "gradient", "gradient_sum", "lambda_trace"),
+        *("rate", "rate_trace", "rate_filtered", "kappa_reg", "skipped", "detached"),
     }
 )
 _COMPARISON = re.compile(r"^(?P<left>[^<>=!]+)(?P<operator>>=|>)(?P<right>[^<>=!]+)$")
@@ -214,7 +216,7 @@ def step_map(neuron: Neuron) -> StepMap:
     return StepMap(
         neuron=neuron,
         states=states,
-        code=tuple(f"{name} = {expression}" for name, expression in statements),
+        code=tuple(f"{name} = {attached(expression)}" for name, expression in statements),
         composed=_compose(statements, states, detached, where),
         margin=margin,
         threshold=written.threshold,
@@ -341,7 +343,9 @@ def _update_style(neuron: Neuron, dimensions, where: str):
     units = dict.fromkeys(states, DIMENSIONLESS)
     known = {**dimensions, **units, "I": DIMENSIONLESS, "z": DIMENSIONLESS, "dt": second.dim}
     for name, expression in statements:
-        _require_dimensions(expression, DIMENSIONLESS, known, where, f"{name} = {expression}")
+        parse_expression(expression, where, detached=True)
+        line = f"{name} = {expression}"
+        _require_dimensions(attached(expression), DIMENSIONLESS, known, where, line)
     return statements, units
 
 
@@ -548,7 +552,7 @@ def _default_detached(statements, states, membrane: str | None) -> tuple[str, ..
     entered = {
         name
         for name, expression in statements
-        if symbol("I") in parse_expression(expression, name).free_symbols
+        if symbol("I") in parse_expression(expression, name, detached=True).free_symbols
     }
     return tuple(state for state in states if state in entered or state == membrane)
 
@@ -557,7 +561,7 @@ def _compose(statements, states, detached, where: str) -> dict[str, sympy.Expr]:
     """New states as expressions of the old ones, ``I``, ``z`` and ``z_detached``."""
     environment = {state: symbol(state) for state in states}
     for name, expression in statements:
-        parsed = parse_expression(expression, where)
+        parsed = parse_expression(expression, where, detached=True)
         if name in detached:
             parsed = parsed.subs(symbol("z"), symbol("z_detached"))
         environment[name] = parsed.subs(

@@ -15,6 +15,7 @@ import numpy as np
 
 from eprop_brian.devices.program import Program, ProgramKilledError
 from eprop_brian.network.built import Capacity
+from eprop_brian.network.delays import check_fits_trial
 from eprop_brian.network.spec import Network
 from eprop_brian.tasks.base import Trials
 
@@ -121,11 +122,15 @@ class Session:
     Attributes
     ----------
     weights : dict of str to array
-        ``w_in``, ``w_rec``, ``w_out`` [post, pre] and ``B`` (n_recurrent, n_outputs).
+        ``w_in``, ``w_rec``, ``w_out`` [post, pre] and ``B`` (n_recurrent, n_outputs); learned
+        parameters by ``"population.parameter"``, in SI units.
+    carried : dict of str to array
+        With continuous operation, all that goes on from one call to the next (membranes, spikes on
+        their way, traces, pending gradients), keyed ``"group.variable"``.
     optimizer_states : dict of str to array
         ``"m.w_in"`` and so on, shaped as the weights.
     n_updates : int
-        Updates made so far.
+        Updates made so far; with continuous operation, trials (whose ends then mean nothing).
     """
 
     def __init__(
@@ -138,6 +143,10 @@ class Session:
     ) -> None:
         self.network = network
         _check_weights(network, weights)
+        check_fits_trial("feedback delay", network.feedback_delay_steps, example.spikes.shape[1])
+        if not network.continuous:
+            for name, steps in network.delay_steps.items():
+                check_fits_trial(f"delay of {name}", steps, example.spikes.shape[1])
         self.n_steps = example.spikes.shape[1]
         self.learning_window = learning_window
         self.capacity = Capacity(
@@ -153,9 +162,15 @@ class Session:
         self.optimizer_states = {
             f"{state}.{name}": np.zeros_like(self.weights[name])
             for state in network.optimizer.states
-            for name in MATRICES
+            for name in (*MATRICES, *self._learned)
         }
+        self.carried = self.program.built.initial_state()
         self.n_updates = 0
+
+    @property
+    def _learned(self) -> list[str]:
+        """Learned parameters, ``"population.parameter"``."""
+        return [f"{p.name}.{name}" for p in self.network.populations for name in p.learned]
 
     @property
     def most_trials(self) -> int:
@@ -217,12 +232,18 @@ class Session:
         self._read_state()
         self.n_updates += 1
 
+    def apply_pending(self) -> None:
+        """Apply gradients that wait for a presynaptic spike (``updates="spike"``)."""
+        self._run(_control(0, 1, learning=False, updating=True))
+        self._read_state()
+
     def spikes(self) -> np.ndarray:
         """Recurrent spikes of the last trial that was run, shape (n_steps, n_recurrent)."""
         fired = np.zeros((self.n_steps, self.network.n_recurrent), dtype=bool)
         for name, columns in self.network.slices.items():
-            first = self.program.get(f"{name}_offsets.first")
-            neurons = self.program.get(f"{name}_spikes.neuron")[: first[-1]]
+            # The first entry is the step before the trial's first.
+            first = self.program.get(f"{name}_offsets.first")[1:]
+            neurons = self.program.get(f"{name}_spikes.neuron")[first[0] : first[-1]]
             steps = np.repeat(np.arange(self.n_steps), np.diff(first))
             fired[steps, columns.start + neurons] = True
         return fired
@@ -236,6 +257,7 @@ class Session:
         return {
             **{name: value.copy() for name, value in self.weights.items()},
             **{name: value.copy() for name, value in self.optimizer_states.items()},
+            **{f"carried.{name}": value.copy() for name, value in self.carried.items()},
             "n_updates": np.array(self.n_updates),
         }
 
@@ -255,6 +277,11 @@ class Session:
                         "network needs"
                     )
                 current[name] = np.array(state[name], dtype=float)
+        for name, value in self.carried.items():
+            key = f"carried.{name}"
+            if key not in state or np.shape(state[key]) != value.shape:
+                raise ValueError(f"the saved state has no '{key}' of shape {value.shape}")
+            self.carried[name] = np.array(state[key])
         if "n_updates" not in state:
             raise ValueError("the saved state has no 'n_updates'")
         self.n_updates = int(state["n_updates"])
@@ -322,29 +349,54 @@ class Session:
             **self._parameters,
             **built.synaptic_arrays("w", self.weights),
             **built.feedback_arrays(self.weights["B"]),
+            **{name: self.weights[name] for name in self._learned},
+            **self.carried,
             "control.window_start": np.array([self.n_steps - window]),
             "control.gradient_scale": np.array([scale]),
         }
 
     def _optimizer_arrays(self) -> dict[str, np.ndarray]:
-        arrays = {"control.k": np.array([float(self.n_updates)])}
+        arrays = {}
+        if not self.network.continuous:
+            arrays["control.k"] = np.array([float(self.n_updates)])
         for key, value in self.optimizer_states.items():
-            state, matrix = key.split(".")
-            arrays.update(self.program.built.synaptic_arrays(state, {matrix: value}))
+            state, name = key.split(".", 1)
+            if name in MATRICES:
+                arrays.update(self.program.built.synaptic_arrays(state, {name: value}))
+            else:
+                arrays[_of_parameter(state, name)] = value
         return arrays
 
     def _read_state(self) -> None:
         built = self.program.built
         states = self.network.optimizer.states
         values = self.program.get_all(
-            [f"{p.name}.{x}" for p in built.projections for x in ("w", *states)]
+            [
+                *(f"{p.name}.{x}" for p in built.projections for x in ("w", *states)),
+                *(_of_parameter(x, name) for name in self._learned for x in ("", *states)),
+                *([f"{f.name}.B" for f in built.feedback] if self._feedback_learns else []),
+                *self.carried,
+            ]
         )
         for name in MATRICES:
             self.weights[name] = built.matrix(name, "w", values)
             for state in states:
                 self.optimizer_states[f"{state}.{name}"] = built.matrix(name, state, values)
-        if self.network.feedback == "symmetric":
+        for name in self._learned:
+            self.weights[name] = values[name].astype(float)
+            for state in states:
+                state_values = values[_of_parameter(state, name)]
+                self.optimizer_states[f"{state}.{name}"] = state_values.astype(float)
+        if self._feedback_learns:
+            for f in built.feedback:
+                f.insert(values[f"{f.name}.B"], self.weights["B"])
+        elif self.network.feedback.weights == "symmetric":
             self.weights["B"] = self.weights["w_out"].T.copy()
+        self.carried = {key: values[key] for key in self.carried}
+
+    @property
+    def _feedback_learns(self) -> bool:
+        return bool(self.network.feedback.update.strip())
 
     def _outcome(self, n_trials: int) -> Outcome:
         loss = self.network.loss
@@ -389,9 +441,17 @@ def _control(n_trials: int, batch_size: int, learning: bool, updating: bool) -> 
     return {f"control.{name}": np.array([value]) for name, value in values.items()}
 
 
+def _of_parameter(state: str, name: str) -> str:
+    """Key of a learned parameter ``"population.parameter"``, or of an optimizer's state for it."""
+    population, parameter = name.split(".")
+    return f"{population}.{state}_{parameter}" if state else name
+
+
 def _check_weights(network: Network, weights: Mapping[str, np.ndarray]) -> None:
     n, n_in, n_out = network.n_recurrent, network.n_inputs, network.n_outputs
     shapes = {"w_in": (n, n_in), "w_rec": (n, n), "w_out": (n_out, n), "B": (n, n_out)}
+    for population in network.populations:
+        shapes |= {f"{population.name}.{name}": (population.size,) for name in population.learned}
     for name, shape in shapes.items():
         if name not in weights or np.shape(weights[name]) != shape:
             given = np.shape(weights[name]) if name in weights else "nothing"

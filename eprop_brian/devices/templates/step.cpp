@@ -19,10 +19,16 @@
     }
 }
 {% endmacro %}
-{# The same at step _t, with the history's cell at hand. #}
-{% macro neurons(block, n) %}
-{{ each(block, n, {'_history': '_t*%d' % n}) }}
+{# The same at step _t, with the cells of the history and of what arrives late at hand. #}
+{% macro neurons(block, n, before=0) %}
+{% set rows = {'_history': '(_t + %d)*%d' % (before, n) if before else '_t*%d' % n} %}
+{% if plan.later_rows %}
+{% set _ = rows.update({'_arriving': '(_now %% %d)*%d' % (plan.later_rows, n)}) %}
+{% endif %}
+{{ each(block, n, rows) }}
 {% endmacro %}
+{# Where the spikes of a step begin in the list of a source; the step before a trial's first is -1. #}
+{% macro begin(source, step) %}{{ ptr(source.first) }}[{{ step }} + 1]{% endmacro %}
 {# Head of a loop over the synapses of _pre onto neurons first..last; a sparse projection's all. #}
 {% macro row(p, first='0', last=none) %}
 INDEPENDENT
@@ -35,14 +41,19 @@ for (int _post = {{ first }}; _post < {{ last or p.width }}; _post++)
 {
     const int _synapse = _pre*{{ p.width }} + _post;
 {% endif %}
+    {% if p.feedback_width is defined %}
+    const int _feedback = _post*{{ p.feedback_width }} + _pre;
+    {% endif %}
 {% endmacro %}
+{# Steps by which a synapse's delay exceeds the least. #}
+{% macro extra(p) %}{{ p.extra if p.extra is number else ptr(p.extra) + '[_synapse]' }}{% endmacro %}
 {# For the spikes of `source` in step `_from`, loop over the postsynaptic side. #}
 {% macro deliver(p, source) %}
 {
     {{ scalar_code[p.deliver]|join('\n') }}
-    const int _end = {{ ptr(source.first) }}[_from + 1];
-    int _s = {{ ptr(source.first) }}[_from];
-    {% if not p.sparse %}
+    const int _end = {{ begin(source, '_from + 1') }};
+    int _s = {{ begin(source, '_from') }};
+    {% if p.deliver_several is defined and not p.sparse %}
     for (; _s <= _end - {{ several }}; _s += {{ several }})
     {
         {% for k in range(several) %}
@@ -62,7 +73,61 @@ for (int _post = {{ first }}; _post < {{ last or p.width }}; _post++)
     {
         const int _pre = {{ ptr(source.spikes) }}[_s];
         {{ row(p) }}
+            {% if p.extra is defined %}
+            const int _later = (_now + {{ extra(p) }}) % {{ plan.later_rows }}*{{ p.width }} + _post;
+            {% endif %}
             {{ vector_code[p.deliver]|join('\n') }}
+        }
+    }
+}
+{% endmacro %}
+{# Before the spikes of step _from are delivered: what their arrival does to the synapses. #}
+{% macro arrive(p, source) %}
+for (int _s = {{ begin(source, '_from') }}; _s < {{ begin(source, '_from + 1') }}; _s++)
+{
+    const int _pre = {{ ptr(source.spikes) }}[_s];
+    if ({{ ptr(p.since) }}[_pre] >= {{ plan.never }}) continue;
+    {% if p.decay is defined %}
+    {{ ptr(p.skipped) }}[_pre] = {{ ptr(p.since) }}[_pre] + 1 - {{ plan.cutoff }};
+    if ({{ ptr(p.skipped) }}[_pre] > 0)
+    {
+        {{ scalar_code[p.decay]|join('\n') }}
+        {{ row(p) }}
+            {{ vector_code[p.decay]|join('\n') }}
+        }
+    }
+    {% endif %}
+    {% if plan.updates == 'spike' %}
+    {{ update_row(p) }}
+    {% endif %}
+}
+{% endmacro %}
+{# An update of the synapses of _pre, in continuous operation. #}
+{% macro update_row(p) %}
+{
+    {{ ptr(p.updates) }}[_pre] += 1;
+    {{ scalar_code[p.optimize]|join('\n') }}
+    {{ row(p) }}
+        {{ vector_code[p.optimize]|join('\n') }}
+    }
+    {% if p.no_autapses is defined %}
+    {{ ptr(p.no_autapses.after[0]) }}[_pre*{{ p.width }} + _pre] = 0;
+    {% endif %}
+}
+{% endmacro %}
+{# Learning signals from readouts to neurons first..last; `before` is the row of step 0. #}
+{% macro learning_signal(f, block, before, first='0', last=none, first_output=0) %}
+{
+    {{ scalar_code[block]|join('\n') }}
+    for (int _pre = {{ first_output }}; _pre < {{ f.n_pre }}; _pre++)
+    {
+        {{ row(f, first, last) }}
+            {% if f.delay %}
+            const int _sent = ({{ before }} - {{ ptr(f.delay) }}[_synapse])*{{ f.n_pre }} + _pre;
+            {% else %}
+            const int _sent = ({{ before }})*{{ f.n_pre }} + _pre;
+            {% endif %}
+            {{ vector_code[block]|join('\n') }}
         }
     }
 }
@@ -90,11 +155,11 @@ for (int _post = {{ first }}; _post < {{ last or p.width }}; _post++)
         {% if p.delay %}
         while (_end > _spike && _end[-1] + {{ p.delay }} >= _T) _end--;
         {% endif %}
-        {% if not p.sparse %}
+        {% if not p.sparse and p.extra is not defined %}
         for (; _end - _spike >= {{ several }}; _spike += {{ several }})
         {
             {% for k in range(several) %}
-            const int _row_{{ k }} = (_spike[{{ k }}] + {{ p.delay }})*{{ width }} - _first;
+            const int _row_{{ k }} = (_spike[{{ k }}] + {{ p.delay + p.first_row }})*{{ width }} - _first;
             {% endfor %}
             {{ row(p, '_first', '_last') }}
                 {% for k in range(several) %}
@@ -106,9 +171,13 @@ for (int _post = {{ first }}; _post < {{ last or p.width }}; _post++)
         {% endif %}
         for (; _spike < _end; _spike++)
         {
-            const int _row = (*_spike + {{ p.delay }})*{{ width }} - _first;
+            const int _row = (*_spike + {{ p.delay + p.first_row }})*{{ width }} - _first;
             {{ row(p, '_first', '_last') }}
+                {% if p.extra is defined %}
+                const int _tile = _row + {{ extra(p) }}*{{ width }} + _post;
+                {% else %}
                 const int _tile = _row + _post;
+                {% endif %}
                 {{ vector_code[p.accumulate]|join('\n') }}
             }
         }
@@ -120,33 +189,43 @@ for (int _post = {{ first }}; _post < {{ last or p.width }}; _post++)
 static int _begin_{{ source.name }}[{{ source.n + 2 }}];
 static std::vector<int> _times_{{ source.name }};
 {
-    const int _count = {{ ptr(source.first) }}[_T];
+    const int _count = {{ begin(source, '_T') }};
     int* _next = _begin_{{ source.name }} + 1;
     std::fill(_begin_{{ source.name }}, _begin_{{ source.name }} + {{ source.n + 2 }}, 0);
     _times_{{ source.name }}.resize(_count + 1);
     for (int _s = 0; _s < _count; _s++) _next[{{ ptr(source.spikes) }}[_s] + 1]++;
     for (int _i = 0; _i < {{ source.n }}; _i++) _next[_i + 1] += _next[_i];
     for (int _t = 0; _t < _T; _t++)
-        for (int _s = {{ ptr(source.first) }}[_t]; _s < {{ ptr(source.first) }}[_t + 1]; _s++)
+        for (int _s = {{ begin(source, '_t') }}; _s < {{ begin(source, '_t + 1') }}; _s++)
             _times_{{ source.name }}[_next[{{ ptr(source.spikes) }}[_s]]++] = _t;
 }
 {% endmacro %}
-{# Advance the traces of a projection by `n` steps, kept in the windows from row _first on. #}
+{# Advance the traces of a projection by `n` steps from step _from on, which are in the windows. #}
 {% macro traces(p, block, n) %}
 {
     {{ scalar_code[block]|join('\n') }}
-    {% if n > 1 %}
-    const int _first = 0;
-    {% endif %}
     for (int _pre = 0; _pre < {{ p.n_pre }}; _pre++)
     {
+        {% if plan.continuous %}
+        if ({{ ptr(p.since) }}[_pre] >= {{ plan.cutoff or plan.never }}) continue;
+        {% else %}
         if (!_heard_{{ p.source }}[_pre]) continue;
+        {% endif %}
+        {% if p.extra is not defined %}
         {% for k in range(n) %}
-        const int _pre_{{ k }} = (_first + {{ k }})*{{ p.n_pre }} + _pre;
+        const int _pre_{{ k }} = (_from + {{ k }}) % {{ p.pre_rows }}*{{ p.n_pre }} + _pre;
+        {% endfor %}
+        {% endif %}
+        {% for k in range(n) %}
+        const int _row_{{ k }} = (_from + {{ k }}) % {{ plan.window_rows }}*{{ p.width }};
         {% endfor %}
         {{ row(p) }}
             {% for k in range(n) %}
-            const int _post_{{ k }} = (_first + {{ k }})*{{ p.width }} + _post;
+            const int _post_{{ k }} = _row_{{ k }} + _post;
+            {% if p.extra is defined %}
+            const int _pre_{{ k }} = (_from + {{ k + p.pre_rows }} - {{ extra(p) }}) % {{ p.pre_rows }}
+                *{{ p.n_pre }} + _pre;
+            {% endif %}
             {% endfor %}
             {{ vector_code[block]|join('\n') }}
         }
@@ -231,6 +310,10 @@ if (_trial == 0)
     {% for f in plan.feedback if f.follows is defined %}
     {{ follow(f) }}
     {% endfor %}
+    {% for p in plan.populations if p.learned %}
+    {{ each(p.refresh, p.width) }}
+    {% endfor %}
+    {% if not plan.continuous %}
     if (_learning)
     {
         {% for p in plan.projections %}
@@ -239,7 +322,11 @@ if (_trial == 0)
         {% for p in plan.populations if plan.rate_per_batch %}
         {{ each(p.zero_sums, p.width) }}
         {% endfor %}
+        {% for p in plan.populations if p.learned %}
+        {{ each(p.zero_learned, p.width) }}
+        {% endfor %}
     }
+    {% endif %}
 }
 
 if (_trial < _n_trials)
@@ -247,21 +334,53 @@ if (_trial < _n_trials)
 //// start of a trial
 {% for p in plan.populations %}
 {{ each(p.reset, p.width) }}
-{{ ptr(p.first) }}[0] = 0;
+{% if p.later is defined and not plan.continuous %}
+std::fill({{ ptr(p.later) }}, {{ ptr(p.later) }} + {{ plan.later_rows*p.width }}, 0);
+{% endif %}
+{% if plan.online and p.learned %}
+{{ each(p.parameter_zero, p.width) }}
+{% endif %}
+{% endfor %}
+{% for s in [plan.inputs] + plan.populations %}
+// the step before: without trials, its spikes are still on their way
+{{ ptr(s.first) }}[0] = 0;
+{
+    int _end = 0;
+    {% if plan.continuous and s.name != 'inputs' %}
+    for (int _neuron = 0; _neuron < {{ s.n }}; _neuron++)
+        if ({{ ptr(s.z) }}[_neuron] > 0) {{ ptr(s.spikes) }}[_end++] = _neuron;
+    {% endif %}
+    {{ begin(s, '0') }} = _end;
+}
 {% endfor %}
 {{ each(plan.readout.reset, plan.readout.n) }}
-{{ ptr(plan.inputs.first) }}[0] = 0;
-{% for p in plan.projections if plan.online %}
+{% for p in plan.projections if plan.online and not plan.continuous %}
 {{ each(p.zero, p.size, index='_synapse') }}
 {{ each(p.zero_pre, p.n_pre) }}
+{% if p.pre_window is defined %}
+{% for name in p.pre_window %}
+std::fill({{ ptr(name) }}, {{ ptr(name) }} + {{ p.pre_rows*p.n_pre }}, 0);
 {% endfor %}
-std::fill({{ ptr(plan.readout.errors) }}, {{ ptr(plan.readout.errors) }} + _window_start*{{ plan.readout.n }}, 0);
+{% endif %}
+{% endfor %}
+{% set n_before = plan.signal_rows*plan.readout.n %}
+{% for name in plan.readout.errors %}
+{% if plan.continuous and n_before %}
+std::copy_n({{ ptr(name) }} + _T*{{ plan.readout.n }}, {{ n_before }}, {{ ptr(name) }});
+{% endif %}
+std::fill_n({{ ptr(name) }} + {{ n_before }}, _window_start*{{ plan.readout.n }}, 0);
+{% endfor %}
 const int32_t* _words = {{ ptr(plan.data.words) }}
     + (size_t){{ ptr(plan.data.pattern) }}[_trial]*_T*{{ plan.n_words }};
 const int _target = {{ ptr(plan.data.target) }}[_trial]*{{ plan.target_steps*plan.readout.n }};
+// steps since the start of the trial or, without trials, of everything
+const int _before_first = {{ ptr(plan.control.clock) ~ '[0]' if plan.continuous else 0 }};
+{% if plan.online and not plan.continuous %}
+int _traced = 0;
+{% endif %}
 
 {{ lap('rest') }}
-{% if plan.online %}
+{% if plan.online and not plan.continuous %}
 // The traces of a synapse are 0 until its presynaptic neuron has spiked in this trial.
 {% for s in [plan.inputs] + plan.populations %}
 bool _heard_{{ s.name }}[{{ s.n }}] = {};
@@ -269,12 +388,12 @@ bool _heard_{{ s.name }}[{{ s.n }}] = {};
 {% endif %}
 for (int _step = 0; _step < _T; _step++)
 {
-    const int _t = _step;
+    const int _t = _step, _now = _before_first + _step;
 
     //// inputs: spikes are stored as bits, 32 neurons a word
     {
         {% set s = plan.inputs %}
-        int _end = {{ ptr(s.first) }}[_step];
+        int _end = {{ begin(s, '_step') }};
         {% if plan.online %}
         for (int _neuron = 0; _neuron < {{ s.n }}; _neuron++) {{ ptr(s.z) }}[_neuron] = 0;
         {% endif %}
@@ -287,16 +406,17 @@ for (int _step = 0; _step < _T; _step++)
                 {{ ptr(s.z) }}[_neuron] = 1;
                 {% endif %}
             }
-        {{ ptr(s.first) }}[_step + 1] = _end;
+        {{ begin(s, '_step + 1') }} = _end;
     }
 
-    //// spikes enter: inputs of this step, recurrent spikes of the step before
-    {% for p in plan.projections if p.kind != 'readout' %}
-    {% if p.delay %}
-    if (_step >= {{ p.delay }})
-    {% endif %}
+    //// spikes enter: inputs of this step, spikes of the step before
+    {% for p in plan.projections if p.delay or p.kind == 'input' %}
     {
         const int _from = _step - {{ p.delay }};
+        {% if plan.continuous %}
+        if (_learning)
+            {{ arrive(p, sources[p.source]) }}
+        {% endif %}
         {{ deliver(p, sources[p.source]) }}
     }
     {% if plan.online %}
@@ -310,7 +430,7 @@ for (int _step = 0; _step < _T; _step++)
     {% for p in plan.populations %}
     {{ neurons(p.advance, p.width) }}
     {
-        int _end = {{ ptr(p.first) }}[_step];
+        int _end = {{ begin(p, '_step') }};
         // Most neurons are silent: look at them one by one only where a block of them is not.
         {% set full = p.width // 32 * 32 %}
         {% if full %}
@@ -320,7 +440,7 @@ for (int _step = 0; _step < _T; _step++)
         {% if p.width > full %}
         {{ list_spikes(p, full, p.width - full) }}
         {% endif %}
-        {{ ptr(p.first) }}[_step + 1] = _end;
+        {{ begin(p, '_step + 1') }} = _end;
     }
     {% endfor %}
 
@@ -329,14 +449,18 @@ for (int _step = 0; _step < _T; _step++)
     //// readout: sees the spikes of this step
     {
         const int _from = _step;
-        {% for p in plan.projections if p.kind == 'readout' %}
+        {% for p in plan.projections if p.kind == 'readout' and not p.delay %}
+        {% if plan.continuous %}
+        if (_learning)
+            {{ arrive(p, sources[p.source]) }}
+        {% endif %}
         {{ deliver(p, sources[p.source]) }}
         {% if plan.online %}
         {{ each(p.pre_trace, p.n_pre) }}
         {% endif %}
         {% endfor %}
     }
-    {{ neurons(plan.readout.advance, plan.readout.n) }}
+    {{ each(plan.readout.advance, plan.readout.n) }}
     if (_step >= _window_start)
     {
         {% if plan.softmax %}
@@ -345,7 +469,8 @@ for (int _step = 0; _step < _T; _step++)
         {% endif %}
         {% set n = plan.readout.n %}
         const int _first_sample = _target{{ ' + _step*%d' % n if plan.target_steps > 1 }};
-        {{ each(plan.readout.loss, n, {'_sample': '_first_sample', '_history': '_t*%d' % n}) }}
+        {{ each(plan.readout.loss, n,
+                {'_sample': '_first_sample', '_history': '(_t + %d)*%d' % (plan.signal_rows, n)}) }}
     }
 
     {{ lap('readout') }}
@@ -355,36 +480,82 @@ for (int _step = 0; _step < _T; _step++)
     if (_learning)
     {
         {% for f in plan.feedback %}
-        for (int _neuron = 0; _neuron < {{ f.width }}; _neuron++) {{ ptr(f.signal) }}[_neuron] = 0;
-        {{ pairs(f.deliver, f) }}
+        std::fill_n({{ ptr(f.L) }}, {{ f.width }}, 0);
+        {{ learning_signal(f, f.deliver, '_t + %d' % plan.signal_rows) }}
         {% endfor %}
+        {% if not plan.continuous %}
         {% for s in [plan.inputs] + plan.populations %}
-        for (int _s = {{ ptr(s.first) }}[_step]; _s < {{ ptr(s.first) }}[_step + 1]; _s++)
+        for (int _s = {{ begin(s, '_step') }}; _s < {{ begin(s, '_step + 1') }}; _s++)
             _heard_{{ s.name }}[{{ ptr(s.spikes) }}[_s]] = true;
         {% endfor %}
-        // What the traces read is kept; a pass over the synapses does several steps.
-        const int _row = _step % {{ steps }};
+        {% endif %}
+        // What the traces read is kept; a pass over the synapses does several steps. A step waits
+        // for its learning signal, where the readouts see its spikes later.
+        const int _row = _now % {{ plan.window_rows }};
         {% for p in plan.populations + [plan.readout] %}
         {{ each(p.window, p.width, {'_window': '_row*%d' % p.width}) }}
         {% endfor %}
         {% for p in plan.projections %}
-        {{ each(p.window_pre, p.n_pre, {'_window': '_row*%d' % p.n_pre}) }}
+        {{ each(p.window_pre, p.n_pre, {'_window': '(_now %% %d)*%d' % (p.pre_rows, p.n_pre)}) }}
+        {% endfor %}
+        const int _signal_row = (_now + {{ plan.window_rows - plan.lag }}) % {{ plan.window_rows }};
+        {% for p in plan.populations %}
+        {{ each(p.window_signal, p.width, {'_window': '_signal_row*%d' % p.width}) }}
+        {% endfor %}
+        {% if plan.continuous %}
+        if (_now >= {{ plan.lag }})
+        {
+            const int _from = _now - {{ plan.lag }};
+            {% for p in plan.projections %}
+            {{ traces(p, p.trace, 1) }}
+            {% endfor %}
+            {% if plan.updates == 'step' %}
+            {{ ptr(plan.control.k) }}[0] += 1;
+            {% for p in plan.projections %}
+            for (int _pre = 0; _pre < {{ p.n_pre }}; _pre++)
+                if ({{ ptr(p.since) }}[_pre] < {{ plan.cutoff or plan.never }})
+                {{ update_row(p) }}
+            {% endfor %}
+            {% endif %}
+        }
+        {% for f in plan.feedback if f.follows is defined %}
+        {{ follow(f) }}
+        {% endfor %}
+        {% else %}
+        {% if plan.lag %}
+        // errors of after the end: there are none
+        if (_step == _T - 1)
+            for (int _late = 1; _late <= {{ plan.lag }}; _late++)
+            {
+                const int _late_row = (_now + {{ plan.window_rows - plan.lag }} + _late) % {{ plan.window_rows }};
+                {% for p in plan.populations %}
+                std::fill_n({{ ptr(p.window_L) }} + _late_row*{{ p.width }}, {{ p.width }}, 0);
+                {% endfor %}
+            }
+        {% endif %}
+        const int _known = _step == _T - 1 ? _T : _step + 1 - {{ plan.lag }};
+        {% for p in plan.populations if p.learned %}
+        for (int _from = std::max(_step - {{ plan.lag }}, 0); _from < _known; _from++)
+            {{ each(p.parameter_trace, p.width,
+                    {'_window': '_from %% %d*%d' % (plan.window_rows, p.width)}) }}
         {% endfor %}
         {% if steps > 1 %}
-        if (_row == {{ steps - 1 }})
+        for (; _known - _traced >= {{ steps }}; _traced += {{ steps }})
         {
+            const int _from = _traced;
             {% for p in plan.projections %}
             {{ traces(p, p.traces, steps) }}
             {% endfor %}
         }
-        else if (_step == _T - 1)
         {% endif %}
-            for (int _first = 0; _first <= _row; _first++)
-            {
-                {% for p in plan.projections %}
-                {{ traces(p, p.trace, 1) }}
-                {% endfor %}
-            }
+        for (; {{ '_known == _T && ' if steps > 1 }}_traced < _known; _traced++)
+        {
+            const int _from = _traced;
+            {% for p in plan.projections %}
+            {{ traces(p, p.trace, 1) }}
+            {% endfor %}
+        }
+        {% endif %}
     }
     {{ lap('traces') }}
     {% endif %}
@@ -393,19 +564,26 @@ for (int _step = 0; _step < _T; _step++)
 //// end of a trial
 {{ ptr(plan.data.spike_count) }}[_trial] = 0;
 {% for p in plan.populations %}
-for (int _s = 0; _s < {{ ptr(p.first) }}[_T]; _s++)
+for (int _s = {{ begin(p, '0') }}; _s < {{ begin(p, '_T') }}; _s++)
     {{ ptr(p.spike_count) }}[{{ ptr(p.spikes) }}[_s]] += 1;
-{{ ptr(plan.data.spike_count) }}[_trial] += {{ ptr(p.first) }}[_T];
+{{ ptr(plan.data.spike_count) }}[_trial] += {{ begin(p, '_T') }} - {{ begin(p, '0') }};
 {% endfor %}
 {{ each(plan.readout.outcome, plan.readout.n, {'_record': '_trial*%d' % plan.readout.n}) }}
+{% if plan.continuous %}
+{{ ptr(plan.control.clock) }}[0] = _before_first + _T;
+{% endif %}
+{% if not plan.continuous %}
 if (_learning)
 {
-    {% for p in plan.populations %}
+    {% for p in plan.populations if p.rate is defined %}
     {{ each(p.tally if plan.rate_per_batch else p.rate, p.width) }}
     {% endfor %}
     {% if plan.online %}
     {% for p in plan.projections %}
     {{ pairs(p.gradient, p) }}
+    {% endfor %}
+    {% for p in plan.populations if p.learned %}
+    {{ each(p.parameter_gradient, p.width) }}
     {% endfor %}
     {% else %}
     {{ by_neuron(plan.inputs) }}
@@ -416,7 +594,7 @@ if (_learning)
     // errors filtered backwards by the readout
     {{ each(plan.readout.zero, plan.readout.n) }}
     for (int _t = _T - 1; _t >= 0; _t--)
-        {{ neurons(plan.readout.backward, plan.readout.n) }}
+        {{ neurons(plan.readout.backward, plan.readout.n, plan.signal_rows) }}
     {{ lap('backward') }}
     {
         const int _first = 0, _last = {{ plan.readout.n }};
@@ -432,25 +610,25 @@ if (_learning)
     {
         const int _last = std::min(_first + {{ p.tile }}, {{ p.width }});
         {{ each(p.zero, '_last', first='_first') }}
+        {% if plan.later_rows > 1 %}
+        // spikes that would arrive after the end
+        {% for name in p.results %}
+        std::fill_n({{ ptr(name) }} + _T*{{ p.tile }}, {{ (plan.later_rows - 1)*p.tile }}, 0);
+        {% endfor %}
+        {% endif %}
         {% set block = p.backward %}
         {{ scalar_code[block]|join('\n') }}
         for (int _t = _T - 1; _t >= 0; _t--)
         {
             {% if p.fused_outputs < plan.readout.n %}
-            std::fill({{ ptr(p.L_filtered) }} + _first, {{ ptr(p.L_filtered) }} + _last, 0);
+            std::fill({{ ptr(p.signal) }} + _first, {{ ptr(p.signal) }} + _last, 0);
             {% for f in plan.feedback if f.target == p.name %}
-            for (int _pre = {{ p.fused_outputs }}; _pre < {{ f.n_pre }}; _pre++)
-            {
-                {{ scalar_code[f.deliver]|join('\n') }}
-                const int _history_pre = _t*{{ f.n_pre }} + _pre;
-                {{ row(f, '_first', '_last') }}
-                    {{ vector_code[f.deliver]|join('\n') }}
-                }
-            }
+            {{ learning_signal(f, f.deliver, '_t + %d' % (plan.signal_rows + plan.lag), '_first', '_last',
+                               p.fused_outputs) }}
             {% endfor %}
             {% endif %}
             {% for k in range(p.fused_outputs) %}
-            const int _output_{{ k }} = _t*{{ plan.readout.n }} + {{ k }};
+            const int _output_{{ k }} = (_t + {{ plan.lag }})*{{ plan.readout.n }} + {{ k }};
             {% endfor %}
             INDEPENDENT
             for (int _neuron = _first; _neuron < _last; _neuron++)
@@ -472,9 +650,26 @@ if (_learning)
     {% endfor %}
     {% endif %}
 }
+{% endif %}
 }
 
 //// end of a share of trials, of a batch: sums are made share by share, whoever computes them
+{% if plan.continuous %}
+{% if plan.updates == 'spike' %}
+// Without a trial to run: what waits for presynaptic spikes is not to wait longer.
+if (_updating && _n_trials == 0)
+{
+    {% for p in plan.projections %}
+    for (int _pre = 0; _pre < {{ p.n_pre }}; _pre++)
+        if ({{ ptr(p.since) }}[_pre] < {{ plan.never }})
+        {{ update_row(p) }}
+    {% endfor %}
+    {% for f in plan.feedback if f.follows is defined %}
+    {{ follow(f) }}
+    {% endfor %}
+}
+{% endif %}
+{% else %}
 const bool _batch_ends = _n_trials == 0 || (_trial + 1) % _batch_size == 0;
 if (_updating && _batch_ends)
 {
@@ -487,6 +682,9 @@ if (_updating && _batch_ends)
     {{ pairs(p.optimize, p) }}
     {{ autapses(p, 'after') }}
     {% endfor %}
+    {% for p in plan.populations if p.learned %}
+    {{ each(p.learn, p.width) }}
+    {% endfor %}
     {% for f in plan.feedback if f.follows is defined %}
     {{ follow(f) }}
     {% endfor %}
@@ -496,7 +694,11 @@ else if (_updating && (_trial % _batch_size + 1) % {{ plan.share }} == 0)
     {% for p in plan.projections %}
     {{ pairs(p.fold, p) }}
     {% endfor %}
+    {% for p in plan.populations if p.learned %}
+    {{ each(p.fold, p.width) }}
+    {% endfor %}
 }
+{% endif %}
 {{ lap('rest') }}
 {% if plan.profile %}
 if (_trial + 1 >= _n_trials)

@@ -1,0 +1,177 @@
+"""Feedback: a learning-signal connection, checked against its network, and its weights drawn."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import numpy as np
+
+from eprop_brian.equations.learning_signals import FEEDBACKS, RANDOM, LearningSignal
+from eprop_brian.equations.losses import Loss
+from eprop_brian.symbolic.errors import EquationError
+from eprop_brian.symbolic.parameters import parse_expression, require_known
+from eprop_brian.symbolic.step_map import symbol
+
+__all__ = ["as_learning_signal", "check_learning_signal", "check_loss", "initial_feedback"]
+
+_WHERE = "learning signal"
+_WEIGHTS = ("symmetric", "random", "broadcast", "given")
+_UPDATED = ("B", "w")
+
+
+def as_learning_signal(given: Any) -> LearningSignal:
+    """A kind's name, an equation such as ``B*tanh(error)``, a matrix, or the object itself.
+
+    Raises
+    ------
+    ValueError, EquationError
+        If it is none of these.
+    """
+    if isinstance(given, LearningSignal):
+        return given
+    if isinstance(given, str):
+        if given in FEEDBACKS:
+            return FEEDBACKS[given]
+        if re.search(r"\bB\b", given):
+            return RANDOM.with_options(signal=_sent(given))
+        raise ValueError(
+            f"unknown feedback '{given}'; choose from {', '.join(FEEDBACKS)}, or give an equation "
+            "with B, for example 'B*tanh(error)', or a matrix (n_recurrent, n_outputs)"
+        )
+    return LearningSignal(weights="given", matrix=given)
+
+
+def _sent(equation: str) -> str:
+    """What a readout sends if ``L`` gets `equation` of it, which must be B times something."""
+    text = re.sub(r"^\s*L\s*(\+=|=\s*L\s*\+)", "", equation).strip()
+    expression = parse_expression(text, _WHERE)
+    weight = symbol("B")
+    sent = expression.diff(weight)
+    if sent.has(weight) or (expression - weight * sent).expand() != 0:
+        raise EquationError(
+            _WHERE, equation, "must be proportional to B, for example `B*tanh(error)`"
+        )
+    # B*f is written so in nearly all cases: keep the user's own text of f.
+    own = re.fullmatch(r"B\s*\*\s*(.+)", text)
+    if own is not None and parse_expression(own.group(1), _WHERE) == sent:
+        return own.group(1)
+    return str(sent)
+
+
+def check_learning_signal(
+    feedback: LearningSignal,
+    loss: Loss,
+    readout: Collection[str],
+    optimizer: Collection[str],
+    shape: tuple[int, int],
+) -> LearningSignal:
+    """Check a learning signal; returns it with its matrix as an array.
+
+    Parameters
+    ----------
+    feedback : LearningSignal
+    loss : Loss
+    readout, optimizer : collection of str
+        Names of the readout's parameters and constants, and of the optimizer's.
+    shape : (int, int)
+        Of B: (n_recurrent, n_outputs).
+
+    Raises
+    ------
+    ValueError, EquationError
+    """
+    if feedback.weights not in _WEIGHTS:
+        raise ValueError(
+            f"unknown weights '{feedback.weights}' of a learning signal; choose from "
+            f"{', '.join(_WEIGHTS)}"
+        )
+    numbers = {"scale": feedback.scale, **feedback.parameters}
+    for name, value in numbers.items():
+        number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+        if not number or not np.isfinite(value):
+            raise ValueError(f"{name} of the learning signal must be a finite number: {value!r}")
+    decay = feedback.parameters.get("decay", 0.0)
+    if not 0 <= decay < 1:
+        raise ValueError(f"decay of the learning signal must be from 0 to below 1, not {decay}")
+    _require_names(f"{_WHERE}, signal", feedback.signal, [*_sent_from(loss), *readout])
+    _check_update(feedback, optimizer)
+    if feedback.weights == "symmetric" and feedback.update.strip():
+        raise ValueError("symmetric feedback follows the readout weights: it has no update rule")
+    if (feedback.matrix is None) == (feedback.weights == "given"):
+        raise ValueError("a learning signal has a matrix if, and only if, its weights are given")
+    if feedback.matrix is None:
+        return feedback
+    try:
+        matrix = np.asarray(feedback.matrix, dtype=float)
+    except (TypeError, ValueError):
+        raise ValueError(f"feedback must be a matrix of numbers, not {feedback.matrix!r}") from None
+    if matrix.shape != shape:
+        raise ValueError(
+            f"feedback weights B have shape {matrix.shape}; this network needs "
+            f"(n_recurrent, n_outputs) = {shape}"
+        )
+    if not np.all(np.isfinite(matrix)):
+        raise ValueError("feedback weights B must be finite")
+    return feedback.with_options(matrix=matrix)
+
+
+def _check_update(feedback: LearningSignal, optimizer: Collection[str]) -> None:
+    where = f"{_WHERE}, update"
+    known = {*_UPDATED, "w_before", "increment", *feedback.parameters}
+    clash = known & {*optimizer}
+    if clash - {"w"}:
+        raise EquationError(where, min(clash - {"w"}), "is also a name of the optimizer; rename it")
+    for line in feedback.update.split("\n"):
+        if not line.strip():
+            continue
+        name, equals, expression = (part.strip() for part in line.partition("="))
+        if not equals or name not in _UPDATED:
+            raise EquationError(where, line, "must be a statement for B or w: `B = ...`")
+        _require_names(where, expression, known)
+
+
+def check_loss(loss: Loss, readout: Collection[str], n_outputs: int) -> None:
+    """Check that a loss reads what the readouts have.
+
+    Raises
+    ------
+    ValueError, EquationError
+    """
+    if loss.softmax and n_outputs < 2:
+        raise ValueError(f"loss '{loss.name}' needs at least 2 outputs, not 1")
+    known = ["y", "y_target", *(["p"] if loss.softmax else []), *readout]
+    for part in ("loss", "error"):
+        _require_names(f"loss '{loss.name}', {part}", getattr(loss, part), known)
+    if loss.signal not in known:
+        raise EquationError(
+            f"loss '{loss.name}', signal", loss.signal, f"must be one of {', '.join(known[:3])}"
+        )
+
+
+def _sent_from(loss: Loss) -> list[str]:
+    return ["error", "y", "y_target", *(["p"] if loss.softmax else [])]
+
+
+def _require_names(where: str, expression: str, known: Collection[str]) -> None:
+    parsed = parse_expression(expression, where)
+    require_known(sorted(s.name for s in parsed.free_symbols), known, where, expression)
+
+
+def initial_feedback(
+    feedback: LearningSignal, weights: Mapping[str, Any], rng: np.random.Generator
+) -> np.ndarray:
+    """Weights B, shape (n_recurrent, n_outputs), for readout weights (n_outputs, n_recurrent).
+
+    The random draw is made whatever the kind, so that what is drawn after it does not depend on it.
+    """
+    n_outputs, n_recurrent = weights["w_out"].shape
+    drawn = rng.standard_normal((n_recurrent, n_outputs)) * feedback.scale
+    if feedback.weights == "symmetric":
+        return np.array(weights["w_out"].T)
+    if feedback.weights == "broadcast":
+        return np.full((n_recurrent, n_outputs), float(feedback.scale))
+    if feedback.weights == "given":
+        return np.array(feedback.matrix)
+    return drawn

@@ -1,0 +1,335 @@
+"""The Brian2 groups of a network: every array that its step reads or writes has an owner here.
+
+Neurons and synapses are `NeuronGroup`; trials, histories and lists of spikes a `Store`. What
+happens with them is `eprop_brian.network.build`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+from brian2 import Clock, NeuronGroup
+
+from eprop_brian.network.blocks import Store
+from eprop_brian.network.built import (
+    STAGES,
+    Capacity,
+    Layout,
+    Projection,
+    neuron_values,
+)
+from eprop_brian.network.spec import LEAST_DELAY, Network, Population
+from eprop_brian.symbolic.programs import (
+    FactoredProgram,
+    OnlineProgram,
+    ParameterProgram,
+    factored_program,
+    online_program,
+    parameter_program,
+    parameter_sums,
+)
+
+__all__ = ["NetworkGroups"]
+
+
+class NetworkGroups:
+    """Groups of a network on the active device.
+
+    Attributes
+    ----------
+    groups : dict of str to NeuronGroup or Store
+    projections, feedback : list of Projection
+        Plastic projections, and learning-signal connections.
+    lag : int
+        Steps by which traces wait for their learning signal: the delay of the readouts.
+    window_rows : int
+        Steps of which the online program keeps what the traces read.
+    later_rows : int
+        Steps ahead for which delayed input is kept; 0 without delays.
+    signal_rows : int
+        Steps before a trial's first of which the readouts' signals are kept.
+    """
+
+    def __init__(self, network: Network, capacity: Capacity, dtype: type, layout: Layout) -> None:
+        self.network = network
+        self.capacity = capacity
+        self.dtype = dtype
+        self.layout = layout
+        self.clock = Clock(dt=network.dt, name="step_clock")
+        self.groups: dict[str, NeuronGroup | Store] = {}
+        self.online = network.gradient == "online"
+        self.rate_per_batch = network.rate_averaging == "batch"
+        self.moving_rate = network.rate_averaging == "moving"
+        self.readout_program = network.readout_program
+        self.lag = int(network.delay_steps["w_out"])
+        # Weights that change in every step are read in every step.
+        self.steps_per_pass = 1 if network.continuous else layout.steps_per_pass
+        self.window_rows = self._rows(self.lag)
+        spread = [_spread(network, matrix) for matrix in ("w_in", "w_rec")]
+        self.later_rows = max(spread) + 1 if any(spread) else 0
+        delays = network.feedback_delay_steps
+        self.signal_rows = 0 if delays is None else int(delays.max()) - 1
+        self._make_neurons()
+        self.projections, self.feedback = self._make_projections()
+
+    def _rows(self, waiting: int) -> int:
+        """Rows that a pass over the synapses needs if it waits so many steps, in whole passes."""
+        steps = self.steps_per_pass
+        return -(-(steps + waiting) // steps) * steps
+
+    def pre_rows(self, p: Projection) -> int:
+        """Steps of which what traces read of the presynaptic side is kept."""
+        return self._rows(self.lag + _spread(self.network, p.matrix))
+
+    def is_delayed(self, p: Projection) -> bool:
+        """Whether spikes take longer than they must."""
+        return p.matrix in LEAST_DELAY and _spread(self.network, p.matrix) > 0
+
+    def group(self, name: str, size: int, variables: dict[str, str], **kwargs) -> NeuronGroup:
+        """A NeuronGroup with the given variables ("1", "1 (shared)", "integer (shared)"...)."""
+        model = "\n".join(f"{variable} : {unit}" for variable, unit in variables.items())
+        self.groups[name] = NeuronGroup(
+            size, model, name=name, clock=self.clock, dtype=self.dtype, namespace={}, **kwargs
+        )
+        return self.groups[name]
+
+    def store(
+        self, name: str, size: int, variables: Iterable[str], dtype: type | None = None
+    ) -> None:
+        """A store with the given variables, of the network's float type or another."""
+        types = dict.fromkeys(variables, dtype or self.dtype)
+        self.groups[name] = Store(size, types, name, self.clock)
+
+    def _make_neurons(self) -> None:
+        network, capacity = self.network, self.capacity
+        self.control_integers = (
+            *("step", "trial", "n_trials", "batch_size", "learning", "updating"),
+            *("window_start", "clock"),
+        )
+        self.control = self.group(
+            "control",
+            1,
+            {
+                **dict.fromkeys(self.control_integers, "integer (shared)"),
+                **dict.fromkeys(
+                    [
+                        "k",
+                        "gradient_scale",
+                        "n_steps",
+                        "c_reg",
+                        "f_target",
+                        "kappa_reg",
+                        *network.optimizer.parameters,
+                    ],
+                    "1 (shared)",
+                ),
+            },
+        )
+        if self.layout.profile:
+            self.store("profile", len(STAGES), ["seconds"])
+        self._spiking_group("inputs", network.n_inputs, {})
+        n_words = -(-network.n_inputs // 32)
+        n_samples = capacity.n_targets * capacity.target_steps * network.n_outputs
+        n_words *= capacity.n_patterns * capacity.n_steps
+        self.store("input_data", n_words, ["words"], np.int32)
+        self.store("target_data", n_samples, ["y_target"])
+        self.store("trials", capacity.n_trials, ["pattern", "target", "spike_count"], np.int32)
+        self.store("outcomes", capacity.n_trials * network.n_outputs, ["loss", "output"])
+        for population in network.populations:
+            self._make_population(population)
+        variables = ["I", "y", "softmax_sum", "p", "error", "signal", "loss_sum", "output_sum"]
+        parameters = [*network.readout.parameters, *network.readout.constants]
+        self.group(
+            "readout",
+            network.n_outputs,
+            {
+                **dict.fromkeys([*variables, "filtered_error", "filtered_signal"], "1"),
+                **dict.fromkeys(parameters, "1 (shared)"),
+            },
+        )
+        if self.online:
+            self._window_group("readout", network.n_outputs)
+        # Signals of before a trial are asked for where they are delayed, and of after its end where
+        # readouts are.
+        n_errors = (self.signal_rows + capacity.n_steps + self.lag) * network.n_outputs
+        variables = ["error", "signal", "filtered_error", "filtered_signal"]
+        self.store("readout_history", n_errors, variables)
+
+    def _spiking_group(self, name: str, size: int, variables: dict[str, str]) -> NeuronGroup:
+        group = self.group(name, size, {"z": "1", **variables}, threshold="z > 0", reset="")
+        # The step itself fills the spike space; monitors read it like any NeuronGroup's.
+        group.thresholder["spike"].active = False
+        group.resetter["spike"].active = False
+        steps = self.capacity.n_steps
+        # One step more: the last of before the trial comes first.
+        self.store(f"{name}_spikes", size * (steps + 1), ["neuron"], np.int32)
+        self.store(f"{name}_offsets", steps + 2, ["first"], np.int32)
+        return group
+
+    def _make_population(self, population: Population) -> None:
+        system, size = population.system, population.size
+        step = system.step
+        program = self._factored(population)
+        varying = [*system.varying(after=False), *system.varying(after=True)]
+        neuron_variables = [
+            *("I", "L", "psi", "refractory_counter", "spike_count"),
+            *("batch_spike_count", "rate_factor", "L_filtered"),
+            *(["rate"] if self.moving_rate else []),
+            *(program.variables if not self.online else ()),
+            *varying,
+            *self._learned_variables(population),
+        ]
+        values = neuron_values(population, float(self.network.dt))
+        self._spiking_group(
+            population.name,
+            size,
+            {
+                **step.units,
+                **dict.fromkeys(neuron_variables, "1"),
+                **{k: "1" if np.ndim(v) else "1 (shared)" for k, v in values.items()},
+            },
+        )
+        steps, width = self.capacity.n_steps, self.layout.width(size)
+        if self.later_rows:
+            self.store(f"{population.name}_later", self.later_rows * width, ["I_later"])
+        if self.online:
+            self._window_group(population.name, width)
+        else:
+            # Spikes of the last steps are delayed beyond the end, where there is nothing to gain.
+            results = self._tile(population) * (steps + max(0, self.later_rows - 1))
+            self.store(f"{population.name}_history", width * steps, program.history)
+            self.store(f"{population.name}_results", results, program.results)
+
+    def _learned_variables(self, population: Population) -> list[str]:
+        """Per neuron, for each of its learned parameters."""
+        network, variables = self.network, []
+        for name in population.learned:
+            sums = parameter_sums(name, network.rate_averaging)
+            variables += [f"scaled_{name}", f"gradient_{name}", *sums, *sums.values()]
+            variables += [f"{state}_{name}" for state in network.optimizer.states]
+            if self.online:
+                variables += self._parameter(population, name).variables
+        return variables
+
+    def _window_group(self, target: str, width: int) -> None:
+        self.store(f"{target}_window", self.window_rows * width, self.signals(target))
+
+    def signals(self, target: str) -> tuple[str, ...]:
+        """What the traces of a synapse read of its postsynaptic side and changes every step."""
+        if target == "readout":
+            return ("error",)
+        system = self._population(target).system
+        rate = ("rate_factor",) if self.moving_rate else ()
+        return ("psi", "L", *rate, *system.varying(after=False), *system.varying(after=True))
+
+    def _tile(self, population: Population) -> int:
+        """Neurons of a population that the backward pass takes at a time."""
+        width, lanes = self.layout.width(population.size), self.layout.lanes
+        results = self.capacity.n_steps * np.dtype(self.dtype).itemsize
+        # The synapses of a compressed row may go anywhere.
+        if self.layout.tile_bytes is None or self.network.adjacency.keys() & {"w_in", "w_rec"}:
+            return width
+        # At least four vectors: fewer are slower than a tile that outgrows the cache.
+        return min(width, max(4, self.layout.tile_bytes // (results * lanes)) * lanes)
+
+    def _make_projections(self) -> tuple[list[Projection], list[Projection]]:
+        network = self.network
+        slices = {
+            **network.slices,
+            "inputs": slice(0, network.n_inputs),
+            "readout": slice(0, network.n_outputs),
+        }
+        names = [p.name for p in network.populations]
+        projections = [
+            *(self._projection("w_in", "inputs", n, slices) for n in names),
+            *(self._projection("w_rec", m, n, slices) for m in names for n in names),
+            *(self._projection("w_out", m, "readout", slices) for m in names),
+        ]
+        feedback = [self._projection("B", "readout", n, slices) for n in names]
+        return projections, feedback
+
+    def _projection(self, matrix: str, source: str, target: str, slices) -> Projection:
+        n_pre = slices[source].stop - slices[source].start
+        n_post = slices[target].stop - slices[target].start
+        width = n_post if target == "readout" else self.layout.width(n_post)
+        name = f"{source}_to_{target}"
+        adjacency = self.network.adjacency.get(matrix)
+        pre = post = None
+        size = n_pre * width
+        if adjacency is not None:
+            pre, post = np.nonzero(adjacency[slices[target], slices[source]].T)
+            size = max(1, len(pre))
+            self.store(f"{name}_rows", n_pre + 1, ["first"], np.int32)
+        autapses = not (matrix == "w_rec" and source == target)
+        pre_group = None
+        if matrix == "B":
+            variables = ["B", *(["transmitted"] if self.online else [])]
+            if self.network.feedback_delay_steps is not None:
+                variables.append("delay")
+        else:
+            variables = ["w", "gradient", *self.network.optimizer.states]
+            if not self.network.continuous:
+                variables += ["gradient_sum", "gradient_total"]
+            if self.rate_per_batch and target != "readout":
+                variables += ["batch_trace_sum", "batch_trace_total"]
+            if adjacency is not None:
+                variables.append("post")
+            if np.ndim(self.network.delay_steps[matrix]):
+                variables.append("delay")
+            if self.online:
+                presynaptic, synaptic = self._trace_variables(target)
+                variables += synaptic
+                kept = ["pre", *presynaptic]
+                counters = ["since", "skipped", "updates"] if self.network.continuous else []
+                pre_group = self.group(f"{name}_pre", n_pre, dict.fromkeys([*kept, *counters], "1"))
+                rows = self._rows(self.lag + _spread(self.network, matrix))
+                self.store(f"{name}_pre_window", rows * n_pre, kept)
+        types = {v: "integer" if v in ("post", "delay") else "1" for v in variables}
+        group = self.group(name, size, types)
+        return Projection(
+            name=name,
+            matrix=matrix,
+            source=source,
+            target=target,
+            n_pre=n_pre,
+            n_post=n_post,
+            width=width,
+            source_slice=slices[source],
+            target_slice=slices[target],
+            autapses=autapses,
+            group=group,
+            pre_group=pre_group,
+            pre=pre,
+            post=post,
+        )
+
+    def _trace_variables(self, target: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        if target == "readout":
+            return ("eps_y",), ("signal_sum",)
+        program = self._online(target)
+        return program.pre_variables, program.synapse_variables
+
+    def _online(self, target: str) -> OnlineProgram:
+        return online_program(
+            self._population(target).system, self.readout_program, self.network.rate_averaging
+        )
+
+    def _factored(self, population: Population) -> FactoredProgram:
+        return factored_program(
+            population.system, self.readout_program, self.network.rate_averaging
+        )
+
+    def _parameter(self, population: Population, name: str) -> ParameterProgram:
+        system, averaging = population.system, self.network.rate_averaging
+        return parameter_program(system, system.learned[name], self.readout_program, averaging)
+
+    def _population(self, name: str) -> Population:
+        return next(p for p in self.network.populations if p.name == name)
+
+
+def _spread(network: Network, matrix: str) -> int:
+    """Steps by which a matrix's longest delay exceeds the shortest that it can have."""
+    if matrix not in ("w_in", "w_rec"):
+        return 0
+    return int(np.max(network.delay_steps[matrix])) - LEAST_DELAY[matrix]
