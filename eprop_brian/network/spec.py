@@ -16,12 +16,14 @@ from typing import Any
 import numpy as np
 from brian2.units import Hz, Quantity, hertz, ms, second
 from brian2.units.fundamentalunits import have_same_dimensions
+from scipy.sparse import csc_array, issparse
 
 from eprop_brian.equations.learning_signals import FEEDBACKS
 from eprop_brian.equations.losses import LOSSES, SQUARED_ERROR, Loss
 from eprop_brian.equations.neurons import Neuron
 from eprop_brian.equations.optimizers import ADAM, Optimizer
 from eprop_brian.equations.readouts import LEAKY, Readout
+from eprop_brian.network.sparse import Matrix, dense, draw_pairs, structure, with_values
 from eprop_brian.symbolic.eligibility import EligibilitySystem, derive
 from eprop_brian.symbolic.errors import EquationError
 from eprop_brian.symbolic.parameters import evaluate, resolve_parameters
@@ -95,16 +97,17 @@ class Network:
         Divide the gradient, the regulariser's part included, by the steps of the learning window.
     dt : Quantity
         Time step.
-    connectivity : mapping of str to float or bool array
+    connectivity : mapping of str to float, bool array or scipy.sparse matrix or array
         Which synapses there are, for some of ``w_in``, ``w_rec`` and ``w_out``: the fraction of all
-        pairs, drawn at random, or an adjacency matrix shaped as the weights [post, pre].
+        pairs, drawn at random, or an adjacency matrix shaped as the weights [post, pre], dense, or
+        sparse with any nonzero value where there is a synapse.
     connectivity_seed : int
         Seed of the draw.
 
     Attributes
     ----------
-    adjacency : dict of str to bool array
-        The adjacency matrices of the sparse weight matrices.
+    adjacency : dict of str to scipy.sparse.csc_array of bool
+        The adjacency matrices [post, pre] of the sparse weight matrices, with sorted indices.
 
     Raises
     ------
@@ -130,7 +133,7 @@ class Network:
     # Arrays cannot be compared like numbers.
     connectivity: Mapping[str, Any] = field(default_factory=dict, compare=False)
     connectivity_seed: int = 0
-    adjacency: dict[str, np.ndarray] = field(init=False, repr=False, compare=False)
+    adjacency: dict[str, csc_array] = field(init=False, repr=False, compare=False)
     populations: tuple[Population, ...] = field(init=False, repr=False)
     readout_program: ReadoutProgram = field(init=False, repr=False)
 
@@ -193,7 +196,7 @@ class Network:
         self.readout_values()
         object.__setattr__(self, "adjacency", self._draw_adjacency())
 
-    def _draw_adjacency(self) -> dict[str, np.ndarray]:
+    def _draw_adjacency(self) -> dict[str, csc_array]:
         seed = self.connectivity_seed
         if not isinstance(seed, int | np.integer) or isinstance(seed, bool) or seed < 0:
             raise ValueError(f"connectivity_seed must be a whole number from 0 on, not {seed!r}")
@@ -205,19 +208,32 @@ class Network:
         adjacency = {}
         for name, given in self.connectivity.items():
             _choose("weight matrix in connectivity", name, ("w_in", "w_rec", "w_out"))
-            possible = self._possible(name)
             if isinstance(given, int | float | str) or np.isscalar(given):
-                adjacency[name] = _drawn(name, given, possible, seed)
+                adjacency[name] = self._drawn(name, given)
             else:
-                adjacency[name] = _given(name, given, possible)
+                adjacency[name] = _given(name, given, self.shapes[name])
         return adjacency
 
-    def _possible(self, name: str) -> np.ndarray:
-        """The pairs that may be connected, [post, pre]."""
-        n = self.n_recurrent
-        if name == "w_rec":
-            return ~np.eye(n, dtype=bool)
-        return np.ones({"w_in": (n, self.n_inputs), "w_out": (self.n_outputs, n)}[name], dtype=bool)
+    def _drawn(self, name: str, fraction: Any) -> csc_array:
+        """An adjacency matrix with a fraction of the possible pairs."""
+        _real(f"connectivity of {name}", fraction, minimum=0)
+        if fraction > 1:
+            raise ValueError(f"connectivity of {name} is a fraction, not {fraction}")
+        seeds = [self.connectivity_seed, zlib.crc32(name.encode())]
+        rng = np.random.default_rng(np.random.SeedSequence(seeds))
+        size = round(fraction * self._n_possible(name))
+        return draw_pairs(rng, self.shapes[name], size, autapses=name != "w_rec")
+
+    def _n_possible(self, name: str) -> int:
+        """Number of pairs that may be connected."""
+        n_post, n_pre = self.shapes[name]
+        return n_post * n_pre - (n_post if name == "w_rec" else 0)
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, int]]:
+        """Shapes of the weights and of the feedback weights ``B``, (n_post, n_pre)."""
+        n, n_in, n_out = self.n_recurrent, self.n_inputs, self.n_outputs
+        return {"w_in": (n, n_in), "w_rec": (n, n), "w_out": (n_out, n), "B": (n, n_out)}
 
     @property
     def n_recurrent(self) -> int:
@@ -250,7 +266,7 @@ class Network:
             values[name] = evaluate(expression, scope, f"{where}, constant {name}")
         return values
 
-    def initial_weights(self, seed: int) -> dict[str, np.ndarray]:
+    def initial_weights(self, seed: int) -> dict[str, Matrix]:
         """Draw initial weights, by default from N(0, 1)/sqrt(fan-in), and the feedback weights.
 
         The fan-in of a sparse matrix is its mean over the neurons.
@@ -260,55 +276,51 @@ class Network:
         dict
             ``w_in`` (n_recurrent, n_inputs), ``w_rec`` (n_recurrent, n_recurrent) with a zero
             diagonal, ``w_out`` (n_outputs, n_recurrent), all [postsynaptic, presynaptic], and
-            ``B`` (n_recurrent, n_outputs).
+            ``B`` (n_recurrent, n_outputs). Arrays; `scipy.sparse.csc_array` with the structure of
+            `adjacency` for the sparse matrices.
         """
         rng = np.random.default_rng(np.random.SeedSequence([seed, 0x57]))
-        n, n_in, n_out = self.n_recurrent, self.n_inputs, self.n_outputs
-        w_in = rng.standard_normal((n, n_in)) / np.sqrt(n_in)
-        w_rec = rng.standard_normal((n, n)) / np.sqrt(n)
-        np.fill_diagonal(w_rec, 0.0)
-        if self.readout_weights == "glorot":
-            limit = np.sqrt(6 / (n + n_out))
-            w_out = rng.uniform(-limit, limit, (n_out, n))
-        else:
-            w_out = rng.standard_normal((n_out, n)) / np.sqrt(n)
-        feedback = rng.standard_normal((n, n_out)) * self.feedback_scale
-        for name, weights in (("w_in", w_in), ("w_rec", w_rec), ("w_out", w_out)):
-            if name in self.adjacency:
-                connected = self.adjacency[name]
-                possible = np.count_nonzero(self._possible(name))
-                weights *= connected * np.sqrt(possible / max(1, np.count_nonzero(connected)))
+        n, n_out = self.n_recurrent, self.n_outputs
+        limit = np.sqrt(6 / (n + n_out))
+        weights: dict[str, Matrix] = {}
+        for name in ("w_in", "w_rec", "w_out"):
+            shape, adjacency = self.shapes[name], self.adjacency.get(name)
+            size = shape if adjacency is None else adjacency.nnz
+            if name == "w_out" and self.readout_weights == "glorot":
+                values = rng.uniform(-limit, limit, size)
+            else:
+                values = rng.standard_normal(size) / np.sqrt(shape[1])
+            if adjacency is not None:
+                values *= np.sqrt(self._n_possible(name) / max(1, adjacency.nnz))
+                values = with_values(adjacency, values)
+            elif name == "w_rec":
+                np.fill_diagonal(values, 0.0)
+            weights[name] = values
+        weights["B"] = rng.standard_normal((n, n_out)) * self.feedback_scale
         if self.feedback == "symmetric":
-            feedback = w_out.T.copy()
-        return {"w_in": w_in, "w_rec": w_rec, "w_out": w_out, "B": feedback}
+            weights["B"] = dense(weights["w_out"].T)
+        return weights
 
 
-def _drawn(name: str, fraction: Any, possible: np.ndarray, seed: int) -> np.ndarray:
-    """An adjacency matrix with a fraction of the possible pairs."""
-    _real(f"connectivity of {name}", fraction, minimum=0)
-    if fraction > 1:
-        raise ValueError(f"connectivity of {name} is a fraction, not {fraction}")
-    rng = np.random.default_rng(np.random.SeedSequence([seed, zlib.crc32(name.encode())]))
-    pairs = np.flatnonzero(possible)
-    connected = np.zeros(possible.shape, dtype=bool)
-    connected.ravel()[rng.choice(pairs, size=round(fraction * len(pairs)), replace=False)] = True
-    return connected
-
-
-def _given(name: str, matrix: Any, possible: np.ndarray) -> np.ndarray:
+def _given(name: str, matrix: Any, shape: tuple[int, int]) -> csc_array:
     """A user's adjacency matrix, checked."""
-    try:
-        connected = np.asarray(matrix)
-    except ValueError:
-        raise ValueError(f"connectivity of {name} has rows of several lengths") from None
-    if connected.shape != possible.shape or connected.dtype != bool:
+    if issparse(matrix):
+        found = csc_array(matrix, copy=True)
+        found.sum_duplicates()
+        found.eliminate_zeros()
+    else:
+        try:
+            found = np.asarray(matrix)
+        except ValueError:
+            raise ValueError(f"connectivity of {name} has rows of several lengths") from None
+    if found.shape != shape or (found.dtype != bool and not issparse(found)):
         raise ValueError(
             f"connectivity of {name} must be a fraction or a bool array of shape "
-            f"{possible.shape} [post, pre], not {connected.dtype} {connected.shape}"
+            f"{shape} [post, pre], not {found.dtype} {found.shape}"
         )
-    if np.any(connected & ~possible):
+    if name == "w_rec" and np.any(found.diagonal()):
         raise ValueError("w_rec cannot have autapses: its diagonal must be False")
-    return connected
+    return structure(*found.T.nonzero(), shape)
 
 
 def _real(name: str, value: Any, minimum: float) -> None:

@@ -12,9 +12,19 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy.sparse import issparse
 
 from eprop_brian.devices.program import Program, ProgramKilledError
 from eprop_brian.network.built import Capacity
+from eprop_brian.network.sparse import (
+    Matrix,
+    copied,
+    dense,
+    fit,
+    same_structure,
+    values_of,
+    with_values,
+)
 from eprop_brian.network.spec import Network
 from eprop_brian.tasks.base import Trials
 
@@ -116,13 +126,15 @@ class Session:
     learning_window : int
         Steps at the end of a trial in which the error counts.
     weights : dict
-        As `Network.initial_weights` gives them.
+        As `Network.initial_weights` gives them; any may be dense or sparse.
 
     Attributes
     ----------
-    weights : dict of str to array
-        ``w_in``, ``w_rec``, ``w_out`` [post, pre] and ``B`` (n_recurrent, n_outputs).
-    optimizer_states : dict of str to array
+    weights : dict of str to array or scipy.sparse.csc_array
+        ``w_in``, ``w_rec``, ``w_out`` [post, pre] and ``B`` (n_recurrent, n_outputs). Matrices that
+        are sparse in the network have the structure of its `adjacency`, whose index arrays they
+        share.
+    optimizer_states : dict of str to array or scipy.sparse.csc_array
         ``"m.w_in"`` and so on, shaped as the weights.
     n_updates : int
         Updates made so far.
@@ -134,10 +146,10 @@ class Session:
         make_program: Callable[[Network, Capacity], Program],
         example: Trials,
         learning_window: int,
-        weights: dict[str, np.ndarray],
+        weights: Mapping[str, Any],
     ) -> None:
         self.network = network
-        _check_weights(network, weights)
+        self.weights = _fitted(network, weights)
         self.n_steps = example.spikes.shape[1]
         self.learning_window = learning_window
         self.capacity = Capacity(
@@ -149,9 +161,8 @@ class Session:
         )
         self.program = make_program(network, self.capacity)
         self._parameters = self.program.built.parameter_arrays()
-        self.weights = {name: np.array(value, dtype=float) for name, value in weights.items()}
         self.optimizer_states = {
-            f"{state}.{name}": np.zeros_like(self.weights[name])
+            f"{state}.{name}": _zeros(network, name)
             for state in network.optimizer.states
             for name in MATRICES
         }
@@ -231,21 +242,21 @@ class Session:
         """End the processes that run the network."""
         self.program.close()
 
-    def state(self) -> dict[str, np.ndarray]:
+    def state(self) -> dict[str, Matrix]:
         """Copies of weights, optimizer states and ``n_updates``: all that learning changes."""
         return {
-            **{name: value.copy() for name, value in self.weights.items()},
-            **{name: value.copy() for name, value in self.optimizer_states.items()},
+            **{name: copied(value) for name, value in self.weights.items()},
+            **{name: copied(value) for name, value in self.optimizer_states.items()},
             "n_updates": np.array(self.n_updates),
         }
 
-    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+    def restore(self, state: Mapping[str, Matrix]) -> None:
         """Go back to what `state` returned.
 
         Raises
         ------
         ValueError
-            If an array is missing or of another shape.
+            If an array is missing or of another shape, or has other synapses than the network.
         """
         for current in (self.weights, self.optimizer_states):
             for name, value in current.items():
@@ -254,16 +265,23 @@ class Session:
                         f"the saved state has no '{name}' of shape {value.shape} that this "
                         "network needs"
                     )
-                current[name] = np.array(state[name], dtype=float)
+                if issparse(state[name]) != issparse(value) or (
+                    issparse(value) and not same_structure(state[name], value)
+                ):
+                    raise ValueError(
+                        f"the saved state's '{name}' has other synapses than this network: its "
+                        "connectivity was not the same"
+                    )
+                current[name] = copied(state[name]) if issparse(value) else dense(state[name])
         if "n_updates" not in state:
             raise ValueError("the saved state has no 'n_updates'")
         self.n_updates = int(state["n_updates"])
 
     def is_finite(self) -> bool:
         """Whether all weights are finite."""
-        return all(np.all(np.isfinite(value)) for value in self.weights.values())
+        return all(np.all(np.isfinite(values_of(w))) for w in self.weights.values())
 
-    def gradient(self) -> dict[str, np.ndarray]:
+    def gradient(self) -> dict[str, Matrix]:
         """Gradient of the last update, mean over its batch, shaped as the weights."""
         built = self.program.built
         values = self.program.get_all([f"{p.name}.gradient" for p in built.projections])
@@ -344,7 +362,7 @@ class Session:
             for state in states:
                 self.optimizer_states[f"{state}.{name}"] = built.matrix(name, state, values)
         if self.network.feedback == "symmetric":
-            self.weights["B"] = self.weights["w_out"].T.copy()
+            self.weights["B"] = dense(self.weights["w_out"].T)
 
     def _outcome(self, n_trials: int) -> Outcome:
         loss = self.network.loss
@@ -389,18 +407,29 @@ def _control(n_trials: int, batch_size: int, learning: bool, updating: bool) -> 
     return {f"control.{name}": np.array([value]) for name, value in values.items()}
 
 
-def _check_weights(network: Network, weights: Mapping[str, np.ndarray]) -> None:
-    n, n_in, n_out = network.n_recurrent, network.n_inputs, network.n_outputs
-    shapes = {"w_in": (n, n_in), "w_rec": (n, n), "w_out": (n_out, n), "B": (n, n_out)}
-    for name, shape in shapes.items():
+def _fitted(network: Network, weights: Mapping[str, Any]) -> dict[str, Matrix]:
+    """Copies of weights, dense or with the network's synapses; ValueError if they do not fit."""
+    for name, shape in network.shapes.items():
         if name not in weights or np.shape(weights[name]) != shape:
             given = np.shape(weights[name]) if name in weights else "nothing"
             raise ValueError(f"the weights need '{name}' of shape {shape}, not {given}")
-    if np.any(np.diag(weights["w_rec"])):
+    fitted = {
+        name: fit(name, weights[name], network.adjacency[name])
+        if name in network.adjacency
+        else dense(weights[name])
+        for name in network.shapes
+    }
+    if np.any(fitted["w_rec"].diagonal()):
         raise ValueError("w_rec must have a zero diagonal: there are no autapses")
-    for name, connected in network.adjacency.items():
-        if np.any(weights[name][~connected]):
-            raise ValueError(f"{name} must be 0 where the network has no synapse")
+    return fitted
+
+
+def _zeros(network: Network, name: str) -> Matrix:
+    """Zeros shaped as a weight matrix."""
+    connected = network.adjacency.get(name)
+    if connected is None:
+        return np.zeros(network.shapes[name])
+    return with_values(connected, np.zeros(connected.nnz))
 
 
 def _filled(values: np.ndarray, size: int, dtype: type) -> np.ndarray:
