@@ -1,13 +1,18 @@
 """Sparse connectivity: compressed rows give what a dense network without those weights gives."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
+from matplotlib import pyplot as plt
 from scipy import sparse
 
 from eprop_brian import ALIF, LIF, Network
 from eprop_brian.devices import make_program
 from eprop_brian.network.sparse import draw_pairs, same_structure
+from eprop_brian.plotting import plot_weights
 from eprop_brian.tasks.base import Trials
+from eprop_brian.training.files import read_arrays, write_arrays
 from eprop_brian.training.recording import TracedSynapse, record_trial
 from eprop_brian.training.session import MATRICES, Session
 
@@ -273,3 +278,39 @@ def test_traces_of_few_synapses_are_those_of_a_dense_network_with_zeros():
     )
     assert {s.source for s in found.synapses} == {"inputs", "lif", "alif"}
     np.testing.assert_allclose(found.filtered_trace, expected.filtered_trace, rtol=1e-12)
+
+
+@pytest.mark.slow
+def test_no_matrix_of_a_large_sparse_network_is_ever_dense(tmp_path):
+    """20 000 x 20 000 weights would take 3.2 GB each."""
+    n, n_in, n_steps = 20_000, 2_000, 20
+    data = Trials(
+        spikes=np.random.default_rng(1).random((1, n_steps, n_in)) < 0.3,
+        targets=np.zeros((1, n_steps, 1)),
+        pattern=np.zeros(1, dtype=int),
+        target=np.zeros(1, dtype=int),
+    )
+    tracemalloc.start()
+    try:
+        connectivity = {"w_rec": 2e-4, "w_in": 2e-3, "w_out": 0.1}
+        neurons = [(LIF, n // 2), (ALIF, n // 2)]
+        made = Network(n_in, 1, neurons, feedback="random", connectivity=connectivity)
+        weights = made.initial_weights(1)
+        weights["w_in"] *= 3
+        session = Session(made, make_program("cpp"), data, n_steps, weights)
+        rates = [session.run(data, 1).rate[0] for _ in range(2)]
+        path = tmp_path / "state.npz"
+        write_arrays(path, session.state())
+        session.restore(read_arrays(path))
+        changed = np.mean(session.weights["w_rec"].data != weights["w_rec"].data)
+        assert (
+            session.is_finite() and session.gradient()["w_rec"].nnz == made.adjacency["w_rec"].nnz
+        )
+        plot_weights(weights, made.populations, session.weights)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+        plt.close("all")
+    assert made.adjacency["w_rec"].nnz == round(2e-4 * n * (n - 1))
+    assert min(rates) > 1 and changed > 0.1
+    assert peak < 400e6
