@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from brian2 import Network as Brian2Network
 from brian2 import NeuronGroup
-from scipy.sparse import issparse
 
 from eprop_brian.network.blocks import MOST_STEPS, Store
 from eprop_brian.network.sparse import Matrix, with_values
@@ -151,10 +150,12 @@ class Projection:
         """
         block = matrix[self.target_slice, self.source_slice]
         if self.sparse:
-            if not issparse(matrix) or block.nnz != len(self.pre):
+            if getattr(block, "format", "") != "csc" or not np.array_equal(
+                block.indices, self.post
+            ):
                 raise ValueError(
-                    f"{self.matrix} must be sparse and store exactly the network's synapses, "
-                    "those of weight 0 too"
+                    f"{self.matrix} must be a csc_array that stores exactly the network's "
+                    "synapses, those of weight 0 too"
                 )
             # A projection without synapses keeps one that belongs to no row.
             return block.data if len(self.pre) else np.zeros(1)

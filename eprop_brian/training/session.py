@@ -272,7 +272,10 @@ class Session:
                         f"the saved state's '{name}' has other synapses than this network: its "
                         "connectivity was not the same"
                     )
-                current[name] = copied(state[name]) if issparse(value) else dense(state[name])
+                if issparse(value):
+                    current[name] = with_values(value, np.array(state[name].data, dtype=float))
+                else:
+                    current[name] = dense(state[name])
         if "n_updates" not in state:
             raise ValueError("the saved state has no 'n_updates'")
         self.n_updates = int(state["n_updates"])
