@@ -19,7 +19,9 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.legend import Legend
 from matplotlib.ticker import MaxNLocator
+from scipy.sparse import csc_array, issparse
 
+from eprop_brian.network.sparse import Matrix, values_of
 from eprop_brian.network.spec import Network, Population
 from eprop_brian.training.config import RunConfig
 from eprop_brian.training.files import beside, read_arrays
@@ -60,6 +62,8 @@ _WIDTH = 7.2
 #: Shares of white in the colours of several synapses of a neuron.
 _PALER = (0.0, 0.55, 0.3, 0.75)
 _MOST_EXAMPLES = 3
+#: Rows and columns of the image of a sparse matrix.
+_MOST_PIXELS = 1000
 _MOST_LABELLED_READOUTS = 6
 _RECURRENT = "recurrent neuron"
 #: Title, postsynaptic and presynaptic side of each matrix.
@@ -447,21 +451,22 @@ def _lighter(colour: str, share: float) -> tuple[float, ...]:
 
 
 def plot_weights(
-    weights: Mapping[str, np.ndarray],
+    weights: Mapping[str, Matrix],
     populations: Sequence[Population],
-    after: Mapping[str, np.ndarray] | None = None,
+    after: Mapping[str, Matrix] | None = None,
 ) -> Figure:
     """Draw the weight matrices, and how they changed if a second set is given.
 
     Rows are postsynaptic, columns presynaptic neurons. The colour scale of a matrix is symmetric
     about 0 and ends at the 99.5th percentile of the absolute values; ``before`` and ``after`` share
-    it.
+    it. Of a sparse matrix with more than 1000 rows or columns, a pixel is the mean weight of the
+    synapses in a block.
 
     Parameters
     ----------
     weights : mapping
         ``w_in`` (n_recurrent, n_inputs), ``w_rec`` (n_recurrent, n_recurrent), ``w_out``
-        (n_outputs, n_recurrent).
+        (n_outputs, n_recurrent), each an array or a scipy.sparse array.
     populations : sequence of Population
         Of the network (``network.populations``); lines separate them.
     after : mapping, optional
@@ -508,12 +513,14 @@ def plot_weights(
 
 
 def _draw_matrix(
-    ax: Axes, name: str, matrix: np.ndarray, limit: float, boundaries: Sequence[int]
+    ax: Axes, name: str, matrix: Matrix, limit: float, boundaries: Sequence[int]
 ) -> AxesImage:
     """Draw a matrix between -limit and limit, with lines between populations."""
     title, post, pre = _MATRICES[name]
+    n_post, n_pre = matrix.shape
     image = ax.imshow(
-        matrix,
+        _pixels(matrix) if issparse(matrix) else matrix,
+        extent=(-0.5, n_pre - 0.5, n_post - 0.5, -0.5),
         cmap="RdBu_r",
         vmin=-limit,
         vmax=limit,
@@ -535,9 +542,24 @@ def _draw_matrix(
     return image
 
 
-def _scale(matrices: Sequence[np.ndarray]) -> float:
-    """End of a symmetric colour scale, above 0 even for matrices of zeros."""
-    largest = np.percentile(np.abs(np.concatenate([m.ravel() for m in matrices])), 99.5)
+def _pixels(matrix: csc_array) -> np.ndarray:
+    """A sparse matrix as an image; of a large one, the mean of the synapses in each block."""
+    if max(matrix.shape) <= _MOST_PIXELS:
+        return matrix.toarray()
+    n_rows, n_columns = (min(n, _MOST_PIXELS) for n in matrix.shape)
+    pairs = matrix.tocoo()
+    # In 64 bits: an index times the number of pixels is larger than 32 hold.
+    row = pairs.row.astype(np.int64) * n_rows // matrix.shape[0]
+    column = pairs.col.astype(np.int64) * n_columns // matrix.shape[1]
+    pixel = row * n_columns + column
+    total, count = (np.bincount(pixel, w, n_rows * n_columns) for w in (pairs.data, None))
+    return (total / np.maximum(count, 1)).reshape(n_rows, n_columns)
+
+
+def _scale(matrices: Sequence[Matrix]) -> float:
+    """End of a symmetric colour scale, above 0 even for matrices of zeros or without synapses."""
+    values = np.concatenate([values_of(m).ravel() for m in matrices])
+    largest = np.percentile(np.abs(values), 99.5) if len(values) else 0
     return float(largest) if largest > 0 else 1.0
 
 
@@ -601,10 +623,10 @@ def plot_run(folder: str | Path, formats: Sequence[str] = ("png",)) -> list[Path
     return written
 
 
-def _read_weights(path: Path, network: Network) -> tuple[dict[str, np.ndarray], int]:
+def _read_weights(path: Path, network: Network) -> tuple[dict[str, Matrix], int]:
     """The weights of a saved state and how many updates made them."""
     arrays = read_arrays(path)
-    shapes = {name: w.shape for name, w in network.initial_weights(0).items()}
+    shapes = network.shapes
     for name, shape in {**shapes, "n_updates": ()}.items():
         if name not in arrays or arrays[name].shape != shape:
             raise ValueError(f"{path}: there is no '{name}' of shape {shape} that the run needs")

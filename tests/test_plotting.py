@@ -198,6 +198,28 @@ def test_weights_have_symmetric_scales(n_outputs, trained):
         assert "change (dimensionless)" in labels
 
 
+@pytest.mark.parametrize("fraction", [0.0, 0.3])
+def test_sparse_weights_are_drawn_like_dense_ones(fraction):
+    network = Network(4, 2, [(LIF, 3), (ALIF, 2)], connectivity={"w_rec": fraction})
+    weights = network.initial_weights(1)
+    after = {name: 2 * w for name, w in weights.items()}
+    figure = plotting.plot_weights(weights, network.populations, after)
+    draw(figure)
+    images = [ax.images[0] for ax in figure.axes if ax.images]
+    for image, matrices in zip(images[1::3], (weights, after, weights), strict=True):
+        np.testing.assert_array_equal(image.get_array(), matrices["w_rec"].toarray())
+        assert image.get_extent() == [-0.5, 4.5, 4.5, -0.5]
+
+
+def test_a_pixel_of_a_large_sparse_matrix_is_a_mean(monkeypatch):
+    monkeypatch.setattr(plotting, "_MOST_PIXELS", 3)
+    network = Network(4, 2, [(LIF, 6)], connectivity={"w_rec": 0.5})
+    matrix = network.initial_weights(1)["w_rec"]
+    blocks = matrix.toarray().reshape(3, 2, 3, 2).swapaxes(1, 2)
+    means = [[b[b != 0].mean() if np.any(b) else 0 for b in row] for row in blocks]
+    np.testing.assert_allclose(plotting._pixels(matrix), means, rtol=1e-14)
+
+
 def test_weights_of_a_model_with_units_say_so():
     neuron = Neuron(
         name="volts",

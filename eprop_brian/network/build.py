@@ -113,16 +113,19 @@ def build(
 
 def _check_sizes(network: Network, capacity: Capacity, layout: Layout) -> None:
     """Compiled loops index arrays with 32 bits."""
-    widths = [layout.width(p.size) for p in network.populations]
-    steps, sources = capacity.n_steps, max(network.n_recurrent, network.n_inputs)
+    width, steps = max(layout.width(p.size) for p in network.populations), capacity.n_steps
     sizes = {
-        f"{max(widths)} neurons x {steps} steps": max(widths) * steps,
+        f"{width} neurons x {steps} steps": width * steps,
         f"{network.n_inputs} inputs x {steps} steps": network.n_inputs * steps,
-        f"{sources} x {max(widths)} synapses": sources * max(widths),
         f"{capacity.n_targets} targets of {capacity.target_steps} steps": capacity.n_targets
         * capacity.target_steps
         * network.n_outputs,
     }
+    for name, (_, n_pre) in network.shapes.items():
+        if name in network.adjacency:
+            sizes[f"the synapses of {name}"] = network.adjacency[name].nnz
+        elif name != "B":
+            sizes[f"{n_pre} x {width} synapses"] = n_pre * width
     for what, size in sizes.items():
         if size >= 2**31:
             raise ValueError(f"{what} are too many for one program: {size} numbers, at most 2^31")

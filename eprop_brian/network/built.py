@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from brian2 import NeuronGroup
 from brian2.utils.stringtools import get_identifiers
 
 from eprop_brian.network.blocks import MOST_STEPS, Store
+from eprop_brian.network.sparse import Matrix, with_values
 from eprop_brian.network.spec import LEAST_DELAY, Network, Population
 from eprop_brian.symbolic.parameters import UNITS
 from eprop_brian.symbolic.programs import parameter_sums
@@ -142,37 +144,39 @@ class Projection:
         """Where the synapses of each presynaptic neuron begin, and where the last end."""
         return np.searchsorted(self.pre, np.arange(self.n_pre + 1))
 
-    @property
-    def connected(self) -> np.ndarray:
-        """Which pairs are connected, shape (n_pre, n_post)."""
-        connected = np.full((self.n_pre, self.n_post), not self.sparse)
-        if self.sparse:
-            connected[self.pre, self.post] = True
-        elif not self.autapses:
-            np.fill_diagonal(connected, False)
-        return connected
+    def place(self, pre: int, post: int) -> int:
+        """Where the synapse of a pair that is connected is stored."""
+        if not self.sparse:
+            return pre * self.width + post
+        first, last = np.searchsorted(self.pre, (pre, pre + 1))
+        return int(first + np.searchsorted(self.post[first:last], post))
 
     def by_pair(self, values: np.ndarray) -> np.ndarray:
-        """Stored values as an array (n_pre, n_post), 0 where there is no synapse."""
-        if not self.sparse:
-            return np.asarray(values).reshape(self.n_pre, self.width)[:, : self.n_post]
-        pairs = np.zeros((self.n_pre, self.n_post))
-        pairs[self.pre, self.post] = values[: len(self.pre)]
-        return pairs
+        """Stored values of an all-to-all projection as an array (n_pre, n_post)."""
+        return np.asarray(values).reshape(self.n_pre, self.width)[:, : self.n_post]
 
-    def stored(self, matrix: np.ndarray) -> np.ndarray:
-        """Values for its synapses from the whole matrix [post, pre], as they are stored."""
+    def stored(self, matrix: Matrix) -> np.ndarray:
+        """Values for its synapses from the whole matrix [post, pre], as they are stored.
+
+        Raises
+        ------
+        ValueError
+            If a sparse matrix does not have the network's synapses.
+        """
         block = matrix[self.target_slice, self.source_slice]
         if self.sparse:
+            if getattr(block, "format", "") != "csc" or not np.array_equal(
+                block.indices, self.post
+            ):
+                raise ValueError(
+                    f"{self.matrix} must be a csc_array that stores exactly the network's "
+                    "synapses, those of weight 0 too"
+                )
             # A projection without synapses keeps one that belongs to no row.
-            return block[self.post, self.pre] if len(self.pre) else np.zeros(1)
+            return block.data if len(self.pre) else np.zeros(1)
         values = np.zeros((self.n_pre, self.width))
         values[:, : self.n_post] = block.T
         return values.ravel()
-
-    def insert(self, values: np.ndarray, matrix: np.ndarray) -> None:
-        """Write stored values into the whole matrix [post, pre]."""
-        matrix[self.target_slice, self.source_slice] = self.by_pair(values).T
 
 
 def dependent_constants(population: Population) -> list[str]:
@@ -258,7 +262,7 @@ class BuiltNetwork:
                 values[f"{projection.name}.post"] = np.resize(projection.post, projection.group.N)
             delays = network.delay_steps[projection.matrix]
             if np.ndim(delays):
-                extra = projection.stored(delays - LEAST_DELAY[projection.matrix])
+                extra = projection.stored(delays) - LEAST_DELAY[projection.matrix]
                 # Padding has no delay.
                 values[f"{projection.name}.delay"] = np.maximum(extra, 0)
         if network.feedback_delay_steps is not None:
@@ -281,7 +285,7 @@ class BuiltNetwork:
                     state[f"{population.name}.{name}"][:] = value
         return state
 
-    def synaptic_arrays(self, variable: str, matrices: Mapping[str, np.ndarray]) -> dict:
+    def synaptic_arrays(self, variable: str, matrices: Mapping[str, Matrix]) -> dict:
         """Split matrices [post, pre], by name, into the projections' arrays of a variable."""
         return {
             f"{p.name}.{variable}": p.stored(matrices[p.matrix])
@@ -315,7 +319,7 @@ class BuiltNetwork:
                 )
         return sums
 
-    def matrix(self, name: str, variable: str, values: Mapping[str, np.ndarray]) -> np.ndarray:
+    def matrix(self, name: str, variable: str, values: Mapping[str, np.ndarray]) -> Matrix:
         """Assemble a synaptic variable into one matrix [post, pre].
 
         Parameters
@@ -325,15 +329,32 @@ class BuiltNetwork:
             ``"w"``, ``"gradient"`` or an optimizer's state.
         values : mapping
             The projections' arrays, keyed ``"group.variable"``.
+
+        Returns
+        -------
+        array, or csc_array if the matrix is sparse
         """
-        n = self.network.n_recurrent
-        shape = {
-            "w_in": (n, self.network.n_inputs),
-            "w_rec": (n, n),
-            "w_out": (self.network.n_outputs, n),
-        }[name]
-        result = np.zeros(shape)
-        for p in self.projections:
-            if p.matrix == name:
-                p.insert(values[f"{p.name}.{variable}"], result)
-        return result
+        parts = [(p, values[f"{p.name}.{variable}"]) for p in self.projections if p.matrix == name]
+        adjacency = self.network.adjacency.get(name)
+        if adjacency is None:
+            result = np.zeros(self.network.shapes[name])
+            for p, stored in parts:
+                result[p.target_slice, p.source_slice] = p.by_pair(stored).T
+            return result
+        data = np.zeros(adjacency.nnz)
+        for p, stored in parts:
+            data[self._places[p.name]] = stored[: len(p.pre)]
+        return with_values(adjacency, data)
+
+    @cached_property
+    def _places(self) -> dict[str, np.ndarray]:
+        """Where the synapses of each sparse projection stand in their matrix's data vector."""
+        numbered = {
+            name: with_values(matrix, np.arange(matrix.nnz, dtype=matrix.indices.dtype))
+            for name, matrix in self.network.adjacency.items()
+        }
+        return {
+            p.name: numbered[p.matrix][p.target_slice, p.source_slice].data
+            for p in self.projections
+            if p.sparse
+        }

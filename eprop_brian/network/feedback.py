@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
+from scipy.sparse import issparse
 
 from eprop_brian.equations.learning_signals import FEEDBACKS, RANDOM, LearningSignal
 from eprop_brian.equations.losses import Loss
+from eprop_brian.network.sparse import Matrix, dense
 from eprop_brian.symbolic.errors import EquationError
 from eprop_brian.symbolic.parameters import parse_expression, require_known
 from eprop_brian.symbolic.step_map import symbol
@@ -160,18 +162,18 @@ def _require_names(where: str, expression: str, known: Collection[str]) -> None:
 
 
 def initial_feedback(
-    feedback: LearningSignal, weights: Mapping[str, Any], rng: np.random.Generator
+    feedback: LearningSignal, w_out: Matrix, rng: np.random.Generator
 ) -> np.ndarray:
-    """Weights B, shape (n_recurrent, n_outputs), for readout weights (n_outputs, n_recurrent).
-
-    The random draw is made whatever the kind, so that what is drawn after it does not depend on it.
-    """
-    n_outputs, n_recurrent = weights["w_out"].shape
-    drawn = rng.standard_normal((n_recurrent, n_outputs)) * feedback.scale
+    """Weights B, shape (n_recurrent, n_outputs), for readout weights (n_outputs, n_recurrent)."""
+    n_outputs, n_recurrent = w_out.shape
     if feedback.weights == "symmetric":
-        return np.array(weights["w_out"].T)
+        return dense(w_out.T)
     if feedback.weights == "broadcast":
         return np.full((n_recurrent, n_outputs), float(feedback.scale))
     if feedback.weights == "given":
         return np.array(feedback.matrix)
+    drawn = rng.standard_normal((n_recurrent, n_outputs)) * feedback.scale
+    # What changes with the readout weights is there only where they are.
+    if feedback.update.strip() and issparse(w_out):
+        drawn = drawn * dense(w_out.T != 0)
     return drawn

@@ -19,6 +19,7 @@ from eprop_brian.network.built import (
     Projection,
     neuron_values,
 )
+from eprop_brian.network.delays import longest
 from eprop_brian.network.spec import LEAST_DELAY, Network, Population
 from eprop_brian.symbolic.programs import (
     FactoredProgram,
@@ -332,4 +333,4 @@ def _spread(network: Network, matrix: str) -> int:
     """Steps by which a matrix's longest delay exceeds the shortest that it can have."""
     if matrix not in ("w_in", "w_rec"):
         return 0
-    return int(np.max(network.delay_steps[matrix])) - LEAST_DELAY[matrix]
+    return max(0, longest(network.delay_steps[matrix]) - LEAST_DELAY[matrix])

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from brian2.units import Hz, Quantity, hertz, ms, second
 from brian2.units.fundamentalunits import have_same_dimensions
+from scipy.sparse import csc_array, issparse
 
 from eprop_brian.equations.learning_signals import LearningSignal
 from eprop_brian.equations.losses import LOSSES, SQUARED_ERROR, Loss
@@ -30,6 +31,7 @@ from eprop_brian.network.feedback import (
     initial_feedback,
 )
 from eprop_brian.network.learned import Learned, LearnedRange, as_learned, learned_range
+from eprop_brian.network.sparse import Matrix, draw_pairs, structure, with_values
 from eprop_brian.symbolic.eligibility import EligibilitySystem, derive
 from eprop_brian.symbolic.errors import EquationError
 from eprop_brian.symbolic.parameters import evaluate, resolve_parameters
@@ -127,9 +129,10 @@ class Network:
         Divide the gradient, the regulariser's part included, by the steps of the learning window.
     dt : Quantity
         Time step.
-    connectivity : mapping of str to float or bool array
+    connectivity : mapping of str to float, bool array or scipy.sparse matrix or array
         Which synapses there are, for some of ``w_in``, ``w_rec`` and ``w_out``: the fraction of all
-        pairs, drawn at random, or an adjacency matrix shaped as the weights [post, pre].
+        pairs, drawn at random, or an adjacency matrix shaped as the weights [post, pre], dense, or
+        sparse with any nonzero value where there is a synapse.
     connectivity_seed : int
         Seed of the draw.
     delays : mapping of str to Quantity, str or array
@@ -142,9 +145,9 @@ class Network:
 
     Attributes
     ----------
-    adjacency : dict of str to bool array
-        The adjacency matrices of the sparse weight matrices.
-    delay_steps : dict of str to int or array
+    adjacency : dict of str to scipy.sparse.csc_array of bool
+        The adjacency matrices [post, pre] of the sparse weight matrices, with sorted indices.
+    delay_steps : dict of str to int, array or scipy.sparse.csc_array
         Delays of ``w_in``, ``w_rec`` and ``w_out`` in steps.
     feedback_delay_steps : array of int or None
         Delays of the learning signal, shape (n_recurrent, n_outputs); None if all are one step.
@@ -178,8 +181,8 @@ class Network:
     connectivity_seed: int = 0
     delays: Mapping[str, Any] = field(default_factory=dict, compare=False)
     learned: Mapping[str, Learned] = field(default_factory=dict)
-    adjacency: dict[str, np.ndarray] = field(init=False, repr=False, compare=False)
-    delay_steps: dict[str, int | np.ndarray] = field(init=False, repr=False, compare=False)
+    adjacency: dict[str, csc_array] = field(init=False, repr=False, compare=False)
+    delay_steps: dict[str, int | Matrix] = field(init=False, repr=False, compare=False)
     feedback_delay_steps: np.ndarray | None = field(init=False, repr=False, compare=False)
     trace_cutoff_steps: int | None = field(init=False, repr=False)
     populations: tuple[Population, ...] = field(init=False, repr=False)
@@ -270,14 +273,21 @@ class Network:
     def _set_delays(self) -> None:
         if not isinstance(self.delays, Mapping):
             raise ValueError(f"delays name weight matrices, e.g. {{w_rec = '3 ms'}}: {self.delays}")
-        steps: dict[str, int | np.ndarray] = dict(LEAST_DELAY)
+        steps: dict[str, int | Matrix] = dict(LEAST_DELAY)
         for name, given in self.delays.items():
             _choose("weight matrix in delays", name, LEAST_DELAY)
             key = zlib.crc32(f"delay {name}".encode())
             rng = np.random.default_rng(np.random.SeedSequence([self.connectivity_seed, key]))
-            shape = self._possible(name).shape
-            least = LEAST_DELAY[name]
-            steps[name] = delay_steps(f"delay of {name}", given, self.dt, least, shape, rng)
+            steps[name] = delay_steps(
+                f"delay of {name}",
+                given,
+                self.dt,
+                LEAST_DELAY[name],
+                self.shapes[name],
+                rng,
+                connected=self.adjacency.get(name),
+                autapses=name != "w_rec",
+            )
         if not isinstance(steps["w_out"], int) or steps["w_out"] > 1:
             raise ValueError(
                 "delay of w_out must be 0 (a readout sees the spikes of its own step) or one time "
@@ -338,7 +348,7 @@ class Network:
         """Whether the network runs on without trials and resets."""
         return self.updates != "batch"
 
-    def _draw_adjacency(self) -> dict[str, np.ndarray]:
+    def _draw_adjacency(self) -> dict[str, csc_array]:
         seed = self.connectivity_seed
         if not isinstance(seed, int | np.integer) or isinstance(seed, bool) or seed < 0:
             raise ValueError(f"connectivity_seed must be a whole number from 0 on, not {seed!r}")
@@ -350,19 +360,32 @@ class Network:
         adjacency = {}
         for name, given in self.connectivity.items():
             _choose("weight matrix in connectivity", name, ("w_in", "w_rec", "w_out"))
-            possible = self._possible(name)
             if isinstance(given, int | float | str) or np.isscalar(given):
-                adjacency[name] = _drawn(name, given, possible, seed)
+                adjacency[name] = self._drawn(name, given)
             else:
-                adjacency[name] = _given(name, given, possible)
+                adjacency[name] = _given(name, given, self.shapes[name])
         return adjacency
 
-    def _possible(self, name: str) -> np.ndarray:
-        """The pairs that may be connected, [post, pre]."""
-        n = self.n_recurrent
-        if name == "w_rec":
-            return ~np.eye(n, dtype=bool)
-        return np.ones({"w_in": (n, self.n_inputs), "w_out": (self.n_outputs, n)}[name], dtype=bool)
+    def _drawn(self, name: str, fraction: Any) -> csc_array:
+        """An adjacency matrix with a fraction of the possible pairs."""
+        _real(f"connectivity of {name}", fraction, minimum=0)
+        if fraction > 1:
+            raise ValueError(f"connectivity of {name} is a fraction, not {fraction}")
+        seeds = [self.connectivity_seed, zlib.crc32(name.encode())]
+        rng = np.random.default_rng(np.random.SeedSequence(seeds))
+        size = round(fraction * self._n_possible(name))
+        return draw_pairs(rng, self.shapes[name], size, autapses=name != "w_rec")
+
+    def _n_possible(self, name: str) -> int:
+        """Number of pairs that may be connected."""
+        n_post, n_pre = self.shapes[name]
+        return n_post * n_pre - (n_post if name == "w_rec" else 0)
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, int]]:
+        """Shapes of the weights and of the feedback weights ``B``, (n_post, n_pre)."""
+        n, n_in, n_out = self.n_recurrent, self.n_inputs, self.n_outputs
+        return {"w_in": (n, n_in), "w_rec": (n, n), "w_out": (n_out, n), "B": (n, n_out)}
 
     @property
     def n_recurrent(self) -> int:
@@ -395,7 +418,7 @@ class Network:
             values[name] = evaluate(expression, scope, f"{where}, constant {name}")
         return values
 
-    def initial_weights(self, seed: int) -> dict[str, np.ndarray]:
+    def initial_weights(self, seed: int) -> dict[str, Matrix]:
         """Draw initial weights, by default from N(0, 1)/sqrt(fan-in), and the feedback weights.
 
         The fan-in of a sparse matrix is its mean over the neurons.
@@ -404,27 +427,29 @@ class Network:
         -------
         dict
             ``w_in`` (n_recurrent, n_inputs), ``w_rec`` (n_recurrent, n_recurrent) with a zero
-            diagonal, ``w_out`` (n_outputs, n_recurrent), all [postsynaptic, presynaptic],
-            ``B`` (n_recurrent, n_outputs), and learned parameters by ``"population.parameter"``,
+            diagonal, ``w_out`` (n_outputs, n_recurrent), all [postsynaptic, presynaptic], and
+            ``B`` (n_recurrent, n_outputs). Arrays; `scipy.sparse.csc_array` with the structure of
+            `adjacency` for the sparse matrices. Learned parameters by ``"population.parameter"``,
             in SI units.
         """
         rng = np.random.default_rng(np.random.SeedSequence([seed, 0x57]))
-        n, n_in, n_out = self.n_recurrent, self.n_inputs, self.n_outputs
-        w_in = rng.standard_normal((n, n_in)) / np.sqrt(n_in)
-        w_rec = rng.standard_normal((n, n)) / np.sqrt(n)
-        np.fill_diagonal(w_rec, 0.0)
-        if self.readout_weights == "glorot":
-            limit = np.sqrt(6 / (n + n_out))
-            w_out = rng.uniform(-limit, limit, (n_out, n))
-        else:
-            w_out = rng.standard_normal((n_out, n)) / np.sqrt(n)
-        for name, weights in (("w_in", w_in), ("w_rec", w_rec), ("w_out", w_out)):
-            if name in self.adjacency:
-                connected = self.adjacency[name]
-                possible = np.count_nonzero(self._possible(name))
-                weights *= connected * np.sqrt(possible / max(1, np.count_nonzero(connected)))
-        weights = {"w_in": w_in, "w_rec": w_rec, "w_out": w_out}
-        weights["B"] = initial_feedback(self.feedback, weights, rng)
+        n, n_out = self.n_recurrent, self.n_outputs
+        limit = np.sqrt(6 / (n + n_out))
+        weights: dict[str, Matrix] = {}
+        for name in ("w_in", "w_rec", "w_out"):
+            shape, adjacency = self.shapes[name], self.adjacency.get(name)
+            size = shape if adjacency is None else adjacency.nnz
+            if name == "w_out" and self.readout_weights == "glorot":
+                values = rng.uniform(-limit, limit, size)
+            else:
+                values = rng.standard_normal(size) / np.sqrt(shape[1])
+            if adjacency is not None:
+                values *= np.sqrt(self._n_possible(name) / max(1, adjacency.nnz))
+                values = with_values(adjacency, values)
+            elif name == "w_rec":
+                np.fill_diagonal(values, 0.0)
+            weights[name] = values
+        weights["B"] = initial_feedback(self.feedback, weights["w_out"], rng)
         for population in self.populations:
             values = population.system.step.parameters
             for name in population.learned:
@@ -433,32 +458,25 @@ class Network:
         return weights
 
 
-def _drawn(name: str, fraction: Any, possible: np.ndarray, seed: int) -> np.ndarray:
-    """An adjacency matrix with a fraction of the possible pairs."""
-    _real(f"connectivity of {name}", fraction, minimum=0)
-    if fraction > 1:
-        raise ValueError(f"connectivity of {name} is a fraction, not {fraction}")
-    rng = np.random.default_rng(np.random.SeedSequence([seed, zlib.crc32(name.encode())]))
-    pairs = np.flatnonzero(possible)
-    connected = np.zeros(possible.shape, dtype=bool)
-    connected.ravel()[rng.choice(pairs, size=round(fraction * len(pairs)), replace=False)] = True
-    return connected
-
-
-def _given(name: str, matrix: Any, possible: np.ndarray) -> np.ndarray:
+def _given(name: str, matrix: Any, shape: tuple[int, int]) -> csc_array:
     """A user's adjacency matrix, checked."""
-    try:
-        connected = np.asarray(matrix)
-    except ValueError:
-        raise ValueError(f"connectivity of {name} has rows of several lengths") from None
-    if connected.shape != possible.shape or connected.dtype != bool:
+    if issparse(matrix):
+        found = csc_array(matrix, copy=True)
+        found.sum_duplicates()
+        found.eliminate_zeros()
+    else:
+        try:
+            found = np.asarray(matrix)
+        except ValueError:
+            raise ValueError(f"connectivity of {name} has rows of several lengths") from None
+    if found.shape != shape or (found.dtype != bool and not issparse(found)):
         raise ValueError(
             f"connectivity of {name} must be a fraction or a bool array of shape "
-            f"{possible.shape} [post, pre], not {connected.dtype} {connected.shape}"
+            f"{shape} [post, pre], not {found.dtype} {found.shape}"
         )
-    if np.any(connected & ~possible):
+    if name == "w_rec" and np.any(found.diagonal()):
         raise ValueError("w_rec cannot have autapses: its diagonal must be False")
-    return connected
+    return structure(*found.T.nonzero(), shape)
 
 
 def _real(name: str, value: Any, minimum: float) -> None:

@@ -9,8 +9,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
+from scipy.sparse import csc_array, issparse
 
-__all__ = ["beside", "read_arrays", "write_arrays", "write_text"]
+from eprop_brian.network.sparse import Matrix
+
+__all__ = ["beside", "flattened", "read_arrays", "write_arrays", "write_text"]
+
+#: What a sparse matrix ``w`` is made of in a file: ``w.data``, ``w.indices``, ...
+_PARTS = ("data", "indices", "indptr", "shape")
 
 
 @contextlib.contextmanager
@@ -35,14 +41,30 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write an ``.npz`` in one step."""
+def flattened(arrays: Mapping[str, Matrix]) -> dict[str, np.ndarray]:
+    """Replace every sparse matrix ``w`` [post, pre] by plain arrays.
+
+    They are those of `scipy.sparse.csc_array`: ``w.data`` and ``w.indices``, the postsynaptic
+    neurons, (n_synapses,) each; ``w.indptr`` (n_pre + 1,), where the synapses of each presynaptic
+    neuron begin; ``w.shape`` (2,).
+    """
+    plain = {}
+    for name, value in arrays.items():
+        if issparse(value):
+            plain.update({f"{name}.{part}": np.asarray(getattr(value, part)) for part in _PARTS})
+        else:
+            plain[name] = value
+    return plain
+
+
+def write_arrays(path: Path, arrays: Mapping[str, Matrix]) -> None:
+    """Write an ``.npz`` in one step, sparse matrices as `flattened` makes them."""
     with beside(path) as temporary, open(temporary, "wb") as file:
-        np.savez(file, **arrays)
+        np.savez(file, **flattened(arrays))
 
 
-def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """Read an ``.npz`` of plain arrays.
+def read_arrays(path: Path) -> dict[str, Matrix]:
+    """Read an ``.npz`` of plain arrays; those of a sparse matrix become one again.
 
     Raises
     ------
@@ -51,8 +73,17 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
     """
     try:
         with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
+            arrays = {name: file[name] for name in file.files}
     except FileNotFoundError:
         raise ValueError(f"{path}: no such file") from None
     except Exception as error:  # NumPy and zipfile raise many types for a damaged file
         raise ValueError(f"{path}: not an .npz of plain arrays ({error})") from None
+    for name in [key.removesuffix(".indptr") for key in arrays if key.endswith(".indptr")]:
+        try:
+            data, indices, indptr, shape = (arrays.pop(f"{name}.{part}") for part in _PARTS)
+            matrix = csc_array((data, indices, indptr), shape=tuple(shape.tolist()))
+            matrix.check_format(full_check=True)
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            raise ValueError(f"{path}: '{name}' is no sparse matrix ({error})") from None
+        arrays[name] = matrix
+    return arrays

@@ -19,6 +19,7 @@ from brian2.parsing.sympytools import sympy_to_str
 
 from eprop_brian.devices import make_program
 from eprop_brian.network.built import BuiltNetwork, Projection
+from eprop_brian.network.sparse import Matrix
 from eprop_brian.network.spec import Network, Population
 from eprop_brian.symbolic.parameters import evaluate
 from eprop_brian.symbolic.step_map import symbol
@@ -165,7 +166,7 @@ class Recording:
 def record_trial(
     network: Network,
     task_or_trials: Task | Trials,
-    weights: Mapping[str, np.ndarray],
+    weights: Mapping[str, Matrix],
     *,
     seed: int = 0,
     stream: str = "test",
@@ -375,7 +376,7 @@ def _threshold(
 class _Traces:
     """Follows the traces of some synapses, given or chosen after `n_ranking` steps.
 
-    All traces of a trial would be (n_steps, n_pre*n_post) per projection, too many to keep, and
+    All traces of a trial would be (n_steps, n_synapses) per projection, too many to keep, and
     which are worth keeping is known only after a trial.
     """
 
@@ -387,7 +388,7 @@ class _Traces:
         self.n_ranking = n_ranking
         self.wanted = synapses if isinstance(synapses, int) else len(synapses)
         self.synapses = [] if isinstance(synapses, int) else list(synapses)
-        self.sums = {name: np.zeros((p.n_pre, p.n_post)) for name, p in self.projections.items()}
+        self.sums = {name: np.zeros(int(p.group.N)) for name, p in self.projections.items()}
         self.step = 0
         self.values: list[list[list[float]]] = []
 
@@ -414,7 +415,7 @@ class _Traces:
 
     def _value(self, synapse: TracedSynapse, variable: str) -> float:
         projection = self.projections[synapse.projection]
-        return _trace(projection, variable)[synapse.pre, synapse.post]
+        return _trace(projection, variable)[projection.place(synapse.pre, synapse.post)]
 
     def _largest(self) -> list[TracedSynapse]:
         """The wanted number of synapses, in turn from each population; the first of equals."""
@@ -429,20 +430,46 @@ class _Traces:
         total = np.zeros(len(found))
         for matrix in ("w_in", "w_rec"):
             parts = [p for p in projections if p.matrix == matrix]
-            sources = [(p.source, pre) for p in parts for pre in range(p.n_pre)]
-            sizes = np.concatenate([self._sizes(p) for p in parts])
-            largest = sizes.max(axis=0)
+            largest = np.full(len(found), -1.0)
+            source, pre = np.zeros((2, len(found)), dtype=int)
+            for number, part in enumerate(parts):
+                sizes, senders = _largest_into(part, self.sums[part.name])
+                larger = sizes > largest
+                largest[larger], pre[larger], source[larger] = (
+                    sizes[larger],
+                    senders[larger],
+                    number,
+                )
             for post in np.flatnonzero(largest >= 0):
-                source, pre = sources[sizes[:, post].argmax()]
-                found[post].append(TracedSynapse(source, pre, population, int(post)))
+                name = parts[source[post]].source
+                found[post].append(TracedSynapse(name, int(pre[post]), population, int(post)))
             total += np.maximum(largest, 0)
         return [found[post] for post in np.argsort(-total, kind="stable")]
 
-    def _sizes(self, projection: Projection) -> np.ndarray:
-        """Summed absolute traces, shape (n_pre, n_post); below 0 where there is no synapse."""
-        return np.where(projection.connected, self.sums[projection.name], -1.0)
+
+def _largest_into(projection: Projection, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The largest of the stored values onto each neuron, below 0 if it has no synapse.
+
+    Returns
+    -------
+    float array, shape (n_post,)
+    int array, shape (n_post,)
+        The presynaptic neuron, the first of equals.
+    """
+    if not projection.sparse:
+        pairs = projection.by_pair(values).copy()
+        if not projection.autapses:
+            np.fill_diagonal(pairs, -1.0)
+        return pairs.max(axis=0), pairs.argmax(axis=0)
+    values = values[: len(projection.post)]
+    # By neuron, largest first: the first of every neuron counts.
+    order = np.lexsort((projection.pre, -values, projection.post))
+    posts, first = np.unique(projection.post[order], return_index=True)
+    largest, senders = np.full(projection.n_post, -1.0), np.zeros(projection.n_post, dtype=int)
+    largest[posts], senders[posts] = values[order[first]], projection.pre[order[first]]
+    return largest, senders
 
 
 def _trace(projection: Projection, variable: str) -> np.ndarray:
-    """A synaptic variable of the running network, shape (n_pre, n_post)."""
-    return projection.by_pair(projection.group.variables[variable].get_value())
+    """A synaptic variable of the running network, as it is stored."""
+    return projection.group.variables[variable].get_value()

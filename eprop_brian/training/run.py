@@ -11,8 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from eprop_brian.network.sparse import Matrix
 from eprop_brian.training.config import RunConfig
 from eprop_brian.training.files import read_arrays, write_arrays
 from eprop_brian.training.history import History
@@ -115,8 +114,8 @@ class Run:
         write_arrays(self.folder / CHECKPOINT, self.trainer.session.state())
         self._saved_at = time.monotonic()
 
-    def weights(self, which: str = CHECKPOINT) -> dict[str, np.ndarray]:
-        """Weights of the checkpoint or (``INITIAL``) of the start."""
+    def weights(self, which: str = CHECKPOINT) -> dict[str, Matrix]:
+        """Weights of the checkpoint or (``INITIAL``) of the start, as `Session.weights`."""
         arrays = read_arrays(self.folder / which)
         return {name: arrays[name] for name in ("w_in", "w_rec", "w_out", "B")}
 

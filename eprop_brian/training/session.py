@@ -12,10 +12,20 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy.sparse import issparse
 
 from eprop_brian.devices.program import Program, ProgramKilledError
 from eprop_brian.network.built import Capacity
 from eprop_brian.network.delays import check_fits_trial
+from eprop_brian.network.sparse import (
+    Matrix,
+    copied,
+    dense,
+    fit,
+    same_structure,
+    values_of,
+    with_values,
+)
 from eprop_brian.network.spec import Network
 from eprop_brian.tasks.base import Trials
 
@@ -117,17 +127,18 @@ class Session:
     learning_window : int
         Steps at the end of a trial in which the error counts.
     weights : dict
-        As `Network.initial_weights` gives them.
+        As `Network.initial_weights` gives them; any may be dense or sparse.
 
     Attributes
     ----------
-    weights : dict of str to array
-        ``w_in``, ``w_rec``, ``w_out`` [post, pre] and ``B`` (n_recurrent, n_outputs); learned
-        parameters by ``"population.parameter"``, in SI units.
+    weights : dict of str to array or scipy.sparse.csc_array
+        ``w_in``, ``w_rec``, ``w_out`` [post, pre] and ``B`` (n_recurrent, n_outputs). Matrices that
+        are sparse in the network have the structure of its `adjacency`, whose index arrays they
+        share. Learned parameters by ``"population.parameter"``, in SI units.
     carried : dict of str to array
         With continuous operation, all that goes on from one call to the next (membranes, spikes on
         their way, traces, pending gradients), keyed ``"group.variable"``.
-    optimizer_states : dict of str to array
+    optimizer_states : dict of str to array or scipy.sparse.csc_array
         ``"m.w_in"`` and so on, shaped as the weights.
     n_updates : int
         Updates made so far; with continuous operation, trials (whose ends then mean nothing).
@@ -139,10 +150,11 @@ class Session:
         make_program: Callable[[Network, Capacity], Program],
         example: Trials,
         learning_window: int,
-        weights: dict[str, np.ndarray],
+        weights: Mapping[str, Any],
     ) -> None:
         self.network = network
-        _check_weights(network, weights)
+        self._learned = tuple(_learned_shapes(network))
+        self.weights = _fitted(network, weights)
         check_fits_trial("feedback delay", network.feedback_delay_steps, example.spikes.shape[1])
         if not network.continuous:
             for name, steps in network.delay_steps.items():
@@ -158,19 +170,13 @@ class Session:
         )
         self.program = make_program(network, self.capacity)
         self._parameters = self.program.built.parameter_arrays()
-        self.weights = {name: np.array(value, dtype=float) for name, value in weights.items()}
         self.optimizer_states = {
-            f"{state}.{name}": np.zeros_like(self.weights[name])
+            f"{state}.{name}": _zeros(network, name)
             for state in network.optimizer.states
             for name in (*MATRICES, *self._learned)
         }
         self.carried = self.program.built.initial_state()
         self.n_updates = 0
-
-    @property
-    def _learned(self) -> list[str]:
-        """Learned parameters, ``"population.parameter"``."""
-        return [f"{p.name}.{name}" for p in self.network.populations for name in p.learned]
 
     @property
     def most_trials(self) -> int:
@@ -252,22 +258,22 @@ class Session:
         """End the processes that run the network."""
         self.program.close()
 
-    def state(self) -> dict[str, np.ndarray]:
+    def state(self) -> dict[str, Matrix]:
         """Copies of weights, optimizer states and ``n_updates``: all that learning changes."""
         return {
-            **{name: value.copy() for name, value in self.weights.items()},
-            **{name: value.copy() for name, value in self.optimizer_states.items()},
+            **{name: copied(value) for name, value in self.weights.items()},
+            **{name: copied(value) for name, value in self.optimizer_states.items()},
             **{f"carried.{name}": value.copy() for name, value in self.carried.items()},
             "n_updates": np.array(self.n_updates),
         }
 
-    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+    def restore(self, state: Mapping[str, Matrix]) -> None:
         """Go back to what `state` returned.
 
         Raises
         ------
         ValueError
-            If an array is missing or of another shape.
+            If an array is missing or of another shape, or has other synapses than the network.
         """
         for current in (self.weights, self.optimizer_states):
             for name, value in current.items():
@@ -276,7 +282,17 @@ class Session:
                         f"the saved state has no '{name}' of shape {value.shape} that this "
                         "network needs"
                     )
-                current[name] = np.array(state[name], dtype=float)
+                if issparse(state[name]) != issparse(value) or (
+                    issparse(value) and not same_structure(state[name], value)
+                ):
+                    raise ValueError(
+                        f"the saved state's '{name}' has other synapses than this network: its "
+                        "connectivity was not the same"
+                    )
+                if issparse(value):
+                    current[name] = with_values(value, np.array(state[name].data, dtype=float))
+                else:
+                    current[name] = dense(state[name])
         for name, value in self.carried.items():
             key = f"carried.{name}"
             if key not in state or np.shape(state[key]) != value.shape:
@@ -288,9 +304,9 @@ class Session:
 
     def is_finite(self) -> bool:
         """Whether all weights are finite."""
-        return all(np.all(np.isfinite(value)) for value in self.weights.values())
+        return all(np.all(np.isfinite(values_of(w))) for w in self.weights.values())
 
-    def gradient(self) -> dict[str, np.ndarray]:
+    def gradient(self) -> dict[str, Matrix]:
         """Gradient of the last update, mean over its batch, shaped as the weights."""
         built = self.program.built
         values = self.program.get_all([f"{p.name}.gradient" for p in built.projections])
@@ -389,9 +405,9 @@ class Session:
                 self.optimizer_states[f"{state}.{name}"] = state_values.astype(float)
         if self._feedback_learns:
             for f in built.feedback:
-                f.insert(values[f"{f.name}.B"], self.weights["B"])
+                self.weights["B"][f.target_slice] = f.by_pair(values[f"{f.name}.B"]).T
         elif self.network.feedback.weights == "symmetric":
-            self.weights["B"] = self.weights["w_out"].T.copy()
+            self.weights["B"] = dense(self.weights["w_out"].T)
         self.carried = {key: values[key] for key in self.carried}
 
     @property
@@ -447,20 +463,35 @@ def _of_parameter(state: str, name: str) -> str:
     return f"{population}.{state}_{parameter}" if state else name
 
 
-def _check_weights(network: Network, weights: Mapping[str, np.ndarray]) -> None:
-    n, n_in, n_out = network.n_recurrent, network.n_inputs, network.n_outputs
-    shapes = {"w_in": (n, n_in), "w_rec": (n, n), "w_out": (n_out, n), "B": (n, n_out)}
-    for population in network.populations:
-        shapes |= {f"{population.name}.{name}": (population.size,) for name in population.learned}
+def _learned_shapes(network: Network) -> dict[str, tuple[int]]:
+    """Learned parameters, ``"population.parameter"``, and their shapes."""
+    return {f"{p.name}.{name}": (p.size,) for p in network.populations for name in p.learned}
+
+
+def _fitted(network: Network, weights: Mapping[str, Any]) -> dict[str, Matrix]:
+    """Copies of weights, dense or with the network's synapses; ValueError if they do not fit."""
+    shapes = {**network.shapes, **_learned_shapes(network)}
     for name, shape in shapes.items():
         if name not in weights or np.shape(weights[name]) != shape:
             given = np.shape(weights[name]) if name in weights else "nothing"
             raise ValueError(f"the weights need '{name}' of shape {shape}, not {given}")
-    if np.any(np.diag(weights["w_rec"])):
+    fitted = {
+        name: fit(name, weights[name], network.adjacency[name])
+        if name in network.adjacency
+        else dense(weights[name])
+        for name in shapes
+    }
+    if np.any(fitted["w_rec"].diagonal()):
         raise ValueError("w_rec must have a zero diagonal: there are no autapses")
-    for name, connected in network.adjacency.items():
-        if np.any(weights[name][~connected]):
-            raise ValueError(f"{name} must be 0 where the network has no synapse")
+    return fitted
+
+
+def _zeros(network: Network, name: str) -> Matrix:
+    """Zeros shaped as a weight matrix or a learned parameter."""
+    connected = network.adjacency.get(name)
+    if connected is None:
+        return np.zeros({**network.shapes, **_learned_shapes(network)}[name])
+    return with_values(connected, np.zeros(connected.nnz))
 
 
 def _filled(values: np.ndarray, size: int, dtype: type) -> np.ndarray:

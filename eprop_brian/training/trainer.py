@@ -12,6 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from eprop_brian.devices import make_program
+from eprop_brian.network.sparse import Matrix
 from eprop_brian.network.spec import Network, check_positive
 from eprop_brian.tasks.base import Task, Trials
 from eprop_brian.training.history import History
@@ -96,7 +97,8 @@ class Trainer:
     dtype : {"float64", "float32"}
         Float type of all state.
     weights : dict, optional
-        Initial weights as `Network.initial_weights` gives them; default: drawn from the seed.
+        Initial weights as `Network.initial_weights` gives them, each dense or `scipy.sparse`;
+        default: drawn from the seed. A sparse matrix must be 0 where the network has no synapse.
     workers : int, optional
         Processes that share the trials of a batch. Default: as many as there are cores if batches
         are large enough to pay. The result is the same to the bit for any number of them.
@@ -132,7 +134,7 @@ class Trainer:
         seed: int = 0,
         device: str = "cpp",
         dtype: str = "float64",
-        weights: Mapping[str, np.ndarray] | None = None,
+        weights: Mapping[str, Matrix] | None = None,
         workers: int | None = None,
         scheduler: str | None = None,
     ) -> None:

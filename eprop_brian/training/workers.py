@@ -28,6 +28,7 @@ import numpy as np
 
 from eprop_brian.devices import CppProgram, SimulationError, make_program
 from eprop_brian.network.built import SHARE, Capacity
+from eprop_brian.network.sparse import Matrix
 from eprop_brian.network.spec import Network
 from eprop_brian.tasks.base import Trials
 from eprop_brian.training.session import (
@@ -91,7 +92,7 @@ class ParallelSession(Session):
         network: Network,
         example: Trials,
         learning_window: int,
-        weights: dict[str, np.ndarray],
+        weights: dict[str, Matrix],
         *,
         device: str,
         dtype: str,
@@ -215,7 +216,7 @@ _abandoned: set[str] = set()
 def _compute(
     token: str,
     recipe: bytes,
-    weights: dict[str, np.ndarray],
+    weights: dict[str, Matrix],
     batch_size: int,
     learning: bool,
     shares: Sequence[TrialData],
@@ -235,7 +236,7 @@ def _compute(
     return retried(compute)
 
 
-def _make_session(token: str, recipe: _Recipe, weights: dict[str, np.ndarray]) -> Session:
+def _make_session(token: str, recipe: _Recipe, weights: dict[str, Matrix]) -> Session:
     """A session for this thread, with a copy of the program that is built once a process."""
 
     def program(network: Network, capacity: Capacity) -> CppProgram:

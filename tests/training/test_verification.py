@@ -1,5 +1,6 @@
 """Recorded runs of NEST, replayed with both gradient programs on both devices."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +39,14 @@ def test_case_holds_in_compiled_code(path, gradient):
 @pytest.mark.parametrize("name", ["unit_1_1_1_gd", "lif_regression_adam_batch2_avg"])
 def test_case_holds_at_runtime(name, gradient):
     result = verify(load_case(REFERENCE / f"{name}.npz", gradient), "runtime")
+    assert result.ok, str(result)
+
+
+def test_case_holds_with_all_synapses_in_compressed_rows():
+    case = load_case(REFERENCE / "lif_regression_adam_batch2_avg.npz")
+    n = case.network.n_recurrent
+    connectivity = {"w_in": 1.0, "w_rec": ~np.eye(n, dtype=bool), "w_out": 1.0}
+    result = verify(replace(case, network=case.network.with_options(connectivity=connectivity)))
     assert result.ok, str(result)
 
 

@@ -16,6 +16,7 @@ from eprop_brian.devices import CppProgram, SimulationError
 from eprop_brian.network.built import SHARE
 from eprop_brian.tasks import get_task
 from eprop_brian.training import workers as workers_module
+from eprop_brian.training.files import flattened
 from eprop_brian.training.session import RETRIES, Session
 from eprop_brian.training.workers import useful_workers
 
@@ -42,7 +43,8 @@ def trained(iterations=3, **options):
 
 
 def assert_same(state, expected):
-    for name, value in expected.items():
+    state = flattened(state)
+    for name, value in flattened(expected).items():
         np.testing.assert_array_equal(state[name], value, err_msg=name)
 
 

@@ -1,0 +1,165 @@
+"""Sparse matrices of a network: `scipy.sparse.csc_array` [post, pre], structured as its synapses.
+
+Indices are sorted, so that the data vector is ordered by presynaptic, then postsynaptic neuron,
+which is how a built network stores its synapses. A synapse of weight 0 keeps its entry. Nothing
+here makes an array of all pairs.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from scipy.sparse import csc_array, issparse
+
+__all__ = [
+    "Matrix",
+    "copied",
+    "dense",
+    "draw_pairs",
+    "fit",
+    "same_structure",
+    "structure",
+    "taken",
+    "values_of",
+    "with_values",
+]
+
+#: A weight matrix, dense or sparse.
+Matrix = np.ndarray | csc_array
+
+
+def structure(pre: np.ndarray, post: np.ndarray, shape: tuple[int, int]) -> csc_array:
+    """A bool matrix of some pairs.
+
+    Parameters
+    ----------
+    pre, post : int array, shape (n_synapses,)
+        Ordered by `pre`, then `post`, without duplicates.
+    shape : (n_post, n_pre)
+
+    Returns
+    -------
+    csc_array of bool, shape (n_post, n_pre)
+        All that it stores is True.
+    """
+    index = np.int32 if max(len(pre), *shape) < 2**31 else np.int64
+    rows, ends = post.astype(index), np.zeros(shape[1] + 1, dtype=index)
+    np.cumsum(np.bincount(pre, minlength=shape[1]), out=ends[1:])
+    # Every matrix with these synapses shares the two.
+    for array in (rows, ends):
+        array.setflags(write=False)
+    return csc_array((np.ones(len(rows), dtype=bool), rows, ends), shape=shape)
+
+
+def draw_pairs(
+    rng: np.random.Generator, shape: tuple[int, int], size: int, autapses: bool
+) -> csc_array:
+    """Draw `size` different pairs, all sets of them equally likely; as `structure` returns them.
+
+    Parameters
+    ----------
+    rng : Generator
+    shape : (n_post, n_pre)
+    size : int
+    autapses : bool
+        Whether the diagonal may be drawn.
+    """
+    n_post = shape[0] if autapses else shape[0] - 1
+    pre, post = np.divmod(_draw_numbers(rng, n_post * shape[1], size), max(1, n_post))
+    return structure(pre, post if autapses else post + (post >= pre), shape)
+
+
+def _draw_numbers(rng: np.random.Generator, count: int, size: int) -> np.ndarray:
+    """`size` different numbers below `count`, sorted; takes memory for `size` numbers."""
+    if 2 * size > count:
+        kept = np.ones(count, dtype=bool)
+        kept[_draw_numbers(rng, count, count - size)] = False
+        return np.flatnonzero(kept)
+    drawn = np.zeros(0, dtype=np.int64)
+    while len(drawn) < size:
+        more = np.sort(rng.integers(count, size=size - len(drawn)))
+        # The stable sort merges what is sorted in parts, in linear time.
+        drawn = np.sort(np.concatenate([drawn, more]), kind="stable")
+        drawn = drawn[np.diff(drawn, prepend=-1) > 0]
+    return drawn
+
+
+def with_values(matrix: csc_array, values: np.ndarray) -> csc_array:
+    """A matrix with the structure of another, not copied, and values, shape (n_synapses,)."""
+    return csc_array((values, matrix.indices, matrix.indptr), shape=matrix.shape)
+
+
+def same_structure(a: csc_array, b: csc_array) -> bool:
+    """Whether two matrices store values of the same pairs, in the same order."""
+    return (
+        a.format == b.format
+        and a.shape == b.shape
+        and np.array_equal(a.indptr, b.indptr)
+        and np.array_equal(a.indices, b.indices)
+    )
+
+
+def fit(name: str, matrix: Any, connected: csc_array) -> csc_array:
+    """Copy a dense or sparse matrix into the structure of the network's synapses.
+
+    Parameters
+    ----------
+    name : str
+        For the error.
+    matrix : array or scipy.sparse matrix or array, shape (n_post, n_pre)
+    connected : csc_array, shape (n_post, n_pre)
+
+    Raises
+    ------
+    ValueError
+        If it is not 0 where there is no synapse.
+    """
+    if issparse(matrix):
+        given = csc_array(matrix, dtype=float, copy=True)
+        given.sum_duplicates()
+        if same_structure(given, connected):
+            return with_values(connected, given.data)
+        pairs, own = _numbered(given), _numbered(connected)
+        place = np.searchsorted(own, pairs)
+        exists = np.append(own, -1)[place] == pairs
+        values = np.zeros(len(own))
+        values[place[exists]] = given.data[exists]
+        elsewhere = np.any(given.data[~exists])
+    else:
+        matrix = np.asarray(matrix, dtype=float)
+        values = taken(matrix, connected).data
+        elsewhere = np.count_nonzero(matrix) != np.count_nonzero(values)
+    if elsewhere:
+        raise ValueError(f"{name} must be 0 where the network has no synapse")
+    return with_values(connected, values)
+
+
+def taken(matrix: np.ndarray, connected: csc_array) -> csc_array:
+    """The entries of a dense matrix at the network's synapses."""
+    return with_values(connected, matrix[connected.indices, _columns(connected)])
+
+
+def _columns(matrix: csc_array) -> np.ndarray:
+    """The presynaptic neuron of every synapse."""
+    return np.repeat(np.arange(matrix.shape[1]), np.diff(matrix.indptr))
+
+
+def _numbered(matrix: csc_array) -> np.ndarray:
+    """A number for every synapse, the same in all matrices of a shape; sorted."""
+    return _columns(matrix) * matrix.shape[0] + matrix.indices
+
+
+def dense(matrix: Any) -> np.ndarray:
+    """A dense copy, as floats."""
+    return np.array(matrix.toarray() if issparse(matrix) else matrix, dtype=float, order="C")
+
+
+def values_of(matrix: Matrix) -> np.ndarray:
+    """What a matrix stores: all entries of a dense one, the synapses of a sparse one."""
+    return matrix.data if issparse(matrix) else matrix
+
+
+def copied(matrix: Matrix) -> Matrix:
+    """A copy; a sparse one keeps the structure's arrays."""
+    return with_values(matrix, matrix.data.copy()) if issparse(matrix) else matrix.copy()
