@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from eprop_brian.equations.neurons import Parameter
+from eprop_brian.equations.neuron import Parameter
 
 __all__ = ["LEAKY", "READOUTS", "Readout"]
 
@@ -25,7 +25,7 @@ class Readout:
     update : str
         The statement for ``y``; ``I`` is the summed weighted input of the step.
     parameters, constants : mapping
-        As for `eprop_brian.equations.neurons.Neuron`.
+        As for `eprop_brian.equations.neuron.Neuron`.
     trace_gain : str
         Factor of a new eligibility trace as it enters its filter. ``""`` (the default): the
         derivative dy/dI, which makes the learning rule the derivative of this very readout. NEST

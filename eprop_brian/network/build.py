@@ -249,7 +249,7 @@ class _Builder(NetworkGroups):
             *([f"{count}(refractory_counter - 1)*int(refractory_counter > 0.5)"] * refractory),
             *(f"{n} = {sympy_to_str(x)}" for n, x in system.varying(after=False).items()),
             *step.code,
-            f"psi = not_refractory*({step.surrogate})",
+            f"psi = {step.psi}",
             f"z = not_refractory*int({step.threshold})",
             *(f"{n} = {sympy_to_str(x)}" for n, x in system.varying(after=True).items()),
             *([f"{count}refractory_counter + z*refractory_steps"] * refractory),

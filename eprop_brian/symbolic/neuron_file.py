@@ -37,7 +37,7 @@ from typing import Any
 import numpy as np
 from brian2.units.fundamentalunits import DIMENSIONLESS
 
-from eprop_brian.equations.neurons import Neuron
+from eprop_brian.equations.neuron import Neuron
 from eprop_brian.symbolic.eligibility import derive
 from eprop_brian.symbolic.errors import EquationError
 from eprop_brian.symbolic.parameters import resolve_parameters, unit_name
@@ -52,7 +52,7 @@ _LISTS = ("detach",)
 _KEYS = (
     "name",
     *("source", "update", "model", "method", "on_pre", "reset"),
-    *("threshold", "surrogate", "refractory", "detach"),
+    *("threshold", "surrogate", "refractory", "refractory_surrogate", "detach"),
 )
 _DEFAULTS = {f.name: f.default for f in fields(Neuron)}
 _EXAMPLE = '[neuron]\nname = "my_neuron"'
@@ -67,7 +67,7 @@ def read_neuron(path: str | Path) -> Neuron:
     ----------
     path : str or Path
         A TOML file with the table ``[neuron]`` and, as needed, ``[parameters]``, ``[constants]``
-        and ``[initial]``; the fields are those of `eprop_brian.equations.neurons.Neuron`.
+        and ``[initial]``; the fields are those of `eprop_brian.equations.neuron.Neuron`.
 
     Raises
     ------

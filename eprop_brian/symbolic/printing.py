@@ -34,7 +34,7 @@ _NAMES: dict[str, tuple[str, str, str]] = {
         r"\mathrm{pre}",
         "i",
     ),
-    "psi": ("surrogate of the postsynaptic spike, 0 while refractory", r"\psi", "j"),
+    "psi": ("surrogate of the postsynaptic spike", r"\psi", "j"),
     "eligibility_trace": ("the paper's eligibility trace", "e", "ji"),
     "filtered_trace": ("the same, filtered as the readout filters spikes", r"\bar{e}", "ji"),
     "L": ("learning signal, summed over the readouts", "L", "j"),
@@ -102,7 +102,12 @@ def _text_neuron(system: EligibilitySystem) -> list[str]:
     ]
     lines += ["", *_table(pairs)]
     if neuron.refractory:
-        lines += _prose("While the neuron is refractory, z and psi are 0.")
+        silent = step.refractory_surrogate
+        lines += _prose(
+            "While the neuron is refractory, z and psi are 0."
+            if _is_zero(silent)
+            else f"While the neuron is refractory, z = 0 and psi = {silent}."
+        )
     lines += _heading("Parameters and constants")
     pairs = [(name, _shown(value)) for name, value in neuron.parameters.items()]
     pairs += [(name, f"= {expression}") for name, expression in neuron.constants.items()]
@@ -276,6 +281,10 @@ def _is_clamped(system: EligibilitySystem) -> bool:
     return any(x.has(symbol("not_refractory")) for x in system.step.composed.values())
 
 
+def _is_zero(expression: str) -> bool:
+    return str_to_sympy(expression) == 0
+
+
 def _nonzero(entries: Mapping[Any, Coefficient]) -> list[tuple[Any, Coefficient]]:
     return [(key, entry) for key, entry in entries.items() if not entry.is_zero]
 
@@ -376,11 +385,13 @@ def _latex_step(system: EligibilitySystem) -> list[str]:
     step, source = system.step, system.step.neuron.source
     old, new = _state_names(system, "t-1"), _state_names(system, "t")
     spikes = _latex(str_to_sympy(step.threshold), new)
+    silent = _latex(step.refractory_surrogate, new)
     return [
         *([rf"& {_words(source)}"] if source else []),
         *(f"{new[k]} &= {_latex(step.composed[k], old)}" for k in step.states),
         rf"z_{{j}}^{{t}} &= 1 {_words(' if ')} {spikes} {_words(' and not refractory, else ')} 0",
-        rf"{new['psi']} &= {_latex(step.surrogate, new)} {_words(', or 0 while refractory')}",
+        rf"{new['psi']} &= {_latex(step.surrogate, new)} "
+        rf"{_words(', or ')} {silent} {_words(' while refractory')}",
     ]
 
 

@@ -28,7 +28,7 @@ from brian2.units import Quantity, second
 from brian2.units.fundamentalunits import DIMENSIONLESS, Dimension, DimensionMismatchError
 from brian2.utils.stringtools import get_identifiers, word_substitute
 
-from eprop_brian.equations.neurons import Neuron
+from eprop_brian.equations.neuron import Neuron
 from eprop_brian.equations.readouts import Readout
 from eprop_brian.symbolic.errors import EquationError
 from eprop_brian.symbolic.parameters import (
@@ -108,7 +108,7 @@ class StepMap:
         and ``z_detached`` (the same spike, where its path is not differentiated).
     margin : sympy.Expr
         Left minus right side of the threshold; the surrogate is dz/dmargin.
-    threshold, surrogate : str
+    threshold, surrogate, refractory_surrogate : str
     detached : tuple of str
     parameters : dict of str to float or array
         SI values of the parameters, and of the units that the equations name.
@@ -125,10 +125,19 @@ class StepMap:
     margin: sympy.Expr
     threshold: str
     surrogate: str
+    refractory_surrogate: str
     detached: tuple[str, ...]
     parameters: dict[str, np.ndarray | float]
     constants: dict[str, str]
     units: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def psi(self) -> str:
+        """The pseudo-derivative of a step, refractory or not, as an expression string."""
+        active = f"not_refractory*({self.surrogate})"
+        if parse_expression(self.refractory_surrogate, "") == 0:
+            return active
+        return f"{active} + (1 - not_refractory)*({self.refractory_surrogate})"
 
     def values(self, dt: float) -> dict[str, np.ndarray | float]:
         """SI values of parameters and derived constants for a time step of `dt` seconds."""
@@ -207,6 +216,7 @@ def step_map(neuron: Neuron) -> StepMap:
     known = {**dimensions, **units, "dt": second.dim}
     margin, membrane = _margin(written, states, known, where)
     _check_surrogate(written, states, known, margin, where)
+    _check_refractory_surrogate(written, known, where)
     _check_refractory(neuron, parameters, dimensions, where)
     detached = neuron.detach
     if detached is None:
@@ -221,6 +231,7 @@ def step_map(neuron: Neuron) -> StepMap:
         margin=margin,
         threshold=written.threshold,
         surrogate=written.surrogate,
+        refractory_surrogate=written.refractory_surrogate,
         detached=tuple(detached),
         parameters=parameters,
         constants=dict(neuron.constants),
@@ -271,7 +282,12 @@ def _units_in(neuron: Neuron) -> dict[str, Quantity]:
     """Units that the equations name (``10*ms``), as parameters."""
     text = "\n".join(
         (neuron.update, neuron.model, neuron.reset, neuron.on_pre, neuron.threshold)
-        + (neuron.surrogate, *neuron.constants.values(), *map(str, neuron.initial.values()))
+        + (
+            neuron.surrogate,
+            neuron.refractory_surrogate,
+            *neuron.constants.values(),
+            *map(str, neuron.initial.values()),
+        )
     )
     return {name: UNITS[name] for name in sorted(get_identifiers(text)) if name in UNITS}
 
@@ -341,7 +357,8 @@ def _update_style(neuron: Neuron, dimensions, where: str):
             raise EquationError(where, neuron.update, f"'{state}' has more than one statement")
     # States of the update style carry no units, so neither do the parameters in their statements.
     units = dict.fromkeys(states, DIMENSIONLESS)
-    known = {**dimensions, **units, "I": DIMENSIONLESS, "z": DIMENSIONLESS, "dt": second.dim}
+    read = dict.fromkeys(("I", "z", "not_refractory"), DIMENSIONLESS)
+    known = {**dimensions, **units, **read, "dt": second.dim}
     for name, expression in statements:
         parse_expression(expression, where, detached=True)
         line = f"{name} = {expression}"
@@ -396,7 +413,7 @@ def _without_subexpressions(neuron: Neuron, equations: Equations) -> Neuron:
         neuron,
         **{
             part: word_substitute(getattr(neuron, part), written_out)
-            for part in ("threshold", "surrogate", "reset", "on_pre")
+            for part in ("threshold", "surrogate", "refractory_surrogate", "reset", "on_pre")
         },
     )
 
@@ -483,6 +500,16 @@ def _check_surrogate(neuron: Neuron, states, known, margin: sympy.Expr, where: s
         raise EquationError(
             where, "(empty)", "dz/dv is needed, e.g. `0.3/v_th*clip(1 - abs(v - v_th)/v_th, 0, 1)`"
         )
+    _check_slope(text, known, neuron.threshold, where)
+    compared = margin.free_symbols & {symbol(state) for state in states}
+    if not parse_expression(text, where).free_symbols & compared:
+        raise EquationError(
+            where, text, "does not depend on the states of the threshold; its slope says nothing"
+        )
+
+
+def _check_slope(text: str, known, threshold: str, where: str) -> None:
+    """Check that an expression can stand for dz/dv."""
     used = set(re.findall(r"[A-Za-z_]\w*", text))
     steps = sorted(used & _STEP_FUNCTIONS)
     if steps or re.search(r"[<>]|==|\b(and|or|not)\b", text):
@@ -496,19 +523,25 @@ def _check_surrogate(neuron: Neuron, states, known, margin: sympy.Expr, where: s
     if "I" in used or "z" in used:
         raise EquationError(where, text, "must be an expression of the states, without I and z")
     found = _dimensions(text, known, where)
-    wanted = DIMENSIONLESS / _dimensions(neuron.threshold.split(">")[0], known, where)
-    if found is not wanted:
+    wanted = DIMENSIONLESS / _dimensions(threshold.split(">")[0], known, where)
+    # Zero fits every unit.
+    if found is not wanted and parse_expression(text, where) != 0:
         raise EquationError(
             where,
             text,
             f"has unit {unit_name(found)}; dz/dv needs {unit_name(wanted)} (one over the "
             "threshold's)",
         )
-    compared = margin.free_symbols & {symbol(state) for state in states}
-    if not parse_expression(text, where).free_symbols & compared:
-        raise EquationError(
-            where, text, "does not depend on the states of the threshold; its slope says nothing"
-        )
+
+
+def _check_refractory_surrogate(neuron: Neuron, known, where: str) -> None:
+    where = f"{where}, refractory_surrogate"
+    text = neuron.refractory_surrogate.strip()
+    if not text:
+        raise EquationError(where, "(empty)", "dz/dv while refractory is needed, e.g. `0`")
+    _check_slope(text, known, neuron.threshold, where)
+    if parse_expression(text, where) != 0 and not neuron.refractory.strip():
+        raise EquationError(where, text, "is never used: the neuron has no `refractory` time")
 
 
 def _check_initial(neuron: Neuron, units, known, where: str) -> None:

@@ -17,7 +17,8 @@ from typing import Any
 from eprop_brian.equations import LEAKY, OPTIMIZERS, Neuron, get_neuron
 from eprop_brian.network.spec import Network
 from eprop_brian.symbolic.neuron_file import read_neuron, write_neuron
-from eprop_brian.symbolic.parameters import parse_quantity
+from eprop_brian.symbolic.parameters import parse_quantity, resolve_parameters
+from eprop_brian.symbolic.step_map import step_map
 from eprop_brian.symbolic.toml import toml_table
 from eprop_brian.tasks import TASKS, Task, get_task
 from eprop_brian.training.files import write_text
@@ -85,6 +86,8 @@ class RunConfig:
             Options given by name; those that are None keep the recipe's value.
         settings : iterable of str
             ``"table.key=value"`` with the tables task, size, neuron, network, readout, optimizer.
+            ``neuron.detach`` is the list of states whose path through the neuron's own spike is not
+            differentiated (`eprop_brian.equations.neuron.Neuron`).
 
         Raises
         ------
@@ -136,6 +139,8 @@ class RunConfig:
                 "neuron.tau_m='30 ms'"
             )
         value = _read_value(text.strip())
+        if (table, key) == ("neuron", "detach"):
+            return self._with_detach(setting, value)
         if table == "neuron":
             having = [
                 name for name, n in self.neurons.items() if key in {*n.parameters, *n.constants}
@@ -143,7 +148,7 @@ class RunConfig:
             if not having:
                 neurons = self.neurons.values()
                 known = sorted({k for n in neurons for k in (*n.parameters, *n.constants)})
-                raise ValueError(_unknown(setting, key, known))
+                raise ValueError(_unknown(setting, key, [*known, "detach"]))
             neurons = {
                 name: n.with_parameters(**{key: value}) if name in having else n
                 for name, n in self.neurons.items()
@@ -164,6 +169,24 @@ class RunConfig:
             # Settings of another optimizer would mean something else.
             return replace(self, optimizer={"name": value})
         return replace(self, **{table: {**getattr(self, table), key: value}})
+
+    def _with_detach(self, setting: str, value: Any) -> RunConfig:
+        """Return a copy whose neurons detach the states in `value`, each those that it has."""
+        if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+            raise ValueError(
+                f"--set {setting}: write a list of states, for example neuron.detach='[\"v\"]', or "
+                "neuron.detach=[] to differentiate through the reset too"
+            )
+        states = {name: step_map(neuron).states for name, neuron in self.neurons.items()}
+        for state in value:
+            if not any(state in own for own in states.values()):
+                known = sorted({s for own in states.values() for s in own})
+                raise ValueError(_unknown(setting, state, known))
+        neurons = {
+            name: replace(neuron, detach=tuple(s for s in value if s in states[name]))
+            for name, neuron in self.neurons.items()
+        }
+        return replace(self, neurons=neurons)
 
     def _optimizer_name(self) -> str:
         name = self.optimizer["name"]
@@ -259,8 +282,12 @@ def _choose_neuron(neuron: str, settings: Mapping[str, Any]) -> Neuron:
 
 
 def _with_known(neuron: Neuron, settings: Mapping[str, Any]) -> Neuron:
-    """Apply those settings that the neuron has."""
-    known = {*neuron.parameters, *neuron.constants}
+    """Apply those settings that the neuron has, with the same unit if it is a parameter."""
+    _, units = resolve_parameters(neuron.parameters, f"neuron '{neuron.name}', parameters")
+    parameters = {k: v for k, v in settings.items() if k in units}
+    _, given = resolve_parameters(parameters, "recipe, neuron")
+    # A threshold without a unit means nothing to a membrane in volt.
+    known = {k for k, unit in given.items() if unit is units[k]} | {*neuron.constants}
     return neuron.with_parameters(**{k: v for k, v in settings.items() if k in known})
 
 

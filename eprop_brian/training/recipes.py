@@ -45,7 +45,11 @@ class Recipe:
 RECIPES: dict[str, Recipe] = {
     "pattern-generation": Recipe(
         size={"lif": 100},
-        neuron={"tau_m": "30 ms", "v_th": 0.03, "t_ref": "0 ms", "zeta": "1 - alpha"},
+        neuron={
+            **{"tau_m": "30 ms", "v_th": 0.03, "t_ref": "0 ms", "zeta": "1 - alpha"},
+            # As large beside v_th as in the library's neurons.
+            "beta": 0.00087,
+        },
         readout={"tau_out": "30 ms", "zeta_out": "1 - kappa"},
         network={
             "feedback": "symmetric",

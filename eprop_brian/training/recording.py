@@ -106,7 +106,8 @@ class Recording:
     threshold : float array, shape (n_steps, n_recurrent), or None
         The right side of the spike condition, in the unit of `v`.
     psi : float array, shape (n_steps, n_recurrent)
-        Surrogate derivative dz/dv, in the inverse unit of `v`; 0 while refractory.
+        Surrogate derivative dz/dv, in the inverse unit of `v`; while refractory the neuron's
+        ``refractory_surrogate``.
     learning_signal : float array, shape (n_steps, n_recurrent)
         L = sum_k B_jk error_k, dimensionless.
     y : float array, shape (n_steps, n_outputs)

@@ -1,13 +1,18 @@
 """The library's neurons and readouts as data."""
 
+import re
+
 import pytest
 
 from eprop_brian.equations import ALIF, LEAKY, LIF, NEURONS, READOUTS, get_neuron
+from eprop_brian.symbolic.parameters import evaluate
+from eprop_brian.symbolic.step_map import step_map
 
 
 def test_neurons_by_name():
     assert get_neuron("alif") is ALIF
-    assert {"lif", "alif"} <= NEURONS.keys()
+    names = "lif alif stdp_lif stdp_alif lif_exp lif_alpha lif_cond adex izhikevich glif"
+    assert list(NEURONS) == names.split()
     assert all(name == neuron.name for name, neuron in NEURONS.items())
     assert READOUTS["leaky"] is LEAKY
 
@@ -15,6 +20,25 @@ def test_neurons_by_name():
 def test_unknown_neuron_names_the_library():
     with pytest.raises(ValueError, match=r"unknown neuron 'lff'.*lif, alif.*\.toml"):
         get_neuron("lff")
+
+
+@pytest.mark.parametrize("neuron", NEURONS.values(), ids=NEURONS)
+def test_a_neuron_says_where_it_comes_from_and_how_its_input_is_scaled(neuron):
+    assert re.search(r"\b(19|20)\d\d\b", neuron.source)
+    scales = {"zeta", "i_0", "g_0"} & {*neuron.parameters, *neuron.constants}
+    assert len(scales) == 1
+    assert neuron.on_pre or f"{scales.pop()}*I" in neuron.update
+
+
+@pytest.mark.parametrize("neuron", NEURONS.values(), ids=NEURONS)
+def test_a_neuron_rests_below_its_threshold(neuron):
+    step = step_map(neuron)
+    values = {**step.values(1e-3), **step.initial_values(1e-3), "dt": 1e-3}
+    still = {"I": 0.0, "z": 0.0, "z_detached": 0.0, "not_refractory": 1.0}
+    for _ in range(200):
+        after = {s: evaluate(str(x), {**values, **still}, s) for s, x in step.composed.items()}
+        values.update(after)
+    assert evaluate(str(step.margin), values, "margin") < 0
 
 
 @pytest.mark.parametrize("item", [LIF, LEAKY], ids=["neuron", "readout"])

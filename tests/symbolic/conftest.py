@@ -47,7 +47,7 @@ CUBA = Neuron(
 )
 
 IZHIKEVICH = Neuron(
-    name="izhikevich",
+    name="own_izhikevich",
     update="""
     v = (1 - z)*(v + h*(0.04*v**2 + 5*v + 140 - u + I)) - 65*z
     u = u + h*0.02*(0.2*v - u) + 8*z
@@ -59,7 +59,7 @@ IZHIKEVICH = Neuron(
 )
 
 ADEX = Neuron(
-    name="adex",
+    name="own_adex",
     model="""
     dv/dt = (g_l*(E_l - v) + g_l*D_t*exp((v - V_t)/D_t) - w_a + I_syn)/C : volt
     dw_a/dt = (k_a*(v - E_l) - w_a)/tau_w : amp

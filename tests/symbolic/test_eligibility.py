@@ -7,7 +7,7 @@ import sympy
 from brian2 import ms
 from brian2.parsing.sympytools import sympy_to_str
 
-from eprop_brian.equations import ALIF, LIF, Neuron
+from eprop_brian.equations import ALIF, LIF, Neuron, get_neuron
 from eprop_brian.equations.traces import ALIF_BELLEC_2020, ALIF_NEST, LIF_BELLEC_2020
 from eprop_brian.symbolic.eligibility import derive
 from eprop_brian.symbolic.errors import EquationError
@@ -29,7 +29,9 @@ def expression(text):
 def equal(first, second):
     first = getattr(first, "expression", first)
     second = expression(second) if isinstance(second, str) else second
-    return sympy.simplify(first - second) == 0
+    # Rational numbers, as sums of decimal ones are rounded.
+    difference = sympy.nsimplify(first, rational=True) - sympy.nsimplify(second, rational=True)
+    return sympy.simplify(difference) == 0
 
 
 def unroll(statements, n_steps=N_STEPS):
@@ -279,6 +281,23 @@ def test_clamped_membrane_has_coefficients_that_switch(clamped):
     assert equal(varying["b_v"].subs(off), "0.1*(E_e - v)")
     on = {symbol("not_refractory"): 1, symbol("z"): 0}
     assert equal(varying["A_v_v"].subs(on), "(1 - 0.1*I)*exp(-dt/tau_m)")
+
+
+def test_conductance_makes_the_path_of_a_weight_depend_on_the_voltage():
+    system = system_of(get_neuron("lif_cond"))
+    assert system.placement == {"v": "synapse", "g_syn": "pre"}
+    reset = "(v + (E_L - v)*z)"
+    assert equal(system.varying(after=False)["b_v"], f"dt*g_0/C*(E_e - {reset})")
+    assert equal(system.varying(after=False)["A_v_g_syn"], f"dt/C*(E_e - {reset})")
+    assert not system.drive["g_syn"].name
+
+
+def test_membrane_is_zeroed_at_a_spike_and_when_refractoriness_ends():
+    for name in ("stdp_lif", "stdp_alif"):
+        system = system_of(get_neuron(name))
+        released = "not_refractory*(1 - active)"
+        assert equal(system.varying(after=False)["A_v_v"], f"alpha*(1 - z - {released})")
+        assert "active" not in system.components and "released" not in system.components
 
 
 def test_threshold_that_is_not_linear():

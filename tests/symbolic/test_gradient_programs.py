@@ -22,7 +22,12 @@ DT = 1e-3
 N_STEPS = 25
 READOUT = {"kappa": 0.8, "zeta_out": 0.4}
 #: Input weight that moves each neuron about its threshold, and the sigmoid's steepness there.
-SCALES = {"adex": (1e-9, 200.0), "izhikevich": (20.0, 0.3)}
+SCALES = {
+    "own_adex": (1e-9, 200.0),
+    "own_izhikevich": (20.0, 0.3),
+    "izhikevich": (2.0, 0.1),
+    **dict.fromkeys(("lif_exp", "lif_alpha", "lif_cond", "adex", "glif"), (0.5, 200.0)),
+}
 FUNCTIONS = {"exp": np.exp, "sqrt": np.sqrt, "abs": np.abs, "sign": np.sign}
 
 

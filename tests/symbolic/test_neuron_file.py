@@ -130,7 +130,7 @@ def test_encoding(read):
 def test_every_neuron_reads_back_as_the_same_system(any_neuron, any_system, read):
     first, second = any_system, derive(step_map(read(write_neuron(any_neuron))))
     assert second.step.code == first.step.code
-    assert second.step.surrogate == first.step.surrogate
+    assert second.step.psi == first.step.psi
     assert second.step.values(1e-3) == first.step.values(1e-3)
     assert second.step.initial_values(1e-3) == first.step.initial_values(1e-3)
     assert second.step.refractory_steps(1e-3) == first.step.refractory_steps(1e-3)
@@ -153,6 +153,7 @@ def test_library_neurons_read_back_equal(neuron, read):
         {"source": "bell \x07 and delete \x7f\n"},
         {"initial": {"a": "beta"}},
         {"refractory": "3 ms"},
+        {"refractory_surrogate": "-gamma/v_th"},
         {"parameters": {**ALIF.parameters, "beta": [0.1, 0.2]}},
         {"parameters": {**ALIF.parameters, "tau_m": ["20 ms", "30 ms"]}},
     ],

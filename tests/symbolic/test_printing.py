@@ -8,7 +8,7 @@ import pytest
 import sympy
 from matplotlib.mathtext import MathTextParser
 
-from eprop_brian.equations import ALIF, LIF
+from eprop_brian.equations import ALIF, LIF, get_neuron
 from eprop_brian.symbolic.eligibility import Coefficient, derive
 from eprop_brian.symbolic.printing import derivation_latex, derivation_text
 from eprop_brian.symbolic.programs import factored_program, online_program
@@ -83,6 +83,15 @@ def test_step_map(alif):
     lines = section(alif, "Parameters and constants")
     assert has_line(lines, "tau_a", "2000 ms")
     assert has_line(lines, "rho", "= exp(-dt/tau_a)")
+
+
+def test_surrogate_while_refractory(alif, leaky):
+    assert "While the neuron is refractory, z and psi are 0." in section(alif, "Step map")
+    system = derive(step_map(get_neuron("stdp_lif")))
+    text = derivation_text(system, leaky)
+    assert "While the neuron is refractory, z = 0 and psi = -gamma/v_th." in text
+    latex = derivation_latex(system, leaky)
+    assert r"\text{, or } - \frac{\gamma}{v_{\mathrm{th}}} \text{ while refractory}" in latex
 
 
 def test_derivative(alif):

@@ -84,6 +84,34 @@ def test_unless_refractory_holds_the_state(clamped):
     assert not composed["g_e"].has(symbol("not_refractory"))
 
 
+def test_update_may_read_whether_the_neuron_is_refractory():
+    update = (
+        "seen = not_refractory*(1 - active)\nv = alpha*v*(1 - seen) + I\nactive = not_refractory"
+    )
+    step = step_map(replace(LIF, update=update))
+    assert same(step.composed["v"], "alpha*v*(1 - not_refractory*(1 - active)) + I")
+    assert step.detached == ("v",)
+
+
+def test_pseudo_derivative_while_refractory():
+    assert step_map(LIF).psi == f"not_refractory*({LIF.surrogate})"
+    zero = replace(LIF, refractory_surrogate="0.0*gamma")
+    assert step_map(zero).psi == step_map(LIF).psi
+    negative = step_map(replace(LIF, refractory_surrogate="-gamma/v_th"))
+    assert negative.refractory_surrogate == "-gamma/v_th"
+    psi = parse_expression(negative.psi, "test")
+    assert sympy.simplify(psi.subs(symbol("not_refractory"), 0)) == parse_expression(
+        "-gamma/v_th", "test"
+    )
+    surrogate = parse_expression(LIF.surrogate, "test")
+    assert sympy.simplify(psi.subs(symbol("not_refractory"), 1) - surrogate) == 0
+
+
+def test_subexpressions_are_written_out_while_refractory_too(cuba):
+    silent = replace(cuba, refractory="5 ms", refractory_surrogate="-1/(1 + abs(v - theta))**2")
+    assert "theta" not in step_map(silent).psi
+
+
 def test_no_symbol_is_left_undefined(any_neuron):
     step = step_map(any_neuron)
     known = {*step.states, *step.parameters, *step.constants}
@@ -289,6 +317,31 @@ MISTAKES = {
         {"surrogate": "exp(-abs(v - v_th))*tau_m"},
         "exp(-abs(v - v_th))*tau_m",
         r"has unit second; dz/dv needs 1 \(one over the threshold's\)",
+    ),
+    "no surrogate while refractory": (LIF, {"refractory_surrogate": " "}, "empty", "e.g. `0`"),
+    "a step as surrogate while refractory": (
+        LIF,
+        {"refractory_surrogate": "-sign(v)"},
+        "-sign(v)",
+        "uses 'sign': a step has no slope",
+    ),
+    "a surrogate of the spike while refractory": (
+        LIF,
+        {"refractory_surrogate": "-gamma*z"},
+        "-gamma*z",
+        "without I and z",
+    ),
+    "a surrogate in the wrong unit while refractory": (
+        LIF,
+        {"refractory_surrogate": "-gamma*tau_m"},
+        "-gamma*tau_m",
+        "has unit second; dz/dv needs 1",
+    ),
+    "a surrogate that is never used": (
+        LIF,
+        {"refractory_surrogate": "-gamma", "refractory": ""},
+        "-gamma",
+        "the neuron has no `refractory` time",
     ),
     "an unknown refractory time": (LIF, {"refractory": "t_rf"}, "t_rf", "is no parameter"),
     "a constant refractory time": (LIF, {"refractory": "alpha"}, "alpha", "is no parameter"),

@@ -1,9 +1,9 @@
 """The derived learning rule against automatic differentiation of an independent simulation.
 
 The simulation is written in JAX from the papers' equations (Bellec et al. 2020, Nat. Commun.
-11:3625, eqs. 6-11; Izhikevich 2003) and shares nothing with the package but the numbers below. Its
-spike is a step whose derivative is the surrogate. Where the learning rule drops a path, the
-simulation stops the gradient on that path:
+11:3625, eqs. 6-11; those of the library's other neurons) and shares nothing with the package but
+the values of parameters. Its spike is a step whose derivative is the surrogate. Where the learning
+rule drops a path, the simulation stops the gradient on that path:
 
 *membrane reset*: a neuron's spike as its own reset subtracts it (kept with ``detach=()``);
 *transmission*: a spike as the other neurons receive it (kept by the total derivative).
@@ -26,8 +26,9 @@ from scipy.linalg import expm
 
 from eprop_brian.devices.cpp import CppProgram
 from eprop_brian.devices.runtime import RuntimeProgram
-from eprop_brian.equations import ALIF, GRADIENT_DESCENT, LEAKY, LIF, Neuron
+from eprop_brian.equations import ALIF, GRADIENT_DESCENT, LEAKY, LIF, Neuron, get_neuron
 from eprop_brian.network.spec import Network
+from eprop_brian.symbolic.parameters import resolve_parameters
 from eprop_brian.tasks.base import Trials
 from eprop_brian.training.session import MATRICES, Session
 
@@ -124,6 +125,27 @@ _IZHIKEVICH = Neuron(
     detach=("v_reset",),
 )
 
+#: The library's neurons with the refractory time of the others where they have one.
+LIBRARY = {
+    name: get_neuron(name).with_parameters(**changed)
+    for name, changed in {
+        "stdp_lif": {"dt_ref": "3 ms"},
+        "stdp_alif": {"dt_ref": "3 ms", "tau_a": TAU_A * second, "beta": BETA},
+        "lif_exp": {"t_ref": "3 ms"},
+        "lif_alpha": {"t_ref": "3 ms"},
+        "lif_cond": {"t_ref": "3 ms"},
+        "adex": {},
+        "izhikevich": {"tau_s": "5 ms"},
+        "glif": {"t_ref": "3 ms"},
+    }.items()
+}
+
+
+def numbers_of(name: str) -> dict[str, float]:
+    """The parameters of a library neuron in SI units."""
+    return resolve_parameters(LIBRARY[name].parameters, name)[0]
+
+
 # --- and once more by hand, for automatic differentiation -----------------------------------------
 
 
@@ -139,12 +161,22 @@ class Dynamics(NamedTuple):
         the spike z[t-1] twice: as the membrane's reset sees it, and as slow states see it.
     margin, surrogate : callable
         Of h[t]: membrane minus threshold, and dz/dmargin.
+    refractory_surrogate : float
+        dz/dmargin while refractory.
+    refractory_steps : int
     """
 
     initial: tuple[float, ...]
     step: Callable
     margin: Callable
     surrogate: Callable
+    refractory_surrogate: float = 0.0
+    refractory_steps: int = T_REF_STEPS
+
+
+def bump(distance, height, width):
+    """The piecewise linear surrogate of Bellec et al. 2020."""
+    return height * jnp.maximum(0.0, 1 - jnp.abs(distance) / width)
 
 
 def adaptive_lif(tau_m, tau_a, beta, scale_input=False) -> Dynamics:
@@ -233,6 +265,150 @@ def izhikevich() -> Dynamics:
     return Dynamics((-65.0, 0.2 * -65.0), step, margin, surrogate)
 
 
+def spike_timing_lif(name: str) -> Dynamics:
+    """Traub et al. 2020: dv[t]/dv[t-1] = alpha (1 - z[t-1] - z[t-t_ref]); without beta: no `a`."""
+    p = numbers_of(name)
+    alpha, height = np.exp(-DT / p["tau_m"]), p["gamma"] / p["v_th"]
+    rho, beta = np.exp(-DT / p.get("tau_a", 1.0)), p.get("beta", 0.0)
+
+    def step(h, current, z_reset, z):
+        v, a, z_2, z_3 = h
+        z_before = jax.lax.stop_gradient(z)
+        return alpha * v * (1 - z_reset - z_3) + current, rho * a + z, z_before, z_2
+
+    def margin(h):
+        return h[0] - p["v_th"] - beta * h[1]
+
+    return Dynamics(
+        (0.0,) * 4,
+        step,
+        margin,
+        lambda h: bump(margin(h), height, p["v_th"]),
+        refractory_surrogate=-height,
+    )
+
+
+def exponential_current(alpha_function: bool) -> Dynamics:
+    """Leaky membrane with a current that jumps, or that peaks at i_0 after tau_s."""
+    p = numbers_of("lif_alpha" if alpha_function else "lif_exp")
+    distance = p["v_th"] - p["E_L"]
+    rates = np.zeros((3, 3))  # of membrane, current, and what drives an alpha function
+    rates[0, 0], rates[0, 1] = -1 / p["tau_m"], p["R"] / p["tau_m"]
+    rates[1, 1], rates[1, 2], rates[2, 2] = -1 / p["tau_s"], 1 / p["tau_s"], -1 / p["tau_s"]
+    propagator = expm(rates * DT)
+    jump = np.array([0, np.e * p["i_0"]] if alpha_function else [p["i_0"], 0])
+
+    def step(h, current, z_reset, z):
+        v, i_syn, rise = h
+        u = (v - p["E_L"]) * (1 - z_reset)
+        u, i_syn, rise = propagator @ jnp.stack(
+            [u, i_syn + jump[0] * current, rise + jump[1] * current]
+        )
+        return p["E_L"] + u, i_syn, rise
+
+    def margin(h):
+        return h[0] - p["v_th"]
+
+    return Dynamics(
+        (p["E_L"], 0.0, 0.0),
+        step,
+        margin,
+        lambda h: bump(margin(h), p["gamma"] / distance, distance),
+    )
+
+
+def exponential_conductance() -> Dynamics:
+    """C dv/dt = g_L (E_L - v) + g_syn (E_e - v) by the Euler method."""
+    p = numbers_of("lif_cond")
+    distance = p["v_th"] - p["E_L"]
+
+    def step(h, current, z_reset, z):
+        v, g = h
+        v, g = v * (1 - z_reset) + p["E_L"] * z_reset, g + p["g_0"] * current
+        slope = (p["g_L"] * (p["E_L"] - v) + g * (p["E_e"] - v)) / p["C"]
+        return v + DT * slope, g * (1 - DT / p["tau_s"])
+
+    def margin(h):
+        return h[0] - p["v_th"]
+
+    return Dynamics(
+        (p["E_L"], 0.0), step, margin, lambda h: bump(margin(h), p["gamma"] / distance, distance)
+    )
+
+
+def adaptive_exponential() -> Dynamics:
+    """Brette and Gerstner 2005, eqs. 2-3, by the Euler method."""
+    p = numbers_of("adex")
+    distance = p["V_T"] - p["E_L"]
+
+    def step(h, current, z_reset, z):
+        v, w, i_syn = h
+        v = v * (1 - z_reset) + p["v_r"] * z_reset
+        w, i_syn = w + p["b"] * z, i_syn + p["i_0"] * current
+        upstroke = p["g_L"] * p["Delta_T"] * jnp.exp((v - p["V_T"]) / p["Delta_T"])
+        slope = (-p["g_L"] * (v - p["E_L"]) + upstroke - w + i_syn) / p["C"]
+        w_slope = (p["a"] * (v - p["E_L"]) - w) / p["tau_w"]
+        return v + DT * slope, w + DT * w_slope, i_syn * (1 - DT / p["tau_s"])
+
+    return Dynamics(
+        (p["E_L"], 0.0, 0.0),
+        step,
+        lambda h: h[0] - p["v_peak"],
+        lambda h: bump(h[0] - p["V_T"], p["gamma"] / distance, distance),
+        refractory_steps=0,
+    )
+
+
+def izhikevich_by_half_steps() -> Dynamics:
+    """Izhikevich 2003, eqs. 1-3, two half steps of v to one of u, with an exponential current."""
+    p = numbers_of("izhikevich")
+
+    def step(h, current, z_reset, z):
+        v, u, i_syn = h
+        i_syn = np.exp(-DT / p["tau_s"]) * i_syn + p["i_0"] * current
+        v, u = v * (1 - z_reset) + p["v_c"] * z_reset, u + p["d"] * z
+        u_next = u + p["a"] * (p["b"] * v - u)
+        for _ in range(2):
+            v = v + (0.04 * v**2 + 5 * v + 140 - u + i_syn) / 2
+        return v, u_next, i_syn
+
+    return Dynamics(
+        (p["v_c"], p["b"] * p["v_c"], 0.0),
+        step,
+        lambda h: h[0] - p["v_peak"],
+        lambda h: bump(h[0] - p["v_t"], p["gamma"] / p["width"], p["width"]),
+        refractory_steps=0,
+    )
+
+
+def after_spike_currents() -> Dynamics:
+    """Teeter et al. 2018, GLIF3; the membrane stands still in the two steps after a spike's."""
+    p = numbers_of("glif")
+    distance = p["v_th"] - p["E_L"]
+    rates = np.diag([-p["g_L"] / p["C"], -p["k_1"], -p["k_2"], -1 / p["tau_s"]])
+    rates[0, 1:] = 1 / p["C"]
+    propagator = expm(rates * DT)
+
+    def step(h, current, z_reset, z):
+        v, i_1, i_2, i_syn, z_2 = h
+        z_before = jax.lax.stop_gradient(z)
+        u = (v - p["E_L"]) * (1 - z_reset)
+        currents = [i_1 + p["a_1"] * z, i_2 + p["a_2"] * z, i_syn + p["i_0"] * current]
+        moved, *currents = propagator @ jnp.stack([u, *currents])
+        u = jnp.where(z_before + z_2 > 0, u, moved)
+        return p["E_L"] + u, *currents, z_before
+
+    def margin(h):
+        return h[0] - p["v_th"]
+
+    return Dynamics(
+        (p["E_L"], 0.0, 0.0, 0.0, 0.0),
+        step,
+        margin,
+        lambda h: bump(margin(h), p["gamma"] / distance, distance),
+    )
+
+
 class Model(NamedTuple):
     """A population as the package sees it, as the simulation sees it, and the scale of its inputs.
 
@@ -278,7 +454,20 @@ MODELS = {
         input_scale=2.5,
         recurrent_scale=1.0,
     ),
-    "izhikevich": Model(((_IZHIKEVICH, N_RECURRENT),), izhikevich(), 40.0, 10.0),
+    "izhikevich_by_euler": Model(((_IZHIKEVICH, N_RECURRENT),), izhikevich(), 40.0, 10.0),
+    **{
+        name: Model(((LIBRARY[name], N_RECURRENT),), dynamics, input_scale, recurrent_scale)
+        for name, dynamics, input_scale, recurrent_scale in (
+            ("stdp_lif", spike_timing_lif("stdp_lif"), 0.5, 0.3),
+            ("stdp_alif", spike_timing_lif("stdp_alif"), 0.7, 0.3),
+            ("lif_exp", exponential_current(alpha_function=False), 0.5, 0.3),
+            ("lif_alpha", exponential_current(alpha_function=True), 0.5, 0.3),
+            ("lif_cond", exponential_conductance(), 0.5, 0.3),
+            ("adex", adaptive_exponential(), 0.7, 0.3),
+            ("izhikevich", izhikevich_by_half_steps(), 2.0, 0.5),
+            ("glif", after_spike_currents(), 1.0, 0.5),
+        )
+    },
 }
 
 
@@ -307,15 +496,15 @@ class Setting:
 
 
 @jax.custom_jvp
-def spike(margin, slope):
-    """1 at or above threshold, else 0; its derivative is `slope`."""
-    return (margin >= 0).astype(float)
+def spike(margin, slope, active):
+    """1 at or above threshold if `active`, else 0; its derivative is `slope`."""
+    return (margin >= 0) * active
 
 
 @spike.defjvp
 def _spike_jvp(primals, tangents):
-    margin, slope = primals
-    return spike(margin, slope), slope * tangents[0]
+    _, slope, _ = primals
+    return spike(*primals), slope * tangents[0]
 
 
 def objective(weights, perturbation, spikes, targets, numbers, paths, *, model: str):
@@ -353,9 +542,10 @@ def objective(weights, perturbation, spikes, targets, numbers, paths, *, model: 
         refractory = jnp.maximum(refractory - 1, 0)
         current = weights["w_in"] @ x + w_rec @ follow(sent, "transmission")
         h = neuron.step(h, current, follow(z, "reset"), follow(z, "own"))
-        slope = jax.lax.stop_gradient(neuron.surrogate(h))
-        z = spike(neuron.margin(h), slope) * (refractory == 0)
-        refractory = jnp.where(z > 0, T_REF_STEPS, refractory)
+        active = (refractory == 0).astype(float)
+        slope = active * neuron.surrogate(h) + (1 - active) * neuron.refractory_surrogate
+        z = spike(neuron.margin(h), jax.lax.stop_gradient(slope), active)
+        refractory = jnp.where(z > 0, neuron.refractory_steps, refractory)
         sent = z + extra
         y = KAPPA * y + numbers["zeta_out"] * (weights["w_out"] @ sent)
         squared_error = jnp.sum((y - target) ** 2) / 2
@@ -537,8 +727,13 @@ OBJECTIVES = [
 OBJECTIVES += [Setting(m, "softmax_cross_entropy") for m in MODELS if m not in ("lif", "alif")]
 EVERY_MODEL = [Setting(model) for model in MODELS]
 #: Models to compile; the code of a population is the same whether others are beside it or not.
-COMPILED = ("lif_and_alif", "current_based", "izhikevich")
-KEPT_RESET = [Setting(model, keep_reset=True) for model in ("lif", "alif", "current_based")]
+COMPILED = ("lif_and_alif", "current_based", "izhikevich_by_euler", *LIBRARY)
+KEPT_RESET = [
+    Setting(model, keep_reset=True)
+    for model in ("lif", "alif", "current_based", "stdp_lif", "lif_exp", "adex", "glif")
+]
+#: Models of which a state other than the membrane sees the neuron's own spike.
+ADAPTIVE = [m for m in MODELS if m not in ("lif", "stdp_lif", "lif_exp", "lif_alpha", "lif_cond")]
 
 
 def named(setting: Setting) -> str:
@@ -590,7 +785,7 @@ def test_terms_of_the_objective_matter(change):
     assert deviation(changed.gradient, partial(setting).gradient) > 1e-3
 
 
-@pytest.mark.parametrize("model", [m for m in MODELS if m != "lif"])
+@pytest.mark.parametrize("model", ADAPTIVE)
 def test_own_spike_in_slow_states_matters(model):
     setting = Setting(model)
     assert deviation(differentiate(setting).gradient, partial(setting).gradient) > 1e-3

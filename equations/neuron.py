@@ -1,0 +1,100 @@
+"""A spiking neuron as equation strings.
+
+A `Neuron` is data: the equations of one time step, the condition for a spike, the surrogate for
+the spike's missing derivative, and parameters. Nothing here computes; `eprop_brian.symbolic` turns
+a `Neuron` into a step map and derives its learning rule.
+
+Two ways of writing a neuron are understood:
+
+*update style*, as papers print it: ``update`` holds one statement per state. Statements run in the
+order written, each sees the values already updated above it. ``I`` is the step's summed weighted
+input, ``z`` the neuron's own spike of the step before, and ``not_refractory`` is 1, or 0 in a step
+in which the neuron is refractory.
+
+*Brian2 style*: ``model`` holds differential equations with units, integrated by ``method``;
+``reset`` runs after a spike; ``on_pre`` says how a presynaptic spike of weight ``w`` enters. The
+step is ``on_pre``, ``reset`` (where the step before spiked), then Brian2's own state updater, which
+is the order of a Brian2 simulation seen from one threshold test to the next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+__all__ = ["Neuron", "Parameter"]
+
+#: A number, a Brian2 quantity, a string with a unit ("20 ms"), or one value per neuron.
+Parameter = Any
+
+
+@dataclass(frozen=True)
+class Neuron:
+    """A spiking neuron as equation strings.
+
+    Parameters
+    ----------
+    name : str
+        Short lower-case name, used in the names of the Brian2 objects built from it.
+    threshold : str
+        Condition for a spike, a single comparison such as ``"v >= v_th + beta*a"``.
+    surrogate : str
+        dz/dv as an expression of the states. Evaluated, never differentiated.
+    refractory_surrogate : str
+        dz/dv in the steps in which the neuron is refractory, likewise; may be a constant.
+    update : str
+        Update style: one statement per state, one per line.
+    model, method, reset, on_pre : str
+        Brian2 style: differential equations, name of Brian2's state updater, statements after a
+        spike, and the effect of a presynaptic spike of weight ``w`` (``"v += w"``).
+    refractory : str
+        Time without spikes after a spike: a parameter's name or a time (``"5 ms"``). The smallest
+        inter-spike interval is this time, rounded to steps.
+    parameters : mapping
+        Numbers, quantities, or strings with units; an array gives every neuron its own value.
+    constants : mapping
+        Quantities computed once from the parameters and ``dt``, as expressions
+        (``{"alpha": "exp(-dt/tau_m)"}``).
+    initial : mapping
+        Value of a state at the start of a trial, as an expression of the parameters; 0 if absent.
+    detach : tuple of str, optional
+        States whose path through the neuron's own spike is not differentiated. Default: the states
+        the input enters, and the state on the left of the threshold (the membrane's reset).
+    source : str
+        Where the equations come from.
+    """
+
+    name: str
+    threshold: str
+    surrogate: str
+    update: str = ""
+    model: str = ""
+    method: str = "exact"
+    reset: str = ""
+    on_pre: str = ""
+    refractory: str = ""
+    refractory_surrogate: str = "0"
+    parameters: Mapping[str, Parameter] = field(default_factory=dict)
+    constants: Mapping[str, str] = field(default_factory=dict)
+    initial: Mapping[str, str] = field(default_factory=dict)
+    detach: tuple[str, ...] | None = None
+    source: str = ""
+
+    def with_parameters(self, **values: Parameter) -> Neuron:
+        """Return a copy with some parameters or constants replaced.
+
+        Raises
+        ------
+        ValueError
+            If the neuron has no parameter or constant of that name.
+        """
+        known = [*self.parameters, *self.constants]
+        unknown = [name for name in values if name not in known]
+        if unknown:
+            raise ValueError(
+                f"neuron '{self.name}' has no parameter '{unknown[0]}'; it has {', '.join(known)}"
+            )
+        parameters = {k: values.get(k, v) for k, v in self.parameters.items()}
+        constants = {k: str(values.get(k, v)) for k, v in self.constants.items()}
+        return replace(self, parameters=parameters, constants=constants)
