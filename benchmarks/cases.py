@@ -344,7 +344,7 @@ def _case(name: str, settings: list[str], n_trials: int, batch_size: int, seed: 
         average_gradient=network.average_gradient,
         c_reg=float(network.c_reg),
         f_target=float(network.f_target),
-        feedback=network.feedback,
+        feedback=network.feedback.weights,
         optimizer=network.optimizer.name,
         optimizer_parameters=dict(network.optimizer.parameters),
         batch_size=batch_size,

@@ -15,7 +15,7 @@ from brian2.units.fundamentalunits import DimensionMismatchError
 from eprop_brian.devices import DEVICES, DTYPES, CompilerMissingError, SimulationError
 from eprop_brian.equations import LEAKY, get_neuron
 from eprop_brian.equations.learning_signals import FEEDBACKS
-from eprop_brian.network.spec import GRADIENTS
+from eprop_brian.network.spec import GRADIENTS, UPDATES
 from eprop_brian.tasks import TASKS
 from eprop_brian.training.trainer import TrainingError
 
@@ -67,8 +67,19 @@ def tasks() -> None:
     metavar="NAME|FILE.toml",
     help="Take this neuron for all recurrent neurons.",
 )
-@click.option("--feedback", type=click.Choice(list(FEEDBACKS)), help="Where B comes from.")
+@click.option(
+    "--feedback",
+    metavar="KIND|FILE.npy|EQUATION",
+    help=f"The learning signal: {', '.join(FEEDBACKS)}; a file with the matrix B (n_recurrent, "
+    "n_outputs); or an equation of what arrives, e.g. 'B*tanh(error)'.",
+)
 @click.option("--gradient", type=click.Choice(GRADIENTS), help="Gradient program.")
+@click.option(
+    "--updates",
+    type=click.Choice(UPDATES),
+    help="When weights change: at the end of a batch, or without trials and resets in every step "
+    "or at every presynaptic spike (with --gradient online).",
+)
 @click.option("--device", type=click.Choice(list(DEVICES)), help="Where it runs.")
 @click.option("--dtype", type=click.Choice(list(DTYPES)), help="Float type of all state.")
 @click.option("--seed", type=click.IntRange(min=0), help="Of weights and trials.")
@@ -107,6 +118,7 @@ def train(
     neuron: str | None,
     feedback: str | None,
     gradient: str | None,
+    updates: str | None,
     device: str | None,
     dtype: str | None,
     seed: int | None,
@@ -131,6 +143,7 @@ def train(
             "--neuron": neuron,
             "--feedback": feedback,
             "--gradient": gradient,
+            "--updates": updates,
             "--dtype": dtype,
             "--seed": seed,
             "--set": settings or None,
@@ -156,7 +169,7 @@ def train(
                 "device": device,
                 "dtype": dtype,
             },
-            network={"feedback": feedback, "gradient": gradient},
+            network={"feedback": feedback, "gradient": gradient, "updates": updates},
             settings=settings,
         )
         folder = out or _new_folder(task)

@@ -56,8 +56,10 @@ class LearningSignal:
         Scale of the weights that are drawn.
     matrix : array, shape (n_recurrent, n_outputs), optional
         The weights, with ``weights="given"``.
-    delay : Quantity, or array of them, shape (n_recurrent, n_outputs), optional
-        Dendritic delay, at least one time step, which is the default.
+    delay : Quantity, str, array of Quantity or pair, optional
+        Dendritic delay: one for all, an array of shape (n_recurrent, n_outputs), or a pair
+        (shortest, longest) between which they are drawn with the network's ``connectivity_seed``.
+        At least one time step, which is the default.
     source : str
     """
 

@@ -14,12 +14,14 @@ from eprop_brian.equations.surrogates import surrogate
 __all__ = [
     "ADEX",
     "ALIF",
+    "ALIF_HARD_RESET",
     "GLIF",
     "IZHIKEVICH",
     "LIF",
     "LIF_ALPHA",
     "LIF_COND",
     "LIF_EXP",
+    "LIF_HARD_RESET",
     "NEURONS",
     "STDP_ALIF",
     "STDP_LIF",
@@ -56,6 +58,38 @@ ALIF = Neuron(
     },
     constants={"alpha": "exp(-dt/tau_m)", "rho": "exp(-dt/tau_a)", "zeta": "1"},
     source=f"{_BELLEC_2020}, eqs. 6-10",
+)
+
+_NEST_PSC_DELTA = (
+    "Korcsak-Gorzo et al. 2025, arXiv:2511.21674, as NEST's eprop_iaf_psc_delta: the membrane is "
+    "set to v_reset at a spike and stays there while refractory; the trace goes on as a plain "
+    "filter of the presynaptic spikes"
+)
+
+LIF_HARD_RESET = Neuron(
+    name="lif_hard_reset",
+    update="""
+    kept = v + detached((v_reset - v)*z)
+    free = alpha*kept + zeta*I
+    v = free + detached((v_reset - free)*(1 - not_refractory))
+    """,
+    threshold="v >= v_th",
+    surrogate=LIF.surrogate,
+    refractory="t_ref",
+    parameters={**LIF.parameters, "v_reset": 0.0},
+    constants=LIF.constants,
+    source=_NEST_PSC_DELTA,
+)
+
+ALIF_HARD_RESET = Neuron(
+    name="alif_hard_reset",
+    update=f"{LIF_HARD_RESET.update.rstrip()}\n    a = rho*a + z",
+    threshold=ALIF.threshold,
+    surrogate=ALIF.surrogate,
+    refractory="t_ref",
+    parameters={**ALIF.parameters, "v_reset": 0.0},
+    constants=ALIF.constants,
+    source=f"{_NEST_PSC_DELTA}; adaptation of {_BELLEC_2020}, eqs. 8-10",
 )
 
 # --- spike-timing dependent plasticity from the derivative of the reset --------------------------
@@ -295,7 +329,7 @@ GLIF = Neuron(
 NEURONS: dict[str, Neuron] = {
     neuron.name: neuron
     for neuron in (
-        *(LIF, ALIF, STDP_LIF, STDP_ALIF),
+        *(LIF, ALIF, LIF_HARD_RESET, ALIF_HARD_RESET, STDP_LIF, STDP_ALIF),
         *(LIF_EXP, LIF_ALPHA, LIF_COND),
         *(ADEX, IZHIKEVICH, GLIF),
     )

@@ -266,7 +266,8 @@ class Network:
         object.__setattr__(self, "feedback", feedback)
         steps = None
         if feedback.delay is not None:
-            steps = delay_steps("feedback delay", feedback.delay, self.dt, 1, shape)
+            rng = self._rng("delay B")
+            steps = delay_steps("feedback delay", feedback.delay, self.dt, 1, shape, rng)
             steps = None if np.all(steps == 1) else np.broadcast_to(steps, shape)
         object.__setattr__(self, "feedback_delay_steps", steps)
 
@@ -276,15 +277,13 @@ class Network:
         steps: dict[str, int | Matrix] = dict(LEAST_DELAY)
         for name, given in self.delays.items():
             _choose("weight matrix in delays", name, LEAST_DELAY)
-            key = zlib.crc32(f"delay {name}".encode())
-            rng = np.random.default_rng(np.random.SeedSequence([self.connectivity_seed, key]))
             steps[name] = delay_steps(
                 f"delay of {name}",
                 given,
                 self.dt,
                 LEAST_DELAY[name],
                 self.shapes[name],
-                rng,
+                self._rng(f"delay {name}"),
                 connected=self.adjacency.get(name),
                 autapses=name != "w_rec",
             )
@@ -371,10 +370,13 @@ class Network:
         _real(f"connectivity of {name}", fraction, minimum=0)
         if fraction > 1:
             raise ValueError(f"connectivity of {name} is a fraction, not {fraction}")
-        seeds = [self.connectivity_seed, zlib.crc32(name.encode())]
-        rng = np.random.default_rng(np.random.SeedSequence(seeds))
         size = round(fraction * self._n_possible(name))
-        return draw_pairs(rng, self.shapes[name], size, autapses=name != "w_rec")
+        return draw_pairs(self._rng(name), self.shapes[name], size, autapses=name != "w_rec")
+
+    def _rng(self, what: str) -> np.random.Generator:
+        """For draws of the network's structure."""
+        seeds = [self.connectivity_seed, zlib.crc32(what.encode())]
+        return np.random.default_rng(np.random.SeedSequence(seeds))
 
     def _n_possible(self, name: str) -> int:
         """Number of pairs that may be connected."""

@@ -2,7 +2,7 @@
 
 Tables: ``run``, ``task``, ``size`` (neurons of each kind, in order), ``network``, ``readout``,
 ``optimizer``. The neurons themselves stand beside it as neuron files, ``neuron-<name>.toml``, so
-that a run does not change when the library does.
+that a run does not change when the library does, and a given feedback matrix as ``feedback.npy``.
 """
 
 from __future__ import annotations
@@ -14,32 +14,48 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from eprop_brian.equations import LEAKY, OPTIMIZERS, Neuron, get_neuron
+from eprop_brian.equations.learning_signals import LearningSignal
+from eprop_brian.network.feedback import as_learning_signal
 from eprop_brian.network.spec import Network
 from eprop_brian.symbolic.neuron_file import read_neuron, write_neuron
 from eprop_brian.symbolic.parameters import parse_quantity, resolve_parameters
 from eprop_brian.symbolic.step_map import step_map
 from eprop_brian.symbolic.toml import toml_table
 from eprop_brian.tasks import TASKS, Task, get_task
-from eprop_brian.training.files import write_text
+from eprop_brian.training.files import read_array, write_array, write_text
 from eprop_brian.training.recipes import get_recipe
 from eprop_brian.training.trainer import Trainer
 
 __all__ = ["RunConfig"]
 
+_READOUT_TRACE = ("trace_gain", "trace_decay")
 _RUN_KEYS = ("task", "iterations", "batch_size", "seed", "device", "dtype")
+#: Options of the learning signal: by key in the table ``network``.
+_FEEDBACK_OPTIONS = {
+    f"feedback_{name}": name for name in ("scale", "signal", "delay", "decay", "update")
+}
 _NETWORK_OPTIONS = [
     "feedback",
-    "feedback_scale",
+    *_FEEDBACK_OPTIONS,
     "readout_weights",
     "gradient",
+    "updates",
+    "trace_cutoff",
     "c_reg",
     "f_target",
     "rate_averaging",
+    "kappa_reg",
     "average_gradient",
     "connectivity",
     "connectivity_seed",
+    "delays",
+    "learned",
 ]
+#: What ``network.feedback`` is called where its weights stand in a file.
+_GIVEN, _FEEDBACK_FILE = "given", "feedback.npy"
 
 
 @dataclass(frozen=True)
@@ -55,6 +71,8 @@ class RunConfig:
     size : dict of str to int
         Neurons of each kind, in order.
     neurons : dict of str to Neuron
+    feedback_matrix : array or None
+        Weights B, shape (n_recurrent, n_outputs), if ``network["feedback"]`` is ``"given"``.
     """
 
     run: dict[str, Any]
@@ -64,6 +82,7 @@ class RunConfig:
     readout: dict[str, Any]
     optimizer: dict[str, Any]
     neurons: dict[str, Neuron] = field(repr=False)
+    feedback_matrix: np.ndarray | None = field(default=None, repr=False, compare=False)
 
     @classmethod
     def from_recipe(
@@ -116,15 +135,14 @@ class RunConfig:
             },
             task={},
             size=size,
-            network={
-                "gradient": "factored",
-                **recipe.network,
-                **{k: v for k, v in (network or {}).items() if v is not None},
-            },
+            network={"gradient": "factored", **recipe.network},
             readout=dict(recipe.readout),
             optimizer={"name": recipe.optimizer, **recipe.optimizer_settings},
             neurons=neurons,
         )
+        for key, value in (network or {}).items():
+            if value is not None:
+                config = config._with_network_option(key, value)
         for setting in settings:
             config = config.with_setting(setting)
         return config
@@ -158,7 +176,7 @@ class RunConfig:
             "task": [f.name for f in fields(TASKS[self.run["task"]])],
             "size": list(self.size),
             "network": _NETWORK_OPTIONS,
-            "readout": [*LEAKY.parameters, *LEAKY.constants, "trace_gain"],
+            "readout": [*LEAKY.parameters, *LEAKY.constants, *_READOUT_TRACE],
             "optimizer": ["name", *OPTIMIZERS[self._optimizer_name()].parameters],
         }
         if table not in known:
@@ -168,7 +186,20 @@ class RunConfig:
         if (table, key) == ("optimizer", "name"):
             # Settings of another optimizer would mean something else.
             return replace(self, optimizer={"name": value})
+        if table == "network":
+            return self._with_network_option(key, value)
         return replace(self, **{table: {**getattr(self, table), key: value}})
+
+    def _with_network_option(self, key: str, value: Any) -> RunConfig:
+        """Return a copy with one option of the network; a file of feedback weights is read."""
+        matrix = self.feedback_matrix
+        if key == "feedback":
+            matrix = None
+            if str(value).endswith(".npy"):
+                value, matrix = _GIVEN, read_array(Path(value))
+            # An unknown kind, or an equation that is none, is said here.
+            as_learning_signal(value if matrix is None else matrix)
+        return replace(self, network={**self.network, key: value}, feedback_matrix=matrix)
 
     def _with_detach(self, setting: str, value: Any) -> RunConfig:
         """Return a copy whose neurons detach the states in `value`, each those that it has."""
@@ -202,20 +233,35 @@ class RunConfig:
     def make_network(self, task: Task) -> Network:
         """The network for a task."""
         readout_settings = dict(self.readout)
-        trace_gain = readout_settings.pop("trace_gain", "")
-        readout = replace(LEAKY.with_parameters(**readout_settings), trace_gain=str(trace_gain))
+        trace = {name: str(readout_settings.pop(name, "")) for name in _READOUT_TRACE}
+        readout = replace(LEAKY.with_parameters(**readout_settings), **trace)
         settings = {k: v for k, v in self.optimizer.items() if k != "name"}
-        options = {key: _quantity(value, f"network.{key}") for key, value in self.network.items()}
+        options = {
+            key: _quantity(value, f"network.{key}")
+            for key, value in self.network.items()
+            if key != "feedback" and key not in _FEEDBACK_OPTIONS
+        }
         return Network(
             n_inputs=task.n_inputs,
             n_outputs=task.n_outputs,
             neurons=[(self.neurons[name], n) for name, n in self.size.items() if n],
             readout=readout,
             loss=task.loss,
+            feedback=self._learning_signal(),
             optimizer=OPTIMIZERS[self._optimizer_name()].with_parameters(**settings),
             dt=task.dt,
             **options,
         )
+
+    def _learning_signal(self) -> LearningSignal:
+        kind = self.network.get("feedback", "symmetric")
+        feedback = as_learning_signal(kind if kind != _GIVEN else self.feedback_matrix)
+        options = {
+            name: _quantity(self.network[key], f"network.{key}")
+            for key, name in _FEEDBACK_OPTIONS.items()
+            if key in self.network
+        }
+        return feedback.with_options(**options)
 
     def make_trainer(
         self,
@@ -240,6 +286,8 @@ class RunConfig:
         """Write ``config.toml`` and the neuron files."""
         for name, neuron in self.neurons.items():
             write_text(folder / f"neuron-{name}.toml", write_neuron(neuron))
+        if self.feedback_matrix is not None:
+            write_array(folder / _FEEDBACK_FILE, self.feedback_matrix)
         names = ("run", "task", "size", "network", "readout", "optimizer")
         tables = [toml_table(name, getattr(self, name)) for name in names]
         write_text(folder / "config.toml", "\n".join(tables))
@@ -260,7 +308,7 @@ class RunConfig:
             raise ValueError(f"{folder} holds no run: there is no {path.name} in it") from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise ValueError(f"{path}: {error}") from None
-        needed = [f.name for f in fields(cls) if f.name != "neurons"]
+        needed = [f.name for f in fields(cls) if f.name not in ("neurons", "feedback_matrix")]
         missing = [name for name in needed if not isinstance(tables.get(name), dict)]
         if missing:
             raise ValueError(f"{path}: the table [{missing[0]}] is missing")
@@ -272,7 +320,12 @@ class RunConfig:
         neurons = {
             name: read_neuron(Path(folder) / f"neuron-{name}.toml") for name in tables["size"]
         }
-        return cls(**{name: tables[name] for name in needed}, neurons=neurons)
+        matrix = None
+        if tables["network"].get("feedback") == _GIVEN:
+            matrix = read_array(Path(folder) / _FEEDBACK_FILE)
+        return cls(
+            **{name: tables[name] for name in needed}, neurons=neurons, feedback_matrix=matrix
+        )
 
 
 def _choose_neuron(neuron: str, settings: Mapping[str, Any]) -> Neuron:

@@ -13,7 +13,15 @@ from scipy.sparse import csc_array, issparse
 
 from eprop_brian.network.sparse import Matrix
 
-__all__ = ["beside", "flattened", "read_arrays", "write_arrays", "write_text"]
+__all__ = [
+    "beside",
+    "flattened",
+    "read_array",
+    "read_arrays",
+    "write_array",
+    "write_arrays",
+    "write_text",
+]
 
 #: What a sparse matrix ``w`` is made of in a file: ``w.data``, ``w.indices``, ...
 _PARTS = ("data", "indices", "indptr", "shape")
@@ -61,6 +69,29 @@ def write_arrays(path: Path, arrays: Mapping[str, Matrix]) -> None:
     """Write an ``.npz`` in one step, sparse matrices as `flattened` makes them."""
     with beside(path) as temporary, open(temporary, "wb") as file:
         np.savez(file, **flattened(arrays))
+
+
+def write_array(path: Path, array: np.ndarray) -> None:
+    """Write an ``.npy`` in one step."""
+    with beside(path) as temporary, open(temporary, "wb") as file:
+        np.save(file, array, allow_pickle=False)
+
+
+def read_array(path: Path) -> np.ndarray:
+    """Read an ``.npy``.
+
+    Raises
+    ------
+    ValueError
+        If the file is missing, damaged, or no plain array.
+    """
+    try:
+        with open(path, "rb") as file:
+            return np.lib.format.read_array(file, allow_pickle=False)
+    except FileNotFoundError:
+        raise ValueError(f"{path}: no such file") from None
+    except (ValueError, OSError) as error:
+        raise ValueError(f"{path}: not an .npy of a plain array ({error})") from None
 
 
 def read_arrays(path: Path) -> dict[str, Matrix]:

@@ -2,7 +2,8 @@
 
 The format is that of ``tests/reference/README.md``: an ``.npz`` without pickled objects whose
 ``meta`` entry describes the network, and whose arrays hold inputs, initial weights and what came
-out.
+out. There are two kinds: trials with a reset between them, and, where ``meta`` names a ``model``,
+continuous operation (e-prop+), in which a trial is a period of the target.
 """
 
 from __future__ import annotations
@@ -15,7 +16,17 @@ from typing import Any
 import numpy as np
 from brian2.units import Hz, ms
 
-from eprop_brian.equations import ADAM, ALIF, GRADIENT_DESCENT, LEAKY, LIF, LOSSES, surrogate
+from eprop_brian.equations import (
+    ADAM,
+    ALIF,
+    GRADIENT_DESCENT,
+    LEAKY,
+    LIF,
+    LOSSES,
+    Neuron,
+    surrogate,
+)
+from eprop_brian.equations.neurons import LIF_HARD_RESET
 from eprop_brian.network.spec import Network
 from eprop_brian.tasks.base import Trials
 from eprop_brian.training.files import read_arrays
@@ -25,31 +36,21 @@ __all__ = ["ReferenceCase", "load_case"]
 _LOSSES = {"mean_squared_error": "squared_error", "cross_entropy": "softmax_cross_entropy"}
 _SURROGATES = {"fast_sigmoid_derivative": "fast_sigmoid", "arctan": "arctan"}
 _OPTIMIZERS = {"adam": ADAM, "gradient_descent": GRADIENT_DESCENT}
-_REQUIRED = [
-    "dt",
-    "T",
-    "learning_window",
-    "n_iter",
-    "batch_size",
-    "n_in",
-    "n_reg",
-    "n_ad",
-    "n_out",
-    "c_reg",
-    "f_target",
-    "t_ref",
-    "tau_m",
-    "V_th",
-    "sg_fun",
-    "sg_height",
-    "sg_width",
-    "rec_regular_spike_arrival",
-    "out_regular_spike_arrival",
-    "tau_m_out",
-    "loss",
-    "average_gradient",
-    "optimizer",
-]
+_REQUIRED = (
+    *("dt", "T", "learning_window", "n_in", "n_out", "c_reg", "f_target", "t_ref", "tau_m"),
+    *("V_th", "sg_fun", "sg_height", "sg_width", "tau_m_out", "optimizer"),
+)
+_REQUIRED_OF_TRIALS = (
+    *("n_iter", "batch_size", "n_reg", "n_ad", "loss", "average_gradient"),
+    *("rec_regular_spike_arrival", "out_regular_spike_arrival"),
+)
+_REQUIRED_OF_CONTINUOUS = ("n_trials", "n_rec", "kappa", "kappa_reg", "V_reset")
+#: Spiking neurons of continuous cases: equations that run the same.
+_MODELS = {
+    # The membrane is lowered by v_th in the step of the spike, not in the next.
+    "eprop_iaf": replace(LIF, update="v = alpha*(v - v_th*z) + zeta*I"),
+    "eprop_iaf_psc_delta": LIF_HARD_RESET,
+}
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,8 @@ class ReferenceCase:
     trials : Trials
         All trials, in order.
     n_iterations, batch_size, n_steps, learning_window : int
+        With continuous operation: periods of the target, 1, steps of a period (all of which
+        learn).
     initial_weights : dict
         As `Network.initial_weights` returns them.
     spikes : array of bool
@@ -112,7 +115,9 @@ def load_case(path: str | Path, gradient: str = "factored") -> ReferenceCase:
     if missing:
         raise ValueError(f"{path}: a reference case needs the array '{missing[0]}'")
 
-    n_iterations, batch_size = meta["n_iter"], meta["batch_size"]
+    continuous = "model" in meta
+    n_iterations = meta["n_trials"] if continuous else meta["n_iter"]
+    batch_size = 1 if continuous else meta["batch_size"]
     if recorded:
         initial = {name: arrays[name][0].astype(float) for name in names}
         weights = {k: {name: arrays[name][k] for name in names} for k in range(1, n_iterations + 1)}
@@ -121,9 +126,16 @@ def load_case(path: str | Path, gradient: str = "factored") -> ReferenceCase:
         weights = {}
         if all(f"{name}_final" in arrays for name in names):
             weights[n_iterations] = {name: arrays[f"{name}_final"] for name in names}
-    spikes_in, spikes = (_unpack(path, arrays, name) for name in ("x", "z_rec"))
     n_trials = n_iterations * batch_size
+    spikes_in, spikes = (_unpack(path, arrays, name) for name in ("x", "z_rec"))
     target = arrays["target"].astype(float)
+    if continuous:
+        if "window" in arrays and not np.all(arrays["window"] == 1):
+            raise ValueError(f"{path}: continuous cases whose learning has pauses are not replayed")
+        n_steps, target = meta["T"], target[np.newaxis]
+        if len(spikes_in) != n_trials * n_steps:
+            raise ValueError(f"{path}: 'x' has {len(spikes_in)} steps, not {n_trials * n_steps}")
+        spikes_in, spikes = (a.reshape(n_trials, n_steps, -1) for a in (spikes_in, spikes))
     if any(len(rows) not in (1, n_trials) for rows in (target, spikes_in)):
         raise ValueError(
             f"{path}: {n_trials} trials need one or {n_trials} inputs and targets, "
@@ -137,7 +149,7 @@ def load_case(path: str | Path, gradient: str = "factored") -> ReferenceCase:
     )
     return ReferenceCase(
         path=path,
-        network=_network(meta, gradient),
+        network=_continuous_network(meta) if continuous else _network(meta, gradient),
         trials=trials,
         n_iterations=n_iterations,
         batch_size=batch_size,
@@ -156,15 +168,18 @@ def _meta(path: Path, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
         meta = json.loads(str(arrays["meta"]))
     except (KeyError, json.JSONDecodeError):
         raise ValueError(f"{path}: a reference case needs a JSON entry 'meta'") from None
-    missing = [key for key in _REQUIRED if key not in meta]
-    if missing:
+    if "model" in meta and meta["model"] not in _MODELS:
         raise ValueError(
-            f"{path}: its meta lacks '{missing[0]}'; only trial-based cases (LIF and ALIF, updates "
-            "at the end of a batch) can be replayed"
+            f"{path}: neurons '{meta['model']}' cannot be replayed; there are {', '.join(_MODELS)}"
         )
-    for key, known in (("loss", _LOSSES), ("sg_fun", None)):
-        if known is not None and meta[key] not in known:
-            raise ValueError(f"{path}: unknown {key} '{meta[key]}'; known: {', '.join(known)}")
+    kind = _REQUIRED_OF_CONTINUOUS if "model" in meta else _REQUIRED_OF_TRIALS
+    missing = [key for key in (*_REQUIRED, *kind) if key not in meta]
+    if missing:
+        raise ValueError(f"{path}: its meta lacks '{missing[0]}'")
+    if meta.get("cutoff") is not None:
+        raise ValueError(f"{path}: cases with a trace cut-off are not replayed")
+    if meta.get("loss", "mean_squared_error") not in _LOSSES:
+        raise ValueError(f"{path}: unknown loss '{meta['loss']}'; known: {', '.join(_LOSSES)}")
     if meta["optimizer"].get("type") not in _OPTIMIZERS:
         raise ValueError(f"{path}: unknown optimizer '{meta['optimizer'].get('type')}'")
     return meta
@@ -178,49 +193,72 @@ def _unpack(path: Path, arrays: dict[str, np.ndarray], name: str) -> np.ndarray:
 
 
 def _network(meta: dict[str, Any], gradient: str) -> Network:
-    def bump(margin: str) -> str:
-        kind = _SURROGATES.get(meta["sg_fun"], meta["sg_fun"])
-        return surrogate(kind, margin, height="sg_height", width="sg_width")
-
-    common = {
-        "tau_m": meta["tau_m"] * ms,
-        "v_th": meta["V_th"],
-        "t_ref": meta["t_ref"] * ms,
-    }
     zeta = "1" if meta["rec_regular_spike_arrival"] else "1 - alpha"
-    shape = {"sg_height": meta["sg_height"], "sg_width": meta["sg_width"]}
-    lif = _with_surrogate(LIF, bump("v - v_th"), shape).with_parameters(**common, zeta=zeta)
-    neurons = [(lif, meta["n_reg"])]
+    neurons = [(_neuron(LIF, meta, "v - v_th", zeta=zeta), meta["n_reg"])]
     if meta["n_ad"]:
-        alif = _with_surrogate(ALIF, bump("v - v_th - beta*a"), shape).with_parameters(
-            **common, zeta=zeta, tau_a=meta["adapt_tau"] * ms, beta=meta["adapt_beta"]
-        )
+        adaptation = {"tau_a": meta["adapt_tau"] * ms, "beta": meta["adapt_beta"]}
+        alif = _neuron(ALIF, meta, "v - v_th - beta*a", zeta=zeta, **adaptation)
         neurons.append((alif, meta["n_ad"]))
     readout = LEAKY.with_parameters(
         tau_out=meta["tau_m_out"] * ms,
         zeta_out="1" if meta["out_regular_spike_arrival"] else "1 - kappa",
     )
-    optimizer = dict(meta["optimizer"])
-    rule = _OPTIMIZERS[optimizer.pop("type")]
-    renamed = {"Wmin": "w_min", "Wmax": "w_max"}
-    settings = {renamed.get(k, k): v for k, v in optimizer.items()}
     return Network(
-        n_inputs=meta["n_in"],
-        n_outputs=meta["n_out"],
         neurons=[(n, size) for n, size in neurons if size],
         # The recording simulator filters traces with this gain whatever the readout's input gain.
         readout=replace(readout, trace_gain="1 - kappa"),
         loss=LOSSES[_LOSSES[meta["loss"]]],
-        feedback="random",
-        optimizer=rule.with_parameters(**settings),
         gradient=gradient,
-        c_reg=meta["c_reg"],
-        f_target=meta["f_target"] * Hz,
         average_gradient=meta["average_gradient"],
-        dt=meta["dt"] * ms,
+        **_common(meta),
     )
 
 
-def _with_surrogate(neuron, text: str, shape: dict[str, float]):
-    parameters = {k: v for k, v in neuron.parameters.items() if k != "gamma"}
-    return replace(neuron, surrogate=text, parameters={**parameters, **shape})
+def _continuous_network(meta: dict[str, Any]) -> Network:
+    """Readouts see the spikes of the step before; traces are filtered by a constant of their own.
+
+    Continuous operation has the online program only.
+    """
+    neuron = _MODELS[meta["model"]]
+    reset = {"v_reset": meta["V_reset"]} if "v_reset" in neuron.parameters else {}
+    # The recording simulator counts the step of the spike as one more, if there are any.
+    t_ref = meta["t_ref"] and meta["t_ref"] + meta["dt"]
+    readout = LEAKY.with_parameters(tau_out=meta["tau_m_out"] * ms, zeta_out="1")
+    return Network(
+        neurons=[(_neuron(neuron, {**meta, "t_ref": t_ref}, "v - v_th", **reset), meta["n_rec"])],
+        readout=replace(readout, trace_decay=repr(meta["kappa"]), trace_gain="1"),
+        gradient="online",
+        updates="step" if meta["optimizer"].get("optimize_each_step") else "spike",
+        delays={"w_out": meta["dt"] * ms},
+        rate_averaging="moving",
+        kappa_reg=meta["kappa_reg"],
+        **_common(meta),
+    )
+
+
+def _neuron(neuron: Neuron, meta: dict[str, Any], margin: str, **parameters: Any) -> Neuron:
+    """A library neuron with the recording's parameters and surrogate."""
+    kind = _SURROGATES.get(meta["sg_fun"], meta["sg_fun"])
+    bump = surrogate(kind, margin, height="sg_height", width="sg_width")
+    own = {k: v for k, v in neuron.parameters.items() if k != "gamma"}
+    shape = {"sg_height": meta["sg_height"], "sg_width": meta["sg_width"]}
+    neuron = replace(neuron, surrogate=bump, parameters={**own, **shape})
+    times = {"tau_m": meta["tau_m"] * ms, "t_ref": meta["t_ref"] * ms}
+    return neuron.with_parameters(**times, v_th=meta["V_th"], **parameters)
+
+
+def _common(meta: dict[str, Any]) -> dict[str, Any]:
+    """Options that both kinds of cases have."""
+    optimizer = {k: v for k, v in meta["optimizer"].items() if k != "optimize_each_step"}
+    rule = _OPTIMIZERS[optimizer.pop("type")]
+    renamed = {"Wmin": "w_min", "Wmax": "w_max"}
+    settings = {renamed.get(k, k): v for k, v in optimizer.items()}
+    return {
+        "n_inputs": meta["n_in"],
+        "n_outputs": meta["n_out"],
+        "feedback": "random",
+        "optimizer": rule.with_parameters(**settings),
+        "c_reg": meta["c_reg"],
+        "f_target": meta["f_target"] * Hz,
+        "dt": meta["dt"] * ms,
+    }

@@ -428,7 +428,7 @@ class Session:
         seconds = self.n_steps * float(self.network.dt)
         return Outcome(
             loss=total,
-            output=outputs / self.learning_window,
+            output=outputs / max(1, self.learning_window),
             rate=counts[:n_trials] / (self.network.n_recurrent * seconds),
         )
 
