@@ -15,7 +15,7 @@ FIRING_RATE = "c_reg*(spike_count/n_steps - f_target*dt)/n_steps"
 
 #: The moving average of the rate in spikes a step, and the factor of ``rate_trace`` that follows
 #: from it (NEST 3.10, e-prop+; arXiv 2511.21674).
-MOVING_RATE = "rate = kappa_reg*rate + (1 - kappa_reg)*z"
-MOVING_RATE_FACTOR = "rate_factor = c_reg*(rate - f_target*dt)"
+MOVING_RATE = "moving_rate = kappa_reg*moving_rate + (1 - kappa_reg)*z"
+MOVING_RATE_FACTOR = "rate_factor = c_reg*(moving_rate - f_target*dt)"
 #: The eligibility trace averaged in the same way.
 MOVING_TRACE = "rate_trace = kappa_reg*rate_trace + (1 - kappa_reg)*eligibility_trace"

@@ -203,7 +203,7 @@ class _Builder(NetworkGroups):
         carried = {"control.clock": 0.0, "control.k": 0.0, "readout.y": 0.0}
         for population in self.network.populations:
             name, states = population.name, population.system.step.states
-            zero = ["z", "refractory_counter", "rate"]
+            zero = ["z", "refractory_counter", "moving_rate"]
             carried |= {f"{name}.{variable}": 0.0 for variable in (*states, *zero)}
             carried |= self._whole(f"{name}_window")
             if self.later_rows:
@@ -267,7 +267,14 @@ class _Builder(NetworkGroups):
         zeroed = ["spike_count"]
         reset = []
         if not self.network.continuous:
-            zeroed += ["I", "z", "psi", "L", "refractory_counter", *["rate"] * self.moving_rate]
+            zeroed += [
+                "I",
+                "z",
+                "psi",
+                "L",
+                "refractory_counter",
+                *["moving_rate"] * self.moving_rate,
+            ]
             reset = [f"{s} = {s}_initial" for s in step.states]
         reset += [f"{v} = 0" for v in zeroed]
         plan = self._spiking_plan(name, population.size)

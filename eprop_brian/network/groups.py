@@ -176,7 +176,7 @@ class NetworkGroups:
         neuron_variables = [
             *("I", "L", "psi", "refractory_counter", "spike_count"),
             *("batch_spike_count", "rate_factor", "L_filtered"),
-            *(["rate"] if self.moving_rate else []),
+            *(["moving_rate"] if self.moving_rate else []),
             *(program.variables if not self.online else ()),
             *varying,
             *self._learned_variables(population),

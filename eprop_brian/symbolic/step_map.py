@@ -51,7 +51,7 @@ RESERVED = frozenset(
         *("not_refractory", "refractory_counter", "refractory_steps", "rate_factor", "lambda_"),
         *("eligibility_trace", "filtered_trace", "L_filtered", "batch_spike_count", "connected"),
         *("signal_sum", "trace_sum", "batch_trace_sum", "gradient", "gradient_sum", "lambda_trace"),
-        *("rate", "rate_trace", "rate_filtered", "kappa_reg", "skipped", "detached"),
+        *("moving_rate", "rate_trace", "rate_filtered", "kappa_reg", "skipped", "detached"),
     }
 )
 _COMPARISON = re.compile(r"^(?P<left>[^<>=!]+)(?P<operator>>=|>)(?P<right>[^<>=!]+)$")

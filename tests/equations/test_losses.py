@@ -65,7 +65,7 @@ def test_learning_signal_sums_over_the_readouts():
             LEARNING_SIGNAL.removeprefix("L = "),
             L=signal,
             B=symbol(f"B_{k}"),
-            error=symbol(f"error_{k}"),
+            signal=symbol(f"signal_{k}"),
         )
-    expected = sum(symbol(f"B_{k}") * symbol(f"error_{k}") for k in range(N_READOUTS))
+    expected = sum(symbol(f"B_{k}") * symbol(f"signal_{k}") for k in range(N_READOUTS))
     assert sympy.expand(signal - expected) == 0

@@ -29,6 +29,8 @@ SCALES = {
     **dict.fromkeys(("lif_exp", "lif_alpha", "lif_cond", "adex", "glif"), (0.5, 200.0)),
 }
 FUNCTIONS = {"exp": np.exp, "sqrt": np.sqrt, "abs": np.abs, "sign": np.sign}
+#: The derivative is in the imaginary part.
+MODULES = [{"Detached": np.real}, "numpy"]
 
 
 def run(statements, values):
@@ -55,7 +57,7 @@ class SmoothTrial:
         symbols = [symbol(name) for name in names]
         constants = {symbol(k): v for k, v in self.values.items()}
         self.advance = {
-            k: sympy.lambdify(symbols, x.subs(constants)) for k, x in step.composed.items()
+            k: sympy.lambdify(symbols, x.subs(constants), MODULES) for k, x in step.composed.items()
         }
         self.margin = sympy.lambdify(symbols[: len(step.states)], step.margin.subs(constants))
         self.spikes = np.zeros(N_STEPS)
@@ -119,12 +121,12 @@ class SmoothTrial:
 
     def factored(self, readout, rate_averaging="trial"):
         program = factored_program(self.system, readout, rate_averaging)
-        state = dict.fromkeys([*program.variables, "filtered_error"], 0.0)
+        state = dict.fromkeys([*program.variables, "filtered_error", "filtered_signal"], 0.0)
         sums = dict.fromkeys(program.results, 0.0)
         for t in reversed(range(N_STEPS)):
-            values = self.step_values(t) | state | {"error": self.error[t]}
+            values = self.step_values(t) | state | {"error": self.error[t], "signal": self.error[t]}
             run(readout.backward, values)
-            values |= {"L_filtered": values["filtered_error"], "rate_factor": self.rate_factor}
+            values |= {"L_filtered": values["filtered_signal"], "rate_factor": self.rate_factor}
             run(program.backward, values)
             state = {name: values[name] for name in state}
             sums = {name: total + values[name] * self.pre[t] for name, total in sums.items()}
@@ -170,5 +172,8 @@ def test_trace_gain_of_the_readout_is_an_option(lif_brian2):
 
 
 def test_filter_of_the_readout(leaky):
-    assert leaky.backward == ("filtered_error = kappa*filtered_error + error",)
+    assert leaky.backward == (
+        "filtered_error = kappa*filtered_error + error",
+        "filtered_signal = kappa*filtered_signal + signal",
+    )
     assert leaky.pre_trace == ("eps_y = kappa*eps_y + zeta_out*pre",)

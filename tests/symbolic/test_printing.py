@@ -151,7 +151,7 @@ def test_names_of_the_programs_are_explained(alif):
     online = section(alif, "Gradient program 'online'")
     for name in ("pre", "psi", "L", "filtered_trace", "signal_sum"):
         assert re.search(rf"(?m)^    {name}  +\w", online)
-    assert "L = L + B*error" in online
+    assert "L = L + B*signal" in online
     factored = section(alif, "Gradient program 'factored'")
     for name in ("L_filtered", "rate_factor", "lambda_", "_g", "_mu_...", "carry_..."):
         assert re.search(rf"(?m)^    {re.escape(name)}  +\w", factored)
@@ -222,7 +222,7 @@ def test_latex_of_alif(leaky):
         r"\epsilon^{v}_{ji} &: \text{presynaptic neuron, } N_{\mathrm{pre}} \text{ values}",
         r"\epsilon^{v}_{ji} &\leftarrow \alpha \epsilon^{v}_{ji} + \zeta \mathrm{pre}_{i}",
         r"\hat{\mu}^{a}_{j} &\leftarrow \rho \mu^{a}_{j}",
-        r"L_{j} &\leftarrow B_{jk} \delta_{k} + L_{j}",
+        r"L_{j} &\leftarrow B_{jk} s_{k} + L_{j}",
     ):
         assert row in rows
 
