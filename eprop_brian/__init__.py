@@ -8,16 +8,23 @@ from importlib.metadata import version
 
 from eprop_brian.equations import (
     ADAM,
+    ADAPTIVE,
     ALIF,
+    BROADCAST,
     GRADIENT_DESCENT,
     LEAKY,
     LIF,
+    RANDOM,
+    SYMMETRIC,
+    LearningSignal,
     Loss,
     Neuron,
     Optimizer,
     Readout,
+    get_neuron,
     surrogate,
 )
+from eprop_brian.network.learned import Learned
 from eprop_brian.network.spec import Network
 from eprop_brian.symbolic.errors import EquationError
 from eprop_brian.tasks import Task, Trials, get_task
@@ -25,12 +32,18 @@ from eprop_brian.training.trainer import Evaluation, Trainer, TrainingError
 
 __all__ = [
     "ADAM",
+    "ADAPTIVE",
     "ALIF",
+    "BROADCAST",
     "GRADIENT_DESCENT",
     "LEAKY",
     "LIF",
+    "RANDOM",
+    "SYMMETRIC",
     "EquationError",
     "Evaluation",
+    "Learned",
+    "LearningSignal",
     "Loss",
     "Network",
     "Neuron",
@@ -41,6 +54,7 @@ __all__ = [
     "TrainingError",
     "Trials",
     "__version__",
+    "get_neuron",
     "get_task",
     "surrogate",
 ]

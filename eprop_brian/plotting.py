@@ -11,6 +11,7 @@ from itertools import cycle
 from pathlib import Path
 
 import numpy as np
+from brian2.units import Quantity
 from matplotlib import pyplot as plt
 from matplotlib import style
 from matplotlib.axes import Axes
@@ -21,15 +22,17 @@ from matplotlib.legend import Legend
 from matplotlib.ticker import MaxNLocator
 from scipy.sparse import csc_array, issparse
 
+from eprop_brian.equations.neuron import Parameter
 from eprop_brian.network.sparse import Matrix, values_of
 from eprop_brian.network.spec import Network, Population
+from eprop_brian.symbolic.parameters import parse_quantity
 from eprop_brian.training.config import RunConfig
 from eprop_brian.training.files import beside, read_arrays
 from eprop_brian.training.history import History
 from eprop_brian.training.recording import Recording, record_trial
 from eprop_brian.training.run import CHECKPOINT, HISTORY, INITIAL
 
-__all__ = ["plot_learning_curve", "plot_run", "plot_trial", "plot_weights"]
+__all__ = ["plot_learning_curve", "plot_parameters", "plot_run", "plot_trial", "plot_weights"]
 
 #: Colours of Okabe and Ito, which colour-blind readers can tell apart: of populations and example
 #: neurons, and of readouts.
@@ -87,6 +90,9 @@ def _style() -> Iterator[None]:
 def plot_learning_curve(history: History, error_threshold: float | None = None) -> Figure:
     """Draw loss, error (where the task defines one) and firing rate over the iterations.
 
+    Below them stands the alignment of the feedback with the readout weights, unless it is symmetric
+    feedback, which is aligned by definition.
+
     Parameters
     ----------
     history : History
@@ -110,6 +116,9 @@ def plot_learning_curve(history: History, error_threshold: float | None = None) 
     if not np.all(np.isnan(columns["error"])):
         panels.append(("error", "wrong trials\n(%)", 100 * columns["error"]))
     panels.append(("rate", "firing rate\n(Hz)", columns["rate_hz"]))
+    aligned = columns["alignment"]
+    if np.any(np.abs(aligned[np.isfinite(aligned)] - 1) > 1e-9):
+        panels.append(("alignment", "feedback\nalignment\n(cosine)", aligned))
     window = max(1, len(iteration) // 50)
     with _style():
         figure, axes = plt.subplots(
@@ -121,7 +130,11 @@ def plot_learning_curve(history: History, error_threshold: float | None = None) 
         )
         for number, (ax, (name, label, values)) in enumerate(zip(axes[:, 0], panels, strict=True)):
             colour = _COLOURS[number]
-            if window > 1:
+            known = np.isfinite(values)
+            if not np.all(known):
+                # Known after some iterations only, and the last of them is what counts.
+                ax.plot(iteration[known], values[known], color=colour, marker=".", markersize=3)
+            elif window > 1:
                 ax.plot(iteration, values, color=_lighter(colour, 0.5), linewidth=0.6)
                 mean = np.convolve(values, np.ones(window) / window, mode="valid")
                 centre = iteration[(window - 1) // 2 :][: len(mean)]
@@ -132,6 +145,9 @@ def plot_learning_curve(history: History, error_threshold: float | None = None) 
             ax.set_ylabel(label)
             if name == "loss" and np.min(values) > 0 and np.max(values) > 10 * np.min(values):
                 ax.set_yscale("log")
+            elif name == "alignment":
+                ax.set_ylim(min(0.0, np.min(values[known])) - 0.05, 1.05)
+                ax.axhline(1, color="black", linewidth=0.5, linestyle=":")
             elif name != "loss":
                 ax.set_ylim(bottom=0)
             if name == "error" and error_threshold is not None:
@@ -563,6 +579,83 @@ def _scale(matrices: Sequence[Matrix]) -> float:
     return float(largest) if largest > 0 else 1.0
 
 
+# --- learned parameters ---------------------------------------------------------------------------
+
+
+def plot_parameters(
+    values: Mapping[str, Matrix], network: Network, after: Mapping[str, Matrix] | None = None
+) -> Figure:
+    """Draw how the learned parameters are distributed over the neurons.
+
+    Parameters
+    ----------
+    values : mapping
+        Has a vector, in SI units, for every learned parameter (``"population.parameter"``).
+    network : Network
+        Whose parameters they are.
+    after : mapping, optional
+        The same after training.
+
+    Returns
+    -------
+    Figure
+
+    Raises
+    ------
+    ValueError
+        If no parameter of the network is learned.
+    """
+    names = list(network.learned_shapes)
+    if not names:
+        raise ValueError("the network has no learned parameters")
+    kinds = {p.name: p.neuron.parameters for p in network.populations}
+    n_columns = min(3, len(names))
+    n_rows = -(-len(names) // n_columns)
+    with _style():
+        figure, axes = plt.subplots(
+            n_rows,
+            n_columns,
+            figsize=(_WIDTH * n_columns / 3 + 0.3, 0.4 + 1.8 * n_rows),
+            squeeze=False,
+            layout="constrained",
+        )
+        for ax, name in zip(axes.flat, names, strict=False):
+            population, parameter = name.split(".")
+            scale, unit = _shown_unit(kinds[population][parameter])
+            sets = (
+                {"before": values[name]}
+                if after is None
+                else {
+                    "before": values[name],
+                    "after": after[name],
+                }
+            )
+            shown = {when: np.asarray(v) / scale for when, v in sets.items()}
+            bins = np.histogram_bin_edges(np.concatenate(list(shown.values())), bins=20)
+            for (when, v), colour in zip(shown.items(), ("#888888", _COLOURS[0]), strict=False):
+                ax.hist(v, bins=bins, color=colour, alpha=0.7, label=when)
+            ax.set_xlabel(f"{parameter} of {population} ({unit})")
+            ax.set_ylabel("neurons (number)")
+            ax.yaxis.set_major_locator(_whole_numbers(5))
+        for ax in axes.flat[len(names) :]:
+            ax.set_visible(False)
+        if after is not None:
+            _legend_above(axes[0, 0])
+    return figure
+
+
+def _shown_unit(value: Parameter) -> tuple[float, str]:
+    """A unit for values like this one, in SI units, and its name."""
+    if isinstance(value, list | tuple):
+        value = value[0]
+    if isinstance(value, str):
+        value = parse_quantity(value, "parameter")
+    if not isinstance(value, Quantity) or value.is_dimensionless:
+        return 1.0, "dimensionless"
+    unit = value.get_best_unit()
+    return float(unit), str(unit)
+
+
 # --- a run ----------------------------------------------------------------------------------------
 
 
@@ -582,8 +675,9 @@ def plot_run(folder: str | Path, formats: Sequence[str] = ("png",)) -> list[Path
     Returns
     -------
     list of Path
-        The files written: ``learning_curve``, ``trial_before``, ``trial_after`` and ``weights`` in
-        each format; no learning curve before the first iteration.
+        The files written: ``learning_curve``, ``trial_before``, ``trial_after``, ``weights`` and,
+        if neurons have learned parameters, ``parameters`` in each format; no learning curve before
+        the first iteration.
 
     Raises
     ------
@@ -607,6 +701,8 @@ def plot_run(folder: str | Path, formats: Sequence[str] = ("png",)) -> list[Path
         "trial_after": plot_trial(after, f"{task.name}: after {done}"),
         "weights": plot_weights(initial, network.populations, trained),
     }
+    if network.learned_shapes:
+        figures["parameters"] = plot_parameters(initial, network, trained)
     if len(history):
         figures = {"learning_curve": plot_learning_curve(history, task.error_threshold), **figures}
     written = []
@@ -626,7 +722,7 @@ def plot_run(folder: str | Path, formats: Sequence[str] = ("png",)) -> list[Path
 def _read_weights(path: Path, network: Network) -> tuple[dict[str, Matrix], int]:
     """The weights of a saved state and how many updates made them."""
     arrays = read_arrays(path)
-    shapes = network.shapes
+    shapes = {**network.shapes, **network.learned_shapes}
     for name, shape in {**shapes, "n_updates": ()}.items():
         if name not in arrays or arrays[name].shape != shape:
             raise ValueError(f"{path}: there is no '{name}' of shape {shape} that the run needs")

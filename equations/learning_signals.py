@@ -106,7 +106,7 @@ RANDOM = LearningSignal(
 ADAPTIVE = LearningSignal(
     description="B is drawn like random, then gets the readout weights' increments; both decay",
     update="B = (1 - decay)*B + increment\nw = w - decay*w_before",
-    parameters={"decay": 1e-2},
+    parameters={"decay": 1e-3},
     source="Bellec et al. 2020, Nat. Commun. 11:3625, adaptive e-prop (Kolen & Pollack 1994)",
 )
 

@@ -390,6 +390,11 @@ class Network:
         return {"w_in": (n, n_in), "w_rec": (n, n), "w_out": (n_out, n), "B": (n, n_out)}
 
     @property
+    def learned_shapes(self) -> dict[str, tuple[int]]:
+        """Learned parameters, ``"population.parameter"``, and their shapes, (size,)."""
+        return {f"{p.name}.{name}": (p.size,) for p in self.populations for name in p.learned}
+
+    @property
     def n_recurrent(self) -> int:
         """Number of recurrent neurons."""
         return sum(population.size for population in self.populations)

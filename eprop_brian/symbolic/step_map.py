@@ -139,9 +139,14 @@ class StepMap:
             return active
         return f"{active} + (1 - not_refractory)*({self.refractory_surrogate})"
 
-    def values(self, dt: float) -> dict[str, np.ndarray | float]:
-        """SI values of parameters and derived constants for a time step of `dt` seconds."""
-        values = dict(self.parameters)
+    def values(
+        self, dt: float, changed: Mapping[str, np.ndarray | float] | None = None
+    ) -> dict[str, np.ndarray | float]:
+        """SI values of parameters and derived constants for a time step of `dt` seconds.
+
+        `changed` parameters replace the neuron's own.
+        """
+        values = {**self.parameters, **(changed or {})}
         for name, expression in self.constants.items():
             where = f"neuron '{self.neuron.name}', constant {name}"
             values[name] = evaluate(expression, {**values, "dt": dt}, where)

@@ -13,12 +13,12 @@ from eprop_brian.training.files import write_text
 
 __all__ = ["COLUMNS", "History"]
 
-COLUMNS = ("iteration", "loss", "error", "rate_hz", "seconds")
+COLUMNS = ("iteration", "loss", "error", "rate_hz", "seconds", "alignment")
 
 
 @dataclass
 class History:
-    """Loss, error, rate and time of every iteration.
+    """Loss, error, rate and time of every iteration, and how well the feedback is aligned.
 
     Attributes
     ----------
@@ -30,26 +30,38 @@ class History:
         Mean firing rate of the recurrent neurons.
     seconds : list of float
         Wall time of the iteration (of a call of several iterations, their mean).
+    alignment : list of float
+        Cosine of the angle between the feedback weights B and the transposed readout weights after
+        the last iteration of a call; NaN within one.
     """
 
     loss: list[float] = field(default_factory=list)
     error: list[float] = field(default_factory=list)
     rate_hz: list[float] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
+    alignment: list[float] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.loss)
 
-    def append(self, loss: float, error: float, rate_hz: float, seconds: float) -> None:
+    def append(
+        self,
+        loss: float,
+        error: float,
+        rate_hz: float,
+        seconds: float,
+        alignment: float = float("nan"),
+    ) -> None:
         """Add an iteration."""
         self.loss.append(float(loss))
         self.error.append(float(error))
         self.rate_hz.append(float(rate_hz))
         self.seconds.append(float(seconds))
+        self.alignment.append(float(alignment))
 
     def truncated(self, n: int) -> History:
         """The first `n` iterations."""
-        return History(self.loss[:n], self.error[:n], self.rate_hz[:n], self.seconds[:n])
+        return History(*(getattr(self, name)[:n] for name in COLUMNS[1:]))
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Every column as an array of shape (n_iterations,); iterations count from 1."""
@@ -60,14 +72,14 @@ class History:
         }
 
     def write(self, path: Path) -> None:
-        """Write ``history.csv``; an undefined error is an empty field."""
+        """Write ``history.csv``; an undefined error or alignment is an empty field."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(COLUMNS)
-        rows = zip(self.loss, self.error, self.rate_hz, self.seconds, strict=True)
-        for number, (loss, error, rate, seconds) in enumerate(rows, start=1):
-            shown = "" if np.isnan(error) else repr(error)
-            writer.writerow([number, repr(loss), shown, f"{rate:.6g}", f"{seconds:.6g}"])
+        rows = zip(*(getattr(self, name) for name in COLUMNS[1:]), strict=True)
+        for number, (loss, error, rate, seconds, alignment) in enumerate(rows, start=1):
+            error, alignment = ("" if np.isnan(x) else repr(x) for x in (error, alignment))
+            writer.writerow([number, repr(loss), error, f"{rate:.6g}", f"{seconds:.6g}", alignment])
         write_text(path, text.getvalue())
 
     @classmethod
@@ -91,6 +103,7 @@ class History:
                         float(row["error"] or "nan"),
                         float(row["rate_hz"]),
                         float(row["seconds"]),
+                        float(row["alignment"] or "nan"),
                     )
             except (TypeError, ValueError) as error:
                 raise ValueError(f"{path}, line {rows.line_num}: {error}") from None

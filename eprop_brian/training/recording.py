@@ -109,7 +109,7 @@ class Recording:
         Surrogate derivative dz/dv, in the inverse unit of `v`; while refractory the neuron's
         ``refractory_surrogate``.
     learning_signal : float array, shape (n_steps, n_recurrent)
-        L = sum_k B_jk error_k, dimensionless.
+        L = sum_k B_jk signal_k, dimensionless, with the signals that have arrived.
     y : float array, shape (n_steps, n_outputs)
         Readouts, dimensionless.
     output : float array, shape (n_steps, n_outputs)
@@ -123,6 +123,8 @@ class Recording:
         dz/dw along the neuron's own past, in the inverse unit of the weight.
     filtered_trace : float array, shape (n_steps, n_synapses)
         The same filtered as the readout filters spikes.
+    transmitted : float array, shape (n_steps, n_recurrent, n_outputs), or None
+        B_jk signal_k as it arrives at each neuron, if it was asked for.
     """
 
     time: np.ndarray
@@ -143,6 +145,7 @@ class Recording:
     synapses: tuple[TracedSynapse, ...]
     eligibility_trace: np.ndarray
     filtered_trace: np.ndarray
+    transmitted: np.ndarray | None = None
 
     @property
     def n_steps(self) -> int:
@@ -174,8 +177,11 @@ def record_trial(
     index: int = 0,
     learning_window: int | None = None,
     synapses: int | Sequence[TracedSynapse] = 4,
+    transmitted: bool = False,
 ) -> Recording:
     """Run one trial and record it. The weights are not changed.
+
+    A network in continuous operation is recorded in a trial of its own, which starts at rest.
 
     Parameters
     ----------
@@ -196,6 +202,8 @@ def record_trial(
         neurons whose filtered traces are largest (sum of absolute values over the trial), and of
         each its largest input synapse and its largest recurrent synapse. Choosing runs the trial
         twice.
+    transmitted : bool
+        Whether to record what each learning-signal connection transmits.
 
     Returns
     -------
@@ -215,7 +223,7 @@ def record_trial(
         pattern=np.repeat(trials.pattern, n_runs),
         target=np.repeat(trials.target, n_runs),
     )
-    network = network.with_options(gradient="online")
+    network = network.with_options(gradient="online", updates="batch", trace_cutoff=None)
     session = Session(network, make_program("runtime"), repeated, window, dict(weights))
     built, n_steps = session.program.built, session.n_steps
     traces = _Traces(built, n_steps * (n_runs - 1), synapses)
@@ -226,6 +234,8 @@ def record_trial(
     observer = NetworkOperation(
         traces.observe, clock=built.groups["control"].clock, when="end", name="trace_recorder"
     )
+    connections = built.feedback if transmitted else []
+    monitors |= {f.name: _monitor(f.group, ["transmitted"]) for f in connections}
     built.brian2_network.add(*monitors.values(), observer)
     session.run(repeated, n_runs)
 
@@ -240,7 +250,7 @@ def record_trial(
     if all(p.membrane for p in populations):
         v = np.concatenate([recorded(p.name, p.membrane) for p in populations], axis=1)
         threshold = np.concatenate(
-            [_threshold(p, recorded, network) for p in network.populations], 1
+            [_threshold(p, recorded, network, weights) for p in network.populations], 1
         )
     dt = float(network.dt) * 1e3
     target = trials.targets[trials.target[0]]
@@ -264,6 +274,15 @@ def record_trial(
         synapses=tuple(traces.synapses),
         eligibility_trace=eligibility_trace,
         filtered_trace=filtered_trace,
+        transmitted=np.concatenate(
+            [
+                np.stack([f.by_pair(step).T for step in recorded(f.name, "transmitted")])
+                for f in connections
+            ],
+            axis=1,
+        )
+        if connections
+        else None,
     )
 
 
@@ -362,7 +381,10 @@ def _threshold_states(population: Population) -> list[str]:
 
 
 def _threshold(
-    population: Population, recorded: Callable[[str, str], np.ndarray], network: Network
+    population: Population,
+    recorded: Callable[[str, str], np.ndarray],
+    network: Network,
+    weights: Mapping[str, Matrix],
 ) -> np.ndarray:
     """The right side of the spike condition, shape (n_steps, size)."""
     step, dt = population.system.step, float(network.dt)
@@ -370,7 +392,8 @@ def _threshold(
     membrane = _membrane_state(population)
     right = sympy_to_str(symbol(membrane) - step.margin)
     where = f"neuron '{population.neuron.name}', threshold"
-    threshold = evaluate(right, {**step.values(dt), "dt": dt, **states}, where)
+    learned = {name: weights[f"{population.name}.{name}"] for name in population.learned}
+    threshold = evaluate(right, {**step.values(dt, learned), "dt": dt, **states}, where)
     return np.broadcast_to(threshold, states[membrane].shape)
 
 

@@ -117,7 +117,7 @@ class Run:
     def weights(self, which: str = CHECKPOINT) -> dict[str, Matrix]:
         """Weights of the checkpoint or (``INITIAL``) of the start, as `Session.weights`."""
         arrays = read_arrays(self.folder / which)
-        return {name: arrays[name] for name in ("w_in", "w_rec", "w_out", "B")}
+        return {name: arrays[name] for name in self.trainer.session.weights}
 
     def _save_now_and_then(self, _: Trainer) -> None:
         if time.monotonic() - self._saved_at > _CHECKPOINT_EVERY:

@@ -153,7 +153,7 @@ class Session:
         weights: Mapping[str, Any],
     ) -> None:
         self.network = network
-        self._learned = tuple(_learned_shapes(network))
+        self._learned = tuple(network.learned_shapes)
         self.weights = _fitted(network, weights)
         check_fits_trial("feedback delay", network.feedback_delay_steps, example.spikes.shape[1])
         if not network.continuous:
@@ -463,14 +463,9 @@ def _of_parameter(state: str, name: str) -> str:
     return f"{population}.{state}_{parameter}" if state else name
 
 
-def _learned_shapes(network: Network) -> dict[str, tuple[int]]:
-    """Learned parameters, ``"population.parameter"``, and their shapes."""
-    return {f"{p.name}.{name}": (p.size,) for p in network.populations for name in p.learned}
-
-
 def _fitted(network: Network, weights: Mapping[str, Any]) -> dict[str, Matrix]:
     """Copies of weights, dense or with the network's synapses; ValueError if they do not fit."""
-    shapes = {**network.shapes, **_learned_shapes(network)}
+    shapes = {**network.shapes, **network.learned_shapes}
     for name, shape in shapes.items():
         if name not in weights or np.shape(weights[name]) != shape:
             given = np.shape(weights[name]) if name in weights else "nothing"
@@ -490,7 +485,7 @@ def _zeros(network: Network, name: str) -> Matrix:
     """Zeros shaped as a weight matrix or a learned parameter."""
     connected = network.adjacency.get(name)
     if connected is None:
-        return np.zeros({**network.shapes, **_learned_shapes(network)}[name])
+        return np.zeros({**network.shapes, **network.learned_shapes}[name])
     return with_values(connected, np.zeros(connected.nnz))
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from eprop_brian.devices import make_program
-from eprop_brian.network.sparse import Matrix
+from eprop_brian.network.sparse import Matrix, dense
 from eprop_brian.network.spec import Network, check_positive
 from eprop_brian.tasks.base import Task, Trials
 from eprop_brian.training.history import History
@@ -140,6 +140,9 @@ class Trainer:
     ) -> None:
         check_positive("batch_size", batch_size)
         _check_fit(network, task)
+        if network.continuous:
+            _check_continuous(network, batch_size, workers, scheduler)
+            workers = 1
         self.network, self.task = network, task
         self.batch_size, self.seed = int(batch_size), int(seed)
         self.history = History()
@@ -178,6 +181,15 @@ class Trainer:
     def iteration(self) -> int:
         """Iterations done."""
         return len(self.history)
+
+    def alignment(self) -> float:
+        """Cosine of the angle between the feedback weights B and the transposed readout weights.
+
+        NaN if either is 0.
+        """
+        b, w_out = self.session.weights["B"], dense(self.session.weights["w_out"])
+        size = np.linalg.norm(b) * np.linalg.norm(w_out)
+        return float(np.sum(b * w_out.T) / size) if size > 0 else float("nan")
 
     def train(
         self,
@@ -317,8 +329,10 @@ class Trainer:
         errors = np.full(trials.n_trials, np.nan) if wrong is None else wrong
         shape = (-1, self.batch_size)
         columns = [a.reshape(shape).mean(axis=1) for a in (outcome.loss, errors, outcome.rate)]
-        for loss, error, rate in zip(*columns, strict=True):
-            self.history.append(loss, error, rate, seconds)
+        alignment = np.full(len(columns[0]), np.nan)
+        alignment[-1] = self.alignment()
+        for loss, error, rate, aligned in zip(*columns, alignment, strict=True):
+            self.history.append(loss, error, rate, seconds, aligned)
 
     def _is_solved(self) -> bool:
         threshold = self.task.error_threshold
@@ -344,6 +358,21 @@ def _check_workers(workers: int | None, scheduler: str | None) -> None:
         raise ValueError("a scheduler has workers of its own: give workers or scheduler")
     if workers is not None:
         check_positive("workers", workers)
+
+
+def _check_continuous(
+    network: Network, batch_size: int, workers: int | None, scheduler: str | None
+) -> None:
+    """Each trial goes on from the one before: there is nothing to share."""
+    if batch_size != 1:
+        raise ValueError(
+            f"updates = '{network.updates}' has no batches: batch_size must be 1, not {batch_size}"
+        )
+    if workers not in (None, 1) or scheduler is not None:
+        raise ValueError(
+            f"updates = '{network.updates}' changes weights within a trial: trials cannot be "
+            "shared among workers"
+        )
 
 
 def _check_fit(network: Network, task: Task) -> None:

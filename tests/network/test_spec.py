@@ -6,7 +6,21 @@ import numpy as np
 import pytest
 from brian2 import Hz, ms, mV
 
-from eprop_brian import ADAM, ALIF, LEAKY, LIF, EquationError, Network
+from eprop_brian import (
+    ADAM,
+    ADAPTIVE,
+    ALIF,
+    LEAKY,
+    LIF,
+    RANDOM,
+    SYMMETRIC,
+    EquationError,
+    LearningSignal,
+    Network,
+)
+from eprop_brian.equations.losses import SQUARED_ERROR
+
+ONLINE = {"updates": "spike", "gradient": "online"}
 
 
 @pytest.mark.parametrize(
@@ -18,6 +32,49 @@ from eprop_brian import ADAM, ALIF, LEAKY, LIF, EquationError, Network
         ({"loss": "hinge"}, "squared_error"),
         ({"loss": "softmax_cross_entropy"}, "at least 2 outputs"),
         ({"feedback": "adaptive!"}, "symmetric, random"),
+        ({"feedback": "B*tanh(eror)"}, r"'eror' is not defined \(did you mean 'error'\?\)"),
+        ({"feedback": "B**2*error"}, "proportional to B"),
+        ({"feedback": "B*p"}, "'p' is not defined"),
+        ({"feedback": np.ones((1, 2))}, r"shape \(1, 2\); .*\(n_recurrent, n_outputs\) = \(2, 1\)"),
+        ({"feedback": np.full((2, 1), np.nan)}, "must be finite"),
+        ({"feedback": [["a"], ["b"]]}, "matrix of numbers"),
+        ({"feedback": RANDOM.with_options(scale="big")}, "scale of the learning signal"),
+        ({"feedback": RANDOM.with_options(delay=2)}, "feedback delay must be a time"),
+        ({"feedback": RANDOM.with_options(delay=0 * ms)}, "at least 1 time step"),
+        ({"feedback": RANDOM.with_options(delay=[[1], [2], [3]] * ms)}, r"shape \(2, 1\)"),
+        ({"feedback": ADAPTIVE.with_options(decay=1.0)}, "decay of the learning signal"),
+        ({"feedback": RANDOM.with_options(update="C = B")}, "must be a statement for B or w"),
+        ({"feedback": RANDOM.with_options(update="B = B + dw")}, "'dw' is not defined"),
+        ({"feedback": SYMMETRIC.with_options(update="B = B/2")}, "follows the readout weights"),
+        ({"feedback": LearningSignal(weights="given")}, "has a matrix if"),
+        ({"loss": replace(SQUARED_ERROR, error="p - y_target")}, "'p' is not defined"),
+        ({"loss": replace(SQUARED_ERROR, error="y - target")}, "'target' is not defined"),
+        ({"loss": replace(SQUARED_ERROR, signal="softmax")}, "must be one of y, y_target"),
+        ({"updates": "epoch"}, "batch, step, spike"),
+        ({"updates": "step"}, "updates = 'step' needs gradient = 'online': 'factored'"),
+        ({**ONLINE, "c_reg": 1.0}, "needs rate_averaging = 'moving', not 'trial'"),
+        ({**ONLINE, "learned": {"tau_m": {}}}, "learned with updates = 'batch' only"),
+        ({"trace_cutoff": 10 * ms}, "trace_cutoff is for updates = 'step' or 'spike'"),
+        ({**ONLINE, "trace_cutoff": 10}, "trace_cutoff must be a time"),
+        ({**ONLINE, "trace_cutoff": 0 * ms}, "at least 1 time step"),
+        ({"kappa_reg": 1.0}, "kappa_reg must be below 1"),
+        ({"delays": {"w": 1 * ms}}, "w_in, w_rec, w_out"),
+        ({"delays": 3 * ms}, "delays name weight matrices"),
+        ({"delays": {"w_rec": 0 * ms}}, "delay of w_rec must be at least 1 time step"),
+        ({"delays": {"w_rec": 1.5 * ms}}, "whole time steps of 1"),
+        ({"delays": {"w_rec": [[1, 2, 3]] * ms}}, r"array of shape \(2, 2\), not \(1, 3\)"),
+        ({"delays": {"w_in": "-1 ms"}}, "not negative"),
+        ({"delays": {"w_in": "1 mV"}}, "must be a time"),
+        ({"delays": {"w_in": ["1 ms", "2 mV"]}}, "must be times"),
+        ({"delays": {"w_out": 2 * ms}}, "0 .* or one time step"),
+        ({"learned": {"tau": {}}}, "no neuron has the parameter 'tau' to learn; there are"),
+        ({"learned": {"tau_m": {"lowest": 1}}}, "takes minimum, maximum, eta"),
+        (
+            {"learned": {"tau_m": {"minimum": "5 mV"}}},
+            "minimum must be one value in second",
+        ),
+        ({"learned": {"tau_m": {"minimum": "50 ms"}}}, "outside its bounds"),
+        ({"learned": {"tau_m": {"eta": -1}}}, "eta of learned parameter 'tau_m'"),
         ({"gradient": "bptt"}, "factored, online"),
         ({"rate_averaging": "epoch"}, "trial, batch"),
         ({"c_reg": -1.0}, "at least 0"),
