@@ -61,7 +61,7 @@ def test_train_writes_what_it_says(tmp_path):
     assert config["size"] == {"lif": 8}
     with open(folder / "history.csv", newline="") as file:
         rows = list(csv.DictReader(file))
-    assert list(rows[0]) == ["iteration", "loss", "error", "rate_hz", "seconds"]
+    assert list(rows[0]) == ["iteration", "loss", "error", "rate_hz", "seconds", "alignment"]
     assert [row["iteration"] for row in rows] == ["1", "2", "3"]
     assert all(row["error"] == "" for row in rows)
     assert float(last_line(output).split()[1]) == pytest.approx(float(rows[-1]["loss"]), rel=1e-5)
@@ -119,6 +119,33 @@ def test_sparse_connectivity_is_kept_with_the_run(tmp_path):
     with np.load(folder / "initial.npz") as before, np.load(folder / "checkpoint.npz") as after:
         assert len(after["w_rec.data"]) == round(0.25 * 8 * 7)
         np.testing.assert_array_equal(after["w_rec.indices"], before["w_rec.indices"])
+
+
+def test_a_run_in_continuous_operation_is_resumed(tmp_path):
+    arguments = [*SMALL, "--updates", "spike", "--gradient", "online", "--feedback", "adaptive"]
+    arguments += ["--set", "network.rate_averaging=moving", "--set", "network.trace_cutoff=20 ms"]
+    call(*arguments, "--iterations", 6, "--out", tmp_path / "whole")
+    call(*arguments, "--iterations", 4, "--out", tmp_path / "parts")
+    call("train", "--resume", tmp_path / "parts", "--iterations", 6, "--no-figures")
+    before = np.load(tmp_path / "whole/initial.npz")
+    whole, parts = (np.load(tmp_path / name / "checkpoint.npz") for name in ("whole", "parts"))
+    for name in whole.files:
+        np.testing.assert_array_equal(whole[name], parts[name], err_msg=name)
+    assert all(np.any(whole[name] != before[name]) for name in ("w_in", "w_rec", "w_out", "B"))
+    assert re.fullmatch(r"loss [\d.]+", last_line(call("evaluate", tmp_path / "whole")))
+
+
+def test_feedback_by_file_and_by_equation(tmp_path):
+    np.save(tmp_path / "B.npy", np.full((8, 1), 0.3))
+    small = [*SMALL, "--device", "runtime", "--iterations", 1]
+    call(*small, "--feedback", tmp_path / "B.npy", "--out", tmp_path / "file")
+    with np.load(tmp_path / "file/checkpoint.npz") as checkpoint:
+        assert np.all(checkpoint["B"] == 0.3)
+    call(*small, "--feedback", "B*tanh(error)", "--out", tmp_path / "equation")
+    np.save(tmp_path / "B.npy", np.full((1, 8), 0.3))
+    arguments = (*small, "--feedback", tmp_path / "B.npy", "--out", tmp_path / "wrong")
+    assert "shape (1, 8)" in call(*arguments, code=1)
+    assert not (tmp_path / "wrong").exists()
 
 
 def test_evaluate_prints_loss_and_error(tmp_path):

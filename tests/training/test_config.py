@@ -2,9 +2,10 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
-from eprop_brian.equations import NEURONS, get_neuron
+from eprop_brian.equations import FEEDBACKS, NEURONS, get_neuron
 from eprop_brian.symbolic.errors import EquationError
 from eprop_brian.training.config import RunConfig
 
@@ -62,3 +63,107 @@ def test_every_library_neuron_makes_a_network(name):
     assert replace(config.neurons[name], parameters={}, constants={}) == replace(
         NEURONS[name], parameters={}, constants={}
     )
+
+
+def feedback_of(config):
+    return config.make_network(config.make_task()).feedback
+
+
+@pytest.mark.parametrize("kind", FEEDBACKS)
+def test_feedback_by_kind(kind):
+    config = RunConfig.from_recipe(TASK, network={"feedback": kind})
+    assert feedback_of(config) == FEEDBACKS[kind].with_options(scale=0.1)
+
+
+def test_feedback_by_equation_with_a_delay(tmp_path):
+    settings = ["network.feedback=B*tanh(error)", "network.feedback_delay=3 ms"]
+    RunConfig.from_recipe(TASK, settings=settings).write(tmp_path)
+    network = RunConfig.read(tmp_path).make_network(RunConfig.read(tmp_path).make_task())
+    assert network.feedback.signal == "tanh(error)"
+    assert np.all(network.feedback_delay_steps == 3)
+
+
+def test_feedback_by_matrix_is_kept_with_the_run(tmp_path):
+    matrix = np.arange(100.0)[:, None]
+    np.save(tmp_path / "mine.npy", matrix)
+    config = RunConfig.from_recipe(TASK, network={"feedback": tmp_path / "mine.npy"})
+    (tmp_path / "mine.npy").unlink()
+    config.write(tmp_path / "run")
+    read = RunConfig.read(tmp_path / "run")
+    assert read.network["feedback"] == "given"
+    np.testing.assert_array_equal(feedback_of(read).matrix, matrix)
+    weights = read.make_network(read.make_task()).initial_weights(1)
+    np.testing.assert_array_equal(weights["B"], matrix)
+
+
+def test_a_file_of_feedback_runs_nothing(tmp_path):
+    np.save(tmp_path / "bad.npy", np.array([print], dtype=object), allow_pickle=True)
+    with pytest.raises(ValueError, match=r"bad\.npy: not an \.npy of a plain array"):
+        RunConfig.from_recipe(TASK, network={"feedback": tmp_path / "bad.npy"})
+    with pytest.raises(ValueError, match=r"none\.npy: no such file"):
+        RunConfig.from_recipe(TASK, network={"feedback": tmp_path / "none.npy"})
+    (tmp_path / "text.npy").write_text("1 2 3")
+    with pytest.raises(ValueError, match=r"text\.npy: not an \.npy"):
+        RunConfig.from_recipe(TASK, network={"feedback": tmp_path / "text.npy"})
+
+
+def test_feedback_of_no_kind_is_refused_at_once():
+    with pytest.raises(ValueError, match="unknown feedback 'randm'; choose from symmetric, random"):
+        RunConfig.from_recipe(TASK, network={"feedback": "randm"})
+    with pytest.raises(ValueError, match="no option 'decay'"):
+        feedback_of(RunConfig.from_recipe(TASK, settings=["network.feedback_decay=0.1"]))
+
+
+def test_delays_and_learned_parameters_can_be_set(tmp_path):
+    settings = [
+        'network.delays={w_rec = ["2 ms", "5 ms"], w_out = "1 ms"}',
+        'network.learned={tau_m = {minimum = "5 ms", eta = 0.01}}',
+        "readout.trace_decay=0.97",
+    ]
+    RunConfig.from_recipe(TASK, settings=settings).write(tmp_path)
+    config = RunConfig.read(tmp_path)
+    network = config.make_network(config.make_task())
+    delays = network.delay_steps["w_rec"]
+    assert delays.shape == (100, 100)
+    assert {*np.unique(delays)} == {2, 3, 4, 5}
+    assert network.delay_steps["w_out"] == 1
+    assert network.populations[0].learned["tau_m"].minimum == 0.005
+    assert network.populations[0].learned["tau_m"].eta == 0.01
+    assert float(network.readout_program.trace_decay.expression) == 0.97
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            ["network.delays={w_rec = '2000 ms'}"],
+            "delay of w_rec of 2000 steps is longer",
+        ),
+        (["network.feedback_delay=1000 ms"], "feedback delay of 1000 steps is longer"),
+        (["network.updates=step"], "needs gradient = 'online'"),
+    ],
+)
+def test_a_wrong_combination_is_refused_before_anything_is_compiled(settings, message, monkeypatch):
+    def compile_nothing(*_):
+        raise AssertionError("compiled")
+
+    for module in ("trainer", "workers"):
+        monkeypatch.setattr(
+            f"eprop_brian.training.{module}.make_program", lambda *_: compile_nothing
+        )
+    config = RunConfig.from_recipe(TASK, settings=settings)
+    for workers in (1, 2):
+        with pytest.raises(ValueError, match=message):
+            config.make_trainer(workers=workers)
+
+
+CONTINUOUS = ("network.updates=spike", "network.gradient=online", "network.c_reg=0")
+
+
+def test_continuous_operation_has_neither_batches_nor_workers():
+    config = RunConfig.from_recipe(TASK, settings=CONTINUOUS)
+    with pytest.raises(ValueError, match="trials cannot be shared among workers"):
+        config.make_trainer(workers=2)
+    config = RunConfig.from_recipe(TASK, settings=CONTINUOUS, run={"batch_size": 4})
+    with pytest.raises(ValueError, match="has no batches: batch_size must be 1, not 4"):
+        config.make_trainer()
