@@ -7,6 +7,7 @@ import nbformat
 import pytest
 
 from eprop_brian.cli import main
+from eprop_brian.equations import NEURONS
 from eprop_brian.symbolic.neuron_file import read_neuron
 from eprop_brian.training.config import RunConfig
 
@@ -121,6 +122,11 @@ def test_every_key_of_set_is_listed(table):
 def test_every_reference_case_is_in_the_table():
     shown = re.findall(r"^\| `(\w+)` \| \d", (DOCS / "verification.md").read_text(), re.MULTILINE)
     assert sorted(shown) == sorted(p.stem for p in (REPOSITORY / "tests/reference").glob("*.npz"))
+
+
+def test_every_library_neuron_is_in_the_table():
+    text = (DOCS / "neurons.md").read_text()
+    assert re.findall(r"^\| `(\w+)` \| [^|]+ \| [^|]+\d{4} \|", text, re.MULTILINE) == list(NEURONS)
 
 
 def test_names_in_the_glossary_exist():

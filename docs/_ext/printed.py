@@ -115,7 +115,7 @@ class _Derivation(_Printed):
 
 
 class _Strings(_Printed):
-    """``{strings} MODULE:NAME[.ATTRIBUTE] ...``: strings, or mappings of names to strings."""
+    """``{strings} MODULE:NAME[.ATTRIBUTE] ...``: strings, or mappings of names to them."""
 
     required_arguments = 1
     final_argument_whitespace = True
@@ -129,7 +129,8 @@ class _Strings(_Printed):
                 value = getattr(value, name)
             if isinstance(value, Mapping):
                 width = max(map(len, value))
-                lines += [f"{name:<{width}}  {text}" for name, text in value.items()]
+                texts = {k: getattr(item, "description", item) for k, item in value.items()}
+                lines += [f"{name:<{width}}  {text}" for name, text in texts.items()]
             else:
                 lines += str(value).strip().split("\n")
         return [self.literal("\n".join(lines), "text")]

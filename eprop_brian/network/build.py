@@ -684,12 +684,10 @@ class _Builder(NetworkGroups):
         """What happens when a spike arrives in continuous operation."""
         counters = ("since", "updates", "skipped")
         plan |= {name: self.code.array(p.pre_group, name, "_pre") for name in counters}
-        if self.network.trace_cutoff_steps is not None:
-            statements: tuple[str, ...] = ()
-            if p.target != "readout":
-                system = self._population(p.target).system
-                averaging = self.network.rate_averaging
-                statements = cutoff_program(system, self.readout_program, averaging)
+        # A readout's synapse has no trace of its own that would decay.
+        if self.network.trace_cutoff_steps is not None and p.target != "readout":
+            system, averaging = self._population(p.target).system, self.network.rate_averaging
+            statements = cutoff_program(system, self.readout_program, averaging)
             counter = View(p.pre_group, "_pre", {"skipped": "skipped"})
             plan["decay"] = self.code.block(f"decay_{p.name}", statements, counter, *views)
 

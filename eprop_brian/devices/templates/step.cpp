@@ -479,6 +479,10 @@ for (int _step = 0; _step < _T; _step++)
     //// learning signals and traces
     if (_learning)
     {
+        {% for f in plan.feedback if plan.continuous and f.follows is defined %}
+        // the weights that this step's error came from
+        {{ follow(f) }}
+        {% endfor %}
         {% for f in plan.feedback %}
         std::fill_n({{ ptr(f.L) }}, {{ f.width }}, 0);
         {{ learning_signal(f, f.deliver, '_t + %d' % plan.signal_rows) }}
@@ -518,9 +522,6 @@ for (int _step = 0; _step < _T; _step++)
             {% endfor %}
             {% endif %}
         }
-        {% for f in plan.feedback if f.follows is defined %}
-        {{ follow(f) }}
-        {% endfor %}
         {% else %}
         {% if plan.lag %}
         // errors of after the end: there are none
