@@ -20,8 +20,8 @@
 }
 {% endmacro %}
 {# The same at step _t, with the cells of the history and of what arrives late at hand. #}
-{% macro neurons(block, n, before=0) %}
-{% set rows = {'_history': '(_t + %d)*%d' % (before, n) if before else '_t*%d' % n} %}
+{% macro neurons(block, n) %}
+{% set rows = {'_history': '_t*%d' % n} %}
 {% if plan.later_rows %}
 {% set _ = rows.update({'_arriving': '(_now %% %d)*%d' % (plan.later_rows, n)}) %}
 {% endif %}
@@ -595,7 +595,8 @@ if (_learning)
     // errors filtered backwards by the readout
     {{ each(plan.readout.zero, plan.readout.n) }}
     for (int _t = _T - 1; _t >= 0; _t--)
-        {{ neurons(plan.readout.backward, plan.readout.n, plan.signal_rows) }}
+        {{ each(plan.readout.backward, plan.readout.n,
+                {'_history': '(_t + %d)*%d' % (plan.signal_rows, plan.readout.n)}) }}
     {{ lap('backward') }}
     {
         const int _first = 0, _last = {{ plan.readout.n }};
@@ -624,6 +625,8 @@ if (_learning)
             {% if p.fused_outputs < plan.readout.n %}
             std::fill({{ ptr(p.signal) }} + _first, {{ ptr(p.signal) }} + _last, 0);
             {% for f in plan.feedback if f.target == p.name %}
+            // what would arrive after the end is lost
+            if (_t + {{ plan.lag }} < _T)
             {{ learning_signal(f, f.deliver, '_t + %d' % (plan.signal_rows + plan.lag), '_first', '_last',
                                p.fused_outputs) }}
             {% endfor %}
