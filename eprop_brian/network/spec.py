@@ -23,7 +23,7 @@ from eprop_brian.equations.losses import LOSSES, SQUARED_ERROR, Loss
 from eprop_brian.equations.neurons import Neuron
 from eprop_brian.equations.optimizers import ADAM, Optimizer
 from eprop_brian.equations.readouts import LEAKY, Readout
-from eprop_brian.network.delays import delay_steps
+from eprop_brian.network.delays import delay_steps, longest
 from eprop_brian.network.feedback import (
     as_learning_signal,
     check_learning_signal,
@@ -113,8 +113,9 @@ class Network:
         trials and resets (e-prop+), after every step, or a synapse's whenever its presynaptic
         neuron spikes. Continuous operation needs ``gradient="online"``.
     trace_cutoff : Quantity, optional
-        With continuous operation: how long after a presynaptic spike gradients accumulate. For the
-        rest of the interval between two spikes traces only decay.
+        With continuous operation: how long after a presynaptic spike gradients accumulate, counted
+        from where a spike without extra delay arrives. For the rest of the interval between two
+        spikes traces only decay.
     c_reg : float
         Strength of the firing-rate regulariser; 0 switches it off.
     f_target : Quantity
@@ -316,6 +317,13 @@ class Network:
             raise ValueError("trace_cutoff is for updates = 'step' or 'spike'")
         if self.trace_cutoff is not None:
             cutoff = delay_steps("trace_cutoff", self.trace_cutoff, self.dt, 1, ())
+            delays = [longest(self.delay_steps[m]) - LEAST_DELAY[m] for m in ("w_in", "w_rec")]
+            least = max(delays) + self.delay_steps["w_out"] + 1
+            if cutoff < least:
+                raise ValueError(
+                    f"trace_cutoff of {cutoff} steps is too short: with this network's delays a "
+                    f"spike's trace meets its first learning signal after {least} steps"
+                )
             for population in self.populations:
                 cutoff_program(population.system, self.readout_program, self.rate_averaging)
         object.__setattr__(self, "trace_cutoff_steps", cutoff)

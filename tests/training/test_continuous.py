@@ -1,16 +1,17 @@
 """Continuous operation against a simulation in NumPy: no trials, no resets, weights always moving.
 
 `Simulation` is written from the equations (Bellec et al. 2020, Nat. Commun. 11:3625, eqs. 6-11 and
-21-25; e-prop+: arXiv 2511.21674) and shares nothing with the package. It keeps every trace for every
-pair of neurons and every step. With ``lag`` the delay of the readouts (0 or 1 step), step g is:
+21-25; e-prop+: arXiv 2511.21674) and shares nothing with the package. It keeps every trace of every
+pair of neurons. With ``lag`` the delay of the readouts (0 or 1 step), step g is:
 
-1. input spikes of step g and recurrent spikes of step g-1 arrive at the neurons, recurrent spikes of
-   step g-lag at the readouts. With updates by spikes, what waits at a synapse enters its weight
-   now, and the spike takes the new weight along;
+1. input spikes of step g and recurrent spikes of step g-1 arrive at the neurons, recurrent spikes
+   of step g-lag at the readouts. With updates by spikes, what waits at a synapse enters its weight
+   now, and the spike takes the new weight along. Longer delays begin here, with the same weight;
 2. neurons advance, readouts advance, the errors of step g make the learning signals, through the
    feedback weights as they are now;
 3. the traces of step g-lag meet these learning signals, and what results waits at the synapse; with
-   updates by steps it enters the weight at once.
+   updates by steps it enters the weight at once. With a trace cut-off, this happens while g minus
+   the step of the last arrival is below it.
 
 So a weight that is used in step g holds the gradients of the traces up to step g-1-lag.
 """
@@ -65,6 +66,7 @@ class Case:
     feedback: str = "random"
     softmax: bool = False
     hard_reset: bool = False
+    attached: bool = False
     cutoff: int | None = None
     density: float = 1.0
     delays: dict[str, Any] = field(default_factory=dict)
@@ -82,6 +84,8 @@ class Case:
             common["v_reset"] = V_RESET
         lif = lif.with_parameters(**common, tau_m=20 * ms)
         alif = alif.with_parameters(**common, tau_m=15 * ms, tau_a=60 * ms, beta=0.35)
+        if self.attached:
+            lif, alif = replace(lif, detach=()), replace(alif, detach=())
         feedback = {
             "random": RANDOM,
             "broadcast": BROADCAST.with_options(scale=0.7),
@@ -136,10 +140,12 @@ CASES = {
     "spike-cutoff": Case("spike", 0, cutoff=1),
     "spike-delays": Case("spike", 0, delays={"w_rec": (1, 5)}, feedback_delays=(1, 4)),
     "step-lag-delays-cutoff": Case("step", 1, delays={"w_in": (2, 2)}, cutoff=6),
+    "spike-lag-attached-cutoff": Case(
+        *("spike", 1), attached=True, cutoff=4, delays={"w_in": (0, 2), "w_rec": (1, 3)}
+    ),
+    "step-attached-cutoff": Case("step", 0, attached=True, cutoff=1, density=0.7),
     "spike-lag-sparse-symmetric": Case("spike", 1, feedback="symmetric", density=0.5),
 }
-
-
 #: Compiled in every run of the tests: together they go through all that the template has for
 #: continuous operation.
 COMPILED = ("step-lag", "step-adam-softmax", "spike-cutoff-adam", "spike-lag-delays", "step-delays")
@@ -253,7 +259,8 @@ class Simulation:
                 x["eps_v"] = np.exp(-DT / TAU_OUT) * x["eps_v"] + pre
                 added = self.error[t][:, None] * x["eps_v"]
             else:
-                x["eps_v"] = alpha * x["eps_v"] + pre
+                reset = V_TH * x["e"] if self.case.attached else 0.0
+                x["eps_v"] = alpha * x["eps_v"] + pre - reset
                 x["eps_a"] = rho * x["eps_a"] + x["e"]
                 trace = psi[:, None] * (x["eps_v"] - BETA[:, None] * x["eps_a"])
                 # Where a synapse is cut off there is no trace, and what is left of it decays.
@@ -383,3 +390,188 @@ def test_simulation_gives_the_same(name, device):
     # The comparison means something: neurons spike, and every matrix moves while they do.
     assert n_spikes > 70
     assert min(changes.values()) > 0.01
+
+
+def assert_same(state: dict[str, Any], expected: dict[str, Any]) -> None:
+    """Bit for bit."""
+    assert state.keys() == expected.keys()
+    for key, value in expected.items():
+        np.testing.assert_array_equal(dense(state[key]), dense(value), err_msg=key)
+
+
+def going_on(session: Session) -> dict[str, Any]:
+    """What a session goes on from; not the number of calls, nor signals that nothing waits for."""
+    apart = ("n_updates", "carried.readout_history.signal")
+    return {k: v for k, v in session.state().items() if k not in apart}
+
+
+@pytest.mark.parametrize(
+    ("name", "device"),
+    [
+        ("spike-lag-delays", "runtime"),
+        pytest.param("step-lag-delays-cutoff", "runtime", marks=pytest.mark.slow),
+        pytest.param("spike-lag-delays", "cpp", marks=pytest.mark.slow),
+        ("step-adam-softmax", "cpp"),
+    ],
+)
+def test_calls_of_any_length_give_the_same(name, device):
+    # A signal on its way counts in steps, so that calls need not be longer than its delay.
+    network = CASES[name].network()
+    n_steps = N_STEPS * N_CALLS
+    whole = session_of(network, device, n_steps)
+    whole.run(trials(0, n_steps), 1)
+    fired = whole.spikes()
+    parts = session_of(network, device, N_STEPS, N_CALLS)
+    parts.run(trials(0, N_STEPS, N_CALLS), N_CALLS)
+    np.testing.assert_array_equal(parts.spikes(), fired[-N_STEPS:])
+    assert_same(going_on(parts), going_on(whole))
+    if network.feedback_delay_steps is None:
+        steps = session_of(network, device, 1)
+        for g in range(n_steps):
+            steps.run(trials(g, 1), 1)
+            np.testing.assert_array_equal(steps.spikes()[0], fired[g])
+        assert_same(going_on(steps), going_on(whole))
+        steps.close()
+    for session in (whole, parts):
+        session.apply_pending()
+        session.close()
+    assert_same(going_on(parts), going_on(whole))
+
+
+@pytest.mark.parametrize("device", ["runtime", "cpp"])
+@pytest.mark.parametrize("name", ["spike-lag-delays", "step-delays"])
+def test_a_restored_state_goes_on(name, device):
+    network = CASES[name].network()
+    one, other = session_of(network, device), session_of(network, device)
+    one.run(trials(0, N_STEPS), 1)
+    state = one.state()
+    # Not from a fresh program: nothing may be left of what it did before.
+    other.run(trials(N_STEPS, N_STEPS), 1)
+    other.restore(state)
+    for session in (one, other):
+        session.run(trials(N_STEPS, N_STEPS), 1)
+    assert_same(other.state(), one.state())
+    assert np.any(dense(one.weights["w_rec"]) != dense(state["w_rec"]))
+    for session in (one, other):
+        session.close()
+
+
+@pytest.mark.parametrize("device", ["runtime", "cpp"])
+@pytest.mark.parametrize("name", ["spike-lag-delays", "step-adam-softmax"])
+def test_an_evaluation_leaves_no_trace(name, device):
+    network = CASES[name].network()
+    one, other = session_of(network, device), session_of(network, device)
+    for session in (one, other):
+        session.run(trials(0, N_STEPS), 1)
+    before = one.state()
+    evaluated = one.run(trials(N_STEPS, N_STEPS), 1, learning=False)
+    assert np.sum(one.spikes()) > 10
+    assert_same(one.state(), before)
+    outcomes = [session.run(trials(N_STEPS, N_STEPS), 1) for session in (one, other)]
+    assert outcomes[0].loss == outcomes[1].loss != evaluated.loss
+    assert_same(one.state(), other.state())
+    for session in (one, other):
+        session.close()
+
+
+#: Sums gradients up and leaves the weights alone.
+_SUM = Optimizer(name="sum", update="total = total + g", states=("total",))
+
+
+@pytest.mark.parametrize("lag", [0, 1])
+def test_without_changes_of_weights_all_updates_sum_up_to_the_same_gradient(lag):
+    """By steps, by spikes with what waits in the end, and as one trial's by either program."""
+    network = replace(Case("step", lag).network(), optimizer=_SUM)
+    n_steps = N_STEPS
+    totals = {}
+    for updates, gradient in [
+        *(("step", "online"), ("spike", "online"), ("batch", "online"), ("batch", "factored")),
+    ]:
+        # In a trial, the traces of the last steps meet no learning signal any more, but the
+        # regulariser.
+        c_reg = 0.0 if lag else C_REG
+        options = {"updates": updates, "gradient": gradient, "c_reg": c_reg}
+        session = session_of(replace(network, **options), "runtime", n_steps)
+        session.run(trials(0, n_steps), 1)
+        session.apply_pending() if updates == "spike" else None
+        totals[updates, gradient] = {
+            k.removeprefix("total."): w
+            for k, w in session.optimizer_states.items()
+            # The last step's error waits for the next step where readouts are delayed.
+            if not (lag and k == "total.w_out")
+        }
+        np.fill_diagonal(totals[updates, gradient]["w_rec"], 0.0)
+    expected = totals["batch", "factored"]
+    for found in totals.values():
+        assert deviation(found, expected) < 1e-12
+
+
+@pytest.mark.parametrize("updates", ["step", "spike"])
+def test_a_cutoff_longer_than_the_run_cuts_nothing_off(updates):
+    case = Case(updates, 1)
+    weights = []
+    for cutoff in (None, N_STEPS, 10):
+        session = session_of(replace(case, cutoff=cutoff).network(), "runtime")
+        session.run(trials(0, N_STEPS), 1)
+        session.apply_pending()
+        weights.append(dict(session.weights))
+    assert_same(weights[1], weights[0])
+    assert np.any(weights[2]["w_in"] != weights[0]["w_in"])
+
+
+@pytest.mark.parametrize(
+    "neuron",
+    [
+        *(get_neuron(name) for name in ("lif_exp", "lif_cond", "adex", "stdp_alif")),
+    ],
+    ids=lambda neuron: neuron.name,
+)
+def test_traces_that_do_not_decay_by_themselves_refuse_a_cutoff(neuron):
+    options = {"n_inputs": 1, "n_outputs": 1, "gradient": "online", "updates": "spike"}
+    with pytest.raises(EquationError, match="trace of v\n.*decay by a constant factor"):
+        Network(neurons=[(neuron, 2)], trace_cutoff=5 * ms, **options)
+    Network(neurons=[(neuron, 2)], **options)
+
+
+@pytest.mark.parametrize(
+    ("cutoff", "delays", "message"),
+    [
+        (0 * ms, {}, "at least 1 time step"),
+        (1.5 * ms, {}, "whole time steps"),
+        (3 * Hz, {}, "must be a time"),
+        # The trace of the step in which a spike arrives would be cut off, too.
+        (1 * ms, {"w_out": 1 * ms}, "2 steps"),
+        (4 * ms, {"w_out": 1 * ms, "w_in": 3 * ms}, "5 steps"),
+        (3 * ms, {"w_rec": (1 * ms, 4 * ms)}, "4 steps"),
+    ],
+)
+def test_a_cutoff_is_steps_in_which_something_happens(cutoff, delays, message):
+    options = {"n_inputs": 1, "n_outputs": 1, "gradient": "online", "neurons": [(LIF, 9)]}
+    with pytest.raises(ValueError, match=f"trace_cutoff.*{message}"):
+        Network(updates="spike", trace_cutoff=cutoff, delays=delays, **options)
+    Network(updates="spike", trace_cutoff=5 * ms, delays=delays, **options)
+
+
+def test_a_cutoff_is_for_continuous_operation():
+    options = {"n_inputs": 1, "n_outputs": 1, "gradient": "online", "neurons": [(LIF, 2)]}
+    with pytest.raises(ValueError, match="trace_cutoff is for updates"):
+        Network(trace_cutoff=5 * ms, **options)
+
+
+@pytest.mark.parametrize("updates", ["step", "spike"])
+def test_sparse_weights_learn_as_dense_ones_whose_other_weights_stay_zero(updates):
+    case = Case(updates, 1, density=0.5)
+    sparse = case.network()
+    session = session_of(sparse, "runtime")
+    # Weights that are missing stay 0: their bounds are.
+    weights = {k: dense(w) for k, w in session.weights.items()}
+    full = Simulation(case, sparse, weights)
+    x, targets = data()
+    session.run(trials(0, N_STEPS), 1)
+    for g in range(N_STEPS):
+        full.step(x[g], targets[g])
+    for name in MATRICES:
+        missing = ~sparse.adjacency[name].toarray()
+        assert not np.any(dense(session.weights[name])[missing])
+        assert not np.any(full.w[name][missing])
+    assert deviation(session.weights, full.weights) < TOLERANCE
