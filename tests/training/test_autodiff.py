@@ -129,6 +129,8 @@ _IZHIKEVICH = Neuron(
 LIBRARY = {
     name: get_neuron(name).with_parameters(**changed)
     for name, changed in {
+        "lif_hard_reset": {"t_ref": "3 ms", "v_reset": -0.2},
+        "alif_hard_reset": {"t_ref": "3 ms", "v_reset": 0.1, "tau_a": TAU_A * second, "beta": BETA},
         "stdp_lif": {"dt_ref": "3 ms"},
         "stdp_alif": {"dt_ref": "3 ms", "tau_a": TAU_A * second, "beta": BETA},
         "lif_exp": {"t_ref": "3 ms"},
@@ -263,6 +265,30 @@ def izhikevich() -> Dynamics:
         return 0.02 * jnp.exp(-jnp.abs(margin(h)) / 40.0)
 
     return Dynamics((-65.0, 0.2 * -65.0), step, margin, surrogate)
+
+
+def hard_reset(name: str) -> Dynamics:
+    """NEST's iaf_psc_delta: after a spike the membrane is at v_reset for two steps more.
+
+    Its derivative is that of a plain filter of the inputs. Without beta: no `a`.
+    """
+    p = numbers_of(name)
+    alpha, rho = np.exp(-DT / p["tau_m"]), np.exp(-DT / p.get("tau_a", 1.0))
+
+    def step(h, current, z_reset, z):
+        v, a, z_2 = h
+        z_before = jax.lax.stop_gradient(z)
+        from_reset = alpha * jnp.where(z_before > 0, p["v_reset"], v) + current
+        value = jnp.where(z_before + z_2 > 0, p["v_reset"], from_reset)
+        filtered = alpha * v + current
+        return filtered + jax.lax.stop_gradient(value - filtered), rho * a + z, z_before
+
+    def margin(h):
+        return h[0] - p["v_th"] - p.get("beta", 0.0) * h[1]
+
+    return Dynamics(
+        (0.0,) * 3, step, margin, lambda h: bump(margin(h), p["gamma"] / p["v_th"], p["v_th"])
+    )
 
 
 def spike_timing_lif(name: str) -> Dynamics:
@@ -458,6 +484,8 @@ MODELS = {
     **{
         name: Model(((LIBRARY[name], N_RECURRENT),), dynamics, input_scale, recurrent_scale)
         for name, dynamics, input_scale, recurrent_scale in (
+            ("lif_hard_reset", hard_reset("lif_hard_reset"), 0.5, 0.3),
+            ("alif_hard_reset", hard_reset("alif_hard_reset"), 0.7, 0.3),
             ("stdp_lif", spike_timing_lif("stdp_lif"), 0.5, 0.3),
             ("stdp_alif", spike_timing_lif("stdp_alif"), 0.7, 0.3),
             ("lif_exp", exponential_current(alpha_function=False), 0.5, 0.3),
@@ -732,8 +760,9 @@ KEPT_RESET = [
     Setting(model, keep_reset=True)
     for model in ("lif", "alif", "current_based", "stdp_lif", "lif_exp", "adex", "glif")
 ]
-#: Models of which a state other than the membrane sees the neuron's own spike.
-ADAPTIVE = [m for m in MODELS if m not in ("lif", "stdp_lif", "lif_exp", "lif_alpha", "lif_cond")]
+#: Models of which no state but the membrane sees the neuron's own spike.
+_PLAIN = ("lif", "lif_hard_reset", "stdp_lif", "lif_exp", "lif_alpha", "lif_cond")
+ADAPTIVE = [m for m in MODELS if m not in _PLAIN]
 
 
 def named(setting: Setting) -> str:
