@@ -225,7 +225,8 @@ def plot_trial(recording: Recording, title: str | None = None) -> Figure:
                     label=_named(example),
                 )
         ax["psi"].set_ylabel(f"surrogate ψ\n({_surrogate_unit(recording)})")
-        ax["psi"].set_ylim(bottom=0)
+        if np.min(recording.psi) >= 0:
+            ax["psi"].set_ylim(bottom=0)
         ax["signal"].set_ylabel("learning\nsignal L\n(dimensionless)")
         _legend(ax["signal"])
         if recording.synapses:

@@ -5,6 +5,7 @@ from dataclasses import replace
 import matplotlib as mpl
 import numpy as np
 import pytest
+from brian2 import ms
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
@@ -104,6 +105,40 @@ def test_learning_curve_of_a_classification_shows_the_threshold():
     # Means of two iterations stand where those iterations are.
     assert len(mean.get_xdata()) == 119 and mean.get_xdata()[0] == 1
     assert figure.axes[0].get_yscale() == "log"
+
+
+def test_learning_curve_shows_an_alignment_that_could_be_other():
+    aligned = history(120)
+    aligned.alignment[49::50] = [0.25, 0.75]
+    figure = plotting.plot_learning_curve(aligned)
+    assert draw(figure)[-1] == "feedback alignment (cosine)"
+    line = figure.axes[-1].lines[0]
+    np.testing.assert_array_equal(line.get_xdata(), [50, 100])
+    np.testing.assert_array_equal(line.get_ydata(), [0.25, 0.75])
+    symmetric = history(5)
+    symmetric.alignment[-1] = 1.0
+    assert "alignment" not in " ".join(draw(plotting.plot_learning_curve(symmetric)))
+
+
+def test_learned_parameters_are_drawn_in_their_unit():
+    slow = ALIF.with_parameters(tau_m=[20, 30] * ms)
+    network = Network(4, 1, [(LIF, 3), (slow, 2)], learned={"tau_m": {}, "beta": {}})
+    before = network.initial_weights(0)
+    after = {**before, "lif.tau_m": before["lif.tau_m"] + 0.002}
+    figure = plotting.plot_parameters(before, network, after)
+    draw(figure)
+    labels = [ax.get_xlabel() for ax in figure.axes]
+    assert labels == ["tau_m of lif (ms)", "tau_m of alif (ms)", "beta of alif (dimensionless)"]
+    edges = [bar.get_x() for bar in figure.axes[0].patches if bar.get_height()]
+    assert min(edges) == pytest.approx(20) and max(edges) < 22 < 1.01 * max(edges) + 0.1
+    with pytest.raises(ValueError, match="no learned parameters"):
+        plotting.plot_parameters(before, network.with_options(learned={}))
+
+
+def test_trial_with_a_surrogate_below_zero_shows_it():
+    figure = plotting.plot_trial(make_recording(psi=np.full((N_STEPS, 5), -0.5)))
+    psi = next(ax for ax in figure.axes if "surrogate" in ax.get_ylabel())
+    assert psi.get_ylim()[0] < -0.5
 
 
 def test_learning_curve_of_one_iteration_and_of_none():

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from brian2 import ms
 
-from eprop_brian.equations import ALIF, LIF, Neuron
+from eprop_brian.equations import ALIF, GRADIENT_DESCENT, LIF, RANDOM, Neuron
 from eprop_brian.network.spec import Network
 from eprop_brian.tasks import get_task
 from eprop_brian.tasks.base import Trials
@@ -267,3 +268,49 @@ def test_trials_must_fit_the_network():
     network = small_network(n_inputs=3)
     with pytest.raises(ValueError, match="4 inputs and 2 outputs, the network 3 and 2"):
         record_trial(network, small_trials(), network.initial_weights(0))
+
+
+def test_what_connections_transmit_adds_up_to_the_learning_signal():
+    delays = np.arange(1, 11).reshape(5, 2) * ms
+    network = Network(
+        6, 2, [(LIF, 3), (ALIF, 2)], feedback=RANDOM.with_options(delay=delays), c_reg=1.0
+    )
+    weights = network.initial_weights(0)
+    recording = record_trial(network, small_trials(6), weights, synapses=2, transmitted=True)
+    assert recording.transmitted.shape == (80, 5, 2)
+    np.testing.assert_allclose(
+        recording.transmitted.sum(axis=2), recording.learning_signal, rtol=1e-12, atol=1e-15
+    )
+    for (j, k), late in np.ndenumerate(np.arange(10).reshape(5, 2)):
+        arrived = np.zeros(80)
+        arrived[late:] = weights["B"][j, k] * recording.error[: 80 - late, k]
+        np.testing.assert_allclose(recording.transmitted[:, j, k], arrived, rtol=1e-12)
+    assert record_trial(network, small_trials(6), weights, synapses=0).transmitted is None
+
+
+def test_a_network_in_continuous_operation_is_recorded_in_a_trial_of_its_own():
+    trials, options = small_trials(6), {"feedback": "random", "rate_averaging": "moving"}
+    network = Network(6, 2, [(LIF, 5)], **options)
+    weights = network.initial_weights(0)
+    streaming = network.with_options(
+        gradient="online", updates="spike", trace_cutoff=10 * ms, optimizer=GRADIENT_DESCENT
+    )
+    first, second = (record_trial(n, trials, weights, synapses=2) for n in (network, streaming))
+    np.testing.assert_array_equal(first.spikes, second.spikes)
+    np.testing.assert_array_equal(first.filtered_trace, second.filtered_trace)
+    assert first.spikes.any()
+
+
+def test_threshold_of_neurons_that_have_learned_it():
+    network = Network(6, 2, [(ALIF, 5)], learned={"v_th": {}, "beta": {}}, feedback="random")
+    weights = network.initial_weights(0)
+    weights["alif.v_th"] = np.linspace(0.5, 0.7, 5)
+    weights["alif.beta"] = np.linspace(0.1, 0.2, 5)
+    recording = record_trial(network, small_trials(6), weights, synapses=2)
+    crossed = recording.v >= recording.threshold
+    refractory = np.zeros_like(crossed)
+    for t, j in zip(*np.nonzero(recording.spikes), strict=True):
+        refractory[t + 1 : t + 5, j] = True
+    np.testing.assert_array_equal(recording.spikes, crossed & ~refractory)
+    assert recording.spikes.any(axis=0).sum() >= 2
+    np.testing.assert_allclose(recording.threshold[0], weights["alif.v_th"])
