@@ -9,6 +9,7 @@ from brian2.codegen.generators.cpp_generator import CPPCodeGenerator
 from brian2.codegen.generators.numpy_generator import NumpyCodeGenerator
 from brian2.codegen.runtime.numpy_rt import NumpyCodeObject
 from brian2.codegen.translation import make_statements
+from brian2.core.base import BrianObjectException
 from brian2.core.functions import DEFAULT_FUNCTIONS
 from brian2.core.preferences import prefs
 from brian2.devices.cpp_standalone.codeobject import CPPStandaloneCodeObject
@@ -97,6 +98,15 @@ class NumpyStepCodeObject(NumpyCodeObject):
 
     generator_class = _NumpyGenerator
     templater = NumpyCodeObject.templater.derive(_PACKAGE)
+
+    def run_block(self, block):
+        """As Brian2's, but the code may end early, by StopIteration."""
+        try:
+            return super().run_block(block)
+        except BrianObjectException as error:
+            if isinstance(error.__cause__, StopIteration):
+                return None
+            raise
 
 
 class CppStepCodeObject(CPPStandaloneCodeObject):

@@ -209,7 +209,8 @@ class _Builder(NetworkGroups):
             if self.later_rows:
                 carried |= self._whole(f"{name}_later")
         carried |= self._whole("readout_window")
-        carried["readout_history.signal"] = 0.0
+        if self.signal_rows:
+            carried |= self._whole("earlier_history")
         for p in self.projections:
             carried |= self._whole(f"{p.name}_pre_window")
             carried |= {
@@ -454,6 +455,8 @@ class _Builder(NetworkGroups):
             "width": network.n_outputs,
             "errors": [code.array(history.group, name) for name in ("error", "signal")],
         }
+        if "earlier_history" in self.groups:
+            plan["earlier"] = code.array(self.groups["earlier_history"], "signal", "0")
         plan["advance"] = code.block(
             "advance_readout", [network.readout.update, "I = 0", "softmax_sum = 0"], own, control
         )

@@ -156,6 +156,9 @@ class NetworkGroups:
         n_errors = (self.signal_rows + capacity.n_steps + self.lag) * network.n_outputs
         variables = ["error", "signal", "filtered_error", "filtered_signal"]
         self.store("readout_history", n_errors, variables)
+        if network.continuous and self.signal_rows:
+            # Of the last steps of a call, for the next: as many whatever the steps of a call.
+            self.store("earlier_history", self.signal_rows * network.n_outputs, ["signal"])
 
     def _spiking_group(self, name: str, size: int, variables: dict[str, str]) -> NeuronGroup:
         group = self.group(name, size, {"z": "1", **variables}, threshold="z > 0", reset="")

@@ -364,10 +364,11 @@ std::fill({{ ptr(name) }}, {{ ptr(name) }} + {{ p.pre_rows*p.n_pre }}, 0);
 {% endif %}
 {% endfor %}
 {% set n_before = plan.signal_rows*plan.readout.n %}
-{% for name in plan.readout.errors %}
-{% if plan.continuous and n_before %}
-std::copy_n({{ ptr(name) }} + _T*{{ plan.readout.n }}, {{ n_before }}, {{ ptr(name) }});
+{% set signals = plan.readout.errors[1] %}
+{% if plan.readout.earlier is defined %}
+std::copy_n({{ ptr(plan.readout.earlier) }}, {{ n_before }}, {{ ptr(signals) }});
 {% endif %}
+{% for name in plan.readout.errors %}
 std::fill_n({{ ptr(name) }} + {{ n_before }}, _window_start*{{ plan.readout.n }}, 0);
 {% endfor %}
 const int32_t* _words = {{ ptr(plan.data.words) }}
@@ -572,6 +573,9 @@ for (int _s = {{ begin(p, '0') }}; _s < {{ begin(p, '_T') }}; _s++)
 {{ each(plan.readout.outcome, plan.readout.n, {'_record': '_trial*%d' % plan.readout.n}) }}
 {% if plan.continuous %}
 {{ ptr(plan.control.clock) }}[0] = _before_first + _T;
+{% if plan.readout.earlier is defined %}
+std::copy_n({{ ptr(signals) }} + _T*{{ plan.readout.n }}, {{ n_before }}, {{ ptr(plan.readout.earlier) }});
+{% endif %}
 {% endif %}
 {% if not plan.continuous %}
 if (_learning)
