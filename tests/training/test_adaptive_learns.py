@@ -1,0 +1,31 @@
+"""Adaptive feedback finds the readout weights' direction and solves what symmetric feedback does."""
+
+import numpy as np
+import pytest
+
+from eprop_brian.training.config import RunConfig
+
+
+def trained(task):
+    config = RunConfig.from_recipe(task, network={"feedback": "adaptive"})
+    trainer = config.make_trainer()
+    trainer.train(config.run["iterations"], progress=False)
+    trainer.close()
+    return trainer
+
+
+@pytest.mark.slow
+def test_feedback_aligns_in_pattern_generation():
+    trainer = trained("pattern-generation")
+    history = trainer.history
+    known = np.array(history.alignment)[np.isfinite(history.alignment)]
+    assert known[0] < 0.5
+    assert known[-1] == trainer.alignment() > 0.9
+    assert history.loss[-1] < 0.2 * history.loss[0]
+
+
+@pytest.mark.slow
+def test_evidence_accumulation_is_solved():
+    trainer = trained("evidence-accumulation")
+    assert trainer.solved
+    assert trainer.validation.error < trainer.task.error_threshold
