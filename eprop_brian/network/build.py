@@ -371,7 +371,7 @@ class _Builder(NetworkGroups):
         code, network = self.code, self.network
         group, name, step = self.groups[population.name], population.name, population.system.step
         own, control = View(group, "_neuron"), View(self.control, "0")
-        refresh, update, zero_sums, fold = [], [], [], []
+        update, zero_sums, fold = [], [], []
         for parameter in population.learned:
             sums = parameter_sums(parameter, network.rate_averaging)
             cleared = [f"{x} = 0" for pair in sums.items() for x in pair]
@@ -391,16 +391,17 @@ class _Builder(NetworkGroups):
             update += [
                 f"gradient_{parameter} = gradient_scale*{total}/batch_size",
                 *cleared,
+                # Anew in every update: rounding is then the same however many calls there are.
+                f"{scaled} = {parameter}/scale_{parameter}",
                 *(word_substitute(x, own_names) for x in network.optimizer.update.split("\n")),
                 f"{scaled} = clip({scaled}, minimum_{parameter}, maximum_{parameter})",
                 f"{parameter} = scale_{parameter}*{scaled}",
             ]
-            refresh.append(f"scaled_{parameter} = {parameter}/scale_{parameter}")
         derived = [f"{c} = {step.constants[c]}" for c in dependent_constants(population)]
         for parameter in population.system.learned.values():
             derived += [f"{slope} = {text}" for slope, text in parameter.slopes.items()]
         plan = {
-            "refresh": code.block(f"refresh_{name}", [*refresh, *derived], own, control),
+            "refresh": code.block(f"refresh_{name}", derived, own, control),
             "learn": code.block(f"learn_{name}", [*update, *derived], own, control),
             "zero_learned": code.block(f"zero_learned_{name}", zero_sums, own),
             "fold": code.block(f"fold_{name}", fold, own),

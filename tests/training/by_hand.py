@@ -87,6 +87,8 @@ class Case:
     sent : callable
         What a readout sends, of its error; must fit the feedback of `options`.
     n_trials : int
+    neurons : dict of str to array, shape (N,)
+        Values of the neurons' parameters.
 
     Cases are compared as objects, which makes results easy to keep.
     """
@@ -98,6 +100,7 @@ class Case:
     keep_reset: bool = False
     sent: Callable = _identity
     n_trials: int = N_TRIALS
+    neurons: dict[str, np.ndarray] = field(default_factory=lambda: NEURONS)
 
     def network(self, program: str) -> Network:
         """The network in the package."""
@@ -107,7 +110,7 @@ class Case:
             here = POPULATIONS[neuron.name]
             values = {
                 name: values[here] * (second if name.startswith("tau") else 1)
-                for name, values in NEURONS.items()
+                for name, values in self.neurons.items()
                 if name in neuron.parameters
             }
             changed = neuron.with_parameters(**values, gamma=GAMMA, t_ref=T_REF_STEPS * ms)
@@ -281,15 +284,20 @@ def fixed_numbers(case: Case, network: Network, weights) -> dict[str, Any]:
     }
 
 
-def reference(case: Case, differentiate: Callable = _gradient):
-    """Gradient of weights and parameters [neuron], and spikes (n_trials, n_steps, n_neurons)."""
+def reference(case: Case, differentiate: Callable = _gradient, *, neurons=None, weights=None):
+    """Gradient of weights and parameters [neuron], and spikes (n_trials, n_steps, n_neurons).
+
+    Neurons and weights are those of the case if they are not given.
+    """
     network = case.network("online")
-    weights, spikes, targets = data(case, network)
-    learned = {name: weights[name] for name in MATRICES} | NEURONS
+    initial, spikes, targets = data(case, network)
+    weights = initial if weights is None else weights
+    learned = {name: weights[name] for name in MATRICES} | (neurons or case.neurons)
     fixed = fixed_numbers(case, network, weights)
     found = differentiate(learned, fixed, spikes.astype(float), targets, sent=case.sent)
     gradient, z = (found[0], np.asarray(found[1][0])) if isinstance(found, tuple) else (found, None)
-    gradient = {name: np.array(g) for name, g in gradient.items()}
+    divisor = LEARNING_WINDOW if network.average_gradient else 1
+    gradient = {name: np.array(g) / divisor for name, g in gradient.items()}
     for name, connected in network.adjacency.items():
         gradient[name] = gradient[name] * connected.toarray()
     return gradient, z
