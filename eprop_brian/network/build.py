@@ -401,8 +401,9 @@ class _Builder(NetworkGroups):
         for parameter in population.system.learned.values():
             derived += [f"{slope} = {text}" for slope, text in parameter.slopes.items()]
         plan = {
+            # At the start of a trial alone: another loop might round them in another way.
             "refresh": code.block(f"refresh_{name}", derived, own, control),
-            "learn": code.block(f"learn_{name}", [*update, *derived], own, control),
+            "learn": code.block(f"learn_{name}", update, own, control),
             "zero_learned": code.block(f"zero_learned_{name}", zero_sums, own),
             "fold": code.block(f"fold_{name}", fold, own),
         }

@@ -310,9 +310,6 @@ if (_trial == 0)
     {% for f in plan.feedback if f.follows is defined %}
     {{ follow(f) }}
     {% endfor %}
-    {% for p in plan.populations if p.learned %}
-    {{ each(p.refresh, p.width) }}
-    {% endfor %}
     {% if not plan.continuous %}
     if (_learning)
     {
@@ -333,6 +330,9 @@ if (_trial < _n_trials)
 {
 //// start of a trial
 {% for p in plan.populations %}
+{% if p.learned %}
+{{ each(p.refresh, p.width) }}
+{% endif %}
 {{ each(p.reset, p.width) }}
 {% if p.later is defined and not plan.continuous %}
 std::fill({{ ptr(p.later) }}, {{ ptr(p.later) }} + {{ plan.later_rows*p.width }}, 0);
