@@ -39,7 +39,8 @@ class LearningSignal:
     Parameters
     ----------
     weights : {"symmetric", "random", "broadcast", "given"}
-        Where B comes from: the transpose of the readout weights, which it follows; drawn once from
+        Where B comes from: the transpose of the readout weights, which it follows (an error always
+        comes back through the weights that the readout made it with); drawn once from
         N(0, 1)*scale; the same value `scale` for all; or `matrix`.
     description : str
         One line for lists of kinds.

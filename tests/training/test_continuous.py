@@ -71,6 +71,8 @@ class Case:
     density: float = 1.0
     delays: dict[str, Any] = field(default_factory=dict)
     feedback_delays: tuple[int, int] | None = None
+    #: Steps at the end of a call in which errors count.
+    window: int = N_STEPS
 
     @property
     def eta(self) -> float:
@@ -144,11 +146,12 @@ CASES = {
         *("spike", 1), attached=True, cutoff=4, delays={"w_in": (0, 2), "w_rec": (1, 3)}
     ),
     "step-attached-cutoff": Case("step", 0, attached=True, cutoff=1, density=0.7),
+    "spike-lag-window": Case("spike", 1, window=20, feedback_delays=(1, 6)),
     "spike-lag-sparse-symmetric": Case("spike", 1, feedback="symmetric", density=0.5),
 }
 #: Compiled in every run of the tests: together they go through all that the template has for
 #: continuous operation.
-COMPILED = ("step-lag", "step-adam-softmax", "spike-cutoff-adam", "spike-lag-delays", "step-delays")
+COMPILED = ("step-adam-softmax", "spike-cutoff-adam", "spike-lag-delays", "step-delays")
 
 
 class Simulation:
@@ -201,6 +204,8 @@ class Simulation:
             output = np.exp(self.y - self.y.max())
             output = output / output.sum()
             error, loss = output - target, -np.sum(target * np.log(output)) / N_STEPS
+        if self.g % N_STEPS < N_STEPS - case.window:
+            error, loss, output = np.zeros(N_OUT), 0.0, np.zeros(N_OUT)
         self.error.append(error)
         B = self.w["w_out"].T if case.feedback == "symmetric" else self.B
         signal = np.zeros(N)
@@ -334,9 +339,15 @@ def initial_weights(network: Network) -> dict[str, np.ndarray]:
     return weights
 
 
-def session_of(network: Network, device: str, n_steps: int = N_STEPS, n_trials: int = 1) -> Session:
-    example = trials(0, n_steps, n_trials)
-    return Session(network, make_program(device), example, n_steps, initial_weights(network))
+def session_of(
+    network: Network,
+    device: str,
+    n_steps: int = N_STEPS,
+    n_trials: int = 1,
+    window: int | None = None,
+) -> Session:
+    example, weights = trials(0, n_steps, n_trials), initial_weights(network)
+    return Session(network, make_program(device), example, window or n_steps, weights)
 
 
 def dense(matrix) -> np.ndarray:
@@ -365,7 +376,7 @@ def deviation(weights: dict[str, Any], expected: dict[str, np.ndarray]) -> float
 def test_simulation_gives_the_same(name, device):
     case = CASES[name]
     network = case.network()
-    session = session_of(network, device)
+    session = session_of(network, device, window=case.window)
     initial = {k: dense(w).copy() for k, w in session.weights.items()}
     simulation = Simulation(case, network, initial)
     x, targets = data()
@@ -378,7 +389,8 @@ def test_simulation_gives_the_same(name, device):
         )
         np.testing.assert_array_equal(session.spikes(), spikes)
         np.testing.assert_allclose(outcome.loss[0], sum(losses), rtol=TOLERANCE)
-        np.testing.assert_allclose(outcome.output[0], np.mean(outputs, axis=0), rtol=TOLERANCE)
+        mean = np.sum(outputs, axis=0) / case.window
+        np.testing.assert_allclose(outcome.output[0], mean, rtol=TOLERANCE)
         largest = max(largest, deviation(session.weights, simulation.weights))
         n_spikes += np.sum(spikes)
     session.apply_pending()
@@ -409,7 +421,7 @@ def going_on(session: Session) -> dict[str, Any]:
     [
         ("spike-lag-delays", "runtime", 10),
         ("spike-lag-delays", "cpp", 10),
-        ("step-adam-softmax", "cpp", 1),
+        pytest.param("step-adam-softmax", "cpp", 1, marks=pytest.mark.slow),
         pytest.param("step-lag-delays-cutoff", "runtime", 1, marks=pytest.mark.slow),
     ],
 )
@@ -487,7 +499,8 @@ def test_without_changes_of_weights_all_updates_sum_up_to_the_same_gradient(lag)
     n_steps = N_STEPS
     totals = {}
     for updates, gradient in [
-        *(("step", "online"), ("spike", "online"), ("batch", "online"), ("batch", "factored")),
+        *(("step", "online"), ("spike", "online")),
+        *(("batch", "online"), ("batch", "factored")),
     ]:
         # In a trial, the traces of the last steps meet no learning signal any more, but the
         # regulariser.
@@ -495,7 +508,8 @@ def test_without_changes_of_weights_all_updates_sum_up_to_the_same_gradient(lag)
         options = {"updates": updates, "gradient": gradient, "c_reg": c_reg}
         session = session_of(replace(network, **options), "runtime", n_steps)
         session.run(trials(0, n_steps), 1)
-        session.apply_pending() if updates == "spike" else None
+        if updates == "spike":
+            session.apply_pending()
         totals[updates, gradient] = {
             k.removeprefix("total."): w
             for k, w in session.optimizer_states.items()
@@ -558,22 +572,3 @@ def test_a_cutoff_is_for_continuous_operation():
     options = {"n_inputs": 1, "n_outputs": 1, "gradient": "online", "neurons": [(LIF, 2)]}
     with pytest.raises(ValueError, match="trace_cutoff is for updates"):
         Network(trace_cutoff=5 * ms, **options)
-
-
-@pytest.mark.parametrize("updates", ["step", "spike"])
-def test_sparse_weights_learn_as_dense_ones_whose_other_weights_stay_zero(updates):
-    case = Case(updates, 1, density=0.5)
-    sparse = case.network()
-    session = session_of(sparse, "runtime")
-    # Weights that are missing stay 0: their bounds are.
-    weights = {k: dense(w) for k, w in session.weights.items()}
-    full = Simulation(case, sparse, weights)
-    x, targets = data()
-    session.run(trials(0, N_STEPS), 1)
-    for g in range(N_STEPS):
-        full.step(x[g], targets[g])
-    for name in MATRICES:
-        missing = ~sparse.adjacency[name].toarray()
-        assert not np.any(dense(session.weights[name])[missing])
-        assert not np.any(full.w[name][missing])
-    assert deviation(session.weights, full.weights) < TOLERANCE

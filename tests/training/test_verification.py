@@ -11,6 +11,8 @@ from eprop_brian.training.verification import verify
 
 REFERENCE = Path(__file__).parents[1] / "reference"
 CASES = sorted(REFERENCE.glob("*.npz"))
+#: Without trials: NEST's newer family.
+CONTINUOUS = [path.stem for path in CASES if path.name.startswith("new_")]
 SMALL = [path for path in CASES if not path.name.startswith("nest_test")]
 
 
@@ -26,13 +28,37 @@ def altered(path: Path, folder: Path, **changes) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("gradient", ["factored", "online"])
-@pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    ("path", "gradient"),
+    [
+        (path, gradient)
+        for path in CASES
+        # Continuous operation has one program.
+        for gradient in (["online"] if path.stem in CONTINUOUS else ["factored", "online"])
+    ],
+    ids=lambda given: getattr(given, "stem", given),
+)
 def test_case_holds_in_compiled_code(path, gradient):
     result = verify(load_case(path, gradient), "cpp")
     assert result.ok, str(result)
     assert result.differing_spikes == 0
     assert result.loss_deviation < 1e-9
+
+
+def test_a_continuous_case_holds_in_compiled_code():
+    case = load_case(REFERENCE / "new_iaf_psc_delta_gd.npz")
+    assert case.network.continuous
+    result = verify(case, "cpp")
+    assert result.ok, str(result)
+    assert len(result.weight_deviations) == case.n_iterations
+
+
+@pytest.mark.slow
+def test_a_continuous_case_holds_at_runtime():
+    # Its first update: Brian2 takes as long for a call of one step as for many.
+    case = replace(load_case(REFERENCE / "new_iaf_psc_delta_gd.npz"), n_iterations=1)
+    result = verify(case, "runtime")
+    assert result.ok, str(result)
 
 
 @pytest.mark.parametrize("gradient", ["factored", "online"])
