@@ -453,14 +453,15 @@ def test_calls_of_any_length_give_the_same(name, device, shortest):
 
 
 @pytest.mark.parametrize("device", ["runtime", "cpp"])
-@pytest.mark.parametrize("name", ["spike-lag-delays", "step-delays"])
+@pytest.mark.parametrize("name", ["spike-lag-delays", "step-delays", "spike-cutoff-adam"])
 def test_a_restored_state_goes_on(name, device):
     network = CASES[name].network()
     one, other = session_of(network, device), session_of(network, device)
     one.run(trials(0, N_STEPS), 1)
     state = one.state()
     # Not from a fresh program: nothing may be left of what it did before.
-    other.run(trials(N_STEPS, N_STEPS), 1)
+    for call in (1, 2):
+        other.run(trials(call * N_STEPS, N_STEPS), 1)
     other.restore(state)
     for session in (one, other):
         session.run(trials(N_STEPS, N_STEPS), 1)
