@@ -15,7 +15,12 @@ from brian2.parsing.sympytools import sympy_to_str
 from eprop_brian.equations import LEAKY
 from eprop_brian.symbolic.eligibility import derive
 from eprop_brian.symbolic.errors import EquationError
-from eprop_brian.symbolic.programs import factored_program, online_program, readout_program
+from eprop_brian.symbolic.programs import (
+    factored_program,
+    online_program,
+    parameter_program,
+    readout_program,
+)
 from eprop_brian.symbolic.step_map import step_map, symbol
 
 DT = 1e-3
@@ -28,7 +33,22 @@ SCALES = {
     "izhikevich": (2.0, 0.1),
     **dict.fromkeys(("lif_exp", "lif_alpha", "lif_cond", "adex", "glif"), (0.5, 200.0)),
 }
-FUNCTIONS = {"exp": np.exp, "sqrt": np.sqrt, "abs": np.abs, "sign": np.sign}
+#: Parameters to learn of every neuron that has them: time constants, thresholds, scales.
+LEARNED = (
+    "tau_m",
+    "tau_s",
+    "tau_a",
+    "tau_w",
+    "beta",
+    "v_th",
+    "V_T",
+    "i_0",
+    "E_e",
+    "a",
+    "a_1",
+    "k_1",
+)
+FUNCTIONS = {"e": np.e, "exp": np.exp, "sqrt": np.sqrt, "abs": np.abs, "sign": np.sign}
 #: The derivative is in the imaginary part.
 MODULES = [{"Detached": np.real}, "numpy"]
 
@@ -53,16 +73,25 @@ class SmoothTrial:
         self.rate_factor = 0.3
         self.weight, self.steepness = SCALES.get(step.neuron.name, (0.7, 3.0))
         self.values = {**step.values(DT), "dt": DT}
+        self.compile(self.values)
+        run(
+            [f"{n} = {x}" for p in system.learned.values() for n, x in p.slopes.items()],
+            self.values,
+        )
+        self.spikes = np.zeros(N_STEPS)
+        self.states = []
+        self.run(self.weight)
+
+    def compile(self, values):
+        """The step map as functions, with these values of parameters and constants."""
+        step = self.system.step
         names = [*step.states, "I", "z", "z_detached", "not_refractory"]
         symbols = [symbol(name) for name in names]
-        constants = {symbol(k): v for k, v in self.values.items()}
+        constants = {symbol(k): v for k, v in values.items()}
         self.advance = {
             k: sympy.lambdify(symbols, x.subs(constants), MODULES) for k, x in step.composed.items()
         }
         self.margin = sympy.lambdify(symbols[: len(step.states)], step.margin.subs(constants))
-        self.spikes = np.zeros(N_STEPS)
-        self.states = []
-        self.run(self.weight)
 
     def run(self, weight):
         """The trial's loss; the detached spike is the recorded one, whatever the weight."""
@@ -85,6 +114,17 @@ class SmoothTrial:
         """Derivative of the loss by a complex step."""
         size = 1e-30 * self.weight
         return self.run(self.weight + 1j * size).imag / size
+
+    def exact_by_parameter(self, name):
+        """Derivative by a parameter of the neuron, likewise."""
+        step = self.system.step
+        size = 1e-30 * (abs(float(step.parameters[name])) or 1.0)
+        values = {**step.parameters, name: step.parameters[name] + 1j * size, "dt": DT}
+        run([f"{constant} = {text}" for constant, text in step.constants.items()], values)
+        self.compile(values)
+        derivative = self.run(self.weight).imag / size
+        self.compile(self.values)
+        return derivative
 
     def step_values(self, t):
         """What a program reads in step t: parameters, psi and the coefficients."""
@@ -119,9 +159,22 @@ class SmoothTrial:
             state = {name: values[name] for name in state}
         return state["signal_sum"] + self.rate_factor * state["trace_sum"]
 
+    def online_by_parameter(self, name, readout):
+        program = parameter_program(self.system, self.system.learned[name], readout)
+        state = dict.fromkeys(program.variables, 0.0)
+        for t in range(N_STEPS):
+            values = self.step_values(t) | state
+            run(program.step, values)
+            state = {variable: values[variable] for variable in state}
+        total = {f"gradient_sum_{name}": 0.0, "rate_factor": self.rate_factor} | state
+        run(program.gradient, total)
+        return total[f"gradient_sum_{name}"]
+
     def factored(self, readout, rate_averaging="trial"):
         program = factored_program(self.system, readout, rate_averaging)
         state = dict.fromkeys([*program.variables, "filtered_error", "filtered_signal"], 0.0)
+        # What a parameter learns is summed on the way.
+        state |= {f"gradient_sum_{name}": 0.0 for name in self.system.learned}
         sums = dict.fromkeys(program.results, 0.0)
         for t in reversed(range(N_STEPS)):
             values = self.step_values(t) | state | {"error": self.error[t], "signal": self.error[t]}
@@ -130,7 +183,7 @@ class SmoothTrial:
             run(program.backward, values)
             state = {name: values[name] for name in state}
             sums = {name: total + values[name] * self.pre[t] for name, total in sums.items()}
-        return sums
+        return sums | {name: value for name, value in state.items() if "gradient_sum" in name}
 
 
 @pytest.mark.parametrize("detach", [None, ()], ids=["reset detached", "all paths"])
@@ -141,6 +194,21 @@ def test_programs_give_the_exact_derivative(any_neuron, detach, leaky):
     assert exact != 0
     assert trial.online(leaky) == pytest.approx(exact, rel=1e-9)
     assert trial.factored(leaky)["lambda_"] == pytest.approx(exact, rel=1e-9)
+
+
+@pytest.mark.parametrize("detach", [None, ()], ids=["reset detached", "all paths"])
+def test_learned_parameters_get_the_exact_derivative(any_neuron, detach, leaky):
+    neuron = replace(any_neuron, detach=detach)
+    names = [name for name in LEARNED if name in neuron.parameters]
+    trial = SmoothTrial(derive(step_map(neuron), learned=tuple(names)))
+    both = trial.factored(leaky)
+    for name in names:
+        exact = trial.exact_by_parameter(name)
+        assert exact != 0
+        found = trial.online_by_parameter(name, leaky), both[f"gradient_sum_{name}"]
+        assert found == pytest.approx((exact, exact), rel=1e-9, abs=0), name
+    # The weight's derivative is what it is without them.
+    assert both["lambda_"] == pytest.approx(trial.exact(), rel=1e-9)
 
 
 def test_detached_path_matters(cuba, leaky):
