@@ -420,7 +420,7 @@ def going_on(session: Session) -> dict[str, Any]:
     ("name", "device", "shortest"),
     [
         ("spike-lag-delays", "runtime", 10),
-        ("spike-lag-delays", "cpp", 10),
+        pytest.param("spike-lag-delays", "cpp", 10, marks=pytest.mark.slow),
         pytest.param("step-adam-softmax", "cpp", 1, marks=pytest.mark.slow),
         pytest.param("step-lag-delays-cutoff", "runtime", 1, marks=pytest.mark.slow),
     ],
