@@ -155,11 +155,11 @@ class Session:
         self.network = network
         self._learned = tuple(network.learned_shapes)
         self.weights = _fitted(network, weights)
-        check_fits_trial("feedback delay", network.feedback_delay_steps, example.spikes.shape[1])
-        if not network.continuous:
-            for name, steps in network.delay_steps.items():
-                check_fits_trial(f"delay of {name}", steps, example.spikes.shape[1])
         self.n_steps = example.spikes.shape[1]
+        if not network.continuous:
+            check_fits_trial("feedback delay", network.feedback_delay_steps, self.n_steps)
+            for name, steps in network.delay_steps.items():
+                check_fits_trial(f"delay of {name}", steps, self.n_steps)
         self.learning_window = learning_window
         self.capacity = Capacity(
             n_steps=self.n_steps,
