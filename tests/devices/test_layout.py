@@ -7,8 +7,10 @@ import pytest
 
 from eprop_brian import ALIF, LIF, Network
 from eprop_brian.devices import cpp, make_program
+from eprop_brian.equations.learning_signals import RANDOM
 from eprop_brian.network.build import build
 from eprop_brian.network.built import Capacity
+from eprop_brian.network.learned import Learned
 from eprop_brian.tasks.base import Trials
 from eprop_brian.training.session import MATRICES, Session
 
@@ -45,11 +47,26 @@ def assert_equal(found, expected):
         np.testing.assert_allclose(found[1][name], expected[1][name], rtol=0, atol=1e-12 * scale)
 
 
-def test_a_population_may_take_several_tiles_the_last_one_shorter(monkeypatch):
+#: All that reaches beyond a step, or a trial's end.
+DELAYED = {
+    "delays": {"w_rec": ("1 ms", "4 ms"), "w_in": "2 ms", "w_out": "1 ms"},
+    "feedback": RANDOM.with_options(delay=("1 ms", "5 ms")),
+    "rate_averaging": "moving",
+    "learned": {"tau_m": Learned()},
+}
+
+
+@pytest.mark.parametrize("options", [{}, DELAYED], ids=["at once", "delayed"])
+def test_a_population_may_take_several_tiles_the_last_one_shorter(monkeypatch, options):
     neurons = [(LIF, 69), (ALIF, 37)]
-    expected = run(neurons, gradient="online")
+    expected = run(neurons, gradient="online", **options)
     monkeypatch.setattr(cpp, "_TILE_BYTES", 1)
-    assert_equal(run(neurons), expected)
+    assert_equal(run(neurons, **options), expected)
+
+
+def test_results_of_a_tile_are_as_wide_as_the_tile(monkeypatch):
+    monkeypatch.setattr(cpp, "_TILE_BYTES", 1)
+    neurons = [(LIF, 69), (ALIF, 37)]
     session_width, tile = 72, 32
     assert session_width % tile
     capacity = Capacity(N_STEPS, N_TRIALS, 1, N_STEPS, N_TRIALS)

@@ -38,7 +38,7 @@ jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_platforms", "cpu")
 
 #: Largest deviation from automatic differentiation, relative to the largest entry of a matrix.
-TOLERANCE = 1e-9
+TOLERANCE = 1e-12
 #: Largest deviation of programs and devices from each other, likewise.
 PROGRAM_TOLERANCE = 1e-12
 #: Fewest spikes of a batch for a comparison to mean something.

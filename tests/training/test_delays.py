@@ -64,7 +64,7 @@ CASES = {
     # More outputs than the backward pass takes without a way over memory.
     "readout": Case({"delays": {"w_out": 1 * ms}}, n_outputs=9),
     "moving rate": Case({"rate_averaging": "moving"}),
-    "rate of the batch": Case({"rate_averaging": "batch"}, n_trials=3),
+    "rate of the batch": Case({"rate_averaging": "batch"}),
     "all": Case(
         {
             "delays": {"w_rec": W_REC, "w_in": W_IN, "w_out": 1 * ms},

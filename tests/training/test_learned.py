@@ -30,7 +30,7 @@ W_REC = np.random.default_rng(5).integers(1, LONGEST, (N, N)) * ms
 MANY = SHARE + 3
 CASES = {
     "rate of a trial": Case({}, EVERY),
-    "rate of the batch": Case({"rate_averaging": "batch"}, EVERY, n_trials=3),
+    "rate of the batch": Case({"rate_averaging": "batch"}, EVERY),
     "moving rate": Case({"rate_averaging": "moving"}, EVERY),
     "reset kept": Case({"delays": {"w_rec": W_REC}}, EVERY, keep_reset=True),
     "delayed readout": Case({"delays": {"w_out": 1 * ms}}, EVERY),
