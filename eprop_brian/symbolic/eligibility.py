@@ -28,6 +28,9 @@ __all__ = ["Coefficient", "EligibilitySystem", "LearnedParameter", "derive", "ep
 
 PSI = symbol("psi")
 _LEFTOVERS = (sympy.Derivative, sympy.Subs, sympy.DiracDelta)
+#: Operations of an expression that is worth simplifying: a larger one takes minutes and hardly
+#: becomes shorter.
+_MOST_SIMPLIFIED = 100
 
 
 def eps_name(state: str) -> str:
@@ -174,9 +177,10 @@ def derive(
     def entry(state: str, expression: sympy.Expr, name: str) -> Coefficient:
         expression = expression.subs(symbol("z_detached"), symbol("z"))
         expression = expression.replace(Detached, lambda value: value)
-        simpler = sympy.simplify(expression)
-        if not simpler.has(sympy.Piecewise):  # has no form in the code that runs
-            expression = simpler
+        if sympy.count_ops(expression) <= _MOST_SIMPLIFIED:
+            simpler = sympy.simplify(expression)
+            if not simpler.has(sympy.Piecewise):  # has no form in the code that runs
+                expression = simpler
         if expression.has(*_LEFTOVERS):
             line = next(line for line in step.code if line.startswith(f"{state} "))
             raise EquationError(

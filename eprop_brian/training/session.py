@@ -307,10 +307,21 @@ class Session:
         return all(np.all(np.isfinite(values_of(w))) for w in self.weights.values())
 
     def gradient(self) -> dict[str, Matrix]:
-        """Gradient of the last update, mean over its batch, shaped as the weights."""
+        """Gradient of the last update, mean over its batch, keyed and shaped as the weights.
+
+        That of learned parameters too, per SI unit.
+        """
         built = self.program.built
-        values = self.program.get_all([f"{p.name}.gradient" for p in built.projections])
-        return {name: built.matrix(name, "gradient", values) for name in MATRICES}
+        values = self.program.get_all(
+            [
+                *(f"{p.name}.gradient" for p in built.projections),
+                *(_of_parameter("gradient", name) for name in self._learned),
+            ]
+        )
+        return {
+            **{name: built.matrix(name, "gradient", values) for name in MATRICES},
+            **{name: values[_of_parameter("gradient", name)] for name in self._learned},
+        }
 
     def data(self, trials: Trials) -> TrialData:
         """Trials in the form that the program takes.

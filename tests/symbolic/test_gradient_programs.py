@@ -47,6 +47,8 @@ LEARNED = (
     "a",
     "a_1",
     "k_1",
+    "C",
+    "g_L",
 )
 FUNCTIONS = {"e": np.e, "exp": np.exp, "sqrt": np.sqrt, "abs": np.abs, "sign": np.sign}
 #: The derivative is in the imaginary part.

@@ -330,15 +330,10 @@ def session_of(case: Case, program: str, device: str) -> tuple[Session, Trials]:
 
 def gradient_of(session: Session) -> dict[str, np.ndarray]:
     """Gradient of the last update, dense; of learned parameters by ``"population.parameter"``."""
-    gradient = {
+    return {
         name: value.toarray() if issparse(value) else value
         for name, value in session.gradient().items()
     }
-    for population in session.network.populations:
-        for name in population.learned:
-            found = session.program.get(f"{population.name}.gradient_{name}")
-            gradient[f"{population.name}.{name}"] = np.array(found)
-    return gradient
 
 
 @lru_cache(maxsize=64)

@@ -1,4 +1,4 @@
-"""Adaptive feedback finds the readout weights' direction and solves what symmetric feedback does."""
+"""Adaptive feedback finds the direction of the readout weights, and solves the tasks."""
 
 import numpy as np
 import pytest
