@@ -215,6 +215,11 @@ class Network:
             raise ValueError(f"w_min = {settings['w_min']} is above w_max = {settings['w_max']}")
         if not self.neurons:
             raise ValueError("a network needs neurons: give [(neuron, size), ...]")
+        if not isinstance(self.learned, Mapping):
+            raise ValueError(
+                "learned names parameters of the neurons, e.g. {tau_m = {minimum = '5 ms'}}; "
+                f"got {self.learned!r}"
+            )
         learned = {name: as_learned(name, given) for name, given in self.learned.items()}
         object.__setattr__(self, "learned", learned)
         populations: list[Population] = []
@@ -274,7 +279,9 @@ class Network:
 
     def _set_delays(self) -> None:
         if not isinstance(self.delays, Mapping):
-            raise ValueError(f"delays name weight matrices, e.g. {{w_rec = '3 ms'}}: {self.delays}")
+            raise ValueError(
+                f"delays name weight matrices, e.g. {{w_rec = '3 ms'}}; got {self.delays!r}"
+            )
         steps: dict[str, int | Matrix] = dict(LEAST_DELAY)
         for name, given in self.delays.items():
             _choose("weight matrix in delays", name, LEAST_DELAY)

@@ -67,6 +67,7 @@ ONLINE = {"updates": "spike", "gradient": "online"}
         ({"delays": {"w_in": "1 mV"}}, "must be a time"),
         ({"delays": {"w_in": ["1 ms", "2 mV"]}}, "must be times"),
         ({"delays": {"w_out": 2 * ms}}, "0 .* or one time step"),
+        ({"learned": "tau_m"}, "learned names parameters of the neurons"),
         ({"learned": {"tau": {}}}, "no neuron has the parameter 'tau' to learn; there are"),
         ({"learned": {"tau_m": {"lowest": 1}}}, "takes minimum, maximum, eta"),
         (
