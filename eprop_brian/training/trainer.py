@@ -238,8 +238,8 @@ class Trainer:
                     self.session.restore(before)
                     self.history = self.history.truncated(numbers.start)
                     raise
-                bar.update(len(numbers))
                 self._show(bar)
+                bar.update(len(numbers))
                 if stop_when_solved and self._is_solved():
                     self.solved = True
                 if after_call is not None:
@@ -350,7 +350,8 @@ class Trainer:
         if not np.isnan(self.history.error[-1]):
             shown["error"] = f"{np.mean(self.history.error[-_CHECK_EVERY:]):.3f}"
         shown["rate"] = f"{self.history.rate_hz[-1]:.1f} Hz"
-        bar.set_postfix(shown)
+        # The bar is drawn by its next update, which keeps it from being drawn at every call.
+        bar.set_postfix(shown, refresh=False)
 
 
 def _check_workers(workers: int | None, scheduler: str | None) -> None:

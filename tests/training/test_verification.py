@@ -53,14 +53,6 @@ def test_a_continuous_case_holds_in_compiled_code():
     assert len(result.weight_deviations) == case.n_iterations
 
 
-@pytest.mark.slow
-def test_a_continuous_case_holds_at_runtime():
-    # Its first update: Brian2 takes as long for a call of one step as for many.
-    case = replace(load_case(REFERENCE / "new_iaf_psc_delta_gd.npz"), n_iterations=1)
-    result = verify(case, "runtime")
-    assert result.ok, str(result)
-
-
 @pytest.mark.parametrize("gradient", ["factored", "online"])
 @pytest.mark.parametrize("name", ["unit_1_1_1_gd", "lif_regression_adam_batch2_avg"])
 def test_case_holds_at_runtime(name, gradient):
