@@ -54,7 +54,7 @@ class LearningSignal:
     parameters : mapping of str to float
         Numbers of `update`.
     scale : float
-        Scale of the weights that are drawn.
+        Scale of the weights that are drawn, and the value of those that are all the same.
     matrix : array, shape (n_recurrent, n_outputs), optional
         The weights, with ``weights="given"``.
     delay : Quantity, str, array of Quantity or pair, optional

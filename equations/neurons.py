@@ -296,14 +296,15 @@ GLIF = Neuron(
     name="glif",
     model="""
     dv/dt = (g_L*(E_L - v) + I_1 + I_2 + I_syn)/C : volt (unless refractory)
-    dI_1/dt = -k_1*I_1 : amp
-    dI_2/dt = -k_2*I_2 : amp
+    dI_1/dt = -k_1*I_1 : amp (unless refractory)
+    dI_2/dt = -k_2*I_2 : amp (unless refractory)
     dI_syn/dt = -I_syn/tau_s : amp
     """,
     method="exact",
     on_pre="I_syn += i_0*w",
     threshold="v >= v_th",
-    reset="v = E_L; I_1 += a_1; I_2 += a_2",
+    # After the refractory time the old currents have decayed through it, the new ones have not.
+    reset="v = E_L; I_1 = kept_1*I_1 + a_1; I_2 = kept_2*I_2 + a_2",
     refractory="t_ref",
     surrogate=_SUBTHRESHOLD,
     parameters={
@@ -320,6 +321,7 @@ GLIF = Neuron(
         "t_ref": "3.75 ms",
         "gamma": 0.3,
     },
+    constants={"kept_1": "exp(-k_1*t_ref)", "kept_2": "exp(-k_2*t_ref)"},
     initial={"v": "E_L"},
     source="Teeter et al. 2018, Nat. Commun. 9:709, GLIF3 (after-spike currents); parameters of "
     "cell 490626718 as NEST's glif_psc has them, with an exponential synaptic current",

@@ -106,6 +106,11 @@ def build(
     dtype : type
         Float type of all state.
     layout : Layout, optional
+
+    Raises
+    ------
+    ValueError
+        If the network is too large for one program.
     """
     layout = layout or Layout()
     _check_sizes(network, capacity, layout)
@@ -385,9 +390,11 @@ class _Builder(NetworkGroups):
 
     def _plan_learned(self, population: Population) -> dict[str, Any]:
         """Blocks of a population's learned parameters."""
-        code, network = self.code, self.network
+        code, network, optimizer = self.code, self.network, self.network.optimizer
         group, name, step = self.groups[population.name], population.name, population.system.step
         own, control = View(group, "_neuron"), View(self.control, "0")
+        # The neuron's own names come first in its blocks: an ALIF's beta is not a momentum's.
+        optimizer_names = {name: f"_of_optimizer_{name}" for name in (*optimizer.parameters, "k")}
         update, zero_sums, fold = [], [], []
         for parameter in population.learned:
             sums = parameter_sums(parameter, network.rate_averaging)
@@ -399,10 +406,14 @@ class _Builder(NetworkGroups):
             if self.rate_per_batch:
                 total = f"({total} + rate_factor*{summed[1]})"
             own_names = {
+                **optimizer_names,
                 "w": f"scaled_{parameter}",
                 "g": f"(scale_{parameter}*gradient_{parameter})",
                 "eta": f"eta_{parameter}",
-                **{state: f"{state}_{parameter}" for state in network.optimizer.states},
+                # Bounds of weights mean nothing to a parameter, which has its own.
+                "w_min": f"minimum_{parameter}",
+                "w_max": f"maximum_{parameter}",
+                **{state: f"{state}_{parameter}" for state in optimizer.states},
             }
             scaled = f"scaled_{parameter}"
             update += [
@@ -410,7 +421,7 @@ class _Builder(NetworkGroups):
                 *cleared,
                 # Anew in every update: rounding is then the same however many calls there are.
                 f"{scaled} = {parameter}/scale_{parameter}",
-                *(word_substitute(x, own_names) for x in update_statements(network.optimizer)),
+                *(word_substitute(x, own_names) for x in update_statements(optimizer)),
                 f"{scaled} = clip({scaled}, minimum_{parameter}, maximum_{parameter})",
                 f"{parameter} = scale_{parameter}*{scaled}",
             ]
@@ -420,7 +431,13 @@ class _Builder(NetworkGroups):
         plan = {
             # At the start of a trial alone: another loop might round them in another way.
             "refresh": code.block(f"refresh_{name}", derived, own, control),
-            "learn": code.block(f"learn_{name}", update, own, control),
+            "learn": code.block(
+                f"learn_{name}",
+                update,
+                View(self.control, "0", {own: name for name, own in optimizer_names.items()}),
+                own,
+                control,
+            ),
             "zero_learned": code.block(f"zero_learned_{name}", zero_sums, own),
             "fold": code.block(f"fold_{name}", fold, own),
         }

@@ -115,7 +115,7 @@ class Projection:
     Attributes
     ----------
     matrix : str
-        The weight matrix it is a part of: ``"w_in"``, ``"w_rec"`` or ``"w_out"``.
+        The weight matrix it is a part of: ``"w_in"``, ``"w_rec"``, ``"w_out"`` or ``"B"``.
     width : int
         Postsynaptic neurons with padding.
     pre, post : array of int or None

@@ -42,7 +42,12 @@ def as_learning_signal(given: Any) -> LearningSignal:
             f"unknown feedback '{given}'; choose from {', '.join(FEEDBACKS)}, or give an equation "
             "with B, for example 'B*tanh(error)', or a matrix (n_recurrent, n_outputs)"
         )
-    return LearningSignal(weights="given", matrix=given)
+    if given is None or np.ndim(given) != 2:
+        raise ValueError(
+            f"feedback must be a kind ({', '.join(FEEDBACKS)}), an equation, a matrix "
+            f"(n_recurrent, n_outputs) or a LearningSignal, not {given!r}"
+        )
+    return LearningSignal(weights="given", matrix=dense(given) if issparse(given) else given)
 
 
 def _sent(equation: str) -> str:
@@ -83,6 +88,7 @@ def check_learning_signal(
     Raises
     ------
     ValueError, EquationError
+        If a number, the matrix or an equation is not what the kind needs.
     """
     if feedback.weights not in _WEIGHTS:
         raise ValueError(
@@ -121,7 +127,13 @@ def check_learning_signal(
 
 def _check_update(feedback: LearningSignal, optimizer: Collection[str]) -> None:
     where = f"{_WHERE}, update"
-    known = {*_UPDATED, "w_before", "increment", *feedback.parameters}
+    own = {*_UPDATED, "w_before", "increment"}
+    taken = own & {*feedback.parameters}
+    if taken:
+        raise EquationError(
+            where, min(taken), "is a name of the update itself; call the parameter something else"
+        )
+    known = {*own, *feedback.parameters}
     clash = known & {*optimizer}
     if clash - {"w"}:
         raise EquationError(where, min(clash - {"w"}), "is also a name of the optimizer; rename it")
@@ -140,6 +152,7 @@ def check_loss(loss: Loss, readout: Collection[str], n_outputs: int) -> None:
     Raises
     ------
     ValueError, EquationError
+        If it reads something else, or a softmax has one readout.
     """
     if loss.softmax and n_outputs < 2:
         raise ValueError(f"loss '{loss.name}' needs at least 2 outputs, not 1")

@@ -59,9 +59,11 @@ LEAST_DELAY = {"w_in": 0, "w_rec": 1, "w_out": 0}
 #: Names that groups of a built network have.
 _GENERATED = frozenset(
     ("control", "inputs", "input_data", "target_data", "trials", "outcomes")
-    + ("readout", "profile", "step_runner", "step_clock")
+    + ("readout", "profile", "step_runner", "step_clock", "earlier")
 )
-_GENERATED_ENDINGS = ("_history", "_results", "_window", "_rows", "_spikes", "_offsets", "_pre")
+_GENERATED_ENDINGS = (
+    *("_history", "_results", "_window", "_later", "_rows", "_spikes", "_offsets", "_pre"),
+)
 
 
 @dataclass(frozen=True)
@@ -253,6 +255,12 @@ class Network:
                 f"got {self.learned!r}"
             )
         learned = {name: as_learned(name, given) for name, given in self.learned.items()}
+        rates = [name for name, given in learned.items() if given.eta is not None]
+        if rates and "eta" not in settings:
+            raise ValueError(
+                f"learned parameter '{rates[0]}' has an eta, but optimizer "
+                f"'{self.optimizer.name}' has none: its learning rate must be called eta"
+            )
         object.__setattr__(self, "learned", learned)
         populations: list[Population] = []
         for neuron, size in self.neurons:
@@ -260,6 +268,7 @@ class Network:
             ranges = self._learned_ranges(neuron)
             cost = self.voltage_cost if self.c_v else ""
             system = derive(step_map(neuron), learned=tuple(ranges), cost=cost)
+            system.step.check_finite(float(self.dt))
             for name, value in system.step.parameters.items():
                 if np.ndim(value) and np.shape(value) != (size,):
                     raise ValueError(

@@ -152,22 +152,15 @@ class EligibilitySystem:
         )
 
 
-def derive(
-    step: StepMap,
-    per_neuron: Collection[str] = (),
-    learned: Collection[str] = (),
-    cost: str = "",
-) -> EligibilitySystem:
+def derive(step: StepMap, learned: Collection[str] = (), cost: str = "") -> EligibilitySystem:
     """Differentiate a step map.
 
     Parameters
     ----------
     step : StepMap
-    per_neuron : collection of str
-        Parameters and constants that differ between the neurons of the population: what depends on
-        them cannot live on the presynaptic neuron. Array-valued parameters are always counted.
     learned : collection of str
-        Parameters of the neuron that learn; they are per neuron.
+        Parameters of the neuron that learn. What depends on them, or on parameters given as one
+        value per neuron, cannot live on the presynaptic neuron.
     cost : str
         Cost of the voltage regulariser: an expression of the neuron's states, parameters and
         constants, and of ``margin``, the left minus the right side of its spike condition.
@@ -180,7 +173,7 @@ def derive(
     states = step.states
     h = {state: symbol(state) for state in states}
     moving = {*h.values(), symbol("I"), symbol("z"), symbol("not_refractory")}
-    per_neuron = {*per_neuron, *learned} | {
+    per_neuron = {*learned} | {
         name for name, value in step.parameters.items() if getattr(value, "ndim", 0)
     }
     # A constant computed from per-neuron parameters is per neuron itself.

@@ -161,6 +161,21 @@ class StepMap:
             for state in self.states
         }
 
+    def check_finite(self, dt: float) -> None:
+        """Check that a step from the initial values gives numbers.
+
+        Raises
+        ------
+        EquationError
+            If it does not: two time constants that are equal, for example, where an exact solution
+            divides by their difference.
+        """
+        values = {**self.values(dt), **self.initial_values(dt), "dt": dt}
+        values |= {"I": 0.0, "z": 0.0, "not_refractory": 1.0}
+        for line in self.code:
+            name, expression = line.split(" = ", 1)
+            values[name] = evaluate(expression, values, f"neuron '{self.neuron.name}', {name}")
+
     def refractory_steps(self, dt: float) -> np.ndarray | int:
         """Refractory time in steps, ``round(t_ref/dt)``."""
         text = self.neuron.refractory.strip()

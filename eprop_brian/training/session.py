@@ -16,7 +16,6 @@ from scipy.sparse import issparse
 
 from eprop_brian.devices.program import Program, ProgramKilledError
 from eprop_brian.network.built import Capacity
-from eprop_brian.network.delays import check_fits_trial
 from eprop_brian.network.sparse import (
     Matrix,
     copied,
@@ -163,10 +162,6 @@ class Session:
         self._learned = tuple(network.learned_shapes)
         self.weights = _fitted(network, weights)
         self.n_steps = example.spikes.shape[1]
-        if not network.continuous:
-            check_fits_trial("feedback delay", network.feedback_delay_steps, self.n_steps)
-            for name, steps in network.delay_steps.items():
-                check_fits_trial(f"delay of {name}", steps, self.n_steps)
         self.learning_window = learning_window
         self.capacity = Capacity(
             n_steps=self.n_steps,

@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from eprop_brian.devices import make_program
 from eprop_brian.equations.losses import LOSSES
+from eprop_brian.network.delays import check_fits
 from eprop_brian.network.sparse import Matrix, dense
 from eprop_brian.network.spec import Network, check_positive
 from eprop_brian.tasks.base import Task, Trials
@@ -407,3 +408,10 @@ def _check_fit(network: Network, task: Task) -> None:
         )
     if not np.isclose(float(network.dt), float(task.dt), rtol=1e-12):
         raise ValueError(f"the network's dt is {network.dt}, the task's {task.dt}")
+    if network.continuous:
+        return  # what is on its way at the end of a trial arrives in the next
+    where = f"the learning window of {task.learning_window} steps"
+    steps = network.feedback_delay_steps
+    check_fits("feedback delay", steps, task.learning_window, where)
+    for name, steps in network.delay_steps.items():
+        check_fits(f"delay of {name}", steps, task.n_steps - 1, f"a trial of {task.n_steps} steps")

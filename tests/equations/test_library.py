@@ -6,7 +6,7 @@ import pytest
 import sympy
 
 from eprop_brian.equations import ALIF, LEAKY, LIF, NEURONS, READOUTS, get_neuron
-from eprop_brian.symbolic.parameters import evaluate
+from eprop_brian.symbolic.parameters import evaluate, resolve_parameters
 from eprop_brian.symbolic.step_map import step_map, symbol
 
 
@@ -29,6 +29,30 @@ def test_a_neuron_says_where_it_comes_from_and_how_its_input_is_scaled(neuron):
     scales = {"zeta", "i_0", "g_0"} & {*neuron.parameters, *neuron.constants}
     assert len(scales) == 1
     assert neuron.on_pre or f"{scales.pop()}*I" in neuron.update
+
+
+#: Parameters in SI units as the sources print them.
+CITED = {
+    # Brette and Gerstner 2005, table 1
+    "adex": {
+        **{"C": 281e-12, "g_L": 30e-9, "E_L": -70.6e-3, "V_T": -50.4e-3, "Delta_T": 2e-3},
+        **{"tau_w": 0.144, "a": 4e-9, "b": 0.0805e-9},
+    },
+    # Izhikevich 2003, regular spiking
+    "izhikevich": {"a": 0.02, "b": 0.2, "v_c": -65.0, "d": 8.0, "v_peak": 30.0},
+    # NEST 3.10, glif_psc
+    "glif": {
+        **{"C": 58.72e-12, "g_L": 9.43e-9, "E_L": -78.85e-3, "v_th": -51.68e-3, "t_ref": 3.75e-3},
+        **{"k_1": 3.0, "k_2": 100.0, "a_1": -9.18e-12, "a_2": -198.94e-12},
+    },
+}
+
+
+@pytest.mark.parametrize("name", CITED)
+def test_parameters_are_those_of_the_source(name):
+    parameters = resolve_parameters(get_neuron(name).parameters, name)[0]
+    for parameter, value in CITED[name].items():
+        assert parameters[parameter] == pytest.approx(value, rel=1e-12), parameter
 
 
 @pytest.mark.parametrize("neuron", NEURONS.values(), ids=NEURONS)

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from brian2 import Hz, ms, mV
+from scipy.sparse import csc_array
 
 from eprop_brian import (
     ADAM,
@@ -17,6 +18,8 @@ from eprop_brian import (
     EquationError,
     LearningSignal,
     Network,
+    Optimizer,
+    get_neuron,
 )
 from eprop_brian.equations.losses import SQUARED_ERROR
 
@@ -47,6 +50,11 @@ ONLINE = {"updates": "spike", "gradient": "online"}
         ({"feedback": RANDOM.with_options(update="B = B + dw")}, "'dw' is not defined"),
         ({"feedback": SYMMETRIC.with_options(update="B = B/2")}, "follows the readout weights"),
         ({"feedback": LearningSignal(weights="given")}, "has a matrix if"),
+        ({"feedback": None}, "feedback must be a kind .symmetric, random"),
+        (
+            {"feedback": LearningSignal(update="B = B + w", parameters={"increment": 2.0})},
+            "is a name of the update itself",
+        ),
         ({"loss": replace(SQUARED_ERROR, error="p - y_target")}, "'p' is not defined"),
         ({"loss": replace(SQUARED_ERROR, error="y - target")}, "'target' is not defined"),
         ({"loss": replace(SQUARED_ERROR, signal="softmax")}, "must be one of y, y_target"),
@@ -64,6 +72,9 @@ ONLINE = {"updates": "spike", "gradient": "online"}
         ({"delays": {"w_rec": 1.5 * ms}}, "whole time steps of 1"),
         ({"delays": {"w_rec": [[1, 2, 3]] * ms}}, r"array of shape \(2, 2\), not \(1, 3\)"),
         ({"delays": {"w_in": "-1 ms"}}, "not negative"),
+        ({"delays": {"w_in": 1e12 * ms}}, "of 1e[+]12 steps is too long"),
+        ({"delays": {"w_rec": csc_array(np.eye(2))}}, "needs its unit: .matrix, ms."),
+        ({"delays": {"w_rec": (csc_array(np.eye(2)), ms)}}, "at least 1 time step"),
         ({"delays": {"w_in": "1 mV"}}, "must be a time"),
         ({"delays": {"w_in": ["1 ms", "2 mV"]}}, "must be times"),
         ({"delays": {"w_out": 2 * ms}}, "0 .* or one time step"),
@@ -76,6 +87,13 @@ ONLINE = {"updates": "spike", "gradient": "online"}
         ),
         ({"learned": {"tau_m": {"minimum": "50 ms"}}}, "outside its bounds"),
         ({"learned": {"tau_m": {"eta": -1}}}, "eta of learned parameter 'tau_m'"),
+        (
+            {
+                "learned": {"tau_m": {"eta": 0.1}},
+                "optimizer": Optimizer("own", "w = w - rate*g", parameters={"rate": 0.1}),
+            },
+            "its learning rate must be called eta",
+        ),
         ({"gradient": "bptt"}, "factored, online"),
         ({"rate_averaging": "epoch"}, "trial, batch"),
         ({"c_reg": -1.0}, "at least 0"),
@@ -86,6 +104,11 @@ ONLINE = {"updates": "spike", "gradient": "online"}
         ({"readout": LEAKY.with_parameters(tau_out=30)}, "must be a time"),
         ({"readout": LEAKY.with_parameters(tau_out=0 * ms)}, "finite|positive"),
         ({"neurons": [(replace(LIF, name="inputs"), 2)]}, "cannot be called"),
+        ({"neurons": [(replace(LIF, name="lif_later"), 2)]}, "cannot be called"),
+        (
+            {"neurons": [(get_neuron("lif_exp").with_parameters(tau_s="20 ms"), 2)]},
+            "is not finite with(.|\n)*tau_m = 0.02(.|\n)*tau_s = 0.02",
+        ),
         ({"dt": 1.0}, "unit"),
         ({"dt": 1 * mV}, "unit"),
         ({"dt": -1 * ms}, "positive"),

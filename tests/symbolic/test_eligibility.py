@@ -145,11 +145,10 @@ def test_per_neuron_decay_needs_the_synapse(tau_m):
     assert derive(step_map(LIF.with_parameters(tau_m=tau_m))).placement == {"v": "synapse"}
 
 
-def test_per_neuron_parameters_can_be_named():
+def test_learned_parameters_are_per_neuron():
     step = step_map(LIF)
-    assert derive(step, per_neuron=["tau_m"]).placement == {"v": "synapse"}
-    assert derive(step, per_neuron=["alpha"]).placement == {"v": "synapse"}
-    assert derive(step, per_neuron=["v_th", "gamma"]).placement == {"v": "pre"}
+    assert derive(step, learned=["tau_m"]).placement == {"v": "synapse"}
+    assert derive(step, learned=["v_th"]).placement == {"v": "pre"}
 
 
 def test_adaptation_lives_on_the_synapse():

@@ -408,21 +408,27 @@ def izhikevich_by_half_steps() -> Dynamics:
 
 
 def after_spike_currents() -> Dynamics:
-    """Teeter et al. 2018, GLIF3; the membrane stands still in the two steps after a spike's."""
+    """Teeter et al. 2018, GLIF3.
+
+    Membrane and after-spike currents stand still in the two steps after a spike's.
+    """
     p = numbers_of("glif")
     distance = p["v_th"] - p["E_L"]
     rates = np.diag([-p["g_L"] / p["C"], -p["k_1"], -p["k_2"], -1 / p["tau_s"]])
     rates[0, 1:] = 1 / p["C"]
     propagator = expm(rates * DT)
+    kept_1, kept_2 = (np.exp(-p[k] * p["t_ref"]) for k in ("k_1", "k_2"))
 
     def step(h, current, z_reset, z):
         v, i_1, i_2, i_syn, z_2 = h
         z_before = jax.lax.stop_gradient(z)
         u = (v - p["E_L"]) * (1 - z_reset)
-        currents = [i_1 + p["a_1"] * z, i_2 + p["a_2"] * z, i_syn + p["i_0"] * current]
-        moved, *currents = propagator @ jnp.stack([u, *currents])
-        u = jnp.where(z_before + z_2 > 0, u, moved)
-        return p["E_L"] + u, *currents, z_before
+        i_1 = i_1 + ((kept_1 - 1) * i_1 + p["a_1"]) * z
+        i_2 = i_2 + ((kept_2 - 1) * i_2 + p["a_2"]) * z
+        still = jnp.stack([u, i_1, i_2, i_syn + p["i_0"] * current])
+        moved = propagator @ still
+        u, i_1, i_2 = jnp.where(z_before + z_2 > 0, still, moved)[:3]
+        return p["E_L"] + u, i_1, i_2, moved[3], z_before
 
     def margin(h):
         return h[0] - p["v_th"]

@@ -137,9 +137,12 @@ def test_delays_and_learned_parameters_can_be_set(tmp_path):
     [
         (
             ["network.delays={w_rec = '2000 ms'}"],
-            "delay of w_rec of 2000 steps is longer",
+            "delay of w_rec of 2000 steps is too long for a trial of 1000 steps",
         ),
-        (["network.feedback_delay=1000 ms"], "feedback delay of 1000 steps is longer"),
+        (
+            ["network.feedback_delay=1001 ms"],
+            "feedback delay of 1001 steps is too long for the learning window of 1000 steps",
+        ),
         (["network.updates=step"], "needs gradient = 'online'"),
     ],
 )

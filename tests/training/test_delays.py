@@ -32,6 +32,7 @@ from by_hand import (
     session_of,
     whole_gradient,
 )
+from scipy.sparse import csc_array
 
 from eprop_brian.equations.learning_signals import RANDOM, SYMMETRIC, LearningSignal
 from eprop_brian.network.learned import Learned
@@ -153,6 +154,16 @@ def test_drawn_delays_are_those_of_the_synapses():
     assert {*network.feedback_delay_steps.ravel()} == {1, 2, 3, 4}
     again = CASES["sparse and drawn"].network("factored")
     np.testing.assert_array_equal(again.feedback_delay_steps, network.feedback_delay_steps)
+
+
+def test_delays_of_a_sparse_matrix_can_be_sparse():
+    network = CASES["sparse and drawn"].network("online")
+    steps = network.delay_steps["w_rec"]
+    given = csc_array((steps.data.astype(float), steps.indices, steps.indptr), shape=(N, N))
+    for delay in ((given, ms), given.toarray() * ms):
+        found = network.with_options(delays={"w_rec": delay}).delay_steps["w_rec"]
+        np.testing.assert_array_equal(found.data, steps.data)
+        np.testing.assert_array_equal(found.indices, steps.indices)
 
 
 @pytest.mark.parametrize("program", PROGRAMS)

@@ -20,7 +20,7 @@ from by_hand import (
     session_of,
 )
 
-from eprop_brian.equations import ADAM, GRADIENT_DESCENT
+from eprop_brian.equations import ADAM, GRADIENT_DESCENT, Optimizer
 from eprop_brian.network.built import SHARE
 from eprop_brian.network.learned import Learned
 
@@ -148,3 +148,20 @@ def test_several_batches_in_one_call_are_as_many_calls(program):
         one_by_one.run(trials.part(slice(first, first + 2)), 2)
     for name, value in one_by_one.weights.items():
         np.testing.assert_array_equal(together.weights[name], value, err_msg=name)
+
+
+def test_names_and_bounds_of_the_optimizer_are_not_the_neurons():
+    """An ALIF's beta is not a momentum's, and bounds of weights are none of a time constant."""
+    momentum = "m = {0}*m + g\nw = clip(w - eta*m, w_min, w_max)"
+    found = []
+    for name in ("mu", "beta"):
+        parameters = {"eta": 1e-3, name: 0.9, "w_min": -0.5, "w_max": 0.5}
+        optimizer = Optimizer("own", momentum.format(name), ("m",), parameters)
+        case = Case({"optimizer": optimizer}, {"tau_m": Learned(eta=1e-6)})
+        session, trials = session_of(case, "factored", "runtime")
+        start = session.weights["alif.tau_m"].copy()
+        for _ in range(3):
+            session.run(trials, trials.n_trials)
+        found.append(session.weights["alif.tau_m"])
+        assert 0 < np.abs(found[-1] / start - 1).max() < 1e-2
+    np.testing.assert_array_equal(*found)

@@ -301,6 +301,18 @@ def test_a_network_in_continuous_operation_is_recorded_in_a_trial_of_its_own():
     assert first.spikes.any()
 
 
+def test_a_delay_beyond_the_trial_is_recorded_in_continuous_operation():
+    """What it carries arrives in a later trial, of which a recording sees nothing."""
+    options = {"gradient": "online", "updates": "spike", "feedback": "random"}
+    network = Network(6, 2, [(LIF, 5)], delays={"w_rec": 90 * ms}, **options)
+    weights = network.initial_weights(0)
+    recording = record_trial(network, small_trials(6), weights, synapses=0)
+    weights["w_rec"][:] = 0
+    alone = record_trial(network, small_trials(6), weights, synapses=0)
+    np.testing.assert_array_equal(recording.spikes, alone.spikes)
+    assert alone.spikes.any()
+
+
 def test_threshold_of_neurons_that_have_learned_it():
     network = Network(6, 2, [(ALIF, 5)], learned={"v_th": {}, "beta": {}}, feedback="random")
     weights = network.initial_weights(0)

@@ -222,3 +222,13 @@ def test_pattern_generation_from_the_recipe_is_learned():
 
 def test_get_task_makes_the_published_settings():
     assert get_task("evidence-accumulation").n_steps == 2250
+
+
+def test_alignment_is_the_cosine_and_has_a_sign():
+    trainer = Trainer(pattern_network(feedback="random"), pattern_task(), device="runtime")
+    b = trainer.session.weights["B"]
+    for factor, cosine in ((1.0, 1.0), (-2.0, -1.0)):
+        trainer.session.weights["w_out"] = factor * b.T
+        assert trainer.alignment() == pytest.approx(cosine, abs=1e-12)
+    trainer.session.weights["w_out"] = np.zeros_like(b.T)
+    assert np.isnan(trainer.alignment())
