@@ -189,7 +189,12 @@ class CppProgram(Program):
         process, self._process, self._has_run = self._process, None, False
         if process is not None:
             process.kill()
-            process.communicate()
+            process.wait()
+            for stream in (process.stdin, process.stdout, process.stderr):
+                # At the interpreter's end they may be closed, or what is left to write lost.
+                with contextlib.suppress(OSError, ValueError):
+                    if stream is not None:
+                        stream.close()
 
     def interrupt(self) -> None:
         """End the process from another thread: a call in progress fails."""

@@ -35,6 +35,7 @@ from eprop_brian.network.groups import NetworkGroups
 from eprop_brian.network.optimization import update_statements
 from eprop_brian.network.spec import LEAST_DELAY, Network, Population
 from eprop_brian.symbolic.programs import cutoff_program, parameter_sums
+from eprop_brian.symbolic.step_map import total
 
 __all__ = ["build"]
 
@@ -370,7 +371,8 @@ class _Builder(NetworkGroups):
         )
         filtered = []
         if delayed:
-            filtered = [f"L_filtered = {self.readout_program.trace_decay}*L_filtered + L"]
+            decayed = self.readout_program.trace_decay.times("L_filtered")
+            filtered = [f"L_filtered = {total(decayed, 'L')}"]
         backward = [word_substitute(x, {"L_filtered": "_signal"}) for x in program.backward]
         plan["backward"] = code.block(
             f"backward_{name}",
@@ -402,9 +404,9 @@ class _Builder(NetworkGroups):
             zero_sums += cleared
             fold += [line for x, t in sums.items() for line in (f"{t} = {t} + {x}", f"{x} = 0")]
             summed = [f"({x} + {t})" for x, t in sums.items()]
-            total = summed[0]
+            gradient = summed[0]
             if self.rate_per_batch:
-                total = f"({total} + rate_factor*{summed[1]})"
+                gradient = f"({gradient} + rate_factor*{summed[1]})"
             own_names = {
                 **optimizer_names,
                 "w": f"scaled_{parameter}",
@@ -417,7 +419,7 @@ class _Builder(NetworkGroups):
             }
             scaled = f"scaled_{parameter}"
             update += [
-                f"gradient_{parameter} = gradient_scale*{total}/batch_size",
+                f"gradient_{parameter} = gradient_scale*{gradient}/batch_size",
                 *cleared,
                 # Anew in every update: rounding is then the same however many calls there are.
                 f"{scaled} = {parameter}/scale_{parameter}",
@@ -647,7 +649,7 @@ class _Builder(NetworkGroups):
         optimizer = update_statements(self.network.optimizer)
         feedback = self.network.feedback
         if p.target == "readout" and feedback.update.strip():
-            numbers = {k: repr(float(v)) for k, v in feedback.parameters.items()}
+            numbers = {k: f"({float(v)!r})" for k, v in feedback.parameters.items()}
             optimizer = [
                 "w_before = w",
                 *optimizer,

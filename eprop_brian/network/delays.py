@@ -100,7 +100,7 @@ def _sparse_pair(what: str, given: Any) -> tuple[csc_array | None, Any]:
 
 def _whole_steps(what: str, given: Any, dt: Quantity) -> np.ndarray:
     """Times as whole steps."""
-    if not have_same_dimensions(given, second):
+    if given is None or not have_same_dimensions(given, second):
         raise ValueError(f"{what} must be a time, for example 3*ms; got {given!r}")
     exact = np.asarray(given, dtype=float) / float(dt)
     if not np.all(np.isfinite(exact)):

@@ -7,6 +7,8 @@ from collections.abc import Collection
 from typing import Any
 
 import numpy as np
+from brian2.units import Quantity
+from brian2.units.fundamentalunits import have_same_dimensions
 from scipy.sparse import issparse
 
 from eprop_brian.equations.learning_signals import FEEDBACKS, RANDOM, LearningSignal
@@ -21,6 +23,7 @@ __all__ = ["as_learning_signal", "check_learning_signal", "check_loss", "initial
 _WHERE = "learning signal"
 _WEIGHTS = ("symmetric", "random", "broadcast", "given")
 _UPDATED = ("B", "w")
+_EXAMPLES = {"signal": "tanh(error)", "update": "B = 0.999*B + increment"}
 
 
 def as_learning_signal(given: Any) -> LearningSignal:
@@ -40,7 +43,8 @@ def as_learning_signal(given: Any) -> LearningSignal:
             return RANDOM.with_options(signal=_sent(given))
         raise ValueError(
             f"unknown feedback '{given}'; choose from {', '.join(FEEDBACKS)}, or give an equation "
-            "with B, for example 'B*tanh(error)', or a matrix (n_recurrent, n_outputs)"
+            "with B, for example 'B*tanh(error)', or a matrix (n_recurrent, n_outputs), as a file "
+            "B.npy with the command"
         )
     if given is None or np.ndim(given) != 2:
         raise ValueError(
@@ -95,6 +99,12 @@ def check_learning_signal(
             f"unknown weights '{feedback.weights}' of a learning signal; choose from "
             f"{', '.join(_WEIGHTS)}"
         )
+    for name in ("signal", "update"):
+        if not isinstance(getattr(feedback, name), str):
+            raise ValueError(
+                f"{name} of the learning signal must be an equation, for example "
+                f"{_EXAMPLES[name]!r}; got {getattr(feedback, name)!r}"
+            )
     numbers = {"scale": feedback.scale, **feedback.parameters}
     for name, value in numbers.items():
         number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
@@ -111,10 +121,12 @@ def check_learning_signal(
         raise ValueError("a learning signal has a matrix if, and only if, its weights are given")
     if feedback.matrix is None:
         return feedback
-    try:
-        matrix = np.asarray(feedback.matrix, dtype=float)
-    except (TypeError, ValueError):
-        raise ValueError(f"feedback must be a matrix of numbers, not {feedback.matrix!r}") from None
+    if isinstance(feedback.matrix, Quantity) and not have_same_dimensions(feedback.matrix, 1):
+        raise ValueError("feedback must be a matrix of numbers without unit")
+    matrix = np.asarray(feedback.matrix)
+    if matrix.dtype.kind not in "biuf":
+        raise ValueError(f"feedback must be a matrix of numbers, real ones, not {matrix.dtype}")
+    matrix = matrix.astype(float)
     if matrix.shape != shape:
         raise ValueError(
             f"feedback weights B have shape {matrix.shape}; this network needs "

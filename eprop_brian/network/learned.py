@@ -89,13 +89,16 @@ def learned_range(
         if dimensions[bound] is not dimension or np.ndim(values[bound]):
             raise ValueError(f"{where} must be one value in {unit_name(dimension)}, not {given!r}")
         bounds[bound] = float(values[bound])
+        if bounds[bound] < lower:
+            raise ValueError(f"{where} must be at least one time step, {lower:g} s, not {given!r}")
     if not np.all((bounds["minimum"] <= value) & (value <= bounds["maximum"])):
         raise ValueError(
             f"learned parameter '{name}' of neuron '{step.neuron.name}' starts at {value}, outside "
             f"its bounds {bounds['minimum']:g} to {bounds['maximum']:g} (SI units)"
         )
     eta = learned.eta
-    if eta is not None and not (isinstance(eta, int | float) and np.isfinite(eta) and eta >= 0):
+    number = isinstance(eta, int | float | np.number) and not isinstance(eta, bool)
+    if eta is not None and not (number and np.isfinite(eta) and eta >= 0):
         raise ValueError(f"eta of learned parameter '{name}' must be a number from 0 on: {eta!r}")
     scale = float(np.mean(np.abs(value))) or 1.0
     return LearnedRange(scale, bounds["minimum"], bounds["maximum"], eta)

@@ -264,12 +264,23 @@ class Network:
         object.__setattr__(self, "learned", learned)
         populations: list[Population] = []
         for neuron, size in self.neurons:
+            if not isinstance(neuron, Neuron):
+                raise ValueError(
+                    f"neurons are pairs of a Neuron and a number, not of {neuron!r}; "
+                    "get_neuron('lif') is one of the library's"
+                )
             check_positive(f"the number of {neuron.name} neurons", size)
             ranges = self._learned_ranges(neuron)
             cost = self.voltage_cost if self.c_v else ""
             system = derive(step_map(neuron), learned=tuple(ranges), cost=cost)
             system.step.check_finite(float(self.dt))
+            times = resolve_parameters(neuron.parameters, f"neuron '{neuron.name}'")[1]
             for name, value in system.step.parameters.items():
+                if name.startswith("tau") and times.get(name) is second.dim and np.any(value <= 0):
+                    raise ValueError(
+                        f"neuron '{neuron.name}': {name} = {value} s; a time constant must be "
+                        "positive"
+                    )
                 if np.ndim(value) and np.shape(value) != (size,):
                     raise ValueError(
                         f"neuron '{neuron.name}': {name} has {np.size(value)} values, there "
@@ -542,6 +553,8 @@ def _given(name: str, matrix: Any, shape: tuple[int, int]) -> csc_array:
     """A user's adjacency matrix, checked."""
     if issparse(matrix):
         found = csc_array(matrix, copy=True)
+        if not np.all(np.isfinite(found.data)):
+            raise ValueError(f"connectivity of {name} must not hold NaN or infinity")
         found.sum_duplicates()
         found.eliminate_zeros()
     else:
@@ -574,8 +587,9 @@ def _choose(option: str, given: str, allowed) -> None:
 
 def check_positive(name: str, value: Any) -> None:
     """Raise ValueError unless `value` is a positive whole number."""
-    if isinstance(value, bool) or int(value) != value or value < 1:
-        raise ValueError(f"{name} must be a positive whole number, not {value}")
+    number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+    if not number or not np.isfinite(value) or int(value) != value or value < 1:
+        raise ValueError(f"{name} must be a positive whole number, not {value!r}")
 
 
 def _unit(name: str, value: Any, unit: Quantity, example: str) -> None:

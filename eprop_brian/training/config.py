@@ -270,7 +270,10 @@ class RunConfig:
         kind = self.network.get("feedback", "symmetric")
         feedback = as_learning_signal(kind if kind != _GIVEN else self.feedback_matrix)
         options = {
-            name: _quantity(self.network[key], f"network.{key}")
+            # Equations are no quantities, even if they begin with a number.
+            name: self.network[key]
+            if name in ("signal", "update")
+            else _quantity(self.network[key], f"network.{key}")
             for key, name in _FEEDBACK_OPTIONS.items()
             if key in self.network
         }

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from brian2.units import Quantity
+from brian2.units.fundamentalunits import have_same_dimensions
 from scipy.sparse import issparse
 
 from eprop_brian.devices.program import Program, ProgramKilledError
@@ -491,10 +493,27 @@ def _of_parameter(state: str, name: str) -> str:
 def _fitted(network: Network, weights: Mapping[str, Any]) -> dict[str, Matrix]:
     """Copies of weights, dense or with the network's synapses; ValueError if they do not fit."""
     shapes = {**network.shapes, **network.learned_shapes}
+    unknown = sorted({*weights} - {*shapes})
+    if unknown:
+        raise ValueError(f"there are no weights '{unknown[0]}'; there are {', '.join(shapes)}")
     for name, shape in shapes.items():
         if name not in weights or np.shape(weights[name]) != shape:
             given = np.shape(weights[name]) if name in weights else "nothing"
             raise ValueError(f"the weights need '{name}' of shape {shape}, not {given}")
+        if isinstance(weights[name], Quantity) and not have_same_dimensions(weights[name], 1):
+            raise ValueError(f"'{name}' of the weights must be plain numbers (SI), without unit")
+        if not np.all(np.isfinite(values_of(weights[name]))):
+            raise ValueError(f"'{name}' of the weights must be finite")
+    for population in network.populations:
+        for parameter, bounds in population.learned.items():
+            name = f"{population.name}.{parameter}"
+            value = np.asarray(weights[name])
+            slack = 1e-6 * bounds.scale  # of rounding, in single precision too
+            if np.any((value < bounds.minimum - slack) | (value > bounds.maximum + slack)):
+                raise ValueError(
+                    f"'{name}' of the weights must lie between {bounds.minimum:g} and "
+                    f"{bounds.maximum:g} (SI units), not {value}"
+                )
     fitted = {
         name: fit(name, weights[name], network.adjacency[name])
         if name in network.adjacency

@@ -31,6 +31,9 @@ ONLINE = {"updates": "spike", "gradient": "online"}
     [
         ({"neurons": []}, "needs neurons"),
         ({"neurons": [(LIF, 0)]}, "positive whole number"),
+        ({"neurons": [("lif", 2)]}, "not of 'lif'; get_neuron"),
+        ({"neurons": [(LIF.with_parameters(tau_m=[-5, 5] * ms), 2)]}, "must be positive"),
+        ({"n_inputs": None}, "n_inputs must be a positive whole number, not None"),
         ({"n_inputs": 1.5}, "n_inputs"),
         ({"loss": "hinge"}, "squared_error"),
         ({"loss": "softmax_cross_entropy"}, "at least 2 outputs"),
@@ -50,6 +53,16 @@ ONLINE = {"updates": "spike", "gradient": "online"}
         ({"feedback": RANDOM.with_options(update="B = B + dw")}, "'dw' is not defined"),
         ({"feedback": SYMMETRIC.with_options(update="B = B/2")}, "follows the readout weights"),
         ({"feedback": LearningSignal(weights="given")}, "has a matrix if"),
+        ({"feedback": np.ones((2, 1)) * 1j}, "numbers, real ones"),
+        ({"feedback": np.ones((2, 1)) * ms}, "numbers without unit"),
+        (
+            {"feedback": RANDOM.with_options(signal=3)},
+            "signal of the learning signal must be",
+        ),
+        (
+            {"feedback": RANDOM.with_options(update=3)},
+            "update of the learning signal must be",
+        ),
         ({"feedback": None}, "feedback must be a kind .symmetric, random"),
         (
             {"feedback": LearningSignal(update="B = B + w", parameters={"increment": 2.0})},
@@ -86,6 +99,8 @@ ONLINE = {"updates": "spike", "gradient": "online"}
             "minimum must be one value in second",
         ),
         ({"learned": {"tau_m": {"minimum": "50 ms"}}}, "outside its bounds"),
+        ({"learned": {"tau_m": {"minimum": "0 ms"}}}, "at least one time step"),
+        ({"learned": {"tau_m": {"eta": True}}}, "eta of learned parameter 'tau_m'"),
         ({"learned": {"tau_m": {"eta": -1}}}, "eta of learned parameter 'tau_m'"),
         (
             {

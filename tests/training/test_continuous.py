@@ -397,6 +397,7 @@ def test_simulation_gives_the_same(name, device):
     simulation.apply_pending()
     largest = max(largest, deviation(session.weights, simulation.weights))
     changes = {k: deviation({k: session.weights[k]}, {k: initial[k]}) for k in MATRICES}
+    assert not dense(session.gradient()["w_rec"]).diagonal().any()
     session.close()
     assert largest < TOLERANCE
     # The comparison means something: neurons spike, and every matrix moves while they do.

@@ -4,15 +4,19 @@ Also what stands beside them in a step: sparse matrices, neurons that differ, a 
 differentiated, and the regulariser with each way of averaging the rate.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from brian2 import ms
 from by_hand import (
     C_REG,
+    DEVICES,
     DT,
     F_TARGET,
     GAMMA,
     KAPPA_REG,
+    LEARNING_WINDOW,
     LONGEST,
     N_INPUTS,
     N_STEPS,
@@ -27,6 +31,7 @@ from by_hand import (
     data,
     deviation,
     expected,
+    gradient_of,
     reference,
     run,
     session_of,
@@ -36,6 +41,7 @@ from scipy.sparse import csc_array
 
 from eprop_brian.equations.learning_signals import RANDOM, SYMMETRIC, LearningSignal
 from eprop_brian.network.learned import Learned
+from eprop_brian.training.session import Session
 
 _RNG = np.random.default_rng(11)
 W_REC = _RNG.integers(1, LONGEST, (N, N)) * ms
@@ -154,6 +160,19 @@ def test_drawn_delays_are_those_of_the_synapses():
     assert {*network.feedback_delay_steps.ravel()} == {1, 2, 3, 4}
     again = CASES["sparse and drawn"].network("factored")
     np.testing.assert_array_equal(again.feedback_delay_steps, network.feedback_delay_steps)
+
+
+@pytest.mark.parametrize("decay", ["1 - dt/tau_out", "kappa - 0.1"])
+def test_programs_agree_where_the_traces_decay_is_a_sum(decay):
+    found = []
+    for program in PROGRAMS:
+        session, trials = session_of(CASES["feedback"], program, "runtime")
+        network = session.network
+        changed = network.with_options(readout=replace(network.readout, trace_decay=decay))
+        session = Session(changed, DEVICES["runtime"], trials, LEARNING_WINDOW, session.weights)
+        session.run(trials, trials.n_trials)
+        found.append(gradient_of(session))
+    assert deviation(*found) <= PROGRAM_TOLERANCE
 
 
 def test_delays_of_a_sparse_matrix_can_be_sparse():

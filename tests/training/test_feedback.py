@@ -174,6 +174,14 @@ def test_update_rule_of_the_user_reads_increment_and_weight_before():
     np.testing.assert_allclose(after["B"], wanted, rtol=0, atol=1e-14)
 
 
+def test_numbers_of_an_update_rule_keep_their_sign():
+    rule = LearningSignal(update="B = B - pull**2", parameters={"pull": -0.2})
+    session, trials = session_of(Case({"feedback": rule, **DESCENT}), "factored", "runtime")
+    before = session.weights["B"].copy()
+    session.run(trials, trials.n_trials)
+    np.testing.assert_allclose(session.weights["B"], before - 0.04, rtol=0, atol=1e-14)
+
+
 @cache
 def trained(program, device, workers=None):
     """State after several updates of all that learns, in batches of more than one share."""

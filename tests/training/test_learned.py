@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from brian2 import ms
 from by_hand import (
+    DEVICES,
     LONGEST,
     NEURONS,
     POPULATIONS,
@@ -12,17 +13,20 @@ from by_hand import (
     Case,
     N,
     assert_right,
+    data,
     deviation,
     expected,
     gradient_of,
     reference,
     run,
     session_of,
+    trials_of,
 )
 
 from eprop_brian.equations import ADAM, GRADIENT_DESCENT, Optimizer
 from eprop_brian.network.built import SHARE
 from eprop_brian.network.learned import Learned
+from eprop_brian.training.session import Session
 
 EVERY = {name: Learned() for name in ("tau_m", "tau_a", "beta", "v_th")}
 W_REC = np.random.default_rng(5).integers(1, LONGEST, (N, N)) * ms
@@ -165,3 +169,22 @@ def test_names_and_bounds_of_the_optimizer_are_not_the_neurons():
         found.append(session.weights["alif.tau_m"])
         assert 0 < np.abs(found[-1] / start - 1).max() < 1e-2
     np.testing.assert_array_equal(*found)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("lif.tau_m", np.nan, "'lif.tau_m' of the weights must be finite"),
+        ("lif.tau_m", 1e-4, "must lie between 0.001 and inf"),
+        ("w_in", np.inf, "'w_in' of the weights must be finite"),
+        ("B", 1 * ms, "plain numbers"),
+        ("foo", 1.0, "there are no weights 'foo'; there are w_in"),
+    ],
+)
+def test_wrong_weights_to_start_from_are_refused(name, value, message):
+    network = Case({}, {"tau_m": Learned()}).network("factored")
+    weights, spikes, targets = data(Case(), network)
+    shape = np.shape(weights.get(name, 0.0))
+    weights[name] = np.full(shape, 1.0) * value
+    with pytest.raises(ValueError, match=message):
+        Session(network, DEVICES["runtime"], trials_of(spikes, targets), 10, weights)

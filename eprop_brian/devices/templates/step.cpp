@@ -106,6 +106,11 @@ for (int _s = {{ begin(source, '_from') }}; _s < {{ begin(source, '_from + 1') }
 {% macro update_row(p) %}
 {
     {{ ptr(p.updates) }}[_pre] += 1;
+    {% if p.no_autapses is defined %}
+    {% for name in p.no_autapses.before %}
+    {{ ptr(name) }}[_pre*{{ p.width }} + _pre] = 0;
+    {% endfor %}
+    {% endif %}
     {{ scalar_code[p.optimize]|join('\n') }}
     {{ row(p) }}
         {{ vector_code[p.optimize]|join('\n') }}
