@@ -378,7 +378,8 @@ def _draw_traces(
 def _draw_output(ax: Axes, recording: Recording) -> None:
     n_outputs = recording.output.shape[1]
     labelled = n_outputs <= _MOST_LABELLED_READOUTS
-    window = slice(recording.window_start, None)
+    # Nothing is drawn where nothing counts.
+    target = np.where(recording.counts[:, np.newaxis], recording.target, np.nan)
     for number in range(n_outputs):
         colour = _READOUT_COLOURS[number % len(_READOUT_COLOURS)]
         suffix = f" {number}" if n_outputs > 1 else ""
@@ -389,8 +390,8 @@ def _draw_output(ax: Axes, recording: Recording) -> None:
             label=f"output{suffix}" if labelled else None,
         )
         ax.plot(
-            recording.time[window],
-            recording.target[window, number],
+            recording.time,
+            target[:, number],
             color=colour if n_outputs > 1 else "black",
             linestyle="--",
             linewidth=1.4,
@@ -406,21 +407,16 @@ def _draw_output(ax: Axes, recording: Recording) -> None:
 
 
 def _shade_window(axes: Sequence[Axes], recording: Recording) -> None:
-    if recording.window_start == 0:
+    if recording.counts.all():
         return
-    end = recording.time[-1] + recording.dt
+    edges = np.diff(recording.counts.astype(int), prepend=0, append=0)
+    spans = recording.dt * np.column_stack([np.flatnonzero(edges == e) for e in (1, -1)])
     for ax in axes:
-        ax.axvspan(
-            recording.time[recording.window_start],
-            end,
-            color="#F0E442",
-            alpha=0.25,
-            linewidth=0,
-            zorder=0,
-        )
+        for start, end in spans:
+            ax.axvspan(start, end, color="#F0E442", alpha=0.25, linewidth=0, zorder=0)
     axes[0].annotate(
-        "learning window",
-        (end, 1.0),
+        "learning window" if len(spans) == 1 else "error counts",
+        (spans[-1, 1], 1.0),
         xycoords=axes[0].get_xaxis_transform(),
         xytext=(0, 2),
         textcoords="offset points",

@@ -10,12 +10,23 @@ from eprop_brian.equations.learning_signals import (
 )
 from eprop_brian.equations.losses import LOSSES, Loss
 from eprop_brian.equations.neurons import ALIF, LIF, NEURONS, Neuron, get_neuron
-from eprop_brian.equations.optimizers import ADAM, GRADIENT_DESCENT, OPTIMIZERS, Optimizer
+from eprop_brian.equations.optimizers import (
+    ADAM,
+    ADAM_CORRECTED,
+    ADAMW,
+    GRADIENT_DESCENT,
+    MOMENTUM,
+    OPTIMIZERS,
+    RMSPROP,
+    Optimizer,
+)
 from eprop_brian.equations.readouts import LEAKY, READOUTS, Readout
 from eprop_brian.equations.surrogates import SURROGATES, surrogate
 
 __all__ = [
     "ADAM",
+    "ADAMW",
+    "ADAM_CORRECTED",
     "ADAPTIVE",
     "ALIF",
     "BROADCAST",
@@ -24,10 +35,12 @@ __all__ = [
     "LEAKY",
     "LIF",
     "LOSSES",
+    "MOMENTUM",
     "NEURONS",
     "OPTIMIZERS",
     "RANDOM",
     "READOUTS",
+    "RMSPROP",
     "SURROGATES",
     "SYMMETRIC",
     "LearningSignal",

@@ -2,7 +2,8 @@
 
 Per readout ``k`` and step ``t``. ``y`` is the readout, ``y_target`` its target, ``p`` the softmax
 probability ``exp(y_k)/sum_l exp(y_l)``. ``error`` is dE/dy_k; that it is the derivative of the
-summed ``loss`` is tested symbolically.
+summed ``loss`` is tested symbolically. For a loss of your own, `eprop_brian.symbolic.losses`
+derives the error.
 """
 
 from __future__ import annotations
@@ -29,6 +30,9 @@ class Loss:
         Whether the expressions use ``p``, which couples the readouts.
     mean_over_readouts, mean_over_window : bool
         How the reported loss of a trial is averaged. The gradient is not affected.
+    coupling : str
+        An expression that is summed over all readouts; ``error`` reads the sum as ``coupled``.
+        ``""``: there is none.
     """
 
     name: str
@@ -38,6 +42,7 @@ class Loss:
     softmax: bool
     mean_over_readouts: bool
     mean_over_window: bool
+    coupling: str = ""
 
 
 SQUARED_ERROR = Loss(

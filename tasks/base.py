@@ -99,6 +99,13 @@ class Trials:
         Which row of `spikes` each trial uses.
     target : int array, shape (n_trials,)
         Which row of `targets` each trial uses.
+    periods : int array, shape (n_targets, n_steps), optional
+        Where not just the last steps of a trial count: 0 where a target's error does not count,
+        1, 2, ... where it does, and the output is averaged into that answer. The learning window
+        then means nothing.
+    n_answers : int, optional
+        Most answers that any trial of the task has; default: as many as there are here. 0 without
+        `periods`.
 
     Raises
     ------
@@ -110,6 +117,8 @@ class Trials:
     targets: NDArray[np.float64]
     pattern: NDArray[np.intp]
     target: NDArray[np.intp]
+    periods: NDArray[np.int32] | None = None
+    n_answers: int | None = None
 
     def __post_init__(self) -> None:
         spikes = np.asarray(self.spikes)
@@ -134,6 +143,7 @@ class Trials:
             )
         if not np.isfinite(targets).all():
             raise ValueError("targets must be finite, found NaN or infinity")
+        periods, n_answers = self._checked_periods(len(targets), n_steps)
         pattern = _row_indices("pattern", self.pattern, "spikes", len(spikes))
         target = _row_indices("target", self.target, "targets", len(targets))
         if len(pattern) != len(target):
@@ -146,8 +156,33 @@ class Trials:
             ("targets", targets),
             ("pattern", pattern),
             ("target", target),
+            ("periods", periods),
+            ("n_answers", n_answers),
         ):
             object.__setattr__(self, name, value)
+
+    def _checked_periods(
+        self, n_targets: int, n_steps: int
+    ) -> tuple[NDArray[np.int32] | None, int]:
+        if self.periods is None:
+            if self.n_answers:
+                raise ValueError(f"n_answers is {self.n_answers}, but no periods are given")
+            return None, 0
+        periods = np.asarray(self.periods)
+        if periods.shape != (n_targets, n_steps) or not np.issubdtype(periods.dtype, np.integer):
+            raise ValueError(
+                "periods must be integers of shape (n_targets, n_steps) = "
+                f"{(n_targets, n_steps)}, got {periods.dtype} {periods.shape}"
+            )
+        most = int(periods.max())
+        if periods.min() < 0 or not (periods > 0).any(axis=1).all():
+            raise ValueError(
+                "periods must be 0 or greater, and every target needs a step that counts"
+            )
+        n_answers = most if self.n_answers is None else check_count("n_answers", self.n_answers)
+        if most > n_answers:
+            raise ValueError(f"periods go up to {most}, but n_answers is {n_answers}")
+        return periods.astype(np.int32), n_answers
 
     @property
     def n_trials(self) -> int:
@@ -163,7 +198,31 @@ class Trials:
             targets=self.targets[targets],
             pattern=pattern,
             target=target,
+            periods=None if self.periods is None else self.periods[targets],
+            n_answers=self.n_answers or None,
         )
+
+    def counted(self, learning_window: int) -> NDArray[np.int64]:
+        """Return how many steps count for each answer, shape (n_trials, n_answers or 1)."""
+        if self.periods is None:
+            return np.full((self.n_trials, 1), learning_window)
+        answers = np.arange(1, self.n_answers + 1)
+        return (self.periods[:, np.newaxis, :] == answers[:, np.newaxis]).sum(axis=2)[self.target]
+
+    def classes(self, learning_window: int) -> NDArray[np.intp]:
+        """Return the right class of each answer, shape (n_trials, n_answers or 1).
+
+        The largest of the targets, averaged over the steps that count for the answer. What stands
+        where an answer has no steps means nothing.
+        """
+        if self.periods is None:
+            mean = self.targets[:, -learning_window:].mean(axis=1)[:, np.newaxis]
+        else:
+            answers = np.arange(1, self.n_answers + 1)
+            counts = (self.periods[:, np.newaxis, :] == answers[:, np.newaxis]).astype(float)
+            shape = (len(self.targets), self.periods.shape[1], self.targets.shape[2])
+            mean = counts @ np.broadcast_to(self.targets, shape)
+        return mean.argmax(axis=2)[self.target]
 
 
 def _row_indices(name: str, rows: ArrayLike, array: str, n_rows: int) -> NDArray[np.intp]:
@@ -282,8 +341,9 @@ class Task(ABC):
 
         Parameters
         ----------
-        outputs : array of float, shape (n_trials, n_outputs)
-            Readout signal (the softmax probability) averaged over the learning window.
+        outputs : array of float, shape (n_trials, n_outputs) or (n_trials, n_answers, n_outputs)
+            Readout signal (the softmax probability) averaged over the steps that count; NaN for
+            an answer that a trial does not have.
         trials : Trials
             The trials that gave these outputs.
 
@@ -291,24 +351,27 @@ class Task(ABC):
         -------
         errors : float array, shape (n_trials,), or None
             1 where the largest output is not the target class, else 0; the first of equal
-            outputs is the answer. None for regression tasks, whose measure is the loss.
+            outputs is the answer. Of several answers, the fraction that is wrong. None for
+            regression tasks, whose measure is the loss.
 
         Raises
         ------
         ValueError
-            If `outputs` has another shape or contains NaN.
+            If `outputs` has another shape or contains NaN where there is an answer.
         """
         if self.loss == "squared_error":
             return None
         outputs = np.asarray(outputs, dtype=float)
-        expected = (trials.n_trials, trials.targets.shape[2])
+        answers = (trials.n_answers,) if trials.n_answers else ()
+        expected = (trials.n_trials, *answers, trials.targets.shape[2])
         if outputs.shape != expected:
+            axes = "(n_trials, n_answers, n_outputs)" if answers else "(n_trials, n_outputs)"
             raise ValueError(
-                f"outputs must have the shape (n_trials, n_outputs) = {expected}, "
-                f"got {outputs.shape}"
+                f"outputs must have the shape {axes} = {expected}, got {outputs.shape}"
             )
-        if np.isnan(outputs).any():  # argmax would pick the NaN as the answer
+        given = trials.counted(self.learning_window) > 0
+        outputs = outputs.reshape(*given.shape, -1)
+        if np.isnan(outputs[given]).any():  # argmax would pick the NaN as the answer
             raise ValueError("outputs contain NaN")
-        window = trials.targets[:, -self.learning_window :]
-        target_class = window.mean(axis=1).argmax(axis=1)[trials.target]
-        return (outputs.argmax(axis=1) != target_class).astype(float)
+        wrong = outputs.argmax(axis=2) != trials.classes(self.learning_window)
+        return (wrong & given).sum(axis=1) / given.sum(axis=1)

@@ -26,7 +26,7 @@ MOST_STEPS = 8
 LOOP_INDICES = (
     *("_neuron", "_pre", "_post", "_synapse"),
     *("_history", "_sent", "_tile", "_window", "_sample", "_record"),
-    *("_later", "_arriving", "_feedback"),
+    *("_later", "_arriving", "_feedback", "_answered"),
     *(
         f"_{index}_{k}"
         for index in ("pre", "post", "synapse", "tile", "output")

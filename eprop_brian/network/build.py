@@ -19,7 +19,7 @@ from brian2.parsing.sympytools import sympy_to_str
 from brian2.utils.stringtools import word_substitute
 
 from eprop_brian.equations.learning_signals import LEARNING_SIGNAL, TRANSMITTED
-from eprop_brian.equations.regularizers import FIRING_RATE, MOVING_RATE, MOVING_RATE_FACTOR
+from eprop_brian.equations.regularizers import FIRING_RATE, L2, MOVING_RATE, MOVING_RATE_FACTOR
 from eprop_brian.network.blocks import MOST_STEPS, StepCode, View, repeat
 from eprop_brian.network.built import (
     NEVER,
@@ -32,6 +32,7 @@ from eprop_brian.network.built import (
     dependent_constants,
 )
 from eprop_brian.network.groups import NetworkGroups
+from eprop_brian.network.optimization import update_statements
 from eprop_brian.network.spec import LEAST_DELAY, Network, Population
 from eprop_brian.symbolic.programs import cutoff_program, parameter_sums
 from eprop_brian.symbolic.step_map import total
@@ -170,6 +171,9 @@ class _Builder(NetworkGroups):
             "never": NEVER,
             "rate_per_batch": self.rate_per_batch,
             "softmax": network.loss.softmax,
+            "periods": self.periods,
+            "n_answers": max(1, self.capacity.n_answers),
+            **self._plan_clipping(),
             **self._plan_profile(),
             "control": {v: self.code.array(self.control, v) for v in (*self.control_integers, "k")},
             "data": {
@@ -177,6 +181,8 @@ class _Builder(NetworkGroups):
                 "pattern": self.code.array(self.groups["trials"], "pattern"),
                 "target": self.code.array(self.groups["trials"], "target"),
                 "spike_count": self.code.array(self.groups["trials"], "spike_count"),
+                "output": self.code.array(self.groups["answers"], "output", "0"),
+                **self._plan_periods(),
             },
             "inputs": self._spiking_plan("inputs", network.n_inputs),
             "readout": self._plan_readout(),
@@ -200,6 +206,17 @@ class _Builder(NetworkGroups):
         if not self.layout.profile:
             return {}
         return {"seconds": self.code.array(self.groups["profile"], "seconds")}
+
+    def _plan_periods(self) -> dict[str, Any]:
+        if not self.periods:
+            return {}
+        return {"period": self.code.array(self.groups["period_data"], "period", "0")}
+
+    def _plan_clipping(self) -> dict[str, Any]:
+        if self.network.clip_norm is None:
+            return {}
+        names = ("clip_norm", "clip_factor")
+        return {name: self.code.array(self.control, name) for name in names}
 
     def _carried(self) -> dict[str, float]:
         """What continuous operation hands from one call to the next, and its value at the start.
@@ -406,7 +423,7 @@ class _Builder(NetworkGroups):
                 *cleared,
                 # Anew in every update: rounding is then the same however many calls there are.
                 f"{scaled} = {parameter}/scale_{parameter}",
-                *(word_substitute(x, own_names) for x in optimizer.update.split("\n")),
+                *(word_substitute(x, own_names) for x in update_statements(optimizer)),
                 f"{scaled} = clip({scaled}, minimum_{parameter}, maximum_{parameter})",
                 f"{parameter} = scale_{parameter}*{scaled}",
             ]
@@ -493,22 +510,35 @@ class _Builder(NetworkGroups):
             plan["probability"] = code.block(
                 "probability", [f"p = 1/clip(softmax_sum, 1, {_LARGEST_INVERSE_P})"], own
             )
+        sample = View(self.groups["target_data"], "_sample")
+        if loss.coupling:
+            coupling = [f"coupling = {loss.coupling}", "coupled = 0"]
+            plan["couple"] = code.block("couple", coupling, sample, own, control)
+            plan["coupled"] = code.block(
+                "coupled",
+                ["coupled = coupled + coupling_other"],
+                View(group, "_pre", {"coupling_other": "coupling"}),
+                View(group, "_post"),
+            )
         plan["loss"] = code.block(
             "loss",
             [
                 f"error = {loss.error}",
                 f"loss_sum = loss_sum + {loss.loss}",
-                f"output_sum = output_sum + {loss.signal}",
+                f"output = output + {loss.signal}",
                 f"signal = {network.feedback.signal}",
                 "stored_error = error",
                 "stored_signal = signal",
             ],
-            View(self.groups["target_data"], "_sample"),
+            sample,
+            View(self.groups["answers"], "_answered", {"output": "output"}),
             history,
             own,
             control,
         )
-        variables = ["error", "signal", "loss_sum", "output_sum"]
+        if self.periods:
+            plan["silent"] = code.block("silent", ["error = 0", "signal = 0"], own)
+        variables = ["error", "signal", "loss_sum"]
         if not network.continuous:
             variables += ["I", "y"]
         plan["reset"] = code.block("reset_readout", [f"{v} = 0" for v in variables], own)
@@ -531,7 +561,7 @@ class _Builder(NetworkGroups):
         )
         plan["outcome"] = code.block(
             "outcome",
-            ["loss = loss_sum", "output = output_sum"],
+            ["loss = loss_sum"],
             View(self.groups["outcomes"], "_record"),
             own,
         )
@@ -580,9 +610,10 @@ class _Builder(NetworkGroups):
         """The update of a synapse, and the sums over the trials of a batch that it is made of."""
         code, own = self.code, View(p.group, "_synapse")
         views = [View(p.group, "_synapse", {"g": "gradient"}), own]
+        l2 = f" + {L2}" if self.network.c_l2 else ""
         if self.network.continuous:
             sums = ["signal_sum"]
-            gradient = ["gradient = gradient_scale*signal_sum", "signal_sum = 0"]
+            gradient = [f"gradient = gradient_scale*signal_sum{l2}", "signal_sum = 0"]
             if self.network.updates == "spike":
                 # All synapses of a presynaptic neuron have had the same number of updates.
                 views.append(View(p.pre_group, "_pre", {"k": "updates"}))
@@ -595,7 +626,7 @@ class _Builder(NetworkGroups):
                 views.append(View(self.groups[p.target], "_post", {"rate_factor": "rate_factor"}))
             sums = sorted({*totals, *totals.values()})
             cleared = [f"{name} = 0" for name in sums]
-            gradient = [f"gradient = gradient_scale*{summed}/batch_size", *cleared]
+            gradient = [f"gradient = gradient_scale*{summed}/batch_size{l2}", *cleared]
             plan["zero_sums"] = code.block(f"zero_sums_{p.name}", cleared, own)
             plan["fold"] = code.block(
                 f"fold_{p.name}",
@@ -608,7 +639,14 @@ class _Builder(NetworkGroups):
                 "before": [code.array(p.group, name, "_synapse") for name in sums],
                 "after": [code.array(p.group, "w", "_synapse")],
             }
-        optimizer = self.network.optimizer.update.split("\n")
+        if self.network.clip_value is not None:
+            gradient.append("gradient = clip(gradient, -clip_value, clip_value)")
+        if self.network.clip_norm is not None:
+            # The norm is known when all gradients are.
+            plan["measure"] = code.block(f"measure_{p.name}", gradient, *views, control)
+            plan["gradient_array"] = code.array(p.group, "gradient", "_synapse")
+            gradient = ["gradient = clip_factor*gradient"]
+        optimizer = update_statements(self.network.optimizer)
         feedback = self.network.feedback
         if p.target == "readout" and feedback.update.strip():
             numbers = {k: f"({float(v)!r})" for k, v in feedback.parameters.items()}

@@ -19,7 +19,7 @@ from eprop_brian.network.blocks import MOST_STEPS, Store
 from eprop_brian.network.sparse import Matrix, with_values
 from eprop_brian.network.spec import LEAST_DELAY, Network, Population
 from eprop_brian.symbolic.parameters import UNITS
-from eprop_brian.symbolic.programs import parameter_sums
+from eprop_brian.symbolic.programs import VOLTAGE_SCALE, parameter_sums
 
 __all__ = [
     "NEVER",
@@ -31,6 +31,7 @@ __all__ = [
     "Projection",
     "dependent_constants",
     "neuron_values",
+    "regularization",
 ]
 
 #: Steps since the last presynaptic spike where there has been none.
@@ -59,6 +60,9 @@ class Capacity:
         Steps of a target: `n_steps`, or 1 if it is constant over the trial.
     n_trials : int
         Trials of one call.
+    n_answers : int
+        Most periods of a trial that are scored one by one; 0 where the learning window is the last
+        steps of every trial.
     """
 
     n_steps: int
@@ -66,6 +70,7 @@ class Capacity:
     n_targets: int
     target_steps: int
     n_trials: int
+    n_answers: int = 0
 
 
 @dataclass(frozen=True)
@@ -179,6 +184,16 @@ class Projection:
         return values.ravel()
 
 
+def regularization(network: Network) -> tuple[str, ...]:
+    """Numbers that an update reads for the options of regularisation and clipping in use."""
+    return (
+        *((VOLTAGE_SCALE,) if network.c_v else ()),
+        *(("c_l2",) if network.c_l2 else ()),
+        *(("clip_value",) if network.clip_value is not None else ()),
+        *(("clip_norm", "clip_factor") if network.clip_norm is not None else ()),
+    )
+
+
 def dependent_constants(population: Population) -> list[str]:
     """Constants of a population that change with its learned parameters, in order."""
     changing = set(population.learned)
@@ -245,6 +260,7 @@ class BuiltNetwork:
             "control.f_target": float(network.f_target),
             "control.n_steps": n_steps,
             "control.kappa_reg": network.kappa_reg,
+            **{f"control.{k}": v for k, v in self._regularization().items()},
             **{f"control.{k}": v for k, v in network.optimizer.parameters.items()},
             **{f"readout.{k}": v for k, v in network.readout_values().items()},
         }
@@ -270,6 +286,18 @@ class BuiltNetwork:
                 extra = f.stored(network.feedback_delay_steps - 1)
                 values[f"{f.name}.delay"] = np.maximum(extra, 0)
         return {key: np.atleast_1d(np.asarray(value, float)) for key, value in values.items()}
+
+    def _regularization(self) -> dict[str, float]:
+        network = self.network
+        values = {
+            VOLTAGE_SCALE: network.c_v / (1 if network.continuous else self.capacity.n_steps),
+            "c_l2": network.c_l2,
+            "clip_value": network.clip_value,
+            "clip_norm": network.clip_norm,
+            # Computed in every update.
+            "clip_factor": 1.0,
+        }
+        return {name: values[name] for name in regularization(network)}
 
     def initial_state(self) -> dict[str, np.ndarray]:
         """What continuous operation starts from, keyed ``"group.variable"``."""

@@ -169,8 +169,11 @@ def check_loss(loss: Loss, readout: Collection[str], n_outputs: int) -> None:
     if loss.softmax and n_outputs < 2:
         raise ValueError(f"loss '{loss.name}' needs at least 2 outputs, not 1")
     known = ["y", "y_target", *(["p"] if loss.softmax else []), *readout]
-    for part in ("loss", "error"):
-        _require_names(f"loss '{loss.name}', {part}", getattr(loss, part), known)
+    parts = {"loss": known, "error": known}
+    if loss.coupling:
+        parts = {"loss": known, "coupling": known, "error": [*known, "coupled"]}
+    for part, names in parts.items():
+        _require_names(f"loss '{loss.name}', {part}", getattr(loss, part), names)
     if loss.signal not in known:
         raise EquationError(
             f"loss '{loss.name}', signal", loss.signal, f"must be one of {', '.join(known[:3])}"

@@ -18,6 +18,7 @@ from eprop_brian.network.built import (
     Layout,
     Projection,
     neuron_values,
+    regularization,
 )
 from eprop_brian.network.delays import longest
 from eprop_brian.network.spec import LEAST_DELAY, Network, Population
@@ -63,6 +64,8 @@ class NetworkGroups:
         self.rate_per_batch = network.rate_averaging == "batch"
         self.moving_rate = network.rate_averaging == "moving"
         self.readout_program = network.readout_program
+        #: Numbers of the options of regularisation and clipping that are in use.
+        self.regularization = regularization(network)
         self.lag = int(network.delay_steps["w_out"])
         # Weights that change in every step are read in every step.
         self.steps_per_pass = 1 if network.continuous else layout.steps_per_pass
@@ -121,6 +124,7 @@ class NetworkGroups:
                         "c_reg",
                         "f_target",
                         "kappa_reg",
+                        *self.regularization,
                         *network.optimizer.parameters,
                     ],
                     "1 (shared)",
@@ -131,15 +135,22 @@ class NetworkGroups:
             self.store("profile", len(STAGES), ["seconds"])
         self._spiking_group("inputs", network.n_inputs, {})
         n_words = -(-network.n_inputs // 32)
+        self.periods = capacity.n_answers > 0
         n_samples = capacity.n_targets * capacity.target_steps * network.n_outputs
         n_words *= capacity.n_patterns * capacity.n_steps
         self.store("input_data", n_words, ["words"], np.int32)
         self.store("target_data", n_samples, ["y_target"])
         self.store("trials", capacity.n_trials, ["pattern", "target", "spike_count"], np.int32)
-        self.store("outcomes", capacity.n_trials * network.n_outputs, ["loss", "output"])
+        n_outcomes = capacity.n_trials * network.n_outputs
+        self.store("outcomes", n_outcomes, ["loss"])
+        self.store("answers", n_outcomes * max(1, capacity.n_answers), ["output"])
+        if self.periods:
+            n_periods = capacity.n_targets * capacity.n_steps
+            self.store("period_data", n_periods, ["period"], np.int32)
         for population in network.populations:
             self._make_population(population)
-        variables = ["I", "y", "softmax_sum", "p", "error", "signal", "loss_sum", "output_sum"]
+        variables = ["I", "y", "softmax_sum", "p", "error", "signal", "loss_sum"]
+        variables += ["coupling", "coupled"] if network.loss.coupling else []
         parameters = [*network.readout.parameters, *network.readout.constants]
         self.group(
             "readout",

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from brian2.units import Hz, Quantity, hertz, ms, second
 from brian2.units.fundamentalunits import have_same_dimensions
+from brian2.utils.stringtools import get_identifiers
 from scipy.sparse import csc_array, issparse
 
 from eprop_brian.equations.learning_signals import LearningSignal
@@ -23,6 +24,7 @@ from eprop_brian.equations.losses import LOSSES, SQUARED_ERROR, Loss
 from eprop_brian.equations.neurons import Neuron
 from eprop_brian.equations.optimizers import ADAM, Optimizer
 from eprop_brian.equations.readouts import LEAKY, Readout
+from eprop_brian.equations.regularizers import VOLTAGE_COST
 from eprop_brian.network.delays import delay_steps, longest
 from eprop_brian.network.feedback import (
     as_learning_signal,
@@ -31,9 +33,11 @@ from eprop_brian.network.feedback import (
     initial_feedback,
 )
 from eprop_brian.network.learned import Learned, LearnedRange, as_learned, learned_range
+from eprop_brian.network.optimization import check_optimizer
 from eprop_brian.network.sparse import Matrix, draw_pairs, structure, with_values
 from eprop_brian.symbolic.eligibility import EligibilitySystem, derive
 from eprop_brian.symbolic.errors import EquationError
+from eprop_brian.symbolic.losses import derive_loss
 from eprop_brian.symbolic.parameters import evaluate, resolve_parameters
 from eprop_brian.symbolic.programs import ReadoutProgram, cutoff_program, readout_program
 from eprop_brian.symbolic.step_map import step_map
@@ -100,6 +104,9 @@ class Network:
         Kinds of recurrent neurons with how many there are of each, in this order.
     readout : Readout
     loss : Loss or str
+        What is minimised: ``"squared_error"``, ``"softmax_cross_entropy"``, an equation of what a
+        readout adds to it in a step (``"log(cosh(y - y_target))"``, ``"(p - y_target)**2"`` with
+        the softmax probability p), from which the error is derived, or a `Loss`.
     feedback : str, array or LearningSignal
         The learning-signal connection: a kind (``"symmetric"``, ``"random"``, ``"adaptive"``,
         ``"broadcast"``), an equation of what arrives (``"B*tanh(error)"``), a matrix of weights
@@ -128,6 +135,21 @@ class Network:
         moving average (NEST's e-prop+), the only one without trials.
     kappa_reg : float
         Decay of the moving average in a step.
+    c_v : float
+        Strength of the voltage regulariser; 0 switches it off.
+    voltage_cost : str
+        Its cost, an expression of the neuron's states and parameters and of ``margin``, the left
+        minus the right side of the spike condition, in SI units; default: half the square of what
+        the membrane is above its threshold. It adds ``c_v`` times the cost's mean over the steps of
+        a trial, summed over the neurons, to the loss.
+    c_l2 : float
+        Strength of the L2 regulariser, which adds ``c_l2/2`` times the sum of all squared weights
+        to the loss; 0 switches it off.
+    clip_value : float, optional
+        Largest absolute value of a weight's gradient; what is beyond it is clipped.
+    clip_norm : float, optional
+        Largest norm of the gradient over all weights (not learned parameters); if it is larger, the
+        whole gradient is scaled down to it. It is not local, and not for continuous operation.
     average_gradient : bool
         Divide the gradient, the regulariser's part included, by the steps of the learning window.
     dt : Quantity
@@ -177,6 +199,11 @@ class Network:
     f_target: Quantity = field(default_factory=lambda: 10 * Hz)
     rate_averaging: str = "trial"
     kappa_reg: float = 0.97
+    c_v: float = 0.0
+    voltage_cost: str = VOLTAGE_COST
+    c_l2: float = 0.0
+    clip_value: float | None = None
+    clip_norm: float | None = None
     average_gradient: bool = False
     dt: Quantity = field(default_factory=lambda: 1 * ms)
     # Arrays cannot be compared like numbers.
@@ -193,8 +220,7 @@ class Network:
 
     def __post_init__(self) -> None:
         if isinstance(self.loss, str):
-            _choose("loss", self.loss, LOSSES)
-            object.__setattr__(self, "loss", LOSSES[self.loss])
+            object.__setattr__(self, "loss", self._loss(self.loss))
         _choose("gradient", self.gradient, GRADIENTS)
         _choose("updates", self.updates, UPDATES)
         _choose("readout_weights", self.readout_weights, ("normal", "glorot"))
@@ -204,12 +230,18 @@ class Network:
         for name in ("n_inputs", "n_outputs"):
             check_positive(name, getattr(self, name))
         check_loss(self.loss, self._readout_names, self.n_outputs)
-        for name in ("c_reg", "kappa_reg"):
+        for name in ("c_reg", "kappa_reg", "c_v", "c_l2"):
             _real(name, getattr(self, name), minimum=0)
+        for name in ("clip_value", "clip_norm"):
+            if getattr(self, name) is not None:
+                _real(name, getattr(self, name), minimum=0)
+                if getattr(self, name) == 0:
+                    raise ValueError(f"{name} must be above 0: nothing is left of the gradient")
         if self.kappa_reg >= 1:
             raise ValueError(f"kappa_reg must be below 1, not {self.kappa_reg}")
         if not isinstance(self.average_gradient, bool):
             raise ValueError(f"average_gradient is true or false, not {self.average_gradient!r}")
+        check_optimizer(self.optimizer)
         settings = self.optimizer.parameters
         for name, value in settings.items():
             _real(f"optimizer parameter {name}", value, minimum=0 if name == "eta" else -np.inf)
@@ -239,7 +271,8 @@ class Network:
                 )
             check_positive(f"the number of {neuron.name} neurons", size)
             ranges = self._learned_ranges(neuron)
-            system = derive(step_map(neuron), learned=tuple(ranges))
+            cost = self.voltage_cost if self.c_v else ""
+            system = derive(step_map(neuron), learned=tuple(ranges), cost=cost)
             system.step.check_finite(float(self.dt))
             times = resolve_parameters(neuron.parameters, f"neuron '{neuron.name}'")[1]
             for name, value in system.step.parameters.items():
@@ -279,6 +312,17 @@ class Network:
         self._set_feedback()
         self._set_delays()
         self._check_updates()
+
+    def _loss(self, given: str) -> Loss:
+        """A loss by name, or derived from an equation."""
+        if given in LOSSES:
+            return LOSSES[given]
+        if not get_identifiers(given) & {"y", "p"}:
+            raise ValueError(
+                f"unknown loss '{given}'; choose from {', '.join(LOSSES)}, or give an equation of "
+                "y and y_target, for example 'log(cosh(y - y_target))'"
+            )
+        return derive_loss(given, tuple(self._readout_names))
 
     def _set_feedback(self) -> None:
         shape = (self.n_recurrent, self.n_outputs)
@@ -338,6 +382,11 @@ class Network:
                         f"rate_averaging = 'moving', not '{self.rate_averaging}'"
                     )
                 object.__setattr__(self, "rate_averaging", "moving")
+            if self.clip_norm is not None:
+                raise ValueError(
+                    f"updates = '{self.updates}' changes weights one by one: gradients are clipped "
+                    "by clip_value there, not by clip_norm"
+                )
             if self.learned:
                 raise ValueError("parameters of neurons can be learned with updates = 'batch' only")
         elif self.trace_cutoff is not None:

@@ -21,7 +21,7 @@ import sympy
 from brian2.parsing.sympytools import str_to_sympy, sympy_to_str
 
 from eprop_brian.symbolic.errors import EquationError
-from eprop_brian.symbolic.parameters import Detached, require_known
+from eprop_brian.symbolic.parameters import Detached, parse_expression, require_known
 from eprop_brian.symbolic.step_map import StepMap, scaled, symbol
 
 __all__ = ["Coefficient", "EligibilitySystem", "LearnedParameter", "derive", "eps_name"]
@@ -31,6 +31,8 @@ _LEFTOVERS = (sympy.Derivative, sympy.Subs, sympy.DiracDelta)
 #: Operations of an expression that is worth simplifying: a larger one takes minutes and hardly
 #: becomes shorter.
 _MOST_SIMPLIFIED = 100
+#: Functions that a cost cannot contain, by sympy's name.
+_WITHOUT_SLOPE = frozenset({"clip", "int_", "floor", "ceiling", "sign", "timestep"})
 
 
 def eps_name(state: str) -> str:
@@ -77,12 +79,15 @@ class LearnedParameter:
         d(margin)/dparameter.
     slopes : dict of str to str
         Derivatives of constants by the parameter that the coefficients use: name to expression.
+    cost_gradient : Coefficient
+        d(cost)/dparameter at constant states.
     """
 
     name: str
     drive: dict[str, Coefficient]
     spike_gradient: Coefficient
     slopes: dict[str, str]
+    cost_gradient: Coefficient = Coefficient(sympy.S.Zero)
 
 
 @dataclass(frozen=True)
@@ -106,6 +111,8 @@ class EligibilitySystem:
         ``"pre"`` or ``"synapse"`` for every component.
     learned : dict of str to LearnedParameter
         The neuron's own parameters that learn, by name.
+    cost_gradient : dict of str to Coefficient
+        d(cost)/dh of the voltage regulariser's cost; empty without one.
     """
 
     step: StepMap
@@ -116,6 +123,7 @@ class EligibilitySystem:
     spike_gradient: dict[str, Coefficient]
     placement: dict[str, str]
     learned: dict[str, LearnedParameter] = field(default_factory=dict)
+    cost_gradient: dict[str, Coefficient] = field(default_factory=dict)
 
     def varying(self, *, after: bool) -> dict[str, sympy.Expr]:
         """Coefficients that change in time, by name.
@@ -123,12 +131,13 @@ class EligibilitySystem:
         Parameters
         ----------
         after : bool
-            True: those of the new state (c). False: those of the step's map (A, u, b), which are
-            evaluated before the states are overwritten.
+            True: those of the new state (c, d(cost)/dh). False: those of the step's map (A, u, b),
+            which are evaluated before the states are overwritten.
         """
         if after:
-            entries = [*self.spike_gradient.values()]
-            entries += [parameter.spike_gradient for parameter in self.learned.values()]
+            entries = [*self.spike_gradient.values(), *self.cost_gradient.values()]
+            for parameter in self.learned.values():
+                entries += [parameter.spike_gradient, parameter.cost_gradient]
         else:
             groups = [self.transition, self.spike_path, self.drive]
             groups += [parameter.drive for parameter in self.learned.values()]
@@ -143,7 +152,7 @@ class EligibilitySystem:
         )
 
 
-def derive(step: StepMap, learned: Collection[str] = ()) -> EligibilitySystem:
+def derive(step: StepMap, learned: Collection[str] = (), cost: str = "") -> EligibilitySystem:
     """Differentiate a step map.
 
     Parameters
@@ -152,6 +161,9 @@ def derive(step: StepMap, learned: Collection[str] = ()) -> EligibilitySystem:
     learned : collection of str
         Parameters of the neuron that learn. What depends on them, or on parameters given as one
         value per neuron, cannot live on the presynaptic neuron.
+    cost : str
+        Cost of the voltage regulariser: an expression of the neuron's states, parameters and
+        constants, and of ``margin``, the left minus the right side of its spike condition.
 
     Raises
     ------
@@ -192,11 +204,14 @@ def derive(step: StepMap, learned: Collection[str] = ()) -> EligibilitySystem:
     drive = {k: entry(k, sympy.diff(new[k], symbol("I")), f"b_{k}") for k in states}
     gradient = {k: entry(k, sympy.diff(step.margin, h[k]), f"c_{k}") for k in states}
 
-    parameters = {name: _learned(step, name, entry) for name in learned}
+    penalty = _cost(step, cost)
+    cost_gradient = {k: entry(k, sympy.diff(penalty, h[k]), f"r_{k}") for k in states}
+    parameters = {name: _learned(step, name, penalty, entry) for name in learned}
     sources = {
         k: [drive[k], *(parameter.drive[k] for parameter in parameters.values())] for k in states
     }
-    components = _relevant(states, transition, spike_path, sources, gradient)
+    seen = {k for k in states if not (gradient[k].is_zero and cost_gradient[k].is_zero)}
+    components = _relevant(states, transition, spike_path, sources, gradient, seen)
     if not components:
         raise EquationError(
             f"neuron '{step.neuron.name}'",
@@ -216,12 +231,36 @@ def derive(step: StepMap, learned: Collection[str] = ()) -> EligibilitySystem:
             name: replace(p, drive={k: c for k, c in p.drive.items() if k in keep})
             for name, p in parameters.items()
         },
+        cost_gradient={k: c for k, c in cost_gradient.items() if k in keep and not c.is_zero},
     )
     _refuse_derived_names(system)
     return system
 
 
-def _learned(step: StepMap, name: str, entry: Callable[..., Coefficient]) -> LearnedParameter:
+def _cost(step: StepMap, cost: str) -> sympy.Expr:
+    """The voltage regulariser's cost as an expression of the states."""
+    if not cost.strip():
+        return sympy.S.Zero
+    where = f"neuron '{step.neuron.name}', voltage_cost"
+    parsed = parse_expression(cost, where)
+    known = [*step.states, *step.parameters, *step.constants, "margin"]
+    require_known(sorted(s.name for s in parsed.free_symbols), known, where, cost)
+    refused = sorted({str(f.func) for f in parsed.atoms(sympy.Function)} & _WITHOUT_SLOPE)
+    if refused:
+        raise EquationError(
+            where,
+            cost,
+            f"'{refused[0].rstrip('_')}' cannot be differentiated; abs and powers can",
+        )
+    parsed = parsed.subs(symbol("margin"), step.margin)
+    if not parsed.free_symbols & {symbol(state) for state in step.states}:
+        raise EquationError(where, cost, "does not depend on any state of the neuron")
+    return parsed
+
+
+def _learned(
+    step: StepMap, name: str, penalty: sympy.Expr, entry: Callable[..., Coefficient]
+) -> LearnedParameter:
     """Differentiate a step by a parameter, directly and through the constants."""
     where = f"neuron '{step.neuron.name}', learned"
     require_known([name], sorted({*step.neuron.parameters}), where, name)
@@ -255,6 +294,7 @@ def _learned(step: StepMap, name: str, entry: Callable[..., Coefficient]) -> Lea
         drive={k: entry(k, derivative(x), f"b_{k}_{name}") for k, x in step.composed.items()},
         spike_gradient=entry(step.states[0], derivative(step.margin), f"c_{name}"),
         slopes=slopes,
+        cost_gradient=entry(step.states[0], derivative(penalty), f"r_{name}"),
     )
     if parameter.spike_gradient.is_zero and all(c.is_zero for c in parameter.drive.values()):
         raise EquationError(where, name, "acts on no state and no threshold, so it cannot learn")
@@ -279,12 +319,13 @@ def _refuse_derived_names(system: EligibilitySystem) -> None:
             )
 
 
-def _relevant(states, transition, spike_path, sources, gradient) -> tuple[str, ...]:
-    """States that a weight (or learned parameter) reaches and that reach the spike.
+def _relevant(states, transition, spike_path, sources, gradient, seen) -> tuple[str, ...]:
+    """States that a weight (or learned parameter) reaches and that reach the spike or a cost.
 
-    Directly or through others; `sources` are what enters each state.
+    Directly or through others; `sources` are what enters each state, `seen` the states that spike
+    or cost read.
     """
-    observed = {k for k in states if not gradient[k].is_zero}
+    observed = set(seen)
     reached = {k for k in states if any(not source.is_zero for source in sources[k])}
     while True:
         more_observed = {

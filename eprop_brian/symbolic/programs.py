@@ -9,9 +9,10 @@ presynaptic spikes. With ``q[t] = gain F[t] + r`` (F: learning signal filtered b
 readout, r: factor of the rate regulariser),
 
     g[t]  = q[t] + u[t+1] . mu[t+1]
-    mu[t] = c[t] g[t] + A[t+1]^T mu[t+1]
+    mu[t] = c[t] g[t] + r[t] + A[t+1]^T mu[t+1]
     lambda[t] = b[t] . mu[t]
 
+where r is the slope of the voltage regulariser's cost, which meets the eligibility vector itself.
 Both are exact rearrangements of one sum.
 """
 
@@ -34,6 +35,7 @@ from eprop_brian.symbolic.parameters import parse_expression, require_known
 from eprop_brian.symbolic.step_map import readout_map, total
 
 __all__ = [
+    "VOLTAGE_SCALE",
     "FactoredProgram",
     "OnlineProgram",
     "ParameterProgram",
@@ -45,6 +47,9 @@ __all__ = [
     "parameter_sums",
     "readout_program",
 ]
+
+#: What the cost's slope is multiplied by: ``c_v/n_steps``, or ``c_v`` without trials.
+VOLTAGE_SCALE = "voltage_scale"
 
 
 @dataclass(frozen=True)
@@ -191,11 +196,15 @@ def _sums(
     rate_averaging: str,
     names: dict[str, str],
     direct: str = "",
+    direct_cost: str = "",
 ) -> tuple[list[str], list[str]]:
     """From the eligibility vector to the gradient: statements of a step and of a trial's end.
 
-    `names` are the components' variables, `direct` is what moves the threshold by itself.
+    `names` are the components' variables, `direct` and `direct_cost` are what moves the threshold
+    and the voltage regulariser's cost by itself.
     """
+    cost = total(*(r.times(names[k]) for k, r in system.cost_gradient.items()), direct_cost)
+    cost = f" + {VOLTAGE_SCALE}*({cost})" if cost != "0" else ""
     margin = total(*(system.spike_gradient[k].times(names[k]) for k in system.components), direct)
     step = [
         f"eligibility_trace = psi*{f'({margin})' if ' ' in margin else margin}",
@@ -208,11 +217,11 @@ def _sums(
     if rate_averaging == "moving":
         step += [
             MOVING_TRACE,
-            "signal_sum = signal_sum + L*filtered_trace + rate_factor*rate_trace",
+            f"signal_sum = signal_sum + L*filtered_trace + rate_factor*rate_trace{cost}",
         ]
         return step, ["gradient_sum = gradient_sum + signal_sum"]
     step += [
-        "signal_sum = signal_sum + L*filtered_trace",
+        f"signal_sum = signal_sum + L*filtered_trace{cost}",
         "trace_sum = trace_sum + eligibility_trace",
     ]
     if rate_averaging == "trial":
@@ -302,8 +311,8 @@ def parameter_program(
         )
         for k in system.components
     }
-    direct = parameter.spike_gradient.times("1")
-    filters, sums = _sums(system, readout, rate_averaging, names, direct)
+    direct = [c.times("1") for c in (parameter.spike_gradient, parameter.cost_gradient)]
+    filters, sums = _sums(system, readout, rate_averaging, names, *direct)
     own = {
         name: f"{name}_{parameter.name}"
         for name in (*_variables(filters), "gradient_sum", "batch_trace_sum")
@@ -405,15 +414,20 @@ def _backward(system: EligibilitySystem, source: str, into: str) -> tuple[list[s
     }
     own_spike = any(not system.spike_path[k].is_zero for k in components)
     backward = [f"_g = psi*({total(source, 'carry_z' if own_spike else '')})"]
-    backward += [
-        f"{mu[k]} = {total(system.spike_gradient[k].times('_g'), carried.get(k, ''))}"
-        for k in components
-    ]
+    # The cost enters where the gradient is computed, not where the traces' sum is.
+    cost = system.cost_gradient if into == "gradient_sum" else {}
+    for k in components:
+        terms = [system.spike_gradient[k].times("_g"), carried.get(k, "")]
+        if k in cost:
+            terms.append(cost[k].times(VOLTAGE_SCALE))
+        backward.append(f"{mu[k]} = {total(*terms)}")
     backward.append(f"lambda_ = {total(*(system.drive[k].times(mu[k]) for k in components))}")
     for parameter in system.learned.values():
         sum_name = f"{into}_{parameter.name}"
         terms = [parameter.drive[k].times(mu[k]) for k in components]
         terms.append(parameter.spike_gradient.times("_g"))
+        if into == "gradient_sum":
+            terms.append(parameter.cost_gradient.times(VOLTAGE_SCALE))
         backward.append(f"{sum_name} = {total(sum_name, *terms)}")
     backward += [
         f"{carried[k]} = " + total(*(system.transition[m, k].times(mu[m]) for m in components))

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from eprop_brian.equations import LEAKY, OPTIMIZERS, Neuron, get_neuron
+from eprop_brian.equations import LEAKY, OPTIMIZERS, Neuron, Optimizer, get_neuron
 from eprop_brian.equations.learning_signals import LearningSignal
 from eprop_brian.network.feedback import as_learning_signal
 from eprop_brian.network.spec import Network
@@ -48,12 +48,20 @@ _NETWORK_OPTIONS = [
     "f_target",
     "rate_averaging",
     "kappa_reg",
+    "c_v",
+    "voltage_cost",
+    "c_l2",
+    "clip_value",
+    "clip_norm",
+    "loss",
     "average_gradient",
     "connectivity",
     "connectivity_seed",
     "delays",
     "learned",
 ]
+#: Options that are equations, not quantities.
+_EQUATIONS = ("loss", "voltage_cost")
 #: What ``network.feedback`` is called where its weights stand in a file.
 _GIVEN, _FEEDBACK_FILE = "given", "feedback.npy"
 
@@ -177,7 +185,7 @@ class RunConfig:
             "size": list(self.size),
             "network": _NETWORK_OPTIONS,
             "readout": [*LEAKY.parameters, *LEAKY.constants, *_READOUT_TRACE],
-            "optimizer": ["name", *OPTIMIZERS[self._optimizer_name()].parameters],
+            "optimizer": ["name", "schedule", *OPTIMIZERS[self._optimizer_name()].parameters],
         }
         if table not in known:
             raise ValueError(_unknown(setting, table, [*known, "neuron"]))
@@ -235,23 +243,28 @@ class RunConfig:
         readout_settings = dict(self.readout)
         trace = {name: str(readout_settings.pop(name, "")) for name in _READOUT_TRACE}
         readout = replace(LEAKY.with_parameters(**readout_settings), **trace)
-        settings = {k: v for k, v in self.optimizer.items() if k != "name"}
         options = {
-            key: _quantity(value, f"network.{key}")
+            key: value if key in _EQUATIONS else _quantity(value, f"network.{key}")
             for key, value in self.network.items()
             if key != "feedback" and key not in _FEEDBACK_OPTIONS
         }
+        loss = options.pop("loss", task.loss)
         return Network(
             n_inputs=task.n_inputs,
             n_outputs=task.n_outputs,
             neurons=[(self.neurons[name], n) for name, n in self.size.items() if n],
             readout=readout,
-            loss=task.loss,
+            loss=loss,
             feedback=self._learning_signal(),
-            optimizer=OPTIMIZERS[self._optimizer_name()].with_parameters(**settings),
+            optimizer=self._make_optimizer(),
             dt=task.dt,
             **options,
         )
+
+    def _make_optimizer(self) -> Optimizer:
+        settings = {k: v for k, v in self.optimizer.items() if k not in ("name", "schedule")}
+        optimizer = OPTIMIZERS[self._optimizer_name()].with_parameters(**settings)
+        return replace(optimizer, schedule=str(self.optimizer.get("schedule", optimizer.schedule)))
 
     def _learning_signal(self) -> LearningSignal:
         kind = self.network.get("feedback", "symmetric")

@@ -91,8 +91,8 @@ class Recording:
         Start of every step in ms.
     dt : float
         Length of a step in ms.
-    window_start : int
-        First step of the learning window, which ends with the trial.
+    counts : bool array, shape (n_steps,)
+        Steps in which the error counts: the learning window, or the periods of the trial.
     populations : tuple of RecordedPopulation
     softmax : bool
         Whether `output` is the softmax of the readouts.
@@ -129,7 +129,7 @@ class Recording:
 
     time: np.ndarray
     dt: float
-    window_start: int
+    counts: np.ndarray
     populations: tuple[RecordedPopulation, ...]
     softmax: bool
     input_spikes: np.ndarray
@@ -222,6 +222,8 @@ def record_trial(
         targets=trials.targets,
         pattern=np.repeat(trials.pattern, n_runs),
         target=np.repeat(trials.target, n_runs),
+        periods=trials.periods,
+        n_answers=trials.n_answers or None,
     )
     network = network.with_options(gradient="online", updates="batch", trace_cutoff=None)
     session = Session(network, make_program("runtime"), repeated, window, dict(weights))
@@ -258,7 +260,9 @@ def record_trial(
     return Recording(
         time=np.arange(n_steps) * dt,
         dt=dt,
-        window_start=n_steps - window,
+        counts=np.arange(n_steps) >= n_steps - window
+        if trials.periods is None
+        else trials.periods[trials.target[0]] > 0,
         populations=populations,
         softmax=network.loss.softmax,
         input_spikes=trials.spikes[trials.pattern[0]].copy(),
@@ -307,6 +311,8 @@ def _trials(
             targets=given.targets[[given.target[index]]],
             pattern=np.zeros(1, dtype=int),
             target=np.zeros(1, dtype=int),
+            periods=None if given.periods is None else given.periods[[given.target[index]]],
+            n_answers=given.n_answers or None,
         )
         window = given.spikes.shape[1] if learning_window is None else learning_window
     sizes = trials.spikes.shape[2], trials.targets.shape[2]

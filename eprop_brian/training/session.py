@@ -74,8 +74,9 @@ class Outcome:
     Attributes
     ----------
     loss : array, shape (n_trials,)
-    output : array, shape (n_trials, n_outputs)
-        Mean output signal over the learning window.
+    output : array, shape (n_trials, n_outputs) or (n_trials, n_answers, n_outputs)
+        Mean output signal over the learning window; of trials with periods, over each period, and
+        NaN for one that a trial does not have.
     rate : array, shape (n_trials,)
         Mean firing rate of the recurrent neurons in Hz.
     """
@@ -93,11 +94,17 @@ class TrialData:
     ----------
     arrays : dict of str to array
         Input spikes, targets and which of them each trial uses, keyed ``"group.variable"``.
-    n_trials : int
+    counted : array of int, shape (n_trials, n_answers or 1)
+        Steps that count for each answer.
     """
 
     arrays: dict[str, np.ndarray]
-    n_trials: int
+    counted: np.ndarray
+
+    @property
+    def n_trials(self) -> int:
+        """Number of trials."""
+        return len(self.counted)
 
 
 @dataclass(frozen=True)
@@ -164,6 +171,7 @@ class Session:
             n_targets=len(example.targets),
             target_steps=example.targets.shape[1],
             n_trials=example.n_trials,
+            n_answers=example.n_answers,
         )
         self.program = make_program(network, self.capacity)
         self._parameters = self.program.built.parameter_arrays()
@@ -192,11 +200,12 @@ class Session:
         """
         check_batches(trials, batch_size)
         control = _control(trials.n_trials, batch_size, learning=learning, updating=learning)
-        self._run({**self.data(trials).arrays, **control})
+        data = self.data(trials)
+        self._run({**data.arrays, **control})
         if learning:
             self._read_state()
             self.n_updates += trials.n_trials // batch_size
-        return self._outcome(trials.n_trials)
+        return self._outcome(data)
 
     def shares(
         self, shares: Iterable[TrialData], batch_size: int, *, learning: bool = True
@@ -218,7 +227,7 @@ class Session:
             control = _control(data.n_trials, batch_size, learning=learning, updating=False)
             self.program.run({**data.arrays, **control})
             sums = self.program.get_all(keys)
-            results.append(Share(self._outcome(data.n_trials), sums))
+            results.append(Share(self._outcome(data), sums))
         return results
 
     def update(self, shares: Sequence[Mapping[str, np.ndarray]], batch_size: int) -> None:
@@ -341,6 +350,11 @@ class Session:
                 f"the trials' targets have shape {trials.targets.shape}, not (targets, "
                 f"{capacity.target_steps} steps, {self.network.n_outputs} outputs)"
             )
+        if trials.n_answers != capacity.n_answers:
+            raise ValueError(
+                f"the trials have periods for {trials.n_answers} answers, the program was made for "
+                f"{capacity.n_answers}"
+            )
         for what, given, most in (
             ("input patterns", len(trials.spikes), capacity.n_patterns),
             ("targets", len(trials.targets), capacity.n_targets),
@@ -348,8 +362,13 @@ class Session:
             if given > most:
                 raise ValueError(f"{given} {what} do not fit: at most {most}")
         groups = built.groups
+        periods = {}
+        if trials.periods is not None:
+            size = groups["period_data"].N
+            periods["period_data.period"] = _filled(trials.periods, size, np.int32)
         return TrialData(
             {
+                **periods,
                 "input_data.words": _filled(
                     pack_spikes(trials.spikes), groups["input_data"].N, np.int32
                 ),
@@ -357,7 +376,7 @@ class Session:
                 "trials.pattern": _filled(trials.pattern, capacity.n_trials, np.int32),
                 "trials.target": _filled(trials.target, capacity.n_trials, np.int32),
             },
-            trials.n_trials,
+            trials.counted(self.learning_window),
         )
 
     def _run(self, arrays: Mapping[str, np.ndarray]) -> None:
@@ -422,21 +441,21 @@ class Session:
     def _feedback_learns(self) -> bool:
         return bool(self.network.feedback.update.strip())
 
-    def _outcome(self, n_trials: int) -> Outcome:
-        loss = self.network.loss
-        n_out = self.network.n_outputs
-        keys = ("outcomes.loss", "outcomes.output", "trials.spike_count")
+    def _outcome(self, data: TrialData) -> Outcome:
+        loss, n_trials, n_out = self.network.loss, data.n_trials, self.network.n_outputs
+        keys = ("outcomes.loss", "answers.output", "trials.spike_count")
         losses, outputs, counts = (a.astype(float) for a in self.program.get_all(keys).values())
-        losses, outputs = (
-            a[: n_trials * n_out].reshape(n_trials, n_out) for a in (losses, outputs)
-        )
+        losses = losses[: n_trials * n_out].reshape(n_trials, n_out)
+        outputs = outputs[: n_out * data.counted.size].reshape(*data.counted.shape, n_out)
         total = losses.mean(axis=1) if loss.mean_over_readouts else losses.sum(axis=1)
         if loss.mean_over_window:
-            total = total / self.learning_window
+            total = total / data.counted.sum(axis=1)
+        with np.errstate(invalid="ignore"):  # an answer that a trial does not have
+            outputs = outputs / data.counted[..., np.newaxis]
         seconds = self.n_steps * float(self.network.dt)
         return Outcome(
             loss=total,
-            output=outputs / max(1, self.learning_window),
+            output=outputs if self.capacity.n_answers else outputs[:, 0],
             rate=counts[:n_trials] / (self.network.n_recurrent * seconds),
         )
 

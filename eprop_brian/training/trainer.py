@@ -12,6 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from eprop_brian.devices import make_program
+from eprop_brian.equations.losses import LOSSES
 from eprop_brian.network.delays import check_fits
 from eprop_brian.network.sparse import Matrix, dense
 from eprop_brian.network.spec import Network, check_positive
@@ -62,24 +63,39 @@ class Evaluation:
 
 def join_trials(parts: Sequence[Trials]) -> Trials:
     """Join trials; patterns and targets shared by several parts are stored once."""
-    rows: dict[str, list[np.ndarray]] = {"spikes": [], "targets": []}
-    indices: dict[str, list[np.ndarray]] = {"spikes": [], "targets": []}
-    for stored, index in (("spikes", "pattern"), ("targets", "target")):
-        first: dict[int, int] = {}
-        n_rows = 0
-        for part in parts:
-            array = getattr(part, stored)
-            if id(array) not in first:
-                first[id(array)] = n_rows
-                rows[stored].append(array)
-                n_rows += len(array)
-            indices[stored].append(getattr(part, index) + first[id(array)])
+    first = parts[0]
+    if any(part.n_answers != first.n_answers for part in parts):
+        raise ValueError("trials with different numbers of answers cannot be joined")
+    pattern_parts, pattern = _stored_once(parts, "spikes", "pattern")
+    target_parts, target = _stored_once(parts, "targets", "target")
     return Trials(
-        spikes=np.concatenate(rows["spikes"]) if len(rows["spikes"]) > 1 else rows["spikes"][0],
-        targets=np.concatenate(rows["targets"]) if len(rows["targets"]) > 1 else rows["targets"][0],
-        pattern=np.concatenate(indices["spikes"]),
-        target=np.concatenate(indices["targets"]),
+        spikes=_joined([part.spikes for part in pattern_parts]),
+        targets=_joined([part.targets for part in target_parts]),
+        pattern=pattern,
+        target=target,
+        periods=_joined([part.periods for part in target_parts]) if first.n_answers else None,
+        n_answers=first.n_answers or None,
     )
+
+
+def _stored_once(
+    parts: Sequence[Trials], stored: str, index: str
+) -> tuple[list[Trials], np.ndarray]:
+    """Parts with an array of their own, and where the trials find their rows in all of them."""
+    beginnings: dict[int, int] = {}
+    owners, indices, n_rows = [], [], 0
+    for part in parts:
+        array = getattr(part, stored)
+        if id(array) not in beginnings:
+            beginnings[id(array)] = n_rows
+            owners.append(part)
+            n_rows += len(array)
+        indices.append(getattr(part, index) + beginnings[id(array)])
+    return owners, np.concatenate(indices)
+
+
+def _joined(arrays: Sequence[np.ndarray]) -> np.ndarray:
+    return np.concatenate(arrays) if len(arrays) > 1 else arrays[0]
 
 
 class Trainer:
@@ -384,9 +400,11 @@ def _check_fit(network: Network, task: Task) -> None:
                 f"the network has {name} = {getattr(network, name)}, task '{task.name}' "
                 f"{getattr(task, name)}"
             )
-    if network.loss.name != task.loss:
+    if network.loss.softmax != LOSSES[task.loss].softmax:
+        wanted = "the softmax probability p" if LOSSES[task.loss].softmax else "the readout y"
         raise ValueError(
-            f"task '{task.name}' is scored by {task.loss}, the network learns {network.loss.name}"
+            f"task '{task.name}' is scored by {task.loss}: its network needs a loss of {wanted}, "
+            f"not {network.loss.name} ({network.loss.loss})"
         )
     if not np.isclose(float(network.dt), float(task.dt), rtol=1e-12):
         raise ValueError(f"the network's dt is {network.dt}, the task's {task.dt}")

@@ -256,7 +256,14 @@ def _largest_share(example: Trials) -> Trials:
     spikes, targets = (array[:SHARE] for array in (example.spikes, example.targets))
     n_trials = min(SHARE, example.n_trials)
     indices = np.zeros(n_trials, dtype=int)
-    return Trials(spikes=spikes, targets=targets, pattern=indices, target=indices)
+    return Trials(
+        spikes=spikes,
+        targets=targets,
+        pattern=indices,
+        target=indices,
+        periods=None if example.periods is None else example.periods[: len(targets)],
+        n_answers=example.n_answers or None,
+    )
 
 
 def _connect(scheduler: str) -> Any:

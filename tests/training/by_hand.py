@@ -89,6 +89,11 @@ class Case:
     n_trials : int
     neurons : dict of str to array, shape (N,)
         Values of the neurons' parameters.
+    scored : callable, optional
+        The loss of a step of readouts (n_outputs,) and their targets, in place of the usual ones;
+        must fit the loss of `options`.
+    periods : array of int, shape (n_trials, N_STEPS), optional
+        As of `Trials`; default: the learning window.
 
     Cases are compared as objects, which makes results easy to keep.
     """
@@ -101,6 +106,15 @@ class Case:
     sent: Callable = _identity
     n_trials: int = N_TRIALS
     neurons: dict[str, np.ndarray] = field(default_factory=lambda: NEURONS)
+    scored: Callable | None = None
+    periods: np.ndarray | None = None
+
+    @property
+    def counts(self) -> np.ndarray:
+        """Whether a step counts, shape (n_trials, N_STEPS)."""
+        if self.periods is not None:
+            return self.periods > 0
+        return np.tile(np.arange(N_STEPS) >= N_STEPS - LEARNING_WINDOW, (self.n_trials, 1))
 
     def network(self, program: str) -> Network:
         """The network in the package."""
@@ -115,13 +129,16 @@ class Case:
             }
             changed = neuron.with_parameters(**values, gamma=GAMMA, t_ref=T_REF_STEPS * ms)
             neurons.append((replace(changed, **detach), here.stop - here.start))
-        options = {"c_reg": C_REG, "optimizer": GRADIENT_DESCENT} | self.options
+        options = {
+            "c_reg": C_REG,
+            "optimizer": GRADIENT_DESCENT,
+            "loss": "softmax_cross_entropy" if self.softmax else "squared_error",
+        } | self.options
         return Network(
             N_INPUTS,
             self.n_outputs,
             neurons,
             readout=LEAKY.with_parameters(tau_out=TAU_OUT * second, zeta_out=ZETA_OUT),
-            loss="softmax_cross_entropy" if self.softmax else "squared_error",
             gradient=program,
             f_target=F_TARGET * Hz,
             kappa_reg=KAPPA_REG,
@@ -146,13 +163,14 @@ def _spike_jvp(primals, tangents):
     return spike(*primals), slope * tangents[0]
 
 
-def _simulate(learned, fixed, spikes, targets, sent):
-    """One trial: what readouts send, spikes, filtered spikes, mean rates, and the loss.
+def _simulate(learned, fixed, spikes, targets, counts, functions):
+    """One trial: what readouts send, spikes, filtered spikes, mean rates, loss and voltage cost.
 
     The loss is differentiable by ``w_out`` and, with the derivative of the spikes as they leave
     their neurons, by all that acts on these.
     """
     stopped = jax.lax.stop_gradient
+    sent, scored = functions
     alpha, rho = jnp.exp(-DT / learned["tau_m"]), jnp.exp(-DT / learned["tau_a"])
     inputs, neurons = jnp.arange(N_INPUTS), jnp.arange(N)
 
@@ -181,20 +199,22 @@ def _simulate(learned, fixed, spikes, targets, sent):
         p = jax.nn.softmax(y)
         loss = in_window * jnp.where(fixed["softmax"], entropy, squared)
         error = jnp.where(fixed["softmax"], p, y) - target
+        if scored is not None:
+            loss, error = in_window * scored(y, target), jax.grad(scored)(y, target)
+        cost = jnp.sum(jnp.maximum(margin, 0.0) ** 2) / 2
         filtered = KAPPA * filtered + ZETA_OUT * z
         rate = KAPPA_REG * rate + (1 - KAPPA_REG) * z
         z_before = jnp.roll(z_before, 1, axis=0).at[0].set(z)
         signal = in_window * stopped(sent(error))
         carry = (v, a, z_before, x_before, refractory, y, filtered, rate)
-        return carry, (signal, z, filtered, rate, loss, stopped(seen))
+        return carry, (signal, z, filtered, rate, loss, cost)
 
     silent = jnp.zeros(N)
     start = (
         *(silent, silent, jnp.zeros((LONGEST, N)), jnp.zeros((LONGEST, N_INPUTS)), silent),
         *(jnp.zeros(learned["w_out"].shape[0]), silent, silent),
     )
-    in_window = jnp.arange(N_STEPS) >= N_STEPS - LEARNING_WINDOW
-    _, history = jax.lax.scan(step, start, (spikes, targets, in_window))
+    _, history = jax.lax.scan(step, start, (spikes, targets, counts))
     return history
 
 
@@ -208,35 +228,38 @@ def _learning_signal(signal, fixed):
     return jnp.sum(fixed["B"] * there * arriving, axis=2)
 
 
-def objective(learned, fixed, spikes, targets, sent):
+def objective(learned, fixed, spikes, targets, functions):
     """The scalar whose derivative is e-prop's gradient, mean over trials, and the spikes."""
 
-    def trial(x, target):
-        signal, z, filtered, rate, loss, _ = _simulate(learned, fixed, x, target, sent)
+    def trial(x, target, counts):
+        history = _simulate(learned, fixed, x, target, counts, functions)
+        signal, z, filtered, rate, loss, cost = history
         L = jax.lax.stop_gradient(_learning_signal(signal, fixed))
         factor = jax.lax.stop_gradient(rate - F_TARGET * DT)
         moving = fixed["c_moving"] * jnp.sum(factor * rate)
-        return jnp.sum(L * filtered) + moving, z, loss.sum()
+        voltage = fixed["c_v"] * cost.mean()
+        return jnp.sum(L * filtered) + moving + voltage, z, loss.sum()
 
-    total, z, loss = jax.vmap(trial)(spikes, targets)
+    total, z, loss = jax.vmap(trial)(spikes, targets, fixed["counts"])
     f = z.mean(axis=1)
     each = jnp.sum((f - F_TARGET * DT) ** 2, axis=1).mean()
     batch = jnp.sum((f.mean(axis=0) - F_TARGET * DT) ** 2)
     regulariser = fixed["c_trial"] / 2 * each + fixed["c_batch"] / 2 * batch
     # The readout weights' part is the loss itself, which they reach directly alone.
     readout = {**jax.lax.stop_gradient(learned), "w_out": learned["w_out"]}
-    direct = jax.vmap(lambda x, t: _simulate(readout, fixed, x, t, sent)[4].sum())(spikes, targets)
-    return total.mean() + regulariser + direct.mean(), (z, loss)
+    direct = whole_loss(readout, fixed, spikes, targets, functions)
+    l2 = fixed["c_l2"] / 2 * sum(jnp.sum(learned[name] ** 2) for name in MATRICES)
+    return total.mean() + regulariser + direct + l2, (z, loss)
 
 
-def whole_loss(learned, fixed, spikes, targets, sent):
+def whole_loss(learned, fixed, spikes, targets, functions):
     """The loss itself, spikes stopped at other neurons."""
-    losses = jax.vmap(lambda x, t: _simulate(learned, fixed, x, t, sent)[4].sum())(spikes, targets)
-    return losses.mean()
+    losses = jax.vmap(lambda x, t, c: _simulate(learned, fixed, x, t, c, functions)[4].sum())
+    return losses(spikes, targets, fixed["counts"]).mean()
 
 
-_gradient = jax.jit(jax.grad(objective, has_aux=True), static_argnames="sent")
-whole_gradient = jax.jit(jax.grad(whole_loss), static_argnames="sent")
+_gradient = jax.jit(jax.grad(objective, has_aux=True), static_argnames="functions")
+whole_gradient = jax.jit(jax.grad(whole_loss), static_argnames="functions")
 
 
 def data(case: Case, network: Network):
@@ -280,6 +303,9 @@ def fixed_numbers(case: Case, network: Network, weights) -> dict[str, Any]:
         "mask": 1 - np.eye(N),
         "keep_reset": float(case.keep_reset),
         "softmax": case.softmax,
+        "counts": case.counts.astype(float),
+        "c_v": float(network.c_v),
+        "c_l2": float(network.c_l2),
         **{f"c_{x}": float(network.c_reg * (averaging == x)) for x in ("trial", "batch", "moving")},
     }
 
@@ -294,7 +320,8 @@ def reference(case: Case, differentiate: Callable = _gradient, *, neurons=None, 
     weights = initial if weights is None else weights
     learned = {name: weights[name] for name in MATRICES} | (neurons or case.neurons)
     fixed = fixed_numbers(case, network, weights)
-    found = differentiate(learned, fixed, spikes.astype(float), targets, sent=case.sent)
+    functions = (case.sent, case.scored)
+    found = differentiate(learned, fixed, spikes.astype(float), targets, functions=functions)
     gradient, z = (found[0], np.asarray(found[1][0])) if isinstance(found, tuple) else (found, None)
     divisor = LEARNING_WINDOW if network.average_gradient else 1
     gradient = {name: np.array(g) / divisor for name, g in gradient.items()}
@@ -314,17 +341,17 @@ def expected(case: Case):
 # --- the package ----------------------------------------------------------------------------------
 
 
-def trials_of(spikes, targets) -> Trials:
+def trials_of(spikes, targets, periods=None) -> Trials:
     """Each pattern with its own target."""
     each = np.arange(len(spikes))
-    return Trials(spikes=spikes, targets=targets, pattern=each, target=each)
+    return Trials(spikes=spikes, targets=targets, pattern=each, target=each, periods=periods)
 
 
 def session_of(case: Case, program: str, device: str) -> tuple[Session, Trials]:
     """A session that has not run, and its trials."""
     network = case.network(program)
     weights, spikes, targets = data(case, network)
-    trials = trials_of(spikes, targets)
+    trials = trials_of(spikes, targets, case.periods)
     return Session(network, DEVICES[device], trials, LEARNING_WINDOW, weights), trials
 
 

@@ -374,11 +374,15 @@ std::fill({{ ptr(name) }}, {{ ptr(name) }} + {{ p.pre_rows*p.n_pre }}, 0);
 std::copy_n({{ ptr(plan.readout.earlier) }}, {{ n_before }}, {{ ptr(signals) }});
 {% endif %}
 {% for name in plan.readout.errors %}
-std::fill_n({{ ptr(name) }} + {{ n_before }}, _window_start*{{ plan.readout.n }}, 0);
+std::fill_n({{ ptr(name) }} + {{ n_before }}, {{ '_T' if plan.periods else '_window_start' }}*{{ plan.readout.n }}, 0);
 {% endfor %}
 const int32_t* _words = {{ ptr(plan.data.words) }}
     + (size_t){{ ptr(plan.data.pattern) }}[_trial]*_T*{{ plan.n_words }};
-const int _target = {{ ptr(plan.data.target) }}[_trial]*{{ plan.target_steps*plan.readout.n }};
+const int _target_row = {{ ptr(plan.data.target) }}[_trial];
+const int _target = _target_row*{{ plan.target_steps*plan.readout.n }};
+// where the outputs of this trial are summed up, an answer a row
+const int _answers = _trial*{{ plan.n_answers*plan.readout.n }};
+std::fill_n({{ ptr(plan.data.output) }} + _answers, {{ plan.n_answers*plan.readout.n }}, 0);
 // steps since the start of the trial or, without trials, of everything
 const int _before_first = {{ ptr(plan.control.clock) ~ '[0]' if plan.continuous else 0 }};
 {% if plan.online and not plan.continuous %}
@@ -467,7 +471,16 @@ for (int _step = 0; _step < _T; _step++)
         {% endfor %}
     }
     {{ each(plan.readout.advance, plan.readout.n) }}
+    {% if plan.periods %}
+    // which answer this step counts for: 0 is none
+    const int _period = {{ ptr(plan.data.period) }}[_target_row*_T + _step];
+    if (_period == 0)
+        {{ each(plan.readout.silent, plan.readout.n) }}
+    else
+    {% else %}
+    const int _period = 1;
     if (_step >= _window_start)
+    {% endif %}
     {
         {% if plan.softmax %}
         {{ pairs(plan.readout.softmax, plan.readout.pairs) }}
@@ -475,8 +488,13 @@ for (int _step = 0; _step < _T; _step++)
         {% endif %}
         {% set n = plan.readout.n %}
         const int _first_sample = _target{{ ' + _step*%d' % n if plan.target_steps > 1 }};
+        {% if plan.readout.couple is defined %}
+        {{ each(plan.readout.couple, n, {'_sample': '_first_sample'}) }}
+        {{ pairs(plan.readout.coupled, plan.readout.pairs) }}
+        {% endif %}
         {{ each(plan.readout.loss, n,
-                {'_sample': '_first_sample', '_history': '(_t + %d)*%d' % (plan.signal_rows, n)}) }}
+                {'_sample': '_first_sample', '_answered': '_answers + (_period - 1)*%d' % n,
+                 '_history': '(_t + %d)*%d' % (plan.signal_rows, n)}) }}
     }
 
     {{ lap('readout') }}
@@ -690,6 +708,23 @@ if (_updating && _batch_ends)
     {% for p in plan.populations if plan.rate_per_batch %}
     {{ each(p.rate, p.width) }}
     {% endfor %}
+    {% if plan.clip_norm is defined %}
+    {
+        {{ plan.real }} _square = 0;
+        {% for p in plan.projections %}
+        {{ autapses(p, 'before') }}
+        {{ pairs(p.measure, p) }}
+        for (int _pre = 0; _pre < {{ p.n_pre }}; _pre++)
+        {
+            {{ row(p, last=p.n_post) }}
+                _square += {{ ptr(p.gradient_array) }}[_synapse]*{{ ptr(p.gradient_array) }}[_synapse];
+            }
+        }
+        {% endfor %}
+        const {{ plan.real }} _norm = std::sqrt(_square), _most = {{ ptr(plan.clip_norm) }}[0];
+        {{ ptr(plan.clip_factor) }}[0] = _norm > _most ? _most/_norm : 1;
+    }
+    {% endif %}
     {% for p in plan.projections %}
     {{ autapses(p, 'before') }}
     {{ pairs(p.optimize, p) }}

@@ -1,0 +1,63 @@
+"""Optimizers: checked, and written as the statements of an update."""
+
+from __future__ import annotations
+
+from brian2.utils.stringtools import word_substitute
+
+from eprop_brian.equations.optimizers import Optimizer
+from eprop_brian.symbolic.errors import EquationError
+from eprop_brian.symbolic.parameters import parse_expression, require_known
+
+__all__ = ["check_optimizer", "update_statements"]
+
+
+def check_optimizer(optimizer: Optimizer) -> None:
+    """Check an optimizer's equations.
+
+    Raises
+    ------
+    EquationError
+        If a statement or the schedule cannot be read or names something unknown.
+    """
+    where = f"optimizer '{optimizer.name}'"
+    known = {"w", "g", "k", *optimizer.states, *optimizer.parameters}
+    for line in _lines(optimizer):
+        name, equals, expression = (part.strip() for part in line.partition("="))
+        if not equals or not (name in ("w", *optimizer.states) or name.startswith("_")):
+            states = ", ".join(("w", *optimizer.states))
+            raise EquationError(
+                f"{where}, update",
+                line,
+                f"must be a statement for one of {states}, or for an intermediate value whose "
+                "name begins with _",
+            )
+        _require_known(f"{where}, update", expression, known)
+        known.add(name)
+    if "w" not in {line.partition("=")[0].strip() for line in _lines(optimizer)}:
+        raise EquationError(f"{where}, update", optimizer.update, "has no statement for w")
+    _require_known(f"{where}, schedule", optimizer.schedule, {"k", *optimizer.parameters})
+    if _is_scheduled(optimizer) and "eta" not in optimizer.parameters:
+        raise EquationError(
+            f"{where}, schedule", optimizer.schedule, "multiplies eta, which this optimizer has not"
+        )
+
+
+def update_statements(optimizer: Optimizer) -> list[str]:
+    """The statements of an update, with the schedule in them."""
+    lines = _lines(optimizer)
+    if not _is_scheduled(optimizer):
+        return lines
+    return [word_substitute(line, {"eta": f"(eta*({optimizer.schedule}))"}) for line in lines]
+
+
+def _lines(optimizer: Optimizer) -> list[str]:
+    return [line.strip() for line in optimizer.update.split("\n") if line.strip()]
+
+
+def _is_scheduled(optimizer: Optimizer) -> bool:
+    return optimizer.schedule.strip() != "1"
+
+
+def _require_known(where: str, text: str, known: set[str]) -> None:
+    expression = parse_expression(text, where)
+    require_known(sorted(s.name for s in expression.free_symbols), known, where, text)
