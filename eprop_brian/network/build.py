@@ -32,7 +32,7 @@ from eprop_brian.network.built import (
     dependent_constants,
 )
 from eprop_brian.network.groups import NetworkGroups
-from eprop_brian.network.spec import LEAST_DELAY, Network, Population
+from eprop_brian.network.spec import LEAST_DELAY, PROGRAMS, Network, Population
 from eprop_brian.symbolic.programs import cutoff_program, parameter_sums
 
 __all__ = ["build"]
@@ -106,6 +106,11 @@ def build(
         Float type of all state.
     layout : Layout, optional
     """
+    if network.gradient not in PROGRAMS:
+        raise ValueError(
+            f"gradient = '{network.gradient}' is no program of a device, which has "
+            f"{' and '.join(PROGRAMS)}; a Trainer runs it"
+        )
     layout = layout or Layout()
     _check_sizes(network, capacity, layout)
     return _Builder(network, capacity, codeobj_class, dtype, layout).build()
