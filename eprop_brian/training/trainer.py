@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from tqdm import tqdm
@@ -19,7 +20,10 @@ from eprop_brian.training.history import History
 from eprop_brian.training.session import Outcome, Session, SessionState
 from eprop_brian.training.workers import ParallelSession, useful_workers
 
-__all__ = ["Evaluation", "Trainer", "TrainingError", "join_trials"]
+if TYPE_CHECKING:
+    from eprop_brian.training.bptt import BpttSession
+
+__all__ = ["Evaluation", "Trainer", "TrainingError", "join_trials", "make_bptt_session"]
 
 #: Trials of one call of the compiled program, about: enough that starting it costs nothing.
 _TRIALS_PER_CALL = 640
@@ -147,7 +151,7 @@ class Trainer:
             _check_bptt(device, workers, scheduler)
             workers = 1
         self.network, self.task = network, task
-        self.batch_size, self.seed = int(batch_size), int(seed)
+        self.batch_size, self.seed, self.dtype = int(batch_size), int(seed), dtype
         self.history = History()
         self.solved = False
         self.validation: Evaluation | None = None
@@ -162,7 +166,7 @@ class Trainer:
             workers = useful_workers(network, self.batch_size, task.n_steps) if useful else 1
         window = task.learning_window
         if network.gradient == "bptt":
-            self.session = _bptt_session(network, example, window, initial, dtype)
+            self.session: SessionState = make_bptt_session(network, example, window, initial, dtype)
         elif workers == 1 and scheduler is None:
             program = make_program(device, dtype)
             self.session = Session(network, program, example, window, initial)
@@ -393,9 +397,16 @@ def _check_bptt(device: str, workers: int | None, scheduler: str | None) -> None
         )
 
 
-def _bptt_session(
+def make_bptt_session(
     network: Network, example: Trials, window: int, weights: Mapping[str, Matrix], dtype: str
-) -> SessionState:
+) -> BpttSession:
+    """Make a `BpttSession`, whose parameters these are.
+
+    Raises
+    ------
+    ValueError
+        If JAX is not installed, or something does not fit.
+    """
     # Imported here: JAX is optional, and takes a second.
     try:
         from eprop_brian.training.bptt import BpttSession
