@@ -75,12 +75,11 @@ class Summary:
     error: tuple[float, float, float]
 
     def __str__(self) -> str:
-        text = f"{self.method:<9}  {self.solved}/{self.seeds} solved"
-        if np.isfinite(self.iterations[1]):
-            text += f" after {_shown(self.iterations)} iterations"
-        text += f"  final loss {_shown(self.loss)}"
+        text = f"{self.method:<9}  final loss {_shown(self.loss)}"
         if np.isfinite(self.error[0]):
-            text += f"  final error {_shown(self.error)}"
+            text += f"  final error {_shown(self.error)}  solved {self.solved}/{self.seeds}"
+        if self.solved:
+            text += f" after {_shown(self.iterations)} iterations"
         return text + (f"  {self.failed} no longer finite" if self.failed else "")
 
 

@@ -2,9 +2,13 @@
 
 What is differentiated is what the devices run: the step maps of the neurons, the readout's update
 and the loss, translated from the same strings, in the same order of a step. A spike is a step
-function whose derivative is the neuron's own surrogate, and the states that a neuron detaches see
-its own spike without a derivative, as in the derivation of the eligibility traces. So the gradient
-differs from e-prop's in one thing alone: it follows a spike into the other neurons too.
+function whose derivative is the neuron's own surrogate.
+
+The derivative is the total one: it follows a spike into the other neurons, which e-prop does not,
+and into the neuron's own reset, which e-prop leaves out unless told otherwise. A neuron that names
+the states it detaches is taken at its word here too. With the same states detached, the gradient
+differs from e-prop's in what goes by way of other neurons alone. But the reset holds the derivative
+down: without it, long trials make it explode.
 """
 
 from __future__ import annotations
@@ -104,6 +108,7 @@ class _Kind:
     def __init__(self, population: Population, dt: float) -> None:
         step = population.system.step
         self.name, self.states = population.name, step.states
+        self.detaches = population.neuron.detach is not None
         self.learned = tuple(population.learned)
         self.initial = step.initial_values(dt)
         self.refractory_steps = np.asarray(step.refractory_steps(dt), dtype=np.int32)
@@ -145,7 +150,7 @@ class _Kind:
             **dict(zip(self.states, states, strict=True)),
             "I": current,
             "z": z_before,
-            "z_detached": jax.lax.stop_gradient(z_before),
+            "z_detached": jax.lax.stop_gradient(z_before) if self.detaches else z_before,
             "not_refractory": 1.0 if self.never_refractory else active.astype(current.dtype),
         }
         states = tuple(jnp.broadcast_to(new, current.shape) for new in self._advance(scope))
