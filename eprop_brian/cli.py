@@ -261,10 +261,10 @@ def _new_folder(task: str) -> Path:
 def _seeds(ctx: click.Context, parameter: click.Parameter, text: str) -> list[int]:
     """``5`` is the seeds 1 to 5, ``3,7`` those two."""
     try:
-        numbers = [int(part) for part in text.split(",")]
+        numbers = [int(part) for part in text.rstrip(",").split(",")]
     except ValueError:
         numbers = []
-    if "," not in text and numbers and numbers[0] > 0:
+    if "," not in text and numbers:
         numbers = list(range(1, numbers[0] + 1))
     if not numbers or min(numbers) < 0 or len(set(numbers)) < len(numbers):
         raise click.BadParameter(

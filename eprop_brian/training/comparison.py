@@ -126,7 +126,7 @@ def compare(
         if len(set(given)) < len(given):
             raise ValueError(f"{name} must differ from each other: {', '.join(map(str, given))}")
     configs = [
-        replace(chosen, run={**config.run, "seed": seed})
+        replace(chosen, run={**chosen.run, "seed": seed})
         for chosen in map(config.with_method, methods)
         for seed in seeds
     ]

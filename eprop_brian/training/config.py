@@ -166,7 +166,9 @@ class RunConfig:
         if method not in METHODS:
             raise ValueError(f"unknown method '{method}'; choose from {', '.join(METHODS)}")
         if method == "bptt":
-            return self._without_feedback()._with_network_option("gradient", method)
+            # It runs in JAX, wherever the others run.
+            elsewhere = replace(self._without_feedback(), run={**self.run, "device": "cpp"})
+            return elsewhere._with_network_option("gradient", method)
         # A number of one kind's update rule means nothing to the others.
         others = {f"feedback_{name}" for kind in FEEDBACKS.values() for name in kind.parameters}
         others -= {f"feedback_{name}" for name in FEEDBACKS[method].parameters}

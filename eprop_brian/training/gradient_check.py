@@ -60,12 +60,11 @@ class GradientCheck:
         """
         self.iteration.append(iteration)
         for name in eprop:
-            a, b = (np.ravel(values_of(gradient[name])) for gradient in (eprop, bptt))
-            size, other = np.linalg.norm(a), np.linalg.norm(b)
-            # One after the other: an exploding gradient's square is no number.
-            cosine = float(a / size @ (b / other)) if size > 0 and other > 0 else float("nan")
+            a, b = (_Arrow(gradient[name]) for gradient in (eprop, bptt))
+            both = a.length > 0 and b.length > 0
+            cosine = float(a.direction @ b.direction) if both else float("nan")
             self.cosine.setdefault(name, []).append(cosine)
-            ratio = float(size / other) if other > 0 else float("nan")
+            ratio = a.length / b.length if b.length > 0 else float("nan")
             self.ratio.setdefault(name, []).append(ratio)
 
     def write(self, path: Path) -> None:
@@ -79,6 +78,19 @@ class GradientCheck:
                 shown = ["" if np.isnan(value) else repr(value) for value in values]
                 writer.writerow([iteration, name, *shown])
         write_text(path, text.getvalue())
+
+
+class _Arrow:
+    """A gradient's length and direction; an exploding one's square would be no number."""
+
+    def __init__(self, gradient: Matrix) -> None:
+        values = np.ravel(values_of(gradient))
+        largest = np.max(np.abs(values), initial=0.0)
+        self.direction = values / largest if largest > 0 else values
+        size = np.linalg.norm(self.direction)
+        self.length = float(largest) * float(size)
+        if largest > 0:
+            self.direction = self.direction / size
 
 
 def check_gradients(
