@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
 from eprop_brian.network.sparse import Matrix, values_of
 from eprop_brian.network.spec import check_positive
@@ -128,18 +129,19 @@ def check_gradients(
         network, batch, trainer.task.learning_window, trainer.session.weights, trainer.dtype
     )
     check = GradientCheck()
-    while True:
-        batch = _batch(trainer, trainer.iteration)
-        bptt.weights = dict(trainer.session.weights)
-        check.append(
-            trainer.iteration,
-            _gradient_without_update(trainer.session, batch),
-            bptt.gradient_of(batch),
-        )
-        if trainer.iteration >= iterations or trainer.solved:
-            return check
-        following = (trainer.iteration // every + 1) * every
-        trainer.train(min(following, iterations), progress=progress)
+    done = trainer.iteration
+    with tqdm(total=iterations, initial=done, unit="it", disable=not progress) as bar:
+        while True:
+            batch = _batch(trainer, done)
+            bptt.weights = dict(trainer.session.weights)
+            eprop = _gradient_without_update(trainer.session, batch)
+            check.append(done, eprop, bptt.gradient_of(batch))
+            bar.set_postfix({"cosine of w_rec": f"{check.cosine['w_rec'][-1]:.3f}"})
+            if done >= iterations or trainer.solved:
+                return check
+            trainer.train(min((done // every + 1) * every, iterations), progress=False)
+            bar.update(trainer.iteration - done)
+            done = trainer.iteration
 
 
 def _batch(trainer: Trainer, index: int) -> Trials:
