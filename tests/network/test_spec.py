@@ -76,7 +76,7 @@ ONLINE = {"updates": "spike", "gradient": "online"}
         ),
         ({"learned": {"tau_m": {"minimum": "50 ms"}}}, "outside its bounds"),
         ({"learned": {"tau_m": {"eta": -1}}}, "eta of learned parameter 'tau_m'"),
-        ({"gradient": "bptt"}, "factored, online"),
+        ({"gradient": "rtrl"}, "factored, online, bptt"),
         ({"rate_averaging": "epoch"}, "trial, batch"),
         ({"c_reg": -1.0}, "at least 0"),
         ({"c_reg": np.nan}, "finite number"),
