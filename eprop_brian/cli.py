@@ -15,7 +15,7 @@ from brian2.units.fundamentalunits import DimensionMismatchError
 from eprop_brian.devices import DEVICES, DTYPES, CompilerMissingError, SimulationError
 from eprop_brian.equations import LEAKY, get_neuron
 from eprop_brian.equations.learning_signals import FEEDBACKS
-from eprop_brian.network.spec import GRADIENTS, UPDATES
+from eprop_brian.network.spec import GRADIENTS, PROGRAMS, UPDATES
 from eprop_brian.tasks import TASKS
 from eprop_brian.training.trainer import TrainingError
 
@@ -58,39 +58,80 @@ def tasks() -> None:
         click.echo(f"{name:<{width}}  {task.description}")
 
 
-@main.command()
-@click.argument("task", required=False)
-@click.option("--iterations", type=click.IntRange(min=1), help="Number of updates, in all.")
-@click.option("--batch-size", type=click.IntRange(min=1), help="Trials per update.")
-@click.option(
-    "--neuron",
-    metavar="NAME|FILE.toml",
-    help="Take this neuron for all recurrent neurons.",
+#: What a run of a task can be told, whichever command makes it.
+_RUN_OPTIONS = (
+    click.option("--iterations", type=click.IntRange(min=1), help="Number of updates, in all."),
+    click.option("--batch-size", type=click.IntRange(min=1), help="Trials per update."),
+    click.option(
+        "--neuron",
+        metavar="NAME|FILE.toml",
+        help="Take this neuron for all recurrent neurons.",
+    ),
+    click.option("--device", type=click.Choice(list(DEVICES)), help="Where it runs."),
+    click.option("--dtype", type=click.Choice(list(DTYPES)), help="Float type of all state."),
+    click.option(
+        "--set",
+        "settings",
+        multiple=True,
+        metavar="TABLE.KEY=VALUE",
+        help="Replace a setting, e.g. optimizer.eta=1e-3, neuron.tau_m='30 ms', task.n_cues=5, "
+        "size.lif=80, network.c_reg=10. May be given several times.",
+    ),
+    click.option(
+        "--workers",
+        type=click.IntRange(min=1),
+        help="Processes that share the trials of a batch (default: one a core if that pays).",
+    ),
+    click.option(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="Share the trials among the workers of a running Dask scheduler, e.g. "
+        "tcp://host:8786.",
+    ),
 )
-@click.option(
+_FEEDBACK_OPTION = click.option(
     "--feedback",
     metavar="KIND|FILE.npy|EQUATION",
     help=f"The learning signal: {', '.join(FEEDBACKS)}; a file with the matrix B (n_recurrent, "
     "n_outputs); or an equation of what arrives, e.g. 'B*tanh(error)'.",
 )
-@click.option("--gradient", type=click.Choice(GRADIENTS), help="Gradient program.")
+_SEED_OPTION = click.option("--seed", type=click.IntRange(min=0), help="Of weights and trials.")
+_FORMAT_OPTION = click.option(
+    "--format",
+    "formats",
+    multiple=True,
+    type=click.Choice(["png", "pdf", "svg"]),
+    default=("png",),
+    show_default=True,
+)
+
+
+def _options(*options: Callable[..., Any]) -> Callable[..., Any]:
+    """Several options as one decorator; help lists them in this order."""
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+@main.command()
+@click.argument("task", required=False)
+@_options(*_RUN_OPTIONS[:3], _FEEDBACK_OPTION)
+@click.option(
+    "--gradient",
+    type=click.Choice(GRADIENTS),
+    help="Gradient program of e-prop, or bptt: backpropagation through time, in JAX.",
+)
 @click.option(
     "--updates",
     type=click.Choice(UPDATES),
     help="When weights change: at the end of a batch, or without trials and resets in every step "
     "or at every presynaptic spike (with --gradient online).",
 )
-@click.option("--device", type=click.Choice(list(DEVICES)), help="Where it runs.")
-@click.option("--dtype", type=click.Choice(list(DTYPES)), help="Float type of all state.")
-@click.option("--seed", type=click.IntRange(min=0), help="Of weights and trials.")
-@click.option(
-    "--set",
-    "settings",
-    multiple=True,
-    metavar="TABLE.KEY=VALUE",
-    help="Replace a setting, e.g. optimizer.eta=1e-3, neuron.tau_m='30 ms', task.n_cues=5, "
-    "size.lif=80, network.c_reg=10. May be given several times.",
-)
+@_options(*_RUN_OPTIONS[3:5], _SEED_OPTION, _RUN_OPTIONS[5])
 @click.option(
     "--out", type=click.Path(file_okay=False, path_type=Path), help="Folder of the run (new)."
 )
@@ -99,16 +140,7 @@ def tasks() -> None:
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Continue the run in this folder; only --iterations and where it runs can be given too.",
 )
-@click.option(
-    "--workers",
-    type=click.IntRange(min=1),
-    help="Processes that share the trials of a batch (default: one a core if that pays).",
-)
-@click.option(
-    "--scheduler",
-    metavar="ADDRESS",
-    help="Share the trials among the workers of a running Dask scheduler, e.g. tcp://host:8786.",
-)
+@_options(*_RUN_OPTIONS[6:])
 @click.option("--no-figures", is_flag=True, help="Write no figures at the end.")
 @_plain_errors
 def train(
@@ -173,7 +205,7 @@ def train(
             settings=settings,
         )
         folder = out or _new_folder(task)
-        if config.run["device"] == "cpp":
+        if config.run["device"] == "cpp" and config.network["gradient"] != "bptt":
             click.echo("building the program (a few seconds for a new network) ...")
         run = Run.start(config, folder, workers=workers, scheduler=scheduler)
         click.echo(f"training in {folder}")
@@ -194,20 +226,27 @@ def train(
 
 
 def _train(run: Any, iterations: int | None) -> None:
-    """Train; on Ctrl-C or a polite kill say where the checkpoint is and how to go on."""
+    """Train; when interrupted say where the checkpoint is and how to go on."""
+    _interruptible(
+        lambda: run.train(iterations),
+        lambda: (
+            f"interrupted; checkpoint of iteration {run.trainer.iteration} saved. "
+            f"Resume with:\n  eprop-brian train --resume {run.folder}"
+        ),
+    )
+
+
+def _interruptible(work: Callable[[], Any], message: str | Callable[[], str]) -> Any:
+    """Do some work; on Ctrl-C or a polite kill end with a message and exit status 130."""
 
     def interrupt(*_: Any) -> None:
         raise KeyboardInterrupt
 
     previous = signal.signal(signal.SIGTERM, interrupt)
     try:
-        run.train(iterations)
+        return work()
     except KeyboardInterrupt:
-        click.echo(
-            f"\ninterrupted; checkpoint of iteration {run.trainer.iteration} saved. "
-            f"Resume with:\n  eprop-brian train --resume {run.folder}",
-            err=True,
-        )
+        click.echo(f"\n{message if isinstance(message, str) else message()}", err=True)
         raise SystemExit(130) from None
     finally:
         signal.signal(signal.SIGTERM, previous)
@@ -217,6 +256,162 @@ def _new_folder(task: str) -> Path:
     """``runs/<task>``, or ``runs/<task>-2`` and so on where that exists."""
     names = itertools.chain([task], (f"{task}-{n}" for n in itertools.count(2)))
     return next(path for name in names if not (path := Path("runs") / name).exists())
+
+
+def _seeds(ctx: click.Context, parameter: click.Parameter, text: str) -> list[int]:
+    """``5`` is the seeds 1 to 5, ``3,7`` those two."""
+    try:
+        numbers = [int(part) for part in text.rstrip(",").split(",")]
+    except ValueError:
+        numbers = []
+    if "," not in text and numbers:
+        numbers = list(range(1, numbers[0] + 1))
+    if not numbers or min(numbers) < 0 or len(set(numbers)) < len(numbers):
+        raise click.BadParameter(
+            f"'{text}' is neither a number of seeds, e.g. 5, nor a list of them, e.g. 3,7"
+        )
+    return numbers
+
+
+@main.command()
+@click.argument("task", type=click.Choice(list(TASKS)), metavar="TASK")
+@click.option(
+    "--methods",
+    default=",".join((*FEEDBACKS, "bptt")),
+    show_default=True,
+    metavar="METHOD,...",
+    help="Kinds of feedback of e-prop, and bptt: backpropagation through time.",
+)
+@click.option(
+    "--seeds",
+    default="5",
+    show_default=True,
+    callback=_seeds,
+    metavar="NUMBER|SEED,...",
+    help="How many seeds, from 1 on, or which (a single one: 7,).",
+)
+@_options(*_RUN_OPTIONS)
+@click.option(
+    "--out",
+    "--output",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder of the comparison; one that was stopped goes on (default: runs/TASK-comparison).",
+)
+@_FORMAT_OPTION
+@_plain_errors
+def compare(
+    task: str,
+    methods: str,
+    seeds: list[int],
+    iterations: int | None,
+    batch_size: int | None,
+    neuron: str | None,
+    device: str | None,
+    dtype: str | None,
+    settings: tuple[str, ...],
+    workers: int | None,
+    scheduler: str | None,
+    out: Path | None,
+    formats: tuple[str, ...],
+) -> None:
+    """Train TASK by several methods with several seeds, and draw their learning curves."""
+    from eprop_brian.plotting import plot_comparison, save_figure
+    from eprop_brian.training import comparison
+
+    config = _config(
+        task, neuron, settings, iterations=iterations, batch_size=batch_size, dtype=dtype
+    )
+    folder = out or Path("runs") / f"{task}-comparison"
+    names = [name.strip() for name in methods.split(",")]
+    where = {"device": device, "workers": workers, "scheduler": scheduler}
+    results = _interruptible(
+        lambda: comparison.compare(config, folder, names, seeds, **where),
+        "interrupted; the same command goes on from the last checkpoint",
+    )
+    found = comparison.summaries(results)
+    comparison.write_summaries(folder / "comparison.csv", found)
+    figure = plot_comparison(comparison.histories(results), config.make_task().error_threshold)
+    for path in (folder / "comparison.csv", *save_figure(figure, folder / "comparison", formats)):
+        click.echo(f"wrote {path}")
+    for result in results:
+        if result.failure:
+            click.echo(f"{result.folder}: {result.failure}")
+    for summary in found:
+        click.echo(str(summary))
+
+
+@main.command()
+@click.argument("task", type=click.Choice(list(TASKS)), metavar="TASK")
+@click.option(
+    "--every",
+    type=click.IntRange(min=1),
+    default=10,
+    show_default=True,
+    help="Iterations between comparisons.",
+)
+@_options(*_RUN_OPTIONS[:3], _FEEDBACK_OPTION, *_RUN_OPTIONS[3:5], _SEED_OPTION, *_RUN_OPTIONS[5:])
+@click.option(
+    "--out",
+    "--output",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder of the run (new).",
+)
+@_FORMAT_OPTION
+@_plain_errors
+def gradcheck(
+    task: str,
+    every: int,
+    iterations: int | None,
+    batch_size: int | None,
+    neuron: str | None,
+    feedback: str | None,
+    device: str | None,
+    dtype: str | None,
+    seed: int | None,
+    settings: tuple[str, ...],
+    workers: int | None,
+    scheduler: str | None,
+    out: Path | None,
+    formats: tuple[str, ...],
+) -> None:
+    """Train TASK by e-prop, and compare its gradient with backpropagation through time's."""
+    from eprop_brian.plotting import plot_gradient_check, save_figure
+    from eprop_brian.training.gradient_check import check_gradients
+    from eprop_brian.training.run import Run
+
+    numbers = {"iterations": iterations, "batch_size": batch_size, "seed": seed}
+    config = _config(
+        task, neuron, settings, feedback=feedback, **numbers, device=device, dtype=dtype
+    )
+    folder = out or _new_folder(f"{task}-gradcheck")
+    run = Run.start(config, folder, workers=workers, scheduler=scheduler)
+    try:
+        check = _interruptible(
+            lambda: check_gradients(run.trainer, config.run["iterations"], every), "interrupted"
+        )
+    finally:
+        run.save()
+        run.trainer.close()
+    check.write(folder / "gradients.csv")
+    figure = plot_gradient_check(check)
+    for path in (folder / "gradients.csv", *save_figure(figure, folder / "gradients", formats)):
+        click.echo(f"wrote {path}")
+    for name, cosine in check.cosine.items():
+        click.echo(f"{name}: cosine {cosine[0]:.3f} before, {cosine[-1]:.3f} after training")
+
+
+def _config(
+    task: str,
+    neuron: str | None,
+    settings: tuple[str, ...],
+    feedback: str | None = None,
+    **run: Any,
+) -> Any:
+    """The configuration of a run of a task."""
+    from eprop_brian.training.config import RunConfig
+
+    network = {"feedback": feedback}
+    return RunConfig.from_recipe(task, neuron=neuron, run=run, network=network, settings=settings)
 
 
 @main.command()
@@ -263,14 +458,7 @@ def derive(neuron: str, latex: bool, toml: bool) -> None:
 
 @main.command()
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option(
-    "--format",
-    "formats",
-    multiple=True,
-    type=click.Choice(["png", "pdf", "svg"]),
-    default=("png",),
-    show_default=True,
-)
+@_FORMAT_OPTION
 @_plain_errors
 def plot(folder: Path, formats: tuple[str, ...]) -> None:
     """Draw the run in FOLDER: learning curve, a trial before and after, weights."""
@@ -288,7 +476,7 @@ def plot(folder: Path, formats: tuple[str, ...]) -> None:
     required=True,
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
 )
-@click.option("--gradient", type=click.Choice(GRADIENTS), default="factored", show_default=True)
+@click.option("--gradient", type=click.Choice(PROGRAMS), default="factored", show_default=True)
 @click.option("--device", type=click.Choice(list(DEVICES)), default="cpp", show_default=True)
 @click.pass_context
 @_plain_errors

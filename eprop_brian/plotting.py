@@ -28,11 +28,21 @@ from eprop_brian.network.spec import Network, Population
 from eprop_brian.symbolic.parameters import parse_quantity
 from eprop_brian.training.config import RunConfig
 from eprop_brian.training.files import beside, read_arrays
+from eprop_brian.training.gradient_check import GradientCheck
 from eprop_brian.training.history import History
 from eprop_brian.training.recording import Recording, record_trial
 from eprop_brian.training.run import CHECKPOINT, HISTORY, INITIAL
 
-__all__ = ["plot_learning_curve", "plot_parameters", "plot_run", "plot_trial", "plot_weights"]
+__all__ = [
+    "plot_comparison",
+    "plot_gradient_check",
+    "plot_learning_curve",
+    "plot_parameters",
+    "plot_run",
+    "plot_trial",
+    "plot_weights",
+    "save_figure",
+]
 
 #: Colours of Okabe and Ito, which colour-blind readers can tell apart: of populations and example
 #: neurons, and of readouts.
@@ -165,6 +175,158 @@ def plot_learning_curve(history: History, error_threshold: float | None = None) 
         axes[-1, 0].set_xlim(iteration[0] - 0.5, iteration[-1] + 0.5)
         figure.align_ylabels()
     return figure
+
+
+def plot_comparison(
+    histories: Mapping[str, Sequence[History]], error_threshold: float | None = None
+) -> Figure:
+    """Draw learning curves of several methods: median and range over the seeds of each.
+
+    Curves are running means of a fiftieth of the iterations. A run that ended, solved or not,
+    counts with its last value from there on; the curve of a method ends with its last run.
+
+    Parameters
+    ----------
+    histories : mapping of str to sequence of History
+        Runs of every method, by its name.
+    error_threshold : float, optional
+        The fraction of wrong trials below which the task counts as solved.
+
+    Returns
+    -------
+    Figure
+
+    Raises
+    ------
+    ValueError
+        If all histories are empty.
+    """
+    runs = {name: [h for h in given if len(h)] for name, given in histories.items()}
+    lengths = [len(h) for given in runs.values() for h in given]
+    if not lengths:
+        raise ValueError("the histories are empty: there is nothing to draw")
+    window = max(1, max(lengths) // 50)
+    panels = {"loss": "loss\n(dimensionless)", "rate_hz": "firing rate\n(Hz)"}
+    if not all(np.all(np.isnan(h.error)) for given in runs.values() for h in given):
+        panels = {"loss": panels["loss"], "error": "wrong trials\n(%)", **panels}
+    with _style():
+        figure, axes = plt.subplots(
+            len(panels),
+            figsize=(0.8 * _WIDTH, 0.6 + 1.7 * len(panels)),
+            sharex=True,
+            squeeze=False,
+            layout="constrained",
+        )
+        for ax, (column, label) in zip(axes[:, 0], panels.items(), strict=True):
+            for (name, given), colour in zip(runs.items(), cycle(_COLOURS), strict=False):
+                if not given:
+                    continue
+                curves = _held([_running_mean(getattr(h, column), window) for h in given])
+                curves *= 100 if column == "error" else 1
+                iteration = np.arange(1, curves.shape[1] + 1)
+                low, high = curves.min(axis=0), curves.max(axis=0)
+                ax.fill_between(iteration, low, high, color=colour, alpha=0.2, linewidth=0)
+                ax.plot(iteration, np.median(curves, axis=0), color=colour, label=name)
+            ax.set_ylabel(label)
+            if column == "error":
+                if error_threshold is not None:
+                    ax.axhline(100 * error_threshold, color="black", linestyle="--", linewidth=0.8)
+                ax.set_ylim(bottom=0)
+            elif column == "loss":
+                drawn = np.concatenate([line.get_ydata() for line in ax.lines])
+                if np.min(drawn) > 0 and np.max(drawn) > 10 * np.min(drawn):
+                    ax.set_yscale("log")
+        _legend_above(axes[0, 0], columns=max(1, len(runs)))
+        axes[-1, 0].set_xlabel("iteration (number)")
+        axes[-1, 0].xaxis.set_major_locator(_whole_numbers(8))
+        axes[-1, 0].set_xlim(0.5, max(lengths) + 0.5)
+        figure.align_ylabels()
+    return figure
+
+
+def _running_mean(values: Sequence[float], window: int) -> np.ndarray:
+    """Mean of the last `window` values, of fewer at the start; as long as `values`."""
+    sums = np.concatenate([[0.0], np.cumsum(values)])
+    ends = np.arange(1, len(sums))
+    starts = np.maximum(ends - window, 0)
+    return (sums[ends] - sums[starts]) / (ends - starts)
+
+
+def _held(curves: Sequence[np.ndarray]) -> np.ndarray:
+    """Curves of equal length, (n_curves, longest): each keeps its last value."""
+    longest = max(map(len, curves))
+    return np.array([np.pad(curve, (0, longest - len(curve)), mode="edge") for curve in curves])
+
+
+def plot_gradient_check(check: GradientCheck) -> Figure:
+    """Draw how e-prop's gradient compares with that of backpropagation through time.
+
+    Parameters
+    ----------
+    check : GradientCheck
+
+    Returns
+    -------
+    Figure
+        Above the cosine of the angle between the two, below the ratio of their lengths, for every
+        projection and learned parameter.
+
+    Raises
+    ------
+    ValueError
+        If nothing was compared.
+    """
+    if not check.iteration:
+        raise ValueError("no gradients were compared: there is nothing to draw")
+    with _style():
+        figure, (above, below) = plt.subplots(
+            2, figsize=(0.8 * _WIDTH, 3.6), sharex=True, layout="constrained"
+        )
+        for (name, cosine), colour in zip(check.cosine.items(), cycle(_COLOURS), strict=False):
+            label = _MATRICES[name][0] if name in _MATRICES else name
+            look = {"color": colour, "marker": ".", "markersize": 3, "label": label}
+            above.plot(check.iteration, cosine, **look)
+            below.plot(check.iteration, check.ratio[name], **look)
+        for ax in (above, below):
+            ax.axhline(1, color="black", linewidth=0.5, linestyle=":")
+        least = np.nanmin([*check.cosine.values(), [1.0] * len(check.iteration)])
+        above.set_ylim(min(0.0, least) - 0.05, 1.05)
+        above.set_ylabel("cosine of the\nangle between\ngradients")
+        below.set_yscale("log")
+        below.set_ylabel("length of\ne-prop's over\nBPTT's")
+        _legend_above(above, columns=len(check.cosine))
+        below.set_xlabel("iteration (number)")
+        below.xaxis.set_major_locator(_whole_numbers(8))
+        figure.align_ylabels()
+    return figure
+
+
+def save_figure(figure: Figure, path: Path, formats: Sequence[str]) -> list[Path]:
+    """Write a figure in some formats and close it.
+
+    Parameters
+    ----------
+    figure : Figure
+    path : Path
+        Without suffix.
+    formats : sequence of str
+        File types, e.g. ``("png", "pdf")``.
+
+    Returns
+    -------
+    list of Path
+        The files written.
+    """
+    written = []
+    with _style():
+        for suffix in formats:
+            written.append(path.with_name(f"{path.name}.{suffix}"))
+            with beside(written[-1]) as temporary:
+                figure.savefig(temporary, format=suffix)
+            # Laying out takes longest, and is the same for the next format.
+            figure.set_layout_engine("none")
+    plt.close(figure)
+    return written
 
 
 # --- a trial --------------------------------------------------------------------------------------
@@ -431,8 +593,8 @@ def _legend(ax: Axes) -> Legend:
     return ax.legend(loc="upper left", bbox_to_anchor=(1.02, 1.0), borderaxespad=0.0)
 
 
-def _legend_above(ax: Axes) -> None:
-    ax.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), borderaxespad=0.0, ncols=2)
+def _legend_above(ax: Axes, columns: int = 2) -> None:
+    ax.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), borderaxespad=0.0, ncols=columns)
 
 
 def _unit(name: str) -> str:
@@ -702,18 +864,11 @@ def plot_run(folder: str | Path, formats: Sequence[str] = ("png",)) -> list[Path
         figures["parameters"] = plot_parameters(initial, network, trained)
     if len(history):
         figures = {"learning_curve": plot_learning_curve(history, task.error_threshold), **figures}
-    written = []
-    with _style():
-        for name, figure in figures.items():
-            for suffix in formats:
-                path = folder / f"{name}.{suffix}"
-                with beside(path) as temporary:
-                    figure.savefig(temporary, format=suffix)
-                # Laying out takes longest, and is the same for the next format.
-                figure.set_layout_engine("none")
-                written.append(path)
-            plt.close(figure)
-    return written
+    return [
+        path
+        for name, figure in figures.items()
+        for path in save_figure(figure, folder / name, formats)
+    ]
 
 
 def _read_weights(path: Path, network: Network) -> tuple[dict[str, Matrix], int]:

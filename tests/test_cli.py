@@ -244,3 +244,68 @@ def test_a_folder_with_a_run_is_not_overwritten(tmp_path):
     arguments = [*SMALL, "--device", "runtime", "--iterations", 1, "--out", tmp_path / "run"]
     call(*arguments)
     assert "already holds a run" in call(*arguments, code=1)
+
+
+TINY = [
+    *("--set", "task.n_steps=60", "--set", "task.n_inputs=20", "--set", "size.lif=8"),
+    *("--device", "runtime"),
+]
+
+
+@pytest.mark.slow
+def test_bptt_is_trained_resumed_evaluated_and_drawn(tmp_path):
+    for name, iterations in (("whole", 4), ("parts", 2)):
+        output = call(
+            *(*SMALL, "--gradient", "bptt", "--iterations", iterations, "--out", tmp_path / name)
+        )
+        assert "building" not in output
+    call("train", "--resume", tmp_path / "parts", "--iterations", 4, "--no-figures")
+    with (
+        np.load(tmp_path / "whole/checkpoint.npz") as a,
+        np.load(tmp_path / "parts/checkpoint.npz") as b,
+    ):
+        assert a["n_updates"] == 4
+        for name in a.files:
+            np.testing.assert_array_equal(a[name], b[name], err_msg=name)
+    assert last_line(call("evaluate", tmp_path / "whole")).startswith("loss ")
+    assert "trial_after.png" in call("plot", tmp_path / "whole")
+
+
+def test_bptt_with_a_learning_signal_is_a_mistake(tmp_path):
+    folder = tmp_path / "run"
+    arguments = ("--gradient", "bptt", "--feedback", "random", "--out", folder)
+    assert "leave feedback at 'symmetric'" in call(*SMALL, *arguments, code=1)
+    assert not folder.exists()
+
+
+def test_methods_are_compared(tmp_path):
+    command = ["compare", "pattern-generation", *TINY, "--methods", "random,symmetric"]
+    command += ["--seeds", "2,5", "--output", tmp_path]
+    output = call(*command, "--iterations", 2, "--format", "png", "--format", "pdf")
+    assert "random     final loss" in output and last_line(output).startswith("symmetric")
+    names = {path.name for path in tmp_path.iterdir()}
+    runs = {f"{method}-seed{seed}" for method in ("random", "symmetric") for seed in (2, 5)}
+    assert names == runs | {"comparison.csv", "comparison.png", "comparison.pdf"}
+    assert "4/4" not in call(*command, "--iterations", 2)
+    refused = call(*command, "--iterations", 2, "--set", "optimizer.eta=1", code=1)
+    assert "holds a run with other settings" in refused
+
+
+@pytest.mark.parametrize("seeds", ["0", "x", "3,3", "-1", "1,-2", ""])
+def test_seeds_that_are_none(seeds):
+    output = call("compare", "pattern-generation", "--seeds", seeds, code=2)
+    assert "neither a number of seeds" in output
+
+
+def test_gradients_are_compared(tmp_path):
+    folder = tmp_path / "run"
+    command = ["gradcheck", "pattern-generation", *TINY, "--feedback", "random", "--iterations", 3]
+    output = call(*command, "--every", 2, "--out", folder)
+    assert "w_rec: cosine" in output and "w_out: cosine 1.000 before, 1.000 after" in output
+    with open(folder / "gradients.csv", newline="") as file:
+        found = list(csv.DictReader(file))
+    assert [row["iteration"] for row in found[::3]] == ["0", "2", "3"]
+    assert (folder / "gradients.png").exists()
+    # It is a run like others.
+    assert last_line(call("evaluate", folder)).startswith("loss ")
+    assert "already holds a run" in call(*command, "--out", folder, code=1)

@@ -33,7 +33,7 @@ from eprop_brian.network.built import (
 )
 from eprop_brian.network.groups import NetworkGroups
 from eprop_brian.network.optimization import update_statements
-from eprop_brian.network.spec import LEAST_DELAY, Network, Population
+from eprop_brian.network.spec import LEAST_DELAY, PROGRAMS, Network, Population
 from eprop_brian.symbolic.programs import cutoff_program, parameter_sums
 from eprop_brian.symbolic.step_map import total
 
@@ -113,6 +113,11 @@ def build(
     ValueError
         If the network is too large for one program.
     """
+    if network.gradient not in PROGRAMS:
+        raise ValueError(
+            f"gradient = '{network.gradient}' is no program of a device, which has "
+            f"{' and '.join(PROGRAMS)}; a Trainer runs it"
+        )
     layout = layout or Layout()
     _check_sizes(network, capacity, layout)
     return _Builder(network, capacity, codeobj_class, dtype, layout).build()

@@ -19,7 +19,7 @@ from brian2.units.fundamentalunits import have_same_dimensions
 from brian2.utils.stringtools import get_identifiers
 from scipy.sparse import csc_array, issparse
 
-from eprop_brian.equations.learning_signals import LearningSignal
+from eprop_brian.equations.learning_signals import SYMMETRIC, LearningSignal
 from eprop_brian.equations.losses import LOSSES, SQUARED_ERROR, Loss
 from eprop_brian.equations.neurons import Neuron
 from eprop_brian.equations.optimizers import ADAM, Optimizer
@@ -44,6 +44,7 @@ from eprop_brian.symbolic.step_map import step_map
 
 __all__ = [
     "GRADIENTS",
+    "PROGRAMS",
     "RATE_AVERAGING",
     "UPDATES",
     "Network",
@@ -51,7 +52,9 @@ __all__ = [
     "check_positive",
 ]
 
-GRADIENTS = ("factored", "online")
+#: Gradient programs of e-prop, and with them what else can train a network.
+PROGRAMS = ("factored", "online")
+GRADIENTS = (*PROGRAMS, "bptt")
 UPDATES = ("batch", "step", "spike")
 RATE_AVERAGING = ("trial", "batch", "moving")
 #: Steps between a spike and its arrival, at least.
@@ -115,8 +118,9 @@ class Network:
         Initial readout weights: N(0, 1)/sqrt(n_recurrent), or uniform in
         +-sqrt(6/(n_recurrent + n_outputs)).
     optimizer : Optimizer
-    gradient : {"factored", "online"}
-        The gradient program (`eprop_brian.symbolic.programs`).
+    gradient : {"factored", "online", "bptt"}
+        The gradient program (`eprop_brian.symbolic.programs`), or backpropagation through time, the
+        total derivative of the loss, as the yardstick (`eprop_brian.training.bptt`).
     updates : {"batch", "step", "spike"}
         When weights change: at the end of a batch of trials; or, in continuous operation without
         trials and resets (e-prop+), after every step, or a synapse's whenever its presynaptic
@@ -312,6 +316,8 @@ class Network:
         self._set_feedback()
         self._set_delays()
         self._check_updates()
+        if self.gradient == "bptt":
+            self._check_bptt()
 
     def _loss(self, given: str) -> Loss:
         """A loss by name, or derived from an equation."""
@@ -403,6 +409,26 @@ class Network:
             for population in self.populations:
                 cutoff_program(population.system, self.readout_program, self.rate_averaging)
         object.__setattr__(self, "trace_cutoff_steps", cutoff)
+
+    def _check_bptt(self) -> None:
+        """Refuse what belongs to learning signals and traces, which BPTT has none of."""
+        feedback = self.feedback
+        sent = (feedback.weights, feedback.signal.strip(), feedback.delay)
+        if sent != (SYMMETRIC.weights, SYMMETRIC.signal, None):
+            raise ValueError(
+                "gradient = 'bptt' sends the error back through the network itself and has no "
+                "learning signal: leave feedback at 'symmetric', without signal and delay"
+            )
+        if self.rate_averaging == "moving":
+            raise ValueError(
+                "gradient = 'bptt' differentiates a rate of trials: rate_averaging must be 'trial' "
+                "or 'batch', not 'moving'"
+            )
+        for name in ("trace_gain", "trace_decay"):
+            if getattr(self.readout, name):
+                raise ValueError(
+                    f"gradient = 'bptt' has no eligibility traces: leave the readout's {name} away"
+                )
 
     def _learned_ranges(self, neuron: Neuron) -> dict[str, LearnedRange]:
         for name in self.learned:

@@ -24,7 +24,14 @@ from eprop_brian.symbolic.errors import EquationError
 from eprop_brian.symbolic.parameters import Detached, parse_expression, require_known
 from eprop_brian.symbolic.step_map import StepMap, scaled, symbol
 
-__all__ = ["Coefficient", "EligibilitySystem", "LearnedParameter", "derive", "eps_name"]
+__all__ = [
+    "Coefficient",
+    "EligibilitySystem",
+    "LearnedParameter",
+    "derive",
+    "eps_name",
+    "state_cost",
+]
 
 PSI = symbol("psi")
 _LEFTOVERS = (sympy.Derivative, sympy.Subs, sympy.DiracDelta)
@@ -204,7 +211,7 @@ def derive(step: StepMap, learned: Collection[str] = (), cost: str = "") -> Elig
     drive = {k: entry(k, sympy.diff(new[k], symbol("I")), f"b_{k}") for k in states}
     gradient = {k: entry(k, sympy.diff(step.margin, h[k]), f"c_{k}") for k in states}
 
-    penalty = _cost(step, cost)
+    penalty = state_cost(step, cost)
     cost_gradient = {k: entry(k, sympy.diff(penalty, h[k]), f"r_{k}") for k in states}
     parameters = {name: _learned(step, name, penalty, entry) for name in learned}
     sources = {
@@ -237,8 +244,14 @@ def derive(step: StepMap, learned: Collection[str] = (), cost: str = "") -> Elig
     return system
 
 
-def _cost(step: StepMap, cost: str) -> sympy.Expr:
-    """The voltage regulariser's cost as an expression of the states."""
+def state_cost(step: StepMap, cost: str) -> sympy.Expr:
+    """The voltage regulariser's cost as an expression of the states, 0 without one.
+
+    Raises
+    ------
+    EquationError
+        If it names something unknown, or cannot be differentiated by a state.
+    """
     if not cost.strip():
         return sympy.S.Zero
     where = f"neuron '{step.neuron.name}', voltage_cost"

@@ -41,7 +41,16 @@ from eprop_brian.symbolic.parameters import (
     unit_name,
 )
 
-__all__ = ["RESERVED", "StepMap", "readout_map", "scaled", "step_map", "symbol", "total"]
+__all__ = [
+    "RESERVED",
+    "StepMap",
+    "readout_map",
+    "scaled",
+    "split_statements",
+    "step_map",
+    "symbol",
+    "total",
+]
 
 #: Names with a meaning of their own, here or in Brian2.
 RESERVED = frozenset(
@@ -268,7 +277,7 @@ def readout_map(readout: Readout) -> tuple[sympy.Expr, sympy.Expr]:
         If the readout is not linear or is not a single statement for ``y``.
     """
     where = f"readout '{readout.name}'"
-    statements = _statements(readout.update, where)
+    statements = split_statements(readout.update, where)
     if len(statements) != 1 or statements[0][0] != "y":
         raise EquationError(where, readout.update, "must be one statement for y")
     expression = parse_expression(statements[0][1], where)
@@ -281,7 +290,7 @@ def readout_map(readout: Readout) -> tuple[sympy.Expr, sympy.Expr]:
     return slopes
 
 
-def _statements(code: str, where: str) -> list[tuple[str, str]]:
+def split_statements(code: str, where: str) -> list[tuple[str, str]]:
     """Split code into (name, expression), writing ``v += w`` as ``v = v + (w)``."""
     found = []
     for line in re.split(r"[\n;]", re.sub("#.*", "", code)):
@@ -370,7 +379,7 @@ def _update_style(neuron: Neuron, dimensions, where: str):
                 getattr(neuron, option),
                 f"`{option}` belongs to `model`; in `update` write z and I instead",
             )
-    statements = _statements(neuron.update, where)
+    statements = split_statements(neuron.update, where)
     states = [name for name, _ in statements]
     for state in states:
         if states.count(state) > 1:
@@ -456,7 +465,7 @@ def _brian2_style(neuron: Neuron, equations: Equations, dimensions, where: str):
             f"method '{neuron.method}' cannot integrate it: {reason}",
         ) from None
 
-    entry = _statements(neuron.on_pre, f"{where}, on_pre")
+    entry = split_statements(neuron.on_pre, f"{where}, on_pre")
     if not entry:
         raise EquationError(
             where, "on_pre", "says how a presynaptic spike of weight w enters, e.g. `v += w`"
@@ -480,14 +489,14 @@ def _brian2_style(neuron: Neuron, equations: Equations, dimensions, where: str):
             )
         entering = re.sub(r"\bw\b", "I", expression)
         statements.append((name, sympy_to_str(parse_expression(entering, where))))
-    for name, expression in _statements(neuron.reset, f"{where}, reset"):
+    for name, expression in split_statements(neuron.reset, f"{where}, reset"):
         line = f"{name} = {expression}"
         require_known([name], units, f"{where}, reset", line)
         _require_dimensions(expression, units[name], known, f"{where}, reset", line)
         change = sympy.simplify(parse_expression(f"({expression}) - {name}", f"{where}, reset"))
         statements.append((name, total(name, scaled(change, "z"))))
     clamped = {eq.varname for eq in equations.values() if "unless refractory" in (eq.flags or ())}
-    for name, expression in _statements(str(updater), f"{where}, model"):
+    for name, expression in split_statements(str(updater), f"{where}, model"):
         if name in clamped:
             expression = f"{name} + not_refractory*(({expression}) - {name})"
         statements.append((name, expression))

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from eprop_brian.equations import LEAKY, OPTIMIZERS, Neuron, Optimizer, get_neuron
-from eprop_brian.equations.learning_signals import LearningSignal
+from eprop_brian.equations.learning_signals import FEEDBACKS, LearningSignal
 from eprop_brian.network.feedback import as_learning_signal
 from eprop_brian.network.spec import Network
 from eprop_brian.symbolic.neuron_file import read_neuron, write_neuron
@@ -29,7 +29,10 @@ from eprop_brian.training.files import read_array, write_array, write_text
 from eprop_brian.training.recipes import get_recipe
 from eprop_brian.training.trainer import Trainer
 
-__all__ = ["RunConfig"]
+__all__ = ["METHODS", "RunConfig"]
+
+#: Ways to learn that can be compared: e-prop with each kind of feedback, and the yardstick.
+METHODS = (*FEEDBACKS, "bptt")
 
 _READOUT_TRACE = ("trace_gain", "trace_decay")
 _RUN_KEYS = ("task", "iterations", "batch_size", "seed", "device", "dtype")
@@ -148,12 +151,55 @@ class RunConfig:
             optimizer={"name": recipe.optimizer, **recipe.optimizer_settings},
             neurons=neurons,
         )
-        for key, value in (network or {}).items():
+        settings = tuple(settings)
+        chosen = config._with_options(network or {}, settings)
+        if chosen.network["gradient"] == "bptt":
+            # It has no use for the recipe's learning signal. One that was asked for is refused.
+            return config._without_feedback()._with_options(network or {}, settings)
+        return chosen
+
+    def with_method(self, method: str) -> RunConfig:
+        """Return a copy that learns by another method: a kind of feedback, or ``"bptt"``.
+
+        Parameters
+        ----------
+        method : str
+            One of `METHODS`.
+
+        Raises
+        ------
+        ValueError
+            If there is no such method.
+        """
+        if method not in METHODS:
+            raise ValueError(f"unknown method '{method}'; choose from {', '.join(METHODS)}")
+        if method == "bptt":
+            # It runs in JAX, wherever the others run.
+            elsewhere = replace(self._without_feedback(), run={**self.run, "device": "cpp"})
+            return elsewhere._with_network_option("gradient", method)
+        # A number of one kind's update rule means nothing to the others.
+        others = {f"feedback_{name}" for kind in FEEDBACKS.values() for name in kind.parameters}
+        others -= {f"feedback_{name}" for name in FEEDBACKS[method].parameters}
+        network = {key: value for key, value in self.network.items() if key not in others}
+        if network["gradient"] == "bptt":
+            network["gradient"] = "factored"
+        return replace(self, network=network)._with_network_option("feedback", method)
+
+    def _with_options(self, network: Mapping[str, Any], settings: Iterable[str]) -> RunConfig:
+        """Return a copy with options of the network, and ``table.key=value`` settings."""
+        config = self
+        for key, value in network.items():
             if value is not None:
                 config = config._with_network_option(key, value)
         for setting in settings:
             config = config.with_setting(setting)
         return config
+
+    def _without_feedback(self) -> RunConfig:
+        """Return a copy without anything said about the learning signal."""
+        about = {"feedback", *_FEEDBACK_OPTIONS}
+        network = {key: value for key, value in self.network.items() if key not in about}
+        return replace(self, network=network, feedback_matrix=None)
 
     def with_setting(self, setting: str) -> RunConfig:
         """Return a copy with one ``table.key=value`` replaced."""
@@ -300,13 +346,34 @@ class RunConfig:
 
     def write(self, folder: Path) -> None:
         """Write ``config.toml`` and the neuron files."""
-        for name, neuron in self.neurons.items():
-            write_text(folder / f"neuron-{name}.toml", write_neuron(neuron))
         if self.feedback_matrix is not None:
             write_array(folder / _FEEDBACK_FILE, self.feedback_matrix)
+        for name, text in self._texts().items():
+            write_text(folder / name, text)
+
+    def is_of(self, folder: Path) -> bool:
+        """Whether the run in a folder is this one, perhaps of another length or elsewhere.
+
+        Raises
+        ------
+        ValueError
+            If the folder holds no run or its configuration is damaged.
+        """
+        here = ("iterations", "device")
+        other = RunConfig.read(folder)
+        other = replace(other, run={**other.run, **{key: self.run[key] for key in here}})
+        return other._texts() == self._texts() and np.array_equal(
+            other.feedback_matrix, self.feedback_matrix
+        )
+
+    def _texts(self) -> dict[str, str]:
+        """Files of the run, ``config.toml`` last."""
         names = ("run", "task", "size", "network", "readout", "optimizer")
         tables = [toml_table(name, getattr(self, name)) for name in names]
-        write_text(folder / "config.toml", "\n".join(tables))
+        return {
+            **{f"neuron-{name}.toml": write_neuron(n) for name, n in self.neurons.items()},
+            "config.toml": "\n".join(tables),
+        }
 
     @classmethod
     def read(cls, folder: Path) -> RunConfig:

@@ -35,6 +35,7 @@ __all__ = [
     "RETRIES",
     "Outcome",
     "Session",
+    "SessionState",
     "Share",
     "TrialData",
     "pack_spikes",
@@ -122,16 +123,14 @@ class Share:
     sums: dict[str, np.ndarray]
 
 
-class Session:
-    """A network on a device.
+class SessionState:
+    """A network with all that learning changes, and the sizes of the trials that it takes.
 
     Parameters
     ----------
     network : Network
-    make_program : callable
-        ``make_program(network, capacity)`` gives the `Program`.
     example : Trials
-        The largest set of trials of one call: its shapes fix what the program reserves.
+        The largest set of trials of one call.
     learning_window : int
         Steps at the end of a trial in which the error counts.
     weights : dict
@@ -153,12 +152,7 @@ class Session:
     """
 
     def __init__(
-        self,
-        network: Network,
-        make_program: Callable[[Network, Capacity], Program],
-        example: Trials,
-        learning_window: int,
-        weights: Mapping[str, Any],
+        self, network: Network, example: Trials, learning_window: int, weights: Mapping[str, Any]
     ) -> None:
         self.network = network
         self._learned = tuple(network.learned_shapes)
@@ -173,20 +167,154 @@ class Session:
             n_trials=example.n_trials,
             n_answers=example.n_answers,
         )
-        self.program = make_program(network, self.capacity)
-        self._parameters = self.program.built.parameter_arrays()
         self.optimizer_states = {
             f"{state}.{name}": _zeros(network, name)
             for state in network.optimizer.states
             for name in (*MATRICES, *self._learned)
         }
-        self.carried = self.program.built.initial_state()
+        self.carried: dict[str, np.ndarray] = {}
         self.n_updates = 0
 
     @property
     def most_trials(self) -> int:
         """Trials that one call can have."""
         return self.capacity.n_trials
+
+    def state(self) -> dict[str, Matrix]:
+        """Copies of weights, optimizer states and ``n_updates``: all that learning changes."""
+        return {
+            **{name: copied(value) for name, value in self.weights.items()},
+            **{name: copied(value) for name, value in self.optimizer_states.items()},
+            **{f"carried.{name}": value.copy() for name, value in self.carried.items()},
+            "n_updates": np.array(self.n_updates),
+        }
+
+    def restore(self, state: Mapping[str, Matrix]) -> None:
+        """Go back to what `state` returned.
+
+        Raises
+        ------
+        ValueError
+            If an array is missing or of another shape, or has other synapses than the network.
+        """
+        for current in (self.weights, self.optimizer_states):
+            for name, value in current.items():
+                if name not in state or np.shape(state[name]) != value.shape:
+                    raise ValueError(
+                        f"the saved state has no '{name}' of shape {value.shape} that this "
+                        "network needs"
+                    )
+                if issparse(state[name]) != issparse(value) or (
+                    issparse(value) and not same_structure(state[name], value)
+                ):
+                    raise ValueError(
+                        f"the saved state's '{name}' has other synapses than this network: its "
+                        "connectivity was not the same"
+                    )
+                if issparse(value):
+                    current[name] = with_values(value, np.array(state[name].data, dtype=float))
+                else:
+                    current[name] = dense(state[name])
+        for name, value in self.carried.items():
+            key = f"carried.{name}"
+            if key not in state or np.shape(state[key]) != value.shape:
+                raise ValueError(f"the saved state has no '{key}' of shape {value.shape}")
+            self.carried[name] = np.array(state[key])
+        if "n_updates" not in state:
+            raise ValueError("the saved state has no 'n_updates'")
+        self.n_updates = int(state["n_updates"])
+
+    def is_finite(self) -> bool:
+        """Whether all weights are finite."""
+        return all(np.all(np.isfinite(values_of(w))) for w in self.weights.values())
+
+    def check_trials(self, trials: Trials) -> None:
+        """Raise ValueError if there are too many trials or a shape does not fit."""
+        capacity = self.capacity
+        if trials.n_trials > capacity.n_trials:
+            raise ValueError(f"{trials.n_trials} trials do not fit: at most {capacity.n_trials}")
+        if trials.spikes.shape[1:] != (self.n_steps, self.network.n_inputs):
+            raise ValueError(
+                f"the trials' spikes have shape {trials.spikes.shape}, not (patterns, "
+                f"{self.n_steps} steps, {self.network.n_inputs} inputs)"
+            )
+        if trials.targets.shape[1:] != (capacity.target_steps, self.network.n_outputs):
+            raise ValueError(
+                f"the trials' targets have shape {trials.targets.shape}, not (targets, "
+                f"{capacity.target_steps} steps, {self.network.n_outputs} outputs)"
+            )
+        if trials.n_answers != capacity.n_answers:
+            raise ValueError(
+                f"the trials have periods for {trials.n_answers} answers, the session was made for "
+                f"{capacity.n_answers}"
+            )
+        for what, given, most in (
+            ("input patterns", len(trials.spikes), capacity.n_patterns),
+            ("targets", len(trials.targets), capacity.n_targets),
+        ):
+            if given > most:
+                raise ValueError(f"{given} {what} do not fit: at most {most}")
+
+    def _scale(self) -> float:
+        """What a gradient is multiplied by, beside the mean over trials."""
+        return 1.0 / self.learning_window if self.network.average_gradient else 1.0
+
+    def _reported(
+        self, losses: np.ndarray, outputs: np.ndarray, spikes: np.ndarray, counted: np.ndarray
+    ) -> Outcome:
+        """What trials report, from sums over their steps.
+
+        Parameters
+        ----------
+        losses : array, shape (n_trials, n_outputs)
+        outputs : array, shape (n_trials, n_answers or 1, n_outputs)
+        spikes : array, shape (n_trials,)
+            Spikes of all recurrent neurons.
+        counted : array of int, shape (n_trials, n_answers or 1)
+            Steps that count for each answer.
+        """
+        loss = self.network.loss
+        total = losses.mean(axis=1) if loss.mean_over_readouts else losses.sum(axis=1)
+        if loss.mean_over_window:
+            total = total / counted.sum(axis=1)
+        with np.errstate(invalid="ignore"):  # an answer that a trial does not have
+            outputs = outputs / counted[..., np.newaxis]
+        seconds = self.n_steps * float(self.network.dt)
+        return Outcome(
+            loss=total,
+            output=outputs if self.capacity.n_answers else outputs[:, 0],
+            rate=spikes / (self.network.n_recurrent * seconds),
+        )
+
+
+class Session(SessionState):
+    """A network on a device.
+
+    Parameters
+    ----------
+    network : Network
+    make_program : callable
+        ``make_program(network, capacity)`` gives the `Program`.
+    example : Trials
+        The largest set of trials of one call: its shapes fix what the program reserves.
+    learning_window : int
+        Steps at the end of a trial in which the error counts.
+    weights : dict
+        As `Network.initial_weights` gives them; any may be dense or sparse.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        make_program: Callable[[Network, Capacity], Program],
+        example: Trials,
+        learning_window: int,
+        weights: Mapping[str, Any],
+    ) -> None:
+        super().__init__(network, example, learning_window, weights)
+        self.program = make_program(network, self.capacity)
+        self._parameters = self.program.built.parameter_arrays()
+        self.carried = self.program.built.initial_state()
 
     def run(self, trials: Trials, batch_size: int, *, learning: bool = True) -> Outcome:
         """Run trials and, if learning, one update at the end of every batch.
@@ -264,54 +392,6 @@ class Session:
         """End the processes that run the network."""
         self.program.close()
 
-    def state(self) -> dict[str, Matrix]:
-        """Copies of weights, optimizer states and ``n_updates``: all that learning changes."""
-        return {
-            **{name: copied(value) for name, value in self.weights.items()},
-            **{name: copied(value) for name, value in self.optimizer_states.items()},
-            **{f"carried.{name}": value.copy() for name, value in self.carried.items()},
-            "n_updates": np.array(self.n_updates),
-        }
-
-    def restore(self, state: Mapping[str, Matrix]) -> None:
-        """Go back to what `state` returned.
-
-        Raises
-        ------
-        ValueError
-            If an array is missing or of another shape, or has other synapses than the network.
-        """
-        for current in (self.weights, self.optimizer_states):
-            for name, value in current.items():
-                if name not in state or np.shape(state[name]) != value.shape:
-                    raise ValueError(
-                        f"the saved state has no '{name}' of shape {value.shape} that this "
-                        "network needs"
-                    )
-                if issparse(state[name]) != issparse(value) or (
-                    issparse(value) and not same_structure(state[name], value)
-                ):
-                    raise ValueError(
-                        f"the saved state's '{name}' has other synapses than this network: its "
-                        "connectivity was not the same"
-                    )
-                if issparse(value):
-                    current[name] = with_values(value, np.array(state[name].data, dtype=float))
-                else:
-                    current[name] = dense(state[name])
-        for name, value in self.carried.items():
-            key = f"carried.{name}"
-            if key not in state or np.shape(state[key]) != value.shape:
-                raise ValueError(f"the saved state has no '{key}' of shape {value.shape}")
-            self.carried[name] = np.array(state[key])
-        if "n_updates" not in state:
-            raise ValueError("the saved state has no 'n_updates'")
-        self.n_updates = int(state["n_updates"])
-
-    def is_finite(self) -> bool:
-        """Whether all weights are finite."""
-        return all(np.all(np.isfinite(values_of(w))) for w in self.weights.values())
-
     def gradient(self) -> dict[str, Matrix]:
         """Gradient of the last update, mean over its batch, keyed and shaped as the weights.
 
@@ -337,31 +417,9 @@ class Session:
         ValueError
             If there are too many or a shape does not fit.
         """
-        capacity, built = self.capacity, self.program.built
-        if trials.n_trials > capacity.n_trials:
-            raise ValueError(f"{trials.n_trials} trials do not fit: at most {capacity.n_trials}")
-        if trials.spikes.shape[1:] != (self.n_steps, self.network.n_inputs):
-            raise ValueError(
-                f"the trials' spikes have shape {trials.spikes.shape}, not (patterns, "
-                f"{self.n_steps} steps, {self.network.n_inputs} inputs)"
-            )
-        if trials.targets.shape[1:] != (capacity.target_steps, self.network.n_outputs):
-            raise ValueError(
-                f"the trials' targets have shape {trials.targets.shape}, not (targets, "
-                f"{capacity.target_steps} steps, {self.network.n_outputs} outputs)"
-            )
-        if trials.n_answers != capacity.n_answers:
-            raise ValueError(
-                f"the trials have periods for {trials.n_answers} answers, the program was made for "
-                f"{capacity.n_answers}"
-            )
-        for what, given, most in (
-            ("input patterns", len(trials.spikes), capacity.n_patterns),
-            ("targets", len(trials.targets), capacity.n_targets),
-        ):
-            if given > most:
-                raise ValueError(f"{given} {what} do not fit: at most {most}")
-        groups = built.groups
+        self.check_trials(trials)
+        capacity = self.capacity
+        groups = self.program.built.groups
         periods = {}
         if trials.periods is not None:
             size = groups["period_data"].N
@@ -386,16 +444,15 @@ class Session:
 
     def _weight_arrays(self) -> dict[str, np.ndarray]:
         """Parameters and weights."""
-        built, window = self.program.built, self.learning_window
-        scale = 1.0 / window if self.network.average_gradient else 1.0
+        built = self.program.built
         return {
             **self._parameters,
             **built.synaptic_arrays("w", self.weights),
             **built.feedback_arrays(self.weights["B"]),
             **{name: self.weights[name] for name in self._learned},
             **self.carried,
-            "control.window_start": np.array([self.n_steps - window]),
-            "control.gradient_scale": np.array([scale]),
+            "control.window_start": np.array([self.n_steps - self.learning_window]),
+            "control.gradient_scale": np.array([self._scale()]),
         }
 
     def _optimizer_arrays(self) -> dict[str, np.ndarray]:
@@ -442,21 +499,14 @@ class Session:
         return bool(self.network.feedback.update.strip())
 
     def _outcome(self, data: TrialData) -> Outcome:
-        loss, n_trials, n_out = self.network.loss, data.n_trials, self.network.n_outputs
+        n_trials, n_out = data.n_trials, self.network.n_outputs
         keys = ("outcomes.loss", "answers.output", "trials.spike_count")
         losses, outputs, counts = (a.astype(float) for a in self.program.get_all(keys).values())
-        losses = losses[: n_trials * n_out].reshape(n_trials, n_out)
-        outputs = outputs[: n_out * data.counted.size].reshape(*data.counted.shape, n_out)
-        total = losses.mean(axis=1) if loss.mean_over_readouts else losses.sum(axis=1)
-        if loss.mean_over_window:
-            total = total / data.counted.sum(axis=1)
-        with np.errstate(invalid="ignore"):  # an answer that a trial does not have
-            outputs = outputs / data.counted[..., np.newaxis]
-        seconds = self.n_steps * float(self.network.dt)
-        return Outcome(
-            loss=total,
-            output=outputs if self.capacity.n_answers else outputs[:, 0],
-            rate=counts[:n_trials] / (self.network.n_recurrent * seconds),
+        return self._reported(
+            losses[: n_trials * n_out].reshape(n_trials, n_out),
+            outputs[: n_out * data.counted.size].reshape(*data.counted.shape, n_out),
+            counts[:n_trials],
+            data.counted,
         )
 
 

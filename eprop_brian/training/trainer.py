@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from tqdm import tqdm
@@ -18,10 +19,13 @@ from eprop_brian.network.sparse import Matrix, dense
 from eprop_brian.network.spec import Network, check_positive
 from eprop_brian.tasks.base import Task, Trials
 from eprop_brian.training.history import History
-from eprop_brian.training.session import Outcome, Session
+from eprop_brian.training.session import Outcome, Session, SessionState
 from eprop_brian.training.workers import ParallelSession, useful_workers
 
-__all__ = ["Evaluation", "Trainer", "TrainingError", "join_trials"]
+if TYPE_CHECKING:
+    from eprop_brian.training.bptt import BpttSession
+
+__all__ = ["Evaluation", "Trainer", "TrainingError", "join_trials", "make_bptt_session"]
 
 #: Trials of one call of the compiled program, about: enough that starting it costs nothing.
 _TRIALS_PER_CALL = 640
@@ -110,7 +114,7 @@ class Trainer:
     seed : int
         Of the initial weights and of all trials.
     device : {"cpp", "runtime"}
-        Where it runs (`eprop_brian.devices`).
+        Where it runs (`eprop_brian.devices`). With ``gradient="bptt"`` it runs where JAX runs.
     dtype : {"float64", "float32"}
         Float type of all state.
     weights : dict, optional
@@ -131,7 +135,7 @@ class Trainer:
         The last test of the task's criterion.
     solved : bool
         Whether training stopped because that criterion was met.
-    session : Session
+    session : Session or BpttSession
         Weights (``session.weights``), optimizer states and the program.
 
     Raises
@@ -160,8 +164,11 @@ class Trainer:
         if network.continuous:
             _check_continuous(network, batch_size, workers, scheduler)
             workers = 1
+        elif network.gradient == "bptt":
+            _check_bptt(device, workers, scheduler)
+            workers = 1
         self.network, self.task = network, task
-        self.batch_size, self.seed = int(batch_size), int(seed)
+        self.batch_size, self.seed, self.dtype = int(batch_size), int(seed), dtype
         self.history = History()
         self.solved = False
         self.validation: Evaluation | None = None
@@ -175,7 +182,9 @@ class Trainer:
             useful = device == "cpp"
             workers = useful_workers(network, self.batch_size, task.n_steps) if useful else 1
         window = task.learning_window
-        if workers == 1 and scheduler is None:
+        if network.gradient == "bptt":
+            self.session: SessionState = make_bptt_session(network, example, window, initial, dtype)
+        elif workers == 1 and scheduler is None:
             program = make_program(device, dtype)
             self.session = Session(network, program, example, window, initial)
         else:
@@ -391,6 +400,40 @@ def _check_continuous(
             f"updates = '{network.updates}' changes weights within a trial: trials cannot be "
             "shared among workers"
         )
+
+
+def _check_bptt(device: str, workers: int | None, scheduler: str | None) -> None:
+    """What computes it is JAX, in this process."""
+    if device != "cpp":
+        raise ValueError(
+            f"gradient = 'bptt' runs in JAX and on no device: leave device = '{device}' away"
+        )
+    if workers not in (None, 1) or scheduler is not None:
+        raise ValueError(
+            "gradient = 'bptt' uses the cores by itself: leave workers and scheduler away"
+        )
+
+
+def make_bptt_session(
+    network: Network, example: Trials, window: int, weights: Mapping[str, Matrix], dtype: str
+) -> BpttSession:
+    """Make a `BpttSession`, whose parameters these are.
+
+    Raises
+    ------
+    ValueError
+        If JAX is not installed, or something does not fit.
+    """
+    # Imported here: JAX is optional, and takes a second.
+    try:
+        from eprop_brian.training.bptt import BpttSession
+    except ModuleNotFoundError as error:
+        if error.name not in ("jax", "jaxlib"):
+            raise
+        raise ValueError(
+            "backpropagation through time needs JAX: pip install 'eprop_brian[bptt]'"
+        ) from None
+    return BpttSession(network, example, window, weights, dtype)
 
 
 def _check_fit(network: Network, task: Task) -> None:

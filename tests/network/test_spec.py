@@ -109,7 +109,7 @@ ONLINE = {"updates": "spike", "gradient": "online"}
             },
             "its learning rate must be called eta",
         ),
-        ({"gradient": "bptt"}, "factored, online"),
+        ({"gradient": "rtrl"}, "factored, online, bptt"),
         ({"rate_averaging": "epoch"}, "trial, batch"),
         ({"c_reg": -1.0}, "at least 0"),
         ({"c_reg": np.nan}, "finite number"),

@@ -84,6 +84,8 @@ class Case:
         The neurons' parameters that learn.
     n_outputs : int
     softmax, keep_reset : bool
+    transmitted : bool
+        Whether spikes are differentiated where other neurons receive them: the total derivative.
     sent : callable
         What a readout sends, of its error; must fit the feedback of `options`.
     n_trials : int
@@ -103,6 +105,7 @@ class Case:
     n_outputs: int = 2
     softmax: bool = False
     keep_reset: bool = False
+    transmitted: bool = False
     sent: Callable = _identity
     n_trials: int = N_TRIALS
     neurons: dict[str, np.ndarray] = field(default_factory=lambda: NEURONS)
@@ -179,7 +182,8 @@ def _simulate(learned, fixed, spikes, targets, counts, functions):
         x, target, in_window = now
         x_before = jnp.roll(x_before, 1, axis=0).at[0].set(x)
         arriving_x = x_before[fixed["delay_in"], inputs]
-        arriving_z = stopped(z_before)[fixed["delay_rec"] - 1, neurons]
+        received = fixed["transmitted"] * z_before + (1 - fixed["transmitted"]) * stopped(z_before)
+        arriving_z = received[fixed["delay_rec"] - 1, neurons]
         current = jnp.sum(learned["w_in"] * arriving_x, axis=1)
         current += jnp.sum(learned["w_rec"] * fixed["mask"] * arriving_z, axis=1)
         z_last = z_before[0]
@@ -253,7 +257,7 @@ def objective(learned, fixed, spikes, targets, functions):
 
 
 def whole_loss(learned, fixed, spikes, targets, functions):
-    """The loss itself, spikes stopped at other neurons."""
+    """The loss itself, spikes stopped at other neurons unless they are transmitted."""
     losses = jax.vmap(lambda x, t, c: _simulate(learned, fixed, x, t, c, functions)[4].sum())
     return losses(spikes, targets, fixed["counts"]).mean()
 
@@ -302,6 +306,7 @@ def fixed_numbers(case: Case, network: Network, weights) -> dict[str, Any]:
         "lag": int(network.delay_steps["w_out"]),
         "mask": 1 - np.eye(N),
         "keep_reset": float(case.keep_reset),
+        "transmitted": float(case.transmitted),
         "softmax": case.softmax,
         "counts": case.counts.astype(float),
         "c_v": float(network.c_v),

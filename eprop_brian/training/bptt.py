@@ -1,0 +1,214 @@
+"""Backpropagation through time: the yardstick of e-prop.
+
+The same network, trained by the total derivative of its loss, which no neuron could compute.
+E-prop's learning signal is the partial derivative of the loss by a spike, what the spike does to
+the readout directly; the total derivative adds what it does by way of other neurons, later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from scipy.sparse import issparse
+
+from eprop_brian.devices import DTYPES
+from eprop_brian.network.sparse import Matrix, copied, dense, taken
+from eprop_brian.network.spec import Network
+from eprop_brian.tasks.base import Trials
+from eprop_brian.training.session import MATRICES, Outcome, SessionState, check_batches
+from eprop_brian.training.unrolled import Simulation, Unrolled, optimizer_step
+
+__all__ = ["BpttSession"]
+
+
+class BpttSession(SessionState):
+    """A network that learns by backpropagation through time, in JAX.
+
+    It runs where JAX runs by default, and uses the cores there are by itself. Matrices are dense
+    while it computes, those of a sparse network too.
+
+    Parameters
+    ----------
+    network : Network
+        Its ``gradient`` need not be ``"bptt"``: a network of e-prop can be compared.
+    example : Trials
+        The largest set of trials of one call.
+    learning_window : int
+        Steps at the end of a trial in which the error counts.
+    weights : dict
+        As `Network.initial_weights` gives them; any may be dense or sparse.
+    dtype : {"float64", "float32"}
+        Float type of all state.
+
+    Raises
+    ------
+    ValueError
+        If the network runs without trials, or something does not fit.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        example: Trials,
+        learning_window: int,
+        weights: Mapping[str, Any],
+        dtype: str = "float64",
+    ) -> None:
+        if network.continuous or network.rate_averaging == "moving":
+            raise ValueError(
+                "backpropagation through time needs trials: updates = 'batch', and "
+                "rate_averaging = 'trial' or 'batch'"
+            )
+        if dtype not in DTYPES:
+            raise ValueError(f"unknown dtype '{dtype}'; choose from {', '.join(DTYPES)}")
+        super().__init__(network, example, learning_window, weights)
+        self._dtype = DTYPES[dtype]
+        self._unrolled = Unrolled(network, learning_window, self._dtype, example.n_answers)
+        self._names = (*MATRICES, *self._learned)
+        self._optimize = optimizer_step(network)
+        self._simulate = jax.jit(self._unrolled.simulate)
+        self._differentiate = jax.jit(self._gradient_of)
+        self._update = jax.jit(self._updated)
+        self._gradient: dict[str, Matrix] | None = None
+        self._last: np.ndarray | None = None
+
+    def run(self, trials: Trials, batch_size: int, *, learning: bool = True) -> Outcome:
+        """See `Session.run`."""
+        check_batches(trials, batch_size)
+        self.check_trials(trials)
+        results = []
+        counted = trials.counted(self.learning_window)
+        with jax.enable_x64(True):
+            weights = {name: self._array(self.weights[name]) for name in self._names}
+            states = {name: self._array(v) for name, v in self.optimizer_states.items()}
+            gradient = None
+            at_once = batch_size if learning else trials.n_trials
+            for number, first in enumerate(range(0, trials.n_trials, at_once), start=1):
+                batch = _arrays(trials, slice(first, first + at_once))
+                if learning:
+                    k = float(self.n_updates + number)
+                    weights, states, gradient, found = self._update(weights, states, k, *batch)
+                else:
+                    found = self._simulate(weights, *batch)
+                results.append(found)
+            results = [Simulation(*map(np.asarray, found)) for found in results]
+            self._last = results[-1].last
+            if learning:
+                self._keep(weights, states, gradient)
+                self.n_updates += len(results)
+        return self._outcome(results, counted)
+
+    def gradient_of(self, trials: Trials) -> dict[str, Matrix]:
+        """The gradient of some trials, mean over them, without an update.
+
+        Parameters
+        ----------
+        trials : Trials
+
+        Returns
+        -------
+        dict of str to array or scipy.sparse.csc_array
+            As `gradient` returns it.
+        """
+        self.check_trials(trials)
+        with jax.enable_x64(True):
+            weights = {name: self._array(self.weights[name]) for name in self._names}
+            found, _ = self._differentiate(weights, *_arrays(trials, slice(None)))
+            return {name: self._stored(name, g) for name, g in found.items()}
+
+    def gradient(self) -> dict[str, Matrix]:
+        """Gradient of the last update, mean over its batch, keyed and shaped as the weights.
+
+        Raises
+        ------
+        ValueError
+            Before the first update.
+        """
+        if self._gradient is None:
+            raise ValueError("there has been no update yet whose gradient could be read")
+        return {name: copied(g) for name, g in self._gradient.items()}
+
+    def spikes(self) -> np.ndarray:
+        """Recurrent spikes of the last trial that was run, shape (n_steps, n_recurrent).
+
+        Raises
+        ------
+        ValueError
+            Before the first run.
+        """
+        if self._last is None:
+            raise ValueError("no trial has been run yet whose spikes could be read")
+        return self._last.copy()
+
+    def close(self) -> None:
+        """Nothing to end: it all ran in this process."""
+
+    def _gradient_of(self, weights, *batch):
+        """Scaled gradient of a batch, 0 where there is no synapse, and its simulation."""
+        network, objective = self.network, self._unrolled.objective
+        found, simulation = jax.grad(objective, has_aux=True)(weights, *batch)
+        scale = self._scale()
+        gradient = {name: scale * self._masked(name, g) for name, g in found.items()}
+        for name in MATRICES:
+            if network.c_l2:
+                gradient[name] += network.c_l2 * self._masked(name, weights[name])
+            if network.clip_value is not None:
+                limit = network.clip_value
+                gradient[name] = jnp.clip(gradient[name], -limit, limit)
+        if network.clip_norm is not None:
+            norm = jnp.sqrt(sum(jnp.sum(gradient[name] ** 2) for name in MATRICES))
+            factor = jnp.where(norm > network.clip_norm, network.clip_norm / norm, 1.0)
+            gradient |= {name: factor * gradient[name] for name in MATRICES}
+        return gradient, simulation
+
+    def _updated(self, weights, states, k, *batch):
+        """An update of all weights from a batch."""
+        gradient, simulation = self._gradient_of(weights, *batch)
+        weights, states = self._optimize(weights, gradient, states, k)
+        weights = {name: self._masked(name, w) for name, w in weights.items()}
+        states = {key: self._masked(key.split(".", 1)[1], s) for key, s in states.items()}
+        return weights, states, gradient, simulation
+
+    def _masked(self, name: str, values: jax.Array) -> jax.Array:
+        mask = self._unrolled.masks.get(name)
+        return values if mask is None else jnp.where(mask, values, 0)
+
+    def _keep(self, weights, states, gradient) -> None:
+        self.weights.update({name: self._stored(name, w) for name, w in weights.items()})
+        self.weights["B"] = dense(self.weights["w_out"].T)
+        self.optimizer_states = {
+            key: self._stored(key.split(".", 1)[1], s) for key, s in states.items()
+        }
+        self._gradient = {name: self._stored(name, g) for name, g in gradient.items()}
+
+    def _array(self, matrix: Matrix) -> jax.Array:
+        return jnp.asarray(matrix.toarray() if issparse(matrix) else matrix, self._dtype)
+
+    def _stored(self, name: str, values: jax.Array) -> Matrix:
+        """A dense result as the network stores it."""
+        array = np.array(values, dtype=float)
+        connected = self.network.adjacency.get(name)
+        return array if connected is None else taken(array, connected)
+
+    def _outcome(self, results: list[Simulation], counted: np.ndarray) -> Outcome:
+        losses, outputs, counts = (
+            np.concatenate([getattr(found, name) for found in results]).astype(float)
+            for name in ("losses", "outputs", "counts")
+        )
+        return self._reported(losses, outputs, counts.sum(axis=1), counted)
+
+
+def _arrays(trials: Trials, which: slice) -> tuple[np.ndarray, ...]:
+    """Input spikes, targets and periods of some trials, each by itself.
+
+    Their shapes are then always the same. Without periods, there are no steps of these.
+    """
+    pattern, target = trials.pattern[which], trials.target[which]
+    periods = np.zeros((len(target), 0), np.int32)
+    if trials.periods is not None:
+        periods = trials.periods[target]
+    return trials.spikes[pattern], trials.targets[target], periods

@@ -1,0 +1,158 @@
+"""Gradient check: how e-prop's gradient compares with backpropagation through time's in training.
+
+At intervals both are computed of the same batch with the same weights. E-prop's gradient leaves out
+what a spike does to the loss by way of other neurons; the cosine of the angle between the two says
+how much of the direction is left.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from eprop_brian.network.sparse import Matrix, values_of
+from eprop_brian.network.spec import check_positive
+from eprop_brian.tasks.base import Trials
+from eprop_brian.training.files import write_text
+from eprop_brian.training.session import SessionState
+from eprop_brian.training.trainer import Trainer, make_bptt_session
+
+__all__ = ["GradientCheck", "check_gradients"]
+
+#: Stream of the trials that gradients are compared on: not those that the network learns from.
+_STREAM = "gradient check"
+
+
+@dataclass
+class GradientCheck:
+    """Both gradients in the course of training.
+
+    Attributes
+    ----------
+    iteration : list of int
+        Updates made before each comparison.
+    cosine : dict of str to list of float
+        Cosine of the angle between the two gradients, for ``w_in``, ``w_rec``, ``w_out`` and every
+        learned parameter; NaN where one of them is 0.
+    ratio : dict of str to list of float
+        Length of e-prop's gradient over that of the other; NaN where the other is 0.
+    """
+
+    iteration: list[int] = field(default_factory=list)
+    cosine: dict[str, list[float]] = field(default_factory=dict)
+    ratio: dict[str, list[float]] = field(default_factory=dict)
+
+    def append(
+        self, iteration: int, eprop: Mapping[str, Matrix], bptt: Mapping[str, Matrix]
+    ) -> None:
+        """Compare two gradients, keyed by what they are the gradients of.
+
+        Parameters
+        ----------
+        iteration : int
+        eprop, bptt : mapping of str to array or scipy.sparse.csc_array
+            As a session's ``gradient()`` returns them.
+        """
+        self.iteration.append(iteration)
+        for name in eprop:
+            a, b = (_Arrow(gradient[name]) for gradient in (eprop, bptt))
+            both = a.length > 0 and b.length > 0
+            cosine = float(a.direction @ b.direction) if both else float("nan")
+            self.cosine.setdefault(name, []).append(cosine)
+            ratio = a.length / b.length if b.length > 0 else float("nan")
+            self.ratio.setdefault(name, []).append(ratio)
+
+    def write(self, path: Path) -> None:
+        """Write a table, one row a comparison and projection; NaN is an empty field."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(["iteration", "projection", "cosine", "length_ratio"])
+        for row, iteration in enumerate(self.iteration):
+            for name in self.cosine:
+                values = (self.cosine[name][row], self.ratio[name][row])
+                shown = ["" if np.isnan(value) else repr(value) for value in values]
+                writer.writerow([iteration, name, *shown])
+        write_text(path, text.getvalue())
+
+
+class _Arrow:
+    """A gradient's length and direction; an exploding one's square would be no number."""
+
+    def __init__(self, gradient: Matrix) -> None:
+        values = np.ravel(values_of(gradient))
+        largest = np.max(np.abs(values), initial=0.0)
+        self.direction = values / largest if largest > 0 else values
+        size = np.linalg.norm(self.direction)
+        self.length = float(largest) * float(size)
+        if largest > 0:
+            self.direction = self.direction / size
+
+
+def check_gradients(
+    trainer: Trainer, iterations: int, every: int = 10, *, progress: bool = True
+) -> GradientCheck:
+    """Train by e-prop, and compare its gradient at intervals with the total derivative.
+
+    Parameters
+    ----------
+    trainer : Trainer
+        Of a network that learns by e-prop at the end of batches; it is trained.
+    iterations : int
+        Its iterations in all; fewer if the task is solved before.
+    every : int
+        Iterations between comparisons. The first is before the first of them.
+    progress : bool
+
+    Returns
+    -------
+    GradientCheck
+
+    Raises
+    ------
+    ValueError
+        If the network learns by backpropagation itself, or runs without trials, or JAX is missing.
+    """
+    check_positive("every", every)
+    network = trainer.network
+    if network.gradient == "bptt":
+        raise ValueError(
+            "gradient = 'bptt' is what the gradient is compared with: choose 'factored' or 'online'"
+        )
+    batch = _batch(trainer, trainer.iteration)
+    bptt = make_bptt_session(
+        network, batch, trainer.task.learning_window, trainer.session.weights, trainer.dtype
+    )
+    check = GradientCheck()
+    done = trainer.iteration
+    with tqdm(total=iterations, initial=done, unit="it", disable=not progress) as bar:
+        while True:
+            batch = _batch(trainer, done)
+            bptt.weights = dict(trainer.session.weights)
+            eprop = _gradient_without_update(trainer.session, batch)
+            check.append(done, eprop, bptt.gradient_of(batch))
+            bar.set_postfix({"cosine of w_rec": f"{check.cosine['w_rec'][-1]:.3f}"})
+            if done >= iterations or trainer.solved:
+                return check
+            trainer.train(min((done // every + 1) * every, iterations), progress=False)
+            bar.update(trainer.iteration - done)
+            done = trainer.iteration
+
+
+def _batch(trainer: Trainer, index: int) -> Trials:
+    return trainer.task.trials(trainer.seed, _STREAM, index, trainer.batch_size)
+
+
+def _gradient_without_update(session: SessionState, batch: Trials) -> dict[str, Matrix]:
+    """The gradient of a batch from an update that is taken back."""
+    before = session.state()
+    try:
+        session.run(batch, batch.n_trials)
+        return session.gradient()
+    finally:
+        session.restore(before)
