@@ -6,9 +6,9 @@ from brian2.utils.stringtools import word_substitute
 
 from eprop_brian.equations.optimizers import Optimizer
 from eprop_brian.symbolic.errors import EquationError
-from eprop_brian.symbolic.parameters import parse_expression, require_known
+from eprop_brian.symbolic.parameters import evaluate, parse_expression, require_known
 
-__all__ = ["check_optimizer", "update_statements"]
+__all__ = ["check_optimizer", "learning_rate", "update_statements"]
 
 
 def check_optimizer(optimizer: Optimizer) -> None:
@@ -48,6 +48,13 @@ def update_statements(optimizer: Optimizer) -> list[str]:
     if not _is_scheduled(optimizer):
         return lines
     return [word_substitute(line, {"eta": f"(eta*({optimizer.schedule}))"}) for line in lines]
+
+
+def learning_rate(optimizer: Optimizer, k: int) -> float:
+    """The learning rate ``eta`` of update `k`, with the schedule."""
+    where = f"optimizer '{optimizer.name}', schedule"
+    values = {**optimizer.parameters, "k": float(k)}
+    return optimizer.parameters["eta"] * float(evaluate(optimizer.schedule, values, where))
 
 
 def _lines(optimizer: Optimizer) -> list[str]:

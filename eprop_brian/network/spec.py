@@ -34,6 +34,7 @@ from eprop_brian.network.feedback import (
 )
 from eprop_brian.network.learned import Learned, LearnedRange, as_learned, learned_range
 from eprop_brian.network.optimization import check_optimizer
+from eprop_brian.network.rewiring import Rewiring, as_rewiring, draw_connected, draw_signs
 from eprop_brian.network.sparse import Matrix, draw_pairs, structure, with_values
 from eprop_brian.symbolic.eligibility import EligibilitySystem, derive
 from eprop_brian.symbolic.errors import EquationError
@@ -169,6 +170,10 @@ class Network:
         default) and ``w_out`` (0 or one time step): one time; for ``w_in`` and ``w_rec`` also an
         array shaped as the weights, or a pair (shortest, longest) between which they are drawn
         with `connectivity_seed`.
+    rewiring : Rewiring, float or mapping, optional
+        Sparse rewiring (DEEP R): which matrices have how many synapses, whose places change while
+        they learn; a fraction for all of them, or the fields of `Rewiring`. The program keeps whole
+        matrices, with 0 where there is no synapse.
     learned : mapping of str to Learned
         Parameters of the neurons that learn, one value per neuron, with bounds and learning rate.
 
@@ -181,6 +186,8 @@ class Network:
     feedback_delay_steps : array of int or None
         Delays of the learning signal, shape (n_recurrent, n_outputs); None if all are one step.
     trace_cutoff_steps : int or None
+    signs : dict of str to array
+        Signs, 1.0 or -1.0, of all pairs [post, pre] of the matrices that are rewired.
 
     Raises
     ------
@@ -215,6 +222,8 @@ class Network:
     connectivity_seed: int = 0
     delays: Mapping[str, Any] = field(default_factory=dict, compare=False)
     learned: Mapping[str, Learned] = field(default_factory=dict)
+    rewiring: Rewiring | float | Mapping[str, Any] | None = None
+    signs: dict[str, np.ndarray] = field(init=False, repr=False, compare=False)
     adjacency: dict[str, csc_array] = field(init=False, repr=False, compare=False)
     delay_steps: dict[str, int | Matrix] = field(init=False, repr=False, compare=False)
     feedback_delay_steps: np.ndarray | None = field(init=False, repr=False, compare=False)
@@ -313,6 +322,7 @@ class Network:
         object.__setattr__(self, "readout_program", readout_program(self.readout))
         self.readout_values()
         object.__setattr__(self, "adjacency", self._draw_adjacency())
+        self._set_rewiring()
         self._set_feedback()
         self._set_delays()
         self._check_updates()
@@ -346,6 +356,25 @@ class Network:
             steps = delay_steps("feedback delay", feedback.delay, self.dt, 1, shape, rng)
             steps = None if np.all(steps == 1) else np.broadcast_to(steps, shape)
         object.__setattr__(self, "feedback_delay_steps", steps)
+
+    def _set_rewiring(self) -> None:
+        rewiring = as_rewiring(self.rewiring)
+        object.__setattr__(self, "rewiring", rewiring)
+        signs: dict[str, np.ndarray] = {}
+        if rewiring is not None:
+            both = sorted(self.adjacency.keys() & rewiring.connectivity.keys())
+            if both:
+                raise ValueError(
+                    f"{both[0]} has a fixed connectivity and is to be rewired: give one of them"
+                )
+            if self.continuous:
+                raise ValueError("rewiring happens between batches: it needs updates = 'batch'")
+            if "eta" not in self.optimizer.parameters:
+                raise ValueError(
+                    f"rewiring needs a learning rate: optimizer '{self.optimizer.name}' has no eta"
+                )
+            signs = draw_signs(rewiring, self.shapes, self.connectivity_seed)
+        object.__setattr__(self, "signs", signs)
 
     def _set_delays(self) -> None:
         if not isinstance(self.delays, Mapping):
@@ -535,6 +564,21 @@ class Network:
             values[name] = evaluate(expression, scope, f"{where}, constant {name}")
         return values
 
+    def _initially_connected(
+        self, name: str, values: np.ndarray, rng: np.random.Generator
+    ) -> np.ndarray:
+        """Weights of a matrix that is rewired: with its signs, 0 where there is no synapse."""
+        autapses = name != "w_rec"
+        fraction = self.rewiring.connectivity[name]
+        connected = draw_connected(rng, values.shape, fraction, autapses=autapses)
+        size = np.abs(values) * np.sqrt(self._n_possible(name) / connected.sum())
+        signs = self.signs[name]
+        if self.rewiring.dale:
+            # Few inhibitory neurons balance many excitatory ones.
+            excitatory = self.rewiring.excitatory
+            size = np.where(signs < 0, size * excitatory / (1 - excitatory), size)
+        return np.where(connected, signs * size, 0.0)
+
     def initial_weights(self, seed: int) -> dict[str, Matrix]:
         """Draw initial weights, by default from N(0, 1)/sqrt(fan-in), and the feedback weights.
 
@@ -563,6 +607,8 @@ class Network:
             if adjacency is not None:
                 values *= np.sqrt(self._n_possible(name) / max(1, adjacency.nnz))
                 values = with_values(adjacency, values)
+            elif name in self.signs:
+                values = self._initially_connected(name, values, rng)
             elif name == "w_rec":
                 np.fill_diagonal(values, 0.0)
             weights[name] = values

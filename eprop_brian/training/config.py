@@ -62,6 +62,7 @@ _NETWORK_OPTIONS = [
     "connectivity_seed",
     "delays",
     "learned",
+    "rewiring",
 ]
 #: Options that are equations, not quantities.
 _EQUATIONS = ("loss", "voltage_cost")

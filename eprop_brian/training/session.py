@@ -18,6 +18,7 @@ from scipy.sparse import issparse
 
 from eprop_brian.devices.program import Program, ProgramKilledError
 from eprop_brian.network.built import Capacity
+from eprop_brian.network.rewiring import rewire
 from eprop_brian.network.sparse import (
     Matrix,
     copied,
@@ -145,6 +146,8 @@ class SessionState:
     carried : dict of str to array
         With continuous operation, all that goes on from one call to the next (membranes, spikes on
         their way, traces, pending gradients), keyed ``"group.variable"``.
+    connected : dict of str to array of bool
+        Pairs [post, pre] that are connected now, of the matrices that are rewired.
     optimizer_states : dict of str to array or scipy.sparse.csc_array
         ``"m.w_in"`` and so on, shaped as the weights.
     n_updates : int
@@ -173,6 +176,7 @@ class SessionState:
             for name in (*MATRICES, *self._learned)
         }
         self.carried: dict[str, np.ndarray] = {}
+        self.connected = {name: self.weights[name] != 0 for name in network.signs}
         self.n_updates = 0
 
     @property
@@ -186,6 +190,7 @@ class SessionState:
             **{name: copied(value) for name, value in self.weights.items()},
             **{name: copied(value) for name, value in self.optimizer_states.items()},
             **{f"carried.{name}": value.copy() for name, value in self.carried.items()},
+            **{f"connected.{name}": value.copy() for name, value in self.connected.items()},
             "n_updates": np.array(self.n_updates),
         }
 
@@ -215,14 +220,44 @@ class SessionState:
                     current[name] = with_values(value, np.array(state[name].data, dtype=float))
                 else:
                     current[name] = dense(state[name])
-        for name, value in self.carried.items():
-            key = f"carried.{name}"
-            if key not in state or np.shape(state[key]) != value.shape:
-                raise ValueError(f"the saved state has no '{key}' of shape {value.shape}")
-            self.carried[name] = np.array(state[key])
+        for kind in ("carried", "connected"):
+            for name, value in getattr(self, kind).items():
+                key = f"{kind}.{name}"
+                if key not in state or np.shape(state[key]) != value.shape:
+                    raise ValueError(f"the saved state has no '{key}' of shape {value.shape}")
+                getattr(self, kind)[name] = np.array(state[key], dtype=value.dtype)
         if "n_updates" not in state:
             raise ValueError("the saved state has no 'n_updates'")
         self.n_updates = int(state["n_updates"])
+
+    def rewire(self, eta: float, rng: np.random.Generator) -> None:
+        """Rewire matrices after an update (`eprop_brian.network.rewiring`).
+
+        Parameters
+        ----------
+        eta : float
+            Learning rate of the update.
+        rng : numpy.random.Generator
+        """
+        network = self.network
+        for name, signs in network.signs.items():
+            before = self.connected[name]
+            self.weights[name], self.connected[name] = rewire(
+                network.rewiring,
+                self.weights[name],
+                before,
+                signs,
+                eta,
+                rng,
+                autapses=name != "w_rec",
+            )
+            # What a synapse that begins or ends had gathered belongs to it no more.
+            stays = before & self.connected[name] & (self.weights[name] != 0)
+            for state in network.optimizer.states:
+                key = f"{state}.{name}"
+                self.optimizer_states[key] = np.where(stays, self.optimizer_states[key], 0.0)
+        if network.feedback.weights == "symmetric":
+            self.weights["B"] = dense(self.weights["w_out"].T)
 
     def is_finite(self) -> bool:
         """Whether all weights are finite."""
@@ -554,6 +589,9 @@ def _fitted(network: Network, weights: Mapping[str, Any]) -> dict[str, Matrix]:
             raise ValueError(f"'{name}' of the weights must be plain numbers (SI), without unit")
         if not np.all(np.isfinite(values_of(weights[name]))):
             raise ValueError(f"'{name}' of the weights must be finite")
+    for name, signs in network.signs.items():
+        if np.any(signs * dense(weights[name]) < 0):
+            raise ValueError(f"'{name}' of the weights has other signs than network.signs")
     for population in network.populations:
         for parameter, bounds in population.learned.items():
             name = f"{population.name}.{parameter}"

@@ -15,9 +15,10 @@ from tqdm import tqdm
 from eprop_brian.devices import make_program
 from eprop_brian.equations.losses import LOSSES
 from eprop_brian.network.delays import check_fits
+from eprop_brian.network.optimization import learning_rate
 from eprop_brian.network.sparse import Matrix, dense
 from eprop_brian.network.spec import Network, check_positive
-from eprop_brian.tasks.base import Task, Trials
+from eprop_brian.tasks.base import Task, Trials, rng_for
 from eprop_brian.training.history import History
 from eprop_brian.training.session import Outcome, Session, SessionState
 from eprop_brian.training.workers import ParallelSession, useful_workers
@@ -173,6 +174,9 @@ class Trainer:
         self.solved = False
         self.validation: Evaluation | None = None
         self._per_call = max(1, min(_MOST_ITERATIONS, _TRIALS_PER_CALL // self.batch_size))
+        if network.rewiring is not None:
+            # Between any two updates.
+            self._per_call = 1
         if self._per_call > _CHECK_EVERY:
             self._per_call -= self._per_call % _CHECK_EVERY
         example = self._trials("train", range(self._per_call))
@@ -348,6 +352,10 @@ class Trainer:
                 f"the loss is no longer finite at iteration {first + 1}; try a smaller "
                 f"learning rate (now {self.network.optimizer.parameters.get('eta')})"
             )
+        if self.network.rewiring is not None:
+            # Of the iteration alone, so that a run that was stopped goes on as it would have.
+            rng = rng_for(self.seed, "rewiring", self.session.n_updates)
+            self.session.rewire(learning_rate(self.network.optimizer, self.session.n_updates), rng)
         self._record(outcome, trials, seconds)
 
     def _record(self, outcome: Outcome, trials: Trials, seconds: float) -> None:

@@ -1,0 +1,195 @@
+"""Sparse rewiring (DEEP R): synapses keep their sign, and their number stays the same.
+
+A synapse of sign s has the weight ``s theta``. The optimizer changes it as any weight; besides,
+
+    theta <- theta - eta l1 + sqrt(2 eta temperature) noise
+
+(Bellec et al. 2018, "Deep rewiring", algorithm 1; the noise is standard normal). Where theta falls
+below 0 the synapse is removed, and for every synapse that is removed another one, drawn among all
+pairs that have none, begins with weight 0. Signs belong to pairs, or with Dale's law to presynaptic
+neurons.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import numpy as np
+
+__all__ = ["Rewiring", "as_rewiring", "draw_connected", "draw_signs", "rewire"]
+
+_MATRICES = ("w_in", "w_rec", "w_out")
+
+
+@dataclass(frozen=True)
+class Rewiring:
+    """Which matrices are rewired, and how.
+
+    Parameters
+    ----------
+    connectivity : mapping of str to float
+        Fraction of all pairs that are connected, for some of ``w_in``, ``w_rec`` and ``w_out``.
+    l1 : float
+        Pull towards 0, times the learning rate.
+    temperature : float
+        Of the noise.
+    dale : bool
+        Whether all synapses of a presynaptic neuron have one sign, over all matrices.
+    excitatory : float
+        With `dale`, the fraction of inputs and of recurrent neurons that are excitatory. Weights of
+        the others begin larger, so that a neuron's inputs cancel on average.
+    """
+
+    connectivity: Mapping[str, float] = field(
+        default_factory=lambda: dict.fromkeys(_MATRICES, 0.2), hash=False
+    )
+    l1: float = 1e-2
+    temperature: float = 0.0
+    dale: bool = False
+    excitatory: float = 0.8
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.connectivity, Mapping) or not self.connectivity:
+            raise ValueError(
+                "rewiring: connectivity names weight matrices, e.g. {w_rec = 0.2}; got "
+                f"{self.connectivity!r}"
+            )
+        for name, value in self.connectivity.items():
+            if name not in _MATRICES:
+                raise ValueError(
+                    f"rewiring: unknown weight matrix '{name}'; choose from {', '.join(_MATRICES)}"
+                )
+            if not _is_number(value) or not 0 < value < 1:
+                raise ValueError(
+                    f"rewiring: connectivity of {name} must be a fraction between 0 and 1, "
+                    f"not {value!r}"
+                )
+        for name in ("l1", "temperature"):
+            value = getattr(self, name)
+            if not _is_number(value) or not 0 <= value < np.inf:
+                raise ValueError(f"rewiring: {name} must be a number from 0 on, not {value!r}")
+        if not isinstance(self.dale, bool):
+            raise ValueError(f"rewiring: dale is true or false, not {self.dale!r}")
+        if not _is_number(self.excitatory) or not 0 < self.excitatory < 1:
+            raise ValueError(
+                f"rewiring: excitatory must be a fraction between 0 and 1, not {self.excitatory!r}"
+            )
+
+
+def as_rewiring(given: Any) -> Rewiring | None:
+    """A `Rewiring`, a fraction for all matrices, or a mapping of its fields (None: none).
+
+    Raises
+    ------
+    ValueError
+        If it is none of these.
+    """
+    if given is None or isinstance(given, Rewiring):
+        return given
+    if _is_number(given):
+        return Rewiring(dict.fromkeys(_MATRICES, given))
+    known = [f.name for f in fields(Rewiring)]
+    if not isinstance(given, Mapping) or any(key not in known for key in given):
+        raise ValueError(
+            f"rewiring is a fraction or takes {', '.join(known)}, for example "
+            f"{{connectivity = {{w_rec = 0.2}}, dale = true}}; got {given!r}"
+        )
+    return Rewiring(**given)
+
+
+def draw_signs(
+    rewiring: Rewiring, shapes: Mapping[str, tuple[int, int]], seed: int
+) -> dict[str, np.ndarray]:
+    """Signs of all pairs, 1.0 or -1.0, shaped as the weights [post, pre].
+
+    Parameters
+    ----------
+    rewiring : Rewiring
+    shapes : mapping of str to (int, int)
+    seed : int
+    """
+    rng = np.random.default_rng(np.random.SeedSequence([seed, zlib.crc32(b"signs")]))
+    if not rewiring.dale:
+        return {name: rng.choice([-1.0, 1.0], size=shapes[name]) for name in rewiring.connectivity}
+    of_neurons = {}
+    for source, size in (("inputs", shapes["w_in"][1]), ("recurrent", shapes["w_rec"][1])):
+        signs = np.ones(size)
+        signs[round(rewiring.excitatory * size) :] = -1
+        of_neurons[source] = rng.permutation(signs)
+    return {
+        name: np.tile(of_neurons["inputs" if name == "w_in" else "recurrent"], (shapes[name][0], 1))
+        for name in rewiring.connectivity
+    }
+
+
+def draw_connected(
+    rng: np.random.Generator, shape: tuple[int, int], fraction: float, *, autapses: bool
+) -> np.ndarray:
+    """Draw which pairs are connected, a bool array of `shape`."""
+    possible = _possible(shape, autapses)
+    chosen = rng.choice(possible, size=max(1, round(fraction * len(possible))), replace=False)
+    connected = np.zeros(shape, dtype=bool)
+    connected.flat[chosen] = True
+    return connected
+
+
+def rewire(
+    rewiring: Rewiring,
+    weights: np.ndarray,
+    connected: np.ndarray,
+    signs: np.ndarray,
+    eta: float,
+    rng: np.random.Generator,
+    *,
+    autapses: bool,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rewire a matrix after an update of the optimizer.
+
+    Parameters
+    ----------
+    rewiring : Rewiring
+    weights, signs : array, shape (n_post, n_pre)
+    connected : array of bool, shape (n_post, n_pre)
+        Synapses that there were; weights elsewhere mean nothing.
+    eta : float
+        Learning rate of this update.
+    rng : numpy.random.Generator
+    autapses : bool
+        Whether neurons may be connected to themselves.
+
+    Returns
+    -------
+    weights, connected : array
+        As many synapses as before. Weights are 0 where there is none.
+    """
+    theta = signs * weights - eta * rewiring.l1
+    if rewiring.temperature:
+        theta += np.sqrt(2 * eta * rewiring.temperature) * rng.standard_normal(theta.shape)
+    kept = connected & (theta >= 0)
+    free = ~connected
+    if not autapses:
+        np.fill_diagonal(free, False)
+    free = np.flatnonzero(free)
+    n_removed = int(connected.sum() - kept.sum())
+    # In a matrix that is nearly full there may be fewer free pairs than synapses to replace.
+    removed = np.flatnonzero(connected & ~kept)
+    back = rng.choice(removed, size=max(0, n_removed - len(free)), replace=False)
+    new = rng.choice(free, size=n_removed - len(back), replace=False)
+    result = np.where(kept, signs * theta, 0.0)
+    kept.flat[new] = True
+    kept.flat[back] = True
+    return result, kept
+
+
+def _possible(shape: tuple[int, int], autapses: bool) -> np.ndarray:
+    possible = np.ones(shape, dtype=bool)
+    if not autapses:
+        np.fill_diagonal(possible, False)
+    return np.flatnonzero(possible)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float | np.number) and not isinstance(value, bool)
