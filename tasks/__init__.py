@@ -11,6 +11,8 @@ from typing import Any
 
 from eprop_brian.tasks.base import LOSSES, Task, Trials, rng_for
 from eprop_brian.tasks.evidence_accumulation import EvidenceAccumulation
+from eprop_brian.tasks.handwriting import Handwriting
+from eprop_brian.tasks.lemniscate import Lemniscate
 from eprop_brian.tasks.pattern_generation import PatternGeneration
 from eprop_brian.tasks.spikes import poisson_spikes, spike_positions
 
@@ -18,6 +20,8 @@ __all__ = [
     "LOSSES",
     "TASKS",
     "EvidenceAccumulation",
+    "Handwriting",
+    "Lemniscate",
     "PatternGeneration",
     "Task",
     "Trials",
@@ -29,7 +33,7 @@ __all__ = [
 
 #: Task classes by their command-line name.
 TASKS: dict[str, type[Task]] = {
-    task.name: task for task in (PatternGeneration, EvidenceAccumulation)
+    task.name: task for task in (PatternGeneration, Lemniscate, Handwriting, EvidenceAccumulation)
 }
 
 

@@ -42,6 +42,29 @@ class Recipe:
     source: str = ""
 
 
+#: Lemniscate and handwriting differ in their targets only.
+_DRAWING = Recipe(
+    size={"alif": 200},
+    neuron={
+        **{"tau_m": "30 ms", "v_th": 0.03, "t_ref": "0 ms", "zeta": "1 - alpha"},
+        # beta = 1.7 (1 - exp(-1/2000))/(1 - exp(-1/30))
+        **{"tau_a": "2000 ms", "beta": 0.02592},
+    },
+    readout={"tau_out": "50 ms", "zeta_out": "1 - kappa"},
+    network={
+        "feedback": "random",
+        # B ~ N(0, 1)/sqrt(200)
+        "feedback_scale": 0.0707,
+        "c_reg": 150.0,
+        "f_target": "20 Hz",
+    },
+    optimizer="adam",
+    optimizer_settings={"eta": 5e-3},
+    iterations=5000,
+    source="NEST 3.10, examples eprop_supervised_regression_lemniscate_bsshslm_2020 and "
+    "eprop_supervised_regression_handwriting_bsshslm_2020; all tau_m alike",
+)
+
 RECIPES: dict[str, Recipe] = {
     "pattern-generation": Recipe(
         size={"lif": 100},
@@ -62,6 +85,8 @@ RECIPES: dict[str, Recipe] = {
         iterations=2000,
         source="TensorFlow tutorials of Bellec et al. 2020; NEST's example takes random feedback",
     ),
+    "lemniscate": _DRAWING,
+    "handwriting": _DRAWING,
     "evidence-accumulation": Recipe(
         size={"lif": 50, "alif": 50},
         neuron={"tau_m": "20 ms", "v_th": 0.6, "t_ref": "5 ms", "tau_a": "2000 ms"},
