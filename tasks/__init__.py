@@ -10,6 +10,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from eprop_brian.tasks.base import LOSSES, Task, Trials, rng_for
+from eprop_brian.tasks.delayed_match import DelayedMatch
 from eprop_brian.tasks.evidence_accumulation import EvidenceAccumulation
 from eprop_brian.tasks.handwriting import Handwriting
 from eprop_brian.tasks.lemniscate import Lemniscate
@@ -19,6 +20,7 @@ from eprop_brian.tasks.spikes import poisson_spikes, spike_positions
 __all__ = [
     "LOSSES",
     "TASKS",
+    "DelayedMatch",
     "EvidenceAccumulation",
     "Handwriting",
     "Lemniscate",
@@ -33,7 +35,14 @@ __all__ = [
 
 #: Task classes by their command-line name.
 TASKS: dict[str, type[Task]] = {
-    task.name: task for task in (PatternGeneration, Lemniscate, Handwriting, EvidenceAccumulation)
+    task.name: task
+    for task in (
+        PatternGeneration,
+        Lemniscate,
+        Handwriting,
+        EvidenceAccumulation,
+        DelayedMatch,
+    )
 }
 
 

@@ -42,6 +42,13 @@ class Recipe:
     source: str = ""
 
 
+#: Options of the network that all classifications share.
+_CLASSIFIER = {
+    "feedback": "random",
+    "feedback_scale": 1.0,
+    "readout_weights": "glorot",
+    "average_gradient": True,
+}
 #: Lemniscate and handwriting differ in their targets only.
 _DRAWING = Recipe(
     size={"alif": 200},
@@ -91,19 +98,27 @@ RECIPES: dict[str, Recipe] = {
         size={"lif": 50, "alif": 50},
         neuron={"tau_m": "20 ms", "v_th": 0.6, "t_ref": "5 ms", "tau_a": "2000 ms"},
         readout={"tau_out": "20 ms", "zeta_out": "1 - kappa"},
-        network={
-            "feedback": "random",
-            "feedback_scale": 1.0,
-            "readout_weights": "glorot",
-            "c_reg": 300.0,
-            "f_target": "10 Hz",
-            "average_gradient": True,
-        },
+        network={**_CLASSIFIER, "c_reg": 300.0, "f_target": "10 Hz"},
         optimizer="adam",
         optimizer_settings={"eta": 5e-3},
         iterations=2000,
         batch_size=64,
         source="TensorFlow tutorials of Bellec et al. 2020; the regulariser in NEST's form",
+    ),
+    "delayed-match": Recipe(
+        size={"lif": 50, "alif": 50},
+        neuron={"tau_m": "20 ms", "v_th": 0.6, "t_ref": "5 ms", "tau_a": "2000 ms"},
+        readout={"tau_out": "20 ms", "zeta_out": "1 - kappa"},
+        network={
+            **_CLASSIFIER,
+            "c_reg": 300.0,
+            "f_target": "10 Hz",
+            "rate_averaging": "batch",
+        },
+        optimizer_settings={"eta": 5e-3},
+        iterations=2000,
+        batch_size=64,
+        source="evidence accumulation, but for the average of the regulariser",
     ),
 }
 

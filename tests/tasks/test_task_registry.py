@@ -9,6 +9,7 @@ from brian2 import ms
 
 from eprop_brian.tasks import (
     TASKS,
+    DelayedMatch,
     EvidenceAccumulation,
     Handwriting,
     Lemniscate,
@@ -25,6 +26,7 @@ def test_names():
         "lemniscate": Lemniscate,
         "handwriting": Handwriting,
         "evidence-accumulation": EvidenceAccumulation,
+        "delayed-match": DelayedMatch,
     } == TASKS
 
 
@@ -32,11 +34,14 @@ def test_every_task_has_a_recipe():
     assert list(RECIPES) == list(TASKS)
 
 
-@pytest.mark.parametrize("name", TASKS)
-def test_every_task_describes_itself(name):
-    task = get_task(name)
+@pytest.fixture(params=TASKS)
+def task(request):
+    return get_task(request.param)
+
+
+def test_every_task_describes_itself(task):
     assert isinstance(task, Task)
-    assert task.name == name
+    assert TASKS[task.name] is type(task)
     assert task.description
     assert "\n" not in task.description
     assert re.search(r"\b(19|20)\d\d\b", task.source)
@@ -63,9 +68,7 @@ def test_unknown_setting():
         get_task("pattern-generation", zzz=3)
 
 
-@pytest.mark.parametrize("name", TASKS)
-def test_a_pickled_task_gives_the_same_trials(name):
-    task = get_task(name)
+def test_a_pickled_task_gives_the_same_trials(task):
     trials = task.trials(1, "train", 0, 2)
     copy = pickle.loads(pickle.dumps(task)).trials(1, "train", 0, 2)
     assert np.array_equal(trials.spikes, copy.spikes)
