@@ -11,20 +11,26 @@ from typing import Any
 
 from eprop_brian.tasks.base import LOSSES, Task, Trials, rng_for
 from eprop_brian.tasks.delayed_match import DelayedMatch
+from eprop_brian.tasks.digits import Digits
 from eprop_brian.tasks.evidence_accumulation import EvidenceAccumulation
 from eprop_brian.tasks.handwriting import Handwriting
 from eprop_brian.tasks.lemniscate import Lemniscate
+from eprop_brian.tasks.n_mnist import NMnist
 from eprop_brian.tasks.pattern_generation import PatternGeneration
+from eprop_brian.tasks.shd import Shd
 from eprop_brian.tasks.spikes import poisson_spikes, spike_positions
 
 __all__ = [
     "LOSSES",
     "TASKS",
     "DelayedMatch",
+    "Digits",
     "EvidenceAccumulation",
     "Handwriting",
     "Lemniscate",
+    "NMnist",
     "PatternGeneration",
+    "Shd",
     "Task",
     "Trials",
     "get_task",
@@ -42,6 +48,9 @@ TASKS: dict[str, type[Task]] = {
         Handwriting,
         EvidenceAccumulation,
         DelayedMatch,
+        Digits,
+        NMnist,
+        Shd,
     )
 }
 

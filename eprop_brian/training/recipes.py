@@ -120,6 +120,49 @@ RECIPES: dict[str, Recipe] = {
         batch_size=64,
         source="evidence accumulation, but for the average of the regulariser",
     ),
+    "digits": Recipe(
+        size={"lif": 400},
+        neuron={"tau_m": "50 ms", "v_th": 0.6, "t_ref": "5 ms"},
+        readout={"tau_out": "50 ms", "zeta_out": "1 - kappa"},
+        network={
+            **_CLASSIFIER,
+            "c_reg": 1.0,
+            "f_target": "20 Hz",
+            # Dense recurrent synapses make the network irregular: it then learns images by heart.
+            "connectivity": {"w_rec": 0.01},
+        },
+        optimizer_settings={"eta": 5e-3},
+        iterations=2000,
+        batch_size=32,
+        source="our own",
+    ),
+    "n-mnist": Recipe(
+        size={"lif": 150},
+        neuron={"tau_m": "30 ms", "v_th": 0.6, "t_ref": "0 ms"},
+        readout={"tau_out": "100 ms", "zeta_out": "1 - kappa"},
+        network={
+            **_CLASSIFIER,
+            "c_reg": 300.0,
+            "f_target": "10 Hz",
+            "connectivity": {"w_in": 0.25, "w_rec": 0.01},
+        },
+        optimizer_settings={"eta": 5e-3},
+        iterations=5000,
+        batch_size=16,
+        source="sizes, connectivity and time constants of NEST's example "
+        "eprop_supervised_classification_neuromorphic_mnist, which updates without batches; not "
+        "tried on the data",
+    ),
+    "shd": Recipe(
+        size={"lif": 150, "alif": 150},
+        neuron={"tau_m": "20 ms", "v_th": 0.6, "t_ref": "5 ms", "tau_a": "500 ms"},
+        readout={"tau_out": "20 ms", "zeta_out": "1 - kappa"},
+        network={**_CLASSIFIER, "c_reg": 300.0, "f_target": "10 Hz"},
+        optimizer_settings={"eta": 2e-3},
+        iterations=5000,
+        batch_size=16,
+        source="our own, not tried on the data",
+    ),
 }
 
 

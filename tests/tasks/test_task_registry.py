@@ -6,14 +6,18 @@ import re
 import numpy as np
 import pytest
 from brian2 import ms
+from data_sets import WRITERS
 
 from eprop_brian.tasks import (
     TASKS,
     DelayedMatch,
+    Digits,
     EvidenceAccumulation,
     Handwriting,
     Lemniscate,
+    NMnist,
     PatternGeneration,
+    Shd,
     Task,
     get_task,
 )
@@ -27,6 +31,9 @@ def test_names():
         "handwriting": Handwriting,
         "evidence-accumulation": EvidenceAccumulation,
         "delayed-match": DelayedMatch,
+        "digits": Digits,
+        "n-mnist": NMnist,
+        "shd": Shd,
     } == TASKS
 
 
@@ -35,8 +42,12 @@ def test_every_task_has_a_recipe():
 
 
 @pytest.fixture(params=TASKS)
-def task(request):
-    return get_task(request.param)
+def task(request, tmp_path):
+    """Every task, with data written for it if it has none of its own."""
+    if request.param not in WRITERS:
+        return get_task(request.param)
+    WRITERS[request.param](tmp_path)
+    return get_task(request.param, path=str(tmp_path))
 
 
 def test_every_task_describes_itself(task):
