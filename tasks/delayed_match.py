@@ -15,7 +15,7 @@ from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
-from brian2.units import Quantity, ms
+from brian2.units import Hz, Quantity, ms
 from numpy.typing import NDArray
 
 from eprop_brian.tasks.checks import whole_steps
@@ -28,8 +28,8 @@ __all__ = ["DelayedMatch"]
 class DelayedMatch(CueTask):
     """Say whether the test cue is the sample cue of long before.
 
-    The timing is that of re-implementations of e-prop; rates and groups are those of evidence
-    accumulation.
+    The timing is that of re-implementations of e-prop; groups and rates are those of evidence
+    accumulation, but for stronger cues.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ class DelayedMatch(CueTask):
     recall_duration : Quantity
         Length of the recall period (150 ms), in which the error counts.
     cue_rate, recall_rate, background_rate : Quantity
-        Firing rate of an input while its group is active (40, 40 and 10 Hz).
+        Firing rate of an input while its group is active (100, 40 and 10 Hz).
     group_size : int
         Number of inputs in each of the four groups.
     dt : Quantity
@@ -72,6 +72,7 @@ class DelayedMatch(CueTask):
 
     fixation_duration: Quantity = field(default_factory=lambda: 50 * ms)
     cue_duration: Quantity = field(default_factory=lambda: 150 * ms)
+    cue_rate: Quantity = field(default_factory=lambda: 100 * Hz)
     delay: Quantity = field(default_factory=lambda: 700 * ms)
 
     @cached_property

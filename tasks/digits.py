@@ -4,9 +4,10 @@ The images ship with scikit-learn: 1797 of 8 x 8 pixels, of which 512 are kept f
 for validation. A pixel of intensity :math:`x` from 0 to 1 becomes an input neuron that
 
 - ``"poisson"``: fires at random at the rate :math:`x` times `max_rate`, throughout the trial;
-- ``"latency"``: fires once, the sooner the brighter, at step :math:`1 + (1 - x)(S - 2)` of the
-  :math:`S` steps before the answer, with normal noise of the standard deviation `jitter`, rounded;
-  a pixel of intensity 0 never fires.
+- ``"latency"``: fires once, the sooner the brighter, at step
+  :math:`1 + (1 - x)/(1 - x_0) \cdot (S - 2)` of the :math:`S` steps before the answer, with normal
+  noise of the standard deviation `jitter`, rounded; a pixel below the intensity :math:`x_0`, the
+  setting `faintest`, never fires: it would speak last, and so the loudest.
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ class Digits(DatasetTask):
         How intensities become spikes; the module's text says how.
     max_rate : Quantity
         Rate of an input whose pixel is brightest, with Poisson coding (200 Hz).
+    faintest : float
+        Intensity below which a pixel does not fire, with latency coding (0.4).
     jitter : Quantity
         Standard deviation of the normal noise on each spike time, with latency coding (3 ms).
     duration : Quantity
@@ -75,6 +78,7 @@ class Digits(DatasetTask):
 
     coding: str = "poisson"
     max_rate: Quantity = field(default_factory=lambda: 200 * Hz)
+    faintest: float = 0.4
     jitter: Quantity = field(default_factory=lambda: 3 * ms)
     duration: Quantity = field(default_factory=lambda: 60 * ms)
     answer_duration: Quantity = field(default_factory=lambda: 10 * ms)
@@ -84,6 +88,8 @@ class Digits(DatasetTask):
         if self.coding not in CODINGS:
             raise ValueError(f"coding must be one of {', '.join(CODINGS)}, got {self.coding!r}")
         check_rate("max_rate", self.max_rate, self.dt)
+        if not 0 < self.faintest < 1:  # also refuses NaN
+            raise ValueError(f"faintest must lie between 0 and 1, got {self.faintest!r}")
         if self._jitter_steps < 0:
             raise ValueError(f"jitter must not be negative, got {self.jitter!s}")
         if self.coding == "latency" and self.n_steps - self.learning_window < 2:
@@ -118,9 +124,9 @@ class Digits(DatasetTask):
             return spikes
         seen = self.n_steps - self.learning_window
         spikes = np.zeros(shape, dtype=bool)
-        image, pixel = np.nonzero(images)
+        image, pixel = np.nonzero(images >= self.faintest)
         # Brightest in step 1, faintest in the last step before the answer.
-        step = 1 + (1 - images[image, pixel]) * (seen - 2)
+        step = 1 + (1 - images[image, pixel]) / (1 - self.faintest) * (seen - 2)
         step += self._jitter_steps * rng.standard_normal(len(step))
         step = np.clip(np.rint(step), 1, seen - 1).astype(np.intp)
         spikes[image, step, pixel] = True

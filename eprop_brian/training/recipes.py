@@ -111,14 +111,15 @@ RECIPES: dict[str, Recipe] = {
         readout={"tau_out": "20 ms", "zeta_out": "1 - kappa"},
         network={
             **_CLASSIFIER,
+            "feedback": "symmetric",
             "c_reg": 300.0,
             "f_target": "10 Hz",
             "rate_averaging": "batch",
         },
-        optimizer_settings={"eta": 5e-3},
+        optimizer_settings={"eta": 2e-3},
         iterations=2000,
         batch_size=64,
-        source="evidence accumulation, but for the average of the regulariser",
+        source="our own, from that of evidence accumulation",
     ),
     "digits": Recipe(
         size={"lif": 400},

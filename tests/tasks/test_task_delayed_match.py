@@ -52,7 +52,7 @@ def test_groups_are_silent_outside_their_periods(trials):
 def test_rates(trials):
     spikes = trials.spikes
     for cue in (SAMPLE, TEST):
-        assert spikes[:, cue, :20].mean() == pytest.approx(0.04 / 2, rel=0.03)
+        assert spikes[:, cue, :20].mean() == pytest.approx(0.1 / 2, rel=0.03)
     assert spikes[:, RECALL_PERIOD, RECALL].mean() == pytest.approx(0.04, rel=0.03)
     assert spikes[:, 1:, BACKGROUND].mean() == pytest.approx(0.01, rel=0.03)
 

@@ -68,11 +68,12 @@ def test_latency_is_the_darkness():
     task = Digits(coding="latency", jitter=0 * ms)
     spikes = task.trials(1, "test", 0, 10).spikes
     images = task.images("test")[task.rows(1, "test", 0, 10)]
-    assert np.array_equal(spikes.sum(axis=1), images > 0)  # once or never
+    assert np.array_equal(spikes.sum(axis=1), images >= 0.4)  # once or never
     step = spikes.argmax(axis=1)
     assert np.all(step[images == 1] == 1)
     assert step.max() < 50  # all is seen before the answer
-    assert np.array_equal(step[images > 0], 1 + np.rint(48 * (1 - images[images > 0])))
+    seen = images[images >= 0.4]
+    assert np.array_equal(step[images >= 0.4], 1 + np.rint(48 * (1 - seen) / 0.6))
     # The same whenever the image comes.
     rows = np.array([7, 7])
     first, second = task.spikes("test", rows, np.random.default_rng(1))
@@ -111,6 +112,7 @@ def test_trials_depend_on_their_arguments_alone(coding):
         ({"max_rate": 2000 * Hz}, ValueError, r"max_rate \* dt must lie between 0 and 1"),
         ({"max_rate": 200}, DimensionMismatchError, "max_rate must be given in units such as Hz"),
         ({"duration": 100}, DimensionMismatchError, "duration must be given in units such as ms"),
+        ({"faintest": 1.0}, ValueError, "faintest must lie between 0 and 1, got 1.0"),
         ({"jitter": -1 * ms}, ValueError, "jitter must not be negative"),
         ({"jitter": 3}, DimensionMismatchError, "jitter must be given in units such as ms"),
         ({"answer_duration": 200 * ms}, ValueError, "is longer than the trial"),
