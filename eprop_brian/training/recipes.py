@@ -123,11 +123,11 @@ RECIPES: dict[str, Recipe] = {
     ),
     "digits": Recipe(
         size={"lif": 400},
-        neuron={"tau_m": "50 ms", "v_th": 0.6, "t_ref": "5 ms"},
+        neuron={"tau_m": "100 ms", "v_th": 0.6, "t_ref": "5 ms"},
         readout={"tau_out": "50 ms", "zeta_out": "1 - kappa"},
         network={
             **_CLASSIFIER,
-            "c_reg": 1.0,
+            "c_reg": 3.0,
             "f_target": "20 Hz",
             # Dense recurrent synapses make the network irregular: it then learns images by heart.
             "connectivity": {"w_rec": 0.01},
