@@ -164,6 +164,28 @@ RECIPES: dict[str, Recipe] = {
         batch_size=16,
         source="our own, not tried on the data",
     ),
+    "feature-file": Recipe(
+        size={"lif": 300, "alif": 100},
+        neuron={"tau_m": "20 ms", "v_th": 0.6, "t_ref": "2 ms", "tau_a": "200 ms"},
+        readout={"tau_out": "3 ms", "zeta_out": "1 - kappa"},
+        network={**_CLASSIFIER, "c_reg": 300.0, "f_target": "10 Hz"},
+        optimizer_settings={"eta": 2e-3},
+        iterations=5000,
+        batch_size=32,
+        source="size of the frame-wise TIMIT network of Bellec et al. 2020 in one direction, the "
+        "rest our own; not tried on the data",
+    ),
+    "store-recall": Recipe(
+        size={"lif": 60, "alif": 40},
+        neuron={"tau_m": "20 ms", "v_th": 0.6, "t_ref": "5 ms", "tau_a": "1200 ms"},
+        readout={"tau_out": "20 ms", "zeta_out": "1 - kappa"},
+        network={**_CLASSIFIER, "c_reg": 300.0, "f_target": "10 Hz"},
+        optimizer_settings={"eta": 5e-3},
+        iterations=2000,
+        batch_size=32,
+        source="sizes and time constants of the TensorFlow code of Bellec et al. 2019, the rest as "
+        "in evidence accumulation",
+    ),
 }
 
 

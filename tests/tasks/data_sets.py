@@ -1,5 +1,7 @@
 """Small data sets in the format of public ones, written for the tests."""
 
+import struct
+
 import h5py
 import numpy as np
 
@@ -55,5 +57,23 @@ def write_shd(folder):
         write_shd_file(folder / name, labels, times, [[label, 699, 3, 4] for label in labels])
 
 
+def write_htk(path, features, kind=6, period=100_000):
+    """Features in the format of HTK; kind 6 are MFCC, the period counts 100 ns."""
+    header = struct.pack(">iihH", len(features), period, 4 * features.shape[1], kind)
+    path.write_bytes(header + features.astype(">f4").tobytes())
+
+
+def write_features(folder):
+    """Utterances of 20 frames of 10 ms, 3 features: h# in the first half, another in the second."""
+    rng = np.random.default_rng(0)
+    for half, n in (("train", 6), ("TEST", 3)):
+        for k in range(n):
+            speaker = folder / half / f"speaker{k % 2}"
+            speaker.mkdir(parents=True, exist_ok=True)
+            write_htk(speaker / f"si{k}.mfc", rng.normal(2.0, 3.0, (20, 3)))
+            phones = f"0 1600 h#\n1600 3200 {('iy', 'aa')[k % 2]}\n"
+            (speaker / f"si{k}.phn").write_text(phones)
+
+
 #: By task, what writes its data into a folder.
-WRITERS = {"n-mnist": write_n_mnist, "shd": write_shd}
+WRITERS = {"n-mnist": write_n_mnist, "shd": write_shd, "feature-file": write_features}

@@ -13,11 +13,13 @@ from eprop_brian.tasks import (
     DelayedMatch,
     Digits,
     EvidenceAccumulation,
+    FeatureFile,
     Handwriting,
     Lemniscate,
     NMnist,
     PatternGeneration,
     Shd,
+    StoreRecall,
     Task,
     get_task,
 )
@@ -34,6 +36,8 @@ def test_names():
         "digits": Digits,
         "n-mnist": NMnist,
         "shd": Shd,
+        "feature-file": FeatureFile,
+        "store-recall": StoreRecall,
     } == TASKS
 
 
