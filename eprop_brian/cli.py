@@ -219,7 +219,7 @@ def train(
         for path in plot_run(run.folder):
             click.echo(f"wrote {path}")
     click.echo(f"wrote {run.folder}/history.csv, {run.folder}/checkpoint.npz")
-    if trainer.task.error_threshold is None:
+    if trainer.task.loss == "squared_error":
         click.echo(f"loss {trainer.history.loss[-1]:.6g}")
     else:
         click.echo(str(trainer.validation if trainer.solved else trainer.evaluate()))

@@ -39,6 +39,7 @@ __all__ = [
     "plot_learning_curve",
     "plot_parameters",
     "plot_run",
+    "plot_trajectory",
     "plot_trial",
     "plot_weights",
     "save_figure",
@@ -622,6 +623,56 @@ def _lighter(colour: str, share: float) -> tuple[float, ...]:
     return tuple(share + (1 - share) * part for part in to_rgb(colour))
 
 
+# --- a trajectory ---------------------------------------------------------------------------------
+
+
+def plot_trajectory(recording: Recording, before: Recording | None = None) -> Figure:
+    """Draw two readouts against each other over the two targets: a line in a plane.
+
+    Parameters
+    ----------
+    recording : Recording
+        Of a regression task with two readouts, such as the coordinates of a pen.
+    before : Recording, optional
+        The same trial before training, drawn in grey.
+
+    Returns
+    -------
+    Figure
+
+    Raises
+    ------
+    ValueError
+        If there are not two readouts that follow targets.
+    """
+    if not _draws_trajectory(recording):
+        raise ValueError(
+            f"a trajectory needs two readouts that follow targets, got {recording.output.shape[1]}"
+            f"{' of a classification' if recording.softmax else ''}"
+        )
+    lines = [
+        ("target", recording.target, {"color": "black", "linestyle": "--", "zorder": 3}),
+        ("output", recording.output, {"color": _READOUT_COLOURS[0], "linewidth": 1.4}),
+    ]
+    if before is not None:
+        pale = {"color": "#999999", "linewidth": 0.6, "zorder": 1}
+        lines.append(("output before training", before.output, pale))
+    with _style():
+        figure, ax = plt.subplots(figsize=(0.8 * _WIDTH, 3.4), layout="constrained")
+        for label, values, look in lines:
+            ax.plot(*values[recording.counts].T, label=label, **look)
+        ax.set_aspect("equal", adjustable="datalim")
+        ax.set_xlabel("readout 0 (dimensionless)")
+        ax.set_ylabel("readout 1 (dimensionless)")
+        ax.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), borderaxespad=0.0, ncols=3)
+    return figure
+
+
+def _draws_trajectory(recording: Recording) -> bool:
+    """Whether the readouts of a recording are the coordinates of a line in a plane."""
+    return recording.output.shape[1] == 2 and not recording.softmax
+
+
 # --- weights --------------------------------------------------------------------------------------
 
 
@@ -834,9 +885,9 @@ def plot_run(folder: str | Path, formats: Sequence[str] = ("png",)) -> list[Path
     Returns
     -------
     list of Path
-        The files written: ``learning_curve``, ``trial_before``, ``trial_after``, ``weights`` and,
-        if neurons have learned parameters, ``parameters`` in each format; no learning curve before
-        the first iteration.
+        The files written: ``learning_curve``, ``trial_before``, ``trial_after``, ``weights``,
+        ``trajectory`` if two readouts follow targets and ``parameters`` if neurons have learned
+        ones, in each format; no learning curve before the first iteration.
 
     Raises
     ------
@@ -860,6 +911,8 @@ def plot_run(folder: str | Path, formats: Sequence[str] = ("png",)) -> list[Path
         "trial_after": plot_trial(after, f"{task.name}: after {done}"),
         "weights": plot_weights(initial, network.populations, trained),
     }
+    if _draws_trajectory(after):
+        figures["trajectory"] = plot_trajectory(after, before)
     if network.learned_shapes:
         figures["parameters"] = plot_parameters(initial, network, trained)
     if len(history):

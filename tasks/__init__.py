@@ -10,15 +10,31 @@ from difflib import get_close_matches
 from typing import Any
 
 from eprop_brian.tasks.base import LOSSES, Task, Trials, rng_for
+from eprop_brian.tasks.delayed_match import DelayedMatch
+from eprop_brian.tasks.digits import Digits
 from eprop_brian.tasks.evidence_accumulation import EvidenceAccumulation
+from eprop_brian.tasks.feature_file import FeatureFile
+from eprop_brian.tasks.handwriting import Handwriting
+from eprop_brian.tasks.lemniscate import Lemniscate
+from eprop_brian.tasks.n_mnist import NMnist
 from eprop_brian.tasks.pattern_generation import PatternGeneration
+from eprop_brian.tasks.shd import Shd
 from eprop_brian.tasks.spikes import poisson_spikes, spike_positions
+from eprop_brian.tasks.store_recall import StoreRecall
 
 __all__ = [
     "LOSSES",
     "TASKS",
+    "DelayedMatch",
+    "Digits",
     "EvidenceAccumulation",
+    "FeatureFile",
+    "Handwriting",
+    "Lemniscate",
+    "NMnist",
     "PatternGeneration",
+    "Shd",
+    "StoreRecall",
     "Task",
     "Trials",
     "get_task",
@@ -29,7 +45,19 @@ __all__ = [
 
 #: Task classes by their command-line name.
 TASKS: dict[str, type[Task]] = {
-    task.name: task for task in (PatternGeneration, EvidenceAccumulation)
+    task.name: task
+    for task in (
+        PatternGeneration,
+        Lemniscate,
+        Handwriting,
+        EvidenceAccumulation,
+        DelayedMatch,
+        Digits,
+        NMnist,
+        Shd,
+        FeatureFile,
+        StoreRecall,
+    )
 }
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import operator
 
 import numpy as np
-from brian2.units import Quantity, Unit, ms
+from brian2.units import Hz, Quantity, Unit, ms, second
 from brian2.units.fundamentalunits import fail_for_dimension_mismatch
 
-__all__ = ["check_count", "check_probability", "check_quantity", "whole_steps"]
+__all__ = ["check_count", "check_probability", "check_quantity", "check_rate", "whole_steps"]
 
 
 def check_count(name: str, value: int, minimum: int = 1) -> int:
@@ -54,6 +54,12 @@ def check_quantity(name: str, value: Quantity, unit: Unit) -> float:
     if plain.ndim or not np.isfinite(plain):
         raise ValueError(f"{name} must be one finite quantity, got {value!s}")
     return float(plain)
+
+
+def check_rate(name: str, rate: Quantity, dt: Quantity) -> float:
+    """Return the spike probability per step of a firing rate; raise unless it lies in [0, 1]."""
+    seconds_per_step = check_quantity("dt", dt, second)
+    return check_probability(f"{name} * dt", check_quantity(name, rate, Hz) * seconds_per_step)
 
 
 def whole_steps(name: str, duration: Quantity, dt: Quantity, minimum: int = 1) -> int:

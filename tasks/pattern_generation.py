@@ -13,20 +13,16 @@ with amplitudes :math:`A_m \sim U(0.5, 2)` and phases :math:`\varphi_m \sim U(0,
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
 from brian2.units import Quantity, ms
 from numpy.typing import ArrayLike, NDArray
 
-from eprop_brian.tasks.base import Task, Trials, rng_for
-from eprop_brian.tasks.checks import (
-    check_count,
-    check_probability,
-    check_quantity,
-)
-from eprop_brian.tasks.spikes import poisson_spikes
+from eprop_brian.tasks.base import rng_for
+from eprop_brian.tasks.checks import check_count, check_quantity
+from eprop_brian.tasks.frozen import FrozenInputTask
 
 __all__ = ["PatternGeneration", "superimposed_sines"]
 
@@ -60,7 +56,7 @@ def superimposed_sines(
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class PatternGeneration(Task):
+class PatternGeneration(FrozenInputTask):
     """Follow a sum of sines while a frozen Poisson pattern comes in.
 
     The defaults are those of the authors' TensorFlow code and of the example in NEST.
@@ -99,58 +95,26 @@ class PatternGeneration(Task):
         "Bellec et al. 2020, A solution to the learning dilemma for recurrent networks of spiking "
         "neurons, Nat. Commun. 11:3625, doi:10.1038/s41467-020-17236-y"
     )
-    loss: ClassVar[str] = "squared_error"
 
     n_steps: int = 1000
-    n_inputs: int = 100
     n_outputs: int = 1
     periods: tuple[Quantity, ...] = (1000 * ms, 500 * ms, 333 * ms, 200 * ms)
-    spike_probability: float = 0.05
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_count("n_steps", self.n_steps, minimum=2)  # one step has only the value 0
-        check_probability("spike_probability", self.spike_probability)
         if np.size(self.periods) == 0 or np.ndim(self.periods) != 1:
             raise ValueError("periods must be a sequence of times, such as (500*ms, 200*ms)")
         if min(self._periods_in_steps) < 2:  # faster sines cannot be sampled
             raise ValueError(f"periods must be at least two steps of dt = {self.dt!s} long")
 
-    @property
-    def learning_window(self) -> int:
-        """The whole trial."""
-        return self.n_steps
-
-    def trials(self, seed: int, stream: str, index: int, n_trials: int) -> Trials:
-        """Return `n_trials` times the one trial that belongs to `seed`.
-
-        See `Task.trials`. `spikes` has the shape (1, n_steps, n_inputs) and `targets` the shape
-        (1, n_steps, n_outputs).
-        """
-        check_count("n_trials", n_trials)
-        spikes, targets = _frozen_trial(self, seed)
-        only_row = np.zeros(n_trials, dtype=np.intp)
-        return Trials(spikes, targets, pattern=only_row, target=only_row)
+    def target_signals(self, seed: int) -> NDArray[np.float64]:
+        """Return the sums of sines of `seed`, shape (n_steps, n_outputs)."""
+        # A stream of its own: another number of inputs leaves the target as it is.
+        rng = rng_for(seed, "target")
+        return superimposed_sines(rng, self._periods_in_steps, self.n_steps, self.n_outputs)
 
     @cached_property
     def _periods_in_steps(self) -> list[float]:
         dt = check_quantity("dt", self.dt, ms)
         return [check_quantity("periods", period, ms) / dt for period in self.periods]
-
-
-# Kept, because drawing the same trial anew in every iteration would slow down training.
-@lru_cache(maxsize=4)
-def _frozen_trial(
-    task: PatternGeneration, seed: int
-) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
-    """Return `spikes` and `targets` of the one trial of `task` and `seed`, read-only."""
-    probability = np.full((task.n_steps, task.n_inputs), task.spike_probability)
-    probability[0] = 0.0
-    # Separate streams: another number of inputs leaves the target as it is.
-    spikes = poisson_spikes(rng_for(seed, "pattern"), probability)
-    targets = superimposed_sines(
-        rng_for(seed, "target"), task._periods_in_steps, task.n_steps, task.n_outputs
-    )[np.newaxis]
-    spikes.flags.writeable = False
-    targets.flags.writeable = False
-    return spikes, targets

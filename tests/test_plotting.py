@@ -209,6 +209,28 @@ def test_trial_in_volts_is_drawn_in_millivolts():
     np.testing.assert_allclose(figure.axes[2].lines[0].get_ydata(), 1e3 * recording.v[:, 4])
 
 
+def test_trajectory_is_drawn_over_its_target():
+    after = make_recording(softmax=False)
+    before = make_recording(softmax=False, output=np.zeros((N_STEPS, 2)))
+    figure = plotting.plot_trajectory(after, before)
+    assert draw(figure) == ["readout 1 (dimensionless)"]
+    lines = {line.get_label(): line for line in figure.axes[0].lines}
+    assert list(lines) == ["target", "output", "output before training"]
+    # Of the learning window only.
+    np.testing.assert_array_equal(lines["target"].get_xydata(), after.target[-WINDOW:])
+    np.testing.assert_array_equal(lines["output"].get_xydata(), after.output[-WINDOW:])
+    assert figure.axes[0].get_aspect() == 1
+    assert len(plotting.plot_trajectory(after).axes[0].lines) == 2
+
+
+def test_a_trajectory_needs_two_coordinates():
+    with pytest.raises(ValueError, match="two readouts that follow targets, got 2 of a class"):
+        plotting.plot_trajectory(make_recording())
+    three = np.zeros((N_STEPS, 3))
+    with pytest.raises(ValueError, match="two readouts that follow targets, got 3$"):
+        plotting.plot_trajectory(make_recording(softmax=False, output=three, target=three))
+
+
 def test_many_readouts_have_no_legend():
     many = np.zeros((N_STEPS, 8))
     figure = plotting.plot_trial(make_recording(y=many, output=many, target=many, softmax=False))
@@ -282,12 +304,16 @@ def test_settings_of_matplotlib_are_neither_used_nor_changed(monkeypatch):
 # --- a run ----------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def run_folder(tmp_path_factory):
+@pytest.fixture(scope="module", params=[1, 2])
+def run_folder(request, tmp_path_factory):
+    """A tiny run with one or two readouts."""
     config = RunConfig.from_recipe(
         "pattern-generation",
         run={"device": "runtime", "iterations": 2, "seed": 3},
-        settings=["task.n_steps=60", "task.n_inputs=6", "size.lif=5"],
+        settings=[
+            *("task.n_steps=60", "task.n_inputs=6", "size.lif=5"),
+            f"task.n_outputs={request.param}",
+        ],
     )
     folder = tmp_path_factory.mktemp("runs") / "tiny"
     run = Run.start(config, folder)
@@ -298,6 +324,8 @@ def run_folder(tmp_path_factory):
 def test_a_run_is_drawn(run_folder):
     paths = plotting.plot_run(run_folder, formats=("png", "pdf"))
     names = ["learning_curve", "trial_before", "trial_after", "weights"]
+    if RunConfig.read(run_folder).make_task().n_outputs == 2:
+        names.append("trajectory")
     assert paths == [run_folder / f"{name}.{kind}" for name in names for kind in ("png", "pdf")]
     for path in paths:
         start = {".png": b"\x89PNG", ".pdf": b"%PDF"}[path.suffix]

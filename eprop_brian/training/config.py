@@ -282,7 +282,12 @@ class RunConfig:
 
     def make_task(self) -> Task:
         """The task with its settings."""
-        settings = {key: _quantity(value, f"task.{key}") for key, value in self.task.items()}
+        # A path such as ./data is text, though it begins like a number.
+        text = {f.name for f in fields(TASKS[self.run["task"]]) if f.type == "str"}
+        settings = {
+            key: str(value) if key in text else _quantity(value, f"task.{key}")
+            for key, value in self.task.items()
+        }
         return get_task(self.run["task"], **settings)
 
     def make_network(self, task: Task) -> Network:

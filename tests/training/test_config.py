@@ -160,6 +160,17 @@ def test_a_wrong_combination_is_refused_before_anything_is_compiled(settings, me
             config.make_trainer(workers=workers)
 
 
+def test_a_path_is_text_though_it_begins_like_a_number(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "2015").mkdir()
+    config = RunConfig.from_recipe("n-mnist", settings=["task.path=./2015"])
+    with pytest.raises(ValueError, match="there are no recordings in 2015/Train/0"):
+        config.make_task()
+    config = RunConfig.from_recipe("n-mnist", settings=["task.path=2015"])
+    with pytest.raises(ValueError, match="there are no recordings in 2015/Train/0"):
+        config.make_task()
+
+
 CONTINUOUS = ("network.updates=spike", "network.gradient=online", "network.c_reg=0")
 
 
