@@ -68,7 +68,7 @@ class DelayedMatch(CueTask):
         "prefrontal cortex of the macaque, J. Neurosci. 16:5154 (the paradigm); timing of "
         "re-implementations of e-prop"
     )
-    error_threshold: ClassVar[float | None] = 0.03
+    error_threshold: ClassVar[float | None] = 0.02
 
     fixation_duration: Quantity = field(default_factory=lambda: 50 * ms)
     cue_duration: Quantity = field(default_factory=lambda: 150 * ms)

@@ -112,9 +112,8 @@ RECIPES: dict[str, Recipe] = {
         network={
             **_CLASSIFIER,
             "feedback": "symmetric",
-            "c_reg": 300.0,
-            "f_target": "10 Hz",
-            "rate_averaging": "batch",
+            "c_reg": 30.0,
+            "f_target": "20 Hz",
         },
         optimizer_settings={"eta": 2e-3},
         iterations=2000,
