@@ -178,12 +178,11 @@ RECIPES: dict[str, Recipe] = {
         size={"lif": 60, "alif": 40},
         neuron={"tau_m": "20 ms", "v_th": 0.6, "t_ref": "5 ms", "tau_a": "1200 ms"},
         readout={"tau_out": "20 ms", "zeta_out": "1 - kappa"},
-        network={**_CLASSIFIER, "c_reg": 300.0, "f_target": "10 Hz"},
+        network={**_CLASSIFIER, "c_reg": 30.0, "f_target": "20 Hz"},
         optimizer_settings={"eta": 5e-3},
         iterations=2000,
         batch_size=32,
-        source="sizes and time constants of the TensorFlow code of Bellec et al. 2019, the rest as "
-        "in evidence accumulation",
+        source="sizes and time constants of the code of Bellec et al. 2019, the rest our own",
     ),
 }
 
