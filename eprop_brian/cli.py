@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import signal
+import statistics
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -273,6 +274,17 @@ def _seeds(ctx: click.Context, parameter: click.Parameter, text: str) -> list[in
     return numbers
 
 
+def _seeds_option(default: str) -> Callable[..., Any]:
+    return click.option(
+        "--seeds",
+        default=default,
+        show_default=True,
+        callback=_seeds,
+        metavar="NUMBER|SEED,...",
+        help="How many seeds, from 1 on, or which (a single one: 7,).",
+    )
+
+
 @main.command()
 @click.argument("task", type=click.Choice(list(TASKS)), metavar="TASK")
 @click.option(
@@ -282,15 +294,7 @@ def _seeds(ctx: click.Context, parameter: click.Parameter, text: str) -> list[in
     metavar="METHOD,...",
     help="Kinds of feedback of e-prop, and bptt: backpropagation through time.",
 )
-@click.option(
-    "--seeds",
-    default="5",
-    show_default=True,
-    callback=_seeds,
-    metavar="NUMBER|SEED,...",
-    help="How many seeds, from 1 on, or which (a single one: 7,).",
-)
-@_options(*_RUN_OPTIONS)
+@_options(_seeds_option("5"), *_RUN_OPTIONS)
 @click.option(
     "--out",
     "--output",
@@ -349,25 +353,25 @@ def compare(
     show_default=True,
     help="Iterations between comparisons.",
 )
-@_options(*_RUN_OPTIONS[:3], _FEEDBACK_OPTION, *_RUN_OPTIONS[3:5], _SEED_OPTION, *_RUN_OPTIONS[5:])
+@_options(_seeds_option("1"), *_RUN_OPTIONS[:3], _FEEDBACK_OPTION, *_RUN_OPTIONS[3:])
 @click.option(
     "--out",
     "--output",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Folder of the run (new).",
+    help="New folder, with a run for every seed.",
 )
 @_FORMAT_OPTION
 @_plain_errors
 def gradcheck(
     task: str,
     every: int,
+    seeds: list[int],
     iterations: int | None,
     batch_size: int | None,
     neuron: str | None,
     feedback: str | None,
     device: str | None,
     dtype: str | None,
-    seed: int | None,
     settings: tuple[str, ...],
     workers: int | None,
     scheduler: str | None,
@@ -376,28 +380,32 @@ def gradcheck(
 ) -> None:
     """Train TASK by e-prop, and compare its gradient with backpropagation through time's."""
     from eprop_brian.plotting import plot_gradient_check, save_figure
-    from eprop_brian.training.gradient_check import check_gradients
+    from eprop_brian.training.gradient_check import GradientCheck, check_gradients, write_checks
     from eprop_brian.training.run import Run
 
-    numbers = {"iterations": iterations, "batch_size": batch_size, "seed": seed}
-    config = _config(
-        task, neuron, settings, feedback=feedback, **numbers, device=device, dtype=dtype
-    )
+    numbers = {"iterations": iterations, "batch_size": batch_size, "device": device, "dtype": dtype}
     folder = out or _new_folder(f"{task}-gradcheck")
-    run = Run.start(config, folder, workers=workers, scheduler=scheduler)
-    try:
-        check = _interruptible(
-            lambda: check_gradients(run.trainer, config.run["iterations"], every), "interrupted"
-        )
-    finally:
-        run.save()
-        run.trainer.close()
-    check.write(folder / "gradients.csv")
-    figure = plot_gradient_check(check)
+
+    def checked(seed: int) -> GradientCheck:
+        config = _config(task, neuron, settings, feedback=feedback, **numbers, seed=seed)
+        where = {"workers": workers, "scheduler": scheduler}
+        run = Run.start(config, folder / f"seed{seed}", **where)
+        try:
+            return check_gradients(run.trainer, config.run["iterations"], every)
+        finally:
+            run.save()
+            run.trainer.close()
+
+    checks = {seed: _interruptible(lambda s=seed: checked(s), "interrupted") for seed in seeds}
+    write_checks(checks, folder / "gradients.csv")
+    figure = plot_gradient_check(list(checks.values()))
     for path in (folder / "gradients.csv", *save_figure(figure, folder / "gradients", formats)):
         click.echo(f"wrote {path}")
-    for name, cosine in check.cosine.items():
-        click.echo(f"{name}: cosine {cosine[0]:.3f} before, {cosine[-1]:.3f} after training")
+    for name in checks[seeds[0]].cosine:
+        before, after = (
+            statistics.median(check.cosine[name][i] for check in checks.values()) for i in (0, -1)
+        )
+        click.echo(f"{name}: cosine {before:.3f} before, {after:.3f} after training (median)")
 
 
 def _config(

@@ -259,43 +259,56 @@ def _held(curves: Sequence[np.ndarray]) -> np.ndarray:
     return np.array([np.pad(curve, (0, longest - len(curve)), mode="edge") for curve in curves])
 
 
-def plot_gradient_check(check: GradientCheck) -> Figure:
+def plot_gradient_check(checks: Sequence[GradientCheck]) -> Figure:
     """Draw how e-prop's gradient compares with that of backpropagation through time.
 
     Parameters
     ----------
-    check : GradientCheck
+    checks : sequence of GradientCheck
+        One for each seed.
 
     Returns
     -------
     Figure
         Above the cosine of the angle between the two, below the ratio of their lengths, for every
-        projection and learned parameter.
+        projection and learned parameter: median and range over the seeds that got so far.
 
     Raises
     ------
     ValueError
         If nothing was compared.
     """
-    if not check.iteration:
+    iterations = sorted({i for check in checks for i in check.iteration})
+    if not iterations:
         raise ValueError("no gradients were compared: there is nothing to draw")
     with _style():
         figure, (above, below) = plt.subplots(
             2, figsize=(0.8 * _WIDTH, 3.6), sharex=True, layout="constrained"
         )
-        for (name, cosine), colour in zip(check.cosine.items(), cycle(_COLOURS), strict=False):
+        names, least = list(checks[0].cosine), 1.0
+        for name, colour in zip(names, cycle(_COLOURS), strict=False):
             label = _MATRICES[name][0] if name in _MATRICES else name
             look = {"color": colour, "marker": ".", "markersize": 3, "label": label}
-            above.plot(check.iteration, cosine, **look)
-            below.plot(check.iteration, check.ratio[name], **look)
+            for ax, measure in ((above, "cosine"), (below, "ratio")):
+                curves = np.full((len(checks), len(iterations)), np.nan)
+                for row, check in zip(curves, checks, strict=True):
+                    row[np.searchsorted(iterations, check.iteration)] = getattr(check, measure)[
+                        name
+                    ]
+                known = ~np.all(np.isnan(curves), axis=0)
+                where, curves = np.array(iterations)[known], curves[:, known]
+                low, high = np.nanmin(curves, axis=0), np.nanmax(curves, axis=0)
+                ax.fill_between(where, low, high, color=colour, alpha=0.2, linewidth=0)
+                ax.plot(where, np.nanmedian(curves, axis=0), **look)
+                if ax is above:
+                    least = min(least, np.min(low, initial=1.0))
         for ax in (above, below):
             ax.axhline(1, color="black", linewidth=0.5, linestyle=":")
-        least = np.nanmin([*check.cosine.values(), [1.0] * len(check.iteration)])
         above.set_ylim(min(0.0, least) - 0.05, 1.05)
         above.set_ylabel("cosine of the\nangle between\ngradients")
         below.set_yscale("log")
         below.set_ylabel("length of\ne-prop's over\nBPTT's")
-        _legend_above(above, columns=len(check.cosine))
+        _legend_above(above, columns=len(names))
         below.set_xlabel("iteration (number)")
         below.xaxis.set_major_locator(_whole_numbers(8))
         figure.align_ylabels()

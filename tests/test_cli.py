@@ -303,10 +303,14 @@ def test_gradients_are_compared(tmp_path):
     command = ["gradcheck", "pattern-generation", *TINY, "--feedback", "random", "--iterations", 3]
     output = call(*command, "--every", 2, "--out", folder)
     assert "w_rec: cosine" in output and "w_out: cosine 1.000 before, 1.000 after" in output
+    output = call(*command, "--every", 3, "--seeds", "2,5", "--out", tmp_path / "two")
+    with open(tmp_path / "two" / "gradients.csv", newline="") as file:
+        rows = [(row["seed"], row["iteration"]) for row in csv.DictReader(file)]
+    assert rows[::3] == [("2", "0"), ("2", "3"), ("5", "0"), ("5", "3")]
     with open(folder / "gradients.csv", newline="") as file:
         found = list(csv.DictReader(file))
     assert [row["iteration"] for row in found[::3]] == ["0", "2", "3"]
     assert (folder / "gradients.png").exists()
     # It is a run like others.
-    assert last_line(call("evaluate", folder)).startswith("loss ")
+    assert last_line(call("evaluate", folder / "seed1")).startswith("loss ")
     assert "already holds a run" in call(*command, "--out", folder, code=1)

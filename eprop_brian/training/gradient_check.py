@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -23,7 +24,7 @@ from eprop_brian.training.files import write_text
 from eprop_brian.training.session import SessionState
 from eprop_brian.training.trainer import Trainer, make_bptt_session
 
-__all__ = ["GradientCheck", "check_gradients"]
+__all__ = ["GradientCheck", "check_gradients", "write_checks"]
 
 #: Stream of the trials that gradients are compared on: not those that the network learns from.
 _STREAM = "gradient check"
@@ -68,17 +69,22 @@ class GradientCheck:
             ratio = a.length / b.length if b.length > 0 else float("nan")
             self.ratio.setdefault(name, []).append(ratio)
 
-    def write(self, path: Path) -> None:
-        """Write a table, one row a comparison and projection; NaN is an empty field."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["iteration", "projection", "cosine", "length_ratio"])
+    def rows(self) -> Iterator[list[Any]]:
+        """Iteration, name, cosine and ratio of every comparison; NaN is an empty field."""
         for row, iteration in enumerate(self.iteration):
             for name in self.cosine:
                 values = (self.cosine[name][row], self.ratio[name][row])
-                shown = ["" if np.isnan(value) else repr(value) for value in values]
-                writer.writerow([iteration, name, *shown])
-        write_text(path, text.getvalue())
+                yield [iteration, name, *("" if np.isnan(value) else value for value in values)]
+
+
+def write_checks(checks: Mapping[int, GradientCheck], path: Path) -> None:
+    """Write a table of the checks of some seeds, one row a comparison and projection."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["seed", "iteration", "projection", "cosine", "length_ratio"])
+    for seed, check in checks.items():
+        writer.writerows([seed, *row] for row in check.rows())
+    write_text(path, text.getvalue())
 
 
 class _Arrow:

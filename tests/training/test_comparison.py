@@ -16,7 +16,7 @@ from eprop_brian.training.comparison import (
     write_summaries,
 )
 from eprop_brian.training.config import METHODS, RunConfig
-from eprop_brian.training.gradient_check import GradientCheck, check_gradients
+from eprop_brian.training.gradient_check import GradientCheck, check_gradients, write_checks
 from eprop_brian.training.history import History
 from eprop_brian.training.trainer import Trainer, TrainingError
 
@@ -209,10 +209,11 @@ def test_comparing_gradients_changes_nothing_in_training(tmp_path):
     np.testing.assert_allclose(check.ratio["w_out"], 1, rtol=1e-10)
     assert all(-1 <= c < 0.999 for c in check.cosine["w_rec"])
     path = tmp_path / "gradients.csv"
-    check.write(path)
+    write_checks({3: check}, path)
     table = rows(path)
     assert len(table) == 12
-    assert list(table[0]) == ["iteration", "projection", "cosine", "length_ratio"]
+    assert list(table[0]) == ["seed", "iteration", "projection", "cosine", "length_ratio"]
+    assert table[0]["seed"] == "3"
     assert float(table[1]["cosine"]) == check.cosine["w_rec"][0]
 
 
@@ -222,7 +223,21 @@ def test_without_recurrent_synapses_the_gradients_are_one():
     np.testing.assert_allclose(check.cosine["w_in"], 1, atol=1e-12)
     np.testing.assert_allclose(check.ratio["w_in"], 1, rtol=1e-10)
     assert np.all(np.isnan(check.cosine["w_rec"]))
-    plot_gradient_check(check)
+    plot_gradient_check([check])
+
+
+def test_gradients_of_several_seeds_are_drawn_by_median_and_range():
+    checks = [GradientCheck() for _ in range(3)]
+    for number, check in enumerate(checks):
+        for iteration in range(0, 10 + 10 * number, 10):
+            a = np.array([1.0, number])
+            check.append(iteration, {"w_rec": a}, {"w_rec": np.array([1.0, 0.0])})
+    above = plot_gradient_check(checks).axes[0]
+    cosines = 1 / np.sqrt(1 + np.arange(3) ** 2)
+    # Two seeds went on to the second comparison, one to the third.
+    wanted = [cosines[1], np.median(cosines[1:]), cosines[2]]
+    np.testing.assert_allclose(above.lines[0].get_ydata(), wanted, rtol=1e-12)
+    np.testing.assert_array_equal(above.lines[0].get_xdata(), [0, 10, 20])
 
 
 def test_a_comparison_of_gradients_needs_both():
@@ -241,7 +256,7 @@ def test_a_comparison_of_gradients_needs_both():
     with pytest.raises(ValueError, match="every"):
         check_gradients(trainer_of(), 2, every=0)
     with pytest.raises(ValueError, match="nothing to draw"):
-        plot_gradient_check(GradientCheck())
+        plot_gradient_check([GradientCheck()])
 
 
 def test_cosines_of_huge_gradients_are_numbers():
