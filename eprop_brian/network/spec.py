@@ -36,7 +36,7 @@ from eprop_brian.network.learned import Learned, LearnedRange, as_learned, learn
 from eprop_brian.network.optimization import check_optimizer
 from eprop_brian.network.rewiring import Rewiring, as_rewiring, draw_connected, draw_signs
 from eprop_brian.network.sparse import Matrix, draw_pairs, structure, with_values
-from eprop_brian.symbolic.eligibility import EligibilitySystem, derive
+from eprop_brian.symbolic.eligibility import EligibilitySystem, derive, state_cost
 from eprop_brian.symbolic.errors import EquationError
 from eprop_brian.symbolic.losses import derive_loss
 from eprop_brian.symbolic.parameters import evaluate, resolve_parameters
@@ -287,6 +287,7 @@ class Network:
             cost = self.voltage_cost if self.c_v else ""
             system = derive(step_map(neuron), learned=tuple(ranges), cost=cost)
             system.step.check_finite(float(self.dt))
+            state_cost(system.step, self.voltage_cost)  # checked even where c_v is 0
             times = resolve_parameters(neuron.parameters, f"neuron '{neuron.name}'")[1]
             for name, value in system.step.parameters.items():
                 if name.startswith("tau") and times.get(name) is second.dim and np.any(value <= 0):

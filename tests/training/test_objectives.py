@@ -251,7 +251,7 @@ def network(**options) -> Network:
         ({"loss": "(y - target)**2"}, "'target' is not defined .did you mean 'y_target'"),
         ({"loss": "clip(y, 0, 1)"}, "has no derivative"),
         ({"c_v": -1.0}, "c_v must be at least 0"),
-        ({"c_v": 1.0, "voltage_cost": "(u - 1)**2"}, "'u' is not defined"),
+        ({"voltage_cost": "(u - 1)**2"}, "'u' is not defined"),
         ({"c_v": 1.0, "voltage_cost": "clip(margin, 0, inf)"}, "'clip' cannot be differentiated"),
         ({"c_v": 1.0, "voltage_cost": "v_th**2"}, "does not depend on any state"),
         ({"c_l2": np.nan}, "c_l2 must be a finite number"),
