@@ -223,7 +223,8 @@ def train(
     if trainer.task.loss == "squared_error":
         click.echo(f"loss {trainer.history.loss[-1]:.6g}")
     else:
-        click.echo(str(trainer.validation if trainer.solved else trainer.evaluate()))
+        # Not the validation that ended training, which was chosen for being low.
+        click.echo(str(trainer.evaluate()))
 
 
 def _train(run: Any, iterations: int | None) -> None:
@@ -380,7 +381,12 @@ def gradcheck(
 ) -> None:
     """Train TASK by e-prop, and compare its gradient with backpropagation through time's."""
     from eprop_brian.plotting import plot_gradient_check, save_figure
-    from eprop_brian.training.gradient_check import GradientCheck, check_gradients, write_checks
+    from eprop_brian.training.gradient_check import (
+        GradientCheck,
+        check_comparable,
+        check_gradients,
+        write_checks,
+    )
     from eprop_brian.training.run import Run
 
     numbers = {"iterations": iterations, "batch_size": batch_size, "device": device, "dtype": dtype}
@@ -388,6 +394,7 @@ def gradcheck(
 
     def checked(seed: int) -> GradientCheck:
         config = _config(task, neuron, settings, feedback=feedback, **numbers, seed=seed)
+        check_comparable(config.make_network(config.make_task()))
         where = {"workers": workers, "scheduler": scheduler}
         run = Run.start(config, folder / f"seed{seed}", **where)
         try:
@@ -396,14 +403,18 @@ def gradcheck(
             run.save()
             run.trainer.close()
 
-    checks = {seed: _interruptible(lambda s=seed: checked(s), "interrupted") for seed in seeds}
-    write_checks(checks, folder / "gradients.csv")
+    checks = {}
+    for seed in seeds:
+        checks[seed] = _interruptible(lambda s=seed: checked(s), "interrupted")
+        write_checks(checks, folder / "gradients.csv")
     figure = plot_gradient_check(list(checks.values()))
     for path in (folder / "gradients.csv", *save_figure(figure, folder / "gradients", formats)):
         click.echo(f"wrote {path}")
     for name in checks[seeds[0]].cosine:
+        cosines = [[check.cosine[name][i] for check in checks.values()] for i in (0, -1)]
+        # A silent network has no cosine.
         before, after = (
-            statistics.median(check.cosine[name][i] for check in checks.values()) for i in (0, -1)
+            statistics.median([c for c in known if c == c] or [float("nan")]) for known in cosines
         )
         click.echo(f"{name}: cosine {before:.3f} before, {after:.3f} after training (median)")
 

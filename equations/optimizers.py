@@ -114,7 +114,7 @@ ADAMW = Optimizer(
     update=f"{_MOMENTS}w = clip(w - eta*({_CORRECTED} + weight_decay*w), w_min, w_max)",
     states=("m", "s"),
     parameters={**_ADAM_PARAMETERS, "weight_decay": 0.01, **_BOUNDS},
-    source="Loshchilov & Hutter 2019, algorithm 2",
+    source="Loshchilov & Hutter 2019, with the decay times the learning rate as in PyTorch",
 )
 
 #: The library's optimizers by name.

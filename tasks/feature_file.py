@@ -42,8 +42,10 @@ _HOLDS = "the folders train and test, each with pairs of files NAME.mfc and NAME
 _WHERE = "https://catalog.ldc.upenn.edu/LDC93S1, with features made by HTK's HCopy"
 #: Bits of the kind of parameter: compressed, with a checksum at the end.
 _COMPRESSED, _CHECKSUM = 0o2000, 0o10000
-#: The kind's basic part; these two are no floats.
-_BASIC, _WAVEFORM, _DISCRETE = 0o77, 0, 10
+#: The kind's basic part; waveforms, 16-bit reflection coefficients and discrete data are no floats.
+_BASIC, _NO_FLOATS = 0o77, (0, 5, 10)
+#: Frames after the last phone at which labels and features are taken to fit together.
+_MOST_LATE = 5
 #: Standard deviations from the mean at which an input fires in every step.
 _FULL_SCALE = 3.0
 
@@ -66,9 +68,9 @@ def read_htk(path: Path) -> tuple[NDArray[np.float64], float]:
     if len(raw) < 12:
         raise DataError(f"{path} is no HTK file: it is shorter than the header of 12 bytes")
     n_frames, period, n_bytes, kind = struct.unpack(">iihH", raw[:12])
-    if kind & _COMPRESSED or kind & _BASIC in (_WAVEFORM, _DISCRETE):
+    if kind & _COMPRESSED or kind & _BASIC in _NO_FLOATS:
         raise DataError(
-            f"{path} holds compressed, waveform or discrete data: features must be 32-bit floats "
+            f"{path} holds compressed, 16-bit or discrete data: features must be 32-bit floats "
             "(in HCopy's configuration SAVECOMPRESSED = F)"
         )
     expected = 12 + n_frames * n_bytes + (2 if kind & _CHECKSUM else 0)
@@ -114,7 +116,13 @@ def frame_labels(path: Path, n_frames: int, period: float, sample_rate: float) -
     if not phones or np.any(np.diff(ends) < 0):
         raise DataError(f"{path} must hold at least one phone, and later ones further down")
     middle = (np.arange(n_frames) + 0.5) * period * sample_rate
-    # What comes after the last phone, a frame at most, belongs to it.
+    # Windows of features overlap the end by a few frames, which belong to the last phone.
+    late = int(np.sum(middle >= ends[-1]))
+    if late > _MOST_LATE:
+        raise DataError(
+            f"{path} ends {late} frames before the features do: is sample_rate "
+            f"({sample_rate:g} Hz) the rate of the samples that it counts?"
+        )
     phone = np.minimum(np.searchsorted(ends, middle, side="right"), len(phones) - 1)
     return [phones[k] for k in phone]
 
@@ -283,7 +291,10 @@ class FeatureFile(Task):
     def _read_pair(self, path: Path) -> tuple[NDArray[np.float64], list[str]]:
         features, period = read_htk(path)
         rate = check_quantity("sample_rate", self.sample_rate, Hz)
-        labels = frame_labels(path.with_suffix(".phn"), len(features), period, rate)
+        # TIMIT comes in capitals.
+        capital = path.with_suffix(".PHN")
+        phones = capital if capital.exists() else path.with_suffix(".phn")
+        labels = frame_labels(phones, len(features), period, rate)
         return features, labels
 
     @cached_property

@@ -128,9 +128,13 @@ class Shd(DatasetTask):
                 yield file
         except OSError as error:
             raise DataError(f"{path} is no file of SHD: {error}") from None
-        except KeyError:
+        except DataError:
+            raise
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError):
+            # Groups where arrays should be, text for numbers, and so on.
             raise DataError(
-                f"{path} is no file of SHD: it must hold labels, spikes/times and spikes/units"
+                f"{path} is no file of SHD: it must hold the arrays labels (classes), spikes/times "
+                "and spikes/units (an array for each recording)"
             ) from None
 
     @cached_property
@@ -141,6 +145,8 @@ class Shd(DatasetTask):
             with self._opened(name) as file:
                 classes[name] = file["labels"][:].astype(np.intp)
                 n_recordings = len(file["spikes/times"])
+                if n_recordings != len(file["spikes/units"]):
+                    raise DataError(f"{file.filename} is damaged: times and units differ in number")
             labels = classes[name]
             if len(labels) != n_recordings or np.any((labels < 0) | (labels >= self.n_outputs)):
                 raise DataError(

@@ -17,7 +17,8 @@ def check_optimizer(optimizer: Optimizer) -> None:
     Raises
     ------
     EquationError
-        If a statement or the schedule cannot be read or names something unknown.
+        If a statement or the schedule cannot be read or names something unknown, or the schedule
+        becomes negative or no number.
     """
     where = f"optimizer '{optimizer.name}'"
     known = {"w", "g", "k", *optimizer.states, *optimizer.parameters}
@@ -36,6 +37,16 @@ def check_optimizer(optimizer: Optimizer) -> None:
     if "w" not in {line.partition("=")[0].strip() for line in _lines(optimizer)}:
         raise EquationError(f"{where}, update", optimizer.update, "has no statement for w")
     _require_known(f"{where}, schedule", optimizer.schedule, {"k", *optimizer.parameters})
+    for k in (1, 2, 10, 100, 1000, 10_000, 100_000):
+        factor = evaluate(
+            optimizer.schedule, {**optimizer.parameters, "k": float(k)}, f"{where}, schedule"
+        )
+        if factor < 0:
+            raise EquationError(
+                f"{where}, schedule",
+                optimizer.schedule,
+                f"is {factor:g} in update {k}: a learning rate cannot be negative",
+            )
     if _is_scheduled(optimizer) and "eta" not in optimizer.parameters:
         raise EquationError(
             f"{where}, schedule", optimizer.schedule, "multiplies eta, which this optimizer has not"

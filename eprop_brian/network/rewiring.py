@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Rewiring", "as_rewiring", "draw_connected", "draw_signs", "rewire"]
+__all__ = ["Rewiring", "as_rewiring", "completed", "draw_connected", "draw_signs", "rewire"]
 
 _MATRICES = ("w_in", "w_rec", "w_out")
 
@@ -126,14 +126,23 @@ def draw_signs(
 
 
 def draw_connected(
-    rng: np.random.Generator, shape: tuple[int, int], fraction: float, *, autapses: bool
+    rng: np.random.Generator, shape: tuple[int, int], size: int, *, autapses: bool
 ) -> np.ndarray:
-    """Draw which pairs are connected, a bool array of `shape`."""
+    """Draw which `size` pairs are connected, a bool array of `shape`."""
     possible = _possible(shape, autapses)
-    chosen = rng.choice(possible, size=max(1, round(fraction * len(possible))), replace=False)
+    chosen = rng.choice(possible, size=size, replace=False)
     connected = np.zeros(shape, dtype=bool)
     connected.flat[chosen] = True
     return connected
+
+
+def completed(connected: np.ndarray, size: int, *, autapses: bool) -> np.ndarray:
+    """Connect more pairs, always the same ones, until there are `size` synapses."""
+    free = np.setdiff1d(_possible(connected.shape, autapses), np.flatnonzero(connected))
+    missing = size - int(connected.sum())
+    result = connected.copy()
+    result.flat[np.random.default_rng(0).choice(free, size=missing, replace=False)] = True
+    return result
 
 
 def rewire(

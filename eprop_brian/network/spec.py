@@ -232,7 +232,7 @@ class Network:
     readout_program: ReadoutProgram = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        if isinstance(self.loss, str):
+        if not isinstance(self.loss, Loss):
             object.__setattr__(self, "loss", self._loss(self.loss))
         _choose("gradient", self.gradient, GRADIENTS)
         _choose("updates", self.updates, UPDATES)
@@ -245,6 +245,11 @@ class Network:
         check_loss(self.loss, self._readout_names, self.n_outputs)
         for name in ("c_reg", "kappa_reg", "c_v", "c_l2"):
             _real(name, getattr(self, name), minimum=0)
+        if not isinstance(self.voltage_cost, str) or not self.voltage_cost.strip():
+            raise ValueError(
+                "voltage_cost must be an equation, for example 'margin**2', not "
+                f"{self.voltage_cost!r}"
+            )
         for name in ("clip_value", "clip_norm"):
             if getattr(self, name) is not None:
                 _real(name, getattr(self, name), minimum=0)
@@ -323,8 +328,8 @@ class Network:
         object.__setattr__(self, "readout_program", readout_program(self.readout))
         self.readout_values()
         object.__setattr__(self, "adjacency", self._draw_adjacency())
-        self._set_rewiring()
         self._set_feedback()
+        self._set_rewiring()
         self._set_delays()
         self._check_updates()
         if self.gradient == "bptt":
@@ -332,6 +337,8 @@ class Network:
 
     def _loss(self, given: str) -> Loss:
         """A loss by name, or derived from an equation."""
+        if not isinstance(given, str):
+            raise ValueError(f"loss must be a name or an equation, not {given!r}")
         if given in LOSSES:
             return LOSSES[given]
         if not get_identifiers(given) & {"y", "p"}:
@@ -367,6 +374,16 @@ class Network:
             if both:
                 raise ValueError(
                     f"{both[0]} has a fixed connectivity and is to be rewired: give one of them"
+                )
+            if self.feedback.update.strip() and "w_out" in rewiring.connectivity:
+                raise ValueError(
+                    "feedback that learns with the readout weights would follow synapses that are "
+                    "not there: leave w_out out of the rewiring, or choose other feedback"
+                )
+            if self.clip_norm is not None:
+                raise ValueError(
+                    "clip_norm would count gradients of synapses that are not there: with rewiring "
+                    "clip by clip_value"
                 )
             if self.continuous:
                 raise ValueError("rewiring happens between batches: it needs updates = 'batch'")
@@ -523,6 +540,10 @@ class Network:
         n_post, n_pre = self.shapes[name]
         return n_post * n_pre - (n_post if name == "w_rec" else 0)
 
+    def n_connected(self, name: str) -> int:
+        """Number of synapses of a matrix that is rewired."""
+        return max(1, round(self.rewiring.connectivity[name] * self._n_possible(name)))
+
     @property
     def shapes(self) -> dict[str, tuple[int, int]]:
         """Shapes of the weights and of the feedback weights ``B``, (n_post, n_pre)."""
@@ -570,8 +591,7 @@ class Network:
     ) -> np.ndarray:
         """Weights of a matrix that is rewired: with its signs, 0 where there is no synapse."""
         autapses = name != "w_rec"
-        fraction = self.rewiring.connectivity[name]
-        connected = draw_connected(rng, values.shape, fraction, autapses=autapses)
+        connected = draw_connected(rng, values.shape, self.n_connected(name), autapses=autapses)
         size = np.abs(values) * np.sqrt(self._n_possible(name) / connected.sum())
         signs = self.signs[name]
         if self.rewiring.dale:

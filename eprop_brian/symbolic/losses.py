@@ -20,7 +20,8 @@ __all__ = ["derive_loss"]
 
 _WHERE = "loss"
 #: What is left of an expression that sympy cannot differentiate.
-_LEFTOVERS = (sympy.Derivative, sympy.Subs)
+_LEFTOVERS = (sympy.Derivative, sympy.Subs, sympy.DiracDelta, sympy.nan)
+_WITHOUT_SLOPE = frozenset({"clip", "int_", "floor", "ceiling", "sign", "timestep", "exprel"})
 
 
 def derive_loss(equation: str, known: tuple[str, ...] = ()) -> Loss:
@@ -57,15 +58,17 @@ def derive_loss(equation: str, known: tuple[str, ...] = ()) -> Loss:
             "`log(cosh(y - y_target))` or `(p - y_target)**2`",
         )
     signal = "p" if softmax else "y"
-    slope = sympy.diff(loss, symbol(signal))
-    functions = {str(f.func) for f in slope.atoms(sympy.Function)}
-    if slope.has(*_LEFTOVERS) or functions & {"clip", "int_", "floor", "ceiling"}:
+    try:
+        slope = sympy.diff(loss, symbol(signal))
+    except AttributeError:  # of a comparison
+        slope = sympy.nan
+    functions = {str(f.func) for f in loss.atoms(sympy.Function)}
+    if slope.has(*_LEFTOVERS) or functions & _WITHOUT_SLOPE:
         raise EquationError(_WHERE, equation, "has no derivative that can be evaluated")
-    slope = sympy.simplify(slope)
     error, coupling = sympy_to_str(slope), ""
     if softmax:
         # 1/p of a cross-entropy cancels here, and never divides by a probability of 0.
-        coupling = sympy_to_str(sympy.simplify(symbol("p") * slope))
+        coupling = sympy_to_str(sympy.expand(symbol("p") * slope))
         error = f"{coupling} - p*coupled"
     return Loss(
         name="equation",

@@ -160,7 +160,11 @@ class BpttSession(SessionState):
                 limit = network.clip_value
                 gradient[name] = jnp.clip(gradient[name], -limit, limit)
         if network.clip_norm is not None:
-            norm = jnp.sqrt(sum(jnp.sum(gradient[name] ** 2) for name in MATRICES))
+            # Relative to the largest: the square of an exploding gradient is no number.
+            largest = jnp.max(jnp.stack([jnp.max(jnp.abs(gradient[name])) for name in MATRICES]))
+            unit = jnp.where(largest > 0, largest, 1)
+            square = sum(jnp.sum((gradient[name] / unit) ** 2) for name in MATRICES)
+            norm = unit * jnp.sqrt(square)
             factor = jnp.where(norm > network.clip_norm, network.clip_norm / norm, 1.0)
             gradient |= {name: factor * gradient[name] for name in MATRICES}
         return gradient, simulation

@@ -19,7 +19,7 @@ from eprop_brian.training.config import METHODS, RunConfig
 from eprop_brian.training.files import write_text
 from eprop_brian.training.history import History
 from eprop_brian.training.run import Run
-from eprop_brian.training.trainer import TrainingError
+from eprop_brian.training.trainer import TrainingError, check_fit, require_jax
 
 __all__ = ["Compared", "Summary", "compare", "histories", "summaries", "write_summaries"]
 
@@ -134,11 +134,14 @@ def compare(
     folders = [Path(folder) / name for name in names]
     # All of them first: what cannot be trained is said before anything is.
     for chosen, own in zip(configs, folders, strict=True):
-        chosen.make_network(chosen.make_task())
+        task = chosen.make_task()
+        check_fit(chosen.make_network(task), task)
         if (own / "config.toml").exists() and not chosen.is_of(own):
             raise ValueError(
                 f"{own} holds a run with other settings; give the same or choose another folder"
             )
+    if "bptt" in methods:
+        require_jax()
     results = []
     for number, (chosen, own) in enumerate(zip(configs, folders, strict=True)):
         method = methods[number // len(seeds)]
@@ -216,8 +219,8 @@ def _last(values: Sequence[float]) -> float:
 
 def _spread(values: Sequence[float]) -> tuple[float, float, float]:
     """Median, least and most."""
-    # Sorted by hand: NumPy's median of infinite numbers is none.
-    ordered = sorted(values)
+    # Sorted by hand: NumPy's median of infinite numbers is none. What is unknown comes last.
+    ordered = sorted(np.inf if np.isnan(value) else value for value in values)
     middle = ordered[(len(ordered) - 1) // 2], ordered[len(ordered) // 2]
     median = middle[0] if middle[0] == middle[1] else sum(middle) / 2
     return median, ordered[0], ordered[-1]

@@ -18,16 +18,17 @@ import numpy as np
 from tqdm import tqdm
 
 from eprop_brian.network.sparse import Matrix, values_of
-from eprop_brian.network.spec import check_positive
+from eprop_brian.network.spec import Network, check_positive
 from eprop_brian.tasks.base import Trials
 from eprop_brian.training.files import write_text
 from eprop_brian.training.session import SessionState
-from eprop_brian.training.trainer import Trainer, make_bptt_session
+from eprop_brian.training.trainer import Trainer, make_bptt_session, require_jax
 
-__all__ = ["GradientCheck", "check_gradients", "write_checks"]
+__all__ = ["GradientCheck", "check_comparable", "check_gradients", "write_checks"]
 
-#: Stream of the trials that gradients are compared on: not those that the network learns from.
-_STREAM = "gradient check"
+#: Stream of the trials that gradients are compared on: not those that the network learns from, and
+#: of data sets not those for tests.
+_STREAM = "validation of gradients"
 
 
 @dataclass
@@ -126,10 +127,7 @@ def check_gradients(
     """
     check_positive("every", every)
     network = trainer.network
-    if network.gradient == "bptt":
-        raise ValueError(
-            "gradient = 'bptt' is what the gradient is compared with: choose 'factored' or 'online'"
-        )
+    check_comparable(network)
     batch = _batch(trainer, trainer.iteration)
     bptt = make_bptt_session(
         network, batch, trainer.task.learning_window, trainer.session.weights, trainer.dtype
@@ -148,6 +146,20 @@ def check_gradients(
             trainer.train(min((done // every + 1) * every, iterations), progress=False)
             bar.update(trainer.iteration - done)
             done = trainer.iteration
+
+
+def check_comparable(network: Network) -> None:
+    """Raise ValueError if a network's gradient cannot be compared with the total derivative."""
+    if network.gradient == "bptt":
+        raise ValueError(
+            "gradient = 'bptt' is what the gradient is compared with: choose 'factored' or 'online'"
+        )
+    if network.continuous or network.rate_averaging == "moving":
+        raise ValueError(
+            "backpropagation through time needs trials: updates = 'batch', and rate_averaging = "
+            "'trial' or 'batch'"
+        )
+    require_jax()
 
 
 def _batch(trainer: Trainer, index: int) -> Trials:

@@ -18,7 +18,7 @@ from scipy.sparse import issparse
 
 from eprop_brian.devices.program import Program, ProgramKilledError
 from eprop_brian.network.built import Capacity
-from eprop_brian.network.rewiring import rewire
+from eprop_brian.network.rewiring import completed, rewire
 from eprop_brian.network.sparse import (
     Matrix,
     copied,
@@ -176,7 +176,13 @@ class SessionState:
             for name in (*MATRICES, *self._learned)
         }
         self.carried: dict[str, np.ndarray] = {}
-        self.connected = {name: self.weights[name] != 0 for name in network.signs}
+        # Of weights that are 0, some have a synapse all the same if others are too few.
+        self.connected = {
+            name: completed(
+                self.weights[name] != 0, network.n_connected(name), autapses=name != "w_rec"
+            )
+            for name in network.signs
+        }
         self.n_updates = 0
 
     @property
@@ -242,7 +248,7 @@ class SessionState:
         network = self.network
         for name, signs in network.signs.items():
             before = self.connected[name]
-            self.weights[name], self.connected[name] = rewire(
+            weights, self.connected[name] = rewire(
                 network.rewiring,
                 self.weights[name],
                 before,
@@ -251,6 +257,9 @@ class SessionState:
                 rng,
                 autapses=name != "w_rec",
             )
+            bounds = network.optimizer.parameters
+            low, high = bounds.get("w_min", -np.inf), bounds.get("w_max", np.inf)
+            self.weights[name] = np.clip(weights, min(low, 0.0), max(high, 0.0))
             # What a synapse that begins or ends had gathered belongs to it no more.
             stays = before & self.connected[name] & (self.weights[name] != 0)
             for state in network.optimizer.states:
@@ -592,6 +601,12 @@ def _fitted(network: Network, weights: Mapping[str, Any]) -> dict[str, Matrix]:
     for name, signs in network.signs.items():
         if np.any(signs * dense(weights[name]) < 0):
             raise ValueError(f"'{name}' of the weights has other signs than network.signs")
+        found, wanted = np.count_nonzero(dense(weights[name])), network.n_connected(name)
+        if found > wanted:
+            raise ValueError(
+                f"'{name}' of the weights has {found} synapses (weights other than 0), rewiring "
+                f"keeps {wanted}"
+            )
     for population in network.populations:
         for parameter, bounds in population.learned.items():
             name = f"{population.name}.{parameter}"

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,7 +27,15 @@ from eprop_brian.training.workers import ParallelSession, useful_workers
 if TYPE_CHECKING:
     from eprop_brian.training.bptt import BpttSession
 
-__all__ = ["Evaluation", "Trainer", "TrainingError", "join_trials", "make_bptt_session"]
+__all__ = [
+    "Evaluation",
+    "Trainer",
+    "TrainingError",
+    "check_fit",
+    "join_trials",
+    "make_bptt_session",
+    "require_jax",
+]
 
 #: Trials of one call of the compiled program, about: enough that starting it costs nothing.
 _TRIALS_PER_CALL = 640
@@ -87,15 +96,17 @@ def _stored_once(
     parts: Sequence[Trials], stored: str, index: str
 ) -> tuple[list[Trials], np.ndarray]:
     """Parts with an array of their own, and where the trials find their rows in all of them."""
-    beginnings: dict[int, int] = {}
+    beginnings: dict[tuple[int, int], int] = {}
     owners, indices, n_rows = [], [], 0
     for part in parts:
         array = getattr(part, stored)
-        if id(array) not in beginnings:
-            beginnings[id(array)] = n_rows
+        # Equal targets may count in different steps.
+        key = id(array), id(part.periods) if stored == "targets" else 0
+        if key not in beginnings:
+            beginnings[key] = n_rows
             owners.append(part)
             n_rows += len(array)
-        indices.append(getattr(part, index) + beginnings[id(array)])
+        indices.append(getattr(part, index) + beginnings[key])
     return owners, np.concatenate(indices)
 
 
@@ -161,7 +172,7 @@ class Trainer:
         scheduler: str | None = None,
     ) -> None:
         check_positive("batch_size", batch_size)
-        _check_fit(network, task)
+        check_fit(network, task)
         if network.continuous:
             _check_continuous(network, batch_size, workers, scheduler)
             workers = 1
@@ -432,19 +443,21 @@ def make_bptt_session(
     ValueError
         If JAX is not installed, or something does not fit.
     """
-    # Imported here: JAX is optional, and takes a second.
-    try:
-        from eprop_brian.training.bptt import BpttSession
-    except ModuleNotFoundError as error:
-        if error.name not in ("jax", "jaxlib"):
-            raise
-        raise ValueError(
-            "backpropagation through time needs JAX: pip install 'eprop_brian[bptt]'"
-        ) from None
+    require_jax()
+    # Imported here: JAX takes a second.
+    from eprop_brian.training.bptt import BpttSession
+
     return BpttSession(network, example, window, weights, dtype)
 
 
-def _check_fit(network: Network, task: Task) -> None:
+def require_jax() -> None:
+    """Raise ValueError if JAX, which is optional, is not installed."""
+    if find_spec("jax") is None or find_spec("jaxlib") is None:
+        raise ValueError("backpropagation through time needs JAX: pip install 'eprop_brian[bptt]'")
+
+
+def check_fit(network: Network, task: Task) -> None:
+    """Raise ValueError if a network and a task do not fit together."""
     for name in ("n_inputs", "n_outputs"):
         if getattr(network, name) != getattr(task, name):
             raise ValueError(

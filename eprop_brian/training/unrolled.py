@@ -303,6 +303,12 @@ class Unrolled:
         """Sums of loss and output over the steps that count; all arrays have these first."""
         if not self.n_answers:
             y, targets = y[-self.learning_window :], targets[-self.learning_window :]
+        else:
+            # What does not count may be anything, which 0 times would not undo, nor its derivative.
+            counts = periods[..., np.newaxis] > 0
+            first = jnp.argmax(counts, axis=0)[np.newaxis]
+            targets = jnp.broadcast_to(targets, y.shape)
+            targets = jnp.where(counts, targets, jnp.take_along_axis(targets, first, axis=0))
         scope = {**self._readout_values, "y": y, "y_target": targets}
         if self.network.loss.softmax:
             log_p = jax.nn.log_softmax(y, axis=2)
@@ -313,8 +319,7 @@ class Unrolled:
         if not self.n_answers:
             return losses.sum(axis=0), outputs.sum(axis=0)[:, np.newaxis]
         answers = (periods[..., np.newaxis] == np.arange(1, self.n_answers + 1)).astype(y.dtype)
-        # What does not count may be anything, which 0 times would not undo.
-        losses = jnp.where(periods[..., np.newaxis] > 0, losses, 0)
+        losses = jnp.where(counts, losses, 0)
         return losses.sum(axis=0), jnp.einsum("tna,tnk->nak", answers, outputs)
 
 

@@ -131,6 +131,8 @@ def test_a_stopped_run_goes_on_as_it_would_have():
         ({"rewiring": {"l1": -1}}, "l1 must be a number from 0 on"),
         ({"rewiring": {"dale": "yes"}}, "dale is true or false"),
         ({"rewiring": {"excitatory": 1}}, "excitatory must be a fraction"),
+        ({"feedback": "adaptive"}, "leave w_out out of the rewiring"),
+        ({"clip_norm": 1.0}, "with rewiring clip by clip_value"),
         ({"connectivity": {"w_rec": 0.1}}, "fixed connectivity and is to be rewired"),
         ({"updates": "step", "gradient": "online"}, "needs updates = 'batch'"),
         (
@@ -142,6 +144,26 @@ def test_a_stopped_run_goes_on_as_it_would_have():
 def test_what_cannot_work_is_refused(options, message):
     with pytest.raises(ValueError, match=message):
         network(**{"optimizer": GRADIENT_DESCENT, **options})
+
+
+def test_weights_to_start_from_have_the_number_of_synapses():
+    """Those that stand at 0 are made up for; more than there may be are refused."""
+    a_network = network()
+    weights = a_network.initial_weights(1)
+    weights["w_rec"][:, 3] = 0.0
+    trainer = trainer_of(a_network)
+    again = type(trainer)(a_network, trainer.task, device="runtime", weights=weights)
+    assert counts(again) == counts(trainer)
+    weights["w_rec"] = a_network.signs["w_rec"] * (1 - np.eye(20))
+    with pytest.raises(ValueError, match="has 380 synapses .* rewiring keeps 76"):
+        type(trainer)(a_network, trainer.task, device="runtime", weights=weights)
+
+
+def test_weight_bounds_hold_with_noise():
+    adam = ADAM.with_parameters(eta=0.05, w_min=-0.2, w_max=0.2)
+    trainer = trainer_of(network(replace(DALE, temperature=1.0), optimizer=adam))
+    trainer.train(2, progress=False)
+    assert max(np.abs(trainer.session.weights[name]).max() for name in MATRICES) <= 0.2
 
 
 def test_weights_of_another_sign_are_refused():

@@ -44,8 +44,8 @@ def test_checksum_is_no_feature(tmp_path):
         (struct.pack(">iihH", 0, 100_000, 8, 6), "its header and size differ"),
         (struct.pack(">iihH", 1, 0, 4, 6) + b"1234", "its header and size differ"),
         (struct.pack(">iihH", 1, 100_000, 2, 6) + b"12", "its header and size differ"),
-        (struct.pack(">iihH", 1, 100_000, 4, 6 | 0o2000) + b"1234", "compressed, waveform or"),
-        (struct.pack(">iihH", 2, 625, 2, 0) + b"1234", "compressed, waveform or discrete"),
+        (struct.pack(">iihH", 1, 100_000, 4, 6 | 0o2000) + b"1234", "compressed, 16-bit or"),
+        (struct.pack(">iihH", 2, 625, 2, 0) + b"1234", "compressed, 16-bit or discrete"),
         (struct.pack(">iihHf", 1, 100_000, 4, 9, np.nan), "a.mfc holds values that are not fin"),
     ],
 )

@@ -382,3 +382,14 @@ def test_it_learns():
     assert np.mean(trainer.history.loss[-5:]) < 0.7 * trainer.history.loss[0]
     assert trainer.history.alignment[-1] == pytest.approx(1)
     assert trainer.evaluate().loss < trainer.history.loss[0]
+
+
+def test_steps_that_do_not_count_may_have_any_target():
+    """A loss that is no number there leaves the gradient as it is."""
+    case = Case({"loss": "(y/y_target - 1)**2", "c_reg": 0.0}, periods=PERIODS)
+    bptt, eprop, trials = sessions_of(case, case.network("bptt"))
+    trials = replace(trials, targets=np.where(PERIODS[..., np.newaxis] > 0, trials.targets, 0.0))
+    found = [session.run(trials, trials.n_trials).loss for session in (bptt, eprop)]
+    np.testing.assert_allclose(*found, rtol=TOLERANCE)
+    assert bptt.is_finite()
+    assert deviation({"w_out": gradient_of(bptt)["w_out"]}, gradient_of(eprop)) <= TOLERANCE

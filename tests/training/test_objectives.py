@@ -250,6 +250,14 @@ def network(**options) -> Network:
         ({"loss": "y**2 + p"}, "must read either the readout y or the softmax probability p"),
         ({"loss": "(y - target)**2"}, "'target' is not defined .did you mean 'y_target'"),
         ({"loss": "clip(y, 0, 1)"}, "has no derivative"),
+        ({"loss": "int(y > y_target)*y"}, "has no derivative"),
+        ({"loss": "sign(y)*y"}, "has no derivative"),
+        ({"loss": 3}, "loss must be a name or an equation, not 3"),
+        ({"voltage_cost": 3}, "voltage_cost must be an equation"),
+        (
+            {"optimizer": replace(GRADIENT_DESCENT, schedule="1 - k/50")},
+            "is -1 in update 100: a learning rate cannot be negative",
+        ),
         ({"c_v": -1.0}, "c_v must be at least 0"),
         ({"voltage_cost": "(u - 1)**2"}, "'u' is not defined"),
         ({"c_v": 1.0, "voltage_cost": "clip(margin, 0, inf)"}, "'clip' cannot be differentiated"),
@@ -277,6 +285,12 @@ def network(**options) -> Network:
 def test_wrong_options_are_refused_in_a_line(options, message):
     with pytest.raises((ValueError, EquationError), match=message):
         network(**options)
+
+
+def test_an_absolute_error_of_probabilities_is_a_loss():
+    loss = derive_loss("abs(p - y_target)")
+    values = {"p": 0.25, "y_target": 1.0, "coupled": 0.1}
+    assert evaluate(loss.error, values, "test") == pytest.approx(-0.25 - 0.25 * 0.1)
 
 
 def test_a_derived_loss_equals_the_librarys():

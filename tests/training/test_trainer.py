@@ -232,3 +232,24 @@ def test_alignment_is_the_cosine_and_has_a_sign():
         assert trainer.alignment() == pytest.approx(cosine, abs=1e-12)
     trainer.session.weights["w_out"] = np.zeros_like(b.T)
     assert np.isnan(trainer.alignment())
+
+
+def test_joined_trials_keep_their_periods():
+    """Also where parts share the targets and differ in the steps that count."""
+    targets = np.eye(2)[:, np.newaxis, :]
+    spikes = np.ones((1, 4, 3), dtype=bool)
+    rows = [[[0, 1, 0, 0], [1, 1, 0, 0]], [[0, 0, 2, 1], [0, 0, 1, 0]]]
+    parts = [
+        Trials(
+            spikes=spikes,
+            targets=targets,
+            pattern=np.zeros(2, int),
+            target=np.arange(2),
+            periods=np.array(periods),
+            n_answers=2,
+        )
+        for periods in rows
+    ]
+    joined = join_trials(parts)
+    np.testing.assert_array_equal(joined.periods[joined.target], np.concatenate(rows))
+    assert len(joined.spikes) == 1

@@ -710,18 +710,19 @@ if (_updating && _batch_ends)
     {% endfor %}
     {% if plan.clip_norm is defined %}
     {
-        {{ plan.real }} _square = 0;
+        // In double precision: the square of a large float is none.
+        double _square = 0;
         {% for p in plan.projections %}
         {{ autapses(p, 'before') }}
         {{ pairs(p.measure, p) }}
         for (int _pre = 0; _pre < {{ p.n_pre }}; _pre++)
         {
             {{ row(p, last=p.n_post) }}
-                _square += {{ ptr(p.gradient_array) }}[_synapse]*{{ ptr(p.gradient_array) }}[_synapse];
+                _square += (double){{ ptr(p.gradient_array) }}[_synapse]*{{ ptr(p.gradient_array) }}[_synapse];
             }
         }
         {% endfor %}
-        const {{ plan.real }} _norm = std::sqrt(_square), _most = {{ ptr(plan.clip_norm) }}[0];
+        const double _norm = std::sqrt(_square), _most = {{ ptr(plan.clip_norm) }}[0];
         {{ ptr(plan.clip_factor) }}[0] = _norm > _most ? _most/_norm : 1;
     }
     {% endif %}
