@@ -149,7 +149,7 @@ def test_damaged_files_of_shd_are_named(shd):
         Shd(path=str(shd))
     with h5py.File(shd / "shd_test.h5", "w") as file:
         file["labels"] = [1]
-    with pytest.raises(DataError, match=r"shd_test.h5 is no file of SHD: it must hold the arrays labels"):
+    with pytest.raises(DataError, match=r"shd_test.h5 is no file of SHD: it must hold the arrays"):
         Shd(path=str(shd))
     (shd / "shd_test.h5").unlink()
     with pytest.raises(DataError, match=r"there is no .*shd_test.h5 \(get it from https://zenke"):

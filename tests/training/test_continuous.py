@@ -491,7 +491,7 @@ def test_an_evaluation_leaves_no_trace(name, device):
 
 
 #: Sums gradients up and leaves the weights alone.
-_SUM = Optimizer(name="sum", update="total = total + g", states=("total",))
+_SUM = Optimizer(name="sum", update="total = total + g\nw = w", states=("total",))
 
 
 @pytest.mark.parametrize("lag", [0, 1])
