@@ -392,9 +392,15 @@ def gradcheck(
     numbers = {"iterations": iterations, "batch_size": batch_size, "device": device, "dtype": dtype}
     folder = out or _new_folder(f"{task}-gradcheck")
 
+    configs = {
+        seed: _config(task, neuron, settings, feedback=feedback, **numbers, seed=seed)
+        for seed in seeds
+    }
+    first = configs[seeds[0]]
+    check_comparable(first.make_network(first.make_task()))
+
     def checked(seed: int) -> GradientCheck:
-        config = _config(task, neuron, settings, feedback=feedback, **numbers, seed=seed)
-        check_comparable(config.make_network(config.make_task()))
+        config = configs[seed]
         where = {"workers": workers, "scheduler": scheduler}
         run = Run.start(config, folder / f"seed{seed}", **where)
         try:

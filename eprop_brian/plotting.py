@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import cycle
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from brian2.units import Quantity
@@ -225,9 +226,7 @@ def plot_comparison(
                 curves = _held([_running_mean(getattr(h, column), window) for h in given])
                 curves *= 100 if column == "error" else 1
                 iteration = np.arange(1, curves.shape[1] + 1)
-                low, high = curves.min(axis=0), curves.max(axis=0)
-                ax.fill_between(iteration, low, high, color=colour, alpha=0.2, linewidth=0)
-                ax.plot(iteration, np.median(curves, axis=0), color=colour, label=name)
+                _draw_median_and_range(ax, iteration, curves, color=colour, label=name)
             ax.set_ylabel(label)
             if column == "error":
                 if error_threshold is not None:
@@ -251,6 +250,15 @@ def _running_mean(values: Sequence[float], window: int) -> np.ndarray:
     ends = np.arange(1, len(sums))
     starts = np.maximum(ends - window, 0)
     return (sums[ends] - sums[starts]) / (ends - starts)
+
+
+def _draw_median_and_range(ax: Axes, x: np.ndarray, curves: np.ndarray, **look: Any) -> None:
+    """Draw curves (n_curves, len(x)) by their median and range; NaN is what a curve lacks."""
+    known = ~np.all(np.isnan(curves), axis=0)
+    x, curves = x[known], curves[:, known]
+    low, high = np.nanmin(curves, axis=0), np.nanmax(curves, axis=0)
+    ax.fill_between(x, low, high, color=look["color"], alpha=0.2, linewidth=0)
+    ax.plot(x, np.nanmedian(curves, axis=0), **look)
 
 
 def _held(curves: Sequence[np.ndarray]) -> np.ndarray:
@@ -292,16 +300,11 @@ def plot_gradient_check(checks: Sequence[GradientCheck]) -> Figure:
             for ax, measure in ((above, "cosine"), (below, "ratio")):
                 curves = np.full((len(checks), len(iterations)), np.nan)
                 for row, check in zip(curves, checks, strict=True):
-                    row[np.searchsorted(iterations, check.iteration)] = getattr(check, measure)[
-                        name
-                    ]
-                known = ~np.all(np.isnan(curves), axis=0)
-                where, curves = np.array(iterations)[known], curves[:, known]
-                low, high = np.nanmin(curves, axis=0), np.nanmax(curves, axis=0)
-                ax.fill_between(where, low, high, color=colour, alpha=0.2, linewidth=0)
-                ax.plot(where, np.nanmedian(curves, axis=0), **look)
+                    values = getattr(check, measure)[name]
+                    row[np.searchsorted(iterations, check.iteration)] = values
+                _draw_median_and_range(ax, np.array(iterations), curves, **look)
                 if ax is above:
-                    least = min(least, np.min(low, initial=1.0))
+                    least = np.nanmin(curves, initial=least)
         for ax in (above, below):
             ax.axhline(1, color="black", linewidth=0.5, linestyle=":")
         above.set_ylim(min(0.0, least) - 0.05, 1.05)

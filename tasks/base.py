@@ -199,15 +199,14 @@ class Trials:
             pattern=pattern,
             target=target,
             periods=None if self.periods is None else self.periods[targets],
-            n_answers=self.n_answers or None,
+            n_answers=self.n_answers,
         )
 
     def counted(self, learning_window: int) -> NDArray[np.int64]:
         """Return how many steps count for each answer, shape (n_trials, n_answers or 1)."""
         if self.periods is None:
             return np.full((self.n_trials, 1), learning_window)
-        answers = np.arange(1, self.n_answers + 1)
-        return (self.periods[:, np.newaxis, :] == answers[:, np.newaxis]).sum(axis=2)[self.target]
+        return self._in_answer().sum(axis=2)[self.target]
 
     def classes(self, learning_window: int) -> NDArray[np.intp]:
         """Return the right class of each answer, shape (n_trials, n_answers or 1).
@@ -218,11 +217,14 @@ class Trials:
         if self.periods is None:
             mean = self.targets[:, -learning_window:].mean(axis=1)[:, np.newaxis]
         else:
-            answers = np.arange(1, self.n_answers + 1)
-            counts = (self.periods[:, np.newaxis, :] == answers[:, np.newaxis]).astype(float)
-            shape = (len(self.targets), self.periods.shape[1], self.targets.shape[2])
-            mean = counts @ np.broadcast_to(self.targets, shape)
+            shape = (*self.periods.shape, self.targets.shape[2])
+            mean = self._in_answer().astype(float) @ np.broadcast_to(self.targets, shape)
         return mean.argmax(axis=2)[self.target]
+
+    def _in_answer(self) -> NDArray[np.bool_]:
+        """Return which steps count for which answer, shape (n_targets, n_answers, n_steps)."""
+        answers = np.arange(1, self.n_answers + 1)
+        return self.periods[:, np.newaxis, :] == answers[:, np.newaxis]
 
 
 def _row_indices(name: str, rows: ArrayLike, array: str, n_rows: int) -> NDArray[np.intp]:

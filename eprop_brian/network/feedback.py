@@ -15,7 +15,7 @@ from eprop_brian.equations.learning_signals import FEEDBACKS, RANDOM, LearningSi
 from eprop_brian.equations.losses import Loss
 from eprop_brian.network.sparse import Matrix, dense
 from eprop_brian.symbolic.errors import EquationError
-from eprop_brian.symbolic.parameters import parse_expression, require_known
+from eprop_brian.symbolic.parameters import is_number, parse_expression, require_known
 from eprop_brian.symbolic.step_map import symbol
 
 __all__ = ["as_learning_signal", "check_learning_signal", "check_loss", "initial_feedback"]
@@ -107,8 +107,7 @@ def check_learning_signal(
             )
     numbers = {"scale": feedback.scale, **feedback.parameters}
     for name, value in numbers.items():
-        number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
-        if not number or not np.isfinite(value):
+        if not is_number(value) or not np.isfinite(value):
             raise ValueError(f"{name} of the learning signal must be a finite number: {value!r}")
     decay = feedback.parameters.get("decay", 0.0)
     if not 0 <= decay < 1:

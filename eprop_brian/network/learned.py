@@ -10,7 +10,7 @@ import numpy as np
 from brian2.units import second
 from brian2.units.fundamentalunits import Dimension
 
-from eprop_brian.symbolic.parameters import resolve_parameters, unit_name
+from eprop_brian.symbolic.parameters import is_number, resolve_parameters, unit_name
 from eprop_brian.symbolic.step_map import StepMap
 
 __all__ = ["Learned", "LearnedRange", "as_learned", "learned_range"]
@@ -97,8 +97,7 @@ def learned_range(
             f"its bounds {bounds['minimum']:g} to {bounds['maximum']:g} (SI units)"
         )
     eta = learned.eta
-    number = isinstance(eta, int | float | np.number) and not isinstance(eta, bool)
-    if eta is not None and not (number and np.isfinite(eta) and eta >= 0):
+    if eta is not None and not (is_number(eta) and np.isfinite(eta) and eta >= 0):
         raise ValueError(f"eta of learned parameter '{name}' must be a number from 0 on: {eta!r}")
     scale = float(np.mean(np.abs(value))) or 1.0
     return LearnedRange(scale, bounds["minimum"], bounds["maximum"], eta)

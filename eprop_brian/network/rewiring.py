@@ -19,7 +19,9 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Rewiring", "as_rewiring", "completed", "draw_connected", "draw_signs", "rewire"]
+from eprop_brian.symbolic.parameters import is_number
+
+__all__ = ["Rewiring", "as_rewiring", "connect", "draw_signs", "rewire"]
 
 _MATRICES = ("w_in", "w_rec", "w_out")
 
@@ -62,18 +64,18 @@ class Rewiring:
                 raise ValueError(
                     f"rewiring: unknown weight matrix '{name}'; choose from {', '.join(_MATRICES)}"
                 )
-            if not _is_number(value) or not 0 < value < 1:
+            if not is_number(value) or not 0 < value < 1:
                 raise ValueError(
                     f"rewiring: connectivity of {name} must be a fraction between 0 and 1, "
                     f"not {value!r}"
                 )
         for name in ("l1", "temperature"):
             value = getattr(self, name)
-            if not _is_number(value) or not 0 <= value < np.inf:
+            if not is_number(value) or not 0 <= value < np.inf:
                 raise ValueError(f"rewiring: {name} must be a number from 0 on, not {value!r}")
         if not isinstance(self.dale, bool):
             raise ValueError(f"rewiring: dale is true or false, not {self.dale!r}")
-        if not _is_number(self.excitatory) or not 0 < self.excitatory < 1:
+        if not is_number(self.excitatory) or not 0 < self.excitatory < 1:
             raise ValueError(
                 f"rewiring: excitatory must be a fraction between 0 and 1, not {self.excitatory!r}"
             )
@@ -89,7 +91,7 @@ def as_rewiring(given: Any) -> Rewiring | None:
     """
     if given is None or isinstance(given, Rewiring):
         return given
-    if _is_number(given):
+    if is_number(given):
         return Rewiring(dict.fromkeys(_MATRICES, given))
     known = [f.name for f in fields(Rewiring)]
     if not isinstance(given, Mapping) or any(key not in known for key in given):
@@ -125,23 +127,22 @@ def draw_signs(
     }
 
 
-def draw_connected(
-    rng: np.random.Generator, shape: tuple[int, int], size: int, *, autapses: bool
+def connect(
+    rng: np.random.Generator, connected: np.ndarray, size: int, *, autapses: bool
 ) -> np.ndarray:
-    """Draw which `size` pairs are connected, a bool array of `shape`."""
-    possible = _possible(shape, autapses)
-    chosen = rng.choice(possible, size=size, replace=False)
-    connected = np.zeros(shape, dtype=bool)
-    connected.flat[chosen] = True
-    return connected
+    """Connect pairs drawn at random, besides those that are, until there are `size` synapses.
 
-
-def completed(connected: np.ndarray, size: int, *, autapses: bool) -> np.ndarray:
-    """Connect more pairs, always the same ones, until there are `size` synapses."""
-    free = np.setdiff1d(_possible(connected.shape, autapses), np.flatnonzero(connected))
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+    connected : array of bool, shape (n_post, n_pre)
+    size : int
+    autapses : bool
+        Whether neurons may be connected to themselves.
+    """
     missing = size - int(connected.sum())
     result = connected.copy()
-    result.flat[np.random.default_rng(0).choice(free, size=missing, replace=False)] = True
+    result.flat[rng.choice(_free(connected, autapses), size=missing, replace=False)] = True
     return result
 
 
@@ -178,10 +179,7 @@ def rewire(
     if rewiring.temperature:
         theta += np.sqrt(2 * eta * rewiring.temperature) * rng.standard_normal(theta.shape)
     kept = connected & (theta >= 0)
-    free = ~connected
-    if not autapses:
-        np.fill_diagonal(free, False)
-    free = np.flatnonzero(free)
+    free = _free(connected, autapses)
     n_removed = int(connected.sum() - kept.sum())
     # In a matrix that is nearly full there may be fewer free pairs than synapses to replace.
     removed = np.flatnonzero(connected & ~kept)
@@ -193,12 +191,9 @@ def rewire(
     return result, kept
 
 
-def _possible(shape: tuple[int, int], autapses: bool) -> np.ndarray:
-    possible = np.ones(shape, dtype=bool)
+def _free(connected: np.ndarray, autapses: bool) -> np.ndarray:
+    """Flat indices of the pairs that have no synapse and may have one."""
+    free = ~connected
     if not autapses:
-        np.fill_diagonal(possible, False)
-    return np.flatnonzero(possible)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float | np.number) and not isinstance(value, bool)
+        np.fill_diagonal(free, False)
+    return np.flatnonzero(free)

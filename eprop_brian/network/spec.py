@@ -34,12 +34,12 @@ from eprop_brian.network.feedback import (
 )
 from eprop_brian.network.learned import Learned, LearnedRange, as_learned, learned_range
 from eprop_brian.network.optimization import check_optimizer
-from eprop_brian.network.rewiring import Rewiring, as_rewiring, draw_connected, draw_signs
+from eprop_brian.network.rewiring import Rewiring, as_rewiring, connect, draw_signs
 from eprop_brian.network.sparse import Matrix, draw_pairs, structure, with_values
 from eprop_brian.symbolic.eligibility import EligibilitySystem, derive, state_cost
 from eprop_brian.symbolic.errors import EquationError
 from eprop_brian.symbolic.losses import derive_loss
-from eprop_brian.symbolic.parameters import evaluate, resolve_parameters
+from eprop_brian.symbolic.parameters import evaluate, is_number, resolve_parameters
 from eprop_brian.symbolic.programs import ReadoutProgram, cutoff_program, readout_program
 from eprop_brian.symbolic.step_map import step_map
 
@@ -591,7 +591,8 @@ class Network:
     ) -> np.ndarray:
         """Weights of a matrix that is rewired: with its signs, 0 where there is no synapse."""
         autapses = name != "w_rec"
-        connected = draw_connected(rng, values.shape, self.n_connected(name), autapses=autapses)
+        none = np.zeros(values.shape, dtype=bool)
+        connected = connect(rng, none, self.n_connected(name), autapses=autapses)
         size = np.abs(values) * np.sqrt(self._n_possible(name) / connected.sum())
         signs = self.signs[name]
         if self.rewiring.dale:
@@ -666,8 +667,7 @@ def _given(name: str, matrix: Any, shape: tuple[int, int]) -> csc_array:
 
 
 def _real(name: str, value: Any, minimum: float) -> None:
-    number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
-    if not number or isinstance(value, Quantity) or not np.isfinite(value):
+    if not is_number(value) or not np.isfinite(value):
         raise ValueError(f"{name} must be a finite number without unit, not {value!r}")
     if value < minimum:
         raise ValueError(f"{name} must be at least {minimum}, not {value}")
@@ -680,8 +680,7 @@ def _choose(option: str, given: str, allowed) -> None:
 
 def check_positive(name: str, value: Any) -> None:
     """Raise ValueError unless `value` is a positive whole number."""
-    number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
-    if not number or not np.isfinite(value) or int(value) != value or value < 1:
+    if not is_number(value) or not np.isfinite(value) or int(value) != value or value < 1:
         raise ValueError(f"{name} must be a positive whole number, not {value!r}")
 
 

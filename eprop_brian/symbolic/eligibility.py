@@ -22,7 +22,7 @@ from brian2.parsing.sympytools import str_to_sympy, sympy_to_str
 
 from eprop_brian.symbolic.errors import EquationError
 from eprop_brian.symbolic.parameters import Detached, parse_expression, require_known
-from eprop_brian.symbolic.step_map import StepMap, scaled, symbol
+from eprop_brian.symbolic.step_map import UNDIFFERENTIABLE, StepMap, scaled, symbol
 
 __all__ = [
     "Coefficient",
@@ -38,8 +38,6 @@ _LEFTOVERS = (sympy.Derivative, sympy.Subs, sympy.DiracDelta)
 #: Operations of an expression that is worth simplifying: a larger one takes minutes and hardly
 #: becomes shorter.
 _MOST_SIMPLIFIED = 100
-#: Functions that a cost cannot contain, by sympy's name.
-_WITHOUT_SLOPE = frozenset({"clip", "int_", "floor", "ceiling", "sign", "timestep"})
 
 
 def eps_name(state: str) -> str:
@@ -258,12 +256,13 @@ def state_cost(step: StepMap, cost: str) -> sympy.Expr:
     parsed = parse_expression(cost, where)
     known = [*step.states, *step.parameters, *step.constants, "margin"]
     require_known(sorted(s.name for s in parsed.free_symbols), known, where, cost)
-    refused = sorted({str(f.func) for f in parsed.atoms(sympy.Function)} & _WITHOUT_SLOPE)
+    functions = {str(f.func) for f in parsed.atoms(sympy.Function)}
+    refused = sorted(functions & UNDIFFERENTIABLE.keys())
     if refused:
         raise EquationError(
             where,
             cost,
-            f"'{refused[0].rstrip('_')}' cannot be differentiated; abs and powers can",
+            f"'{UNDIFFERENTIABLE[refused[0]]}' cannot be differentiated; abs and powers can",
         )
     parsed = parsed.subs(symbol("margin"), step.margin)
     if not parsed.free_symbols & {symbol(state) for state in step.states}:

@@ -14,14 +14,15 @@ from brian2.parsing.sympytools import sympy_to_str
 from eprop_brian.equations.losses import Loss
 from eprop_brian.symbolic.errors import EquationError
 from eprop_brian.symbolic.parameters import parse_expression, require_known
-from eprop_brian.symbolic.step_map import symbol
+from eprop_brian.symbolic.step_map import UNDIFFERENTIABLE, symbol
 
 __all__ = ["derive_loss"]
 
 _WHERE = "loss"
 #: What is left of an expression that sympy cannot differentiate.
 _LEFTOVERS = (sympy.Derivative, sympy.Subs, sympy.DiracDelta, sympy.nan)
-_WITHOUT_SLOPE = frozenset({"clip", "int_", "floor", "ceiling", "sign", "timestep", "exprel"})
+#: Functions with no slope at all, or none at 0, where a readout starts.
+_WITHOUT_SLOPE = {*UNDIFFERENTIABLE, "exprel"}
 
 
 def derive_loss(equation: str, known: tuple[str, ...] = ()) -> Loss:

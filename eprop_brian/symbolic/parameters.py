@@ -32,6 +32,7 @@ __all__ = [
     "Detached",
     "attached",
     "evaluate",
+    "is_number",
     "parse_expression",
     "parse_quantity",
     "require_known",
@@ -76,6 +77,11 @@ class Detached(sympy.Function):
 
     def fdiff(self, argindex: int = 1) -> sympy.Expr:
         return sympy.S.Zero
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is a real number without unit; true and false are none."""
+    return isinstance(value, int | float | np.number) and not isinstance(value, bool)
 
 
 def unit_name(dimensions: Dimension) -> str:

@@ -70,7 +70,7 @@ _STEP_FUNCTIONS = frozenset(
     {"int", "floor", "ceil", "sign", "timestep", "rand", "randn", "poisson"}
 )
 #: The same in a state's equation, by sympy's name, with the name they are written by.
-_UNDIFFERENTIABLE = {
+UNDIFFERENTIABLE = {
     "int_": "int",
     "floor": "floor",
     "ceiling": "ceil",
@@ -631,9 +631,9 @@ def _compose(statements, states, detached, where: str) -> dict[str, sympy.Expr]:
         )
     for state in states:
         refused = sorted(
-            _UNDIFFERENTIABLE[str(f.func)]
+            UNDIFFERENTIABLE[str(f.func)]
             for f in environment[state].atoms(sympy.Function)
-            if str(f.func) in _UNDIFFERENTIABLE
+            if str(f.func) in UNDIFFERENTIABLE
         )
         if refused:
             line = next(f"{n} = {x}" for n, x in statements if f"{refused[0]}(" in x)

@@ -19,7 +19,13 @@ from eprop_brian.devices import DTYPES
 from eprop_brian.network.sparse import Matrix, copied, dense, taken
 from eprop_brian.network.spec import Network
 from eprop_brian.tasks.base import Trials
-from eprop_brian.training.session import MATRICES, Outcome, SessionState, check_batches
+from eprop_brian.training.session import (
+    MATRICES,
+    Outcome,
+    SessionState,
+    check_batches,
+    require_trials,
+)
 from eprop_brian.training.unrolled import Simulation, Unrolled, optimizer_step
 
 __all__ = ["BpttSession"]
@@ -58,11 +64,7 @@ class BpttSession(SessionState):
         weights: Mapping[str, Any],
         dtype: str = "float64",
     ) -> None:
-        if network.continuous or network.rate_averaging == "moving":
-            raise ValueError(
-                "backpropagation through time needs trials: updates = 'batch', and "
-                "rate_averaging = 'trial' or 'batch'"
-            )
+        require_trials(network)
         if dtype not in DTYPES:
             raise ValueError(f"unknown dtype '{dtype}'; choose from {', '.join(DTYPES)}")
         super().__init__(network, example, learning_window, weights)

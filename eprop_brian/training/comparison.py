@@ -63,7 +63,8 @@ class Summary:
     iterations : tuple of float
         Median, least and most iterations until the task was solved; infinite where it was not.
     loss, error : tuple of float
-        Median, least and most of the mean over the last 10 iterations; NaN where there is none.
+        Median, least and most of the mean over the last 10 iterations; infinite where there is
+        none.
     """
 
     method: str
@@ -125,17 +126,17 @@ def compare(
     for name, given in (("methods", methods), ("seeds", seeds)):
         if len(set(given)) < len(given):
             raise ValueError(f"{name} must differ from each other: {', '.join(map(str, given))}")
+    of_methods = [config.with_method(method) for method in methods]
     configs = [
-        replace(chosen, run={**chosen.run, "seed": seed})
-        for chosen in map(config.with_method, methods)
-        for seed in seeds
+        replace(chosen, run={**chosen.run, "seed": seed}) for chosen in of_methods for seed in seeds
     ]
     names = [f"{method}-seed{seed}" for method in methods for seed in seeds]
     folders = [Path(folder) / name for name in names]
     # All of them first: what cannot be trained is said before anything is.
-    for chosen, own in zip(configs, folders, strict=True):
+    for chosen in of_methods:
         task = chosen.make_task()
         check_fit(chosen.make_network(task), task)
+    for chosen, own in zip(configs, folders, strict=True):
         if (own / "config.toml").exists() and not chosen.is_of(own):
             raise ValueError(
                 f"{own} holds a run with other settings; give the same or choose another folder"

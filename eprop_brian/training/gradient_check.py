@@ -21,7 +21,7 @@ from eprop_brian.network.sparse import Matrix, values_of
 from eprop_brian.network.spec import Network, check_positive
 from eprop_brian.tasks.base import Trials
 from eprop_brian.training.files import write_text
-from eprop_brian.training.session import SessionState
+from eprop_brian.training.session import SessionState, require_trials
 from eprop_brian.training.trainer import Trainer, make_bptt_session, require_jax
 
 __all__ = ["GradientCheck", "check_comparable", "check_gradients", "write_checks"]
@@ -154,11 +154,7 @@ def check_comparable(network: Network) -> None:
         raise ValueError(
             "gradient = 'bptt' is what the gradient is compared with: choose 'factored' or 'online'"
         )
-    if network.continuous or network.rate_averaging == "moving":
-        raise ValueError(
-            "backpropagation through time needs trials: updates = 'batch', and rate_averaging = "
-            "'trial' or 'batch'"
-        )
+    require_trials(network)
     require_jax()
 
 

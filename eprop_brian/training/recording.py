@@ -9,7 +9,7 @@ condition.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice, zip_longest
 
 import numpy as np
@@ -217,13 +217,10 @@ def record_trial(
     trials, window = _trials(network, task_or_trials, seed, stream, index, learning_window)
     _check_synapses(network, synapses)
     n_runs = 2 if isinstance(synapses, int) and synapses else 1
-    repeated = Trials(
-        spikes=trials.spikes,
-        targets=trials.targets,
+    repeated = replace(
+        trials,
         pattern=np.repeat(trials.pattern, n_runs),
         target=np.repeat(trials.target, n_runs),
-        periods=trials.periods,
-        n_answers=trials.n_answers or None,
     )
     network = network.with_options(gradient="online", updates="batch", trace_cutoff=None)
     session = Session(network, make_program("runtime"), repeated, window, dict(weights))
@@ -306,14 +303,7 @@ def _trials(
         given = task_or_trials
         if not 0 <= index < given.n_trials:
             raise ValueError(f"index must be 0 to {given.n_trials - 1}, not {index}")
-        trials = Trials(
-            spikes=given.spikes[[given.pattern[index]]],
-            targets=given.targets[[given.target[index]]],
-            pattern=np.zeros(1, dtype=int),
-            target=np.zeros(1, dtype=int),
-            periods=None if given.periods is None else given.periods[[given.target[index]]],
-            n_answers=given.n_answers or None,
-        )
+        trials = given.part(slice(index, index + 1))
         window = given.spikes.shape[1] if learning_window is None else learning_window
     sizes = trials.spikes.shape[2], trials.targets.shape[2]
     if sizes != (network.n_inputs, network.n_outputs):

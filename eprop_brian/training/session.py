@@ -18,7 +18,7 @@ from scipy.sparse import issparse
 
 from eprop_brian.devices.program import Program, ProgramKilledError
 from eprop_brian.network.built import Capacity
-from eprop_brian.network.rewiring import completed, rewire
+from eprop_brian.network.rewiring import connect, rewire
 from eprop_brian.network.sparse import (
     Matrix,
     copied,
@@ -41,6 +41,7 @@ __all__ = [
     "TrialData",
     "pack_spikes",
     "check_batches",
+    "require_trials",
     "retried",
 ]
 
@@ -178,8 +179,11 @@ class SessionState:
         self.carried: dict[str, np.ndarray] = {}
         # Of weights that are 0, some have a synapse all the same if others are too few.
         self.connected = {
-            name: completed(
-                self.weights[name] != 0, network.n_connected(name), autapses=name != "w_rec"
+            name: connect(
+                np.random.default_rng(0),  # always the same ones
+                self.weights[name] != 0,
+                network.n_connected(name),
+                autapses=name != "w_rec",
             )
             for name in network.signs
         }
@@ -551,6 +555,15 @@ class Session(SessionState):
             outputs[: n_out * data.counted.size].reshape(*data.counted.shape, n_out),
             counts[:n_trials],
             data.counted,
+        )
+
+
+def require_trials(network: Network) -> None:
+    """Raise ValueError if a network runs on without trials, which BPTT needs."""
+    if network.continuous or network.rate_averaging == "moving":
+        raise ValueError(
+            "backpropagation through time needs trials: updates = 'batch', and "
+            "rate_averaging = 'trial' or 'batch'"
         )
 
 

@@ -88,7 +88,7 @@ def join_trials(parts: Sequence[Trials]) -> Trials:
         pattern=pattern,
         target=target,
         periods=_joined([part.periods for part in target_parts]) if first.n_answers else None,
-        n_answers=first.n_answers or None,
+        n_answers=first.n_answers,
     )
 
 

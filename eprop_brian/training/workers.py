@@ -21,7 +21,7 @@ import weakref
 from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -256,13 +256,13 @@ def _largest_share(example: Trials) -> Trials:
     spikes, targets = (array[:SHARE] for array in (example.spikes, example.targets))
     n_trials = min(SHARE, example.n_trials)
     indices = np.zeros(n_trials, dtype=int)
-    return Trials(
+    return replace(
+        example,
         spikes=spikes,
         targets=targets,
         pattern=indices,
         target=indices,
         periods=None if example.periods is None else example.periods[: len(targets)],
-        n_answers=example.n_answers or None,
     )
 
 
