@@ -44,6 +44,7 @@ from eprop_brian.symbolic.parameters import (
 __all__ = [
     "RESERVED",
     "StepMap",
+    "read_model",
     "readout_map",
     "scaled",
     "split_statements",
@@ -232,7 +233,7 @@ def step_map(neuron: Neuron) -> StepMap:
     if neuron.update.strip():
         statements, units = _update_style(neuron, dimensions, where)
     else:
-        equations = _equations(neuron, dimensions, where)
+        equations = read_model(neuron.model, dimensions, f"{where}, model")
         written = _without_subexpressions(neuron, equations)
         statements, units = _brian2_style(written, equations, dimensions, where)
     states = tuple(units)
@@ -395,23 +396,37 @@ def _update_style(neuron: Neuron, dimensions, where: str):
     return statements, units
 
 
-def _equations(neuron: Neuron, dimensions, where: str) -> Equations:
-    """The model's equations, with their units and symbols checked."""
-    where = f"{where}, model"
-    for line in re.sub("#.*", "", neuron.model).splitlines():
+def read_model(model: str, dimensions: Mapping[str, Dimension], where: str) -> Equations:
+    """The equations of a model, with their units and symbols checked.
+
+    Parameters
+    ----------
+    model : str
+        Brian2 equations: differential ones and subexpressions.
+    dimensions : mapping of str to Dimension
+        Of the parameters.
+    where : str
+        Named in the error.
+
+    Raises
+    ------
+    EquationError
+        If a line cannot be read, names something undefined, or its unit does not fit.
+    """
+    for line in re.sub("#.*", "", model).splitlines():
         # Brian2 works units out while reading them: one line could ask for gigabytes.
         if re.search(r":[^:]*\d\s*\*\*", line):
             raise EquationError(where, line, "has a power of numbers in its unit")
     try:
-        equations = Equations(neuron.model)
+        equations = Equations(model)
     except Exception as error:  # Brian2 raises several types for malformed equations
         reason = str(error).strip().splitlines()[-1]
         position = re.search(r" *\(at char \d+\), \(line:(\d+), col:\d+\)", reason)
         if position is None:
-            raise EquationError(where, neuron.model, f"cannot be read: {reason}") from None
+            raise EquationError(where, model, f"cannot be read: {reason}") from None
         raise EquationError(
             where,
-            neuron.model.splitlines()[int(position.group(1)) - 1],
+            model.splitlines()[int(position.group(1)) - 1],
             "cannot be read; write one equation a line with its unit, e.g. `dv/dt = -v/tau_m : 1`",
         ) from None
     known = {**dimensions, **{eq.varname: eq.dim for eq in equations.values()}}
