@@ -32,8 +32,11 @@ __all__ = [
     "Basis",
 ]
 
-#: Of every neuron. `feedforward` is D^T c, `slow` is Ws psi, `projected_error` is D^T error.
-MEMBRANE = "dv/dt = -lambda_v*v + feedforward + slow + k*projected_error + sigma*xi : 1"
+#: Of every neuron. `feedforward` is D^T c, `slow` is Ws psi, `projected_error` is D^T error;
+#: `sigma` is the standard deviation that noise alone would give the potential.
+MEMBRANE = """
+dv/dt = -lambda_v*v + feedforward + slow + k*projected_error + sigma*sqrt(2*lambda_v)*xi : 1
+"""
 #: Of every neuron; a spike adds 1.
 FILTERED_SPIKES = "dr/dt = -lambda_r*r : 1"
 #: Of every dimension; a spike of neuron i adds column i of D: it is D r at all times.
@@ -46,7 +49,7 @@ PROJECTED_ERROR = "projected_error = projected_error + D*error"
 SLOW = "slow = slow + w_slow*psi"
 
 #: What is furthest above threshold fires; a neuron that is refractory does not.
-CANDIDATE = "candidate = v - threshold - never*int(refractory > 0.5)"
+CANDIDATE = "candidate = v - threshold - never*int(refractory_counter > 0.5)"
 #: What a spike does to the other neurons, and to its own.
 SPIKE = "v = v - w_fast"
 

@@ -18,6 +18,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from brian2.core.preferences import prefs
@@ -43,8 +44,6 @@ _CALLS = Path(__file__).parent / "templates" / "calls.h"
 _VECTOR_BYTES = 64
 #: Cache that the results of the backward pass may take: they are read soon after they are written.
 _TILE_BYTES = 2**20
-#: Where every call begins.
-_FIRST_TRIAL = {"control.trial": np.zeros(1), "control.step": np.zeros(1)}
 
 
 class CompilerMissingError(RuntimeError):
@@ -93,6 +92,8 @@ class CppProgram(Program):
         Float type of all state.
     profile : bool
         Measure the stages of a trial; see `stage_seconds`. Takes a few per cent more time.
+    build : callable
+        What makes Brian2 objects of `network`, see `Program`.
 
     Attributes
     ----------
@@ -108,6 +109,7 @@ class CppProgram(Program):
         capacity: Capacity,
         dtype: type = np.float64,
         profile: bool = False,
+        build: Callable[..., Any] = build,
     ) -> None:
         find_compiler()
         with _standalone(dtype) as device, tempfile.TemporaryDirectory() as folder:
@@ -150,7 +152,7 @@ class CppProgram(Program):
             If the process fails or is killed; the message has its output. The next call starts a
             new one.
         """
-        self.set({**arrays, **_FIRST_TRIAL})
+        self.set({**arrays, **self.built.first})
         with self._talk() as (send, receive):
             send(b"R")
             receive(1)

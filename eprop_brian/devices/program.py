@@ -2,6 +2,10 @@
 
 A `Program` is called with arrays and returns arrays, all keyed ``"group.variable"``. A call resets
 the states and sums that it makes; of the rest it needs everything from the caller.
+
+Which network a device runs is its `build` function's: ``build(network, capacity, codeobj_class,
+dtype, layout)`` returns an object like `eprop_brian.network.built.BuiltNetwork`, of which a device
+needs ``brian2_network``, ``groups``, ``first`` and ``call_steps``; of the network, ``dt``.
 """
 
 from __future__ import annotations

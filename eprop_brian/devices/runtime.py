@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 from brian2.devices.device import RuntimeDevice, all_devices, get_device, set_device
@@ -25,9 +26,17 @@ class RuntimeProgram(Program):
     capacity : Capacity
     dtype : type
         Float type of all state.
+    build : callable
+        What makes Brian2 objects of `network`, see `Program`.
     """
 
-    def __init__(self, network: Network, capacity: Capacity, dtype: type = np.float64) -> None:
+    def __init__(
+        self,
+        network: Network,
+        capacity: Capacity,
+        dtype: type = np.float64,
+        build: Callable[..., Any] = build,
+    ) -> None:
         if not isinstance(get_device(), RuntimeDevice):
             set_device(all_devices["runtime"])
         self.built = build(network, capacity, NumpyStepCodeObject, dtype)
@@ -39,13 +48,9 @@ class RuntimeProgram(Program):
 
     def run(self, arrays: Mapping[str, np.ndarray]) -> None:
         """See `Program.run`."""
-        self.set(arrays)
-        for key in ("control.trial", "control.step"):
-            self._array(key)[:] = 0
-        n_trials = int(self._array("control.n_trials")[0])
-        # Without trials there is a single step, which makes the update.
-        n_steps = n_trials * self.built.capacity.n_steps or 1
-        self.built.brian2_network.run(n_steps * self.built.network.dt, namespace={})
+        self.set({**arrays, **self.built.first})
+        duration = self.built.call_steps * self.built.network.dt
+        self.built.brian2_network.run(duration, namespace={})
 
     def get(self, key: str) -> np.ndarray:
         """See `Program.get`."""

@@ -13,8 +13,6 @@ from typing import Any
 
 import numpy as np
 from brian2 import Network as Brian2Network
-from brian2.devices.device import get_device
-from brian2.groups.group import CodeRunner
 from brian2.parsing.sympytools import sympy_to_str
 from brian2.utils.stringtools import word_substitute
 
@@ -33,6 +31,7 @@ from eprop_brian.network.built import (
 )
 from eprop_brian.network.groups import NetworkGroups
 from eprop_brian.network.optimization import update_statements
+from eprop_brian.network.runner import StepRunner
 from eprop_brian.network.spec import LEAST_DELAY, PROGRAMS, Network, Population
 from eprop_brian.symbolic.programs import cutoff_program, parameter_sums
 from eprop_brian.symbolic.step_map import total
@@ -43,50 +42,6 @@ __all__ = ["build"]
 _LARGEST_INVERSE_P = "1e30"
 #: Spikes whose rows of synapses a compiled loop goes through together.
 SPIKES_AT_ONCE = 4
-
-
-class _StepRunner(CodeRunner):
-    """Runs the fused step: one code object, many blocks."""
-
-    def __init__(self, group, code: StepCode, plan: dict[str, Any], codeobj_class) -> None:
-        self.variables = code.variables
-        self.step_code = code
-        CodeRunner.__init__(
-            self,
-            group,
-            "step",
-            code=code.blocks,
-            clock=group.clock,
-            when="start",
-            name="step_runner",
-            check_units=False,
-            template_kwds={"plan": plan, "ptr": self._pointer},
-            codeobj_class=codeobj_class,
-        )
-
-    def create_default_code_object(self, run_namespace):
-        """As Brian2's, but made once, and under a fixed name: equal networks give equal sources."""
-        if self.codeobj is not None:
-            return self.codeobj
-        # Not by Brian2's create_runner_codeobj, which looks for the variables of every block by
-        # hashing all of them: `StepCode` knows them.
-        code = self.step_code
-        names = code.unknown()
-        functions = self.group.resolve_all(names, run_namespace, user_identifiers=set())
-        self.codeobj = get_device().code_object(
-            owner=self.group,
-            name="step_codeobject",
-            abstract_code=code.blocks,
-            variables={**code.variables, **functions, "N": self.group.variables["N"]},
-            template_name="step",
-            variable_indices=code.variables.indices,
-            template_kwds=self.template_kwds,
-            codeobj_class=self.codeobj_class,
-        )
-        return self.codeobj
-
-    def _pointer(self, name: str) -> str:
-        return self.codeobj_class.generator_class.get_array_name(self.variables[name])
 
 
 def build(
@@ -195,7 +150,7 @@ class _Builder(NetworkGroups):
             "projections": [self._plan_projection(p) for p in self.projections],
             "feedback": [self._plan_feedback(f) for f in self.feedback],
         }
-        runner = _StepRunner(self.control, self.code, plan, self.codeobj_class)
+        runner = StepRunner(self.control, self.code, plan, self.codeobj_class)
         objects = [*self.groups.values(), runner]
         return BuiltNetwork(
             network=network,

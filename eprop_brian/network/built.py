@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from brian2 import Network as Brian2Network
@@ -250,6 +250,19 @@ class BuiltNetwork:
     projections: list[Projection]
     feedback: list[Projection]
     carried: dict[str, float] = field(default_factory=dict)
+
+    #: What a call begins with.
+    first: ClassVar[Mapping[str, np.ndarray]] = {
+        "control.trial": np.zeros(1),
+        "control.step": np.zeros(1),
+    }
+
+    @property
+    def call_steps(self) -> int:
+        """Steps of a call with the present number of trials, on a device in this process."""
+        n_trials = int(self.groups["control"].variables["n_trials"].get_value()[0])
+        # Without trials there is a single step, which makes the update.
+        return n_trials * self.capacity.n_steps or 1
 
     def parameter_arrays(self) -> dict[str, np.ndarray]:
         """Values of all parameters, keyed ``"group.variable"``: what to set before a run."""

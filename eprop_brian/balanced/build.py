@@ -1,0 +1,344 @@
+"""From a `BalancedNetwork` to Brian2 objects and one fused step.
+
+Order of a step, which the ``balanced`` template of every device follows; all but the spikes is
+computed from the values at its beginning:
+
+1. input of the step, gain and learning rate, error of the estimate;
+2. what reaches every neuron: D^T c, D^T error, Ws psi. Slow weights learn;
+3. membranes; what spikes sent earlier arrives;
+4. the teacher moves; filtered spikes, dendrites and the estimate decay;
+5. the neuron furthest above threshold fires, or all above it. Fast weights learn; potentials are
+   reset, the spike enters r, D r and M r.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from brian2 import Clock, NeuronGroup
+from brian2 import Network as Brian2Network
+from brian2.equations.equations import Equations
+from brian2.stateupdaters.base import StateUpdateMethod
+from brian2.utils.stringtools import word_substitute
+
+from eprop_brian.balanced.spec import BalancedNetwork
+from eprop_brian.equations.balanced import (
+    CANDIDATE,
+    ERROR,
+    ESTIMATE,
+    FAST_LEARNING,
+    FEEDFORWARD,
+    FILTERED_SPIKES,
+    MEMBRANE,
+    PROJECTED_ERROR,
+    SLOW,
+    SLOW_LEARNING,
+    SPIKE,
+)
+from eprop_brian.network.blocks import StepCode, Store, View
+from eprop_brian.network.built import Layout
+from eprop_brian.network.runner import StepRunner
+from eprop_brian.symbolic.step_map import split_statements
+from eprop_brian.symbolic.teacher import INPUT
+
+__all__ = ["BalancedCapacity", "BuiltBalanced", "build", "step_statements"]
+
+#: Below the candidates of refractory neurons; a killed one has such a threshold.
+NEVER = 1e30
+
+
+@dataclass(frozen=True)
+class BalancedCapacity:
+    """Sizes that a program reserves.
+
+    Attributes
+    ----------
+    n_steps : int
+        Most steps of a call.
+    n_records : int
+        Most times of a call at which the state is recorded.
+    n_spikes : int
+        Most spikes of a call.
+    """
+
+    n_steps: int
+    n_records: int
+    n_spikes: int
+
+
+@dataclass
+class BuiltBalanced:
+    """Brian2 objects of a balanced network.
+
+    Attributes
+    ----------
+    network : BalancedNetwork
+    capacity : BalancedCapacity
+    brian2_network : brian2.Network
+    groups : dict of str to NeuronGroup or Store
+        ``neurons`` (v, r, ...), ``dendrites`` (u, psi), ``signal`` (x, estimate, error, c),
+        ``decoder`` (D), ``slow`` (w_slow), ``fast`` (w_fast), ``control``, ...; matrices are
+        stored by presynaptic neuron.
+    first : mapping of str to array
+        What a call begins with.
+    """
+
+    network: BalancedNetwork
+    capacity: BalancedCapacity
+    brian2_network: Brian2Network
+    groups: dict[str, NeuronGroup | Store]
+    first: Mapping[str, np.ndarray]
+
+    @property
+    def call_steps(self) -> int:
+        """Steps of the next call, on a device in this process."""
+        return int(self.groups["control"].variables["n_steps"].get_value()[0])
+
+
+def step_statements(equations: str, where: str) -> list[str]:
+    """Brian2's own Euler step of some equations; its normal numbers are called ``noise``."""
+    code = StateUpdateMethod.stateupdaters["euler"](Equations(equations))
+    code = code.replace("randn()", "noise")
+    return [f"{name} = {value}" for name, value in split_statements(code, where)]
+
+
+def build(
+    network: BalancedNetwork,
+    capacity: BalancedCapacity,
+    codeobj_class: type,
+    dtype: type = np.float64,
+    layout: Layout | None = None,
+) -> BuiltBalanced:
+    """Make the Brian2 objects of a network for the active device.
+
+    Parameters
+    ----------
+    network : BalancedNetwork
+    capacity : BalancedCapacity
+    codeobj_class : type
+        Code object class whose templates include ``balanced``.
+    dtype : type
+        Float type of all state.
+    layout : Layout, optional
+        Of no consequence here.
+    """
+    return _Builder(network, capacity, codeobj_class, dtype).build()
+
+
+class _Builder:
+    def __init__(self, network: BalancedNetwork, capacity, codeobj_class, dtype) -> None:
+        self.network, self.capacity, self.dtype = network, capacity, dtype
+        self.codeobj_class = codeobj_class
+        self.clock = Clock(dt=network.dt, name="step_clock")
+        self.groups: dict[str, NeuronGroup | Store] = {}
+        self.code = StepCode()
+        self._make_groups()
+
+    def _make_groups(self) -> None:
+        network, capacity = self.network, self.capacity
+        n, k, m = network.n, network.n_dimensions, network.n_basis
+        self.rows = network.steps("delay") + 1 if network.steps("delay") else 0
+        integers = ("step", "n_steps", "clock", "learning", "one_spike", "record_every", "seed")
+        integers += ("n_spikes", "n_records")
+        numbers = ("k", "k_0", "eta", "eta_0", "eta_fast", "time", "duration", "step_size")
+        numbers += ("lambda_r", "lambda_v", "sigma", "never", "refractory_steps")
+        self.control = self._group(
+            "control",
+            1,
+            {
+                **dict.fromkeys(integers, "integer (shared)"),
+                **dict.fromkeys(numbers, "1 (shared)"),
+            },
+        )
+        if network.teacher_map.parameters:
+            names = [f"parameter_{name}" for name in network.teacher_map.parameters]
+            self._group("teacher", 1, dict.fromkeys(names, "1 (shared)"))
+        states = ("v", "r", "threshold", "feedforward", "slow", "projected_error")
+        states += ("candidate", "refractory_counter", "noise")
+        self._group("neurons", n, dict.fromkeys(states, "1"))
+        self._group("signal", k, dict.fromkeys(("x", "c", "error", "estimate"), "1"))
+        if network.basis_equations.model:
+            self._group("dendrites", m, dict.fromkeys(("u", "theta", "psi"), "1"))
+            self._store("basis", n * m, "M")
+        self._store("decoder", k * n, "D")
+        self._store("slow", m * n, "w_slow")
+        self._store("fast", n * n, "w_fast")
+        self._store("inputs", capacity.n_steps * k, "c")
+        self._store("record", capacity.n_records * k, "x", "estimate")
+        self._store("record_v", capacity.n_records * n, "v")
+        self._store("spikes", capacity.n_spikes, "neuron", "step", dtype=np.int32)
+        if self.rows:
+            self._store("arriving", self.rows * n, "arriving")
+
+    def _group(self, name: str, size: int, variables: Mapping[str, str]) -> NeuronGroup:
+        model = "\n".join(f"{variable} : {unit}" for variable, unit in variables.items())
+        self.groups[name] = NeuronGroup(
+            size, model, name=name, clock=self.clock, dtype=self.dtype, namespace={}
+        )
+        return self.groups[name]
+
+    def _store(self, name: str, size: int, *variables: str, dtype: type | None = None) -> None:
+        types = dict.fromkeys(variables, dtype or self.dtype)
+        self.groups[name] = Store(max(size, 1), types, name, self.clock)
+
+    def _array(self, group: str, variable: str) -> str:
+        return self.code.array(self.groups[group], variable, "0")
+
+    def _block(self, name: str, statements: list[str], *views: View) -> str:
+        # Of the time step and the time the blocks have copies of their own.
+        own = {"dt": "step_size", "t": "time"}
+        statements = [word_substitute(line, own) for line in statements]
+        return self.code.block(name, statements, *views, View(self.control, "0"))
+
+    def build(self) -> BuiltBalanced:
+        network, capacity, groups = self.network, self.capacity, self.groups
+        integers = ("step", "n_steps", "clock", "learning", "one_spike", "record_every", "seed")
+        control = (*integers, "n_spikes", "n_records", "sigma")
+        plan: dict[str, Any] = {
+            "n": network.n,
+            "k": network.n_dimensions,
+            "n_basis": network.n_basis,
+            "n_spikes": capacity.n_spikes,
+            "rows": self.rows,
+            "real": "float" if self.dtype == np.float32 else "double",
+            "control": {name: self._array("control", name) for name in control},
+            "noise": self.code.array(groups["neurons"], "noise"),
+            "candidates": self.code.array(groups["neurons"], "candidate"),
+            "spikes": {name: self._array("spikes", name) for name in ("neuron", "step")},
+            **self._signal_blocks(),
+            **self._neuron_blocks(),
+            **self._synapse_blocks(),
+        }
+        if self.rows:
+            plan["arriving"] = self.code.array(groups["arriving"], "arriving", "_arriving")
+        runner = StepRunner(self.control, self.code, plan, self.codeobj_class, "balanced")
+        return BuiltBalanced(
+            network=network,
+            capacity=capacity,
+            brian2_network=Brian2Network([*groups.values(), runner], name="network_"),
+            groups=groups,
+            first={"control.step": np.zeros(1)},
+        )
+
+    def _signal_blocks(self) -> dict[str, str]:
+        network, groups = self.network, self.groups
+        signal, record = View(groups["signal"], "_neuron"), groups["record"]
+        teacher = network.teacher_map
+        dimensions = [
+            View(groups["signal"], f"_output_{k}", {state: "x", f"{INPUT}{state}": "c"})
+            for k, state in enumerate(teacher.states)
+        ]
+        parameters = []
+        if teacher.parameters:
+            known = {name: f"parameter_{name}" for name in teacher.parameters}
+            parameters = [View(groups["teacher"], "0", known)]
+        given = View(groups["inputs"], "_sample", {"given": "c"})
+        return {
+            "receive": self._block("receive", ["c = given"], given, signal),
+            "schedule": self._block(
+                "schedule",
+                [f"k = {network.gain}", f"eta = {network.rate}", "time = time + dt"],
+            ),
+            "error": self._block("error", [ERROR], signal),
+            "record": self._block(
+                "record",
+                ["shown_x = x", "shown_estimate = estimate"],
+                View(record, "_record", {"shown_x": "x", "shown_estimate": "estimate"}),
+                signal,
+            ),
+            "teacher": self.code.block(
+                "teacher",
+                [word_substitute(line, {"dt": "step_size"}) for line in teacher.code],
+                *dimensions,
+                *parameters,
+                View(self.control, "0", {"step_size": "step_size"}),
+            ),
+            "decay_estimate": self._block(
+                "decay_estimate", step_statements(ESTIMATE, "estimate"), signal
+            ),
+            "jump": self._block(
+                "jump", ["estimate = estimate + D"], View(groups["decoder"], "_synapse"), signal
+            ),
+        }
+
+    def _neuron_blocks(self) -> dict[str, str]:
+        groups = self.groups
+        neurons = View(groups["neurons"], "_neuron")
+        blocks = {
+            "zero": self._block(
+                "zero", ["feedforward = 0", "projected_error = 0", "slow = 0"], neurons
+            ),
+            "membrane": self._block("membrane", step_statements(MEMBRANE, "membrane"), neurons),
+            "decay": self._block(
+                "decay",
+                [
+                    *step_statements(FILTERED_SPIKES, "filtered spikes"),
+                    "refractory_counter = (refractory_counter - 1)*int(refractory_counter > 0.5)",
+                ],
+                neurons,
+            ),
+            "candidate": self._block("candidate", [CANDIDATE], neurons),
+            "fire": self._block(
+                "fire", ["r = r + 1", "refractory_counter = refractory_steps"], neurons
+            ),
+            "record_v": self._block(
+                "record_v",
+                ["shown = v"],
+                View(groups["record_v"], "_record", {"shown": "v"}),
+                neurons,
+            ),
+        }
+        if self.rows:
+            blocks["arrive"] = self._block(
+                "arrive",
+                ["v = v + arriving", "arriving = 0"],
+                View(groups["arriving"], "_arriving"),
+                neurons,
+            )
+        return blocks
+
+    def _synapse_blocks(self) -> dict[str, str]:
+        network, groups = self.network, self.groups
+        post = View(groups["neurons"], "_post")
+        slow, fast = View(groups["slow"], "_synapse"), View(groups["fast"], "_synapse")
+        basis = network.basis_equations
+        pre = View(groups["neurons"], "_pre", {"psi": "r"})
+        blocks = {
+            "project": self._block(
+                "project",
+                [FEEDFORWARD, PROJECTED_ERROR],
+                View(groups["decoder"], "_synapse"),
+                View(groups["signal"], "_pre", {"c": "c", "error": "error"}),
+                post,
+            ),
+            "spike": self._block("spike", [SPIKE], fast, post),
+        }
+        if basis.model:
+            dendrites = View(groups["dendrites"], "_neuron")
+            pre = View(groups["dendrites"], "_pre", {"psi": "psi"})
+            blocks["psi"] = self._block("psi", [f"psi = {basis.psi}"], dendrites)
+            blocks["decay_basis"] = self._block(
+                "decay_basis", step_statements(basis.model, "dendrite"), dendrites
+            )
+            blocks["excite"] = self._block(
+                "excite",
+                ["u = u + M"],
+                View(groups["basis"], "_synapse"),
+                View(groups["dendrites"], "_post"),
+            )
+        blocks["slow"] = self._block("slow", [SLOW], slow, pre, post)
+        if "slow" in network.learns:
+            blocks["learn_slow"] = self._block("learn_slow", [SLOW, SLOW_LEARNING], slow, pre, post)
+        if "fast" in network.learns:
+            blocks["learn_fast"] = self._block("learn_fast", [FAST_LEARNING], fast, post)
+        if self.rows:
+            blocks["send"] = self._block(
+                "send",
+                [SPIKE],
+                fast,
+                View(groups["arriving"], "_arriving", {"v": "arriving"}),
+            )
+        return blocks

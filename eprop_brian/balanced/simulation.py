@@ -1,0 +1,349 @@
+"""Running a balanced network: one compiled program for training, tests and perturbations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from eprop_brian.balanced.build import NEVER, BalancedCapacity, build
+from eprop_brian.balanced.metrics import ping_pong
+from eprop_brian.balanced.spec import BalancedNetwork, check_noise
+from eprop_brian.devices import make_program
+
+__all__ = ["Recording", "Simulation", "UnstableNetworkError"]
+
+#: Steps of one call: long enough to cost nothing, short enough to notice what goes wrong.
+_CALL_STEPS = 10_000
+#: Spikes per step and neuron for which a call has room; more is no result.
+_MOST_SPIKES = 0.2
+#: Share of the steps with a spike beyond which one spike a step cannot keep up.
+_MOST_STEPS_WITH_SPIKE = 0.5
+#: Share of spikes that a neuron of the opposite direction answers at once beyond which a network
+#: is busy with itself.
+_MOST_PING_PONG = 0.5
+#: Spikes below which shares mean nothing.
+_FEW = 50
+
+
+class UnstableNetworkError(RuntimeError):
+    """A network that diverges or fires without end: the message says what to change."""
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What a network did.
+
+    Attributes
+    ----------
+    t : ndarray of shape (n_records,)
+        Times of the recorded states, in s.
+    x, estimate : ndarray of shape (n_records, K)
+        Signal and what the network represents.
+    v : ndarray of shape (n_records, N)
+        Membrane potentials.
+    spike_times : ndarray of shape (n_spikes,)
+        In s.
+    spike_neurons : ndarray of int of shape (n_spikes,)
+    t_start, t_stop : float
+        In s.
+    """
+
+    t: np.ndarray
+    x: np.ndarray
+    estimate: np.ndarray
+    v: np.ndarray
+    spike_times: np.ndarray
+    spike_neurons: np.ndarray
+    t_start: float
+    t_stop: float
+
+    @property
+    def duration(self) -> float:
+        """Length in s."""
+        return self.t_stop - self.t_start
+
+    def since(self, time: float) -> Recording:
+        """The part from a time on."""
+        rows, spikes = self.t >= time, self.spike_times >= time
+        return Recording(
+            self.t[rows],
+            self.x[rows],
+            self.estimate[rows],
+            self.v[rows],
+            self.spike_times[spikes],
+            self.spike_neurons[spikes],
+            max(time, self.t_start),
+            self.t_stop,
+        )
+
+
+class Simulation:
+    """A balanced network on a device.
+
+    Parameters
+    ----------
+    network : BalancedNetwork
+    device, dtype : str
+        As `eprop_brian.devices.make_program`.
+    seed : int
+        Of the voltage noise.
+
+    Attributes
+    ----------
+    network : BalancedNetwork
+    time : float
+        Simulated time so far, in s.
+    """
+
+    def __init__(
+        self, network: BalancedNetwork, device: str = "cpp", dtype: str = "float64", seed: int = 1
+    ) -> None:
+        self.network = network
+        # As many records as steps: whoever wants every step gets it.
+        capacity = BalancedCapacity(
+            n_steps=_CALL_STEPS,
+            n_records=_CALL_STEPS,
+            n_spikes=int(_CALL_STEPS * max(1.0, _MOST_SPIKES * network.n)) + network.n,
+        )
+        self.program = make_program(device, dtype, build=build)(network, capacity)
+        self.seed = seed
+        self._dt = float(network.dt)
+        self.reset()
+
+    def reset(
+        self,
+        slow_weights: np.ndarray | None = None,
+        fast_weights: np.ndarray | None = None,
+        x: np.ndarray | None = None,
+    ) -> None:
+        """Go back to the start: no spikes, the teacher at its initial state, no one killed.
+
+        Parameters
+        ----------
+        slow_weights : array of shape (N, n_basis), optional
+        fast_weights : array of shape (N, N), optional
+            Default: the network's own.
+        x : array of shape (K,), optional
+            State of the teacher; default its initial one.
+        """
+        network, parameters = self.network, self.network.teacher_map.parameters
+        n, k, m = network.n, network.n_dimensions, network.n_basis
+        self.killed = np.zeros(n, dtype=bool)
+        self.time, self._n_steps = 0.0, 0
+        slow = network.slow_weights if slow_weights is None else slow_weights
+        fast = network.fast_weights if fast_weights is None else fast_weights
+        arrays: dict[str, np.ndarray | float] = {
+            "control.lambda_r": float(network.lambda_r),
+            "control.lambda_v": float(network.lambda_v),
+            "control.step_size": self._dt,
+            "control.never": NEVER,
+            "control.refractory_steps": network.steps("t_ref"),
+            "control.seed": self.seed,
+            **{f"teacher.parameter_{name}": value for name, value in parameters.items()},
+            "decoder.D": network.decoder.ravel(),
+            "slow.w_slow": _checked(slow, (n, m), "slow_weights").T.ravel(),
+            "fast.w_fast": _checked(fast, (n, n), "fast_weights").T.ravel(),
+            "neurons.threshold": network.threshold,
+            "signal.x": _checked(network.teacher_map.initial if x is None else x, (k,), "x"),
+            "signal.estimate": np.zeros(k),
+            **{
+                f"neurons.{name}": np.zeros(n) for name in ("v", "r", "refractory_counter", "noise")
+            },
+        }
+        if network.basis_equations.model:
+            arrays |= {
+                "dendrites.u": np.zeros(m),
+                "dendrites.theta": network.basis_offset,
+                "basis.M": network.basis_weights.T.ravel(),
+            }
+        if network.steps("delay"):
+            arrays["arriving.arriving"] = np.zeros((network.steps("delay") + 1) * n)
+        self._slow, self._fast = slow, fast
+        self._set(arrays)
+
+    def kill(self, neurons: Iterable[int] | np.ndarray) -> None:
+        """Silence neurons: from now on they do not spike, and their dendrites transmit nothing.
+
+        Parameters
+        ----------
+        neurons : iterable of int, or array of bool of shape (N,)
+        """
+        chosen = np.zeros(self.network.n, dtype=bool)
+        chosen[np.asarray(neurons)] = True
+        self.killed |= chosen
+        threshold = np.where(self.killed, NEVER, self.network.threshold)
+        self._set({"neurons.threshold": threshold})
+
+    def run(
+        self,
+        inputs: np.ndarray,
+        *,
+        gain: float = 0.0,
+        rate: float = 0.0,
+        fast_rate: float = 0.0,
+        sigma: float | None = None,
+        duration: float | None = None,
+        record_every: int = 10,
+    ) -> Recording:
+        """Go on for as many steps as there are inputs.
+
+        Parameters
+        ----------
+        inputs : array of shape (n_steps, K)
+            c, in 1/s; constant over a step.
+        gain, rate : float
+            ``k_0`` in 1/s and ``eta_0`` in 1/s: error gain and learning rate of slow weights. With
+            both rates 0 nothing is learned.
+        fast_rate : float
+            Learning rate of fast weights, per spike.
+        sigma : float, optional
+            Voltage noise, in place of the network's.
+        duration : float, optional
+            What ``duration`` means in the equations of gain and rate, in s; default: of this run.
+        record_every : int
+            Steps from one recorded state to the next.
+
+        Raises
+        ------
+        ValueError
+            If the inputs have the wrong shape or are not finite, or the network cannot learn.
+        UnstableNetworkError
+            If the network diverges, or fires without end.
+        """
+        network = self.network
+        inputs = np.asarray(inputs, dtype=float)
+        if inputs.ndim != 2 or inputs.shape[1] != network.n_dimensions or not len(inputs):
+            raise ValueError(
+                f"inputs must have shape (n_steps, {network.n_dimensions}), not {inputs.shape}"
+            )
+        if not np.all(np.isfinite(inputs)):
+            raise ValueError("inputs must be finite")
+        for value, weights in ((rate, "slow"), (fast_rate, "fast")):
+            if value and weights not in network.learns:
+                raise ValueError(f"the {weights} weights of this network do not learn")
+        if sigma is not None:
+            check_noise(sigma)
+        if record_every < 1:
+            raise ValueError(f"record_every must be at least 1, not {record_every}")
+        start = self._n_steps
+        length = len(inputs) * self._dt if duration is None else duration
+        settings = {
+            "control.k_0": gain,
+            "control.eta_0": rate,
+            "control.eta_fast": fast_rate,
+            "control.learning": bool(rate or fast_rate),
+            "control.one_spike": network.one_spike,
+            "control.sigma": network.sigma if sigma is None else sigma,
+            "control.duration": length,
+        }
+        # Calls of whole record intervals: a record is made at a call's first step.
+        most = max(_CALL_STEPS // record_every, 1) * record_every
+        parts = []
+        for first in range(0, len(inputs), most):
+            parts.append(self._call(inputs[first : first + most], record_every, settings, start))
+        return Recording(
+            *(np.concatenate(columns) for columns in zip(*parts, strict=True)),
+            t_start=start * self._dt,
+            t_stop=self._n_steps * self._dt,
+        )
+
+    def _call(
+        self, inputs: np.ndarray, every: int, settings: Mapping[str, float], start: int
+    ) -> tuple[np.ndarray, ...]:
+        network, n_steps, first = self.network, len(inputs), self._n_steps
+        n, k = network.n, network.n_dimensions
+        padded = np.zeros((_CALL_STEPS, k))
+        padded[:n_steps] = inputs
+        self._set(
+            {
+                **settings,
+                "control.n_steps": n_steps,
+                "control.record_every": every,
+                "control.time": (first - start) * self._dt,
+                "control.clock": first,
+                "inputs.c": padded.ravel(),
+            }
+        )
+        self.program.run({})
+        keys = ("control.step", "control.n_spikes", "control.n_records", "spikes.neuron")
+        keys += ("spikes.step", "record.x", "record.estimate", "record_v.v", "neurons.v")
+        got = self.program.get_all(keys)
+        done, n_spikes, n_records = (int(got[key][0]) for key in keys[:3])
+        neurons = got["spikes.neuron"][:n_spikes].astype(int)
+        steps = got["spikes.step"][:n_spikes].astype(int)
+        x = got["record.x"][: n_records * k].reshape(n_records, k)
+        estimate = got["record.estimate"][: n_records * k].reshape(n_records, k)
+        self._check(done, n_steps, neurons, steps, x, estimate, got["neurons.v"])
+        self._n_steps = first + n_steps
+        self.time = self._n_steps * self._dt
+        times = (first + np.arange(n_records) * every) * self._dt
+        v = got["record_v.v"][: n_records * n].reshape(n_records, n)
+        return times, x, estimate, v, (first + steps) * self._dt, neurons
+
+    def _check(self, done, n_steps, neurons, steps, x, estimate, v) -> None:
+        """Raise if what a call did is no result."""
+        network = self.network
+        seconds = max(done, 1) * self._dt
+        if not np.all(np.isfinite(x)):
+            raise UnstableNetworkError(
+                f"teacher '{network.teacher.name}' diverges within {seconds:.3g} s: its states are "
+                "no longer finite. Check its equations and initial values, or lower dt or the input"
+            )
+        if not (np.all(np.isfinite(estimate)) and np.all(np.isfinite(v))):
+            raise UnstableNetworkError(
+                "the network diverges: its potentials are no longer finite. Lower the learning "
+                f"rate or the error gain, or dt (now {network.dt})"
+            )
+        rate = len(neurons) / seconds / network.n
+        if done < n_steps:
+            raise UnstableNetworkError(
+                f"the network fires without end: {rate:.0f} Hz a neuron. Spikes answer each other "
+                "before they are felt: let at most one neuron spike a step, add a refractory "
+                "period, raise the costs mu and nu, or shorten the delay and dt"
+            )
+        if len(neurons) < _FEW:
+            return
+        share = len(np.unique(steps)) / done
+        if network.one_spike and share > _MOST_STEPS_WITH_SPIKE:
+            raise UnstableNetworkError(
+                f"there is a spike in {100 * share:.0f} % of all steps: one spike a step cannot "
+                f"keep up. Lower dt (now {network.dt}), or take larger decoding vectors"
+            )
+        answered = ping_pong(neurons, steps, network.decoder, network.steps("delay"))
+        if answered > _MOST_PING_PONG:
+            raise UnstableNetworkError(
+                f"ping-pong: {100 * answered:.0f} % of the spikes are answered at once by a neuron "
+                "of the opposite direction. Lower dt or the delay, let at most one neuron spike a "
+                "step, add a refractory period or noise, or raise the costs mu and nu"
+            )
+
+    def slow_weights(self) -> np.ndarray:
+        """Ws, shape (N, n_basis)."""
+        values = self.program.get("slow.w_slow") if self._n_steps else self._slow.T.ravel()
+        return values.reshape(self.network.n_basis, self.network.n).T.copy()
+
+    def fast_weights(self) -> np.ndarray:
+        """Wf, shape (N, N)."""
+        values = self.program.get("fast.w_fast") if self._n_steps else self._fast.T.ravel()
+        return values.reshape(self.network.n, self.network.n).T.copy()
+
+    def set_slow_weights(self, weights: np.ndarray) -> None:
+        """Replace Ws, shape (N, n_basis), and go on."""
+        weights = _checked(weights, (self.network.n, self.network.n_basis), "slow_weights")
+        self._set({"slow.w_slow": weights.T.ravel()})
+
+    def close(self) -> None:
+        """End the program's process."""
+        self.program.close()
+
+    def _set(self, arrays: Mapping[str, np.ndarray | float]) -> None:
+        self.program.set({key: np.ravel(value) for key, value in arrays.items()})
+
+
+def _checked(values: np.ndarray, shape: tuple[int, ...], name: str) -> np.ndarray:
+    values = np.asarray(values, dtype=float)
+    if values.shape != shape or not np.all(np.isfinite(values)):
+        raise ValueError(f"{name} must be finite and of shape {shape}, not {values.shape}")
+    return values

@@ -1,0 +1,307 @@
+"""What a balanced network is: its teacher, decoder, weights and options, checked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from brian2.units import Hz, ms
+from brian2.units.fundamentalunits import Quantity, get_dimensions
+
+from eprop_brian.equations.balanced import BASES, Basis
+from eprop_brian.equations.teachers import Teacher, linear_teacher
+from eprop_brian.symbolic.parameters import is_number, parse_quantity, unit_name
+from eprop_brian.symbolic.teacher import TeacherMap, teacher_map
+
+__all__ = ["LEARNS", "BalancedNetwork", "check_noise", "closed_form", "learned", "random_decoder"]
+
+#: Weights that can learn.
+LEARNS = ("slow", "fast")
+#: Dimensions that a program can represent: each has a loop index of its own in the teacher's step.
+_MOST_DIMENSIONS = 8
+
+
+@dataclass(frozen=True)
+class BalancedNetwork:
+    """A network of N neurons that represents K dimensions.
+
+    Parameters
+    ----------
+    teacher : Teacher
+        The signal; its K states are the dimensions.
+    decoder : array of shape (K, N)
+        D: the estimate of the signal is D r.
+    slow_weights : array of shape (N, n_basis)
+        Ws at the start.
+    fast_weights : array of shape (N, N)
+        Wf at the start; entry [i, j] is what a spike of neuron j takes from the potential of i.
+    threshold : array of shape (N,)
+    basis : str
+        ``"linear"`` (slow synapses see r) or ``"tanh"`` (they see tanh(M r + theta)).
+    basis_weights : array of shape (n_basis, N), optional
+        M; of the tanh basis only.
+    basis_offset : array of shape (n_basis,), optional
+        theta; of the tanh basis only.
+    learns : sequence of str
+        Which weights a program can train: ``"slow"``, ``"fast"``, both or none.
+    lambda_r, lambda_v : Quantity
+        Decay rates of the filtered spikes and of the membrane.
+    sigma : float
+        Voltage noise: the standard deviation that it alone would give a potential.
+    t_ref : Quantity
+        Refractory period.
+    delay : Quantity
+        Of the fast synapses onto other neurons. A neuron's own reset has none.
+    one_spike : bool
+        At most one spike a step in the whole network: the neuron furthest above its threshold.
+        Without it all that are above spike.
+    gain, rate : str
+        Error gain ``k`` and learning rate ``eta`` as expressions of ``k_0``, ``eta_0``, ``t`` (the
+        time since the run began) and ``duration``.
+    dt : Quantity
+
+    Raises
+    ------
+    ValueError, EquationError
+        If a shape, unit or name does not fit; the message says which and what would be right.
+    """
+
+    teacher: Teacher
+    decoder: np.ndarray = field(repr=False)
+    slow_weights: np.ndarray = field(repr=False)
+    fast_weights: np.ndarray = field(repr=False)
+    threshold: np.ndarray = field(repr=False)
+    basis: str = "linear"
+    basis_weights: np.ndarray | None = field(default=None, repr=False)
+    basis_offset: np.ndarray | None = field(default=None, repr=False)
+    learns: Sequence[str] = ()
+    lambda_r: Quantity | str = "20 Hz"
+    lambda_v: Quantity | str = "20 Hz"
+    sigma: float = 0.0
+    t_ref: Quantity | str = "0 ms"
+    delay: Quantity | str = "0 ms"
+    one_spike: bool = True
+    gain: str = "k_0"
+    rate: str = "eta_0"
+    dt: Quantity | str = "0.1 ms"
+
+    def __post_init__(self) -> None:
+        units = {"lambda_r": Hz, "lambda_v": Hz, "t_ref": ms, "delay": ms, "dt": ms}
+        for name, unit in units.items():
+            object.__setattr__(self, name, _quantity(getattr(self, name), unit, name))
+        for name in ("lambda_r", "dt"):
+            if not float(getattr(self, name)) > 0:
+                raise ValueError(f"{name} must be positive, not {getattr(self, name)}")
+        if float(self.dt) * max(float(self.lambda_r), float(self.lambda_v)) >= 1:
+            raise ValueError(
+                f"dt = {self.dt} is no small part of 1/lambda_r = {1 / self.lambda_r} or "
+                f"1/lambda_v: take at most a tenth of it"
+            )
+        check_noise(self.sigma)
+        if self.basis not in BASES:
+            raise ValueError(f"unknown basis '{self.basis}'; choose from {', '.join(BASES)}")
+        unknown = [name for name in self.learns if name not in LEARNS]
+        if unknown:
+            raise ValueError(f"learns = '{unknown[0]}': choose from {', '.join(LEARNS)}")
+        size = self.teacher_map.initial.size
+        if size > _MOST_DIMENSIONS:
+            raise ValueError(
+                f"teacher '{self.teacher.name}' has {size} states, at most {_MOST_DIMENSIONS} can "
+                "be represented"
+            )
+        decoder = np.asarray(self.decoder, dtype=float)
+        if decoder.ndim != 2 or decoder.shape[0] != size or not decoder.shape[1]:
+            raise ValueError(
+                f"the decoder must have shape ({size}, N), one row per state of teacher "
+                f"'{self.teacher.name}', not {decoder.shape}"
+            )
+        n = decoder.shape[1]
+        arrays = {"fast_weights": (n, n), "threshold": (n,)}
+        has_basis = bool(BASES[self.basis].model)
+        if has_basis:
+            m = np.asarray(self.basis_weights, dtype=float)
+            if m.ndim != 2 or m.shape[1] != n or not m.shape[0]:
+                raise ValueError(
+                    f"basis_weights must have shape (n_basis, {n}) with basis '{self.basis}', "
+                    f"not {m.shape}"
+                )
+            arrays |= {"basis_weights": m.shape, "basis_offset": (m.shape[0],)}
+            arrays["slow_weights"] = (n, m.shape[0])
+        else:
+            arrays["slow_weights"] = (n, n)
+            if self.basis_weights is not None or self.basis_offset is not None:
+                raise ValueError(f"basis '{self.basis}' has neither basis_weights nor basis_offset")
+        for name, shape in {"decoder": decoder.shape, **arrays}.items():
+            value = np.array(getattr(self, name), dtype=float)
+            if value.shape != shape:
+                raise ValueError(f"{name} must have shape {shape}, not {value.shape}")
+            if not np.all(np.isfinite(value)):
+                raise ValueError(f"{name} must be finite")
+            value.setflags(write=False)
+            object.__setattr__(self, name, value)
+        if np.any(self.threshold <= 0):
+            raise ValueError("threshold must be positive")
+
+    @cached_property
+    def teacher_map(self) -> TeacherMap:
+        """The teacher's step and vector field."""
+        return teacher_map(self.teacher)
+
+    @property
+    def n(self) -> int:
+        """Number of neurons."""
+        return self.decoder.shape[1]
+
+    @property
+    def n_dimensions(self) -> int:
+        """Number of dimensions, K."""
+        return self.decoder.shape[0]
+
+    @property
+    def n_basis(self) -> int:
+        """Number of presynaptic terms of the slow synapses."""
+        return self.slow_weights.shape[1]
+
+    @property
+    def basis_equations(self) -> Basis:
+        """Equations of the presynaptic terms."""
+        return BASES[self.basis]
+
+    def steps(self, name: str) -> int:
+        """A duration among the options in time steps."""
+        return round(float(getattr(self, name)) / float(self.dt))
+
+
+def random_decoder(
+    n_dimensions: int, n: int, norm: float | None = None, seed: int = 1
+) -> np.ndarray:
+    """Decoding vectors of random directions and equal length.
+
+    Parameters
+    ----------
+    n_dimensions, n : int
+        K and N.
+    norm : float, optional
+        Length of each. Default: 2.5/N, which keeps the rate of a neuron and the share of a spike
+        in step as N grows.
+    seed : int
+
+    Returns
+    -------
+    ndarray of shape (K, N)
+    """
+    directions = np.random.default_rng([seed, 0]).standard_normal((n_dimensions, n))
+    directions /= np.linalg.norm(directions, axis=0)
+    return directions * (2.5 / n if norm is None else norm)
+
+
+def closed_form(
+    matrix: Any,
+    decoder: np.ndarray,
+    *,
+    initial: Sequence[float] | None = None,
+    mu: float = 0.0,
+    nu: float = 0.0,
+    name: str = "linear",
+    **options: Any,
+) -> BalancedNetwork:
+    """A network whose weights are those of Boerlin, Machens, Deneve 2013 (eqs. 8-10).
+
+    Wf = D^T D + mu lambda^2 I, Ws = D^T (A + lambda I) D and
+    T = (nu lambda + mu lambda^2 + |D_i|^2)/2, with lambda = `lambda_r` in 1/s.
+
+    Parameters
+    ----------
+    matrix : array of shape (K, K)
+        A of dx/dt = A x + c, in 1/s.
+    decoder : array of shape (K, N)
+    initial : sequence of float, optional
+        x at the start, shape (K,).
+    mu, nu : float
+        Quadratic and linear cost of spikes, in s^2 and s.
+    name : str
+        Of the teacher.
+    **options
+        Of `BalancedNetwork`.
+    """
+    teacher = linear_teacher(np.asarray(matrix).tolist(), initial, name)
+    decoder = np.asarray(decoder, dtype=float)
+    rate = float(_quantity(options.get("lambda_r", "20 Hz"), Hz, "lambda_r"))
+    _check_costs(mu, nu)
+    a = np.asarray(matrix, dtype=float) + rate * np.eye(len(matrix))
+    if decoder.ndim != 2 or decoder.shape[0] != len(a):
+        raise ValueError(f"the decoder must have shape ({len(a)}, N), not {decoder.shape}")
+    cost = mu * rate**2
+    return BalancedNetwork(
+        teacher=teacher,
+        decoder=decoder,
+        slow_weights=decoder.T @ a @ decoder,
+        fast_weights=decoder.T @ decoder + cost * np.eye(decoder.shape[1]),
+        threshold=(nu * rate + cost + np.sum(decoder**2, axis=0)) / 2,
+        **options,
+    )
+
+
+def learned(
+    teacher: Teacher,
+    decoder: np.ndarray,
+    *,
+    mu: float = 0.0,
+    nu: float = 0.0,
+    learns: Sequence[str] = ("slow",),
+    **options: Any,
+) -> BalancedNetwork:
+    """A network that learns its slow weights from nothing, Alemi et al. 2018.
+
+    Wf = D^T D + mu I and T = (|D_i|^2 + mu + nu)/2; Ws = 0 if not given.
+
+    Parameters
+    ----------
+    teacher : Teacher
+    decoder : array of shape (K, N)
+    mu, nu : float
+        Quadratic and linear cost of spikes.
+    learns : sequence of str
+    **options
+        Of `BalancedNetwork`.
+    """
+    decoder = np.asarray(decoder, dtype=float)
+    if decoder.ndim != 2:
+        raise ValueError(f"the decoder must have shape (K, N), not {decoder.shape}")
+    _check_costs(mu, nu)
+    n = decoder.shape[1]
+    weights = options.get("basis_weights")
+    given = {
+        "slow_weights": np.zeros((n, n if weights is None else len(weights))),
+        "fast_weights": decoder.T @ decoder + mu * np.eye(n),
+        "threshold": (np.sum(decoder**2, axis=0) + mu + nu) / 2,
+    }
+    return BalancedNetwork(
+        teacher=teacher, decoder=decoder, learns=tuple(learns), **{**given, **options}
+    )
+
+
+def check_noise(sigma: float) -> None:
+    """Raise ValueError for what is no strength of noise."""
+    if not (is_number(sigma) and np.isfinite(sigma) and sigma >= 0):
+        raise ValueError(f"sigma must be a finite number, 0 or more, not {sigma}")
+
+
+def _check_costs(mu: float, nu: float) -> None:
+    for name, value in (("mu", mu), ("nu", nu)):
+        if not (np.isfinite(value) and value >= 0):
+            raise ValueError(f"{name} must be a finite number, 0 or more, not {value}")
+
+
+def _quantity(value: Any, unit: Quantity, name: str) -> Quantity:
+    if isinstance(value, str):
+        value = parse_quantity(value, name)
+    if get_dimensions(value) is not unit.dim:
+        found, wanted = unit_name(get_dimensions(value)), unit_name(unit.dim)
+        raise ValueError(f"{name} = {value} has unit {found}, where {wanted} is needed")
+    if np.ndim(value) or not np.isfinite(float(value)) or float(value) < 0:
+        raise ValueError(f"{name} must be one finite number, 0 or more, not {value}")
+    return Quantity(value)
