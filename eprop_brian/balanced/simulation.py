@@ -120,6 +120,8 @@ class Simulation:
     ) -> None:
         """Go back to the start: no spikes, the teacher at its initial state, no one killed.
 
+        The potentials are what they stand for, D^T (x - 0): the network catches up at once.
+
         Parameters
         ----------
         slow_weights : array of shape (N, n_basis), optional
@@ -148,9 +150,7 @@ class Simulation:
             "neurons.threshold": network.threshold,
             "signal.x": _checked(network.teacher_map.initial if x is None else x, (k,), "x"),
             "signal.estimate": np.zeros(k),
-            **{
-                f"neurons.{name}": np.zeros(n) for name in ("v", "r", "refractory_counter", "noise")
-            },
+            **{f"neurons.{name}": np.zeros(n) for name in ("r", "refractory_counter", "noise")},
         }
         if network.basis_equations.model:
             arrays |= {
@@ -160,6 +160,7 @@ class Simulation:
             }
         if network.steps("delay"):
             arrays["arriving.arriving"] = np.zeros((network.steps("delay") + 1) * n)
+        arrays["neurons.v"] = network.decoder.T @ arrays["signal.x"]
         self._slow, self._fast = slow, fast
         self._set(arrays)
 
@@ -184,6 +185,7 @@ class Simulation:
         rate: float = 0.0,
         fast_rate: float = 0.0,
         sigma: float | None = None,
+        elapsed: float = 0.0,
         duration: float | None = None,
         record_every: int = 10,
     ) -> Recording:
@@ -200,6 +202,8 @@ class Simulation:
             Learning rate of fast weights, per spike.
         sigma : float, optional
             Voltage noise, in place of the network's.
+        elapsed : float
+            What ``t`` is at the first step in the equations of gain and rate, in s.
         duration : float, optional
             What ``duration`` means in the equations of gain and rate, in s; default: of this run.
         record_every : int
@@ -242,7 +246,8 @@ class Simulation:
         most = max(_CALL_STEPS // record_every, 1) * record_every
         parts = []
         for first in range(0, len(inputs), most):
-            parts.append(self._call(inputs[first : first + most], record_every, settings, start))
+            settings["control.time"] = elapsed + first * self._dt
+            parts.append(self._call(inputs[first : first + most], record_every, settings))
         return Recording(
             *(np.concatenate(columns) for columns in zip(*parts, strict=True)),
             t_start=start * self._dt,
@@ -250,7 +255,7 @@ class Simulation:
         )
 
     def _call(
-        self, inputs: np.ndarray, every: int, settings: Mapping[str, float], start: int
+        self, inputs: np.ndarray, every: int, settings: Mapping[str, float]
     ) -> tuple[np.ndarray, ...]:
         network, n_steps, first = self.network, len(inputs), self._n_steps
         n, k = network.n, network.n_dimensions
@@ -261,7 +266,6 @@ class Simulation:
                 **settings,
                 "control.n_steps": n_steps,
                 "control.record_every": every,
-                "control.time": (first - start) * self._dt,
                 "control.clock": first,
                 "inputs.c": padded.ravel(),
             }

@@ -1,0 +1,314 @@
+"""An experiment with a balanced network: train, test with k = 0, perturb; in a folder.
+
+The folder holds ``config.toml`` and ``teacher.toml``, ``history.csv`` (training), ``weights.npz``,
+``test.npz`` (what the network did in the test), ``results.toml`` and figures.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from eprop_brian.balanced.config import BalancedConfig
+from eprop_brian.balanced.field import effective_matrix, field_nmse
+from eprop_brian.balanced.metrics import cv_isi, mean_rate, nmse
+from eprop_brian.balanced.simulation import Recording, Simulation
+from eprop_brian.balanced.spec import BalancedNetwork
+from eprop_brian.symbolic.toml import toml_table
+from eprop_brian.training.files import read_arrays, write_arrays, write_text
+
+__all__ = ["Experiment", "Outcome", "TrainingHistory"]
+
+#: Parts of the training, each a row of its history.
+_PARTS = 50
+#: Points at which vector fields are compared.
+_POINTS = 2000
+#: Seeds of inputs and of those that are killed, apart from the network's.
+_TEST_SEED, _KILL_SEED = 1_000_003, 7
+
+
+@dataclass
+class TrainingHistory:
+    """What training did, part by part.
+
+    Attributes
+    ----------
+    columns : dict of str to list of float
+        ``seconds`` simulated, ``gain`` k at the part's end, ``nmse`` of the decoding in the part,
+        ``field_nmse``, ``rate`` in Hz, ``slow`` and ``fast`` (norms of the weights).
+    """
+
+    columns: dict[str, list[float]] = field(
+        default_factory=lambda: {
+            name: [] for name in ("seconds", "nmse", "field_nmse", "rate", "slow", "fast")
+        }
+    )
+
+    def append(self, **values: float) -> None:
+        """Add a row."""
+        for name, value in values.items():
+            self.columns[name].append(float(value))
+
+    def __len__(self) -> int:
+        return len(self.columns["seconds"])
+
+    def text(self) -> str:
+        """As CSV."""
+        out = io.StringIO()
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerow(self.columns)
+        for row in zip(*self.columns.values(), strict=True):
+            writer.writerow([f"{value:.8g}" for value in row])
+        return out.getvalue()
+
+    @classmethod
+    def read(cls, path: Path) -> TrainingHistory:
+        """Read what `text` wrote (ValueError if it is damaged)."""
+        history = cls()
+        try:
+            with Path(path).open(encoding="utf-8", newline="") as file:
+                for row in csv.DictReader(file):
+                    history.append(**{name: float(row[name]) for name in history.columns})
+        except (OSError, KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{path} is no history of a training: {error}") from None
+        return history
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a test showed.
+
+    Attributes
+    ----------
+    nmse : float
+        Of the decoding, with k = 0.
+    field_nmse : float
+        Of the network's vector field, over what the test's teacher visited in training, or, without
+        training, in the test. NaN where the network has none.
+    rate, cv : float
+        Mean rate in Hz of the neurons that live, and coefficient of variation of intervals.
+    killed : int
+    error : float
+        Mean of |x - estimate|.
+    """
+
+    nmse: float
+    field_nmse: float
+    rate: float
+    cv: float
+    killed: int
+    error: float
+
+
+class Experiment:
+    """An experiment on a device.
+
+    Parameters
+    ----------
+    config : BalancedConfig
+
+    Attributes
+    ----------
+    network : BalancedNetwork
+    slow_weights, fast_weights : ndarray
+        As learned so far.
+    points : ndarray of shape (n, K) or None
+        States that the teacher visited in training.
+    history : TrainingHistory
+    """
+
+    def __init__(self, config: BalancedConfig) -> None:
+        self.config = config
+        self.network: BalancedNetwork = config.make_network()
+        self.simulation = Simulation(
+            self.network, config.run["device"], config.run["dtype"], seed=config.run["seed"]
+        )
+        self.slow_weights = np.array(self.network.slow_weights)
+        self.fast_weights = np.array(self.network.fast_weights)
+        self.points: np.ndarray | None = None
+        self.history = TrainingHistory()
+
+    def train(self, after_part: Callable[[int, int], None] | None = None) -> TrainingHistory:
+        """Train from the start.
+
+        Parameters
+        ----------
+        after_part : callable, optional
+            Called with the number of parts done and of all of them.
+
+        Raises
+        ------
+        UnstableNetworkError
+            If the network diverges or fires without end; the weights stay as they were.
+        """
+        training, network = self.config.training, self.network
+        dt = float(network.dt)
+        n_steps = round(training["duration"] / dt)
+        if not n_steps or not network.learns:
+            return self.history
+        dynamics = self.config.training_dynamics
+        inputs = dynamics.inputs(n_steps, network.n_dimensions, dt, self.config.run["seed"])
+        simulation, history, visited = self.simulation, TrainingHistory(), []
+        simulation.reset()
+        edges = np.unique(np.linspace(0, n_steps, _PARTS + 1).round().astype(int))
+        for part, (first, last) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+            done = simulation.run(
+                inputs[first:last],
+                gain=training["k_0"],
+                rate=training["eta_0"],
+                fast_rate=training["eta_fast"],
+                elapsed=first * dt,
+                duration=n_steps * dt,
+            )
+            visited.append(done.x)
+            slow, fast = simulation.slow_weights(), simulation.fast_weights()
+            history.append(
+                seconds=last * dt,
+                nmse=nmse(done.x, done.estimate),
+                field_nmse=self._field_nmse(slow, done.x),
+                rate=mean_rate(len(done.spike_times), network.n, done.duration),
+                slow=np.linalg.norm(slow),
+                fast=np.linalg.norm(fast),
+            )
+            if after_part is not None:
+                after_part(part + 1, len(edges) - 1)
+        points = np.concatenate(visited)
+        self.points = points[:: max(1, len(points) // _POINTS)]
+        self.slow_weights, self.fast_weights, self.history = slow, fast, history
+        return history
+
+    def test(
+        self,
+        *,
+        kill: float | None = None,
+        noise: float | None = None,
+        duration: float | None = None,
+        seed: int = 0,
+    ) -> tuple[Outcome, Recording]:
+        """Let the network run freely, k = 0, on an input that it has not seen.
+
+        Parameters
+        ----------
+        kill, noise, duration : float, optional
+            In place of the configuration's.
+        seed : int
+            Of another input, and of others that are killed.
+
+        Raises
+        ------
+        UnstableNetworkError
+        """
+        settings, network, simulation = self.config.test, self.network, self.simulation
+        kill = settings["kill"] if kill is None else kill
+        noise = settings["noise"] if noise is None else noise
+        duration = settings["duration"] if duration is None else duration
+        sigma = network.sigma if noise < 0 else noise
+        dt, own = float(network.dt), self.config.run["seed"] + 1000 * seed
+        settle, n_steps = round(settings["settle"] / dt), max(1, round(duration / dt))
+        inputs = self.config.dynamics.inputs(
+            settle + n_steps, network.n_dimensions, dt, own + _TEST_SEED
+        )
+        simulation.reset(self.slow_weights, self.fast_weights)
+        if settle:
+            simulation.run(inputs[:settle])
+        n_killed = round(kill * network.n)
+        rng = np.random.default_rng([own, _KILL_SEED])
+        simulation.kill(rng.permutation(network.n)[:n_killed])
+        self.test_inputs = inputs[settle:]
+        recording = simulation.run(self.test_inputs, sigma=sigma)
+        killed = simulation.killed
+        points = recording.x if self.points is None else self.points
+        error = np.linalg.norm(recording.x - recording.estimate, axis=1)
+        outcome = Outcome(
+            nmse=nmse(recording.x, recording.estimate),
+            field_nmse=self._field_nmse(self.slow_weights, points, killed),
+            rate=mean_rate(len(recording.spike_times), network.n - n_killed, recording.duration),
+            cv=cv_isi(recording.spike_times, recording.spike_neurons, network.n),
+            killed=n_killed,
+            error=float(np.mean(error)),
+        )
+        return outcome, recording
+
+    def _field_nmse(self, slow: np.ndarray, points: np.ndarray, killed=None) -> float:
+        try:
+            return field_nmse(self.network, slow, points[:: max(1, len(points) // _POINTS)], killed)
+        except ValueError:
+            return float("nan")
+
+    def effective_matrix(self) -> np.ndarray | None:
+        """What linear slow weights do to the signal, (K, K) in 1/s; None with another basis."""
+        if self.network.basis_equations.model:
+            return None
+        return effective_matrix(self.network, self.slow_weights)
+
+    def save(self, folder: Path, outcome: Outcome, recording: Recording) -> None:
+        """Write everything into a folder; ``config.toml`` comes last and makes it a run."""
+        folder = Path(folder)
+        write_text(folder / "history.csv", self.history.text())
+        network = self.network
+        arrays: dict[str, Any] = {
+            "decoder": network.decoder,
+            "slow_weights": self.slow_weights,
+            "fast_weights": self.fast_weights,
+            "threshold": network.threshold,
+            "points": np.zeros((0, network.n_dimensions)) if self.points is None else self.points,
+        }
+        if network.basis_equations.model:
+            arrays |= {"basis_weights": network.basis_weights, "basis_offset": network.basis_offset}
+        write_arrays(folder / "weights.npz", arrays)
+        test = {name: getattr(recording, name) for name in _RECORDED}
+        write_arrays(folder / "test.npz", {**test, "inputs": self.test_inputs})
+        values = {name: getattr(outcome, name) for name in Outcome.__dataclass_fields__}
+        write_text(folder / "results.toml", toml_table("results", values))
+        self.config.write(folder)
+
+    @classmethod
+    def open(cls, folder: Path, device: str | None = None) -> Experiment:
+        """Open an experiment with what it learned.
+
+        Raises
+        ------
+        ValueError
+            If the folder holds none, or a file is damaged.
+        """
+        folder = Path(folder)
+        config = BalancedConfig.read(folder)
+        if device is not None:
+            config = config.with_values("run", {"device": device})
+        arrays = read_arrays(folder / "weights.npz")
+        experiment = cls(config)
+        for name in ("slow_weights", "fast_weights"):
+            own = getattr(experiment, name)
+            if name not in arrays or arrays[name].shape != own.shape:
+                raise ValueError(f"{folder / 'weights.npz'} lacks {name} of shape {own.shape}")
+            setattr(experiment, name, np.array(arrays[name]))
+        points = arrays.get("points")
+        if points is not None and len(points):
+            experiment.points = points
+        experiment.history = TrainingHistory.read(folder / "history.csv")
+        return experiment
+
+    def close(self) -> None:
+        """End the program's process."""
+        self.simulation.close()
+
+
+_RECORDED = ("t", "x", "estimate", "v", "spike_times", "spike_neurons", "t_start", "t_stop")
+
+
+def read_recording(folder: Path) -> tuple[Recording, np.ndarray]:
+    """The test of a saved experiment, and its inputs."""
+    arrays = read_arrays(Path(folder) / "test.npz")
+    missing = [name for name in (*_RECORDED, "inputs") if name not in arrays]
+    if missing:
+        raise ValueError(f"{Path(folder) / 'test.npz'} lacks '{missing[0]}'")
+    parts = {name: arrays[name] for name in _RECORDED}
+    for name in ("t_start", "t_stop"):
+        parts[name] = float(parts[name])
+    return Recording(**parts), arrays["inputs"]

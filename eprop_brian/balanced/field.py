@@ -1,0 +1,185 @@
+"""The vector field that a network has in its slow weights, and the currents that it makes.
+
+While the potentials stay small, D s = c + (D D^T)^-1 D Ws psi: the estimate moves as
+dxhat/dt = (D D^T)^-1 D Ws psi - lambda_r xhat + c, which is to be f(xhat) + c.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from eprop_brian.balanced.metrics import Currents, nmse
+from eprop_brian.balanced.simulation import Recording
+from eprop_brian.balanced.spec import BalancedNetwork
+
+__all__ = [
+    "NetworkField",
+    "currents",
+    "effective_matrix",
+    "field_nmse",
+    "filtered_spikes",
+]
+
+#: What M may differ from G D, relatively.
+_TOLERANCE = 1e-9
+
+
+class NetworkField:
+    """The vector field of the neurons that live.
+
+    Parameters
+    ----------
+    network : BalancedNetwork
+    slow_weights : array of shape (N, n_basis)
+    killed : array of bool of shape (N,), optional
+        Their spikes and, where each neuron has one dendrite, their dendrites are missing.
+
+    Raises
+    ------
+    ValueError
+        If dendrites see more of r than the estimate D r (M is no G D): psi is then no function of
+        the estimate.
+    """
+
+    def __init__(
+        self,
+        network: BalancedNetwork,
+        slow_weights: np.ndarray,
+        killed: np.ndarray | None = None,
+    ) -> None:
+        self.network = network
+        alive = np.ones(network.n, dtype=bool) if killed is None else ~killed
+        decoder = network.decoder[:, alive]
+        gram = decoder @ decoder.T
+        self._readout = np.linalg.solve(gram, decoder @ slow_weights[alive])
+        if network.basis_equations.model:
+            basis = network.basis_weights
+            self._from_estimate = basis @ np.linalg.pinv(network.decoder)
+            rest = basis - self._from_estimate @ network.decoder
+            if np.linalg.norm(rest) > _TOLERANCE * np.linalg.norm(basis):
+                raise ValueError(
+                    "the dendrites see more than the estimate (basis_weights is not G @ decoder), "
+                    "so the slow currents are no vector field of it"
+                )
+        else:
+            # The least r with this estimate.
+            self._from_estimate = decoder.T @ np.linalg.inv(gram)
+            self._readout = np.linalg.solve(gram, decoder @ slow_weights[np.ix_(alive, alive)])
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """The field at some points, (..., K) to (..., K), in 1/s."""
+        network, x = self.network, np.asarray(x, dtype=float)
+        psi = x @ self._from_estimate.T
+        if network.basis_equations.model:
+            psi = np.tanh(psi + network.basis_offset)
+        return psi @ self._readout.T - float(network.lambda_r) * x
+
+
+def field_nmse(
+    network: BalancedNetwork,
+    slow_weights: np.ndarray,
+    points: np.ndarray,
+    killed: np.ndarray | None = None,
+) -> float:
+    """Normalised mean squared error of the network's vector field.
+
+    Parameters
+    ----------
+    network : BalancedNetwork
+    slow_weights : array of shape (N, n_basis)
+    points : array of shape (n, K)
+        Where to compare it with the teacher's: what the teacher visited.
+    killed : array of bool of shape (N,), optional
+    """
+    own = NetworkField(network, slow_weights, killed)
+    return nmse(network.teacher_map.field(points), own(points))
+
+
+def effective_matrix(network: BalancedNetwork, slow_weights: np.ndarray) -> np.ndarray:
+    """What slow weights of the linear basis do to the signal: (D D^T)^-1 D Ws D^+.
+
+    Returns
+    -------
+    ndarray of shape (K, K)
+        In 1/s; of the closed form, A + lambda_r I.
+    """
+    d = network.decoder
+    return np.linalg.solve(d @ d.T, d @ slow_weights @ np.linalg.pinv(d))
+
+
+def filtered_spikes(recording: Recording, network: BalancedNetwork, t: np.ndarray) -> np.ndarray:
+    """Filtered spikes r of all neurons, from the spikes since the recording's start.
+
+    Parameters
+    ----------
+    recording : Recording
+    network : BalancedNetwork
+    t : array of shape (n,)
+        In order.
+
+    Returns
+    -------
+    ndarray of shape (n, N)
+    """
+    r, now, rate = np.zeros(network.n), recording.t_start, float(network.lambda_r)
+    out = np.empty((len(t), network.n))
+    # A spike of a step is in r from the next step on.
+    times = recording.spike_times + float(network.dt)
+    ends = np.searchsorted(times, t, side="right")
+    first = 0
+    for row, (time, last) in enumerate(zip(t, ends, strict=True)):
+        r *= np.exp(-rate * (time - now))
+        arrived = recording.spike_neurons[first:last]
+        np.add.at(r, arrived, np.exp(-rate * (time - times[first:last])))
+        out[row], now, first = r, time, last
+    return out
+
+
+def currents(
+    recording: Recording,
+    network: BalancedNetwork,
+    slow_weights: np.ndarray,
+    fast_weights: np.ndarray,
+    inputs: np.ndarray,
+    neuron: int,
+    tau: float = 0.005,
+) -> Currents:
+    """Excitation and inhibition of a neuron, from a recording.
+
+    Parameters
+    ----------
+    recording : Recording
+    network : BalancedNetwork
+    slow_weights, fast_weights : array
+    inputs : array of shape (n_steps, K)
+        c of the recording.
+    neuron : int
+    tau : float
+        Time constant in s with which fast inputs, which are pulses, are smoothed.
+
+    Returns
+    -------
+    Currents
+        Every synapse counts by its sign: those of slow and fast weights, and of each dimension of
+        the input. A neuron's own reset is none.
+    """
+    t, dt = recording.t, float(network.dt)
+    psi = filtered_spikes(recording, network, t)
+    if network.basis_equations.model:
+        psi = np.tanh(psi @ network.basis_weights.T + network.basis_offset)
+    rows = np.clip(np.round((t - recording.t_start) / dt).astype(int), 0, len(inputs) - 1)
+    parts = [psi * slow_weights[neuron], inputs[rows] * network.decoder[:, neuron]]
+    smoothed = np.zeros((len(t), network.n))
+    step = np.searchsorted(t, recording.spike_times)
+    inside = step < len(t)
+    np.add.at(smoothed, (step[inside], recording.spike_neurons[inside]), 1.0)
+    decay = np.exp(-np.median(np.diff(t)) / tau) if len(t) > 1 else 0.0
+    for row in range(1, len(t)):
+        smoothed[row] += decay * smoothed[row - 1]
+    fast = -fast_weights[neuron].copy()
+    fast[neuron] = 0.0
+    parts.append(smoothed * (fast / tau))
+    all_of_them = np.concatenate(parts, axis=1)
+    return Currents(
+        t, np.sum(np.maximum(all_of_them, 0), axis=1), np.sum(np.minimum(all_of_them, 0), axis=1)
+    )
