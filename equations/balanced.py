@@ -23,6 +23,7 @@ __all__ = [
     "FAST_LEARNING",
     "FEEDFORWARD",
     "FILTERED_SPIKES",
+    "INPUT",
     "MEMBRANE",
     "PROJECTED_ERROR",
     "QUANTITIES",
@@ -33,10 +34,14 @@ __all__ = [
 ]
 
 #: Of every neuron. `feedforward` is D^T c, `slow` is Ws psi, `projected_error` is D^T error;
-#: `sigma` is the standard deviation that noise alone would give the potential.
+#: `sigma` is the standard deviation that noise alone would give the potential. The error that a
+#: potential holds already, v, is not fed back again: with k D^T error alone the potentials grow
+#: at the rate k - lambda_v, and the network fires against itself as soon as k is large.
 MEMBRANE = """
-dv/dt = -lambda_v*v + feedforward + slow + k*projected_error + sigma*sqrt(2*lambda_v)*xi : 1
+dv/dt = -lambda_v*v + feedforward + slow + k*(projected_error - v) + sigma*sqrt(2*lambda_v)*xi : 1
 """
+#: Input of a step; `pull` drives an exploring teacher to wherever ``given/pull`` is.
+INPUT = "c = given - pull*x"
 #: Of every neuron; a spike adds 1.
 FILTERED_SPIKES = "dr/dt = -lambda_r*r : 1"
 #: Of every dimension; a spike of neuron i adds column i of D: it is D r at all times.
@@ -88,11 +93,11 @@ BASES: Mapping[str, Basis] = {
 #: Where each quantity of the learning rules is found: what makes a rule local can be read off.
 QUANTITIES: Mapping[str, Mapping[str, str]] = {
     "postsynaptic": {
-        "projected_error": "error current k D^T (x - D r) that enters the neuron, over k",
+        "projected_error": "error of the estimate along the neuron's decoding vector, fed back to it",
         "v": "membrane potential",
     },
     "presynaptic": {
-        "psi": "output of the dendrite (tanh basis), or filtered spikes (linear)",
+        "psi": "output of the dendritic branch (tanh basis), or filtered spikes (linear)",
         "r": "filtered spikes",
     },
     "synapse": {"w_slow": "slow weight", "w_fast": "fast weight"},

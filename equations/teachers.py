@@ -109,10 +109,13 @@ _ALEMI = "Alemi, Machens, Deneve, Slotine 2018, arXiv 1705.08026"
 
 BISTABLE = Teacher(
     name="bistable",
-    model="dx/dt = rate*x*(1 - (x/x_fixed)**2) : 1",
-    parameters={"rate": "2 Hz", "x_fixed": 0.7},
+    model="""
+    dx/dt = rate*x*(1 - (x/x_fixed)**2) : 1
+    dy/dt = -rate*y : 1
+    """,
+    parameters={"rate": "10 Hz", "x_fixed": 1.0},
     initial={"x": 0.1},
-    source=f"{_ALEMI}: two fixed points at +-x_fixed",
+    source=f"{_ALEMI}: fixed points at x = +-x_fixed, y = 0",
 )
 
 VAN_DER_POL = Teacher(
@@ -138,7 +141,7 @@ LORENZ = Teacher(
         "prandtl": 10.0,
         "rayleigh": 28.0,
         "ratio": 2.6666666666666665,
-        "scale": 25.0,
+        "scale": 20.0,
         "centre": 25.0,
     },
     initial={"x": 0.3, "y": 0.3, "z": 0.0},

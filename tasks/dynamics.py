@@ -8,6 +8,7 @@ from difflib import get_close_matches
 
 import numpy as np
 from scipy.signal import lfilter
+from scipy.special import erf
 
 from eprop_brian.equations.teachers import (
     BISTABLE,
@@ -35,6 +36,9 @@ class Dynamics:
         Standard deviation of every dimension of c, in 1/s: white noise, filtered twice.
     input_tau : float
         Time constant of the filters, in s.
+    region : tuple of float
+        Half the size of the box around 0 in which the system is to be learned, one number per
+        dimension; default 1.
     """
 
     name: str
@@ -42,12 +46,15 @@ class Dynamics:
     teacher: Teacher
     input_std: float = 0.0
     input_tau: float = 0.1
+    region: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("input_std", "input_tau"):
             value = getattr(self, name)
             if not (np.isfinite(value) and value >= 0):
                 raise ValueError(f"{name} must be a finite number, 0 or more, not {value}")
+        if not self.region:
+            object.__setattr__(self, "region", (1.0,) * self.teacher.model.count("/dt"))
 
     def with_input(self, std: float | None = None, tau: float | None = None) -> Dynamics:
         """Return a copy with another input."""
@@ -75,17 +82,45 @@ class Dynamics:
         """
         if self.input_std == 0:
             return np.zeros((n_steps, n_dimensions))
-        # From before the start, so that it is stationary from the first step on.
-        before = round(10 * self.input_tau / dt)
-        noise = np.random.default_rng([seed, 1]).standard_normal((before + n_steps, n_dimensions))
-        decay = np.exp(-dt / self.input_tau) if self.input_tau else 0.0
-        filtered = noise
-        for _ in range(2):
-            filtered = lfilter([1 - decay], [1, -decay], filtered, axis=0)
-        # Variance of white noise after both filters.
-        q = decay**2
-        variance = (1 - decay) ** 4 * (1 + q) / (1 - q) ** 3
-        return self.input_std * filtered[before:] / np.sqrt(variance)
+        return self.input_std * _filtered_noise(n_steps, n_dimensions, self.input_tau, dt, seed)
+
+    def places(self, n_steps: int, dt: float, tau: float, reach: float, seed: int) -> np.ndarray:
+        """Draw a path through the region that visits all of it alike.
+
+        Parameters
+        ----------
+        n_steps : int
+        dt : float
+            Time step in s.
+        tau : float
+            Time constant of the path in s.
+        reach : float
+            Size of what is visited, relative to the region.
+        seed : int
+
+        Returns
+        -------
+        ndarray of shape (n_steps, K)
+        """
+        size = reach * np.asarray(self.region)
+        noise = _filtered_noise(n_steps, len(size), tau, dt, seed)
+        return size * erf(noise / np.sqrt(2))
+
+
+def _filtered_noise(
+    n_steps: int, n_dimensions: int, tau: float, dt: float, seed: int
+) -> np.ndarray:
+    """White noise through two equal low-pass filters, of variance 1."""
+    # From before the start, so that it is stationary from the first step on.
+    before = round(10 * tau / dt)
+    filtered = np.random.default_rng([seed, 1]).standard_normal((before + n_steps, n_dimensions))
+    decay = np.exp(-dt / tau) if tau else 0.0
+    for _ in range(2):
+        filtered = lfilter([1 - decay], [1, -decay], filtered, axis=0)
+    # Variance of white noise after both filters.
+    q = decay**2
+    variance = (1 - decay) ** 4 * (1 + q) / (1 - q) ** 3
+    return filtered[before:] / np.sqrt(variance)
 
 
 #: Decay rate of the autoencoder in 1/s, the default one of filtered spikes.
@@ -134,16 +169,22 @@ DYNAMICS: Mapping[str, Dynamics] = {
             "balanced-bistable",
             "A system with two stable fixed points is learned.",
             BISTABLE,
-            input_std=2.0,
+            input_std=6.0,
             input_tau=0.2,
+            region=(1.5, 1.0),
         ),
         Dynamics(
             "balanced-van-der-pol",
             "A limit cycle is learned.",
             VAN_DER_POL,
-            input_std=1.0,
+            region=(1.4, 1.4),
         ),
-        Dynamics("balanced-lorenz", "A chaotic attractor is learned.", LORENZ),
+        Dynamics(
+            "balanced-lorenz",
+            "A chaotic attractor is learned.",
+            LORENZ,
+            region=(1.0, 1.3, 1.2),
+        ),
         Dynamics(
             "balanced-pendulum",
             "A damped pendulum that is pushed is learned.",

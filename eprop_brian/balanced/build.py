@@ -32,6 +32,7 @@ from eprop_brian.equations.balanced import (
     FAST_LEARNING,
     FEEDFORWARD,
     FILTERED_SPIKES,
+    INPUT,
     MEMBRANE,
     PROJECTED_ERROR,
     SLOW,
@@ -42,7 +43,7 @@ from eprop_brian.network.blocks import StepCode, Store, View
 from eprop_brian.network.built import Layout
 from eprop_brian.network.runner import StepRunner
 from eprop_brian.symbolic.step_map import split_statements
-from eprop_brian.symbolic.teacher import INPUT
+from eprop_brian.symbolic.teacher import INPUT as INPUT_PREFIX
 
 __all__ = ["BalancedCapacity", "BuiltBalanced", "build", "step_statements"]
 
@@ -143,7 +144,7 @@ class _Builder:
         self.rows = network.steps("delay") + 1 if network.steps("delay") else 0
         integers = ("step", "n_steps", "clock", "learning", "one_spike", "record_every", "seed")
         integers += ("n_spikes", "n_records")
-        numbers = ("k", "k_0", "eta", "eta_0", "eta_fast", "time", "duration", "step_size")
+        numbers = ("k", "k_0", "eta", "eta_0", "eta_fast", "time", "duration", "step_size", "pull")
         numbers += ("lambda_r", "lambda_v", "sigma", "never", "refractory_steps")
         self.control = self._group(
             "control",
@@ -228,7 +229,7 @@ class _Builder:
         signal, record = View(groups["signal"], "_neuron"), groups["record"]
         teacher = network.teacher_map
         dimensions = [
-            View(groups["signal"], f"_output_{k}", {state: "x", f"{INPUT}{state}": "c"})
+            View(groups["signal"], f"_output_{k}", {state: "x", f"{INPUT_PREFIX}{state}": "c"})
             for k, state in enumerate(teacher.states)
         ]
         parameters = []
@@ -237,7 +238,7 @@ class _Builder:
             parameters = [View(groups["teacher"], "0", known)]
         given = View(groups["inputs"], "_sample", {"given": "c"})
         return {
-            "receive": self._block("receive", ["c = given"], given, signal),
+            "receive": self._block("receive", [INPUT], given, signal),
             "schedule": self._block(
                 "schedule",
                 [f"k = {network.gain}", f"eta = {network.rate}", "time = time + dt"],

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from brian2.units.fundamentalunits import Quantity
 from eprop_brian.balanced.recipes import get_recipe
 from eprop_brian.balanced.spec import BalancedNetwork, closed_form, learned, random_decoder
 from eprop_brian.equations.teachers import Teacher
-from eprop_brian.symbolic.parameters import is_number
+from eprop_brian.symbolic.parameters import is_number, parse_quantity
 from eprop_brian.symbolic.teacher import (
     read_teacher,
     teacher_from_string,
@@ -54,7 +54,8 @@ _KINDS: Mapping[str, Mapping[str, type]] = {
         "one_spike": bool,
         "basis": str,
         "n_basis": int,
-        "basis_gain": float,
+        "basis_gain": list,
+        "region": list,
         "fast_start": float,
     },
     "input": {"std": float, "tau": float},
@@ -67,6 +68,9 @@ _KINDS: Mapping[str, Mapping[str, type]] = {
         "rate": str,
         "input_std": float,
         "input_tau": float,
+        "pull": float,
+        "reach": float,
+        "explore_tau": float,
     },
     "test": {"duration": float, "settle": float, "kill": float, "noise": float},
 }
@@ -82,15 +86,17 @@ class BalancedConfig:
         ``task``, ``seed``, ``device``, ``dtype``.
     network : dict
         ``n`` neurons; ``norm`` of the decoding vectors times n; ``rule``; costs ``mu`` and ``nu``;
-        noise ``sigma``; ``basis``, how many (``n_basis``) and how steep (``basis_gain``);
+        noise ``sigma``; ``basis``, how many dendrites (``n_basis``) of which slopes (``basis_gain``,
+        least and largest) in which ``region``;
         ``fast_start``, the fast weights at the start as a share of the optimal ones' diagonal
         (0: optimal); and the options of `BalancedNetwork` by their names.
     input : dict
         ``std`` in 1/s and ``tau`` in s of the input in the test.
     training : dict
         ``duration`` in s (0: none), error gain ``k_0`` in 1/s, learning rates ``eta_0`` and
-        ``eta_fast``, the equations ``gain`` and ``rate``, and the input, ``input_std`` and
-        ``input_tau``.
+        ``eta_fast``, the equations ``gain`` and ``rate``, and the input: the teacher is drawn
+        (``pull``, in 1/s) along a path through the region (``reach``, ``explore_tau``), or driven
+        by noise (``input_std``, ``input_tau``) where ``pull`` is 0.
     test : dict
         ``duration`` in s; ``settle``, the seconds before it, which do not count; then a fraction of
         the neurons is killed (``kill``), and ``noise`` takes the place of ``sigma`` (negative: it
@@ -118,6 +124,12 @@ class BalancedConfig:
                 f"network.rule = 'closed' needs a linear teacher, dx/dt = A x, which "
                 f"'{self.teacher.name}' is not: take a task that learns"
             )
+        size = len(teacher_map(self.teacher).states)
+        for key, length in (("region", size), ("basis_gain", 2)):
+            if len(self.network[key]) != length:
+                raise ValueError(
+                    f"network.{key} must have {length} numbers, not {self.network[key]}"
+                )
         for table, key, least, most in (
             ("test", "kill", 0.0, 0.95),
             ("network", "n", 1, 20_000),
@@ -128,7 +140,7 @@ class BalancedConfig:
             value = getattr(self, table)[key]
             if not least <= value <= most:
                 raise ValueError(f"{table}.{key} must be {least} to {most}, not {value}")
-        for table, key in (("test", "duration"), ("network", "norm"), ("network", "basis_gain")):
+        for table, key in (("test", "duration"), ("network", "norm")):
             if not getattr(self, table)[key] > 0:
                 raise ValueError(f"{table}.{key} must be positive")
 
@@ -163,12 +175,14 @@ class BalancedConfig:
         dynamics = get_dynamics(task)
         recipe = get_recipe(task)
         chosen = dynamics.teacher if teacher is None else _read(teacher)
-        teacher_map(chosen)
+        region = list(dynamics.region)
+        if teacher is not None:
+            region = [1.0] * len(teacher_map(chosen).states)
         given = {key: value for key, value in (run or {}).items() if value is not None}
         tested = {key: value for key, value in (test or {}).items() if value is not None}
         config = cls(
             run={"task": task, "seed": 1, "device": "cpp", "dtype": "float64", **given},
-            network=dict(recipe.network),
+            network={**recipe.network, "region": region},
             input={"std": dynamics.input_std, "tau": dynamics.input_tau},
             training=dict(recipe.training),
             test={**recipe.test, **tested},
@@ -208,13 +222,24 @@ class BalancedConfig:
     @property
     def dynamics(self) -> Dynamics:
         """The task with the input of the test."""
-        base = replace(get_dynamics(self.run["task"]), teacher=self.teacher)
+        region = tuple(self.network["region"])
+        base = replace(get_dynamics(self.run["task"]), teacher=self.teacher, region=region)
         return base.with_input(self.input["std"], self.input["tau"])
 
+    def training_inputs(self, n_steps: int) -> np.ndarray:
+        """Inputs of the training, (n_steps, K); of an exploring teacher, where it is pulled to."""
+        training, seed, dt = self.training, self.run["seed"], float(self._dt)
+        if training["pull"]:
+            places = self.dynamics.places(
+                n_steps, dt, training["explore_tau"], training["reach"], seed
+            )
+            return training["pull"] * places
+        dynamics = self.dynamics.with_input(training["input_std"], training["input_tau"])
+        return dynamics.inputs(n_steps, len(self.network["region"]), dt, seed)
+
     @property
-    def training_dynamics(self) -> Dynamics:
-        """The task with the input of the training."""
-        return self.dynamics.with_input(self.training["input_std"], self.training["input_tau"])
+    def _dt(self) -> Quantity:
+        return parse_quantity(self.network["dt"], "network.dt")
 
     def make_network(self) -> BalancedNetwork:
         """The network, with weights and decoder of its seed."""
@@ -222,6 +247,7 @@ class BalancedConfig:
         n, seed, rule = settings.pop("n"), self.run["seed"], settings.pop("rule")
         norm, mu, nu = settings.pop("norm"), settings.pop("mu"), settings.pop("nu")
         n_basis, gain = settings.pop("n_basis"), settings.pop("basis_gain")
+        region = settings.pop("region")
         fast_start = settings.pop("fast_start")
         k = len(teacher_map(self.teacher).states)
         decoder = random_decoder(k, n, norm / n, seed)
@@ -244,7 +270,7 @@ class BalancedConfig:
             )
         else:
             if options["basis"] == "tanh":
-                weights, offset = random_basis(decoder, n_basis or n, gain, seed)
+                weights, offset = random_basis(decoder, n_basis or n, gain, region, seed)
                 options |= {"basis_weights": weights, "basis_offset": offset}
             network = learned(self.teacher, decoder, mu=mu, nu=nu, **options)
         if fast_start:
@@ -287,18 +313,25 @@ class BalancedConfig:
 
 
 def random_basis(
-    decoder: np.ndarray, n_basis: int, gain: float, seed: int = 1
+    decoder: np.ndarray,
+    n_basis: int,
+    gain: Sequence[float] = (3.0, 8.0),
+    region: Sequence[float] | float = 1.0,
+    seed: int = 1,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Dendrites tanh(M r + theta) that see the estimate from random directions.
 
-    M = G D with rows of G of random direction and length up to `gain`; each dendrite's midpoint
-    lies at a random place among the estimates of size 1.
+    M = G D with rows of G of random direction, and theta such that each dendrite's midpoint lies
+    at a random place of the region.
 
     Parameters
     ----------
     decoder : array of shape (K, N)
     n_basis : int
-    gain : float
+    gain : (float, float)
+        Least and largest slope of a dendrite, in units of 1 over the region's size.
+    region : array of shape (K,) or float
+        Half the size of the box in which the dendrites lie.
     seed : int
 
     Returns
@@ -309,9 +342,9 @@ def random_basis(
     rng = np.random.default_rng([seed, 2])
     directions = rng.standard_normal((n_basis, len(decoder)))
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-    steepness = gain * rng.uniform(0.3, 1.0, (n_basis, 1))
-    offset = -steepness[:, 0] * rng.uniform(-1.0, 1.0, n_basis)
-    return (steepness * directions) @ decoder, offset
+    scaled = rng.uniform(*gain, (n_basis, 1)) * directions
+    midpoints = rng.uniform(-1.0, 1.0, directions.shape)
+    return (scaled / np.asarray(region)) @ decoder, -np.sum(scaled * midpoints, axis=1)
 
 
 def _learns(training: Mapping[str, Any]) -> tuple[str, ...]:
@@ -351,6 +384,7 @@ def _check(table: str, key: str, value: Any) -> None:
         int: isinstance(value, int) and not isinstance(value, bool),
         float: is_number(value) and bool(np.isfinite(value)),
         str: isinstance(value, str),
+        list: isinstance(value, list) and all(is_number(v) and 0 < v < np.inf for v in value),
         Quantity: isinstance(value, str),
     }[kind]
     if not fits:
@@ -359,6 +393,7 @@ def _check(table: str, key: str, value: Any) -> None:
             int: "a whole number",
             float: "a finite number",
             str: "text",
+            list: "a list of positive numbers",
             Quantity: "a number with a unit, e.g. '0.1 ms' or '20 Hz'",
         }[kind]
         raise ValueError(f"{table}.{key} = {value!r} must be {wanted}")

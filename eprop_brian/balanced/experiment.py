@@ -152,8 +152,7 @@ class Experiment:
         n_steps = round(training["duration"] / dt)
         if not n_steps or not network.learns:
             return self.history
-        dynamics = self.config.training_dynamics
-        inputs = dynamics.inputs(n_steps, network.n_dimensions, dt, self.config.run["seed"])
+        inputs = self.config.training_inputs(n_steps)
         simulation, history, visited = self.simulation, TrainingHistory(), []
         simulation.reset()
         edges = np.unique(np.linspace(0, n_steps, _PARTS + 1).round().astype(int))
@@ -163,6 +162,7 @@ class Experiment:
                 gain=training["k_0"],
                 rate=training["eta_0"],
                 fast_rate=training["eta_fast"],
+                pull=training["pull"],
                 elapsed=first * dt,
                 duration=n_steps * dt,
             )

@@ -32,7 +32,7 @@ class NetworkField:
     network : BalancedNetwork
     slow_weights : array of shape (N, n_basis)
     killed : array of bool of shape (N,), optional
-        Their spikes and, where each neuron has one dendrite, their dendrites are missing.
+        What they would decode, and their slow currents, are missing.
 
     Raises
     ------

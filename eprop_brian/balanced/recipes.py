@@ -23,7 +23,7 @@ _NETWORK: Mapping[str, Any] = {
     "one_spike": True,
     "basis": "linear",
     "n_basis": 0,
-    "basis_gain": 3.0,
+    "basis_gain": [3.0, 8.0],
     "fast_start": 0.0,
 }
 _NO_TRAINING: Mapping[str, Any] = {
@@ -35,9 +35,14 @@ _NO_TRAINING: Mapping[str, Any] = {
     "rate": "eta_0",
     "input_std": 0.0,
     "input_tau": 0.1,
+    "pull": 0.0,
+    "reach": 1.2,
+    "explore_tau": 0.05,
 }
-#: The gain stays for the first half, then goes to 0 in a straight line.
-_ANNEALED = "k_0*clip(2 - 2*t/duration, 0, 1)"
+#: The error gain stays for nine tenths of the training, then goes to 0 in a straight line; the
+#: learning rate falls from four tenths on.
+_GAIN = "k_0*clip((1 - t/duration)/0.1, 0, 1)"
+_RATE = "eta_0*clip((1 - t/duration)/0.6, 0, 1)**2"
 _TEST: Mapping[str, Any] = {
     "duration": 10.0,
     "settle": 1.0,
@@ -75,8 +80,11 @@ def _recipe(
 
 def _learned(training: Mapping[str, Any], **network: Any) -> BalancedRecipe:
     return _recipe(
-        {"rule": "learned", "basis": "tanh", **network},
-        {"duration": 100.0, "k_0": 20.0, "gain": _ANNEALED, "eta_0": 1.0, **training},
+        {"rule": "learned", "basis": "tanh", "n_basis": 200, **network},
+        {
+            **{"duration": 100.0, "k_0": 100.0, "gain": _GAIN, "eta_0": 20.0, "rate": _RATE},
+            **{"pull": 80.0, **training},
+        },
     )
 
 
@@ -86,13 +94,15 @@ RECIPES: Mapping[str, BalancedRecipe] = {
     "balanced-integrator": _recipe(),
     "balanced-oscillator": _recipe(),
     "balanced-sustained-oscillator": _recipe(),
-    "balanced-linear": _learned({"input_std": 1.5}, basis="linear"),
-    "balanced-fast": _recipe({"fast_start": 2.0}, {"duration": 50.0, "eta_fast": 0.01}),
-    "balanced-bistable": _learned({"input_std": 2.0, "input_tau": 0.2}),
-    "balanced-van-der-pol": _learned({"input_std": 2.0}),
-    "balanced-lorenz": _learned({"input_std": 2.0}),
-    "balanced-pendulum": _learned({"input_std": 2.0}),
-    "balanced-arm": _learned({"input_std": 2.0}),
+    "balanced-linear": _learned({"input_std": 1.5, "pull": 0.0}, basis="linear", n_basis=0),
+    "balanced-fast": _recipe(
+        {"fast_start": 40.0}, {"duration": 50.0, "eta_fast": 0.01, "input_std": 20.0}
+    ),
+    "balanced-bistable": _learned({"duration": 60.0}),
+    "balanced-van-der-pol": _learned({}),
+    "balanced-lorenz": _learned({}, basis_gain=[2.0, 5.0]),
+    "balanced-pendulum": _learned({}),
+    "balanced-arm": _learned({}, basis_gain=[2.0, 5.0]),
 }
 
 

@@ -165,7 +165,10 @@ class Simulation:
         self._set(arrays)
 
     def kill(self, neurons: Iterable[int] | np.ndarray) -> None:
-        """Silence neurons: from now on they do not spike, and their dendrites transmit nothing.
+        """Silence neurons: from now on they do not spike.
+
+        Dendrites belong to the neuron that they feed, so those of a silent neuron are of no
+        consequence, and what it sent to those of others decays with its filtered spikes.
 
         Parameters
         ----------
@@ -184,6 +187,7 @@ class Simulation:
         gain: float = 0.0,
         rate: float = 0.0,
         fast_rate: float = 0.0,
+        pull: float = 0.0,
         sigma: float | None = None,
         elapsed: float = 0.0,
         duration: float | None = None,
@@ -200,6 +204,9 @@ class Simulation:
             both rates 0 nothing is learned.
         fast_rate : float
             Learning rate of fast weights, per spike.
+        pull : float
+            Rate in 1/s at which the teacher is drawn to inputs/pull: the input is
+            ``inputs - pull*x``, by which a teacher explores a region.
         sigma : float, optional
             Voltage noise, in place of the network's.
         elapsed : float
@@ -237,6 +244,7 @@ class Simulation:
             "control.k_0": gain,
             "control.eta_0": rate,
             "control.eta_fast": fast_rate,
+            "control.pull": pull,
             "control.learning": bool(rate or fast_rate),
             "control.one_spike": network.one_spike,
             "control.sigma": network.sigma if sigma is None else sigma,
