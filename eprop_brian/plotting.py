@@ -5,8 +5,7 @@ Every function returns a Matplotlib `Figure` and leaves Matplotlib's settings as
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,6 @@ from typing import Any
 import numpy as np
 from brian2.units import Quantity
 from matplotlib import pyplot as plt
-from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
@@ -24,11 +22,15 @@ from matplotlib.ticker import MaxNLocator
 from scipy.sparse import csc_array, issparse
 
 from eprop_brian.equations.neuron import Parameter
+from eprop_brian.figure_style import COLOURS as _COLOURS
+from eprop_brian.figure_style import WIDTH as _WIDTH
+from eprop_brian.figure_style import save_figure
+from eprop_brian.figure_style import styled as _style
 from eprop_brian.network.sparse import Matrix, values_of
 from eprop_brian.network.spec import Network, Population
 from eprop_brian.symbolic.parameters import parse_quantity
 from eprop_brian.training.config import RunConfig
-from eprop_brian.training.files import beside, read_arrays
+from eprop_brian.training.files import read_arrays
 from eprop_brian.training.gradient_check import GradientCheck
 from eprop_brian.training.history import History
 from eprop_brian.training.recording import Recording, record_trial
@@ -46,34 +48,8 @@ __all__ = [
     "save_figure",
 ]
 
-#: Colours of Okabe and Ito, which colour-blind readers can tell apart: of populations and example
-#: neurons, and of readouts.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
+#: Colours of readouts; those of populations and example neurons are `_COLOURS`.
 _READOUT_COLOURS = ("#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0072B2", "#D55E00")
-_STYLE = {
-    "font.sans-serif": ["DejaVu Sans"],
-    "font.size": 8.0,
-    "axes.labelsize": 8.0,
-    "axes.titlesize": 9.0,
-    "figure.titlesize": 10.0,
-    "xtick.labelsize": 7.5,
-    "ytick.labelsize": 7.5,
-    "legend.fontsize": 7.5,
-    "legend.frameon": False,
-    "legend.handlelength": 1.4,
-    "axes.linewidth": 0.7,
-    "xtick.major.width": 0.7,
-    "ytick.major.width": 0.7,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "lines.linewidth": 1.0,
-    "figure.facecolor": "white",
-    "savefig.dpi": 200,
-    "pdf.fonttype": 42,
-    "svg.fonttype": "none",
-}
-#: Width of a figure in inches.
-_WIDTH = 7.2
 #: Shares of white in the colours of several synapses of a neuron.
 _PALER = (0.0, 0.55, 0.3, 0.75)
 _MOST_EXAMPLES = 3
@@ -87,13 +63,6 @@ _MATRICES = {
     "w_rec": (r"$W_\mathrm{rec}$", _RECURRENT, _RECURRENT),
     "w_out": (r"$W_\mathrm{out}$", "readout", _RECURRENT),
 }
-
-
-@contextmanager
-def _style() -> Iterator[None]:
-    """The same look whatever the user's settings, which come back afterwards."""
-    with style.context(["default", _STYLE]):
-        yield
 
 
 # --- learning curve -------------------------------------------------------------------------------
@@ -316,34 +285,6 @@ def plot_gradient_check(checks: Sequence[GradientCheck]) -> Figure:
         below.xaxis.set_major_locator(_whole_numbers(8))
         figure.align_ylabels()
     return figure
-
-
-def save_figure(figure: Figure, path: Path, formats: Sequence[str]) -> list[Path]:
-    """Write a figure in some formats and close it.
-
-    Parameters
-    ----------
-    figure : Figure
-    path : Path
-        Without suffix.
-    formats : sequence of str
-        File types, e.g. ``("png", "pdf")``.
-
-    Returns
-    -------
-    list of Path
-        The files written.
-    """
-    written = []
-    with _style():
-        for suffix in formats:
-            written.append(path.with_name(f"{path.name}.{suffix}"))
-            with beside(written[-1]) as temporary:
-                figure.savefig(temporary, format=suffix)
-            # Laying out takes longest, and is the same for the next format.
-            figure.set_layout_engine("none")
-    plt.close(figure)
-    return written
 
 
 # --- a trial --------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ __all__ = [
     "ERROR",
     "ESTIMATE",
     "FAST_LEARNING",
+    "FEEDBACKS",
     "FEEDFORWARD",
     "FILTERED_SPIKES",
     "INPUT",
@@ -34,12 +35,14 @@ __all__ = [
 ]
 
 #: Of every neuron. `feedforward` is D^T c, `slow` is Ws psi, `projected_error` is D^T error;
-#: `sigma` is the standard deviation that noise alone would give the potential. The error that a
-#: potential holds already, v, is not fed back again: with k D^T error alone the potentials grow
-#: at the rate k - lambda_v, and the network fires against itself as soon as k is large.
+#: `sigma` is the standard deviation that noise alone would give the potential.
 MEMBRANE = """
-dv/dt = -lambda_v*v + feedforward + slow + k*(projected_error - v) + sigma*sqrt(2*lambda_v)*xi : 1
+dv/dt = -lambda_v*v + feedforward + slow + {feedback} + sigma*sqrt(2*lambda_v)*xi : 1
 """
+#: The error feedback. Published is the first; there a potential, which holds the error already,
+#: grows at the rate k - lambda_v, and the network fires against itself unless k is at most
+#: lambda_v. The second feeds back what the potential does not hold yet, and allows any gain.
+FEEDBACKS = {"published": "k*projected_error", "corrected": "k*(projected_error - v)"}
 #: Input of a step; `pull` drives an exploring teacher to wherever ``given/pull`` is.
 INPUT = "c = given - pull*x"
 #: Of every neuron; a spike adds 1.
@@ -93,7 +96,7 @@ BASES: Mapping[str, Basis] = {
 #: Where each quantity of the learning rules is found: what makes a rule local can be read off.
 QUANTITIES: Mapping[str, Mapping[str, str]] = {
     "postsynaptic": {
-        "projected_error": "error of the estimate along the neuron's decoding vector, fed back to it",
+        "projected_error": "error along the neuron's decoding vector, fed back to it",
         "v": "membrane potential",
     },
     "presynaptic": {

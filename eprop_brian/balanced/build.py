@@ -272,7 +272,13 @@ class _Builder:
             "zero": self._block(
                 "zero", ["feedforward = 0", "projected_error = 0", "slow = 0"], neurons
             ),
-            "membrane": self._block("membrane", step_statements(MEMBRANE, "membrane"), neurons),
+            "membrane": self._block(
+                "membrane",
+                step_statements(
+                    MEMBRANE.format(feedback=self.network.feedback_equation), "membrane"
+                ),
+                neurons,
+            ),
             "decay": self._block(
                 "decay",
                 [

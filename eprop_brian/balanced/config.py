@@ -53,6 +53,7 @@ _KINDS: Mapping[str, Mapping[str, type]] = {
         "dt": Quantity,
         "one_spike": bool,
         "basis": str,
+        "feedback": str,
         "n_basis": int,
         "basis_gain": list,
         "region": list,
@@ -86,8 +87,8 @@ class BalancedConfig:
         ``task``, ``seed``, ``device``, ``dtype``.
     network : dict
         ``n`` neurons; ``norm`` of the decoding vectors times n; ``rule``; costs ``mu`` and ``nu``;
-        noise ``sigma``; ``basis``, how many dendrites (``n_basis``) of which slopes (``basis_gain``,
-        least and largest) in which ``region``;
+        noise ``sigma``; ``basis``, how many dendrites (``n_basis``), of which slopes, least and
+        largest (``basis_gain``), and in which ``region``;
         ``fast_start``, the fast weights at the start as a share of the optimal ones' diagonal
         (0: optimal); and the options of `BalancedNetwork` by their names.
     input : dict

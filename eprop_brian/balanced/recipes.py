@@ -22,6 +22,7 @@ _NETWORK: Mapping[str, Any] = {
     "dt": "0.1 ms",
     "one_spike": True,
     "basis": "linear",
+    "feedback": "corrected",
     "n_basis": 0,
     "basis_gain": [3.0, 8.0],
     "fast_start": 0.0,
@@ -82,7 +83,7 @@ def _learned(training: Mapping[str, Any], **network: Any) -> BalancedRecipe:
     return _recipe(
         {"rule": "learned", "basis": "tanh", "n_basis": 200, **network},
         {
-            **{"duration": 100.0, "k_0": 100.0, "gain": _GAIN, "eta_0": 20.0, "rate": _RATE},
+            **{"duration": 100.0, "k_0": 100.0, "gain": _GAIN, "eta_0": 40.0, "rate": _RATE},
             **{"pull": 80.0, **training},
         },
     )
@@ -94,13 +95,19 @@ RECIPES: Mapping[str, BalancedRecipe] = {
     "balanced-integrator": _recipe(),
     "balanced-oscillator": _recipe(),
     "balanced-sustained-oscillator": _recipe(),
-    "balanced-linear": _learned({"input_std": 1.5, "pull": 0.0}, basis="linear", n_basis=0),
+    "balanced-linear": _learned(
+        {"input_std": 1.5, "pull": 0.0, "eta_0": 100.0}, basis="linear", n_basis=0
+    ),
     "balanced-fast": _recipe(
         {"fast_start": 40.0}, {"duration": 50.0, "eta_fast": 0.01, "input_std": 20.0}
     ),
     "balanced-bistable": _learned({"duration": 60.0}),
     "balanced-van-der-pol": _learned({}),
-    "balanced-lorenz": _learned({}, basis_gain=[2.0, 5.0]),
+    "balanced-lorenz": _learned(
+        {"duration": 150.0, "pull": 100.0, "explore_tau": 0.03, "reach": 1.0},
+        n_basis=300,
+        basis_gain=[2.0, 5.0],
+    ),
     "balanced-pendulum": _learned({}),
     "balanced-arm": _learned({}, basis_gain=[2.0, 5.0]),
 }

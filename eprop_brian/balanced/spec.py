@@ -11,15 +11,27 @@ import numpy as np
 from brian2.units import Hz, ms
 from brian2.units.fundamentalunits import Quantity, get_dimensions
 
-from eprop_brian.equations.balanced import BASES, Basis
+from eprop_brian.equations.balanced import BASES, FEEDBACKS, Basis
 from eprop_brian.equations.teachers import Teacher, linear_teacher
-from eprop_brian.symbolic.parameters import is_number, parse_quantity, unit_name
+from eprop_brian.symbolic.parameters import (
+    is_number,
+    parse_expression,
+    parse_quantity,
+    require_known,
+    unit_name,
+)
 from eprop_brian.symbolic.teacher import TeacherMap, teacher_map
 
 __all__ = ["LEARNS", "BalancedNetwork", "check_noise", "closed_form", "learned", "random_decoder"]
 
 #: Weights that can learn.
 LEARNS = ("slow", "fast")
+#: Options that are expressions, and what they may name.
+_EXPRESSIONS = {
+    "feedback": ("k", "projected_error", "v"),
+    "gain": ("k_0", "t", "duration"),
+    "rate": ("eta_0", "t", "duration"),
+}
 #: Dimensions that a program can represent: each has a loop index of its own in the teacher's step.
 _MOST_DIMENSIONS = 8
 
@@ -58,6 +70,10 @@ class BalancedNetwork:
     one_spike : bool
         At most one spike a step in the whole network: the neuron furthest above its threshold.
         Without it all that are above spike.
+    feedback : str
+        The error feedback of the membrane: ``"corrected"``, ``"published"`` (see
+        `eprop_brian.equations.balanced.FEEDBACKS`) or an expression of ``k``,
+        ``projected_error`` and ``v``.
     gain, rate : str
         Error gain ``k`` and learning rate ``eta`` as expressions of ``k_0``, ``eta_0``, ``t`` (the
         time since the run began) and ``duration``.
@@ -84,6 +100,7 @@ class BalancedNetwork:
     t_ref: Quantity | str = "0 ms"
     delay: Quantity | str = "0 ms"
     one_spike: bool = True
+    feedback: str = "corrected"
     gain: str = "k_0"
     rate: str = "eta_0"
     dt: Quantity | str = "0.1 ms"
@@ -103,6 +120,10 @@ class BalancedNetwork:
         check_noise(self.sigma)
         if self.basis not in BASES:
             raise ValueError(f"unknown basis '{self.basis}'; choose from {', '.join(BASES)}")
+        for name, known in _EXPRESSIONS.items():
+            text = self.feedback_equation if name == "feedback" else getattr(self, name)
+            used = parse_expression(text, name).free_symbols
+            require_known(sorted(symbol.name for symbol in used), known, name, text)
         unknown = [name for name in self.learns if name not in LEARNS]
         if unknown:
             raise ValueError(f"learns = '{unknown[0]}': choose from {', '.join(LEARNS)}")
@@ -169,6 +190,11 @@ class BalancedNetwork:
     def basis_equations(self) -> Basis:
         """Equations of the presynaptic terms."""
         return BASES[self.basis]
+
+    @property
+    def feedback_equation(self) -> str:
+        """The error feedback as an expression."""
+        return FEEDBACKS.get(self.feedback, self.feedback)
 
     def steps(self, name: str) -> int:
         """A duration among the options in time steps."""
