@@ -18,6 +18,7 @@ from eprop_brian.equations import LEAKY, get_neuron
 from eprop_brian.equations.learning_signals import FEEDBACKS
 from eprop_brian.network.spec import GRADIENTS, PROGRAMS, UPDATES
 from eprop_brian.tasks import TASKS
+from eprop_brian.tasks.dynamics import DYNAMICS
 from eprop_brian.training.trainer import TrainingError
 
 __all__ = ["main"]
@@ -54,9 +55,10 @@ def main() -> None:
 @main.command()
 def tasks() -> None:
     """List the tasks, one line each."""
-    width = max(map(len, TASKS))
-    for name, task in TASKS.items():
-        click.echo(f"{name:<{width}}  {task.description}")
+    described = {name: task.description for name, task in (*TASKS.items(), *DYNAMICS.items())}
+    width = max(map(len, described))
+    for name, description in described.items():
+        click.echo(f"{name:<{width}}  {description}")
 
 
 #: What a run of a task can be told, whichever command makes it.
@@ -97,6 +99,28 @@ _FEEDBACK_OPTION = click.option(
     "n_outputs); or an equation of what arrives, e.g. 'B*tanh(error)'.",
 )
 _SEED_OPTION = click.option("--seed", type=click.IntRange(min=0), help="Of weights and trials.")
+#: What only balanced networks can be told.
+_BALANCED_OPTIONS = (
+    click.option(
+        "--teacher",
+        metavar="FILE.toml|EQUATIONS",
+        help="Balanced networks: learn this system instead of the task's, e.g. "
+        "'dx/dt = (x - x**3)/second : 1'.",
+    ),
+    click.option(
+        "--kill",
+        type=click.FloatRange(0, 0.95),
+        metavar="FRACTION",
+        help="Balanced networks: silence this fraction of the neurons in the test.",
+    ),
+    click.option(
+        "--noise",
+        type=click.FloatRange(min=0),
+        metavar="SIGMA",
+        help="Balanced networks: voltage noise in the test, the standard deviation that it alone "
+        "would give a potential.",
+    ),
+)
 _FORMAT_OPTION = click.option(
     "--format",
     "formats",
@@ -143,6 +167,7 @@ def _options(*options: Callable[..., Any]) -> Callable[..., Any]:
 )
 @_options(*_RUN_OPTIONS[6:])
 @click.option("--no-figures", is_flag=True, help="Write no figures at the end.")
+@_options(*_BALANCED_OPTIONS)
 @_plain_errors
 def train(
     task: str | None,
@@ -161,8 +186,37 @@ def train(
     workers: int | None,
     scheduler: str | None,
     no_figures: bool,
+    teacher: str | None,
+    kill: float | None,
+    noise: float | None,
 ) -> None:
-    """Train a network on TASK; the last line printed is the final loss (and error)."""
+    """Train a network on TASK; the last line printed is the final loss (and error).
+
+    Of a balanced network (tasks balanced-...) it is the error of a test, NMSE.
+    """
+    balanced = {"--teacher": teacher, "--kill": kill, "--noise": noise}
+    if task in DYNAMICS:
+        _refuse(
+            {
+                "--iterations": iterations,
+                "--batch-size": batch_size,
+                "--neuron": neuron,
+                "--feedback": feedback,
+                "--gradient": gradient,
+                "--updates": updates,
+                "--resume": resume,
+                "--workers": workers,
+                "--scheduler": scheduler,
+            },
+            "is no option of a balanced network; its settings are changed with --set",
+        )
+        _train_balanced(
+            _balanced_config(task, settings, teacher, kill, noise, device, dtype, seed),
+            out or _new_folder(task),
+            not no_figures,
+        )
+        return
+    _refuse(balanced, f"is an option of balanced networks only: {', '.join(DYNAMICS)}")
     # Imported here: listing tasks or deriving a neuron should not wait for it.
     from eprop_brian.training.config import RunConfig
     from eprop_brian.training.run import Run
@@ -191,7 +245,7 @@ def train(
             click.echo("nothing to do: give a larger --iterations to go on")
     else:
         if task is None:
-            raise click.UsageError(f"name a task: {', '.join(TASKS)}")
+            raise click.UsageError(f"name a task: {', '.join((*TASKS, *DYNAMICS))}")
         config = RunConfig.from_recipe(
             task,
             neuron=neuron,
@@ -225,6 +279,44 @@ def train(
     else:
         # Not the validation that ended training, which was chosen for being low.
         click.echo(str(trainer.evaluate()))
+
+
+def _refuse(options: dict[str, Any], reason: str) -> None:
+    """Raise for the first option that was given."""
+    given = [name for name, value in options.items() if value is not None]
+    if given:
+        raise click.UsageError(f"{given[0]} {reason}")
+
+
+def _balanced_config(
+    task: str,
+    settings: tuple[str, ...],
+    teacher: str | None = None,
+    kill: float | None = None,
+    noise: float | None = None,
+    device: str | None = None,
+    dtype: str | None = None,
+    seed: int | None = None,
+) -> Any:
+    """The configuration of an experiment with a balanced network."""
+    from eprop_brian.balanced.config import BalancedConfig
+
+    return BalancedConfig.from_recipe(
+        task,
+        teacher=teacher,
+        run={"device": device, "dtype": dtype, "seed": seed},
+        test={"kill": kill, "noise": noise},
+        settings=settings,
+    )
+
+
+def _train_balanced(config: Any, folder: Path, figures: bool) -> None:
+    from eprop_brian.balanced import command
+
+    _interruptible(
+        lambda: command.train(config, folder, click.echo, figures=figures),
+        "interrupted; nothing was written",
+    )
 
 
 def _train(run: Any, iterations: int | None) -> None:
@@ -444,9 +536,26 @@ def _config(
 @click.option("--batches", type=click.IntRange(min=1), default=8, show_default=True)
 @click.option("--batch-size", type=click.IntRange(min=1), default=64, show_default=True)
 @click.option("--device", type=click.Choice(list(DEVICES)))
+@_options(*_BALANCED_OPTIONS[1:])
 @_plain_errors
-def evaluate(folder: Path, batches: int, batch_size: int, device: str | None) -> None:
-    """Run fresh trials with the weights in FOLDER and print loss and error."""
+def evaluate(
+    folder: Path,
+    batches: int,
+    batch_size: int,
+    device: str | None,
+    kill: float | None,
+    noise: float | None,
+) -> None:
+    """Run fresh trials with the weights in FOLDER and print loss and error.
+
+    A balanced network runs freely on a fresh input.
+    """
+    if _is_balanced(folder):
+        from eprop_brian.balanced import command
+
+        command.evaluate(folder, click.echo, device=device, kill=kill, noise=noise)
+        return
+    _refuse({"--kill": kill, "--noise": noise}, "is an option of balanced networks only")
     from eprop_brian.training.run import Run
 
     trainer = Run.open(folder, device=device).trainer
@@ -459,13 +568,82 @@ def evaluate(folder: Path, batches: int, batch_size: int, device: str | None) ->
     click.echo(str(result))
 
 
+def _is_balanced(folder: Path) -> bool:
+    """Whether a folder holds an experiment with a balanced network."""
+    return (folder / "teacher.toml").exists()
+
+
+@main.command()
+@click.argument("task", type=click.Choice(list(DYNAMICS)), metavar="TASK")
+@click.option(
+    "--over",
+    type=click.Choice(["n", "kill", "noise", "dt"]),
+    required=True,
+    help="Neurons, killed fraction, voltage noise (in units of the threshold) or time step (ms).",
+)
+@click.option(
+    "--levels",
+    metavar="NUMBER,...",
+    required=True,
+    callback=lambda _, __, text: _numbers(text),
+    help="Values to try, the first is the reference.",
+)
+@_options(_seeds_option("5"), _BALANCED_OPTIONS[0], *_RUN_OPTIONS[3:6])
+@click.option(
+    "--out",
+    "--output",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder of the table and the figure (default: runs/TASK-sweep).",
+)
+@_FORMAT_OPTION
+@_plain_errors
+def sweep(
+    task: str,
+    over: str,
+    levels: list[float],
+    seeds: list[int],
+    teacher: str | None,
+    device: str | None,
+    dtype: str | None,
+    settings: tuple[str, ...],
+    out: Path | None,
+    formats: tuple[str, ...],
+) -> None:
+    """Measure how the error of a balanced network depends on something, with several seeds."""
+    from eprop_brian.balanced import command
+
+    config = _balanced_config(task, settings, teacher, device=device, dtype=dtype)
+    folder = out or Path("runs") / f"{task}-sweep"
+    _interruptible(
+        lambda: command.sweep(config, over, levels, seeds, folder, click.echo, formats),
+        "interrupted; nothing was written",
+    )
+
+
+def _numbers(text: str) -> list[float]:
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise click.BadParameter(f"'{text}' is no list of numbers, for example 10,20,50") from None
+
+
 @main.command()
 @click.argument("neuron", metavar="NAME|FILE.toml")
 @click.option("--latex", is_flag=True, help="LaTeX instead of plain text.")
 @click.option("--toml", is_flag=True, help="Print the neuron as a neuron file instead.")
 @_plain_errors
 def derive(neuron: str, latex: bool, toml: bool) -> None:
-    """Print a neuron's step map, eligibility system and where each trace lives."""
+    """Print a neuron's step map, eligibility system and where each trace lives.
+
+    With the name balanced, the equations of balanced networks and their learning rules.
+    """
+    if neuron.lower() == "balanced":
+        from eprop_brian.balanced.printing import balanced_text
+
+        if latex or toml:
+            raise click.UsageError("balanced is printed as text only")
+        click.echo(balanced_text())
+        return
     from eprop_brian.symbolic.eligibility import derive as derive_system
     from eprop_brian.symbolic.neuron_file import read_neuron, write_neuron
     from eprop_brian.symbolic.printing import derivation_latex, derivation_text
@@ -487,9 +665,12 @@ def derive(neuron: str, latex: bool, toml: bool) -> None:
 @_plain_errors
 def plot(folder: Path, formats: tuple[str, ...]) -> None:
     """Draw the run in FOLDER: learning curve, a trial before and after, weights."""
-    from eprop_brian.plotting import plot_run
+    if _is_balanced(folder):
+        from eprop_brian.balanced.plotting import plot_experiment as draw
+    else:
+        from eprop_brian.plotting import plot_run as draw
 
-    for path in plot_run(folder, formats=formats):
+    for path in draw(folder, formats=formats):
         click.echo(f"wrote {path}")
 
 

@@ -23,7 +23,7 @@ from eprop_brian.balanced.spec import BalancedNetwork
 from eprop_brian.symbolic.toml import toml_table
 from eprop_brian.training.files import read_arrays, write_arrays, write_text
 
-__all__ = ["Experiment", "Outcome", "TrainingHistory"]
+__all__ = ["Experiment", "Outcome", "SavedExperiment", "TrainingHistory", "read_recording"]
 
 #: Parts of the training, each a row of its history.
 _PARTS = 50
@@ -257,6 +257,7 @@ class Experiment:
             "slow_weights": self.slow_weights,
             "fast_weights": self.fast_weights,
             "threshold": network.threshold,
+            "killed": self.simulation.killed,
             "points": np.zeros((0, network.n_dimensions)) if self.points is None else self.points,
         }
         if network.basis_equations.model:
@@ -270,33 +271,78 @@ class Experiment:
 
     @classmethod
     def open(cls, folder: Path, device: str | None = None) -> Experiment:
-        """Open an experiment with what it learned.
+        """Open an experiment with what it learned, on its device or another.
 
         Raises
         ------
         ValueError
             If the folder holds none, or a file is damaged.
         """
-        folder = Path(folder)
-        config = BalancedConfig.read(folder)
+        saved = SavedExperiment.read(folder)
+        config = saved.config
         if device is not None:
             config = config.with_values("run", {"device": device})
-        arrays = read_arrays(folder / "weights.npz")
         experiment = cls(config)
-        for name in ("slow_weights", "fast_weights"):
-            own = getattr(experiment, name)
-            if name not in arrays or arrays[name].shape != own.shape:
-                raise ValueError(f"{folder / 'weights.npz'} lacks {name} of shape {own.shape}")
-            setattr(experiment, name, np.array(arrays[name]))
-        points = arrays.get("points")
-        if points is not None and len(points):
-            experiment.points = points
-        experiment.history = TrainingHistory.read(folder / "history.csv")
+        experiment.slow_weights, experiment.fast_weights = saved.slow_weights, saved.fast_weights
+        experiment.points, experiment.history = saved.points, saved.history
         return experiment
 
     def close(self) -> None:
         """End the program's process."""
         self.simulation.close()
+
+
+@dataclass(frozen=True)
+class SavedExperiment:
+    """What an experiment's folder holds, without a program that runs it.
+
+    Attributes
+    ----------
+    config : BalancedConfig
+    network : BalancedNetwork
+    slow_weights, fast_weights : ndarray
+        As learned.
+    points : ndarray of shape (n, K) or None
+        States that the teacher visited in training.
+    killed : ndarray of bool of shape (N,)
+        In the test.
+    history : TrainingHistory
+    """
+
+    config: BalancedConfig
+    network: BalancedNetwork
+    slow_weights: np.ndarray
+    fast_weights: np.ndarray
+    points: np.ndarray | None
+    killed: np.ndarray
+    history: TrainingHistory
+
+    @classmethod
+    def read(cls, folder: Path) -> SavedExperiment:
+        """Read a folder (ValueError if it holds no experiment, or a file is damaged)."""
+        folder = Path(folder)
+        config = BalancedConfig.read(folder)
+        network = config.make_network()
+        path = folder / "weights.npz"
+        arrays = read_arrays(path)
+        shapes = {
+            "slow_weights": network.slow_weights.shape,
+            "fast_weights": network.fast_weights.shape,
+            "killed": (network.n,),
+        }
+        for name, shape in shapes.items():
+            if name not in arrays or arrays[name].shape != shape:
+                raise ValueError(f"{path} lacks '{name}' of shape {shape}")
+        points = arrays.get("points")
+        return cls(
+            config,
+            network,
+            np.array(arrays["slow_weights"]),
+            np.array(arrays["fast_weights"]),
+            points if points is not None and len(points) else None,
+            arrays["killed"].astype(bool),
+            TrainingHistory.read(folder / "history.csv"),
+        )
 
 
 _RECORDED = ("t", "x", "estimate", "v", "spike_times", "spike_neurons", "t_start", "t_stop")

@@ -10,7 +10,7 @@ import numpy as np
 from eprop_brian.balanced.build import NEVER, BalancedCapacity, build
 from eprop_brian.balanced.metrics import ping_pong
 from eprop_brian.balanced.spec import BalancedNetwork, check_noise
-from eprop_brian.devices import make_program
+from eprop_brian.devices import SimulationError, make_program
 
 __all__ = ["Recording", "Simulation", "UnstableNetworkError"]
 
@@ -31,7 +31,7 @@ _PING_PONG = 0.5
 _SHORT = 0.1
 
 
-class UnstableNetworkError(RuntimeError):
+class UnstableNetworkError(SimulationError):
     """A network that diverges or fires without end: the message says what to change."""
 
 

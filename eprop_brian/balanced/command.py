@@ -1,0 +1,242 @@
+"""What the command does with tasks of balanced networks."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from eprop_brian.balanced.attractors import attractors
+from eprop_brian.balanced.config import BalancedConfig
+from eprop_brian.balanced.experiment import Experiment, Outcome
+from eprop_brian.balanced.metrics import Robustness, relative_performance
+from eprop_brian.balanced.plotting import plot_experiment, plot_sweep
+from eprop_brian.balanced.simulation import Recording, UnstableNetworkError
+from eprop_brian.figure_style import save_figure
+from eprop_brian.training.files import write_text
+
+__all__ = ["SWEEPS", "evaluate", "sweep", "train"]
+
+#: What can be swept: its label, and whether it is an option of the test.
+SWEEPS = {
+    "n": ("neurons", False),
+    "kill": ("killed fraction", True),
+    "noise": ("voltage noise (of the threshold)", True),
+    "dt": ("time step (ms)", False),
+}
+Echo = Callable[[str], None]
+
+
+def train(config: BalancedConfig, folder: Path, echo: Echo, *, figures: bool = True) -> Outcome:
+    """Train and test; everything lands in a new folder at the end.
+
+    Parameters
+    ----------
+    config : BalancedConfig
+    folder : Path
+    echo : callable
+        Gets every line that is printed; the last is ``NMSE VALUE``.
+    figures : bool
+
+    Raises
+    ------
+    ValueError
+        If the folder holds a run, or cannot be written.
+    UnstableNetworkError
+        If the network diverges or fires without end; then nothing is written.
+    """
+    folder = Path(folder)
+    if (folder / "config.toml").exists():
+        raise ValueError(f"{folder} already holds a run; choose another folder")
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    if not (existing.is_dir() and os.access(existing, os.W_OK)):
+        raise ValueError(f"cannot write to {folder}")
+    if config.run["device"] == "cpp":
+        echo("building the program (a few seconds for a new network) ...")
+    experiment = Experiment(config)
+    try:
+        if experiment.network.learns and config.training["duration"]:
+            with tqdm(total=config.training["duration"], unit="s", leave=False) as bar:
+
+                def show(done: int, of: int) -> None:
+                    bar.update(config.training["duration"] / of)
+
+                experiment.train(show)
+            last = {name: values[-1] for name, values in experiment.history.columns.items()}
+            echo(
+                f"trained for {last['seconds']:g} s: decoding NMSE {last['nmse']:.3g}, "
+                f"vector-field NMSE {last['field_nmse']:.3g}, mean rate {last['rate']:.1f} Hz"
+            )
+        outcome, recording = experiment.test()
+        experiment.save(folder, outcome, recording)
+        report(experiment, outcome, recording, echo)
+        if figures:
+            for path in plot_experiment(folder):
+                echo(f"wrote {path}")
+        echo(f"wrote {folder}/weights.npz, {folder}/test.npz, {folder}/results.toml")
+        echo(f"NMSE {outcome.nmse:.6g}")
+    finally:
+        experiment.close()
+    return outcome
+
+
+def report(experiment: Experiment, outcome: Outcome, recording: Recording, echo: Echo) -> None:
+    """Print what a test showed."""
+    network = experiment.network
+    killed = f", {outcome.killed} of {network.n} neurons killed" if outcome.killed else ""
+    echo(
+        f"test of {recording.duration:g} s with k = 0{killed}: mean rate {outcome.rate:.1f} Hz, "
+        f"CV of intervals {outcome.cv:.2f}"
+    )
+    if np.isfinite(outcome.field_nmse):
+        echo(f"vector-field NMSE {outcome.field_nmse:.4g}")
+    matrix = experiment.effective_matrix()
+    if matrix is not None:
+        rows = "; ".join(", ".join(f"{value:.3g}" for value in row) for row in matrix)
+        echo(f"(D D^T)^-1 D Ws D^+ = [{rows}] 1/s")
+    points = recording.x if experiment.points is None else experiment.points
+    try:
+        found = attractors(
+            network, experiment.slow_weights, points, recording, experiment.simulation.killed
+        )
+    except ValueError:
+        return
+    for name, statistics in zip(("teacher", "network"), found, strict=True):
+        for line in statistics.lines():
+            echo(f"{name}: {line}")
+
+
+def evaluate(
+    folder: Path, echo: Echo, *, device: str | None, kill: float | None, noise: float | None
+) -> Outcome:
+    """Test a saved network on an input that it has not seen; the last line is ``NMSE VALUE``."""
+    experiment = Experiment.open(folder, device)
+    try:
+        outcome, recording = experiment.test(kill=kill, noise=noise, seed=1)
+        report(experiment, outcome, recording, echo)
+        echo(f"NMSE {outcome.nmse:.6g}")
+    finally:
+        experiment.close()
+    return outcome
+
+
+def sweep(
+    config: BalancedConfig,
+    over: str,
+    levels: Sequence[float],
+    seeds: Iterable[int],
+    folder: Path,
+    echo: Echo,
+    formats: Sequence[str] = ("png",),
+) -> Robustness:
+    """Measure how the error depends on something, for several seeds; a table and a figure.
+
+    Parameters
+    ----------
+    config : BalancedConfig
+        Of all; the seed is replaced.
+    over : str
+        A key of `SWEEPS`.
+    levels : sequence of float
+        Neurons, fraction that is killed, noise in units of the threshold, or time step in ms.
+    seeds : iterable of int
+    folder : Path
+        Gets ``sweep-<over>.csv`` and a figure.
+    echo : callable
+    formats : sequence of str
+
+    Returns
+    -------
+    Robustness
+        NaN where a network diverged or fired without end.
+
+    Raises
+    ------
+    ValueError
+        If a level does not fit.
+    """
+    seeds = list(seeds)
+    if over not in SWEEPS:
+        raise ValueError(f"a sweep is over one of {', '.join(SWEEPS)}, not '{over}'")
+    if not levels or not seeds:
+        raise ValueError("a sweep needs at least one level and one seed")
+    label, in_test = SWEEPS[over]
+    shape = (len(levels), len(seeds))
+    results = {name: np.full(shape, np.nan) for name in ("nmse", "field_nmse", "rate", "error")}
+    dead = np.full(shape, np.nan)
+    # All levels first: what cannot be is said before anything runs.
+    configs = [[_at(config, over, level, seed) for seed in seeds] for level in levels]
+    total = len(levels) * len(seeds)
+    with tqdm(total=total, unit="run", leave=False) as bar:
+        for column, _ in enumerate(seeds):
+            experiment: Experiment | None = None
+            for row, level in enumerate(levels):
+                chosen = configs[row][column]
+                try:
+                    if experiment is None or not in_test:
+                        if experiment is not None:
+                            experiment.close()
+                        experiment = Experiment(chosen)
+                        experiment.train()
+                    options = {"kill": chosen.test["kill"], "noise": chosen.test["noise"]}
+                    outcome, recording = experiment.test(**options)
+                    for name, values in results.items():
+                        values[row, column] = getattr(outcome, name)
+                    dead[row, column] = np.mean(np.linalg.norm(recording.x, axis=1))
+                except UnstableNetworkError as error:
+                    echo(f"{label} {level:g}, seed {seeds[column]}: {error}")
+                bar.update()
+            if experiment is not None:
+                experiment.close()
+    reference = results["error"][:1]
+    performance = relative_performance(results["error"], reference, dead)
+    _write(Path(folder) / f"sweep-{over}.csv", over, levels, seeds, results, performance)
+    measured = {"NMSE": results["nmse"], "rate (Hz)": results["rate"]}
+    if in_test:
+        measured["performance"] = performance
+    if config.network["rule"] == "learned":
+        measured["vector-field NMSE"] = results["field_nmse"]
+    figure = plot_sweep(label, levels, measured, log=over in ("n", "dt"))
+    paths = save_figure(figure, Path(folder) / f"sweep-{over}", formats)
+    for path in (Path(folder) / f"sweep-{over}.csv", *paths):
+        echo(f"wrote {path}")
+    for row, level in enumerate(levels):
+        values = results["nmse"][row]
+        known = values[np.isfinite(values)]
+        text = "no result"
+        if len(known):
+            text = f"{np.median(known):.4g} ({np.min(known):.4g} to {np.max(known):.4g})"
+        echo(f"{label} {level:g}: NMSE {text}, {len(known)} of {len(seeds)} seeds")
+    return Robustness(over, np.asarray(levels), results["nmse"], performance, results["rate"])
+
+
+def _at(config: BalancedConfig, over: str, level: float, seed: int) -> BalancedConfig:
+    config = replace(config, run={**config.run, "seed": seed})
+    if over == "n":
+        if level != int(level):
+            raise ValueError(f"a number of neurons must be whole, not {level}")
+        return config.with_values("network", {"n": int(level)})
+    if over == "dt":
+        return config.with_values("network", {"dt": f"{level!r} ms"})
+    if over == "noise":
+        threshold = float(np.median(config.make_network().threshold))
+        return config.with_values("test", {"noise": level * threshold})
+    return config.with_values("test", {"kill": float(level)})
+
+
+def _write(path: Path, over: str, levels, seeds, results, performance) -> None:
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow([over, "seed", *results, "performance"])
+    for row, level in enumerate(levels):
+        for column, seed in enumerate(seeds):
+            values = [values[row, column] for values in (*results.values(), performance)]
+            shown = [f"{value:.6g}" if np.isfinite(value) else "" for value in values]
+            writer.writerow([f"{level:g}", seed, *shown])
+    write_text(path, out.getvalue())
