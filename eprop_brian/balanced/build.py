@@ -144,7 +144,18 @@ class _Builder:
         self.rows = network.steps("delay") + 1 if network.steps("delay") else 0
         integers = ("step", "n_steps", "clock", "learning", "one_spike", "record_every", "seed")
         integers += ("n_spikes", "n_records")
-        numbers = ("k", "k_0", "eta", "eta_0", "eta_fast", "time", "duration", "step_size", "pull")
+        numbers = (
+            "k",
+            "k_0",
+            "eta",
+            "eta_0",
+            "eta_fast",
+            "eta_fast_0",
+            "time",
+            "duration",
+            "step_size",
+            "pull",
+        )
         numbers += ("lambda_r", "lambda_v", "sigma", "never", "refractory_steps")
         self.control = self._group(
             "control",
@@ -241,7 +252,12 @@ class _Builder:
             "receive": self._block("receive", [INPUT], given, signal),
             "schedule": self._block(
                 "schedule",
-                [f"k = {network.gain}", f"eta = {network.rate}", "time = time + dt"],
+                [
+                    f"k = {network.gain}",
+                    f"eta = {network.rate}",
+                    f"eta_fast = {network.fast_rate}",
+                    "time = time + dt",
+                ],
             ),
             "error": self._block("error", [ERROR], signal),
             "record": self._block(

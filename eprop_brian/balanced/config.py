@@ -67,6 +67,7 @@ _KINDS: Mapping[str, Mapping[str, type]] = {
         "eta_fast": float,
         "gain": str,
         "rate": str,
+        "fast_rate": str,
         "input_std": float,
         "input_tau": float,
         "pull": float,
@@ -95,7 +96,7 @@ class BalancedConfig:
         ``std`` in 1/s and ``tau`` in s of the input in the test.
     training : dict
         ``duration`` in s (0: none), error gain ``k_0`` in 1/s, learning rates ``eta_0`` and
-        ``eta_fast``, the equations ``gain`` and ``rate``, and the input: the teacher is drawn
+        ``eta_fast``, the equations ``gain``, ``rate`` and ``fast_rate``, and the input: the teacher is drawn
         (``pull``, in 1/s) along a path through the region (``reach``, ``explore_tau``), or driven
         by noise (``input_std``, ``input_tau``) where ``pull`` is 0.
     test : dict
@@ -257,6 +258,7 @@ class BalancedConfig:
             "learns": _learns(self.training),
             "gain": self.training["gain"],
             "rate": self.training["rate"],
+            "fast_rate": self.training["fast_rate"],
         }
         if rule == "closed":
             options.pop("basis")

@@ -345,7 +345,17 @@ class SavedExperiment:
         )
 
 
-_RECORDED = ("t", "x", "estimate", "v", "spike_times", "spike_neurons", "t_start", "t_stop")
+_RECORDED = (
+    "t",
+    "x",
+    "estimate",
+    "v",
+    "spike_times",
+    "spike_neurons",
+    "r_start",
+    "t_start",
+    "t_stop",
+)
 
 
 def read_recording(folder: Path) -> tuple[Recording, np.ndarray]:

@@ -108,7 +108,7 @@ def effective_matrix(network: BalancedNetwork, slow_weights: np.ndarray) -> np.n
 
 
 def filtered_spikes(recording: Recording, network: BalancedNetwork, t: np.ndarray) -> np.ndarray:
-    """Filtered spikes r of all neurons, from the spikes since the recording's start.
+    """Filtered spikes r of all neurons.
 
     Parameters
     ----------
@@ -121,7 +121,7 @@ def filtered_spikes(recording: Recording, network: BalancedNetwork, t: np.ndarra
     -------
     ndarray of shape (n, N)
     """
-    r, now, rate = np.zeros(network.n), recording.t_start, float(network.lambda_r)
+    r, now, rate = recording.r_start.copy(), recording.t_start, float(network.lambda_r)
     out = np.empty((len(t), network.n))
     # A spike of a step is in r from the next step on.
     times = recording.spike_times + float(network.dt)

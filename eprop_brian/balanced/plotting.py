@@ -228,7 +228,7 @@ def plot_phase_portrait(
             length = np.linalg.norm(f, axis=-1, keepdims=True)
             shown = f / np.maximum(length, 1e-12) * np.sqrt(length / longest)
             ax.quiver(
-                grid[..., 0], grid[..., 1], shown[..., 0], shown[..., 1], color="0.6", scale=22
+                grid[..., 0], grid[..., 1], shown[..., 0], shown[..., 1], color="0.6", scale=16
             )
             ax.plot(motion[:, 0], motion[:, 1], color=COLOURS[0 if name == "teacher" else 1])
             ax.set_title(name)

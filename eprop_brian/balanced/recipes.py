@@ -34,6 +34,7 @@ _NO_TRAINING: Mapping[str, Any] = {
     "eta_fast": 0.0,
     "gain": "k_0",
     "rate": "eta_0",
+    "fast_rate": "eta_fast_0",
     "input_std": 0.0,
     "input_tau": 0.1,
     "pull": 0.0,
@@ -99,7 +100,12 @@ RECIPES: Mapping[str, BalancedRecipe] = {
         {"input_std": 1.5, "pull": 0.0, "eta_0": 100.0}, basis="linear", n_basis=0
     ),
     "balanced-fast": _recipe(
-        {"fast_start": 40.0}, {"duration": 50.0, "eta_fast": 0.01, "input_std": 20.0}
+        # The cost is half a decoding vector's square; without one the fast weights end too small.
+        {"fast_start": 0.67, "mu": 7.8e-7},
+        {
+            **{"duration": 60.0, "eta_fast": 0.003, "input_std": 20.0},
+            "fast_rate": "eta_fast_0*0.5**floor(5*t/duration)",
+        },
     ),
     "balanced-bistable": _learned({"duration": 60.0}),
     "balanced-van-der-pol": _learned({}),

@@ -50,6 +50,8 @@ class Recording:
     spike_times : ndarray of shape (n_spikes,)
         In s.
     spike_neurons : ndarray of int of shape (n_spikes,)
+    r_start : ndarray of shape (N,)
+        Filtered spikes at the start.
     t_start, t_stop : float
         In s.
     """
@@ -60,6 +62,7 @@ class Recording:
     v: np.ndarray
     spike_times: np.ndarray
     spike_neurons: np.ndarray
+    r_start: np.ndarray
     t_start: float
     t_stop: float
 
@@ -67,20 +70,6 @@ class Recording:
     def duration(self) -> float:
         """Length in s."""
         return self.t_stop - self.t_start
-
-    def since(self, time: float) -> Recording:
-        """The part from a time on."""
-        rows, spikes = self.t >= time, self.spike_times >= time
-        return Recording(
-            self.t[rows],
-            self.x[rows],
-            self.estimate[rows],
-            self.v[rows],
-            self.spike_times[spikes],
-            self.spike_neurons[spikes],
-            max(time, self.t_start),
-            self.t_stop,
-        )
 
 
 class Simulation:
@@ -207,7 +196,8 @@ class Simulation:
             ``k_0`` in 1/s and ``eta_0`` in 1/s: error gain and learning rate of slow weights. With
             both rates 0 nothing is learned.
         fast_rate : float
-            Learning rate of fast weights, per spike.
+            ``eta_fast_0``, learning rate of fast weights, per spike. While they learn a network is
+            not balanced, and may fire too much.
         pull : float
             Rate in 1/s at which the teacher is drawn to inputs/pull: the input is
             ``inputs - pull*x``, by which a teacher explores a region.
@@ -247,7 +237,7 @@ class Simulation:
         settings = {
             "control.k_0": gain,
             "control.eta_0": rate,
-            "control.eta_fast": fast_rate,
+            "control.eta_fast_0": fast_rate,
             "control.pull": pull,
             "control.learning": bool(rate or fast_rate),
             "control.one_spike": network.one_spike,
@@ -256,12 +246,14 @@ class Simulation:
         }
         # Calls of whole record intervals: a record is made at a call's first step.
         most = max(_CALL_STEPS // record_every, 1) * record_every
+        r_start = self.program.get("neurons.r") if self._n_steps else np.zeros(network.n)
         parts = []
         for first in range(0, len(inputs), most):
             settings["control.time"] = elapsed + first * self._dt
             parts.append(self._call(inputs[first : first + most], record_every, settings))
         return Recording(
             *(np.concatenate(columns) for columns in zip(*parts, strict=True)),
+            r_start=r_start,
             t_start=start * self._dt,
             t_stop=self._n_steps * self._dt,
         )
@@ -292,13 +284,14 @@ class Simulation:
         x = got["record.x"][: n_records * k].reshape(n_records, k)
         estimate = got["record.estimate"][: n_records * k].reshape(n_records, k)
         v = got["record_v.v"][: n_records * n].reshape(n_records, n)
-        self._check(done, n_steps, neurons, steps, x, estimate, v, got["neurons.v"])
+        learns_fast = settings["control.eta_fast_0"] > 0
+        self._check(done, n_steps, neurons, steps, x, estimate, v, got["neurons.v"], learns_fast)
         self._n_steps = first + n_steps
         self.time = self._n_steps * self._dt
         times = (first + np.arange(n_records) * every) * self._dt
         return times, x, estimate, v, (first + steps) * self._dt, neurons
 
-    def _check(self, done, n_steps, neurons, steps, x, estimate, v, last_v) -> None:
+    def _check(self, done, n_steps, neurons, steps, x, estimate, v, last_v, learns_fast) -> None:
         """Raise if what a call did is no result."""
         network = self.network
         seconds = max(done, 1) * self._dt
@@ -319,7 +312,7 @@ class Simulation:
                 "before they are felt: let at most one neuron spike a step, add a refractory "
                 "period, raise the costs mu and nu, or shorten the delay and dt"
             )
-        if seconds < _SHORT:
+        if seconds < _SHORT or learns_fast:
             return
         share = len(np.unique(steps)) / done
         if network.one_spike and share > _MOST_STEPS_WITH_SPIKE:

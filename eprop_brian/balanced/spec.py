@@ -31,6 +31,7 @@ _EXPRESSIONS = {
     "feedback": ("k", "projected_error", "v"),
     "gain": ("k_0", "t", "duration"),
     "rate": ("eta_0", "t", "duration"),
+    "fast_rate": ("eta_fast_0", "t", "duration"),
 }
 #: Dimensions that a program can represent: each has a loop index of its own in the teacher's step.
 _MOST_DIMENSIONS = 8
@@ -74,9 +75,9 @@ class BalancedNetwork:
         The error feedback of the membrane: ``"corrected"``, ``"published"`` (see
         `eprop_brian.equations.balanced.FEEDBACKS`) or an expression of ``k``,
         ``projected_error`` and ``v``.
-    gain, rate : str
-        Error gain ``k`` and learning rate ``eta`` as expressions of ``k_0``, ``eta_0``, ``t`` (the
-        time since the run began) and ``duration``.
+    gain, rate, fast_rate : str
+        Error gain ``k`` and learning rates ``eta`` and ``eta_fast`` as expressions of ``k_0``,
+        ``eta_0`` and ``eta_fast_0``, of ``t`` (the time since training began) and ``duration``.
     dt : Quantity
 
     Raises
@@ -103,6 +104,7 @@ class BalancedNetwork:
     feedback: str = "corrected"
     gain: str = "k_0"
     rate: str = "eta_0"
+    fast_rate: str = "eta_fast_0"
     dt: Quantity | str = "0.1 ms"
 
     def __post_init__(self) -> None:
