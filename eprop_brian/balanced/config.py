@@ -96,9 +96,9 @@ class BalancedConfig:
         ``std`` in 1/s and ``tau`` in s of the input in the test.
     training : dict
         ``duration`` in s (0: none), error gain ``k_0`` in 1/s, learning rates ``eta_0`` and
-        ``eta_fast``, the equations ``gain``, ``rate`` and ``fast_rate``, and the input: the teacher is drawn
-        (``pull``, in 1/s) along a path through the region (``reach``, ``explore_tau``), or driven
-        by noise (``input_std``, ``input_tau``) where ``pull`` is 0.
+        ``eta_fast``, the equations ``gain``, ``rate`` and ``fast_rate``, and the input: the
+        teacher is drawn (``pull``, in 1/s) along a path through the region (``reach``,
+        ``explore_tau``), or driven by noise (``input_std``, ``input_tau``) where ``pull`` is 0.
     test : dict
         ``duration`` in s; ``settle``, the seconds before it, which do not count; then a fraction of
         the neurons is killed (``kill``), and ``noise`` takes the place of ``sigma`` (negative: it
