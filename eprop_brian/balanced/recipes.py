@@ -103,8 +103,8 @@ RECIPES: Mapping[str, BalancedRecipe] = {
         # The cost is half a decoding vector's square; without one the fast weights end too small.
         {"fast_start": 0.67, "norm": 5.0, "mu": 3.1e-6},
         {
-            **{"duration": 60.0, "eta_fast": 0.003, "input_std": 20.0},
-            "fast_rate": "eta_fast_0*0.5**floor(5*t/duration)",
+            **{"duration": 60.0, "eta_fast": 0.01, "input_std": 20.0},
+            "fast_rate": "eta_fast_0*clip(2 - 2*t/duration, 0, 1)**2",
         },
     ),
     "balanced-bistable": _learned({"duration": 60.0}),
