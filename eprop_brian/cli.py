@@ -18,7 +18,7 @@ from eprop_brian.equations import LEAKY, get_neuron
 from eprop_brian.equations.learning_signals import FEEDBACKS
 from eprop_brian.network.spec import GRADIENTS, PROGRAMS, UPDATES
 from eprop_brian.tasks import TASKS
-from eprop_brian.tasks.dynamics import DYNAMICS
+from eprop_brian.tasks.dynamics import BALANCED, DYNAMICS
 from eprop_brian.training.trainer import TrainingError
 
 __all__ = ["main"]
@@ -195,7 +195,7 @@ def train(
     Of a balanced network (tasks balanced-...) it is the error of a test, NMSE.
     """
     balanced = {"--teacher": teacher, "--kill": kill, "--noise": noise}
-    if task in DYNAMICS:
+    if task is not None and task.startswith(BALANCED):
         _refuse(
             {
                 "--iterations": iterations,

@@ -6,6 +6,8 @@
     Equation strings of the package: an object's path, ``module:name`` or ``module:name.attribute``.
 ``{neuron-file}``
     A neuron file, once `read_neuron` has accepted it.
+``{teacher-file}``
+    The same of a teacher file.
 ``{neuron-error}``
     A change to a neuron file, and the error with which `read_neuron` refuses it.
 ``{shell}``
@@ -39,6 +41,7 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 import eprop_brian
+from eprop_brian.balanced.config import BalancedConfig
 from eprop_brian.cli import main
 from eprop_brian.equations import LEAKY, Neuron, get_neuron
 from eprop_brian.symbolic.eligibility import derive
@@ -47,7 +50,9 @@ from eprop_brian.symbolic.neuron_file import read_neuron
 from eprop_brian.symbolic.printing import derivation_latex
 from eprop_brian.symbolic.programs import readout_program
 from eprop_brian.symbolic.step_map import step_map
+from eprop_brian.symbolic.teacher import read_teacher
 from eprop_brian.symbolic.toml import toml_table
+from eprop_brian.tasks.dynamics import DYNAMICS
 from eprop_brian.training.config import RunConfig
 
 #: The package's modules.
@@ -140,14 +145,21 @@ class _NeuronFile(_Printed):
     """``{neuron-file} PATH``."""
 
     required_arguments = 1
+    read = staticmethod(read_neuron)
 
     def printed(self) -> list[nodes.Node]:
         path = self.path(self.arguments[0])
         try:
-            read_neuron(path)
+            self.read(path)
         except EquationError as error:
             raise self.error(str(error)) from error
         return [self.literal(path.read_text(encoding="utf-8"), "toml", path.name)]
+
+
+class _TeacherFile(_NeuronFile):
+    """``{teacher-file} PATH``."""
+
+    read = staticmethod(read_teacher)
 
 
 class _NeuronError(_Printed):
@@ -237,8 +249,13 @@ class _Recipe(_Printed):
     required_arguments = 1
 
     def printed(self) -> list[nodes.Node]:
-        config = RunConfig.from_recipe(self.arguments[0])
-        names = ("run", "task", "size", "network", "readout", "optimizer")
+        task = self.arguments[0]
+        if task in DYNAMICS:
+            config = BalancedConfig.from_recipe(task)
+            names = ("run", "network", "input", "training", "test")
+        else:
+            config = RunConfig.from_recipe(task)
+            names = ("run", "task", "size", "network", "readout", "optimizer")
         tables = [toml_table(name, getattr(config, name)) for name in names]
         return [self.literal("\n".join(tables).strip(), "toml", "config.toml")]
 
@@ -329,6 +346,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
         "derivation": _Derivation,
         "strings": _Strings,
         "neuron-file": _NeuronFile,
+        "teacher-file": _TeacherFile,
         "neuron-error": _NeuronError,
         "shell": _Shell,
         "command": _Command,

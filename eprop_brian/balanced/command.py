@@ -57,6 +57,7 @@ def train(config: BalancedConfig, folder: Path, echo: Echo, *, figures: bool = T
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     if not (existing.is_dir() and os.access(existing, os.W_OK)):
         raise ValueError(f"cannot write to {folder}")
+    config.make_network()
     if config.run["device"] == "cpp":
         echo("building the program (a few seconds for a new network) ...")
     experiment = Experiment(config)
