@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+import gc
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 from brian2.devices.device import RuntimeDevice, all_devices, get_device, set_device
@@ -45,7 +47,8 @@ class RuntimeProgram(Program):
         n_trials = int(self._array("control.n_trials")[0])
         # Without trials there is a single step, which makes the update.
         n_steps = n_trials * self.built.capacity.n_steps or 1
-        self.built.brian2_network.run(n_steps * self.built.network.dt, namespace={})
+        with _uncollected():
+            self.built.brian2_network.run(n_steps * self.built.network.dt, namespace={})
 
     def get(self, key: str) -> np.ndarray:
         """See `Program.get`."""
@@ -54,3 +57,13 @@ class RuntimeProgram(Program):
     def _array(self, key: str) -> np.ndarray:
         group, variable = key.split(".")
         return self.built.groups[group].variables[variable].get_value()
+
+
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """Put aside what there is: Brian2 collects garbage before each run, which may take longer."""
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
