@@ -154,7 +154,9 @@ def test_evaluate_prints_loss_and_error(tmp_path):
     call(
         *("train", "evidence-accumulation", "--no-figures", "--device", "runtime"),
         *("--iterations", 1, "--batch-size", 1, "--out", folder, "--set", "task.n_cues=1"),
-        *("--set", "task.delay=10 ms", "--set", "task.recall_duration=20 ms"),
+        # Short, since training ends with a test of many trials.
+        *("--set", "task.cue_duration=5 ms", "--set", "task.pause_duration=1 ms"),
+        *("--set", "task.delay=1 ms", "--set", "task.recall_duration=5 ms"),
         *("--set", "size.lif=4", "--set", "size.alif=4"),
     )
     output = call("evaluate", folder, "--batches", 1, "--batch-size", 4)

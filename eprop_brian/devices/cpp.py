@@ -44,6 +44,11 @@ _CALLS = Path(__file__).parent / "templates" / "calls.h"
 _VECTOR_BYTES = 64
 #: Cache that the results of the backward pass may take: they are read soon after they are written.
 _TILE_BYTES = 2**20
+#: Arrays by name and in files, which no call asks for and which takes longest to compile.
+_UNUSED = re.compile(
+    r"^(void (?:_write_arrays\(\)\n|set_variable_by_name\([^)]*\) )\{).*?\n\}\n",
+    re.MULTILINE | re.DOTALL,
+)
 
 
 class CompilerMissingError(RuntimeError):
@@ -325,11 +330,21 @@ def _processor() -> str:
 
 
 def _compile(project: Path) -> None:
-    # What sets up and saves arrays runs once a call, and takes longest to optimise: it is not.
-    flags = re.search(r"^OPTIMISATIONS = (.*)$", (project / "makefile").read_text(), re.MULTILINE)
-    plain = re.sub(r"-O\d", "-O0", flags.group(1))
-    _make(project, "objects.o", "main.o", f"OPTIMISATIONS={plain}")
-    _make(project)
+    """Build ``main``.
+
+    All but the step runs once a call and takes longer to compile: it is one file, not optimised.
+    """
+    sources = re.search(r"^SRCS = (.*)$", (project / "makefile").read_text(), re.MULTILINE)
+    optimised, plain = [], []
+    for source in sources.group(1).split():
+        (optimised if source.startswith("code_objects/") else plain).append(source)
+    objects = project / "objects.cpp"
+    objects.write_text(_UNUSED.sub(r"\1\n}\n", objects.read_text()))
+    (project / "plain.cpp").write_text("".join(f'#include "{source}"\n' for source in plain))
+    with (project / "makefile").open("a") as makefile:
+        makefile.write("\nplain.o: OPTIMISATIONS := $(patsubst -O%,-O0,$(OPTIMISATIONS))\n")
+    # A project is made once, so that it does not matter which file depends on which.
+    _make(project, f"SRCS={' '.join([*optimised, 'plain.cpp'])}", "DEPS=")
 
 
 def _make(project: Path, *arguments: str) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import contextlib
+import gc
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -50,7 +52,8 @@ class RuntimeProgram(Program):
         """See `Program.run`."""
         self.set({**arrays, **self.built.first})
         duration = self.built.call_steps * self.built.network.dt
-        self.built.brian2_network.run(duration, namespace={})
+        with _uncollected():
+            self.built.brian2_network.run(duration, namespace={})
 
     def get(self, key: str) -> np.ndarray:
         """See `Program.get`."""
@@ -59,3 +62,13 @@ class RuntimeProgram(Program):
     def _array(self, key: str) -> np.ndarray:
         group, variable = key.split(".")
         return self.built.groups[group].variables[variable].get_value()
+
+
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """Put aside what there is: Brian2 collects garbage before each run, which may take longer."""
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()

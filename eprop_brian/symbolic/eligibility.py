@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 import sympy
 from brian2.parsing.sympytools import str_to_sympy, sympy_to_str
@@ -190,10 +191,7 @@ def derive(step: StepMap, learned: Collection[str] = (), cost: str = "") -> Elig
     def entry(state: str, expression: sympy.Expr, name: str) -> Coefficient:
         expression = expression.subs(symbol("z_detached"), symbol("z"))
         expression = expression.replace(Detached, lambda value: value)
-        if sympy.count_ops(expression) <= _MOST_SIMPLIFIED:
-            simpler = sympy.simplify(expression)
-            if not simpler.has(sympy.Piecewise):  # has no form in the code that runs
-                expression = simpler
+        expression = _simplified(expression)
         if expression.has(*_LEFTOVERS):
             line = next(line for line in step.code if line.startswith(f"{state} "))
             raise EquationError(
@@ -240,6 +238,16 @@ def derive(step: StepMap, learned: Collection[str] = (), cost: str = "") -> Elig
     )
     _refuse_derived_names(system)
     return system
+
+
+@lru_cache(maxsize=1024)
+def _simplified(expression: sympy.Expr) -> sympy.Expr:
+    """Simplified where that helps; kept, because networks of the same neurons ask again."""
+    if sympy.count_ops(expression) > _MOST_SIMPLIFIED:
+        return expression
+    simpler = sympy.simplify(expression)
+    # A Piecewise has no form in the code that runs.
+    return expression if simpler.has(sympy.Piecewise) else simpler
 
 
 def state_cost(step: StepMap, cost: str) -> sympy.Expr:

@@ -66,6 +66,8 @@ RESERVED = frozenset(
 )
 _COMPARISON = re.compile(r"^(?P<left>[^<>=!]+)(?P<operator>>=|>)(?P<right>[^<>=!]+)$")
 _STATEMENT = re.compile(r"^(?P<name>[A-Za-z_]\w*)\s*(?P<operator>[-+*/]?=)(?!=)\s*(?P<expr>.+)$")
+#: Results of `_state_update`, by method and equations.
+_state_updates: dict[tuple[str, str], str] = {}
 #: Functions whose derivative is zero or missing: harmless to evaluate, useless as a surrogate.
 _STEP_FUNCTIONS = frozenset(
     {"int", "floor", "ceil", "sign", "timestep", "rand", "randn", "poisson"}
@@ -462,6 +464,14 @@ def _without_subexpressions(neuron: Neuron, equations: Equations) -> Neuron:
     )
 
 
+def _state_update(method: str, equations: Equations) -> str:
+    """Brian2's statements for a step, kept: solving the same equations again takes seconds."""
+    key = method, str(equations)
+    if key not in _state_updates:
+        _state_updates[key] = str(StateUpdateMethod.stateupdaters[method](equations))
+    return _state_updates[key]
+
+
 def _brian2_style(neuron: Neuron, equations: Equations, dimensions, where: str):
     units = {eq.varname: eq.dim for eq in equations.values() if eq.type == DIFFERENTIAL_EQUATION}
     known = {**dimensions, **units}
@@ -471,7 +481,7 @@ def _brian2_style(neuron: Neuron, equations: Equations, dimensions, where: str):
             where, f"method = {neuron.method}", f"unknown method; there are {', '.join(methods)}"
         )
     try:
-        updater = StateUpdateMethod.stateupdaters[neuron.method](equations)
+        updater = _state_update(neuron.method, equations)
     except Exception as error:  # the updaters raise their own types
         reason = str(error).strip().splitlines()[0]
         raise EquationError(
@@ -511,7 +521,7 @@ def _brian2_style(neuron: Neuron, equations: Equations, dimensions, where: str):
         change = sympy.simplify(parse_expression(f"({expression}) - {name}", f"{where}, reset"))
         statements.append((name, total(name, scaled(change, "z"))))
     clamped = {eq.varname for eq in equations.values() if "unless refractory" in (eq.flags or ())}
-    for name, expression in split_statements(str(updater), f"{where}, model"):
+    for name, expression in split_statements(updater, f"{where}, model"):
         if name in clamped:
             expression = f"{name} + not_refractory*(({expression}) - {name})"
         statements.append((name, expression))

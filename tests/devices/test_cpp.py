@@ -127,6 +127,12 @@ def test_a_float32_program_computes_in_float32(network):
     assert not re.search(r"(?<![\w.])\d+\.\d*(e-?\d+)?(?![\dfe])", step)
 
 
+def test_what_no_call_asks_for_is_not_compiled():
+    source = (CppProgram(NETWORK, CAPACITY).folder / "objects.cpp").read_text()
+    assert "void _write_arrays()\n{\n}\n" in source
+    assert "ofstream" not in source and '"lif.v"' not in source
+
+
 def test_a_build_that_fails_leaves_nothing_in_the_cache(tmp_path, monkeypatch):
     cache = tmp_path / "cache"
     monkeypatch.setenv("EPROP_BRIAN_CACHE", str(cache))
