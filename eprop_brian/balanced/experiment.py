@@ -92,7 +92,8 @@ class Outcome:
         Of the network's vector field, over what the test's teacher visited in training, or, without
         training, in the test. NaN where the network has none.
     rate, cv : float
-        Mean rate in Hz of the neurons that live, and coefficient of variation of intervals.
+        Mean rate in Hz of the neurons that live, and median of the coefficients of variation of
+        their inter-spike intervals.
     killed : int
     error : float
         Mean of |x - estimate|.
@@ -229,7 +230,7 @@ class Experiment:
             nmse=nmse(recording.x, recording.estimate),
             field_nmse=self._field_nmse(self.slow_weights, points, killed),
             rate=mean_rate(len(recording.spike_times), network.n - n_killed, recording.duration),
-            cv=cv_isi(recording.spike_times, recording.spike_neurons, network.n),
+            cv=_median(cv_isi(recording.spike_times, recording.spike_neurons, network.n)),
             killed=n_killed,
             error=float(np.mean(error)),
         )
@@ -290,6 +291,12 @@ class Experiment:
     def close(self) -> None:
         """End the program's process."""
         self.simulation.close()
+
+
+def _median(values: np.ndarray) -> float:
+    """Of the known values; NaN without any."""
+    known = values[np.isfinite(values)]
+    return float(np.median(known)) if len(known) else float("nan")
 
 
 @dataclass(frozen=True)

@@ -55,8 +55,8 @@ def mean_rate(n_spikes: int, n: int, duration: float) -> float:
     return n_spikes / (n * duration)
 
 
-def cv_isi(times: np.ndarray, neurons: np.ndarray, n: int, least: int = 5) -> float:
-    """Coefficient of variation of the inter-spike intervals, median over neurons.
+def cv_isi(times: np.ndarray, neurons: np.ndarray, n: int, least: int = 5) -> np.ndarray:
+    """Coefficient of variation of every neuron's inter-spike intervals.
 
     Parameters
     ----------
@@ -65,20 +65,20 @@ def cv_isi(times: np.ndarray, neurons: np.ndarray, n: int, least: int = 5) -> fl
     n : int
         Number of neurons.
     least : int
-        Spikes that a neuron must have to be counted.
+        Spikes that a neuron must have.
 
     Returns
     -------
-    float
-        NaN where no neuron has so many. 1 is a Poisson process, 0 a clock.
+    ndarray of shape (n,)
+        NaN where a neuron has fewer. 1 is a Poisson process, 0 a clock.
     """
-    found = []
+    found = np.full(n, np.nan)
     for neuron in range(n):
         own = np.sort(times[neurons == neuron])
         if len(own) >= least:
             intervals = np.diff(own)
-            found.append(np.std(intervals) / np.mean(intervals))
-    return float(np.median(found)) if found else float("nan")
+            found[neuron] = np.std(intervals) / np.mean(intervals)
+    return found
 
 
 def ping_pong(neurons: np.ndarray, steps: np.ndarray, decoder: np.ndarray, delay: int = 0) -> float:

@@ -16,12 +16,13 @@ from matplotlib.figure import Figure
 
 from eprop_brian.balanced.experiment import SavedExperiment, TrainingHistory, read_recording
 from eprop_brian.balanced.field import NetworkField, currents
-from eprop_brian.balanced.metrics import Currents, balance
+from eprop_brian.balanced.metrics import Currents, balance, cv_isi
 from eprop_brian.balanced.simulation import Recording
 from eprop_brian.balanced.spec import BalancedNetwork
 from eprop_brian.figure_style import COLOURS, WIDTH, save_figure, styled
 
 __all__ = [
+    "plot_activity",
     "plot_balance",
     "plot_decoding",
     "plot_experiment",
@@ -170,6 +171,35 @@ def plot_tuning(recording: Recording, network: BalancedNetwork) -> Figure:
         ax.set_ylabel("rate (Hz)")
         ax.set_ylim(bottom=0)
         ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    return figure
+
+
+def plot_activity(recording: Recording, n: int) -> Figure:
+    """Draw how rates and coefficients of variation are distributed over the neurons.
+
+    Parameters
+    ----------
+    recording : Recording
+    n : int
+        Number of neurons.
+    """
+    rates = np.bincount(recording.spike_neurons, minlength=n) / recording.duration
+    variation = cv_isi(recording.spike_times, recording.spike_neurons, n)
+    variation = variation[np.isfinite(variation)]
+    with styled():
+        figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 2.2), layout="constrained")
+        for ax, values, label, colour in zip(
+            axes,
+            (rates, variation),
+            ("mean rate (Hz)", "CV of inter-spike intervals"),
+            COLOURS,
+            strict=False,
+        ):
+            if len(values):
+                ax.hist(values, bins=20, color=colour)
+                ax.axvline(np.median(values), color="black", linestyle="--", linewidth=0.8)
+            ax.set_xlabel(label)
+            ax.set_ylabel("neurons (number)")
     return figure
 
 
@@ -353,6 +383,7 @@ def plot_experiment(folder: Path, formats: Sequence[str] = ("png",)) -> list[Pat
     found = currents(recording, network, saved.slow_weights, saved.fast_weights, inputs, neuron)
     figures["balance"] = plot_balance(found, neuron)
     figures["tuning"] = plot_tuning(recording, network)
+    figures["activity"] = plot_activity(recording, network.n)
     try:
         figures["phase"] = plot_phase_portrait(
             network, saved.slow_weights, recording, saved.points, saved.killed
