@@ -324,7 +324,7 @@ def plot_trial(recording: Recording, title: str | None = None) -> Figure:
             layout="constrained",
         )
         ax = dict(zip(drawn, panels, strict=True))
-        _draw_raster(ax["inputs"], recording.time, recording.input_spikes, "black")
+        _draw_raster(ax["inputs"], recording.time, recording.inputs, "black")
         ax["inputs"].set_ylabel("input neuron\n(index)")
         _draw_recurrent(ax["recurrent"], recording, examples)
         for number, (example, colour) in enumerate(examples.items()):

@@ -114,7 +114,7 @@ class Digits(DatasetTask):
         """Return the images of a part, intensities from 0 to 1, shape (n_images, 64)."""
         return _digits(part)[0]
 
-    def spikes(
+    def inputs(
         self, part: Part, rows: NDArray[np.intp], rng: np.random.Generator
     ) -> NDArray[np.bool_]:
         """Return images as input spikes, shape (n_rows, n_steps, 64)."""

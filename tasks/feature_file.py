@@ -247,7 +247,7 @@ class FeatureFile(Task):
     def trials(self, seed: int, stream: str, index: int, n_trials: int) -> Trials:
         """Show utterances, or parts of them, of the part that belongs to the stream.
 
-        See `Task.trials`. `spikes` has the shape (n_trials, n_steps, n_inputs), `targets` holds the
+        See `Task.trials`. `inputs` has the shape (n_trials, n_steps, n_inputs), `targets` holds the
         one-hot phones of each trial's frames, shape (n_trials, n_steps, n_outputs), and `periods`
         numbers the frames from 1.
         """
@@ -268,7 +268,7 @@ class FeatureFile(Task):
             targets[trial, np.arange(len(frame)), phones[shown][frame]] = 1.0
             periods[trial, : len(frame)] = 1 + frame
         return Trials(
-            spikes=spikes,
+            inputs=spikes,
             targets=targets,
             pattern=np.arange(n_trials),
             target=np.arange(n_trials),

@@ -58,7 +58,7 @@ def make_recording(**changes):
             RecordedPopulation("alif", slice(3, 5), "v", "1"),
         ),
         softmax=True,
-        input_spikes=rng.random((N_STEPS, 4)) < 0.2,
+        inputs=rng.random((N_STEPS, 4)) < 0.2,
         spikes=v > 1,
         v=v,
         threshold=np.ones((N_STEPS, 5)),

@@ -217,4 +217,4 @@ def _arrays(trials: Trials, which: slice) -> tuple[np.ndarray, ...]:
     periods = np.zeros((len(target), 0), np.int32)
     if trials.periods is not None:
         periods = trials.periods[target]
-    return trials.spikes[pattern], trials.targets[target], periods
+    return trials.inputs[pattern], trials.targets[target], periods

@@ -161,11 +161,11 @@ class SessionState:
         self.network = network
         self._learned = tuple(network.learned_shapes)
         self.weights = _fitted(network, weights)
-        self.n_steps = example.spikes.shape[1]
+        self.n_steps = example.inputs.shape[1]
         self.learning_window = learning_window
         self.capacity = Capacity(
             n_steps=self.n_steps,
-            n_patterns=len(example.spikes),
+            n_patterns=len(example.inputs),
             n_targets=len(example.targets),
             target_steps=example.targets.shape[1],
             n_trials=example.n_trials,
@@ -281,9 +281,9 @@ class SessionState:
         capacity = self.capacity
         if trials.n_trials > capacity.n_trials:
             raise ValueError(f"{trials.n_trials} trials do not fit: at most {capacity.n_trials}")
-        if trials.spikes.shape[1:] != (self.n_steps, self.network.n_inputs):
+        if trials.inputs.shape[1:] != (self.n_steps, self.network.n_inputs):
             raise ValueError(
-                f"the trials' spikes have shape {trials.spikes.shape}, not (patterns, "
+                f"the trials' inputs have shape {trials.inputs.shape}, not (patterns, "
                 f"{self.n_steps} steps, {self.network.n_inputs} inputs)"
             )
         if trials.targets.shape[1:] != (capacity.target_steps, self.network.n_outputs):
@@ -297,7 +297,7 @@ class SessionState:
                 f"{capacity.n_answers}"
             )
         for what, given, most in (
-            ("input patterns", len(trials.spikes), capacity.n_patterns),
+            ("input patterns", len(trials.inputs), capacity.n_patterns),
             ("targets", len(trials.targets), capacity.n_targets),
         ):
             if given > most:
@@ -476,7 +476,7 @@ class Session(SessionState):
             {
                 **periods,
                 "input_data.words": _filled(
-                    pack_spikes(trials.spikes), groups["input_data"].N, np.int32
+                    pack_spikes(trials.inputs), groups["input_data"].N, np.int32
                 ),
                 "target_data.y_target": _filled(trials.targets, groups["target_data"].N, float),
                 "trials.pattern": _filled(trials.pattern, capacity.n_trials, np.int32),

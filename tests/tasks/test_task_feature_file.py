@@ -127,7 +127,7 @@ def test_spikes_are_the_normalised_features(folder):
     task = FeatureFile(path=str(folder), n_frames=20)
     training = [read_htk(path)[0] for path in folder.glob("train/*/*.mfc")]
     frames = np.concatenate(training)
-    spikes = task.trials(1, "test", 0, 3).spikes
+    spikes = task.trials(1, "test", 0, 3).inputs
     coded = [
         spike_code((read_htk(path)[0] - frames.mean(axis=0)) / frames.std(axis=0), 5)
         for path in folder.glob("TEST/*/*.mfc")
@@ -139,7 +139,7 @@ def test_after_a_short_utterance_nothing_counts(folder):
     trials = FeatureFile(path=str(folder), n_frames=30, steps_per_frame=2).trials(1, "test", 0, 3)
     assert np.all(trials.periods[:, 40:] == 0)
     assert np.all(trials.periods[:, :40] > 0)
-    assert not trials.spikes[:, 40:].any()
+    assert not trials.inputs[:, 40:].any()
 
 
 def test_part_of_a_long_utterance_is_drawn(folder):
@@ -151,11 +151,11 @@ def test_part_of_a_long_utterance_is_drawn(folder):
 def test_trials_depend_on_their_arguments_alone(folder):
     first = FeatureFile(path=str(folder), n_frames=8).trials(1, "train", 3, 4)
     again = FeatureFile(path=str(folder), n_frames=8).trials(1, "train", 3, 4)
-    assert np.array_equal(first.spikes, again.spikes)
+    assert np.array_equal(first.inputs, again.inputs)
     assert np.array_equal(first.targets, again.targets)
     for other in ((2, "train", 3), (1, "train", 4)):
         trials = FeatureFile(path=str(folder), n_frames=8).trials(*other, 4)
-        assert not np.array_equal(first.spikes, trials.spikes)
+        assert not np.array_equal(first.inputs, trials.inputs)
 
 
 def test_files_that_do_not_fit_together_are_named(folder):

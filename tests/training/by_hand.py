@@ -349,7 +349,7 @@ def expected(case: Case):
 def trials_of(spikes, targets, periods=None) -> Trials:
     """Each pattern with its own target."""
     each = np.arange(len(spikes))
-    return Trials(spikes=spikes, targets=targets, pattern=each, target=each, periods=periods)
+    return Trials(inputs=spikes, targets=targets, pattern=each, target=each, periods=periods)
 
 
 def session_of(case: Case, program: str, device: str) -> tuple[Session, Trials]:
