@@ -1,4 +1,4 @@
-"""What a task is: input spikes, targets and timing, and nothing about learning.
+"""What a task is: inputs, targets and timing, and nothing about learning.
 
 A task hands out `Trials`. Its settings are fixed at construction, and what it hands out depends
 only on the seed, the stream ("train", "validation", "test", ...) and the index (the iteration or
@@ -91,8 +91,10 @@ class Trials:
 
     Attributes
     ----------
-    inputs : bool array, shape (n_patterns, n_steps, n_inputs)
-        Input spikes; a spike at step t acts on the network in step t.
+    inputs : bool or float array, shape (n_patterns, n_steps, n_inputs)
+        Bool: input spikes. Float: analog inputs, dimensionless; a value x takes the place of a
+        spike, which counts 1, so that neuron j receives ``sum_i w_in[j, i] x_i[t]``. Both act on
+        the network in their own step t.
     targets : float array, shape (n_targets, n_steps, n_outputs)
         Target signals, or shape (n_targets, 1, n_outputs) when constant over the trial.
     pattern : int array, shape (n_trials,)
@@ -110,10 +112,10 @@ class Trials:
     Raises
     ------
     ValueError
-        If a shape, a type or an index does not fit, or a target is not finite.
+        If a shape, a type or an index does not fit, or an input or a target is not finite.
     """
 
-    inputs: NDArray[np.bool_]
+    inputs: NDArray[np.bool_] | NDArray[np.float64]
     targets: NDArray[np.float64]
     pattern: NDArray[np.intp]
     target: NDArray[np.intp]
@@ -122,13 +124,20 @@ class Trials:
 
     def __post_init__(self) -> None:
         inputs = np.asarray(self.inputs)
-        if inputs.dtype != bool:
-            raise ValueError(f"inputs must be a bool array, got {inputs.dtype}")
+        if inputs.dtype.kind not in "bf":
+            raise ValueError(
+                "inputs must be a bool array (spikes) or a float array (analog), got "
+                f"{inputs.dtype}"
+            )
         if inputs.ndim != 3 or inputs.size == 0:
             raise ValueError(
                 "inputs must have the shape (n_patterns, n_steps, n_inputs), none of them 0, "
                 f"got {inputs.shape}"
             )
+        if inputs.dtype != bool:
+            inputs = inputs.astype(float, copy=False)
+            if not np.isfinite(inputs).all():
+                raise ValueError("inputs must be finite, found NaN or infinity")
         targets = np.asarray(self.targets, dtype=float)
         if targets.ndim != 3 or targets.size == 0:
             raise ValueError(
@@ -188,6 +197,11 @@ class Trials:
     def n_trials(self) -> int:
         """Number of trials in the batch."""
         return len(self.pattern)
+
+    @property
+    def analog(self) -> bool:
+        """Whether inputs are values rather than spikes."""
+        return self.inputs.dtype != bool
 
     def part(self, which: slice) -> Trials:
         """Return some of the trials, with only the patterns and targets that they use."""

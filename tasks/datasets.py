@@ -169,8 +169,8 @@ class DatasetTask(Task):
     @abstractmethod
     def inputs(
         self, part: Part, rows: NDArray[np.intp], rng: np.random.Generator
-    ) -> NDArray[np.bool_]:
-        """Return examples of a part as input spikes, shape (n_rows, n_steps, n_inputs)."""
+    ) -> NDArray[np.bool_] | NDArray[np.float64]:
+        """Return examples of a part as inputs of `Trials`, shape (n_rows, n_steps, n_inputs)."""
 
     def rows(self, seed: int, stream: str, index: int, n_trials: int) -> NDArray[np.intp]:
         """Return which examples of their part `trials` with the same arguments shows.

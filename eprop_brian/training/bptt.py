@@ -209,7 +209,7 @@ class BpttSession(SessionState):
 
 
 def _arrays(trials: Trials, which: slice) -> tuple[np.ndarray, ...]:
-    """Input spikes, targets and periods of some trials, each by itself.
+    """Inputs, targets and periods of some trials, each by itself.
 
     Their shapes are then always the same. Without periods, there are no steps of these.
     """

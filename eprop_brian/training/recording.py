@@ -96,8 +96,8 @@ class Recording:
     populations : tuple of RecordedPopulation
     softmax : bool
         Whether `output` is the softmax of the readouts.
-    inputs : bool array, shape (n_steps, n_inputs)
-        A spike acts in its own step.
+    inputs : bool or float array, shape (n_steps, n_inputs)
+        Spikes, or analog values. Both act in their own step.
     spikes : bool array, shape (n_steps, n_recurrent)
         Acts on recurrent neurons in the step after, on the readouts in its own.
     v : float array, shape (n_steps, n_recurrent), or None

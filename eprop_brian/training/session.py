@@ -96,7 +96,7 @@ class TrialData:
     Attributes
     ----------
     arrays : dict of str to array
-        Input spikes, targets and which of them each trial uses, keyed ``"group.variable"``.
+        Inputs, targets and which of them each trial uses, keyed ``"group.variable"``.
     counted : array of int, shape (n_trials, n_answers or 1)
         Steps that count for each answer.
     """
@@ -170,6 +170,7 @@ class SessionState:
             target_steps=example.targets.shape[1],
             n_trials=example.n_trials,
             n_answers=example.n_answers,
+            analog=example.analog,
         )
         self.optimizer_states = {
             f"{state}.{name}": _zeros(network, name)
@@ -285,6 +286,12 @@ class SessionState:
             raise ValueError(
                 f"the trials' inputs have shape {trials.inputs.shape}, not (patterns, "
                 f"{self.n_steps} steps, {self.network.n_inputs} inputs)"
+            )
+        if trials.analog != capacity.analog:
+            kinds = ("spikes", "analog values")
+            raise ValueError(
+                f"the trials' inputs are {kinds[trials.analog]}, the session was made for "
+                f"{kinds[capacity.analog]}"
             )
         if trials.targets.shape[1:] != (capacity.target_steps, self.network.n_outputs):
             raise ValueError(
@@ -472,12 +479,15 @@ class Session(SessionState):
         if trials.periods is not None:
             size = groups["period_data"].N
             periods["period_data.period"] = _filled(trials.periods, size, np.int32)
+        if trials.analog:
+            inputs = {"x": _filled(trials.inputs, groups["input_data"].N, float)}
+        else:
+            words = pack_spikes(trials.inputs)
+            inputs = {"words": _filled(words, groups["input_data"].N, np.int32)}
         return TrialData(
             {
                 **periods,
-                "input_data.words": _filled(
-                    pack_spikes(trials.inputs), groups["input_data"].N, np.int32
-                ),
+                **{f"input_data.{name}": values for name, values in inputs.items()},
                 "target_data.y_target": _filled(trials.targets, groups["target_data"].N, float),
                 "trials.pattern": _filled(trials.pattern, capacity.n_trials, np.int32),
                 "trials.target": _filled(trials.target, capacity.n_trials, np.int32),

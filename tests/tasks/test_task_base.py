@@ -47,7 +47,10 @@ def test_n_trials():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"inputs": np.zeros((2, 10, 3))}, "inputs must be a bool array, got float64"),
+        ({"inputs": np.zeros((2, 10, 3), int)}, r"bool array .spikes. or a float.*got int64"),
+        ({"inputs": np.full((2, 10, 3), np.nan)}, "inputs must be finite"),
+        ({"inputs": np.full((2, 10, 3), np.inf)}, "inputs must be finite"),
+        ({"inputs": np.zeros((10, 3))}, r"n_inputs\).*got \(10, 3\)"),
         ({"inputs": np.zeros((10, 3), dtype=bool)}, r"n_inputs\).*got \(10, 3\)"),
         ({"inputs": np.zeros((2, 10, 0), dtype=bool)}, r"none of them 0.*got \(2, 10, 0\)"),
         ({"targets": np.eye(2)}, r"targets must have the shape.*got \(2, 2\)"),
@@ -63,6 +66,13 @@ def test_n_trials():
 def test_invalid_trials(changes, message):
     with pytest.raises(ValueError, match=message):
         make_trials(**changes)
+
+
+def test_floats_are_analog_inputs():
+    assert not make_trials().analog
+    analog = make_trials(inputs=np.full((2, 10, 3), 0.5, dtype=np.float32))
+    assert analog.analog and analog.part(slice(2)).analog
+    assert analog.inputs.dtype == float
 
 
 def test_generator_depends_on_each_argument_only():

@@ -8,7 +8,7 @@ from brian2 import DimensionMismatchError, Hz, ms
 
 from eprop_brian.tasks import Digits
 from eprop_brian.tasks.datasets import DataError, part_of
-from eprop_brian.tasks.digits import _digits
+from eprop_brian.tasks.digits import CODINGS, _digits
 
 PARTS = ("train", "validation", "test")
 
@@ -80,6 +80,14 @@ def test_latency_is_the_darkness():
     assert np.array_equal(first, second)
 
 
+def test_analog_inputs_are_the_intensities():
+    task = Digits(coding="analog")
+    trials = task.trials(1, "test", 0, 10)
+    assert trials.analog
+    images = task.images("test")[task.rows(1, "test", 0, 10)]
+    assert np.array_equal(trials.inputs, np.repeat(images[:, np.newaxis], 40, axis=1))
+
+
 def test_jitter_moves_spikes_within_what_is_seen():
     exact, jittered = (
         Digits(coding="latency", jitter=jitter).trials(1, "test", 0, 100).inputs
@@ -93,7 +101,7 @@ def test_jitter_moves_spikes_within_what_is_seen():
     assert moved.std() == pytest.approx(2, rel=0.1)
 
 
-@pytest.mark.parametrize("coding", ["poisson", "latency"])
+@pytest.mark.parametrize("coding", CODINGS)
 def test_trials_depend_on_their_arguments_alone(coding):
     task = Digits(coding=coding)
     first = task.trials(1, "train", 3, 8)
@@ -108,7 +116,7 @@ def test_trials_depend_on_their_arguments_alone(coding):
 @pytest.mark.parametrize(
     ("settings", "error", "message"),
     [
-        ({"coding": "rate"}, ValueError, "coding must be one of poisson, latency, got 'rate'"),
+        ({"coding": "rate"}, ValueError, "coding must be one of poisson, latency, analog, got"),
         ({"max_rate": 2000 * Hz}, ValueError, r"max_rate \* dt must lie between 0 and 1"),
         ({"max_rate": 200}, DimensionMismatchError, "max_rate must be given in units such as Hz"),
         ({"duration": 100}, DimensionMismatchError, "duration must be given in units such as ms"),
