@@ -10,8 +10,8 @@ for validation. A pixel of intensity :math:`x` from 0 to 1 becomes an input that
   setting `faintest`, never fires: it would speak last, and so the loudest;
 - ``"analog"``: is no neuron but a value, :math:`x` throughout the trial.
 
-With latency coding, membranes should remember the first spikes when the last arrive, or the order of the spikes drowns
-the image.
+With latency coding, membranes should remember the first spikes when the last arrive, or the order
+of the spikes drowns the image.
 """
 
 from __future__ import annotations

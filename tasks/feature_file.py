@@ -13,7 +13,8 @@ becomes, by the setting `coding`,
   each adds :math:`\min(|z|/3, 1)` to a sum while the value is on its side, and fires when the sum
   passes the next whole number: three standard deviations away from the mean an input fires in every
   step, and nothing is left to chance;
-- ``"analog"``: one input with the value :math:`z` in every step of the frame, as the published network got it.
+- ``"analog"``: one input with the value :math:`z` in every step of the frame, as in the published
+  network.
 """
 
 from __future__ import annotations
@@ -201,8 +202,8 @@ class FeatureFile(Task):
     -----
     Every frame is an answer of its own; after the end of an utterance shorter than a trial nothing
     counts. The classes are the phones of the training files, in alphabetical order (61 in TIMIT),
-    and `n_inputs` is the number of features, or twice that with spikes. A tenth of the utterances for training is held
-    out for validation, whatever the seed.
+    and `n_inputs` is the number of features, or twice that with spikes. A tenth of the utterances
+    for training is held out for validation, whatever the seed.
     """
 
     name: ClassVar[str] = "feature-file"

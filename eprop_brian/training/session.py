@@ -172,6 +172,7 @@ class SessionState:
             n_answers=example.n_answers,
             analog=example.analog,
         )
+        self.check_trials(example)
         self.optimizer_states = {
             f"{state}.{name}": _zeros(network, name)
             for state in network.optimizer.states

@@ -169,6 +169,17 @@ def test_a_session_keeps_to_one_kind_of_inputs():
         session.run(trials, N_TRIALS)
 
 
+def test_inputs_of_the_wrong_shape_are_refused_before_anything_is_made():
+    def make_program(network, capacity):
+        raise AssertionError("a program was made")
+
+    network = CASES["plain"].network("factored")
+    weights, inputs, targets = data(CASES["plain"], network)
+    trials = trials_of(inputs[:, :, :3], targets)
+    with pytest.raises(ValueError, match=r"inputs have shape \(2, 60, 3\), not .*4 inputs"):
+        Session(network, make_program, trials, LEARNING_WINDOW, weights)
+
+
 def test_a_recording_has_the_values_and_their_traces():
     network = Network(4, 2, [(LIF.with_parameters(tau_m=20 * ms, zeta=1.0), 3)])
     _, inputs, targets = data(CASES["plain"], CASES["plain"].network("online"))
