@@ -274,7 +274,7 @@ class Task(ABC):
     source : str
         Where the task and its default settings come from.
     n_steps, n_inputs, n_outputs : int
-        Length of a trial in steps, number of input and of readout neurons.
+        Length of a trial in steps, number of inputs and of readout neurons.
     learning_window : int
         Number of steps at the end of a trial in which the error counts.
     loss : str
@@ -308,7 +308,7 @@ class Task(ABC):
     @property
     @abstractmethod
     def n_inputs(self) -> int:
-        """Number of input neurons."""
+        """Number of inputs."""
 
     @property
     @abstractmethod

@@ -45,7 +45,7 @@ class Digits(DatasetTask):
     max_rate : Quantity
         Rate of an input whose pixel is brightest, with Poisson coding (500 Hz).
     faintest : float
-        Intensity below which a pixel does not fire, with latency coding (0.4).
+        Intensity below which a pixel does not fire, with latency coding (0.15).
     jitter : Quantity
         Standard deviation of the normal noise on each spike time, with latency coding (2 ms).
     duration : Quantity
@@ -83,7 +83,7 @@ class Digits(DatasetTask):
 
     coding: str = "poisson"
     max_rate: Quantity = field(default_factory=lambda: 500 * Hz)
-    faintest: float = 0.4
+    faintest: float = 0.15
     jitter: Quantity = field(default_factory=lambda: 2 * ms)
     duration: Quantity = field(default_factory=lambda: 40 * ms)
     answer_duration: Quantity = field(default_factory=lambda: 10 * ms)

@@ -68,12 +68,12 @@ def test_latency_is_the_darkness():
     task = Digits(coding="latency", jitter=0 * ms)
     spikes = task.trials(1, "test", 0, 10).inputs
     images = task.images("test")[task.rows(1, "test", 0, 10)]
-    assert np.array_equal(spikes.sum(axis=1), images >= 0.4)  # once or never
+    assert np.array_equal(spikes.sum(axis=1), images >= 0.15)  # once or never
     step = spikes.argmax(axis=1)
     assert np.all(step[images == 1] == 1)
     assert step.max() < 30  # all is seen before the answer
-    seen = images[images >= 0.4]
-    assert np.array_equal(step[images >= 0.4], np.rint(1 + (1 - seen) / 0.6 * 28))
+    seen = images[images >= 0.15]
+    assert np.array_equal(step[images >= 0.15], np.rint(1 + (1 - seen) / 0.85 * 28))
     # The same whenever the image comes.
     rows = np.array([7, 7])
     first, second = task.inputs("test", rows, np.random.default_rng(1))

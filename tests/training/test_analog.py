@@ -1,5 +1,6 @@
 """Analog inputs: values in the place of spikes, against a network written by hand."""
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -48,8 +49,8 @@ CASES = {
         analog=True,
     ),
 }
-#: Of these the compiled program is made in every run of the tests.
-COMPILED = ("plain", "all")
+#: Of these the compiled program is made in every run of the tests: all there is in the template.
+COMPILED = (("plain", "factored"), ("plain", "online"), ("all", "factored"))
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
@@ -58,12 +59,15 @@ def test_gradient_equals_the_network_by_hand(name, program):
     assert_right(CASES[name], program, "runtime")
 
 
-@pytest.mark.parametrize("program", PROGRAMS)
 @pytest.mark.parametrize(
-    "name",
+    ("name", "program"),
     [
         *COMPILED,
-        *(pytest.param(name, marks=pytest.mark.slow) for name in CASES if name not in COMPILED),
+        *(
+            pytest.param(*case, marks=pytest.mark.slow)
+            for case in itertools.product(CASES, PROGRAMS)
+            if case not in COMPILED
+        ),
     ],
 )
 def test_compiled_gradient_equals_the_network_by_hand(name, program):
@@ -138,6 +142,7 @@ def test_bptt_is_the_total_derivative_of_the_network_by_hand(options):
     assert deviation(found, wanted) <= TOLERANCE
 
 
+@pytest.mark.slow
 def test_workers_share_trials_of_values():
     case = Case(SPARSE, n_trials=19, analog=True)
     session, trials = session_of(case, "factored", "cpp")
