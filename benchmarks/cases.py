@@ -348,7 +348,7 @@ def _case(name: str, settings: list[str], n_trials: int, batch_size: int, seed: 
         optimizer=network.optimizer.name,
         optimizer_parameters=dict(network.optimizer.parameters),
         batch_size=batch_size,
-        patterns=trials.spikes,
+        patterns=trials.inputs,
         targets=trials.targets,
         pattern=trials.pattern,
         target=trials.target,

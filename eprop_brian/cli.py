@@ -259,6 +259,7 @@ def train(
             network={"feedback": feedback, "gradient": gradient, "updates": updates},
             settings=settings,
         )
+        config.refuse_unused_scale(settings)
         folder = out or _new_folder(task)
         if config.run["device"] == "cpp" and config.network["gradient"] != "bptt":
             click.echo("building the program (a few seconds for a new network) ...")
@@ -451,7 +452,8 @@ def compare(
     "--out",
     "--output",
     type=click.Path(file_okay=False, path_type=Path),
-    help="New folder, with a run for every seed.",
+    help="Folder with a run for every seed; a check that was stopped goes on "
+    "(default: runs/TASK-gradcheck).",
 )
 @_FORMAT_OPTION
 @_plain_errors
@@ -477,36 +479,52 @@ def gradcheck(
         GradientCheck,
         check_comparable,
         check_gradients,
+        read_checks,
         write_checks,
     )
     from eprop_brian.training.run import Run
 
     numbers = {"iterations": iterations, "batch_size": batch_size, "device": device, "dtype": dtype}
-    folder = out or _new_folder(f"{task}-gradcheck")
+    folder = out or Path("runs") / f"{task}-gradcheck"
+    table = folder / "gradients.csv"
 
     configs = {
         seed: _config(task, neuron, settings, feedback=feedback, **numbers, seed=seed)
         for seed in seeds
     }
     first = configs[seeds[0]]
+    first.refuse_unused_scale(settings)
     check_comparable(first.make_network(first.make_task()))
+    for seed, config in configs.items():
+        own = folder / f"seed{seed}"
+        if (own / "config.toml").exists() and not config.is_of(own):
+            raise ValueError(
+                f"{own} holds a run with other settings; give the same or choose another folder"
+            )
 
-    def checked(seed: int) -> GradientCheck:
-        config = configs[seed]
+    found = read_checks(table) if table.exists() else {}
+
+    def checked(seed: int) -> None:
+        config, own = configs[seed], folder / f"seed{seed}"
         where = {"workers": workers, "scheduler": scheduler}
-        run = Run.start(config, folder / f"seed{seed}", **where)
+        exists = (own / "config.toml").exists()
+        run = Run.open(own, **where) if exists else Run.start(config, own, **where)
+        # What was found after the checkpoint will be found again.
+        found[seed] = found.get(seed, GradientCheck()).until(run.trainer.iteration)
         try:
-            return check_gradients(run.trainer, config.run["iterations"], every)
+            check_gradients(run.trainer, config.run["iterations"], every, check=found[seed])
         finally:
             run.save()
             run.trainer.close()
+            write_checks(found, table)
 
-    checks = {}
     for seed in seeds:
-        checks[seed] = _interruptible(lambda s=seed: checked(s), "interrupted")
-        write_checks(checks, folder / "gradients.csv")
+        _interruptible(
+            lambda s=seed: checked(s), "interrupted; the same command goes on from the checkpoint"
+        )
+    checks = {seed: found[seed] for seed in seeds}
     figure = plot_gradient_check(list(checks.values()))
-    for path in (folder / "gradients.csv", *save_figure(figure, folder / "gradients", formats)):
+    for path in (table, *save_figure(figure, folder / "gradients", formats)):
         click.echo(f"wrote {path}")
     for name in checks[seeds[0]].cosine:
         cosines = [[check.cosine[name][i] for check in checks.values()] for i in (0, -1)]

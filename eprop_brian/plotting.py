@@ -291,12 +291,12 @@ def plot_gradient_check(checks: Sequence[GradientCheck]) -> Figure:
 
 
 def plot_trial(recording: Recording, title: str | None = None) -> Figure:
-    """Draw what happens within a trial, from input spikes to readout.
+    """Draw what happens within a trial, from inputs to readout.
 
-    The panels share their time axis: input spikes; recurrent spikes; membrane and threshold of
-    example neurons, those whose synapses were traced; their surrogate derivative and learning
-    signal; eligibility traces and filtered traces of the traced synapses; output and target. The
-    learning window is shaded unless it is the whole trial.
+    The panels share their time axis: input spikes or analog inputs; recurrent spikes; membrane and
+    threshold of example neurons, those whose synapses were traced; their surrogate derivative and
+    learning signal; eligibility traces and filtered traces of the traced synapses; output and
+    target. The learning window is shaded unless it is the whole trial.
 
     Parameters
     ----------
@@ -324,8 +324,11 @@ def plot_trial(recording: Recording, title: str | None = None) -> Figure:
             layout="constrained",
         )
         ax = dict(zip(drawn, panels, strict=True))
-        _draw_raster(ax["inputs"], recording.time, recording.input_spikes, "black")
-        ax["inputs"].set_ylabel("input neuron\n(index)")
+        if recording.inputs.dtype == bool:
+            _draw_raster(ax["inputs"], recording.time, recording.inputs, "black")
+            ax["inputs"].set_ylabel("input neuron\n(index)")
+        else:
+            _draw_channels(ax["inputs"], recording)
         _draw_recurrent(ax["recurrent"], recording, examples)
         for number, (example, colour) in enumerate(examples.items()):
             if recording.v is not None:
@@ -407,6 +410,26 @@ def _draw_raster(
         label=label,
     )
     ax.set_ylim(-1, first + spikes.shape[1])
+    ax.yaxis.set_major_locator(_whole_numbers(5))
+
+
+def _draw_channels(ax: Axes, recording: Recording) -> None:
+    """Analog inputs as an image, with its scale beside it."""
+    limit = float(np.abs(recording.inputs).max()) or 1.0
+    image = ax.imshow(
+        recording.inputs.T,
+        extent=(0.0, recording.time[-1] + recording.dt, -0.5, recording.inputs.shape[1] - 0.5),
+        origin="lower",
+        cmap="RdBu_r",
+        vmin=-limit,
+        vmax=limit,
+        aspect="auto",
+        interpolation="nearest",
+    )
+    # Beside the panel, not taken from it: its time axis is that of the panels below.
+    scale = ax.inset_axes((1.01, 0.0, 0.012, 1.0))
+    ax.figure.colorbar(image, cax=scale, label="value")
+    ax.set_ylabel("analog input\n(index)")
     ax.yaxis.set_major_locator(_whole_numbers(5))
 
 

@@ -1,4 +1,4 @@
-"""What a task is: input spikes, targets and timing, and nothing about learning.
+"""What a task is: inputs, targets and timing, and nothing about learning.
 
 A task hands out `Trials`. Its settings are fixed at construction, and what it hands out depends
 only on the seed, the stream ("train", "validation", "test", ...) and the index (the iteration or
@@ -27,13 +27,13 @@ all randomness from `rng_for`:
 ...         spikes = [poisson_spikes(rng, np.tile(p, (self.n_steps, 1)))[0] for p in probability]
 ...         faster = rng.integers(2, size=n_trials)
 ...         return Trials(
-...             spikes=np.array(spikes),  # one frozen pattern per class
+...             inputs=np.array(spikes),  # one frozen pattern per class
 ...             targets=np.eye(2)[:, np.newaxis, :],  # one-hot, constant over the trial
 ...             pattern=faster,
 ...             target=faster,
 ...         )
 >>> trials = WhichIsFaster().trials(seed=1, stream="train", index=0, n_trials=4)
->>> trials.spikes.shape, trials.targets.shape, trials.n_trials
+>>> trials.inputs.shape, trials.targets.shape, trials.n_trials
 ((2, 200, 2), (2, 1, 2), 4)
 
 For settings that a user may choose, make it a dataclass, as `PatternGeneration` does.
@@ -91,12 +91,14 @@ class Trials:
 
     Attributes
     ----------
-    spikes : bool array, shape (n_patterns, n_steps, n_inputs)
-        Input spikes; a spike at step t acts on the network in step t.
+    inputs : bool or float array, shape (n_patterns, n_steps, n_inputs)
+        Bool: input spikes. Float: analog inputs, dimensionless; a value x takes the place of a
+        spike, which counts 1, so that neuron j receives ``sum_i w_in[j, i] x_i[t]``. Both act on
+        the network in their own step t.
     targets : float array, shape (n_targets, n_steps, n_outputs)
         Target signals, or shape (n_targets, 1, n_outputs) when constant over the trial.
     pattern : int array, shape (n_trials,)
-        Which row of `spikes` each trial uses.
+        Which row of `inputs` each trial uses.
     target : int array, shape (n_trials,)
         Which row of `targets` each trial uses.
     periods : int array, shape (n_targets, n_steps), optional
@@ -110,10 +112,10 @@ class Trials:
     Raises
     ------
     ValueError
-        If a shape, a type or an index does not fit, or a target is not finite.
+        If a shape, a type or an index does not fit, or an input or a target is not finite.
     """
 
-    spikes: NDArray[np.bool_]
+    inputs: NDArray[np.bool_] | NDArray[np.float64]
     targets: NDArray[np.float64]
     pattern: NDArray[np.intp]
     target: NDArray[np.intp]
@@ -121,30 +123,37 @@ class Trials:
     n_answers: int | None = None
 
     def __post_init__(self) -> None:
-        spikes = np.asarray(self.spikes)
-        if spikes.dtype != bool:
-            raise ValueError(f"spikes must be a bool array, got {spikes.dtype}")
-        if spikes.ndim != 3 or spikes.size == 0:
+        inputs = np.asarray(self.inputs)
+        if inputs.dtype.kind not in "bf":
             raise ValueError(
-                "spikes must have the shape (n_patterns, n_steps, n_inputs), none of them 0, "
-                f"got {spikes.shape}"
+                "inputs must be a bool array (spikes) or a float array (analog), got "
+                f"{inputs.dtype}"
             )
+        if inputs.ndim != 3 or inputs.size == 0:
+            raise ValueError(
+                "inputs must have the shape (n_patterns, n_steps, n_inputs), none of them 0, "
+                f"got {inputs.shape}"
+            )
+        if inputs.dtype != bool:
+            inputs = inputs.astype(float, copy=False)
+            if not np.isfinite(inputs).all():
+                raise ValueError("inputs must be finite, found NaN or infinity")
         targets = np.asarray(self.targets, dtype=float)
         if targets.ndim != 3 or targets.size == 0:
             raise ValueError(
                 "targets must have the shape (n_targets, n_steps, n_outputs), none of them 0, "
                 f"got {targets.shape}"
             )
-        n_steps = spikes.shape[1]
+        n_steps = inputs.shape[1]
         if targets.shape[1] not in (1, n_steps):
             raise ValueError(
-                f"targets have {targets.shape[1]} steps; expected {n_steps} as in spikes, "
+                f"targets have {targets.shape[1]} steps; expected {n_steps} as in inputs, "
                 "or 1 for targets that are constant over the trial"
             )
         if not np.isfinite(targets).all():
             raise ValueError("targets must be finite, found NaN or infinity")
         periods, n_answers = self._checked_periods(len(targets), n_steps)
-        pattern = _row_indices("pattern", self.pattern, "spikes", len(spikes))
+        pattern = _row_indices("pattern", self.pattern, "inputs", len(inputs))
         target = _row_indices("target", self.target, "targets", len(targets))
         if len(pattern) != len(target):
             raise ValueError(
@@ -152,7 +161,7 @@ class Trials:
                 f"{len(target)} entries"
             )
         for name, value in (
-            ("spikes", spikes),
+            ("inputs", inputs),
             ("targets", targets),
             ("pattern", pattern),
             ("target", target),
@@ -189,12 +198,17 @@ class Trials:
         """Number of trials in the batch."""
         return len(self.pattern)
 
+    @property
+    def analog(self) -> bool:
+        """Whether inputs are values rather than spikes."""
+        return self.inputs.dtype != bool
+
     def part(self, which: slice) -> Trials:
         """Return some of the trials, with only the patterns and targets that they use."""
         patterns, pattern = np.unique(self.pattern[which], return_inverse=True)
         targets, target = np.unique(self.target[which], return_inverse=True)
         return Trials(
-            spikes=self.spikes[patterns],
+            inputs=self.inputs[patterns],
             targets=self.targets[targets],
             pattern=pattern,
             target=target,
@@ -260,7 +274,7 @@ class Task(ABC):
     source : str
         Where the task and its default settings come from.
     n_steps, n_inputs, n_outputs : int
-        Length of a trial in steps, number of input and of readout neurons.
+        Length of a trial in steps, number of inputs and of readout neurons.
     learning_window : int
         Number of steps at the end of a trial in which the error counts.
     loss : str
@@ -294,7 +308,7 @@ class Task(ABC):
     @property
     @abstractmethod
     def n_inputs(self) -> int:
-        """Number of input neurons."""
+        """Number of inputs."""
 
     @property
     @abstractmethod

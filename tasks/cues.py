@@ -91,7 +91,7 @@ class CueTask(Task):
     def trials(self, seed: int, stream: str, index: int, n_trials: int) -> Trials:
         """Draw trials, each with its own spikes.
 
-        See `Task.trials`. `spikes` has the shape (n_trials, n_steps, n_inputs) and `targets`
+        See `Task.trials`. `inputs` has the shape (n_trials, n_steps, n_inputs) and `targets`
         holds the two one-hot classes, shape (2, 1, 2).
         """
         rng = rng_for(seed, stream, index)
@@ -106,7 +106,7 @@ class CueTask(Task):
         spikes[trial, step, input_] = True
 
         return Trials(
-            spikes=spikes,
+            inputs=spikes,
             targets=np.eye(2)[:, np.newaxis, :],
             pattern=np.arange(n_trials),
             target=self.classes(cues),

@@ -167,10 +167,10 @@ class DatasetTask(Task):
         """Return the class of each example of a part, shape (n_examples,)."""
 
     @abstractmethod
-    def spikes(
+    def inputs(
         self, part: Part, rows: NDArray[np.intp], rng: np.random.Generator
-    ) -> NDArray[np.bool_]:
-        """Return examples of a part as input spikes, shape (n_rows, n_steps, n_inputs)."""
+    ) -> NDArray[np.bool_] | NDArray[np.float64]:
+        """Return examples of a part as inputs of `Trials`, shape (n_rows, n_steps, n_inputs)."""
 
     def rows(self, seed: int, stream: str, index: int, n_trials: int) -> NDArray[np.intp]:
         """Return which examples of their part `trials` with the same arguments shows.
@@ -185,13 +185,13 @@ class DatasetTask(Task):
     def trials(self, seed: int, stream: str, index: int, n_trials: int) -> Trials:
         """Show examples of the part that belongs to the stream.
 
-        See `Task.trials`. `spikes` has the shape (n_trials, n_steps, n_inputs) and `targets`
+        See `Task.trials`. `inputs` has the shape (n_trials, n_steps, n_inputs) and `targets`
         holds the one-hot classes, shape (n_outputs, 1, n_outputs).
         """
         part = part_of(stream)
         rows = self.rows(seed, stream, index, n_trials)
         return Trials(
-            spikes=self.spikes(part, rows, rng_for(seed, stream, index)),
+            inputs=self.inputs(part, rows, rng_for(seed, stream, index)),
             targets=np.eye(self.n_outputs)[:, np.newaxis, :],
             pattern=np.arange(n_trials),
             target=self.labels(part)[rows],

@@ -1,16 +1,17 @@
 r"""Handwritten digits: say which digit an image shows.
 
 The images ship with scikit-learn: 1797 of 8 x 8 pixels, of which 512 are kept for testing and 128
-for validation. A pixel of intensity :math:`x` from 0 to 1 becomes an input neuron that
+for validation. A pixel of intensity :math:`x` from 0 to 1 becomes an input that
 
 - ``"poisson"``: fires at random at the rate :math:`x` times `max_rate`, throughout the trial;
 - ``"latency"``: fires once, the sooner the brighter, at step
   :math:`1 + (1 - x)/(1 - x_0) \cdot (S - 2)` of the :math:`S` steps before the answer, with normal
   noise of the standard deviation `jitter`, rounded; a pixel below the intensity :math:`x_0`, the
-  setting `faintest`, never fires: it would speak last, and so the loudest.
+  setting `faintest`, never fires: it would speak last, and so the loudest;
+- ``"analog"``: is no neuron but a value, :math:`x` throughout the trial.
 
-Membranes should remember the first spikes when the last arrive, or the order of the spikes drowns
-the image.
+With latency coding, membranes should remember the first spikes when the last arrive, or the order
+of the spikes drowns the image.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from eprop_brian.tasks.datasets import DatasetTask, Part, import_library, shuffl
 
 __all__ = ["CODINGS", "Digits"]
 
-CODINGS = ("poisson", "latency")
+CODINGS = ("poisson", "latency", "analog")
 _N_TEST, _N_VALIDATION = 512, 128
 _BRIGHTEST = 16.0
 
@@ -39,12 +40,12 @@ class Digits(DatasetTask):
 
     Parameters
     ----------
-    coding : {"poisson", "latency"}
-        How intensities become spikes; the module's text says how.
+    coding : {"poisson", "latency", "analog"}
+        How intensities become inputs; the module's text says how.
     max_rate : Quantity
         Rate of an input whose pixel is brightest, with Poisson coding (500 Hz).
     faintest : float
-        Intensity below which a pixel does not fire, with latency coding (0.4).
+        Intensity below which a pixel does not fire, with latency coding (0.15).
     jitter : Quantity
         Standard deviation of the normal noise on each spike time, with latency coding (2 ms).
     duration : Quantity
@@ -66,7 +67,8 @@ class Digits(DatasetTask):
     Notes
     -----
     Which images are for learning, validation and test does not depend on the seed. Step 0 holds no
-    spikes: they reach nobody in the reference simulators.
+    spikes: they reach nobody in the reference simulators. With analog coding nothing is drawn at
+    random: an image always looks the same.
     """
 
     name: ClassVar[str] = "digits"
@@ -81,7 +83,7 @@ class Digits(DatasetTask):
 
     coding: str = "poisson"
     max_rate: Quantity = field(default_factory=lambda: 500 * Hz)
-    faintest: float = 0.4
+    faintest: float = 0.15
     jitter: Quantity = field(default_factory=lambda: 2 * ms)
     duration: Quantity = field(default_factory=lambda: 40 * ms)
     answer_duration: Quantity = field(default_factory=lambda: 10 * ms)
@@ -114,12 +116,14 @@ class Digits(DatasetTask):
         """Return the images of a part, intensities from 0 to 1, shape (n_images, 64)."""
         return _digits(part)[0]
 
-    def spikes(
+    def inputs(
         self, part: Part, rows: NDArray[np.intp], rng: np.random.Generator
-    ) -> NDArray[np.bool_]:
-        """Return images as input spikes, shape (n_rows, n_steps, 64)."""
+    ) -> NDArray[np.bool_] | NDArray[np.float64]:
+        """Return images as input spikes or values, shape (n_rows, n_steps, 64)."""
         images = self.images(part)[rows]
         shape = (len(rows), self.n_steps, self.n_inputs)
+        if self.coding == "analog":
+            return np.broadcast_to(images[:, np.newaxis], shape)
         if self.coding == "poisson":
             probability = check_rate("max_rate", self.max_rate, self.dt) * images
             spikes = rng.random(shape) < probability[:, np.newaxis]

@@ -6,11 +6,15 @@ frame, kind of parameter; then 32-bit floats; all big-endian), and ``NAME.phn`` 
 TIMIT has them (a line each: first sample, sample after the last, phone). A frame has the phone that
 sounds in the middle of its period.
 
-Inputs of a network are spikes. Each feature, with its mean and standard deviation over the training
-files taken out (:math:`z`), becomes two input neurons: one for values above the mean, one for those
-below. In every step each adds :math:`\min(|z|/3, 1)` to a sum while the value is on its side, and
-fires when the sum passes the next whole number: three standard deviations away from the mean an
-input fires in every step, and nothing is left to chance.
+Each feature, with its mean and standard deviation over the training files taken out (:math:`z`),
+becomes, by the setting `coding`,
+
+- ``"spikes"``: two input neurons, one for values above the mean, one for those below. In every step
+  each adds :math:`\min(|z|/3, 1)` to a sum while the value is on its side, and fires when the sum
+  passes the next whole number: three standard deviations away from the mean an input fires in every
+  step, and nothing is left to chance;
+- ``"analog"``: one input with the value :math:`z` in every step of the frame, as in the published
+  network.
 """
 
 from __future__ import annotations
@@ -36,7 +40,9 @@ from eprop_brian.tasks.datasets import (
     part_of,
 )
 
-__all__ = ["FeatureFile", "frame_labels", "read_htk", "spike_code"]
+__all__ = ["CODINGS", "FeatureFile", "frame_labels", "read_htk", "spike_code"]
+
+CODINGS = ("spikes", "analog")
 
 _HOLDS = "the folders train and test, each with pairs of files NAME.mfc and NAME.phn at any depth"
 _WHERE = "https://catalog.ldc.upenn.edu/LDC93S1, with features made by HTK's HCopy"
@@ -172,6 +178,8 @@ class FeatureFile(Task):
     path : str
         Folder with the folders ``train`` and ``test`` (or ``TRAIN`` and ``TEST``), each with pairs
         of files ``NAME.mfc`` and ``NAME.phn`` at any depth.
+    coding : {"spikes", "analog"}
+        How features become inputs; the module's text says how.
     n_frames : int
         Frames of a trial; of longer utterances, as many in a row from a place drawn at random.
     steps_per_frame : int
@@ -194,25 +202,28 @@ class FeatureFile(Task):
     -----
     Every frame is an answer of its own; after the end of an utterance shorter than a trial nothing
     counts. The classes are the phones of the training files, in alphabetical order (61 in TIMIT),
-    and `n_inputs` is twice the number of features. A tenth of the utterances for training is held
-    out for validation, whatever the seed.
+    and `n_inputs` is the number of features, or twice that with spikes. A tenth of the utterances
+    for training is held out for validation, whatever the seed.
     """
 
     name: ClassVar[str] = "feature-file"
     description: ClassVar[str] = "say which phone each frame of speech is (needs task.path)"
     source: ClassVar[str] = (
         "frame-wise TIMIT of Bellec et al. 2020, Nat. Commun. 11:3625, "
-        "doi:10.1038/s41467-020-17236-y, with features coded as spikes; "
+        "doi:10.1038/s41467-020-17236-y, which feeds features in as analog values; "
         "Garofolo et al. 1993, TIMIT, LDC93S1"
     )
     loss: ClassVar[str] = "softmax_cross_entropy"
 
     path: str = ""
+    coding: str = "spikes"
     n_frames: int = 100
     steps_per_frame: int = 5
     sample_rate: Quantity = field(default_factory=lambda: 16 * kHz)
 
     def __post_init__(self) -> None:
+        if self.coding not in CODINGS:
+            raise ValueError(f"coding must be one of {', '.join(CODINGS)}, got {self.coding!r}")
         check_count("n_frames", self.n_frames)
         check_count("steps_per_frame", self.steps_per_frame)
         if check_quantity("sample_rate", self.sample_rate, Hz) <= 0:
@@ -231,8 +242,8 @@ class FeatureFile(Task):
 
     @property
     def n_inputs(self) -> int:
-        """Two inputs for each feature."""
-        return 2 * len(self._training[1])
+        """One input for each feature, two with spikes."""
+        return len(self._training[1]) * (1 if self.coding == "analog" else 2)
 
     @property
     def n_outputs(self) -> int:
@@ -247,7 +258,7 @@ class FeatureFile(Task):
     def trials(self, seed: int, stream: str, index: int, n_trials: int) -> Trials:
         """Show utterances, or parts of them, of the part that belongs to the stream.
 
-        See `Task.trials`. `spikes` has the shape (n_trials, n_steps, n_inputs), `targets` holds the
+        See `Task.trials`. `inputs` has the shape (n_trials, n_steps, n_inputs), `targets` holds the
         one-hot phones of each trial's frames, shape (n_trials, n_steps, n_outputs), and `periods`
         numbers the frames from 1.
         """
@@ -255,7 +266,8 @@ class FeatureFile(Task):
         which = examples_in_order(seed, stream, index, n_trials, len(utterances))
         rng = rng_for(seed, stream, index)
         _, mean, deviation = self._training
-        spikes = np.zeros((n_trials, self.n_steps, self.n_inputs), dtype=bool)
+        analog = self.coding == "analog"
+        inputs = np.zeros((n_trials, self.n_steps, self.n_inputs), dtype=float if analog else bool)
         targets = np.zeros((n_trials, self.n_steps, self.n_outputs))
         periods = np.zeros((n_trials, self.n_steps), dtype=np.int32)
         for trial, utterance in enumerate(which):
@@ -264,11 +276,12 @@ class FeatureFile(Task):
             shown = slice(first, first + self.n_frames)
             z = (features[shown] - mean) / deviation
             frame = np.repeat(np.arange(len(z)), self.steps_per_frame)
-            spikes[trial, : len(frame)] = spike_code(z, self.steps_per_frame)
+            coded = z[frame] if analog else spike_code(z, self.steps_per_frame)
+            inputs[trial, : len(frame)] = coded
             targets[trial, np.arange(len(frame)), phones[shown][frame]] = 1.0
             periods[trial, : len(frame)] = 1 + frame
         return Trials(
-            spikes=spikes,
+            inputs=inputs,
             targets=targets,
             pattern=np.arange(n_trials),
             target=np.arange(n_trials),

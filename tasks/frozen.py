@@ -61,7 +61,7 @@ class FrozenInputTask(Task):
     def trials(self, seed: int, stream: str, index: int, n_trials: int) -> Trials:
         """Return `n_trials` times the one trial that belongs to `seed`.
 
-        See `Task.trials`. `spikes` has the shape (1, n_steps, n_inputs) and `targets` the shape
+        See `Task.trials`. `inputs` has the shape (1, n_steps, n_inputs) and `targets` the shape
         (1, n_steps, n_outputs).
         """
         check_count("n_trials", n_trials)
@@ -75,7 +75,7 @@ class FrozenInputTask(Task):
 def _frozen_trial(
     task: FrozenInputTask, seed: int
 ) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
-    """Return `spikes` and `targets` of the one trial of `task` and `seed`, read-only."""
+    """Return inputs and targets of the one trial of `task` and `seed`, read-only."""
     probability = np.full((task.n_steps, task.n_inputs), task.spike_probability)
     probability[0] = 0.0
     spikes = poisson_spikes(rng_for(seed, "pattern"), probability)

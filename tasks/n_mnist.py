@@ -119,7 +119,7 @@ class NMnist(DatasetTask):
         """Return the digit of each recording of a part, shape (n_recordings,)."""
         return self._labels[part]
 
-    def spikes(
+    def inputs(
         self, part: Part, rows: NDArray[np.intp], rng: np.random.Generator
     ) -> NDArray[np.bool_]:
         """Return recordings as input spikes, shape (n_rows, n_steps, 2312)."""

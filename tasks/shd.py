@@ -89,7 +89,7 @@ class Shd(DatasetTask):
         """Return the class of each recording of a part, shape (n_recordings,)."""
         return self._recordings[part][1]
 
-    def spikes(
+    def inputs(
         self, part: Part, rows: NDArray[np.intp], rng: np.random.Generator
     ) -> NDArray[np.bool_]:
         """Return recordings as input spikes, shape (n_rows, n_steps, 700)."""

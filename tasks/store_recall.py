@@ -129,7 +129,7 @@ class StoreRecall(Task):
     def trials(self, seed: int, stream: str, index: int, n_trials: int) -> Trials:
         """Draw trials, each with its own spikes.
 
-        See `Task.trials`. `spikes` has the shape (n_trials, n_steps, n_inputs), `targets` is
+        See `Task.trials`. `inputs` has the shape (n_trials, n_steps, n_inputs), `targets` is
         one-hot during recalls and 0 elsewhere, shape (n_trials, n_steps, 2), and `periods` numbers
         the recalls of each trial from 1.
         """
@@ -144,7 +144,7 @@ class StoreRecall(Task):
         targets = np.eye(2)[stored] * recalls[:, :, np.newaxis]
         answers = np.cumsum(recalls, axis=1) * recalls
         return Trials(
-            spikes=self._spikes(rng, values, commands),
+            inputs=self._spikes(rng, values, commands),
             targets=np.repeat(targets, self.symbol_steps, axis=1),
             pattern=np.arange(n_trials),
             target=np.arange(n_trials),

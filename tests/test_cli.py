@@ -1,6 +1,7 @@
 """The command, as a user types it."""
 
 import csv
+import io
 import os
 import re
 import signal
@@ -315,4 +316,34 @@ def test_gradients_are_compared(tmp_path):
     assert (folder / "gradients.png").exists()
     # It is a run like others.
     assert last_line(call("evaluate", folder / "seed1")).startswith("loss ")
-    assert "already holds a run" in call(*command, "--out", folder, code=1)
+    assert "holds a run with other settings" in call(
+        *command, "--set", "optimizer.eta=3e-5", "--out", folder, code=1
+    )
+
+
+def test_a_gradient_check_goes_on_where_it_was_stopped(tmp_path):
+    command = ["gradcheck", "pattern-generation", *TINY, "--every", 2, "--iterations"]
+    # Stopped between two comparisons, as Ctrl-C may; the end of the first run is one more.
+    call(*command, 3, "--out", tmp_path / "parts")
+    call(*command, 6, "--out", tmp_path / "parts")
+    call(*command, 6, "--out", tmp_path / "whole")
+    parts, whole = (
+        {(row["iteration"], row["projection"]): row for row in csv.DictReader(file)}
+        for file in (
+            io.StringIO((tmp_path / name / "gradients.csv").read_text())
+            for name in ("parts", "whole")
+        )
+    )
+    assert sorted({int(iteration) for iteration, _ in parts}) == [0, 2, 3, 4, 6]
+    assert sorted({int(iteration) for iteration, _ in whole}) == [0, 2, 4, 6]
+    assert all(parts[key] == row for key, row in whole.items())
+    before = (tmp_path / "parts" / "gradients.csv").read_text()
+    call(*command, 6, "--out", tmp_path / "parts")
+    assert (tmp_path / "parts" / "gradients.csv").read_text() == before
+
+
+def test_a_feedback_scale_that_changes_nothing_is_refused(tmp_path):
+    scaled = ("--set", "network.feedback_scale=0.3", "--out", tmp_path / "run")
+    output = call("train", "pattern-generation", *TINY, *scaled, code=1)
+    assert "a feedback scale changes nothing here: the feedback weights follow" in output
+    assert not (tmp_path / "run").exists()

@@ -58,7 +58,7 @@ def make_recording(**changes):
             RecordedPopulation("alif", slice(3, 5), "v", "1"),
         ),
         softmax=True,
-        input_spikes=rng.random((N_STEPS, 4)) < 0.2,
+        inputs=rng.random((N_STEPS, 4)) < 0.2,
         spikes=v > 1,
         v=v,
         threshold=np.ones((N_STEPS, 5)),
@@ -168,6 +168,15 @@ def test_trial_has_a_panel_for_everything():
     assert [line.get_label() for line in membranes] == ["lif 2", "alif 1", "lif 0"]
     assert len({line.get_color() for line in membranes}) == 3
     np.testing.assert_array_equal(membranes[1].get_ydata(), make_recording().v[:, 4])
+
+
+def test_trial_shows_analog_inputs_as_an_image():
+    values = np.random.default_rng(1).normal(size=(N_STEPS, 4))
+    figure = plotting.plot_trial(make_recording(inputs=values))
+    assert draw(figure)[0] == "analog input (index)"
+    (image,) = figure.axes[0].get_images()
+    np.testing.assert_array_equal(image.get_array(), values.T)
+    assert figure.axes[0].get_xlim() == figure.axes[1].get_xlim()
 
 
 def test_trial_shades_the_learning_window_and_shows_the_target_there():

@@ -26,10 +26,10 @@ MOST_STEPS = 8
 LOOP_INDICES = (
     *("_neuron", "_pre", "_post", "_synapse"),
     *("_history", "_sent", "_tile", "_window", "_sample", "_record"),
-    *("_later", "_arriving", "_feedback", "_answered"),
+    *("_later", "_arriving", "_feedback", "_answered", "_value"),
     *(
         f"_{index}_{k}"
-        for index in ("pre", "post", "synapse", "tile", "output")
+        for index in ("pre", "post", "synapse", "tile", "output", "value")
         for k in range(MOST_STEPS)
     ),
 )

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from brian2 import Network as Brian2Network
+from brian2.groups.group import Group
 from brian2.parsing.sympytools import sympy_to_str
 from brian2.utils.stringtools import word_substitute
 
@@ -88,6 +89,9 @@ def _check_sizes(network: Network, capacity: Capacity, layout: Layout) -> None:
         * capacity.target_steps
         * network.n_outputs,
     }
+    if capacity.analog:
+        n_values = capacity.n_patterns * network.n_inputs * steps
+        sizes[f"{capacity.n_patterns} patterns of {network.n_inputs} analog inputs"] = n_values
     for name, (_, n_pre) in network.shapes.items():
         if name in network.adjacency:
             sizes[f"the synapses of {name}"] = network.adjacency[name].nnz
@@ -96,6 +100,11 @@ def _check_sizes(network: Network, capacity: Capacity, layout: Layout) -> None:
     for what, size in sizes.items():
         if size >= 2**31:
             raise ValueError(f"{what} are too many for one program: {size} numbers, at most 2^31")
+
+
+def _views(sides: Iterable[tuple[Group, str, Iterable[str]]]) -> list[View]:
+    """Views of the sides that `repeat` takes, for the statements once."""
+    return [View(group, index, {name: name for name in names}) for group, index, names in sides]
 
 
 class _Builder(NetworkGroups):
@@ -114,6 +123,7 @@ class _Builder(NetworkGroups):
             "n_steps": self.capacity.n_steps,
             "target_steps": self.capacity.target_steps,
             "n_words": -(-network.n_inputs // 32),
+            "analog": self.capacity.analog,
             "share": SHARE,
             "spikes_at_once": SPIKES_AT_ONCE,
             "profile": self.layout.profile,
@@ -137,7 +147,9 @@ class _Builder(NetworkGroups):
             **self._plan_profile(),
             "control": {v: self.code.array(self.control, v) for v in (*self.control_integers, "k")},
             "data": {
-                "words": self.code.array(self.groups["input_data"], "words"),
+                "inputs": self.code.array(
+                    self.groups["input_data"], "x" if self.capacity.analog else "words"
+                ),
                 "pattern": self.code.array(self.groups["trials"], "pattern"),
                 "target": self.code.array(self.groups["trials"], "target"),
                 "spike_count": self.code.array(self.groups["trials"], "spike_count"),
@@ -541,7 +553,11 @@ class _Builder(NetworkGroups):
             "delay": self.lag if kind == "readout" else LEAST_DELAY[p.matrix],
             # Rows of the history of errors that come before the first step's.
             "first_row": self.signal_rows if kind == "readout" else 0,
+            "analog": self.is_analog(p),
         }
+        arriving, values = "w", []
+        if self.is_analog(p):
+            arriving, values = "w*z", [(self.groups[p.source], "_pre", ("z",))]
         if self.is_delayed(p):
             steps = self.network.delay_steps[p.matrix]
             plan["pre_rows"] = self.pre_rows(p)
@@ -551,13 +567,14 @@ class _Builder(NetworkGroups):
                 else int(steps) - LEAST_DELAY[p.matrix]
             )
             later = View(self.groups[f"{p.target}_later"], "_later")
-            deliver = ["I_later = I_later + w"]
-            plan["deliver"] = code.block(f"deliver_{p.name}", deliver, later, own)
+            deliver = [f"I_later = I_later + {arriving}"]
+            plan["deliver"] = code.block(f"deliver_{p.name}", deliver, *_views(values), later, own)
         else:
             plan["pre_rows"] = self.window_rows
-            deliver = ["I = I + w"]
-            plan["deliver"] = code.block(f"deliver_{p.name}", deliver, post, own)
-            lines, several = repeat(deliver, SPIKES_AT_ONCE, (p.group, "_synapse", ("w",)))
+            deliver = [f"I = I + {arriving}"]
+            plan["deliver"] = code.block(f"deliver_{p.name}", deliver, *_views(values), post, own)
+            sides = [(p.group, "_synapse", ("w",)), *values]
+            lines, several = repeat(deliver, SPIKES_AT_ONCE, *sides)
             plan["deliver_several"] = code.block(f"deliver_several_{p.name}", lines, *several, post)
         self._plan_optimize(p, plan, control)
         if self.online:
@@ -638,10 +655,16 @@ class _Builder(NetworkGroups):
             added = {"lambda_": "gradient_sum"}
             if self._has_rate_term(p):
                 added["lambda_trace"] = "batch_trace_sum"
-            statements, names = [f"{x} = {x} + {n}" for n, x in added.items()], list(added)
-        one = View(source, "_tile", {n: n for n in names})
-        lines, several = repeat(statements, SPIKES_AT_ONCE, (source, "_tile", names))
-        plan["accumulate"] = code.block(f"accumulate_{p.name}", statements, own, one, post, control)
+            factor = "x*" if self.is_analog(p) else ""
+            statements = [f"{x} = {x} + {factor}{n}" for n, x in added.items()]
+            names = list(added)
+        sides = [(source, "_tile", names)]
+        if self.is_analog(p):
+            sides.append((self.groups["input_data"], "_value", ["x"]))
+        lines, several = repeat(statements, SPIKES_AT_ONCE, *sides)
+        plan["accumulate"] = code.block(
+            f"accumulate_{p.name}", statements, *_views(sides), own, post, control
+        )
         plan["accumulate_several"] = code.block(
             f"accumulate_several_{p.name}", lines, *several, own, post, control
         )
@@ -655,7 +678,8 @@ class _Builder(NetworkGroups):
         readout = View(self.groups["readout"], "0", {n: n for n in parameters})
         source = View(self.groups[p.source], "_neuron", {"z": "z"})
         pre_own = View(p.pre_group, "_neuron")
-        counted = ["since = (since + 1)*(1 - pre)"] if self.network.continuous else []
+        silent = "int(pre == 0)" if self.is_analog(p) else "(1 - pre)"
+        counted = [f"since = (since + 1)*{silent}"] if self.network.continuous else []
         if p.target == "readout":
             program = self.readout_program
             pre_code = program.pre_trace

@@ -55,7 +55,7 @@ class Capacity:
     n_steps : int
         Steps of a trial.
     n_patterns, n_targets : int
-        Rows of input spikes and targets held at once.
+        Rows of inputs and targets held at once.
     target_steps : int
         Steps of a target: `n_steps`, or 1 if it is constant over the trial.
     n_trials : int
@@ -63,6 +63,8 @@ class Capacity:
     n_answers : int
         Most periods of a trial that are scored one by one; 0 where the learning window is the last
         steps of every trial.
+    analog : bool
+        Whether inputs are values rather than spikes.
     """
 
     n_steps: int
@@ -71,6 +73,7 @@ class Capacity:
     target_steps: int
     n_trials: int
     n_answers: int = 0
+    analog: bool = False
 
 
 @dataclass(frozen=True)

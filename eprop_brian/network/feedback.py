@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Collection
 from typing import Any
 
@@ -18,10 +19,18 @@ from eprop_brian.symbolic.errors import EquationError
 from eprop_brian.symbolic.parameters import is_number, parse_expression, require_known
 from eprop_brian.symbolic.step_map import symbol
 
-__all__ = ["as_learning_signal", "check_learning_signal", "check_loss", "initial_feedback"]
+__all__ = [
+    "as_learning_signal",
+    "check_learning_signal",
+    "check_loss",
+    "initial_feedback",
+    "unused_scale",
+]
 
 _WHERE = "learning signal"
 _WEIGHTS = ("symmetric", "random", "broadcast", "given")
+#: Weights that come from elsewhere.
+_WITHOUT_SCALE = ("symmetric", "given")
 _UPDATED = ("B", "w")
 _EXAMPLES = {"signal": "tanh(error)", "update": "B = 0.999*B + increment"}
 
@@ -112,6 +121,16 @@ def check_learning_signal(
     decay = feedback.parameters.get("decay", 0.0)
     if not 0 <= decay < 1:
         raise ValueError(f"decay of the learning signal must be from 0 to below 1, not {decay}")
+    if feedback.weights in _WITHOUT_SCALE and feedback.scale != LearningSignal.scale:
+        raise ValueError(unused_scale(feedback))
+    plain = feedback.signal.strip() == "error" and feedback.delay is None
+    if feedback.weights == "broadcast" and loss.softmax and plain:
+        warnings.warn(
+            "broadcast feedback sums the readouts' errors, and those of a softmax sum to 0: no "
+            "learning signal reaches the recurrent neurons. Use 'random', 'adaptive' or "
+            "'symmetric' feedback, or a signal of your own such as 'B*tanh(error)'",
+            stacklevel=2,
+        )
     _require_names(f"{_WHERE}, signal", feedback.signal, [*_sent_from(loss), *readout])
     _check_update(feedback, optimizer)
     if feedback.weights == "symmetric" and feedback.update.strip():
@@ -134,6 +153,17 @@ def check_learning_signal(
     if not np.all(np.isfinite(matrix)):
         raise ValueError("feedback weights B must be finite")
     return feedback.with_options(matrix=matrix)
+
+
+def unused_scale(feedback: LearningSignal) -> str:
+    """What is wrong with a scale of these weights; ``""`` if they have one."""
+    if feedback.weights not in _WITHOUT_SCALE:
+        return ""
+    follows = "follow the readout weights" if feedback.weights == "symmetric" else "are given"
+    return (
+        f"a feedback scale changes nothing here: the feedback weights {follows}. Leave it away, "
+        "or choose random, adaptive or broadcast feedback"
+    )
 
 
 def _check_update(feedback: LearningSignal, optimizer: Collection[str]) -> None:

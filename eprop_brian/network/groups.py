@@ -90,6 +90,10 @@ class NetworkGroups:
         """Whether spikes take longer than they must."""
         return p.matrix in LEAST_DELAY and _spread(self.network, p.matrix) > 0
 
+    def is_analog(self, p: Projection) -> bool:
+        """Whether what arrives has a size, which the weight is multiplied by."""
+        return self.capacity.analog and p.source == "inputs"
+
     def group(self, name: str, size: int, variables: dict[str, str], **kwargs) -> NeuronGroup:
         """A NeuronGroup with the given variables ("1", "1 (shared)", "integer (shared)"...)."""
         model = "\n".join(f"{variable} : {unit}" for variable, unit in variables.items())
@@ -134,11 +138,13 @@ class NetworkGroups:
         if self.layout.profile:
             self.store("profile", len(STAGES), ["seconds"])
         self._spiking_group("inputs", network.n_inputs, {})
-        n_words = -(-network.n_inputs // 32)
         self.periods = capacity.n_answers > 0
         n_samples = capacity.n_targets * capacity.target_steps * network.n_outputs
-        n_words *= capacity.n_patterns * capacity.n_steps
-        self.store("input_data", n_words, ["words"], np.int32)
+        n_rows = capacity.n_patterns * capacity.n_steps
+        if capacity.analog:
+            self.store("input_data", n_rows * network.n_inputs, ["x"])
+        else:
+            self.store("input_data", n_rows * -(-network.n_inputs // 32), ["words"], np.int32)
         self.store("target_data", n_samples, ["y_target"])
         self.store("trials", capacity.n_trials, ["pattern", "target", "spike_count"], np.int32)
         n_outcomes = capacity.n_trials * network.n_outputs

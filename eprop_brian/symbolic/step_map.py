@@ -62,6 +62,7 @@ RESERVED = frozenset(
         *("eligibility_trace", "filtered_trace", "L_filtered", "batch_spike_count", "connected"),
         *("signal_sum", "trace_sum", "batch_trace_sum", "gradient", "gradient_sum", "lambda_trace"),
         *("moving_rate", "rate_trace", "rate_filtered", "kappa_reg", "skipped", "detached"),
+        "voltage_scale",
     }
 )
 _COMPARISON = re.compile(r"^(?P<left>[^<>=!]+)(?P<operator>>=|>)(?P<right>[^<>=!]+)$")

@@ -209,7 +209,7 @@ class BpttSession(SessionState):
 
 
 def _arrays(trials: Trials, which: slice) -> tuple[np.ndarray, ...]:
-    """Input spikes, targets and periods of some trials, each by itself.
+    """Inputs, targets and periods of some trials, each by itself.
 
     Their shapes are then always the same. Without periods, there are no steps of these.
     """
@@ -217,4 +217,4 @@ def _arrays(trials: Trials, which: slice) -> tuple[np.ndarray, ...]:
     periods = np.zeros((len(target), 0), np.int32)
     if trials.periods is not None:
         periods = trials.periods[target]
-    return trials.spikes[pattern], trials.targets[target], periods
+    return trials.inputs[pattern], trials.targets[target], periods

@@ -18,7 +18,7 @@ import numpy as np
 
 from eprop_brian.equations import LEAKY, OPTIMIZERS, Neuron, Optimizer, get_neuron
 from eprop_brian.equations.learning_signals import FEEDBACKS, LearningSignal
-from eprop_brian.network.feedback import as_learning_signal
+from eprop_brian.network.feedback import as_learning_signal, unused_scale
 from eprop_brian.network.spec import Network
 from eprop_brian.symbolic.neuron_file import read_neuron, write_neuron
 from eprop_brian.symbolic.parameters import parse_quantity, resolve_parameters
@@ -329,7 +329,19 @@ class RunConfig:
             for key, name in _FEEDBACK_OPTIONS.items()
             if key in self.network
         }
+        if unused_scale(feedback):
+            # A recipe's is for the kinds that have one.
+            options.pop("scale", None)
         return feedback.with_options(**options)
+
+    def refuse_unused_scale(self, settings: Iterable[str]) -> None:
+        """Raise ValueError if a ``network.feedback_scale`` among settings changes nothing.
+
+        A recipe's is silent: it is there for other kinds of feedback.
+        """
+        given = any(s.partition("=")[0].strip() == "network.feedback_scale" for s in settings)
+        if given and (problem := unused_scale(self._learning_signal())):
+            raise ValueError(problem)
 
     def make_trainer(
         self,

@@ -24,7 +24,7 @@ from eprop_brian.training.files import write_text
 from eprop_brian.training.session import SessionState, require_trials
 from eprop_brian.training.trainer import Trainer, make_bptt_session, require_jax
 
-__all__ = ["GradientCheck", "check_comparable", "check_gradients", "write_checks"]
+__all__ = ["GradientCheck", "check_comparable", "check_gradients", "read_checks", "write_checks"]
 
 #: Stream of the trials that gradients are compared on: not those that the network learns from, and
 #: of data sets not those for tests.
@@ -70,6 +70,15 @@ class GradientCheck:
             ratio = a.length / b.length if b.length > 0 else float("nan")
             self.ratio.setdefault(name, []).append(ratio)
 
+    def until(self, iteration: int) -> GradientCheck:
+        """Return the comparisons up to an iteration."""
+        n = sum(compared <= iteration for compared in self.iteration)
+        return GradientCheck(
+            self.iteration[:n],
+            {name: values[:n] for name, values in self.cosine.items()},
+            {name: values[:n] for name, values in self.ratio.items()},
+        )
+
     def rows(self) -> Iterator[list[Any]]:
         """Iteration, name, cosine and ratio of every comparison; NaN is an empty field."""
         for row, iteration in enumerate(self.iteration):
@@ -88,6 +97,33 @@ def write_checks(checks: Mapping[int, GradientCheck], path: Path) -> None:
     write_text(path, text.getvalue())
 
 
+def read_checks(path: Path) -> dict[int, GradientCheck]:
+    """Read what `write_checks` wrote, by seed.
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged.
+    """
+    checks: dict[int, GradientCheck] = {}
+    with open(path, newline="", encoding="utf-8") as file:
+        try:
+            for row in csv.DictReader(file):
+                check = checks.setdefault(int(row["seed"]), GradientCheck())
+                iteration, name = int(row["iteration"]), row["projection"]
+                if iteration not in check.iteration:
+                    check.iteration.append(iteration)
+                for kept, column in ((check.cosine, "cosine"), (check.ratio, "length_ratio")):
+                    kept.setdefault(name, []).append(float(row[column] or "nan"))
+        except (KeyError, TypeError, ValueError, csv.Error) as error:
+            raise ValueError(f"{path} is no table of gradient checks: {error}") from None
+    for check in checks.values():
+        for values in (*check.cosine.values(), *check.ratio.values()):
+            if len(values) != len(check.iteration):
+                raise ValueError(f"{path} is damaged: some comparisons lack a projection")
+    return checks
+
+
 class _Arrow:
     """A gradient's length and direction; an exploding one's square would be no number."""
 
@@ -102,7 +138,12 @@ class _Arrow:
 
 
 def check_gradients(
-    trainer: Trainer, iterations: int, every: int = 10, *, progress: bool = True
+    trainer: Trainer,
+    iterations: int,
+    every: int = 10,
+    *,
+    check: GradientCheck | None = None,
+    progress: bool = True,
 ) -> GradientCheck:
     """Train by e-prop, and compare its gradient at intervals with the total derivative.
 
@@ -114,6 +155,8 @@ def check_gradients(
         Its iterations in all; fewer if the task is solved before.
     every : int
         Iterations between comparisons. The first is before the first of them.
+    check : GradientCheck, optional
+        What an earlier call found up to the trainer's iteration, to go on with; it is added to.
     progress : bool
 
     Returns
@@ -132,16 +175,20 @@ def check_gradients(
     bptt = make_bptt_session(
         network, batch, trainer.task.learning_window, trainer.session.weights, trainer.dtype
     )
-    check = GradientCheck()
+    check = GradientCheck() if check is None else check
     done = trainer.iteration
     with tqdm(total=iterations, initial=done, unit="it", disable=not progress) as bar:
         while True:
-            batch = _batch(trainer, done)
-            bptt.weights = dict(trainer.session.weights)
-            eprop = _gradient_without_update(trainer.session, batch)
-            check.append(done, eprop, bptt.gradient_of(batch))
-            bar.set_postfix({"cosine of w_rec": f"{check.cosine['w_rec'][-1]:.3f}"})
-            if done >= iterations or trainer.solved:
+            ends = done >= iterations or trainer.solved
+            # Training that was interrupted may go on between two comparisons.
+            due = not check.iteration or done % every == 0 or ends
+            if due and done not in check.iteration:
+                batch = _batch(trainer, done)
+                bptt.weights = dict(trainer.session.weights)
+                eprop = _gradient_without_update(trainer.session, batch)
+                check.append(done, eprop, bptt.gradient_of(batch))
+                bar.set_postfix({"cosine of w_rec": f"{check.cosine['w_rec'][-1]:.3f}"})
+            if ends:
                 return check
             trainer.train(min((done // every + 1) * every, iterations), progress=False)
             bar.update(trainer.iteration - done)

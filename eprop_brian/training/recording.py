@@ -96,8 +96,8 @@ class Recording:
     populations : tuple of RecordedPopulation
     softmax : bool
         Whether `output` is the softmax of the readouts.
-    input_spikes : bool array, shape (n_steps, n_inputs)
-        A spike acts in its own step.
+    inputs : bool or float array, shape (n_steps, n_inputs)
+        Spikes, or analog values. Both act in their own step.
     spikes : bool array, shape (n_steps, n_recurrent)
         Acts on recurrent neurons in the step after, on the readouts in its own.
     v : float array, shape (n_steps, n_recurrent), or None
@@ -132,7 +132,7 @@ class Recording:
     counts: np.ndarray
     populations: tuple[RecordedPopulation, ...]
     softmax: bool
-    input_spikes: np.ndarray
+    inputs: np.ndarray
     spikes: np.ndarray
     v: np.ndarray | None
     threshold: np.ndarray | None
@@ -262,7 +262,7 @@ def record_trial(
         else trials.periods[trials.target[0]] > 0,
         populations=populations,
         softmax=network.loss.softmax,
-        input_spikes=trials.spikes[trials.pattern[0]].copy(),
+        inputs=trials.inputs[trials.pattern[0]].copy(),
         spikes=session.spikes(),
         v=v,
         threshold=threshold,
@@ -304,16 +304,16 @@ def _trials(
         if not 0 <= index < given.n_trials:
             raise ValueError(f"index must be 0 to {given.n_trials - 1}, not {index}")
         trials = given.part(slice(index, index + 1))
-        window = given.spikes.shape[1] if learning_window is None else learning_window
-    sizes = trials.spikes.shape[2], trials.targets.shape[2]
+        window = given.inputs.shape[1] if learning_window is None else learning_window
+    sizes = trials.inputs.shape[2], trials.targets.shape[2]
     if sizes != (network.n_inputs, network.n_outputs):
         raise ValueError(
             f"the trials have {sizes[0]} inputs and {sizes[1]} outputs, the network "
             f"{network.n_inputs} and {network.n_outputs}"
         )
-    if not 1 <= window <= trials.spikes.shape[1]:
+    if not 1 <= window <= trials.inputs.shape[1]:
         raise ValueError(
-            f"learning_window must be 1 to {trials.spikes.shape[1]} steps, not {window}"
+            f"learning_window must be 1 to {trials.inputs.shape[1]} steps, not {window}"
         )
     return trials, window
 

@@ -142,7 +142,7 @@ def load_case(path: str | Path, gradient: str = "factored") -> ReferenceCase:
             f"not {len(spikes_in)} and {len(target)}"
         )
     trials = Trials(
-        spikes=spikes_in,
+        inputs=spikes_in,
         targets=target,
         pattern=np.arange(n_trials) % len(spikes_in),
         target=np.arange(n_trials) % len(target),

@@ -96,7 +96,7 @@ class TrialData:
     Attributes
     ----------
     arrays : dict of str to array
-        Input spikes, targets and which of them each trial uses, keyed ``"group.variable"``.
+        Inputs, targets and which of them each trial uses, keyed ``"group.variable"``.
     counted : array of int, shape (n_trials, n_answers or 1)
         Steps that count for each answer.
     """
@@ -161,16 +161,18 @@ class SessionState:
         self.network = network
         self._learned = tuple(network.learned_shapes)
         self.weights = _fitted(network, weights)
-        self.n_steps = example.spikes.shape[1]
+        self.n_steps = example.inputs.shape[1]
         self.learning_window = learning_window
         self.capacity = Capacity(
             n_steps=self.n_steps,
-            n_patterns=len(example.spikes),
+            n_patterns=len(example.inputs),
             n_targets=len(example.targets),
             target_steps=example.targets.shape[1],
             n_trials=example.n_trials,
             n_answers=example.n_answers,
+            analog=example.analog,
         )
+        self.check_trials(example)
         self.optimizer_states = {
             f"{state}.{name}": _zeros(network, name)
             for state in network.optimizer.states
@@ -281,10 +283,16 @@ class SessionState:
         capacity = self.capacity
         if trials.n_trials > capacity.n_trials:
             raise ValueError(f"{trials.n_trials} trials do not fit: at most {capacity.n_trials}")
-        if trials.spikes.shape[1:] != (self.n_steps, self.network.n_inputs):
+        if trials.inputs.shape[1:] != (self.n_steps, self.network.n_inputs):
             raise ValueError(
-                f"the trials' spikes have shape {trials.spikes.shape}, not (patterns, "
+                f"the trials' inputs have shape {trials.inputs.shape}, not (patterns, "
                 f"{self.n_steps} steps, {self.network.n_inputs} inputs)"
+            )
+        if trials.analog != capacity.analog:
+            kinds = ("spikes", "analog values")
+            raise ValueError(
+                f"the trials' inputs are {kinds[trials.analog]}, the session was made for "
+                f"{kinds[capacity.analog]}"
             )
         if trials.targets.shape[1:] != (capacity.target_steps, self.network.n_outputs):
             raise ValueError(
@@ -297,7 +305,7 @@ class SessionState:
                 f"{capacity.n_answers}"
             )
         for what, given, most in (
-            ("input patterns", len(trials.spikes), capacity.n_patterns),
+            ("input patterns", len(trials.inputs), capacity.n_patterns),
             ("targets", len(trials.targets), capacity.n_targets),
         ):
             if given > most:
@@ -472,12 +480,15 @@ class Session(SessionState):
         if trials.periods is not None:
             size = groups["period_data"].N
             periods["period_data.period"] = _filled(trials.periods, size, np.int32)
+        if trials.analog:
+            inputs = {"x": _filled(trials.inputs, groups["input_data"].N, float)}
+        else:
+            words = pack_spikes(trials.inputs)
+            inputs = {"words": _filled(words, groups["input_data"].N, np.int32)}
         return TrialData(
             {
                 **periods,
-                "input_data.words": _filled(
-                    pack_spikes(trials.spikes), groups["input_data"].N, np.int32
-                ),
+                **{f"input_data.{name}": values for name, values in inputs.items()},
                 "target_data.y_target": _filled(trials.targets, groups["target_data"].N, float),
                 "trials.pattern": _filled(trials.pattern, capacity.n_trials, np.int32),
                 "trials.target": _filled(trials.target, capacity.n_trials, np.int32),

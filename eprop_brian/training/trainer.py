@@ -80,10 +80,10 @@ def join_trials(parts: Sequence[Trials]) -> Trials:
     first = parts[0]
     if any(part.n_answers != first.n_answers for part in parts):
         raise ValueError("trials with different numbers of answers cannot be joined")
-    pattern_parts, pattern = _stored_once(parts, "spikes", "pattern")
+    pattern_parts, pattern = _stored_once(parts, "inputs", "pattern")
     target_parts, target = _stored_once(parts, "targets", "target")
     return Trials(
-        spikes=_joined([part.spikes for part in pattern_parts]),
+        inputs=_joined([part.inputs for part in pattern_parts]),
         targets=_joined([part.targets for part in target_parts]),
         pattern=pattern,
         target=target,
@@ -311,8 +311,8 @@ class Trainer:
         most = self.session.most_trials
         for index in range(n_batches):
             batch = self.task.trials(self.seed, stream, index, batch_size)
-            if len(batch.spikes) == len(batch.targets) == 1:
-                if previous is not None and batch.spikes is previous.spikes:
+            if len(batch.inputs) == len(batch.targets) == 1:
+                if previous is not None and batch.inputs is previous.inputs:
                     break  # a frozen pattern: every further trial would be the same
                 previous = batch
                 batch = batch.part(slice(1))

@@ -218,7 +218,7 @@ class Unrolled:
         weights : mapping
             Dense matrices [post, pre] and learned parameters, as `Session.weights` names them.
         x : array, shape (n_trials, n_steps, n_inputs)
-            Input spikes.
+            Input spikes or analog inputs.
         targets : array, shape (n_trials, n_steps or 1, n_outputs)
         periods : array of int, shape (n_trials, n_steps)
             As in `Trials`; means nothing without answers.

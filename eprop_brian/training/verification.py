@@ -144,7 +144,7 @@ class _Continuous:
     def iteration(self, k: int) -> tuple[int, float]:
         """Differing spikes and loss of a period."""
         case, differing, loss = self.case, 0, 0.0
-        inputs, targets = case.trials.spikes[k], case.trials.targets[0]
+        inputs, targets = case.trials.inputs[k], case.trials.targets[0]
         for t in range(case.n_steps):
             loss += self.session.run(_step(inputs[t], targets[t]), 1).loss[0]
             differing += int(np.sum(self.session.spikes()[0] != case.spikes[k, t]))

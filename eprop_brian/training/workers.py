@@ -253,12 +253,12 @@ def _make_session(token: str, recipe: _Recipe, weights: dict[str, Matrix]) -> Se
 
 def _largest_share(example: Trials) -> Trials:
     """Trials as large as any share of trials like these."""
-    spikes, targets = (array[:SHARE] for array in (example.spikes, example.targets))
+    inputs, targets = (array[:SHARE] for array in (example.inputs, example.targets))
     n_trials = min(SHARE, example.n_trials)
     indices = np.zeros(n_trials, dtype=int)
     return replace(
         example,
-        spikes=spikes,
+        inputs=inputs,
         targets=targets,
         pattern=indices,
         target=indices,

@@ -20,7 +20,7 @@ N_IN, N_STEPS, N_TRIALS = 5, 40, 2
 def trials(n_out):
     rng = np.random.default_rng(7)
     return Trials(
-        spikes=rng.random((N_TRIALS, N_STEPS, N_IN)) < 0.3,
+        inputs=rng.random((N_TRIALS, N_STEPS, N_IN)) < 0.3,
         targets=rng.random((1, N_STEPS, n_out)),
         pattern=np.arange(N_TRIALS),
         target=np.zeros(N_TRIALS, dtype=int),

@@ -27,7 +27,7 @@ OPTIONS = {
 def trials():
     rng = np.random.default_rng(5)
     return Trials(
-        spikes=rng.random((N_TRIALS, N_STEPS, N_IN)) < 0.2,
+        inputs=rng.random((N_TRIALS, N_STEPS, N_IN)) < 0.2,
         targets=np.eye(N_OUT)[rng.integers(N_OUT, size=N_TRIALS)][:, None, :],
         pattern=np.arange(N_TRIALS),
         target=np.arange(N_TRIALS),
@@ -291,7 +291,7 @@ def test_no_matrix_of_a_large_sparse_network_is_ever_dense(tmp_path):
     """20 000 x 20 000 weights would take 3.2 GB each."""
     n, n_in, n_steps = 20_000, 2_000, 20
     data = Trials(
-        spikes=np.random.default_rng(1).random((1, n_steps, n_in)) < 0.3,
+        inputs=np.random.default_rng(1).random((1, n_steps, n_in)) < 0.3,
         targets=np.zeros((1, n_steps, 1)),
         pattern=np.zeros(1, dtype=int),
         target=np.zeros(1, dtype=int),

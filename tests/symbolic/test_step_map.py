@@ -228,6 +228,12 @@ MISTAKES = {
     ),
     "a reserved state": (LIF, {"update": "psi = I"}, "psi", "reserved name"),
     "a function's name": (LIF, {"update": "exp = I"}, "exp", "reserved name"),
+    "the regulariser's scale": (
+        LIF,
+        {"parameters": {**LIF.parameters, "voltage_scale": 1.0}},
+        "voltage_scale",
+        "reserved name",
+    ),
     "a reserved ending": (LIF, {"update": "v_pre = I"}, "v_pre", "must not .* end with _pre"),
     "a reserved parameter": (
         LIF,

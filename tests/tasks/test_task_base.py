@@ -14,7 +14,7 @@ from eprop_brian.tasks.checks import check_count, whole_steps
 
 def make_trials(**changes):
     arrays = {
-        "spikes": np.zeros((2, 10, 3), dtype=bool),
+        "inputs": np.zeros((2, 10, 3), dtype=bool),
         "targets": np.eye(2)[:, np.newaxis, :],
         "pattern": np.array([0, 1, 1, 0]),
         "target": np.array([0, 1, 0, 1]),
@@ -47,13 +47,16 @@ def test_n_trials():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"spikes": np.zeros((2, 10, 3))}, "spikes must be a bool array, got float64"),
-        ({"spikes": np.zeros((10, 3), dtype=bool)}, r"n_inputs\).*got \(10, 3\)"),
-        ({"spikes": np.zeros((2, 10, 0), dtype=bool)}, r"none of them 0.*got \(2, 10, 0\)"),
+        ({"inputs": np.zeros((2, 10, 3), int)}, r"bool array .spikes. or a float.*got int64"),
+        ({"inputs": np.full((2, 10, 3), np.nan)}, "inputs must be finite"),
+        ({"inputs": np.full((2, 10, 3), np.inf)}, "inputs must be finite"),
+        ({"inputs": np.zeros((10, 3))}, r"n_inputs\).*got \(10, 3\)"),
+        ({"inputs": np.zeros((10, 3), dtype=bool)}, r"n_inputs\).*got \(10, 3\)"),
+        ({"inputs": np.zeros((2, 10, 0), dtype=bool)}, r"none of them 0.*got \(2, 10, 0\)"),
         ({"targets": np.eye(2)}, r"targets must have the shape.*got \(2, 2\)"),
         ({"targets": np.zeros((2, 9, 2))}, "targets have 9 steps; expected 10"),
         ({"targets": np.full((2, 1, 2), np.nan)}, "targets must be finite"),
-        ({"pattern": np.array([0, 1, 2, 0])}, "rows of spikes, 0 to 1, got 0 to 2"),
+        ({"pattern": np.array([0, 1, 2, 0])}, "rows of inputs, 0 to 1, got 0 to 2"),
         ({"target": np.array([0, -1, 0, 0])}, "rows of targets, 0 to 1, got -1 to 0"),
         ({"pattern": np.array([0.0, 1.0, 1.0, 0.0])}, "pattern must hold integers"),
         ({"pattern": np.array([], dtype=int)}, "at least one trial"),
@@ -63,6 +66,13 @@ def test_n_trials():
 def test_invalid_trials(changes, message):
     with pytest.raises(ValueError, match=message):
         make_trials(**changes)
+
+
+def test_floats_are_analog_inputs():
+    assert not make_trials().analog
+    analog = make_trials(inputs=np.full((2, 10, 3), 0.5, dtype=np.float32))
+    assert analog.analog and analog.part(slice(2)).analog
+    assert analog.inputs.dtype == float
 
 
 def test_generator_depends_on_each_argument_only():

@@ -28,12 +28,12 @@ def test_defaults(trials):
     assert task.cue_starts == [50, 900]
     assert task.learning_window == 150
     assert task.loss == "softmax_cross_entropy"
-    assert trials.spikes.shape == (400, 1200, 40)
+    assert trials.inputs.shape == (400, 1200, 40)
     assert trials.targets.tolist() == [[[1.0, 0.0]], [[0.0, 1.0]]]
 
 
 def test_class_says_whether_the_cues_are_the_same(trials):
-    sample, test = is_b(trials.spikes, SAMPLE), is_b(trials.spikes, TEST)
+    sample, test = is_b(trials.inputs, SAMPLE), is_b(trials.inputs, TEST)
     assert np.array_equal(trials.target == 1, sample == test)
     # Neither cue alone tells the class.
     for cue in (sample, test):
@@ -42,15 +42,15 @@ def test_class_says_whether_the_cues_are_the_same(trials):
 
 
 def test_groups_are_silent_outside_their_periods(trials):
-    spikes = trials.spikes.copy()
+    spikes = trials.inputs.copy()
     spikes[:, SAMPLE] = spikes[:, TEST] = False
     assert not spikes[:, :, :20].any()
-    assert not trials.spikes[:, :1050, RECALL].any()
-    assert not trials.spikes[:, 0].any()
+    assert not trials.inputs[:, :1050, RECALL].any()
+    assert not trials.inputs[:, 0].any()
 
 
 def test_rates(trials):
-    spikes = trials.spikes
+    spikes = trials.inputs
     for cue in (SAMPLE, TEST):
         assert spikes[:, cue, :20].mean() == pytest.approx(0.1 / 2, rel=0.03)
     assert spikes[:, RECALL_PERIOD, RECALL].mean() == pytest.approx(0.04, rel=0.03)
@@ -62,10 +62,10 @@ def test_trials_depend_on_their_arguments_alone():
     first = task.trials(1, "train", 3, 8)
     task.trials(1, "train", 4, 8)
     again = DelayedMatch().trials(1, "train", 3, 8)
-    assert np.array_equal(first.spikes, again.spikes)
+    assert np.array_equal(first.inputs, again.inputs)
     assert np.array_equal(first.target, again.target)
     for other in ((2, "train", 3), (1, "test", 3), (1, "train", 4)):
-        assert not np.array_equal(first.spikes, task.trials(*other, 8).spikes)
+        assert not np.array_equal(first.inputs, task.trials(*other, 8).inputs)
 
 
 def test_settings_change_the_timing():
@@ -80,7 +80,7 @@ def test_settings_change_the_timing():
         group_size=1,
     )
     assert (task.n_steps, task.n_inputs, task.learning_window) == (90, 4, 40)
-    cues = task.trials(1, "train", 0, 4).spikes[:, :, :2].any(axis=2)
+    cues = task.trials(1, "train", 0, 4).inputs[:, :, :2].any(axis=2)
     expected = np.zeros(90, dtype=bool)
     expected[1:20] = expected[30:50] = True
     assert np.array_equal(cues, np.tile(expected, (4, 1)))

@@ -8,7 +8,7 @@ from brian2 import DimensionMismatchError, Hz, ms
 
 from eprop_brian.tasks import Digits
 from eprop_brian.tasks.datasets import DataError, part_of
-from eprop_brian.tasks.digits import _digits
+from eprop_brian.tasks.digits import CODINGS, _digits
 
 PARTS = ("train", "validation", "test")
 
@@ -18,9 +18,9 @@ def test_defaults():
     trials = task.trials(1, "train", 0, 5)
     assert (task.n_steps, task.n_inputs, task.n_outputs, task.learning_window) == (40, 64, 10, 10)
     assert task.loss == "softmax_cross_entropy"
-    assert trials.spikes.shape == (5, 40, 64)
+    assert trials.inputs.shape == (5, 40, 64)
     assert np.array_equal(trials.targets[:, 0], np.eye(10))
-    assert not trials.spikes[:, 0].any()
+    assert not trials.inputs[:, 0].any()
 
 
 def test_every_image_is_in_one_part():
@@ -59,30 +59,38 @@ def test_targets_are_the_digits_shown():
 
 def test_poisson_rates_are_the_intensities():
     task = Digits(duration=2000 * ms, answer_duration=1 * ms)
-    spikes = task.trials(1, "test", 0, 10).spikes[:, 1:]
+    spikes = task.trials(1, "test", 0, 10).inputs[:, 1:]
     p = 0.5 * task.images("test")[task.rows(1, "test", 0, 10)]
     assert np.all(np.abs(spikes.mean(axis=1) - p) <= 5 * np.sqrt(p * (1 - p) / 1999))
 
 
 def test_latency_is_the_darkness():
     task = Digits(coding="latency", jitter=0 * ms)
-    spikes = task.trials(1, "test", 0, 10).spikes
+    spikes = task.trials(1, "test", 0, 10).inputs
     images = task.images("test")[task.rows(1, "test", 0, 10)]
-    assert np.array_equal(spikes.sum(axis=1), images >= 0.4)  # once or never
+    assert np.array_equal(spikes.sum(axis=1), images >= 0.15)  # once or never
     step = spikes.argmax(axis=1)
     assert np.all(step[images == 1] == 1)
     assert step.max() < 30  # all is seen before the answer
-    seen = images[images >= 0.4]
-    assert np.array_equal(step[images >= 0.4], np.rint(1 + (1 - seen) / 0.6 * 28))
+    seen = images[images >= 0.15]
+    assert np.array_equal(step[images >= 0.15], np.rint(1 + (1 - seen) / 0.85 * 28))
     # The same whenever the image comes.
     rows = np.array([7, 7])
-    first, second = task.spikes("test", rows, np.random.default_rng(1))
+    first, second = task.inputs("test", rows, np.random.default_rng(1))
     assert np.array_equal(first, second)
+
+
+def test_analog_inputs_are_the_intensities():
+    task = Digits(coding="analog")
+    trials = task.trials(1, "test", 0, 10)
+    assert trials.analog
+    images = task.images("test")[task.rows(1, "test", 0, 10)]
+    assert np.array_equal(trials.inputs, np.repeat(images[:, np.newaxis], 40, axis=1))
 
 
 def test_jitter_moves_spikes_within_what_is_seen():
     exact, jittered = (
-        Digits(coding="latency", jitter=jitter).trials(1, "test", 0, 100).spikes
+        Digits(coding="latency", jitter=jitter).trials(1, "test", 0, 100).inputs
         for jitter in (0 * ms, 2 * ms)
     )
     assert np.array_equal(exact.sum(axis=1), jittered.sum(axis=1))
@@ -93,22 +101,22 @@ def test_jitter_moves_spikes_within_what_is_seen():
     assert moved.std() == pytest.approx(2, rel=0.1)
 
 
-@pytest.mark.parametrize("coding", ["poisson", "latency"])
+@pytest.mark.parametrize("coding", CODINGS)
 def test_trials_depend_on_their_arguments_alone(coding):
     task = Digits(coding=coding)
     first = task.trials(1, "train", 3, 8)
     task.trials(1, "train", 4, 8)
     again = Digits(coding=coding).trials(1, "train", 3, 8)
-    assert np.array_equal(first.spikes, again.spikes)
+    assert np.array_equal(first.inputs, again.inputs)
     assert np.array_equal(first.target, again.target)
     for other in ((2, "train", 3), (1, "test", 3), (1, "train", 4)):
-        assert not np.array_equal(first.spikes, task.trials(*other, 8).spikes)
+        assert not np.array_equal(first.inputs, task.trials(*other, 8).inputs)
 
 
 @pytest.mark.parametrize(
     ("settings", "error", "message"),
     [
-        ({"coding": "rate"}, ValueError, "coding must be one of poisson, latency, got 'rate'"),
+        ({"coding": "rate"}, ValueError, "coding must be one of poisson, latency, analog, got"),
         ({"max_rate": 2000 * Hz}, ValueError, r"max_rate \* dt must lie between 0 and 1"),
         ({"max_rate": 200}, DimensionMismatchError, "max_rate must be given in units such as Hz"),
         ({"duration": 100}, DimensionMismatchError, "duration must be given in units such as ms"),

@@ -11,21 +11,21 @@ from eprop_brian.tasks.handwriting import pen_trajectory
 @pytest.mark.parametrize(("task", "n_steps"), [(Lemniscate(), 1258), (Handwriting(), 1824)])
 def test_defaults(task, n_steps):
     trials = task.trials(1, "train", 0, 3)
-    assert trials.spikes.shape == (1, n_steps, 100)
+    assert trials.inputs.shape == (1, n_steps, 100)
     assert trials.targets.shape == (1, n_steps, 2)
     assert trials.pattern.tolist() == trials.target.tolist() == [0, 0, 0]
     assert task.learning_window == task.n_steps == n_steps
     assert task.loss == "squared_error"
-    assert not trials.spikes[0, 0].any()
-    assert trials.spikes[0, 1:].mean() == pytest.approx(0.05, rel=0.05)
+    assert not trials.inputs[0, 0].any()
+    assert trials.inputs[0, 1:].mean() == pytest.approx(0.05, rel=0.05)
 
 
 @pytest.mark.parametrize("kind", [Lemniscate, Handwriting])
 def test_spikes_depend_on_the_seed_alone_and_the_target_on_nothing(kind):
     trials = kind().trials(1, "train", 0, 1)
     same, other = kind().trials(1, "test", 7, 2), kind().trials(2, "train", 0, 1)
-    assert np.array_equal(trials.spikes, same.spikes)
-    assert not np.array_equal(trials.spikes, other.spikes)
+    assert np.array_equal(trials.inputs, same.inputs)
+    assert not np.array_equal(trials.inputs, other.inputs)
     assert np.array_equal(trials.targets, other.targets)
 
 

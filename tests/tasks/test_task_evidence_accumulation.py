@@ -30,13 +30,13 @@ def test_defaults(trials):
     assert task.learning_window == 150
     assert task.loss == "softmax_cross_entropy"
     assert task.error_threshold == 0.07
-    assert trials.spikes.shape == (400, 2250, 40)
+    assert trials.inputs.shape == (400, 2250, 40)
     assert trials.targets.tolist() == [[[1.0, 0.0]], [[0.0, 1.0]]]
     assert trials.pattern.tolist() == list(range(400))
 
 
 def test_sides_can_be_read_from_the_spikes(trials, sides):
-    cues = in_cues(trials.spikes)
+    cues = in_cues(trials.inputs)
     left = cues[..., LEFT].sum(axis=(2, 3))
     right = cues[..., RIGHT].sum(axis=(2, 3))
     assert np.array_equal(right > left, sides == 1)
@@ -49,24 +49,24 @@ def test_target_is_the_majority_of_the_cues(trials, sides):
 
 
 def test_groups_are_silent_outside_their_periods(trials):
-    outside = trials.spikes[:, :1050, :20].reshape(400, 7, 150, 20)[:, :, :50]
+    outside = trials.inputs[:, :1050, :20].reshape(400, 7, 150, 20)[:, :, :50]
     assert not outside.any()
-    assert not trials.spikes[:, 1050:, :20].any()
-    assert not trials.spikes[:, :2100, RECALL].any()
+    assert not trials.inputs[:, 1050:, :20].any()
+    assert not trials.inputs[:, :2100, RECALL].any()
 
 
 def test_no_spikes_in_the_first_step():
     task = EvidenceAccumulation(
         pause_duration=0 * ms, cue_rate=1000 * Hz, background_rate=1000 * Hz
     )
-    spikes = task.trials(1, "train", 0, 5).spikes
+    spikes = task.trials(1, "train", 0, 5).inputs
     assert not spikes[:, 0].any()
     assert spikes[:, 1, BACKGROUND].all()
     assert np.all(spikes[:, 1, :20].sum(axis=1) == 10)
 
 
 def test_rates(trials):
-    spikes = trials.spikes
+    spikes = trials.inputs
     assert in_cues(spikes)[..., :20].mean() == pytest.approx(0.04 / 2, rel=0.02)
     assert spikes[:, 2100:, RECALL].mean() == pytest.approx(0.04, rel=0.03)
     assert spikes[:, 1:, BACKGROUND].mean() == pytest.approx(0.01, rel=0.02)
@@ -91,14 +91,14 @@ def test_same_arguments_same_trials():
     first = task.trials(1, "train", 3, 8)
     task.trials(1, "train", 4, 8)
     again = EvidenceAccumulation().trials(1, "train", 3, 8)
-    assert np.array_equal(first.spikes, again.spikes)
+    assert np.array_equal(first.inputs, again.inputs)
     assert np.array_equal(first.target, again.target)
 
 
 @pytest.mark.parametrize("changed", [(2, "train", 3), (1, "test", 3), (1, "train", 4)])
 def test_other_arguments_other_trials(changed):
     task = EvidenceAccumulation()
-    assert not np.array_equal(task.trials(1, "train", 3, 8).spikes, task.trials(*changed, 8).spikes)
+    assert not np.array_equal(task.trials(1, "train", 3, 8).inputs, task.trials(*changed, 8).inputs)
 
 
 def test_settings_change_the_timing():
@@ -115,7 +115,7 @@ def test_settings_change_the_timing():
         background_rate=0 * Hz,
     )
     assert (task.n_steps, task.n_inputs, task.learning_window) == (170, 8, 20)
-    spikes = task.trials(1, "train", 0, 4).spikes
+    spikes = task.trials(1, "train", 0, 4).inputs
     cue = np.tile(np.arange(50) >= 10, 3)
     expected = np.concatenate([cue, np.zeros(20, dtype=bool)])
     assert np.array_equal(spikes[:, :, :4].any(axis=2), np.tile(expected, (4, 1)))

@@ -8,7 +8,13 @@ from brian2 import DimensionMismatchError, Hz
 from data_sets import write_features, write_htk
 
 from eprop_brian.tasks.datasets import DataError
-from eprop_brian.tasks.feature_file import FeatureFile, frame_labels, read_htk, spike_code
+from eprop_brian.tasks.feature_file import (
+    CODINGS,
+    FeatureFile,
+    frame_labels,
+    read_htk,
+    spike_code,
+)
 
 
 @pytest.fixture
@@ -127,7 +133,7 @@ def test_spikes_are_the_normalised_features(folder):
     task = FeatureFile(path=str(folder), n_frames=20)
     training = [read_htk(path)[0] for path in folder.glob("train/*/*.mfc")]
     frames = np.concatenate(training)
-    spikes = task.trials(1, "test", 0, 3).spikes
+    spikes = task.trials(1, "test", 0, 3).inputs
     coded = [
         spike_code((read_htk(path)[0] - frames.mean(axis=0)) / frames.std(axis=0), 5)
         for path in folder.glob("TEST/*/*.mfc")
@@ -135,11 +141,30 @@ def test_spikes_are_the_normalised_features(folder):
     assert sorted(trial.tobytes() for trial in spikes) == sorted(one.tobytes() for one in coded)
 
 
-def test_after_a_short_utterance_nothing_counts(folder):
-    trials = FeatureFile(path=str(folder), n_frames=30, steps_per_frame=2).trials(1, "test", 0, 3)
+def test_analog_inputs_are_the_normalised_features_themselves(folder):
+    task = FeatureFile(path=str(folder), coding="analog", n_frames=20)
+    assert task.n_inputs == 3
+    frames = np.concatenate([read_htk(path)[0] for path in folder.glob("train/*/*.mfc")])
+    mean, deviation = frames.mean(axis=0), frames.std(axis=0)
+    trials = task.trials(1, "test", 0, 3)
+    assert trials.analog
+    shown = sorted(tuple(trial[::5, 0]) for trial in trials.inputs)
+    wanted = sorted(
+        tuple((read_htk(path)[0][:, 0] - mean[0]) / deviation[0])
+        for path in folder.glob("TEST/*/*.mfc")
+    )
+    np.testing.assert_allclose(shown, wanted, rtol=1e-12)
+    # For all steps of a frame.
+    np.testing.assert_array_equal(trials.inputs, np.repeat(trials.inputs[:, ::5], 5, axis=1))
+
+
+@pytest.mark.parametrize("coding", CODINGS)
+def test_after_a_short_utterance_nothing_counts(folder, coding):
+    task = FeatureFile(path=str(folder), coding=coding, n_frames=30, steps_per_frame=2)
+    trials = task.trials(1, "test", 0, 3)
     assert np.all(trials.periods[:, 40:] == 0)
     assert np.all(trials.periods[:, :40] > 0)
-    assert not trials.spikes[:, 40:].any()
+    assert not trials.inputs[:, 40:].any()
 
 
 def test_part_of_a_long_utterance_is_drawn(folder):
@@ -151,11 +176,11 @@ def test_part_of_a_long_utterance_is_drawn(folder):
 def test_trials_depend_on_their_arguments_alone(folder):
     first = FeatureFile(path=str(folder), n_frames=8).trials(1, "train", 3, 4)
     again = FeatureFile(path=str(folder), n_frames=8).trials(1, "train", 3, 4)
-    assert np.array_equal(first.spikes, again.spikes)
+    assert np.array_equal(first.inputs, again.inputs)
     assert np.array_equal(first.targets, again.targets)
     for other in ((2, "train", 3), (1, "train", 4)):
         trials = FeatureFile(path=str(folder), n_frames=8).trials(*other, 4)
-        assert not np.array_equal(first.spikes, trials.spikes)
+        assert not np.array_equal(first.inputs, trials.inputs)
 
 
 def test_files_that_do_not_fit_together_are_named(folder):
@@ -189,6 +214,7 @@ def test_missing_files_are_named_with_where_to_get_them(folder, tmp_path):
 @pytest.mark.parametrize(
     ("settings", "error", "message"),
     [
+        ({"coding": "rate"}, ValueError, "coding must be one of spikes, analog, got 'rate'"),
         ({"n_frames": 0}, ValueError, "n_frames must be at least 1"),
         ({"steps_per_frame": 1.5}, TypeError, "steps_per_frame must be an integer"),
         ({"sample_rate": 16_000}, DimensionMismatchError, "sample_rate must be given in units"),

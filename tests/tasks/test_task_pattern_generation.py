@@ -12,7 +12,7 @@ from eprop_brian.tasks.pattern_generation import superimposed_sines
 def test_defaults():
     task = PatternGeneration()
     trials = task.trials(1, "train", 0, 3)
-    assert trials.spikes.shape == (1, 1000, 100)
+    assert trials.inputs.shape == (1, 1000, 100)
     assert trials.targets.shape == (1, 1000, 1)
     assert trials.pattern.tolist() == trials.target.tolist() == [0, 0, 0]
     assert task.learning_window == task.n_steps == 1000
@@ -25,16 +25,16 @@ def test_everything_depends_on_the_seed_alone():
     trials = task.trials(1, "train", 0, 1)
     same = PatternGeneration().trials(1, "validation", 7, 4)
     other = task.trials(2, "train", 0, 1)
-    assert np.array_equal(trials.spikes, same.spikes)
+    assert np.array_equal(trials.inputs, same.inputs)
     assert np.array_equal(trials.targets, same.targets)
-    assert not np.array_equal(trials.spikes, other.spikes)
+    assert not np.array_equal(trials.inputs, other.inputs)
     assert not np.array_equal(trials.targets, other.targets)
 
 
 def test_frozen_arrays_cannot_be_changed():
     trials = PatternGeneration().trials(1, "train", 0, 1)
     with pytest.raises(ValueError, match="read-only"):
-        trials.spikes[0, 1, 0] = True
+        trials.inputs[0, 1, 0] = True
     with pytest.raises(ValueError, match="read-only"):
         trials.targets[0, 1, 0] = 0.0
 
@@ -46,7 +46,7 @@ def test_target_does_not_depend_on_the_inputs():
 
 
 def test_input_rate():
-    spikes = PatternGeneration(n_inputs=2000).trials(3, "train", 0, 1).spikes[0]
+    spikes = PatternGeneration(n_inputs=2000).trials(3, "train", 0, 1).inputs[0]
     assert not spikes[0].any()
     assert spikes[1:].mean() == pytest.approx(0.05, rel=0.02)
 

@@ -55,7 +55,7 @@ def test_n_mnist_recordings_become_spikes(n_mnist):
     )
     trials = task.trials(1, "test", 0, 20)
     assert sorted(trials.target) == sorted(2 * list(range(10)))
-    for spikes, digit in zip(trials.spikes, trials.target, strict=True):
+    for spikes, digit in zip(trials.inputs, trials.target, strict=True):
         assert list(zip(*np.nonzero(spikes), strict=True)) == [
             (1, 1156 + 33),
             (2, digit),
@@ -66,7 +66,7 @@ def test_n_mnist_recordings_become_spikes(n_mnist):
 
 def test_steps_of_n_mnist_have_the_length_of_dt(n_mnist):
     task = NMnist(path=str(n_mnist), dt=2 * ms)
-    steps = np.nonzero(task.trials(1, "test", 0, 1).spikes[0])[0]
+    steps = np.nonzero(task.trials(1, "test", 0, 1).inputs[0])[0]
     assert task.n_steps == 150
     assert steps.tolist() == [0, 1, 4, 149]
 
@@ -124,7 +124,7 @@ def test_shd_recordings_become_spikes(shd):
     assert task.learning_window == 500
     trials = task.trials(1, "test", 0, 20)
     assert sorted(trials.target) == list(range(20))
-    for spikes, label in zip(trials.spikes, trials.target, strict=True):
+    for spikes, label in zip(trials.inputs, trials.target, strict=True):
         # The spike at 1.25 s is left out.
         assert list(zip(*np.nonzero(spikes), strict=True)) == [(0, label), (250, 699), (500, 3)]
 
@@ -182,6 +182,6 @@ def test_trials_depend_on_their_arguments_alone(name, tmp_path):
     first = get_task(name, path=path).trials(1, "train", 0, 10)
     again = get_task(name, path=path).trials(1, "train", 0, 10)
     other = get_task(name, path=path).trials(2, "train", 0, 10)
-    assert np.array_equal(first.spikes, again.spikes)
+    assert np.array_equal(first.inputs, again.inputs)
     assert np.array_equal(first.target, again.target)
     assert not np.array_equal(first.target, other.target)

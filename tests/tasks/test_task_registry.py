@@ -86,5 +86,5 @@ def test_unknown_setting():
 def test_a_pickled_task_gives_the_same_trials(task):
     trials = task.trials(1, "train", 0, 2)
     copy = pickle.loads(pickle.dumps(task)).trials(1, "train", 0, 2)
-    assert np.array_equal(trials.spikes, copy.spikes)
+    assert np.array_equal(trials.inputs, copy.inputs)
     assert np.array_equal(trials.targets, copy.targets)

@@ -25,7 +25,7 @@ def test_defaults(trials):
     assert (task.n_steps, task.n_inputs, task.n_outputs) == (2400, 100, 2)
     assert task.loss == "softmax_cross_entropy"
     assert task.error_threshold == 0.05
-    assert trials.spikes.shape == (300, 2400, 100)
+    assert trials.inputs.shape == (300, 2400, 100)
     assert trials.targets.shape == (300, 2400, 2)
     assert trials.periods.shape == (300, 2400)
     assert trials.n_answers == 6
@@ -55,7 +55,7 @@ def test_values_are_drawn_independently(symbols):
 def test_symbols_can_be_read_from_the_spikes(trials, symbols):
     values, commands = symbols
     # (trial, period, group): whether the group fires in the period.
-    active = trials.spikes.reshape(300, 12, 200, 4, 25).any(axis=(2, 4))
+    active = trials.inputs.reshape(300, 12, 200, 4, 25).any(axis=(2, 4))
     assert np.array_equal(active[..., 0], (values == 0) & (commands != RECALL))
     assert np.array_equal(active[..., 1], (values == 1) & (commands != RECALL))
     assert np.array_equal(active[..., 2], commands == STORE)
@@ -63,12 +63,12 @@ def test_symbols_can_be_read_from_the_spikes(trials, symbols):
 
 
 def test_rates(trials, symbols):
-    spikes = trials.spikes.reshape(300, 12, 200, 4, 25)
+    spikes = trials.inputs.reshape(300, 12, 200, 4, 25)
     for group, command in ((2, STORE), (3, RECALL)):
         assert spikes[:, :, :, group][symbols[1] == command].mean() == pytest.approx(0.05, rel=0.03)
     shown = symbols[1] != RECALL
     assert spikes[:, 1:, :, :2][shown[:, 1:]].mean() == pytest.approx(0.05 / 2, rel=0.02)
-    assert not trials.spikes[:, 0].any()
+    assert not trials.inputs[:, 0].any()
 
 
 def test_answers_are_the_values_stored_last(trials, symbols):
@@ -93,10 +93,10 @@ def test_trials_depend_on_their_arguments_alone():
     first = task.trials(1, "train", 3, 8)
     task.trials(1, "train", 4, 8)
     again = StoreRecall().trials(1, "train", 3, 8)
-    for name in ("spikes", "targets", "periods"):
+    for name in ("inputs", "targets", "periods"):
         assert np.array_equal(getattr(first, name), getattr(again, name))
     for other in ((2, "train", 3), (1, "test", 3), (1, "train", 4)):
-        assert not np.array_equal(first.spikes, task.trials(*other, 8).spikes)
+        assert not np.array_equal(first.inputs, task.trials(*other, 8).inputs)
 
 
 def test_settings_change_the_timing():
@@ -113,9 +113,9 @@ def test_settings_change_the_timing():
     # With a mean delay of 1 every period has a command: store, recall, store.
     assert trials.n_answers == 1
     assert trials.periods.tolist() == 4 * [10 * [0] + 10 * [1] + 10 * [0]]
-    assert trials.spikes[:, 1:10, 4:6].all()
-    assert trials.spikes[:, 10:20, 6:].all()
-    assert not trials.spikes[:, 10:20, :6].any()
+    assert trials.inputs[:, 1:10, 4:6].all()
+    assert trials.inputs[:, 10:20, 6:].all()
+    assert not trials.inputs[:, 10:20, :6].any()
 
 
 @pytest.mark.parametrize(

@@ -96,6 +96,8 @@ class Case:
         must fit the loss of `options`.
     periods : array of int, shape (n_trials, N_STEPS), optional
         As of `Trials`; default: the learning window.
+    analog : bool
+        Whether inputs are values, of both signs and some of them 0, rather than spikes.
 
     Cases are compared as objects, which makes results easy to keep.
     """
@@ -111,6 +113,7 @@ class Case:
     neurons: dict[str, np.ndarray] = field(default_factory=lambda: NEURONS)
     scored: Callable | None = None
     periods: np.ndarray | None = None
+    analog: bool = False
 
     @property
     def counts(self) -> np.ndarray:
@@ -267,7 +270,7 @@ whole_gradient = jax.jit(jax.grad(whole_loss), static_argnames="functions")
 
 
 def data(case: Case, network: Network):
-    """Weights, input spikes and targets."""
+    """Weights, inputs and targets."""
     rng = np.random.default_rng(7)
     w_in = rng.normal(0.6, 0.6, (N, N_INPUTS)) * 0.5
     w_rec = rng.normal(0.2, 1.0, (N, N)) * 0.3
@@ -281,12 +284,17 @@ def data(case: Case, network: Network):
     if network.feedback.weights == "symmetric":
         weights["B"] = weights["w_out"].T.copy()
     weights |= {name: value for name, value in initial.items() if "." in name}
-    spikes = rng.random((case.n_trials, N_STEPS, N_INPUTS)) < 0.3
+    inputs = rng.random((case.n_trials, N_STEPS, N_INPUTS)) < 0.3
+    if case.analog:
+        # From a generator of their own: the rest is that of the case with spikes.
+        values = np.random.default_rng(8)
+        often_zero = values.random(inputs.shape) < 0.8
+        inputs = values.normal(0.5, 0.5, inputs.shape) * often_zero
     targets = rng.normal(size=(case.n_trials, N_STEPS, case.n_outputs))
     if case.softmax:
         chosen = rng.integers(case.n_outputs, size=(case.n_trials, N_STEPS))
         targets = np.eye(case.n_outputs)[chosen]
-    return weights, spikes, targets
+    return weights, inputs, targets
 
 
 def fixed_numbers(case: Case, network: Network, weights) -> dict[str, Any]:
@@ -349,7 +357,7 @@ def expected(case: Case):
 def trials_of(spikes, targets, periods=None) -> Trials:
     """Each pattern with its own target."""
     each = np.arange(len(spikes))
-    return Trials(spikes=spikes, targets=targets, pattern=each, target=each, periods=periods)
+    return Trials(inputs=spikes, targets=targets, pattern=each, target=each, periods=periods)
 
 
 def session_of(case: Case, program: str, device: str) -> tuple[Session, Trials]:

@@ -701,7 +701,7 @@ def run(setting: Setting, program: str, device: str = "runtime") -> Run:
         dt=DT * second,
     )
     each = np.arange(N_TRIALS)
-    trials = Trials(spikes=spikes, targets=targets, pattern=each, target=each)
+    trials = Trials(inputs=spikes, targets=targets, pattern=each, target=each)
     session = Session(network, DEVICES[device], trials, LEARNING_WINDOW, weights)
     built = session.program.built
     monitors = {}

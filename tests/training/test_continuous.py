@@ -73,6 +73,8 @@ class Case:
     feedback_delays: tuple[int, int] | None = None
     #: Steps at the end of a call in which errors count.
     window: int = N_STEPS
+    #: Whether inputs are values rather than spikes.
+    analog: bool = False
 
     @property
     def eta(self) -> float:
@@ -147,11 +149,18 @@ CASES = {
     ),
     "step-attached-cutoff": Case("step", 0, attached=True, cutoff=1, density=0.7),
     "spike-lag-window": Case("spike", 1, window=20, feedback_delays=(1, 6)),
+    "spike-analog-cutoff-delays": Case(
+        *("spike", 1), analog=True, cutoff=6, delays={"w_in": (0, 3)}, density=0.7
+    ),
+    "step-analog-adam": Case("step", 0, adam=True, analog=True, cutoff=3),
     "spike-lag-sparse-symmetric": Case("spike", 1, feedback="symmetric", density=0.5),
 }
 #: Compiled in every run of the tests: together they go through all that the template has for
 #: continuous operation.
-COMPILED = ("step-adam-softmax", "spike-cutoff-adam", "spike-lag-delays", "step-delays")
+COMPILED = (
+    *("step-adam-softmax", "spike-cutoff-adam", "spike-lag-delays", "step-delays"),
+    "spike-analog-cutoff-delays",
+)
 
 
 class Simulation:
@@ -227,7 +236,8 @@ class Simulation:
             self.last[name][i] = self.g
             for j in range(len(self.w[name])):
                 when = (name, self.g + self.extra[name][j, i])
-                self.later.setdefault(when, np.zeros(len(self.w[name])))[j] += self.w[name][j, i]
+                arriving = self.w[name][j, i] * spikes[i]
+                self.later.setdefault(when, np.zeros(len(self.w[name])))[j] += arriving
 
     def neurons(self) -> None:
         current = self.later.pop(("w_in", self.g), 0.0) + self.later.pop(("w_rec", self.g), 0.0)
@@ -311,20 +321,23 @@ class Simulation:
 
 
 @functools.cache
-def data() -> tuple[np.ndarray, np.ndarray]:
-    """Input spikes and targets of all steps. Nothing is special about where a call ends."""
+def data(analog: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """Inputs and targets of all steps. Nothing is special about where a call ends."""
     rng = np.random.default_rng(7)
     n = N_STEPS * N_CALLS
     # An input that is silent for long, so that what is cut off shows.
     probability = np.array([0.25, 0.25, 0.1, 0.03])
     targets = 1.2 + np.sin(np.arange(n)[:, None] / [9.0, 23.0])
-    return rng.random((n, N_IN)) < probability, targets / targets.sum(axis=1, keepdims=True)
+    inputs = rng.random((n, N_IN)) < probability
+    if analog:
+        inputs = inputs * rng.normal(0.9, 0.4, inputs.shape)
+    return inputs, targets / targets.sum(axis=1, keepdims=True)
 
 
-def trials(first: int, n_steps: int, n_trials: int = 1) -> Trials:
+def trials(first: int, n_steps: int, n_trials: int = 1, analog: bool = False) -> Trials:
     """Trials of `n_steps` from step `first` on, one after the other."""
     x, targets = (
-        a[first : first + n_steps * n_trials].reshape(n_trials, n_steps, -1) for a in data()
+        a[first : first + n_steps * n_trials].reshape(n_trials, n_steps, -1) for a in data(analog)
     )
     return Trials(x, targets, np.arange(n_trials), np.arange(n_trials))
 
@@ -345,8 +358,9 @@ def session_of(
     n_steps: int = N_STEPS,
     n_trials: int = 1,
     window: int | None = None,
+    analog: bool = False,
 ) -> Session:
-    example, weights = trials(0, n_steps, n_trials), initial_weights(network)
+    example, weights = trials(0, n_steps, n_trials, analog), initial_weights(network)
     return Session(network, make_program(device), example, window or n_steps, weights)
 
 
@@ -376,13 +390,13 @@ def deviation(weights: dict[str, Any], expected: dict[str, np.ndarray]) -> float
 def test_simulation_gives_the_same(name, device):
     case = CASES[name]
     network = case.network()
-    session = session_of(network, device, window=case.window)
+    session = session_of(network, device, window=case.window, analog=case.analog)
     initial = {k: dense(w).copy() for k, w in session.weights.items()}
     simulation = Simulation(case, network, initial)
-    x, targets = data()
+    x, targets = data(case.analog)
     n_spikes, largest = 0, 0.0
     for call in range(N_CALLS):
-        outcome = session.run(trials(call * N_STEPS, N_STEPS), 1)
+        outcome = session.run(trials(call * N_STEPS, N_STEPS, analog=case.analog), 1)
         steps = range(call * N_STEPS, (call + 1) * N_STEPS)
         spikes, outputs, losses = zip(
             *(simulation.step(x[g], targets[g]) for g in steps), strict=True

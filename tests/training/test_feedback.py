@@ -1,5 +1,6 @@
 """Kinds of feedback: gradients against the network by hand, and what an update does to B."""
 
+import warnings
 from functools import cache
 
 import jax.numpy as jnp
@@ -24,7 +25,13 @@ from by_hand import (
 from scipy.sparse import issparse
 
 from eprop_brian.equations import ADAM, GRADIENT_DESCENT
-from eprop_brian.equations.learning_signals import ADAPTIVE, BROADCAST, RANDOM, LearningSignal
+from eprop_brian.equations.learning_signals import (
+    ADAPTIVE,
+    BROADCAST,
+    RANDOM,
+    SYMMETRIC,
+    LearningSignal,
+)
 from eprop_brian.network.built import SHARE
 from eprop_brian.network.learned import Learned
 from eprop_brian.training.workers import ParallelSession
@@ -149,6 +156,30 @@ def test_symmetric_feedback_follows_the_readout_weights(name, device):
     for matrix, value in dense(together.weights).items():
         np.testing.assert_array_equal(value, one_by_one[matrix], err_msg=matrix)
     assert np.any(first["w_out"] != one_by_one["w_out"])
+
+
+@pytest.mark.parametrize("feedback", [SYMMETRIC, LearningSignal("given", matrix=np.ones((7, 2)))])
+def test_a_scale_that_changes_nothing_is_refused(feedback):
+    with pytest.raises(ValueError, match="a feedback scale changes nothing here"):
+        Case({"feedback": feedback.with_options(scale=0.5)}).network("factored")
+
+
+def test_broadcast_errors_of_a_softmax_sum_to_0():
+    case = Case({"feedback": "broadcast", "c_reg": 0.0}, softmax=True, n_outputs=3)
+    with pytest.warns(UserWarning, match="those of a softmax sum to 0: no learning signal"):
+        session, trials = session_of(case, "factored", "runtime")
+    session.run(trials, trials.n_trials)
+    gradient = session.gradient()
+    assert np.abs(gradient["w_rec"]).max() < 1e-12 * np.abs(gradient["w_out"]).max()
+
+
+@pytest.mark.parametrize(("signal", "softmax"), [("error", False), ("tanh(error)", True)])
+def test_broadcast_that_says_something_is_silent(signal, softmax):
+    feedback = BROADCAST.with_options(signal=signal)
+    case = Case({"feedback": feedback}, softmax=softmax, n_outputs=3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        case.network("factored")
 
 
 @pytest.mark.parametrize("kind", ["broadcast", "random", "given"])

@@ -90,7 +90,7 @@ def test_shapes_time_and_order(recorded):
     np.testing.assert_array_equal(recording.counts, np.arange(N_STEPS) >= N_STEPS - WINDOW)
     assert recording.softmax
     np.testing.assert_allclose(recording.time, np.arange(N_STEPS), rtol=1e-12)
-    np.testing.assert_array_equal(recording.input_spikes, case.trials.spikes[trial])
+    np.testing.assert_array_equal(recording.inputs, case.trials.inputs[trial])
     assert recording.target.shape == (N_STEPS, 2)
     np.testing.assert_array_equal(recording.target[7], case.trials.targets[trial, 0])
     names = [(p.name, p.neurons, p.membrane, p.unit) for p in recording.populations]
@@ -121,7 +121,7 @@ def test_traces_follow_the_published_recursion(recorded):
     )
     for number, synapse in enumerate(SYNAPSES):
         matrix, row, column = matrix_entry(synapse)
-        entering = recording.input_spikes[:, column]
+        entering = recording.inputs[:, column]
         if matrix == "rec":
             entering = np.append(0, recording.spikes[:-1, column])
         adapts = beta if synapse.target == "alif" else 0.0
@@ -149,7 +149,7 @@ def small_network(*neurons, n_inputs=4, n_outputs=2):
 def small_trials(n_inputs=4, n_outputs=2, n_steps=80):
     rng = np.random.default_rng(3)
     return Trials(
-        spikes=rng.random((2, n_steps, n_inputs)) < 0.2,
+        inputs=rng.random((2, n_steps, n_inputs)) < 0.2,
         targets=rng.standard_normal((2, n_steps, n_outputs)),
         pattern=np.array([0, 1, 0]),
         target=np.array([0, 1, 1]),
@@ -194,7 +194,7 @@ def test_largest_synapses_are_chosen_in_turn_from_each_population():
         np.testing.assert_array_equal(getattr(chosen, name), getattr(full, name))
     assert chosen.spikes.any()
     np.testing.assert_array_equal(chosen.target, trials.targets[1])
-    np.testing.assert_array_equal(chosen.input_spikes, trials.spikes[0])
+    np.testing.assert_array_equal(chosen.inputs, trials.inputs[0])
     assert np.flatnonzero(chosen.counts)[0] == 50
     assert not chosen.error[:50].any() and chosen.error[50:].all()
     for name, value in before.items():
@@ -206,7 +206,7 @@ def test_a_task_gives_the_trial():
     network = small_network((LIF, 2))
     recording = record_trial(network, task, network.initial_weights(0), seed=5, synapses=0)
     trials = task.trials(5, "test", 0, 1)
-    np.testing.assert_array_equal(recording.input_spikes, trials.spikes[0])
+    np.testing.assert_array_equal(recording.inputs, trials.inputs[0])
     np.testing.assert_array_equal(recording.target, trials.targets[0])
     np.testing.assert_array_equal(recording.output, recording.y)
     assert recording.counts.all()

@@ -33,7 +33,7 @@ class SideTask(Task):
             cue = rng.random((self.n_steps, 5)) < 0.3
             spikes[trial, :, 5 * side : 5 * side + 5] |= cue
         return Trials(
-            spikes=spikes,
+            inputs=spikes,
             targets=np.eye(2)[:, None, :],
             pattern=np.arange(n_trials),
             target=label,
@@ -178,7 +178,7 @@ def test_shared_patterns_are_stored_once():
     task = pattern_task()
     joined = join_trials([task.trials(0, "train", i, 1) for i in range(5)])
     assert joined.n_trials == 5
-    assert len(joined.spikes) == len(joined.targets) == 1
+    assert len(joined.inputs) == len(joined.targets) == 1
 
 
 @pytest.mark.parametrize(
@@ -241,7 +241,7 @@ def test_joined_trials_keep_their_periods():
     rows = [[[0, 1, 0, 0], [1, 1, 0, 0]], [[0, 0, 2, 1], [0, 0, 1, 0]]]
     parts = [
         Trials(
-            spikes=spikes,
+            inputs=spikes,
             targets=targets,
             pattern=np.zeros(2, int),
             target=np.arange(2),
@@ -252,4 +252,4 @@ def test_joined_trials_keep_their_periods():
     ]
     joined = join_trials(parts)
     np.testing.assert_array_equal(joined.periods[joined.target], np.concatenate(rows))
-    assert len(joined.spikes) == 1
+    assert len(joined.inputs) == 1

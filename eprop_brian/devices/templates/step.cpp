@@ -57,6 +57,9 @@ for (int _post = {{ first }}; _post < {{ last or p.width }}; _post++)
     for (; _s <= _end - {{ several }}; _s += {{ several }})
     {
         {% for k in range(several) %}
+        {% if p.analog %}
+        const int _pre_{{ k }} = {{ ptr(source.spikes) }}[_s + {{ k }}];
+        {% endif %}
         const int _row_{{ k }} = {{ ptr(source.spikes) }}[_s + {{ k }}]*{{ p.width }};
         {% endfor %}
         INDEPENDENT
@@ -164,6 +167,9 @@ for (int _s = {{ begin(source, '_from') }}; _s < {{ begin(source, '_from + 1') }
         for (; _end - _spike >= {{ several }}; _spike += {{ several }})
         {
             {% for k in range(several) %}
+            {% if p.analog %}
+            const int _value_{{ k }} = _first_value + _spike[{{ k }}]*{{ p.n_pre }} + _pre;
+            {% endif %}
             const int _row_{{ k }} = (_spike[{{ k }}] + {{ p.delay + p.first_row }})*{{ width }} - _first;
             {% endfor %}
             {{ row(p, '_first', '_last') }}
@@ -176,6 +182,9 @@ for (int _s = {{ begin(source, '_from') }}; _s < {{ begin(source, '_from + 1') }
         {% endif %}
         for (; _spike < _end; _spike++)
         {
+            {% if p.analog %}
+            const int _value = _first_value + *_spike*{{ p.n_pre }} + _pre;
+            {% endif %}
             const int _row = (*_spike + {{ p.delay + p.first_row }})*{{ width }} - _first;
             {{ row(p, '_first', '_last') }}
                 {% if p.extra is defined %}
@@ -376,8 +385,12 @@ std::copy_n({{ ptr(plan.readout.earlier) }}, {{ n_before }}, {{ ptr(signals) }})
 {% for name in plan.readout.errors %}
 std::fill_n({{ ptr(name) }} + {{ n_before }}, {{ '_T' if plan.periods else '_window_start' }}*{{ plan.readout.n }}, 0);
 {% endfor %}
-const int32_t* _words = {{ ptr(plan.data.words) }}
+{% if plan.analog %}
+const int _first_value = {{ ptr(plan.data.pattern) }}[_trial]*_T*{{ plan.inputs.n }};
+{% else %}
+const int32_t* _words = {{ ptr(plan.data.inputs) }}
     + (size_t){{ ptr(plan.data.pattern) }}[_trial]*_T*{{ plan.n_words }};
+{% endif %}
 const int _target_row = {{ ptr(plan.data.target) }}[_trial];
 const int _target = _target_row*{{ plan.target_steps*plan.readout.n }};
 // where the outputs of this trial are summed up, an answer a row
@@ -400,6 +413,17 @@ for (int _step = 0; _step < _T; _step++)
 {
     const int _t = _step, _now = _before_first + _step;
 
+    {% if plan.analog %}
+    //// inputs: what is not 0 arrives as a spike does, with a size
+    {
+        {% set s = plan.inputs %}
+        int _end = {{ begin(s, '_step') }};
+        std::copy_n({{ ptr(plan.data.inputs) }} + _first_value + _step*{{ s.n }}, {{ s.n }}, {{ ptr(s.z) }});
+        for (int _neuron = 0; _neuron < {{ s.n }}; _neuron++)
+            if ({{ ptr(s.z) }}[_neuron] != 0) {{ ptr(s.spikes) }}[_end++] = _neuron;
+        {{ begin(s, '_step + 1') }} = _end;
+    }
+    {% else %}
     //// inputs: spikes are stored as bits, 32 neurons a word
     {
         {% set s = plan.inputs %}
@@ -418,6 +442,7 @@ for (int _step = 0; _step < _T; _step++)
             }
         {{ begin(s, '_step + 1') }} = _end;
     }
+    {% endif %}
 
     //// spikes enter: inputs of this step, spikes of the step before
     {% for p in plan.projections if p.delay or p.kind == 'input' %}
