@@ -17,6 +17,7 @@ from click.testing import CliRunner
 
 from eprop_brian.cli import main
 from eprop_brian.tasks import TASKS
+from eprop_brian.tasks.dynamics import DYNAMICS
 
 REFERENCE = Path(__file__).parent / "reference"
 #: A pattern-generation run small enough for a test.
@@ -38,7 +39,7 @@ def last_line(output: str) -> str:
 
 def test_tasks_are_listed_one_line_each():
     lines = call("tasks").splitlines()
-    assert [line.split()[0] for line in lines] == list(TASKS)
+    assert [line.split()[0] for line in lines] == [*TASKS, *DYNAMICS]
 
 
 def test_derive_names_where_the_traces_live():

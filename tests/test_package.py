@@ -18,6 +18,7 @@ PACKAGES = [
     "eprop_brian.network",
     "eprop_brian.devices",
     "eprop_brian.training",
+    "eprop_brian.balanced",
     "eprop_brian.equations",
     "eprop_brian.tasks",
 ]

@@ -96,7 +96,10 @@ def report(experiment: Experiment, outcome: Outcome, recording: Recording, echo:
         f"CV of intervals {outcome.cv:.2f}"
     )
     if np.isfinite(outcome.field_nmse):
-        echo(f"vector-field NMSE {outcome.field_nmse:.4g}")
+        echo(
+            f"vector-field NMSE {outcome.field_nmse:.4g} where training has been, "
+            f"{outcome.path_field_nmse:.4g} along the path of the test"
+        )
     matrix = experiment.effective_matrix()
     if matrix is not None:
         rows = "; ".join(", ".join(f"{value:.3g}" for value in row) for row in matrix)
@@ -169,7 +172,8 @@ def sweep(
         raise ValueError("a sweep needs at least one level and one seed")
     label, in_test = SWEEPS[over]
     shape = (len(levels), len(seeds))
-    results = {name: np.full(shape, np.nan) for name in ("nmse", "field_nmse", "rate", "error")}
+    names = ("nmse", "field_nmse", "path_field_nmse", "rate", "error")
+    results = {name: np.full(shape, np.nan) for name in names}
     dead = np.full(shape, np.nan)
     # All levels first: what cannot be is said before anything runs.
     configs = [[_at(config, over, level, seed) for seed in seeds] for level in levels]

@@ -88,9 +88,9 @@ class Outcome:
     ----------
     nmse : float
         Of the decoding, with k = 0.
-    field_nmse : float
-        Of the network's vector field, over what the test's teacher visited in training, or, without
-        training, in the test. NaN where the network has none.
+    field_nmse, path_field_nmse : float
+        Of the network's vector field, over what the teacher visited in training (without training,
+        in the test), and over what it visits in the test. NaN where the network has none.
     rate, cv : float
         Mean rate in Hz of the neurons that live, and median of the coefficients of variation of
         their inter-spike intervals.
@@ -101,6 +101,7 @@ class Outcome:
 
     nmse: float
     field_nmse: float
+    path_field_nmse: float
     rate: float
     cv: float
     killed: int
@@ -229,6 +230,7 @@ class Experiment:
         outcome = Outcome(
             nmse=nmse(recording.x, recording.estimate),
             field_nmse=self._field_nmse(self.slow_weights, points, killed),
+            path_field_nmse=self._field_nmse(self.slow_weights, recording.x, killed),
             rate=mean_rate(len(recording.spike_times), network.n - n_killed, recording.duration),
             cv=_median(cv_isi(recording.spike_times, recording.spike_neurons, network.n)),
             killed=n_killed,

@@ -326,14 +326,22 @@ class Robustness:
     rate: np.ndarray
 
 
-def relative_performance(error: float, reference: float, dead: float) -> float:
+def relative_performance(
+    error: np.ndarray | float, reference: np.ndarray | float, dead: np.ndarray | float
+) -> np.ndarray:
     """Performance of a perturbed network: 1 as the unperturbed one, 0 as one that is silent.
 
     (dead - error)/(dead - reference), as in Calaim et al. 2022 (eLife 11:e73276).
 
     Parameters
     ----------
-    error, reference, dead : float
+    error, reference, dead : array or float
         Mean |x - estimate| of the perturbed, the unperturbed and a silent network.
+
+    Returns
+    -------
+    ndarray
+        NaN if the unperturbed network is no better than a silent one.
     """
-    return (dead - error) / (dead - reference)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(dead > reference, (dead - error) / np.subtract(dead, reference), np.nan)
