@@ -154,7 +154,7 @@ PENDULUM = Teacher(
     dx/dt = speed*y : 1
     dy/dt = -speed*(sin(angle*x)/angle + damping*y) : 1
     """,
-    parameters={"speed": "6 Hz", "angle": 2.0, "damping": 0.1},
+    parameters={"speed": "6 Hz", "angle": 2.0, "damping": 0.3},
     initial={"x": 0.8, "y": 0.0},
     source="a damped pendulum of angle `angle` x",
 )

@@ -191,13 +191,13 @@ DYNAMICS: Mapping[str, Dynamics] = {
             "balanced-pendulum",
             "A damped pendulum that is pushed is learned.",
             PENDULUM,
-            input_std=1.5,
+            input_std=0.8,
         ),
         Dynamics(
             "balanced-arm",
             "An arm of two joints in a plane, held by springs and pushed, is learned.",
             TWO_JOINT_ARM,
-            input_std=1.0,
+            input_std=0.8,
         ),
     )
 }

@@ -50,7 +50,7 @@ class Attractors:
     def lines(self) -> list[str]:
         """One line for each kind of statistic."""
         found = [
-            f"({', '.join(f'{value:.3g}' for value in point.x)}) "
+            f"({', '.join(f'{round(value, 4) + 0.0:.3g}' for value in point.x)}) "
             f"{'stable' if point.stable else 'unstable'}"
             for point in self.fixed_points
         ]

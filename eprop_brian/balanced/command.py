@@ -63,10 +63,11 @@ def train(config: BalancedConfig, folder: Path, echo: Echo, *, figures: bool = T
     experiment = Experiment(config)
     try:
         if experiment.network.learns and config.training["duration"]:
-            with tqdm(total=config.training["duration"], unit="s", leave=False) as bar:
+            with tqdm(unit="part", leave=False) as bar:
 
                 def show(done: int, of: int) -> None:
-                    bar.update(config.training["duration"] / of)
+                    bar.total = of
+                    bar.update()
 
                 experiment.train(show)
             last = {name: values[-1] for name, values in experiment.history.columns.items()}
