@@ -94,7 +94,7 @@ def _learned(training: Mapping[str, Any], **network: Any) -> BalancedRecipe:
 RECIPES: Mapping[str, BalancedRecipe] = {
     "balanced-autoencoder": _recipe(),
     "balanced-integrator": _recipe(),
-    "balanced-oscillator": _recipe(),
+    "balanced-oscillator": _recipe({"norm": 3.0}),
     "balanced-sustained-oscillator": _recipe(),
     "balanced-linear": _learned(
         {"input_std": 1.5, "pull": 0.0, "eta_0": 100.0}, basis="linear", n_basis=0
