@@ -142,7 +142,7 @@ DYNAMICS: Mapping[str, Dynamics] = {
             "balanced-integrator",
             "Closed form: an input is integrated without leak.",
             linear_teacher([[0.0]], name="integrator"),
-            input_std=3.0,
+            input_std=1.5,
         ),
         Dynamics(
             "balanced-oscillator",
