@@ -96,7 +96,7 @@ class Outcome:
         their inter-spike intervals.
     killed : int
     error : float
-        Mean of |x - estimate|.
+        Mean distance of signal and estimate.
     """
 
     nmse: float

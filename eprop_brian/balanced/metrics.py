@@ -32,7 +32,7 @@ Field = Callable[[np.ndarray], np.ndarray]
 
 
 def nmse(x: np.ndarray, estimate: np.ndarray) -> float:
-    """Normalised mean squared error: mean |x - estimate|^2 over the variance of x.
+    """Normalised mean squared error: that of the estimate over the variance of x.
 
     Parameters
     ----------
@@ -336,7 +336,7 @@ def relative_performance(
     Parameters
     ----------
     error, reference, dead : array or float
-        Mean |x - estimate| of the perturbed, the unperturbed and a silent network.
+        Mean distance of signal and estimate, of the perturbed, the unperturbed and a silent network.
 
     Returns
     -------

@@ -239,7 +239,7 @@ def closed_form(
     """A network whose weights are those of Boerlin, Machens, Deneve 2013 (eqs. 8-10).
 
     Wf = D^T D + mu lambda^2 I, Ws = D^T (A + lambda I) D and
-    T = (nu lambda + mu lambda^2 + |D_i|^2)/2, with lambda = `lambda_r` in 1/s.
+    ``T = (nu lambda + mu lambda^2 + |D_i|^2)/2``, with lambda = `lambda_r` in 1/s.
 
     Parameters
     ----------
@@ -284,7 +284,7 @@ def learned(
 ) -> BalancedNetwork:
     """A network that learns its slow weights from nothing, Alemi et al. 2018.
 
-    Wf = D^T D + mu I and T = (|D_i|^2 + mu + nu)/2; Ws = 0 if not given.
+    ``Wf = D^T D + mu I`` and ``T = (|D_i|^2 + mu + nu)/2``; Ws = 0 if not given.
 
     Parameters
     ----------
