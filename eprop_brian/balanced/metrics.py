@@ -336,7 +336,7 @@ def relative_performance(
     Parameters
     ----------
     error, reference, dead : array or float
-        Mean distance of signal and estimate, of the perturbed, the unperturbed and a silent network.
+        Mean distance of signal and estimate: perturbed, unperturbed, and a silent network.
 
     Returns
     -------
