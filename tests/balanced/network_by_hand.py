@@ -30,6 +30,9 @@ def constant(value: float) -> Callable[[float], float]:
     return lambda t: value
 
 
+_NOTHING = constant(0.0)
+
+
 def oscillator(x: np.ndarray) -> np.ndarray:
     """The damped oscillator of the tasks."""
     return np.array([-0.5 * x[0] + 6 * x[1], -6 * x[0] - 0.5 * x[1]])
@@ -45,9 +48,9 @@ def simulate(
     f: Callable[[np.ndarray], np.ndarray],
     inputs: np.ndarray,
     *,
-    gain: Callable[[float], float] = constant(0.0),
-    rate: Callable[[float], float] = constant(0.0),
-    fast_rate: float = 0.0,
+    gain: Callable[[float], float] = _NOTHING,
+    rate: Callable[[float], float] = _NOTHING,
+    fast_rate: Callable[[float], float] = _NOTHING,
     pull: float = 0.0,
     seed: int = 1,
     killed: dict[int, np.ndarray] | None = None,
@@ -76,7 +79,8 @@ def simulate(
         noise = 0.0
         if network.sigma:
             noise = network.sigma * np.sqrt(2 * leak_v * dt) * normal_numbers(seed, step, n)
-        v = v + dt * (-leak_v * v + d.T @ c + slow @ psi + k * (error - v)) + noise
+        held = v if network.feedback == "corrected" else 0.0
+        v = v + dt * (-leak_v * v + d.T @ c + slow @ psi + k * (error - held)) + noise
         v = v + on_their_way.pop(step, 0.0)
         slow = slow + dt * eta * np.outer(error, psi)
         x = runge_kutta(lambda state, c=c: f(state) + c, x, dt)
@@ -88,7 +92,7 @@ def simulate(
         if network.one_spike and len(fired):
             fired = [int(np.argmax(above))]
         for j in fired:
-            fast[:, j] += fast_rate * (2 * v - fast[:, j])
+            fast[:, j] += fast_rate(step * dt) * (2 * v - fast[:, j])
         for j in fired:
             spikes.append((step, int(j)))
             sent = -fast[:, j]

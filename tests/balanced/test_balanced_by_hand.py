@@ -35,8 +35,9 @@ LEARNED = learned(
     basis_offset=THETA,
     gain="k_0*clip((1 - t/duration)/0.4, 0, 1)",
     rate="eta_0*(1 - t/duration)",
+    fast_rate="eta_fast_0*t/duration",
 )
-DELAYED = replace(CLOSED, learns=(), delay=0.5 * ms)
+DELAYED = replace(CLOSED, learns=(), delay=0.5 * ms, feedback="published")
 _t = np.arange(N_STEPS)[:, None] * DT
 INPUTS = np.concatenate([16 * np.sin(40 * _t), 10 * np.cos(23 * _t + 1)], axis=1)
 
@@ -95,9 +96,15 @@ def test_closed_form(run):
     assert_equal(run(CLOSED), expected)
 
 
-def test_the_own_scheme_of_the_error_gain(run):
+def test_error_feedback(run):
     expected = simulate(CLOSED, oscillator, INPUTS, gain=constant(50.0))
     assert_equal(run(CLOSED, gain=50.0), expected)
+
+
+def test_error_feedback_as_published(run):
+    expected = simulate(DELAYED, oscillator, INPUTS, gain=constant(15.0))
+    assert expected.spikes != simulate(DELAYED, oscillator, INPUTS).spikes
+    assert_equal(run(DELAYED, gain=15.0), expected)
 
 
 def test_killed_neurons(run):
@@ -118,25 +125,25 @@ def test_noise(run):
 
 def test_fast_learning(run):
     network = replace(CLOSED, fast_weights=1.2 * CLOSED.fast_weights)
-    expected = simulate(network, oscillator, INPUTS, fast_rate=0.02)
+    expected = simulate(network, oscillator, INPUTS, fast_rate=constant(0.02))
     assert np.linalg.norm(expected.fast - network.fast_weights) > 1e-3
     assert_equal(run(network, fast_rate=0.02), expected)
 
 
 def test_all_that_are_above_threshold_fire(run):
     network = replace(CLOSED, one_spike=False, t_ref=3 * ms)
-    expected = simulate(network, oscillator, INPUTS, fast_rate=0.002)
+    expected = simulate(network, oscillator, INPUTS, fast_rate=constant(0.002))
     steps = [step for step, _ in expected.spikes]
     assert len(set(steps)) < len(steps)
     assert_equal(run(network, fast_rate=0.002), expected)
 
 
 def test_delay_and_refractoriness(run):
-    network = replace(DELAYED, one_spike=False, t_ref=5 * ms)
+    network = replace(DELAYED, one_spike=False, t_ref=3 * ms)
     expected = simulate(network, oscillator, INPUTS)
     last = {}
     for step, neuron in expected.spikes:
-        assert step - last.get(neuron, -100) >= 50
+        assert step - last.get(neuron, -100) >= 30
         last[neuron] = step
     assert_equal(run(network), expected)
 
@@ -149,7 +156,6 @@ def test_delay_with_one_spike_a_step(run):
 
 def test_learning_with_schedules_and_an_exploring_teacher(run):
     duration = N_STEPS * DT
-    settings = {"pull": 60.0, "fast_rate": 0.01}
     inputs = 60 * np.concatenate([np.sin(60 * _t), np.cos(41 * _t)], axis=1)
     expected = simulate(
         LEARNED,
@@ -157,10 +163,11 @@ def test_learning_with_schedules_and_an_exploring_teacher(run):
         inputs,
         gain=lambda t: 80 * np.clip((1 - t / duration) / 0.4, 0, 1),
         rate=lambda t: 30 * (1 - t / duration),
-        **settings,
+        fast_rate=lambda t: 0.02 * t / duration,
+        pull=60.0,
     )
     assert np.linalg.norm(expected.slow) > 0.1
-    assert_equal(run(LEARNED, inputs, gain=80.0, rate=30.0, **settings), expected)
+    assert_equal(run(LEARNED, inputs, gain=80.0, rate=30.0, fast_rate=0.02, pull=60.0), expected)
 
 
 def test_noise_is_normal_and_white():
