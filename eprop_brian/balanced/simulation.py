@@ -125,10 +125,13 @@ class Simulation:
         """
         network, parameters = self.network, self.network.teacher_map.parameters
         n, k, m = network.n, network.n_dimensions, network.n_basis
-        self.killed = np.zeros(n, dtype=bool)
-        self.time, self._n_steps = 0.0, 0
         slow = network.slow_weights if slow_weights is None else slow_weights
         fast = network.fast_weights if fast_weights is None else fast_weights
+        slow = _checked(slow, (n, m), "slow_weights")
+        fast = _checked(fast, (n, n), "fast_weights")
+        start = _checked(network.teacher_map.initial if x is None else x, (k,), "x")
+        self.killed = np.zeros(n, dtype=bool)
+        self.time, self._n_steps = 0.0, 0
         arrays: dict[str, np.ndarray | float] = {
             "control.lambda_r": float(network.lambda_r),
             "control.lambda_v": float(network.lambda_v),
@@ -138,10 +141,10 @@ class Simulation:
             "control.seed": self.seed,
             **{f"teacher.parameter_{name}": value for name, value in parameters.items()},
             "decoder.D": network.decoder.ravel(),
-            "slow.w_slow": _checked(slow, (n, m), "slow_weights").T.ravel(),
-            "fast.w_fast": _checked(fast, (n, n), "fast_weights").T.ravel(),
+            "slow.w_slow": slow.T.ravel(),
+            "fast.w_fast": fast.T.ravel(),
             "neurons.threshold": network.threshold,
-            "signal.x": _checked(network.teacher_map.initial if x is None else x, (k,), "x"),
+            "signal.x": start,
             "signal.estimate": np.zeros(k),
             **{f"neurons.{name}": np.zeros(n) for name in ("r", "refractory_counter", "noise")},
         }
@@ -153,7 +156,7 @@ class Simulation:
             }
         if network.steps("delay"):
             arrays["arriving.arriving"] = np.zeros((network.steps("delay") + 1) * n)
-        arrays["neurons.v"] = network.decoder.T @ arrays["signal.x"]
+        arrays["neurons.v"] = network.decoder.T @ start
         self._slow, self._fast = slow, fast
         self._set(arrays)
 
@@ -166,10 +169,20 @@ class Simulation:
         Parameters
         ----------
         neurons : iterable of int, or array of bool of shape (N,)
+
+        Raises
+        ------
+        ValueError
+            If there is no such neuron.
         """
-        chosen = np.zeros(self.network.n, dtype=bool)
-        chosen[np.asarray(neurons)] = True
-        self.killed |= chosen
+        n = self.network.n
+        chosen = np.asarray(neurons if isinstance(neurons, np.ndarray) else list(neurons))
+        if chosen.dtype == bool and chosen.shape == (n,):
+            chosen = np.flatnonzero(chosen)
+        whole = chosen.dtype.kind in "iu" or not chosen.size
+        if not whole or np.any(chosen < 0) or np.any(chosen >= n):
+            raise ValueError(f"neurons to kill must be 0 to {n - 1}, or one truth value for each")
+        self.killed[chosen.astype(int)] = True
         threshold = np.where(self.killed, NEVER, self.network.threshold)
         self._set({"neurons.threshold": threshold})
 
@@ -353,6 +366,7 @@ class Simulation:
     def set_slow_weights(self, weights: np.ndarray) -> None:
         """Replace Ws, shape (N, n_basis), and go on."""
         weights = _checked(weights, (self.network.n, self.network.n_basis), "slow_weights")
+        self._slow = weights
         self._set({"slow.w_slow": weights.T.ravel()})
 
     def close(self) -> None:
