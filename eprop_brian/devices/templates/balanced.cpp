@@ -43,6 +43,8 @@
 {% endmacro %}
 {# Run a block for all rows, several at a time: what belongs to the columns stays in registers. #}
 {% macro rows(block, n_pre, n) %}
+// A parameter, unlike a pointer in a block, is believed to share its array with no other.
+[&]({% for name in plan.arrays[block] %}{{ plan.real }}* __restrict {{ ptr(name) }}{{ ', ' if not loop.last }}{% endfor %})
 {
     {{ scalar_code[block]|join('\n') }}
     {% if n_pre >= 4 %}
@@ -52,7 +54,7 @@
     {% if n_pre % 4 %}
     {{ several(block, n_pre - n_pre % 4, n_pre % 4, n) }}
     {% endif %}
-}
+}({% for name in plan.arrays[block] %}{{ ptr(name) }}{{ ', ' if not loop.last }}{% endfor %});
 {% endmacro %}
 {% macro several(block, first, count, n) %}
 {
