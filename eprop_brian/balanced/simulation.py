@@ -24,6 +24,8 @@ _MOST_STEPS_WITH_SPIKE = 0.5
 #: the time does not control its error. One that does has at most 1.1 of them, or, catching up with
 #: a sudden change, more for some milliseconds.
 _OVERSHOOT, _MOST_TIME = 4.0, 0.1
+#: An error so many times as large as the signal is beyond any transient.
+_DIVERGED = 1e3
 #: Share of spikes that a neuron of the opposite direction answers at once from which on this is
 #: the reason. Noise makes such pairs too, without harm.
 _PING_PONG = 0.5
@@ -313,10 +315,14 @@ class Simulation:
                 f"teacher '{network.teacher.name}' diverges within {seconds:.3g} s: its states are "
                 "no longer finite. Check its equations and initial values, or lower dt or the input"
             )
-        if not (np.all(np.isfinite(estimate)) and np.all(np.isfinite(last_v))):
+        # A potential is an error times the length of the decoding vector.
+        lengths = np.linalg.norm(network.decoder, axis=0) + np.sqrt(2 * network.threshold)
+        error = np.max(np.abs(np.vstack([v, last_v])) / lengths)
+        if not (np.all(np.isfinite(estimate)) and error < _DIVERGED * (1 + np.max(np.abs(x)))):
             raise UnstableNetworkError(
-                "the network diverges: its potentials are no longer finite. Lower the learning "
-                f"rate or the error gain, or dt (now {network.dt})"
+                f"the network diverges within {seconds:.3g} s: its error is far larger than the "
+                "signal. Lower the learning rate or the error gain, or dt "
+                f"(now {network.dt})"
             )
         rate = len(neurons) / seconds / network.n
         if done < n_steps:
