@@ -30,12 +30,16 @@ import numpy as np
 
 from benchmarks.cases import Measurement, in_own_process, peak_memory_mb
 
-__all__ = ["CASE", "Run", "available", "measure", "ours", "same_spikes", "stock"]
+__all__ = ["CASE", "Run", "available", "measure", "ours", "ratio", "same_spikes", "stock"]
 
 #: Name of the case in the list of measurements.
 CASE = "balanced-van-der-pol"
 _SETTINGS = ("training.gain=k_0", "training.rate=eta_0")
+#: Of a decoding vector, the recipe's for 100 neurons: the same spikes a second at every size.
+_LENGTH = 0.025
 _WARM_UP = 100
+#: Of a simulated second.
+_STEPS = 10_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,8 +76,8 @@ def available() -> str | None:
     return None if importlib.util.find_spec("Cython") else "Cython is not installed"
 
 
-def measure(n: int, seconds: float, repeats: int) -> tuple[Measurement, Measurement, int]:
-    """Both contenders, this project first, and how many spikes are the same from the first on.
+def measure(n: int, seconds: float, repeats: int) -> tuple[list[Measurement], str]:
+    """Both contenders, this project first, and how many of their spikes are the same.
 
     Parameters
     ----------
@@ -92,7 +96,7 @@ def measure(n: int, seconds: float, repeats: int) -> tuple[Measurement, Measurem
             contender=name,
             case=CASE,
             n_neurons=n,
-            n_steps=round(1e4),
+            n_steps=_STEPS,
             repeats=run.seconds,
             stages={},
             peak_memory_mb=run.peak_memory_mb,
@@ -100,7 +104,8 @@ def measure(n: int, seconds: float, repeats: int) -> tuple[Measurement, Measurem
         )
         for name, run in found.items()
     ]
-    return *measurements, same_spikes(*found.values())
+    first, second = found.values()
+    return measurements, f"{same_spikes(first, second)} of {len(second.steps)}"
 
 
 def same_spikes(first: Run, second: Run) -> int:
@@ -116,7 +121,8 @@ def _case(n: int, seconds: float, repeats: int):
     """Network, settings of its training, and inputs of warm-up and repeats."""
     from eprop_brian.balanced.config import BalancedConfig
 
-    settings = [*_SETTINGS, f"network.n={n}", f"network.n_basis={2 * n}"]
+    sizes = [f"network.n={n}", f"network.n_basis={2 * n}", f"network.norm={_LENGTH * n}"]
+    settings = [*_SETTINGS, *sizes]
     config = BalancedConfig.from_recipe("balanced-van-der-pol", settings=settings)
     network = config.make_network()
     steps = round(seconds / float(network.dt))
@@ -138,7 +144,7 @@ def ours(n: int, seconds: float, repeats: int) -> Run:
         times.append((time.perf_counter() - before) / seconds)
     run = Run(
         seconds=tuple(times),
-        steps=np.concatenate([np.round(p.spike_times / 1e-4).astype(int) for p in parts]),
+        steps=np.concatenate([np.round(p.spike_times * _STEPS).astype(int) for p in parts]),
         neurons=np.concatenate([p.spike_neurons for p in parts]),
         x=np.concatenate([p.x for p in parts]),
         estimate=np.concatenate([p.estimate for p in parts]),

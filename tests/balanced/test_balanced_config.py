@@ -179,14 +179,14 @@ def test_folders_that_hold_no_experiment(tmp_path, config):
 # --- experiments ----------------------------------------------------------------------------------
 
 SHORT = [
-    *("network.n=8", "network.n_basis=12", "training.duration=0.1", "network.norm=1"),
+    *("network.n=8", "network.n_basis=12", "training.duration=0.1", "network.norm=0.5"),
     *("test.duration=0.2", "test.settle=0.05", "test.kill=0.25", "run.device=runtime"),
 ]
 
 
 @pytest.fixture(scope="module")
 def experiment():
-    return Experiment(BalancedConfig.from_recipe(TASK, settings=SHORT))
+    return Experiment(BalancedConfig.from_recipe("balanced-bistable", settings=SHORT))
 
 
 def test_an_experiment_comes_back_as_it_was(experiment, tmp_path):
@@ -215,7 +215,7 @@ def test_an_experiment_comes_back_as_it_was(experiment, tmp_path):
     opened = Experiment.open(tmp_path, device="runtime")
     assert opened.history.columns["nmse"] == pytest.approx(history.columns["nmse"], nan_ok=True)
     again, recorded = opened.test()
-    assert again == outcome
+    assert repr(again) == repr(outcome)
     assert np.array_equal(recorded.spike_neurons, recording.spike_neurons)
 
     path = tmp_path / "weights.npz"
@@ -230,13 +230,13 @@ def test_an_experiment_comes_back_as_it_was(experiment, tmp_path):
 
 
 def test_a_test_starts_anew_and_depends_on_its_seed(experiment):
-    first, same, other = (experiment.test(duration=0.1, seed=seed)[0] for seed in (0, 0, 1))
+    first, same, other = (repr(experiment.test(duration=0.1, seed=s)[0]) for s in (0, 0, 1))
     assert first == same != other
     assert experiment.test(duration=0.1, kill=0.0)[0].killed == 0
 
 
 def test_nothing_is_saved_of_a_network_that_is_unstable(tmp_path):
-    settings = [*SHORT, "training.eta_0=1e9", "training.rate=eta_0", "training.duration=0.2"]
+    settings = [*SHORT, "training.eta_0=1e9", "training.rate=eta_0"]
     config = BalancedConfig.from_recipe(TASK, settings=settings)
     lines = []
     with np.errstate(all="ignore"), pytest.raises(UnstableNetworkError):
@@ -246,7 +246,7 @@ def test_nothing_is_saved_of_a_network_that_is_unstable(tmp_path):
 
 
 def test_weights_stay_as_they_were_when_training_fails():
-    settings = [*SHORT, "training.eta_0=1e9", "training.rate=eta_0", "training.duration=0.2"]
+    settings = [*SHORT, "training.eta_0=1e9", "training.rate=eta_0"]
     experiment = Experiment(BalancedConfig.from_recipe(TASK, settings=settings))
     with np.errstate(all="ignore"), pytest.raises(UnstableNetworkError):
         experiment.train()

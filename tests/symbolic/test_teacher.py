@@ -37,9 +37,10 @@ x = 0.5
 """
 
 
-@pytest.fixture(params=ALL, ids=lambda teacher: teacher.name)
-def teacher(request):
-    return request.param
+@pytest.fixture(scope="module", params=ALL, ids=lambda teacher: teacher.name)
+def found(request):
+    """Each teacher as code and as a function."""
+    return teacher_map(request.param)
 
 
 @pytest.fixture
@@ -66,8 +67,7 @@ def run_code(found, x, inputs, dt):
     return np.array([names[state] for state in found.states])
 
 
-def test_derivative_is_that_of_the_field(teacher):
-    found = teacher_map(teacher)
+def test_derivative_is_that_of_the_field(found):
     step = 1e-6 * np.eye(len(found.states))
     for x in np.random.default_rng(1).uniform(-1, 1, (5, len(step))):
         differences = (found.field(x + step) - found.field(x - step)).T / 2e-6
@@ -75,15 +75,14 @@ def test_derivative_is_that_of_the_field(teacher):
         assert differences == pytest.approx(wanted, abs=1e-6 * np.max(np.abs(wanted)))
 
 
-def test_field_of_many_points_is_that_of_each(teacher):
-    found = teacher_map(teacher)
+def test_field_of_many_points_is_that_of_each(found):
     x = np.random.default_rng(2).uniform(-1, 1, (4, 3, len(found.states)))
     assert found.field(x).shape == x.shape
     assert np.array_equal(found.field(x)[2, 1], found.field(x[2, 1]))
 
 
-def test_step_solves_the_equations(teacher):
-    found, dt = teacher_map(teacher), 2e-3
+def test_step_solves_the_equations(found):
+    dt = 2e-3
     inputs = np.random.default_rng(3).normal(size=(10, len(found.states)))
     x = found.initial + 0.1
     wanted = x
@@ -158,9 +157,9 @@ def test_quantities_and_strings_are_the_same_parameter():
 # --- files ----------------------------------------------------------------------------------------
 
 
-def test_every_teacher_reads_back(teacher, read):
-    first, second = teacher_map(teacher), teacher_map(read(write_teacher(teacher)))
-    assert second.teacher.name == teacher.name
+def test_every_teacher_reads_back(found, read):
+    first, second = found, teacher_map(read(write_teacher(found.teacher)))
+    assert second.teacher.name == first.teacher.name
     assert second.code == first.code
     assert second.parameters == first.parameters
     assert np.array_equal(second.initial, first.initial)
