@@ -2,7 +2,8 @@
 
 What is compared are ratios within the run. Peers are measured where they are installed
 (``pip install -e '.[benchmarks]'`` gets NEST; mlGeNN builds from source, see `mlgenn_peer`).
-Writes ``measurements.csv``, ``tables.md`` and ``cost.png`` into the folder given by ``--out``.
+Writes ``measurements.csv``, ``tables.md``, ``cost.png`` and ``balanced.png`` into the folder given
+by ``--out``.
 """
 
 from __future__ import annotations
@@ -18,19 +19,21 @@ from typing import Any
 
 import click
 
-from benchmarks import figure, mlgenn_peer, nest_peer, ours, stock, yardstick
+from benchmarks import balanced, figure, mlgenn_peer, nest_peer, ours, stock, yardstick
 from benchmarks.cases import Case, Measurement, evidence_accumulation, pattern_generation
 
 #: What the authors' code needed, elsewhere, to solve evidence accumulation and for a trial of it.
 _AUTHORS = "220 s, 280 iterations (TensorFlow code, random feedback, 2 cores; recorded elsewhere)"
 _AUTHORS_SECONDS_PER_TRIAL = 0.010
-_PARTS = ("size", "length", "pattern", "online", "flags", "solve", "limits")
+_PARTS = ("size", "length", "pattern", "online", "flags", "solve", "limits", "balanced")
 #: Brian2's flags for GCC, and those that leave something out.
 _FLAGS = {
     "Brian2's": None,
     "without -ffast-math": ("-w", "-O3", "-march=native", "-std=c++11"),
     "without -march=native": ("-w", "-O3", "-ffast-math", "-fno-finite-math-only", "-std=c++11"),
 }
+#: Neurons, simulated seconds of a repeat, repeats.
+_BALANCED = ((20, 1.0, 3), (50, 1.0, 3), (100, 1.0, 5), (200, 0.5, 3), (400, 0.2, 3))
 #: Multiplications and multiply-adds that a neuron needs in a step (LIF, ALIF), by stage; the
 #: learning signal adds one for each output to the backward pass.
 _OPERATIONS = {"neurons": (9, 12), "backward": (4, 7)}
@@ -114,8 +117,15 @@ class Report:
                     + [repeats, f"{m.peak_memory_mb:.0f}", stages]
                 )
         (self.folder / "tables.md").write_text("\n\n".join(self.tables) + "\n", encoding="utf-8")
-        figure.draw(self.measurements, self.folder / "cost.png")
-        for name in ("measurements.csv", "tables.md", "cost.png"):
+        written = ["measurements.csv", "tables.md"]
+        cases = {m.case for m in self.measurements}
+        if "evidence-accumulation" in cases:
+            figure.draw(self.measurements, self.folder / "cost.png")
+            written.append("cost.png")
+        if balanced.CASE in cases:
+            figure.draw_balanced(self.measurements, self.folder / "balanced.png")
+            written.append("balanced.png")
+        for name in written:
             click.echo(f"wrote {self.folder / name}")
 
 
@@ -163,6 +173,8 @@ def main(
         _time_to_solve(report, seeds)
     if "limits" in parts:
         _limits(report)
+    if "balanced" in parts:
+        _balanced(report)
     report.write()
 
 
@@ -300,6 +312,30 @@ def _bounds(case: Case, limits: dict[str, float]) -> dict[str, float]:
         operations = case.n_lif * (lif + more) + case.n_alif * (alif + more)
         bounds[stage] = operations * case.n_steps / speed
     return bounds
+
+
+def _balanced(report: Report) -> None:
+    """A balanced network that learns, against Brian2 by hand."""
+    if reason := balanced.available():
+        click.echo(f"left out: {reason}")
+        return
+    rows = []
+    for n, seconds, repeats in _BALANCED:
+        click.echo(f"balanced network of {n} neurons that learns van der Pol's oscillator")
+        found, same = balanced.measure(n, seconds, repeats)
+        report.measurements += found
+        times = balanced.ratio(*found)
+        for m, ratio in zip(found, ("1", f"{times:.3g}"), strict=True):
+            spread = f"{min(m.repeats):.3g}-{max(m.repeats):.3g}"
+            rows.append(
+                (m.contender, str(n), f"{m.seconds_per_trial:.3g}", spread, ratio)
+                + (same, f"{m.losses[0]:.6g}", f"{m.peak_memory_mb:.0f}")
+            )
+            click.echo(
+                "  {}: {} s a simulated second ({}), ratio {}".format(*rows[-1][:1], *rows[-1][2:5])
+            )
+    header = ("", "N", "s a simulated s", "range", "ratio", "equal spikes", "NMSE", "peak MB")
+    report.table("A balanced network that learns", header, rows)
 
 
 def _time_to_solve(report: Report, seeds: int) -> None:

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import matplotlib
 
+from benchmarks import balanced
 from benchmarks.cases import Measurement
 
-__all__ = ["draw"]
+__all__ = ["draw", "draw_balanced"]
 
 #: Contenders from the top of the figure down, with colour and line style.
 _STYLES = {
@@ -67,5 +68,35 @@ def draw(measurements: Sequence[Measurement], path: Path) -> None:
     handles, labels = axes[0].get_legend_handles_labels()
     if handles:
         figure.legend(handles, labels, loc="outside right center", frameon=False, fontsize=9)
+    figure.savefig(path, dpi=150)
+    plt.close(figure)
+
+
+def draw_balanced(measurements: Sequence[Measurement], path: Path) -> None:
+    """Draw the cost of a balanced network that learns against its size."""
+    matplotlib.use("agg")
+    import matplotlib.pyplot as plt
+
+    found = [m for m in measurements if m.case == balanced.CASE]
+    figure, axis = plt.subplots(figsize=(5.6, 3.6), layout="constrained")
+    sizes = sorted({m.n_neurons for m in found})
+    for name, colour, line in (
+        ("Brian2 Cython", "#E69F00", "--"),
+        ("eprop_brian", "#0072B2", "-"),
+    ):
+        of_it = sorted((m for m in found if m.contender == name), key=lambda m: m.n_neurons)
+        xs, ys = [m.n_neurons for m in of_it], [m.seconds_per_trial for m in of_it]
+        axis.plot(xs, ys, line, color=colour, marker="o", markersize=4, label=name)
+    axis.axhline(1, color="0.6", linewidth=0.8, zorder=0)
+    axis.annotate("real time", (sizes[0], 1), (0, 3), textcoords="offset points", fontsize=8)
+    axis.set_xscale("log")
+    axis.set_yscale("log")
+    axis.set_xticks(sizes, [str(n) for n in sizes])
+    axis.minorticks_off()
+    axis.set_xlabel("neurons")
+    axis.set_ylabel("s a simulated second, learning")
+    axis.grid(axis="y", color="0.9", linewidth=0.6)
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.legend(frameon=False, fontsize=9)
     figure.savefig(path, dpi=150)
     plt.close(figure)

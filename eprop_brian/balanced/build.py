@@ -22,7 +22,7 @@ from brian2 import Clock, NeuronGroup
 from brian2 import Network as Brian2Network
 from brian2.equations.equations import Equations
 from brian2.stateupdaters.base import StateUpdateMethod
-from brian2.utils.stringtools import word_substitute
+from brian2.utils.stringtools import get_identifiers, word_substitute
 
 from eprop_brian.balanced.spec import BalancedNetwork
 from eprop_brian.equations.balanced import (
@@ -224,6 +224,9 @@ class _Builder:
             **self._neuron_blocks(),
             **self._synapse_blocks(),
         }
+        plan["arrays"] = {
+            name: self._arrays(name) for name in ("project", "slow", "learn_slow") if name in plan
+        }
         if self.rows:
             plan["arriving"] = self.code.array(groups["arriving"], "arriving", "_arriving")
         runner = StepRunner(self.control, self.code, plan, self.codeobj_class, "balanced")
@@ -234,6 +237,11 @@ class _Builder:
             groups=groups,
             first={"control.step": np.zeros(1)},
         )
+
+    def _arrays(self, block: str) -> list[str]:
+        """What a block over synapses reads and writes, each array once."""
+        names = get_identifiers(self.code.blocks[block])
+        return sorted(n for n in names if n.endswith(("_pre", "_post", "_synapse")))
 
     def _signal_blocks(self) -> dict[str, str]:
         network, groups = self.network, self.groups

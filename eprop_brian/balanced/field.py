@@ -121,17 +121,19 @@ def filtered_spikes(recording: Recording, network: BalancedNetwork, t: np.ndarra
     -------
     ndarray of shape (n, N)
     """
-    r, now, rate = recording.r_start.copy(), recording.t_start, float(network.lambda_r)
-    out = np.empty((len(t), network.n))
+    dt = float(network.dt)
+    # In whole steps, and with the decay of a step, it is what the simulation has.
+    decay = 1 - float(network.lambda_r) * dt
+    at = np.round((t - recording.t_start) / dt).astype(int)
     # A spike of a step is in r from the next step on.
-    times = recording.spike_times + float(network.dt)
-    ends = np.searchsorted(times, t, side="right")
-    first = 0
-    for row, (time, last) in enumerate(zip(t, ends, strict=True)):
-        r *= np.exp(-rate * (time - now))
-        arrived = recording.spike_neurons[first:last]
-        np.add.at(r, arrived, np.exp(-rate * (time - times[first:last])))
-        out[row], now, first = r, time, last
+    jumps = np.round((recording.spike_times - recording.t_start) / dt).astype(int) + 1
+    ends = np.searchsorted(jumps, at, side="right")
+    r, now, first = recording.r_start.copy(), 0, 0
+    out = np.empty((len(t), network.n))
+    for row, (step, last) in enumerate(zip(at, ends, strict=True)):
+        r *= decay ** (step - now)
+        np.add.at(r, recording.spike_neurons[first:last], decay ** (step - jumps[first:last]))
+        out[row], now, first = r, step, last
     return out
 
 

@@ -24,6 +24,8 @@ _MOST_STEPS_WITH_SPIKE = 0.5
 #: the time does not control its error. One that does has at most 1.1 of them, or, catching up with
 #: a sudden change, more for some milliseconds.
 _OVERSHOOT, _MOST_TIME = 4.0, 0.1
+#: An error so many times as large as the signal is beyond any transient.
+_DIVERGED = 1e3
 #: Share of spikes that a neuron of the opposite direction answers at once from which on this is
 #: the reason. Noise makes such pairs too, without harm.
 _PING_PONG = 0.5
@@ -125,10 +127,13 @@ class Simulation:
         """
         network, parameters = self.network, self.network.teacher_map.parameters
         n, k, m = network.n, network.n_dimensions, network.n_basis
-        self.killed = np.zeros(n, dtype=bool)
-        self.time, self._n_steps = 0.0, 0
         slow = network.slow_weights if slow_weights is None else slow_weights
         fast = network.fast_weights if fast_weights is None else fast_weights
+        slow = _checked(slow, (n, m), "slow_weights")
+        fast = _checked(fast, (n, n), "fast_weights")
+        start = _checked(network.teacher_map.initial if x is None else x, (k,), "x")
+        self.killed = np.zeros(n, dtype=bool)
+        self.time, self._n_steps = 0.0, 0
         arrays: dict[str, np.ndarray | float] = {
             "control.lambda_r": float(network.lambda_r),
             "control.lambda_v": float(network.lambda_v),
@@ -138,10 +143,10 @@ class Simulation:
             "control.seed": self.seed,
             **{f"teacher.parameter_{name}": value for name, value in parameters.items()},
             "decoder.D": network.decoder.ravel(),
-            "slow.w_slow": _checked(slow, (n, m), "slow_weights").T.ravel(),
-            "fast.w_fast": _checked(fast, (n, n), "fast_weights").T.ravel(),
+            "slow.w_slow": slow.T.ravel(),
+            "fast.w_fast": fast.T.ravel(),
             "neurons.threshold": network.threshold,
-            "signal.x": _checked(network.teacher_map.initial if x is None else x, (k,), "x"),
+            "signal.x": start,
             "signal.estimate": np.zeros(k),
             **{f"neurons.{name}": np.zeros(n) for name in ("r", "refractory_counter", "noise")},
         }
@@ -153,7 +158,7 @@ class Simulation:
             }
         if network.steps("delay"):
             arrays["arriving.arriving"] = np.zeros((network.steps("delay") + 1) * n)
-        arrays["neurons.v"] = network.decoder.T @ arrays["signal.x"]
+        arrays["neurons.v"] = network.decoder.T @ start
         self._slow, self._fast = slow, fast
         self._set(arrays)
 
@@ -166,10 +171,20 @@ class Simulation:
         Parameters
         ----------
         neurons : iterable of int, or array of bool of shape (N,)
+
+        Raises
+        ------
+        ValueError
+            If there is no such neuron.
         """
-        chosen = np.zeros(self.network.n, dtype=bool)
-        chosen[np.asarray(neurons)] = True
-        self.killed |= chosen
+        n = self.network.n
+        chosen = np.asarray(neurons if isinstance(neurons, np.ndarray) else list(neurons))
+        if chosen.dtype == bool and chosen.shape == (n,):
+            chosen = np.flatnonzero(chosen)
+        whole = chosen.dtype.kind in "iu" or not chosen.size
+        if not whole or np.any(chosen < 0) or np.any(chosen >= n):
+            raise ValueError(f"neurons to kill must be 0 to {n - 1}, or one truth value for each")
+        self.killed[chosen.astype(int)] = True
         threshold = np.where(self.killed, NEVER, self.network.threshold)
         self._set({"neurons.threshold": threshold})
 
@@ -300,10 +315,14 @@ class Simulation:
                 f"teacher '{network.teacher.name}' diverges within {seconds:.3g} s: its states are "
                 "no longer finite. Check its equations and initial values, or lower dt or the input"
             )
-        if not (np.all(np.isfinite(estimate)) and np.all(np.isfinite(last_v))):
+        # A potential is an error times the length of the decoding vector.
+        lengths = np.linalg.norm(network.decoder, axis=0) + np.sqrt(2 * network.threshold)
+        error = np.max(np.abs(np.vstack([v, last_v])) / lengths)
+        if not (np.all(np.isfinite(estimate)) and error < _DIVERGED * (1 + np.max(np.abs(x)))):
             raise UnstableNetworkError(
-                "the network diverges: its potentials are no longer finite. Lower the learning "
-                f"rate or the error gain, or dt (now {network.dt})"
+                f"the network diverges within {seconds:.3g} s: its error is far larger than the "
+                "signal. Lower the learning rate or the error gain, or dt "
+                f"(now {network.dt})"
             )
         rate = len(neurons) / seconds / network.n
         if done < n_steps:
@@ -353,6 +372,7 @@ class Simulation:
     def set_slow_weights(self, weights: np.ndarray) -> None:
         """Replace Ws, shape (N, n_basis), and go on."""
         weights = _checked(weights, (self.network.n, self.network.n_basis), "slow_weights")
+        self._slow = weights
         self._set({"slow.w_slow": weights.T.ravel()})
 
     def close(self) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -100,12 +102,25 @@ class TeacherMap:
         return np.asarray(values, dtype=float)
 
     def __post_init__(self) -> None:
-        symbols = [sympy.Symbol(name, real=True) for name in self.states]
-        known = {sympy.Symbol(name, real=True): value for name, value in self.parameters.items()}
-        f = sympy.Matrix([expression.subs(known) for expression in self.expressions])
-        object.__setattr__(self, "_function", sympy.lambdify(symbols, list(f), "numpy"))
-        derivatives = f.jacobian(symbols).tolist()
-        object.__setattr__(self, "_derivatives", sympy.lambdify(symbols, derivatives, "numpy"))
+        parameters = tuple(self.parameters.items())
+        function, derivatives = _functions(self.states, self.expressions, parameters)
+        object.__setattr__(self, "_function", function)
+        object.__setattr__(self, "_derivatives", derivatives)
+
+
+# Settings of an experiment are checked again with every change: what takes longest is remembered.
+@lru_cache(maxsize=64)
+def _functions(
+    states: tuple[str, ...],
+    expressions: tuple[sympy.Expr, ...],
+    parameters: tuple[tuple[str, float], ...],
+) -> tuple[Callable[..., list], Callable[..., list]]:
+    """The vector field and its derivative as functions of the states."""
+    symbols = [sympy.Symbol(name, real=True) for name in states]
+    known = {sympy.Symbol(name, real=True): value for name, value in parameters}
+    f = sympy.Matrix([expression.subs(known) for expression in expressions])
+    derivatives = f.jacobian(symbols).tolist()
+    return sympy.lambdify(symbols, list(f), "numpy"), sympy.lambdify(symbols, derivatives, "numpy")
 
 
 def teacher_map(teacher: Teacher) -> TeacherMap:
@@ -151,14 +166,17 @@ def teacher_map(teacher: Teacher) -> TeacherMap:
     return TeacherMap(
         teacher=teacher,
         states=tuple(states),
-        code=_step(states, expressions, where),
+        code=_step(tuple(states), tuple(expressions), where),
         parameters={name: float(value) for name, value in parameters.items()},
         initial=_initial(teacher, states, where),
         expressions=tuple(expressions),
     )
 
 
-def _step(states: list[str], expressions: list[sympy.Expr], where: str) -> tuple[str, ...]:
+@lru_cache(maxsize=64)
+def _step(
+    states: tuple[str, ...], expressions: tuple[sympy.Expr, ...], where: str
+) -> tuple[str, ...]:
     """Brian2's own step of the equations with their inputs."""
     lines = [
         f"d{state}/dt = {sympy_to_str(expression)} + {INPUT}{state} : 1"

@@ -41,9 +41,35 @@
     }
 }
 {% endmacro %}
+{# Run a block for all rows, several at a time: what belongs to the columns stays in registers. #}
 {% macro rows(block, n_pre, n) %}
-for (int _pre = 0; _pre < {{ n_pre }}; _pre++)
-{{ row(block, n) }}
+// A parameter, unlike a pointer in a block, is believed to share its array with no other.
+[&]({% for name in plan.arrays[block] %}{{ plan.real }}* __restrict {{ ptr(name) }}{{ ', ' if not loop.last }}{% endfor %})
+{
+    {{ scalar_code[block]|join('\n') }}
+    {% if n_pre >= 4 %}
+    for (int _first = 0; _first < {{ n_pre - n_pre % 4 }}; _first += 4)
+    {{ several(block, '_first', 4, n) }}
+    {% endif %}
+    {% if n_pre % 4 %}
+    {{ several(block, n_pre - n_pre % 4, n_pre % 4, n) }}
+    {% endif %}
+}({% for name in plan.arrays[block] %}{{ ptr(name) }}{{ ', ' if not loop.last }}{% endfor %});
+{% endmacro %}
+{% macro several(block, first, count, n) %}
+{
+    INDEPENDENT
+    for (int _post = 0; _post < {{ n }}; _post++)
+    {
+        {% for k in range(count) %}
+        {
+            const int _pre = {{ first }} + {{ k }};
+            const int _synapse = _pre*{{ n }} + _post;
+            {{ vector_code[block]|join('\n') }}
+        }
+        {% endfor %}
+    }
+}
 {% endmacro %}
 // No iteration of an inner loop needs what another wrote, which the compiler cannot see.
 #ifdef __clang__
