@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 import signal
 import statistics
 from collections.abc import Callable
@@ -224,6 +225,10 @@ def train(
     if workers is not None and scheduler is not None:
         raise click.UsageError("a scheduler has workers of its own: give --workers or --scheduler")
     if resume is not None:
+        if _is_balanced(resume):
+            raise click.UsageError(
+                f"{resume} holds a balanced network, whose training is not resumed: train it anew"
+            )
         fixed = {
             "TASK": task,
             "--batch-size": batch_size,
@@ -316,7 +321,11 @@ def _train_balanced(config: Any, folder: Path, figures: bool) -> None:
 
     _interruptible(
         lambda: command.train(config, folder, click.echo, figures=figures),
-        "interrupted; nothing was written",
+        lambda: (
+            f"interrupted; {folder} is complete but for figures"
+            if (folder / "config.toml").exists()
+            else "interrupted; nothing was written"
+        ),
     )
 
 
@@ -555,8 +564,10 @@ def _config(
 @click.option("--batch-size", type=click.IntRange(min=1), default=64, show_default=True)
 @click.option("--device", type=click.Choice(list(DEVICES)))
 @_options(*_BALANCED_OPTIONS[1:])
+@click.pass_context
 @_plain_errors
 def evaluate(
+    ctx: click.Context,
     folder: Path,
     batches: int,
     batch_size: int,
@@ -571,6 +582,10 @@ def evaluate(
     if _is_balanced(folder):
         from eprop_brian.balanced import command
 
+        for name in ("batches", "batch_size"):
+            if ctx.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT:
+                option = f"--{name.replace('_', '-')}"
+                raise click.UsageError(f"{option} is no option of a balanced network")
         command.evaluate(folder, click.echo, device=device, kill=kill, noise=noise)
         return
     _refuse({"--kill": kill, "--noise": noise}, "is an option of balanced networks only")
@@ -640,9 +655,12 @@ def sweep(
 
 def _numbers(text: str) -> list[float]:
     try:
-        return [float(part) for part in text.split(",")]
+        numbers = [float(part) for part in text.split(",")]
     except ValueError:
-        raise click.BadParameter(f"'{text}' is no list of numbers, for example 10,20,50") from None
+        numbers = []
+    if not numbers or not all(math.isfinite(number) for number in numbers):
+        raise click.BadParameter(f"'{text}' is no list of numbers, for example 10,20,50")
+    return numbers
 
 
 @main.command()

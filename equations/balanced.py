@@ -64,7 +64,8 @@ SPIKE = "v = v - w_fast"
 #: Of every slow synapse, in every step: local, postsynaptic error times presynaptic dendrite.
 SLOW_LEARNING = "w_slow = w_slow + dt*eta*projected_error*psi"
 #: Of every fast synapse from a neuron that spikes, before its reset. Its fixed point is the mean
-#: potential that a spike meets, times 2: D^T D, with the cost on the diagonal.
+#: potential that a spike meets, times 2: D^T D, and 2 T on the diagonal (the best ones without the
+#: linear cost nu).
 FAST_LEARNING = "w_fast = w_fast + eta_fast*(2*v - w_fast)"
 
 

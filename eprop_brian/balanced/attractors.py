@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -22,6 +23,8 @@ __all__ = ["Attractors", "attractors"]
 
 #: Starting points of the search for fixed points.
 _STARTS = 60
+#: Fixed points that are no longer counted one by one.
+_MANY = 12
 #: Dimensions from which on a system can be chaotic.
 _CHAOS = 3
 
@@ -47,6 +50,18 @@ class Attractors:
     switches: float
     lyapunov: float
 
+    def table(self) -> dict[str, Any]:
+        """As values of a TOML table."""
+        return {
+            "fixed_points": [point.x.tolist() for point in self.fixed_points],
+            "stable": [point.stable for point in self.fixed_points],
+            "cycles": self.cycle.cycles,
+            "period": self.cycle.period,
+            "amplitude": self.cycle.amplitude.tolist(),
+            "switches": self.switches,
+            "lyapunov": self.lyapunov,
+        }
+
     def lines(self) -> list[str]:
         """One line for each kind of statistic."""
         found = [
@@ -54,6 +69,8 @@ class Attractors:
             f"{'stable' if point.stable else 'unstable'}"
             for point in self.fixed_points
         ]
+        if len(found) > _MANY:
+            found = ["many: whole lines or planes stand still"]
         lines = [f"fixed points: {'; '.join(found) or 'none'}"]
         if self.cycle.cycles:
             amplitude = ", ".join(f"{value:.3g}" for value in self.cycle.amplitude)

@@ -24,6 +24,7 @@ from brian2.equations.equations import Equations
 from brian2.stateupdaters.base import StateUpdateMethod
 from brian2.utils.stringtools import get_identifiers, word_substitute
 
+from eprop_brian.balanced.printing import local_quantities
 from eprop_brian.balanced.spec import BalancedNetwork
 from eprop_brian.equations.balanced import (
     CANDIDATE,
@@ -276,10 +277,11 @@ class _Builder:
             ),
             "teacher": self.code.block(
                 "teacher",
-                [word_substitute(line, {"dt": "step_size"}) for line in teacher.code],
+                # A name that no teacher can have.
+                [word_substitute(line, {"dt": "_dt"}) for line in teacher.code],
                 *dimensions,
                 *parameters,
-                View(self.control, "0", {"step_size": "step_size"}),
+                View(self.control, "0", {"_dt": "step_size"}),
             ),
             "decay_estimate": self._block(
                 "decay_estimate", step_statements(ESTIMATE, "estimate"), signal
@@ -361,6 +363,8 @@ class _Builder:
                 View(groups["dendrites"], "_post"),
             )
         blocks["slow"] = self._block("slow", [SLOW], slow, pre, post)
+        for rule in (SLOW_LEARNING, FAST_LEARNING):
+            local_quantities(rule)  # raises if it is not local
         if "slow" in network.learns:
             blocks["learn_slow"] = self._block("learn_slow", [SLOW, SLOW_LEARNING], slow, pre, post)
         if "fast" in network.learns:

@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from eprop_brian.balanced.attractors import attractors
 from eprop_brian.balanced.config import BalancedConfig
 from eprop_brian.balanced.experiment import Experiment, Outcome
 from eprop_brian.balanced.metrics import Robustness, relative_performance
@@ -89,28 +88,32 @@ def train(config: BalancedConfig, folder: Path, echo: Echo, *, figures: bool = T
 
 
 def report(experiment: Experiment, outcome: Outcome, recording: Recording, echo: Echo) -> None:
-    """Print what a test showed."""
+    """Print what a test showed.
+
+    Parameters
+    ----------
+    experiment : Experiment
+    outcome, recording
+        What `Experiment.test` returned.
+    echo : callable
+        Gets every line.
+    """
     network = experiment.network
     killed = f", {outcome.killed} of {network.n} neurons killed" if outcome.killed else ""
     echo(
         f"test of {recording.duration:g} s with k = 0{killed}: mean rate {outcome.rate:.1f} Hz, "
         f"CV of intervals {outcome.cv:.2f}"
     )
-    if np.isfinite(outcome.field_nmse):
-        echo(
-            f"vector-field NMSE {outcome.field_nmse:.4g} where training has been, "
-            f"{outcome.path_field_nmse:.4g} along the path of the test"
-        )
+    if np.isfinite(outcome.path_field_nmse):
+        trained = experiment.points is not None
+        where = f"{outcome.field_nmse:.4g} where training has been, " * trained
+        echo(f"vector-field NMSE {where}{outcome.path_field_nmse:.4g} along the path of the test")
     matrix = experiment.effective_matrix()
     if matrix is not None:
         rows = "; ".join(", ".join(f"{value:.3g}" for value in row) for row in matrix)
         echo(f"(D D^T)^-1 D Ws D^+ = [{rows}] 1/s")
-    points = recording.x if experiment.points is None else experiment.points
-    try:
-        found = attractors(
-            network, experiment.slow_weights, points, recording, experiment.simulation.killed
-        )
-    except ValueError:
+    found = experiment.attractors(recording)
+    if found is None:
         return
     for name, statistics in zip(("teacher", "network"), found, strict=True):
         for line in statistics.lines():
@@ -120,7 +123,26 @@ def report(experiment: Experiment, outcome: Outcome, recording: Recording, echo:
 def evaluate(
     folder: Path, echo: Echo, *, device: str | None, kill: float | None, noise: float | None
 ) -> Outcome:
-    """Test a saved network on an input that it has not seen; the last line is ``NMSE VALUE``."""
+    """Test a saved network on an input that it has not seen; the last line is ``NMSE VALUE``.
+
+    Parameters
+    ----------
+    folder : Path
+        Of an experiment.
+    echo : callable
+        Gets every line that is printed.
+    device : str or None
+        Default: the experiment's.
+    kill, noise : float or None
+        Default: the experiment's.
+
+    Raises
+    ------
+    ValueError
+        If the folder holds no experiment, or a file is damaged.
+    UnstableNetworkError
+        If the network diverges or fires without end.
+    """
     experiment = Experiment.open(folder, device)
     try:
         outcome, recording = experiment.test(kill=kill, noise=noise, seed=1)
@@ -178,18 +200,28 @@ def sweep(
     dead = np.full(shape, np.nan)
     # All levels first: what cannot be is said before anything runs.
     configs = [[_at(config, over, level, seed) for seed in seeds] for level in levels]
+    for row in configs:
+        row[0].make_network()
     total = len(levels) * len(seeds)
     with tqdm(total=total, unit="run", leave=False) as bar:
         for column, _ in enumerate(seeds):
             experiment: Experiment | None = None
+            failure: UnstableNetworkError | None = None
             for row, level in enumerate(levels):
                 chosen = configs[row][column]
                 try:
+                    if in_test and failure is not None:
+                        raise failure
                     if experiment is None or not in_test:
                         if experiment is not None:
                             experiment.close()
                         experiment = Experiment(chosen)
-                        experiment.train()
+                        try:
+                            experiment.train()
+                        except UnstableNetworkError as error:
+                            # What has not been trained is not tested at the other levels.
+                            failure = error
+                            raise
                     options = {"kill": chosen.test["kill"], "noise": chosen.test["noise"]}
                     outcome, recording = experiment.test(**options)
                     for name, values in results.items():
@@ -231,6 +263,8 @@ def _at(config: BalancedConfig, over: str, level: float, seed: int) -> BalancedC
     if over == "dt":
         return config.with_values("network", {"dt": f"{level!r} ms"})
     if over == "noise":
+        if level < 0:
+            raise ValueError(f"noise cannot be negative, as {level:g} is")
         threshold = float(np.median(config.make_network().threshold))
         return config.with_values("test", {"noise": level * threshold})
     return config.with_values("test", {"kill": float(level)})

@@ -132,7 +132,21 @@ class BalancedConfig:
                 raise ValueError(
                     f"network.{key} must have {length} numbers, not {self.network[key]}"
                 )
+        if self.network["rule"] == "closed" and self.network["basis"] != "linear":
+            raise ValueError("network.basis must be linear with network.rule = 'closed'")
+        least, most = self.network["basis_gain"]
+        if least > most:
+            raise ValueError(f"network.basis_gain = [{least}, {most}]: the smaller one comes first")
+        learning = any(self.training[key] for key in ("eta_0", "eta_fast"))
+        if self.training["duration"] and not learning:
+            raise ValueError(
+                "training.duration needs a learning rate, training.eta_0 or training.eta_fast"
+            )
         for table, key, least, most in (
+            ("network", "n_basis", 0, 20_000),
+            ("training", "explore_tau", 0.0, np.inf),
+            # Shares of time, by which a network is judged, mean nothing in less.
+            ("test", "duration", 0.1, np.inf),
             ("test", "kill", 0.0, 0.95),
             ("network", "n", 1, 20_000),
             ("training", "duration", 0.0, np.inf),

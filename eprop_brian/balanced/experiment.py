@@ -9,15 +9,16 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from eprop_brian.balanced.attractors import Attractors, attractors
 from eprop_brian.balanced.config import BalancedConfig
-from eprop_brian.balanced.field import effective_matrix, field_nmse
-from eprop_brian.balanced.metrics import cv_isi, mean_rate, nmse
+from eprop_brian.balanced.field import currents, effective_matrix, field_nmse
+from eprop_brian.balanced.metrics import Currents, balance, cv_isi, mean_rate, nmse
 from eprop_brian.balanced.simulation import Recording, Simulation
 from eprop_brian.balanced.spec import BalancedNetwork
 from eprop_brian.symbolic.toml import toml_table
@@ -40,7 +41,7 @@ class TrainingHistory:
     Attributes
     ----------
     columns : dict of str to list of float
-        ``seconds`` simulated, ``gain`` k at the part's end, ``nmse`` of the decoding in the part,
+        ``seconds`` simulated, ``nmse`` of the decoding in the part,
         ``field_nmse``, ``rate`` in Hz, ``slow`` and ``fast`` (norms of the weights).
     """
 
@@ -204,7 +205,10 @@ class Experiment:
 
         Raises
         ------
+        ValueError
+            If nobody is left, or the signal does not vary.
         UnstableNetworkError
+            If the network diverges or fires without end.
         """
         settings, network, simulation = self.config.test, self.network, self.simulation
         kill = settings["kill"] if kill is None else kill
@@ -216,14 +220,24 @@ class Experiment:
         inputs = self.config.dynamics.inputs(
             settle + n_steps, network.n_dimensions, dt, own + _TEST_SEED
         )
+        n_killed = round(kill * network.n)
+        if n_killed >= network.n:
+            raise ValueError(
+                f"test.kill = {kill} leaves none of {network.n} neurons: kill fewer, or take more"
+            )
+        simulation.seed = own
         simulation.reset(self.slow_weights, self.fast_weights)
         if settle:
             simulation.run(inputs[:settle])
-        n_killed = round(kill * network.n)
         rng = np.random.default_rng([own, _KILL_SEED])
         simulation.kill(rng.permutation(network.n)[:n_killed])
         self.test_inputs = inputs[settle:]
         recording = simulation.run(self.test_inputs, sigma=sigma)
+        if not np.isfinite(nmse(recording.x, recording.estimate)):
+            raise ValueError(
+                "the signal does not vary in the test, so its error means nothing: give it an "
+                "input (input.std), an initial state, or a longer test (test.duration)"
+            )
         killed = simulation.killed
         points = recording.x if self.points is None else self.points
         error = np.linalg.norm(recording.x - recording.estimate, axis=1)
@@ -246,9 +260,25 @@ class Experiment:
 
     def effective_matrix(self) -> np.ndarray | None:
         """What linear slow weights do to the signal, (K, K) in 1/s; None with another basis."""
-        if self.network.basis_equations.model:
+        if self.network.basis_equations.model or self.network.n < self.network.n_dimensions:
             return None
         return effective_matrix(self.network, self.slow_weights)
+
+    def currents(self, recording: Recording) -> Currents:
+        """Excitation and inhibition of the neuron with most spikes in the last test."""
+        counts = np.bincount(recording.spike_neurons, minlength=self.network.n)
+        weights = (self.slow_weights, self.fast_weights)
+        return currents(recording, self.network, *weights, self.test_inputs, int(np.argmax(counts)))
+
+    def attractors(self, recording: Recording) -> tuple[Attractors, Attractors] | None:
+        """Attractors of teacher and network in a test; None if the network has no vector field."""
+        points = recording.x if self.points is None else self.points
+        try:
+            return attractors(
+                self.network, self.slow_weights, points, recording, self.simulation.killed
+            )
+        except ValueError:
+            return None
 
     def save(self, folder: Path, outcome: Outcome, recording: Recording) -> None:
         """Write everything into a folder; ``config.toml`` comes last and makes it a run."""
@@ -268,8 +298,14 @@ class Experiment:
         write_arrays(folder / "weights.npz", arrays)
         test = {name: getattr(recording, name) for name in _RECORDED}
         write_arrays(folder / "test.npz", {**test, "inputs": self.test_inputs})
-        values = {name: getattr(outcome, name) for name in Outcome.__dataclass_fields__}
-        write_text(folder / "results.toml", toml_table("results", values))
+        tables = {"results": {f.name: getattr(outcome, f.name) for f in fields(Outcome)}}
+        correlation, left = balance(self.currents(recording))
+        tables["balance"] = {"correlation": correlation, "net_share": left}
+        found = self.attractors(recording)
+        if found is not None:
+            tables |= {"teacher": found[0].table(), "network": found[1].table()}
+        text = "\n".join(toml_table(name, values) for name, values in tables.items())
+        write_text(folder / "results.toml", text)
         self.config.write(folder)
 
     @classmethod
@@ -342,6 +378,18 @@ class SavedExperiment:
         for name, shape in shapes.items():
             if name not in arrays or arrays[name].shape != shape:
                 raise ValueError(f"{path} lacks '{name}' of shape {shape}")
+            if not np.all(np.isfinite(arrays[name])):
+                raise ValueError(f"{path}: '{name}' is not finite")
+        drawn = ["decoder", "threshold"]
+        if network.basis_equations.model:
+            drawn += ["basis_weights", "basis_offset"]
+        for name in drawn:
+            own = getattr(network, name)
+            if name not in arrays or not np.array_equal(arrays[name], own):
+                raise ValueError(
+                    f"{path}: '{name}' is not what {folder / 'config.toml'} and its seed give: the "
+                    "weights belong to another network"
+                )
         points = arrays.get("points")
         return cls(
             config,

@@ -38,7 +38,7 @@ class NetworkField:
     ------
     ValueError
         If dendrites see more of r than the estimate D r (M is no G D): psi is then no function of
-        the estimate.
+        the estimate. If fewer than K neurons live.
     """
 
     def __init__(
@@ -50,6 +50,11 @@ class NetworkField:
         self.network = network
         alive = np.ones(network.n, dtype=bool) if killed is None else ~killed
         decoder = network.decoder[:, alive]
+        if np.linalg.matrix_rank(decoder) < network.n_dimensions:
+            raise ValueError(
+                f"{decoder.shape[1]} neurons do not span {network.n_dimensions} dimensions: their "
+                "slow currents are no vector field of the estimate"
+            )
         gram = decoder @ decoder.T
         self._readout = np.linalg.solve(gram, decoder @ slow_weights[alive])
         if network.basis_equations.model:
@@ -102,8 +107,15 @@ def effective_matrix(network: BalancedNetwork, slow_weights: np.ndarray) -> np.n
     -------
     ndarray of shape (K, K)
         In 1/s; of the closed form, A + lambda_r I.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than K neurons.
     """
     d = network.decoder
+    if np.linalg.matrix_rank(d) < network.n_dimensions:
+        raise ValueError(f"{network.n} neurons do not span {network.n_dimensions} dimensions")
     return np.linalg.solve(d @ d.T, d @ slow_weights @ np.linalg.pinv(d))
 
 

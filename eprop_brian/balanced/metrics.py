@@ -301,6 +301,8 @@ def lobe_switches(t: np.ndarray, x: np.ndarray) -> float:
     first = x[:, 0]
     side = np.sign(first) * (np.abs(first) > np.std(first) / 3)
     side = side[side != 0]
+    if len(t) < 2:
+        return float("nan")
     return float(np.count_nonzero(np.diff(side)) / (t[-1] - t[0]))
 
 

@@ -22,8 +22,6 @@ from eprop_brian.equations.balanced import (
     SLOW_LEARNING,
     SPIKE,
 )
-from eprop_brian.equations.teachers import Teacher
-from eprop_brian.symbolic.teacher import teacher_map
 
 __all__ = ["balanced_text", "local_quantities"]
 
@@ -61,22 +59,11 @@ def local_quantities(rule: str) -> dict[str, list[str]]:
     return places
 
 
-def balanced_text(teacher: Teacher | None = None, basis: str = "tanh") -> str:
-    """All equations of a balanced network.
-
-    Parameters
-    ----------
-    teacher : Teacher, optional
-    basis : str
-        A key of `eprop_brian.equations.balanced.BASES`.
-    """
-    chosen = BASES[basis]
+def balanced_text() -> str:
+    """All equations of a balanced network with dendrites as its basis."""
+    chosen = BASES["tanh"]
     membrane = MEMBRANE.format(feedback=FEEDBACKS["corrected"])
     lines = ["Efficient balanced network", ""]
-    if teacher is not None:
-        lines += [f"Teacher '{teacher.name}', to which the input c of each state is added"]
-        lines += _indented(teacher.model.splitlines())
-        lines += _indented(f"{k} = {v}" for k, v in teacher_map(teacher).parameters.items())
     lines += ["Signal and estimate (every dimension)"]
     lines += _indented([ERROR, ESTIMATE, "a spike of neuron i:  estimate = estimate + D[:, i]"])
     lines += ["Neuron"]
@@ -86,8 +73,8 @@ def balanced_text(teacher: Teacher | None = None, basis: str = "tanh") -> str:
     lines += _indented([f"{SLOW}    (over dendritic branches, or neurons)"])
     lines += _indented([FILTERED_SPIKES, "a spike:  r = r + 1"])
     lines += [f"Basis '{chosen.name}'"]
-    model = [chosen.model, "a spike of neuron i:  u = u + M[:, i]"] if chosen.model else []
-    lines += _indented([*model, f"psi = {chosen.psi}"])
+    spike = "a spike of neuron i:  u = u + M[:, i]"
+    lines += _indented([chosen.model, spike, f"psi = {chosen.psi}"])
     lines += ["Spikes: the neuron with the largest candidate above 0, at most one a step"]
     lines += _indented([CANDIDATE, f"every neuron:  {SPIKE}"])
     for title, rule in (

@@ -16,6 +16,8 @@ __all__ = ["Recording", "Simulation", "UnstableNetworkError"]
 
 #: Steps of one call: long enough to cost nothing, short enough to notice what goes wrong.
 _CALL_STEPS = 10_000
+#: Recorded states of one call; all potentials are among them.
+_CALL_RECORDS = 1_000
 #: Spikes per step and neuron for which a call has room; more is no result.
 _MOST_SPIKES = 0.2
 #: Share of the steps with a spike beyond which one spike a step cannot keep up.
@@ -96,10 +98,9 @@ class Simulation:
         self, network: BalancedNetwork, device: str = "cpp", dtype: str = "float64", seed: int = 1
     ) -> None:
         self.network = network
-        # As many records as steps: whoever wants every step gets it.
         capacity = BalancedCapacity(
             n_steps=_CALL_STEPS,
-            n_records=_CALL_STEPS,
+            n_records=_CALL_RECORDS,
             n_spikes=int(_CALL_STEPS * max(1.0, _MOST_SPIKES * network.n)) + network.n,
         )
         self.program = make_program(device, dtype, build=build)(network, capacity)
@@ -134,6 +135,7 @@ class Simulation:
         start = _checked(network.teacher_map.initial if x is None else x, (k,), "x")
         self.killed = np.zeros(n, dtype=bool)
         self.time, self._n_steps = 0.0, 0
+        self._watched = _Watched()
         arrays: dict[str, np.ndarray | float] = {
             "control.lambda_r": float(network.lambda_r),
             "control.lambda_v": float(network.lambda_v),
@@ -244,9 +246,9 @@ class Simulation:
             if value and weights not in network.learns:
                 raise ValueError(f"the {weights} weights of this network do not learn")
         if sigma is not None:
-            check_noise(sigma)
-        if record_every < 1:
-            raise ValueError(f"record_every must be at least 1, not {record_every}")
+            check_noise(sigma, network.lambda_v)
+        if not 1 <= record_every <= _CALL_STEPS:
+            raise ValueError(f"record_every must be 1 to {_CALL_STEPS}, not {record_every}")
         start = self._n_steps
         length = len(inputs) * self._dt if duration is None else duration
         settings = {
@@ -260,7 +262,7 @@ class Simulation:
             "control.duration": length,
         }
         # Calls of whole record intervals: a record is made at a call's first step.
-        most = max(_CALL_STEPS // record_every, 1) * record_every
+        most = min(_CALL_STEPS // record_every, _CALL_RECORDS) * record_every
         r_start = self.program.get("neurons.r") if self._n_steps else np.zeros(network.n)
         parts = []
         for first in range(0, len(inputs), most):
@@ -331,13 +333,19 @@ class Simulation:
                 "before they are felt: let at most one neuron spike a step, add a refractory "
                 "period, raise the costs mu and nu, or shorten the delay and dt"
             )
-        if seconds < _SHORT or learns_fast:
+        watched = self._watched
+        watched.add(done, neurons, steps, v)
+        if learns_fast or watched.steps * self._dt >= _SHORT:
+            self._watched = _Watched()
+        if learns_fast or watched.steps * self._dt < _SHORT:
             return
-        share = len(np.unique(steps)) / done
+        neurons, steps, v = watched.neurons, watched.times, watched.v
+        share = len(np.unique(steps)) / watched.steps
         if network.one_spike and share > _MOST_STEPS_WITH_SPIKE:
             raise UnstableNetworkError(
                 f"there is a spike in {100 * share:.0f} % of all steps: one spike a step cannot "
-                f"keep up. Lower dt (now {network.dt}), or take larger decoding vectors"
+                f"keep up. Lower dt (now {network.dt}), the learning rate, the error gain or the "
+                "noise, or take larger decoding vectors"
             )
         alive = ~self.killed
         if not np.any(alive):
@@ -381,6 +389,38 @@ class Simulation:
 
     def _set(self, arrays: Mapping[str, np.ndarray | float]) -> None:
         self.program.set({key: np.ravel(value) for key, value in arrays.items()})
+
+
+class _Watched:
+    """What happened since a network was last judged: shares mean nothing over a short time."""
+
+    def __init__(self) -> None:
+        self.steps = 0
+        self._neurons: list[np.ndarray] = []
+        self._times: list[np.ndarray] = []
+        self._v: list[np.ndarray] = []
+
+    def add(self, n_steps: int, neurons: np.ndarray, steps: np.ndarray, v: np.ndarray) -> None:
+        """Add a call: its length, its spikes and when they were, and potentials."""
+        self._neurons.append(neurons)
+        self._times.append(steps + self.steps)
+        self._v.append(v)
+        self.steps += n_steps
+
+    @property
+    def neurons(self) -> np.ndarray:
+        """Neurons of all spikes."""
+        return np.concatenate(self._neurons)
+
+    @property
+    def times(self) -> np.ndarray:
+        """Steps of all spikes."""
+        return np.concatenate(self._times)
+
+    @property
+    def v(self) -> np.ndarray:
+        """All recorded potentials."""
+        return np.concatenate(self._v)
 
 
 def _checked(values: np.ndarray, shape: tuple[int, ...], name: str) -> np.ndarray:

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import sympy
 from brian2.units import Hz, ms
 from brian2.units.fundamentalunits import Quantity, get_dimensions
 
@@ -119,13 +120,25 @@ class BalancedNetwork:
                 f"dt = {self.dt} is no small part of 1/lambda_r = {1 / self.lambda_r} or "
                 f"1/lambda_v: take at most a tenth of it"
             )
-        check_noise(self.sigma)
+        check_noise(self.sigma, self.lambda_v)
+        for name in ("t_ref", "delay"):
+            duration, dt = float(getattr(self, name)), float(self.dt)
+            if abs(duration / dt - round(duration / dt)) > 1e-6:
+                raise ValueError(
+                    f"{name} = {getattr(self, name)} must be a multiple of dt, {self.dt}"
+                )
         if self.basis not in BASES:
             raise ValueError(f"unknown basis '{self.basis}'; choose from {', '.join(BASES)}")
         for name, known in _EXPRESSIONS.items():
             text = self.feedback_equation if name == "feedback" else getattr(self, name)
             used = parse_expression(text, name).free_symbols
             require_known(sorted(symbol.name for symbol in used), known, name, text)
+            # The first of the names switches it off, as a test does.
+            off = parse_expression(text, name).subs(sympy.Symbol(known[0], real=True), 0)
+            if sympy.simplify(off) != 0:
+                raise ValueError(
+                    f"{name} = '{text}' must be 0 where {known[0]} is: without it there is none"
+                )
         unknown = [name for name in self.learns if name not in LEARNS]
         if unknown:
             raise ValueError(f"learns = '{unknown[0]}': choose from {', '.join(LEARNS)}")
@@ -312,10 +325,12 @@ def learned(
     )
 
 
-def check_noise(sigma: float) -> None:
-    """Raise ValueError for what is no strength of noise."""
+def check_noise(sigma: float, lambda_v: Quantity) -> None:
+    """Raise ValueError for what is no strength of noise, or noise without a leak."""
     if not (is_number(sigma) and np.isfinite(sigma) and sigma >= 0):
         raise ValueError(f"sigma must be a finite number, 0 or more, not {sigma}")
+    if sigma and not float(lambda_v):
+        raise ValueError("sigma is the deviation of a leaky potential: it needs lambda_v above 0")
 
 
 def _check_costs(mu: float, nu: float) -> None:

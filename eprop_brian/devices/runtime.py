@@ -42,6 +42,9 @@ class RuntimeProgram(Program):
         if not isinstance(get_device(), RuntimeDevice):
             set_device(all_devices["runtime"])
         self.built = build(network, capacity, NumpyStepCodeObject, dtype)
+        # As its first run would: Brian2 warns of every object that goes without having run.
+        for part in self.built.brian2_network.objects:
+            part._network = self.built.brian2_network.id
 
     def set(self, arrays: Mapping[str, np.ndarray]) -> None:
         """See `Program.set`."""

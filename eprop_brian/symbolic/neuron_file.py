@@ -140,9 +140,3 @@ def _neuron(document: dict[str, Any]) -> Neuron:
         optional.setdefault(key, "")
     detach = tuple(given["detach"]) if "detach" in given else None
     return Neuron(**optional, detach=detach, **tables)
-
-
-def _is_parameter(value: Any) -> bool:
-    if isinstance(value, list):
-        return all(_is_parameter(item) and not isinstance(item, list) for item in value)
-    return isinstance(value, int | float | str) and not isinstance(value, bool)

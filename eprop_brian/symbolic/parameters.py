@@ -28,6 +28,7 @@ from eprop_brian.symbolic.errors import EquationError
 
 __all__ = [
     "DETACHED",
+    "NOT_IN_NUMPY",
     "UNITS",
     "Detached",
     "attached",
@@ -67,7 +68,8 @@ _SYNTAX = (
     ast.expr_context,
 )
 _RANDOM = frozenset({"rand", "randn", "poisson"})
-_NOT_IN_NUMPY = {name: DEFAULT_FUNCTIONS[name].pyfunc for name in ("exprel", "timestep")}
+#: Brian2's functions that NumPy does not have, for `sympy.lambdify`.
+NOT_IN_NUMPY = {name: DEFAULT_FUNCTIONS[name].pyfunc for name in ("exprel", "timestep")}
 #: Brian2 reads sqrt as an unknown function, which has no derivative.
 _SQRT = sympy.Function("sqrt")
 
@@ -197,7 +199,7 @@ def evaluate(
     names = sorted(symbol.name for symbol in parsed.free_symbols)
     require_known(names, values, where, expression)
     symbols = sorted(parsed.free_symbols, key=lambda symbol: symbol.name)
-    function = sympy.lambdify(symbols, parsed, [_NOT_IN_NUMPY, "numpy"])
+    function = sympy.lambdify(symbols, parsed, [NOT_IN_NUMPY, "numpy"])
     with np.errstate(all="ignore"):
         # NumPy's scalars divide by zero to inf, where Python's raise.
         result = np.asarray(function(*(np.float64(values[n]) for n in names)), dtype=float)

@@ -124,7 +124,7 @@ def test_another_teacher(tmp_path):
         ("network.basis_gain=[1, 2, 3]", "network.basis_gain must have 2 numbers"),
         ("run.seed=-1", "run.seed must be 0 to"),
         ("test.kill=1", "test.kill must be 0.0 to 0.95, not 1"),
-        ("test.duration=0", "test.duration must be positive"),
+        ("test.duration=0", "test.duration must be 0.1 to inf"),
         ("test.settle=-1", "test.settle must be 0.0 to inf"),
         ("training.duration=nan", "training.duration = nan must be a finite number"),
         ("training.duration=-1", "training.duration must be 0.0 to inf"),
