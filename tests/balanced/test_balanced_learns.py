@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scipy.integrate import solve_ivp
+from scipy.linalg import expm
 
 from eprop_brian.balanced.config import BalancedConfig
 from eprop_brian.balanced.experiment import Experiment
@@ -27,7 +27,7 @@ def experiment(task, *settings):
 
 @pytest.fixture(scope="module")
 def oscillator():
-    """NMSE and mean rate of the damped oscillator, (N, seed, killed share) -> (nmse, rate)."""
+    """NMSE and mean rate of the damped oscillator: a function of N, seed and killed share."""
     simulations = {}
     task = BalancedConfig.from_recipe("balanced-oscillator").dynamics.with_input(3.0)
 
@@ -72,15 +72,13 @@ def test_the_teacher_follows_its_equations():
     simulation = Simulation(config.make_network())
     inputs = config.dynamics.inputs(5000, 2, DT, 1)
     found = simulation.run(inputs)
-    t = np.arange(5000) * DT
-
-    def slope(time, x):
-        return A @ x + inputs[min(int(time / DT + 1e-6), 4999)]
-
-    solution = solve_ivp(
-        slope, (0, t[-1]), [0, 0], t_eval=found.t, max_step=DT, rtol=1e-8, atol=1e-10
-    )
-    assert found.x == pytest.approx(solution.y.T, abs=1e-5)
+    # Exact while the input is constant, which it is over a step.
+    step = expm(A * DT)
+    drive = np.linalg.solve(A, step - np.eye(2))
+    x = [np.zeros(2)]
+    for c in inputs:
+        x.append(step @ x[-1] + drive @ c)
+    assert found.x == pytest.approx(np.array(x)[:-1:10], abs=1e-10)
     simulation.close()
 
 
@@ -97,7 +95,7 @@ def test_a_linear_system_is_learned():
     learner = experiment("balanced-linear", "training.duration=40")
     assert not learner.slow_weights.any()
     history = learner.train().columns
-    assert history["nmse"][-1] < 0.1 * history["nmse"][0]
+    assert history["field_nmse"][-1] < 0.2 * history["field_nmse"][0]
     assert_rank(learner.slow_weights, 2)
     wanted = A + 20 * np.eye(2)
     # Measured: 0.07 and 0.08 with two seeds.
