@@ -155,7 +155,7 @@ def test_noise_depends_on_the_seed_alone(simulation):
         (INPUTS * np.nan, {}, "inputs must be finite"),
         (INPUTS, {"sigma": -1.0}, "sigma must be a finite number, 0 or more"),
         (INPUTS, {"sigma": np.nan}, "sigma must be a finite number"),
-        (INPUTS, {"record_every": 0}, "record_every must be at least 1, not 0"),
+        (INPUTS, {"record_every": 0}, "record_every must be 1 to 10000, not 0"),
     ],
 )
 def test_runs_that_cannot_be(inputs, options, message, simulation):
