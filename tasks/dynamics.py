@@ -191,13 +191,14 @@ DYNAMICS: Mapping[str, Dynamics] = {
             "balanced-pendulum",
             "A damped pendulum that is pushed is learned.",
             PENDULUM,
-            input_std=0.8,
+            input_std=0.5,
         ),
         Dynamics(
             "balanced-arm",
             "An arm of two joints in a plane, held by springs and pushed, is learned.",
             TWO_JOINT_ARM,
-            input_std=0.8,
+            input_std=1.0,
+            region=(0.7, 0.7, 0.7, 0.7),
         ),
     )
 }
