@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib import style
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from eprop_brian.training.files import beside
 
-__all__ = ["COLOURS", "WIDTH", "save_figure", "styled"]
+__all__ = ["COLOURS", "WIDTH", "draw_median_and_range", "save_figure", "styled"]
 
 #: Colours of Okabe and Ito, which colour-blind readers can tell apart.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
@@ -75,3 +78,12 @@ def save_figure(figure: Figure, path: Path, formats: Sequence[str]) -> list[Path
             figure.set_layout_engine("none")
     plt.close(figure)
     return written
+
+
+def draw_median_and_range(ax: Axes, x: np.ndarray, curves: np.ndarray, **look: Any) -> None:
+    """Draw curves (n_curves, len(x)) by their median and range; NaN is what a curve lacks."""
+    known = ~np.all(np.isnan(curves), axis=0)
+    x, curves = x[known], curves[:, known]
+    low, high = np.nanmin(curves, axis=0), np.nanmax(curves, axis=0)
+    ax.fill_between(x, low, high, color=look["color"], alpha=0.2, linewidth=0)
+    ax.plot(x, np.nanmedian(curves, axis=0), **look)

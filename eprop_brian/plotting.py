@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import cycle
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from brian2.units import Quantity
@@ -24,7 +23,7 @@ from scipy.sparse import csc_array, issparse
 from eprop_brian.equations.neuron import Parameter
 from eprop_brian.figure_style import COLOURS as _COLOURS
 from eprop_brian.figure_style import WIDTH as _WIDTH
-from eprop_brian.figure_style import save_figure
+from eprop_brian.figure_style import draw_median_and_range, save_figure
 from eprop_brian.figure_style import styled as _style
 from eprop_brian.network.sparse import Matrix, values_of
 from eprop_brian.network.spec import Network, Population
@@ -195,7 +194,7 @@ def plot_comparison(
                 curves = _held([_running_mean(getattr(h, column), window) for h in given])
                 curves *= 100 if column == "error" else 1
                 iteration = np.arange(1, curves.shape[1] + 1)
-                _draw_median_and_range(ax, iteration, curves, color=colour, label=name)
+                draw_median_and_range(ax, iteration, curves, color=colour, label=name)
             ax.set_ylabel(label)
             if column == "error":
                 if error_threshold is not None:
@@ -219,15 +218,6 @@ def _running_mean(values: Sequence[float], window: int) -> np.ndarray:
     ends = np.arange(1, len(sums))
     starts = np.maximum(ends - window, 0)
     return (sums[ends] - sums[starts]) / (ends - starts)
-
-
-def _draw_median_and_range(ax: Axes, x: np.ndarray, curves: np.ndarray, **look: Any) -> None:
-    """Draw curves (n_curves, len(x)) by their median and range; NaN is what a curve lacks."""
-    known = ~np.all(np.isnan(curves), axis=0)
-    x, curves = x[known], curves[:, known]
-    low, high = np.nanmin(curves, axis=0), np.nanmax(curves, axis=0)
-    ax.fill_between(x, low, high, color=look["color"], alpha=0.2, linewidth=0)
-    ax.plot(x, np.nanmedian(curves, axis=0), **look)
 
 
 def _held(curves: Sequence[np.ndarray]) -> np.ndarray:
@@ -271,7 +261,7 @@ def plot_gradient_check(checks: Sequence[GradientCheck]) -> Figure:
                 for row, check in zip(curves, checks, strict=True):
                     values = getattr(check, measure)[name]
                     row[np.searchsorted(iterations, check.iteration)] = values
-                _draw_median_and_range(ax, np.array(iterations), curves, **look)
+                draw_median_and_range(ax, np.array(iterations), curves, **look)
                 if ax is above:
                     least = np.nanmin(curves, initial=least)
         for ax in (above, below):

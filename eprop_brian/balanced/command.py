@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from eprop_brian.balanced.attractors import Attractors
 from eprop_brian.balanced.config import BalancedConfig
 from eprop_brian.balanced.experiment import Experiment, Outcome
 from eprop_brian.balanced.metrics import Robustness, relative_performance
@@ -75,8 +76,9 @@ def train(config: BalancedConfig, folder: Path, echo: Echo, *, figures: bool = T
                 f"vector-field NMSE {last['field_nmse']:.3g}, mean rate {last['rate']:.1f} Hz"
             )
         outcome, recording = experiment.test()
-        experiment.save(folder, outcome, recording)
-        report(experiment, outcome, recording, echo)
+        found = experiment.attractors(recording)
+        experiment.save(folder, outcome, recording, found)
+        report(experiment, outcome, recording, found, echo)
         if figures:
             for path in plot_experiment(folder):
                 echo(f"wrote {path}")
@@ -87,7 +89,13 @@ def train(config: BalancedConfig, folder: Path, echo: Echo, *, figures: bool = T
     return outcome
 
 
-def report(experiment: Experiment, outcome: Outcome, recording: Recording, echo: Echo) -> None:
+def report(
+    experiment: Experiment,
+    outcome: Outcome,
+    recording: Recording,
+    found: tuple[Attractors, Attractors] | None,
+    echo: Echo,
+) -> None:
     """Print what a test showed.
 
     Parameters
@@ -95,6 +103,8 @@ def report(experiment: Experiment, outcome: Outcome, recording: Recording, echo:
     experiment : Experiment
     outcome, recording
         What `Experiment.test` returned.
+    found : tuple of Attractors or None
+        What `Experiment.attractors` returned.
     echo : callable
         Gets every line.
     """
@@ -112,7 +122,6 @@ def report(experiment: Experiment, outcome: Outcome, recording: Recording, echo:
     if matrix is not None:
         rows = "; ".join(", ".join(f"{value:.3g}" for value in row) for row in matrix)
         echo(f"(D D^T)^-1 D Ws D^+ = [{rows}] 1/s")
-    found = experiment.attractors(recording)
     if found is None:
         return
     for name, statistics in zip(("teacher", "network"), found, strict=True):
@@ -146,7 +155,7 @@ def evaluate(
     experiment = Experiment.open(folder, device)
     try:
         outcome, recording = experiment.test(kill=kill, noise=noise, seed=1)
-        report(experiment, outcome, recording, echo)
+        report(experiment, outcome, recording, experiment.attractors(recording), echo)
         echo(f"NMSE {outcome.nmse:.6g}")
     finally:
         experiment.close()

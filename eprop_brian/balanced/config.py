@@ -6,8 +6,6 @@ Tables: ``run``, ``network``, ``input``, ``training`` and ``test``. The teacher 
 
 from __future__ import annotations
 
-import difflib
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -29,6 +27,7 @@ from eprop_brian.symbolic.teacher import (
 from eprop_brian.symbolic.toml import toml_table
 from eprop_brian.tasks.dynamics import Dynamics, get_dynamics
 from eprop_brian.training.files import write_text
+from eprop_brian.training.settings import read_tables, read_value, unknown
 
 __all__ = ["RULES", "BalancedConfig"]
 
@@ -156,9 +155,8 @@ class BalancedConfig:
             value = getattr(self, table)[key]
             if not least <= value <= most:
                 raise ValueError(f"{table}.{key} must be {least} to {most}, not {value}")
-        for table, key in (("test", "duration"), ("network", "norm")):
-            if not getattr(self, table)[key] > 0:
-                raise ValueError(f"{table}.{key} must be positive")
+        if not self.network["norm"] > 0:
+            raise ValueError("network.norm must be positive")
 
     @classmethod
     def from_recipe(
@@ -217,14 +215,14 @@ class BalancedConfig:
                 f"--set {setting}: write TABLE.KEY=VALUE, for example network.n=50 or "
                 "training.duration=100"
             )
-        value = _value(text.strip())
+        value = read_value(text.strip())
         if table == "teacher":
             return self.with_values("teacher", {key: value})
         known = [*_TABLES, "teacher"]
         if table not in known:
-            raise ValueError(_unknown(f"--set {setting}", table, known))
+            raise ValueError(unknown(f"--set {setting}", table, known))
         if key not in _KINDS[table]:
-            raise ValueError(_unknown(f"--set {setting}", key, list(_KINDS[table])))
+            raise ValueError(unknown(f"--set {setting}", key, list(_KINDS[table])))
         return self.with_values(table, {key: value})
 
     def with_values(self, table: str, values: Mapping[str, Any]) -> BalancedConfig:
@@ -311,19 +309,7 @@ class BalancedConfig:
         ValueError
             If the folder holds no experiment or its configuration is damaged.
         """
-        path = Path(folder) / "config.toml"
-        try:
-            tables = tomllib.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise ValueError(f"{folder} holds no run: there is no {path.name} in it") from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ValueError(f"{path}: {error}") from None
-        for table in _TABLES:
-            if not isinstance(tables.get(table), dict):
-                raise ValueError(f"{path}: the table [{table}] is missing")
-            lacking = [key for key in _KINDS[table] if key not in tables[table]]
-            if lacking:
-                raise ValueError(f"{path}: [{table}] lacks '{lacking[0]}'")
+        tables = read_tables(folder, _KINDS)
         get_dynamics(tables["run"]["task"])
         teacher = read_teacher(Path(folder) / _TEACHER_FILE)
         return cls(**{name: tables[name] for name in _TABLES}, teacher=teacher)
@@ -383,18 +369,10 @@ def _read(text: str) -> Teacher:
     return read_teacher(text) if text.endswith(".toml") else teacher_from_string(text)
 
 
-def _value(text: str) -> Any:
-    """A TOML value, or the bare text (``0.1 ms`` needs no quotes)."""
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text
-
-
 def _check(table: str, key: str, value: Any) -> None:
     kinds = _KINDS[table]
     if key not in kinds:
-        raise ValueError(_unknown(f"[{table}]", key, list(kinds)))
+        raise ValueError(unknown(f"[{table}]", key, list(kinds)))
     kind = kinds[key]
     fits = {
         bool: isinstance(value, bool),
@@ -414,9 +392,3 @@ def _check(table: str, key: str, value: Any) -> None:
             Quantity: "a number with a unit, e.g. '0.1 ms' or '20 Hz'",
         }[kind]
         raise ValueError(f"{table}.{key} = {value!r} must be {wanted}")
-
-
-def _unknown(where: str, name: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    hint = f" Did you mean '{close[0]}'?" if close else ""
-    return f"{where}: unknown '{name}'.{hint} There are: {', '.join(known)}"

@@ -233,7 +233,8 @@ class Experiment:
         simulation.kill(rng.permutation(network.n)[:n_killed])
         self.test_inputs = inputs[settle:]
         recording = simulation.run(self.test_inputs, sigma=sigma)
-        if not np.isfinite(nmse(recording.x, recording.estimate)):
+        decoding = nmse(recording.x, recording.estimate)
+        if not np.isfinite(decoding):
             raise ValueError(
                 "the signal does not vary in the test, so its error means nothing: give it an "
                 "input (input.std), an initial state, or a longer test (test.duration)"
@@ -242,7 +243,7 @@ class Experiment:
         points = recording.x if self.points is None else self.points
         error = np.linalg.norm(recording.x - recording.estimate, axis=1)
         outcome = Outcome(
-            nmse=nmse(recording.x, recording.estimate),
+            nmse=decoding,
             field_nmse=self._field_nmse(self.slow_weights, points, killed),
             path_field_nmse=self._field_nmse(self.slow_weights, recording.x, killed),
             rate=mean_rate(len(recording.spike_times), network.n - n_killed, recording.duration),
@@ -266,9 +267,8 @@ class Experiment:
 
     def currents(self, recording: Recording) -> Currents:
         """Excitation and inhibition of the neuron with most spikes in the last test."""
-        counts = np.bincount(recording.spike_neurons, minlength=self.network.n)
         weights = (self.slow_weights, self.fast_weights)
-        return currents(recording, self.network, *weights, self.test_inputs, int(np.argmax(counts)))
+        return currents(recording, self.network, *weights, self.test_inputs, recording.busiest)
 
     def attractors(self, recording: Recording) -> tuple[Attractors, Attractors] | None:
         """Attractors of teacher and network in a test; None if the network has no vector field."""
@@ -280,8 +280,23 @@ class Experiment:
         except ValueError:
             return None
 
-    def save(self, folder: Path, outcome: Outcome, recording: Recording) -> None:
-        """Write everything into a folder; ``config.toml`` comes last and makes it a run."""
+    def save(
+        self,
+        folder: Path,
+        outcome: Outcome,
+        recording: Recording,
+        found: tuple[Attractors, Attractors] | None = None,
+    ) -> None:
+        """Write everything into a folder; ``config.toml`` comes last and makes it a run.
+
+        Parameters
+        ----------
+        folder : Path
+        outcome, recording
+            What `test` returned.
+        found : tuple of Attractors, optional
+            What `attractors` returned, which takes seconds; default: it is called.
+        """
         folder = Path(folder)
         write_text(folder / "history.csv", self.history.text())
         network = self.network
@@ -301,7 +316,7 @@ class Experiment:
         tables = {"results": {f.name: getattr(outcome, f.name) for f in fields(Outcome)}}
         correlation, left = balance(self.currents(recording))
         tables["balance"] = {"correlation": correlation, "net_share": left}
-        found = self.attractors(recording)
+        found = found or self.attractors(recording)
         if found is not None:
             tables |= {"teacher": found[0].table(), "network": found[1].table()}
         text = "\n".join(toml_table(name, values) for name, values in tables.items())
@@ -402,17 +417,7 @@ class SavedExperiment:
         )
 
 
-_RECORDED = (
-    "t",
-    "x",
-    "estimate",
-    "v",
-    "spike_times",
-    "spike_neurons",
-    "r_start",
-    "t_start",
-    "t_stop",
-)
+_RECORDED = tuple(f.name for f in fields(Recording))
 
 
 def read_recording(folder: Path) -> tuple[Recording, np.ndarray]:

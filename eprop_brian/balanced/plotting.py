@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib import pyplot as plt
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from eprop_brian.balanced.experiment import SavedExperiment, TrainingHistory, read_recording
@@ -19,7 +18,7 @@ from eprop_brian.balanced.field import NetworkField, currents
 from eprop_brian.balanced.metrics import Currents, balance, cv_isi
 from eprop_brian.balanced.simulation import Recording
 from eprop_brian.balanced.spec import BalancedNetwork
-from eprop_brian.figure_style import COLOURS, WIDTH, save_figure, styled
+from eprop_brian.figure_style import COLOURS, WIDTH, draw_median_and_range, save_figure, styled
 
 __all__ = [
     "plot_activity",
@@ -325,7 +324,8 @@ def plot_sweep(
         for ax, (name, values), colour in zip(
             axes[0], measured.items(), cycle(COLOURS), strict=False
         ):
-            _median_and_range(ax, levels, values, colour)
+            look = {"color": colour, "marker": "o", "markersize": 3}
+            draw_median_and_range(ax, np.asarray(levels, dtype=float), values.T, **look)
             ax.set_ylabel(name)
             ax.set_xlabel(label)
             if log:
@@ -336,22 +336,6 @@ def plot_sweep(
             else:
                 ax.set_ylim(bottom=min(0.0, float(np.min(finite, initial=0.0))))
     return figure
-
-
-def _median_and_range(ax: Axes, levels: Sequence[float], values: np.ndarray, colour: str) -> None:
-    known = np.any(np.isfinite(values), axis=1)
-    x = np.asarray(levels, dtype=float)[known]
-    kept = values[known]
-    if len(x):
-        ax.plot(x, np.nanmedian(kept, axis=1), color=colour, marker="o", markersize=3)
-        ax.fill_between(
-            x,
-            np.nanmin(kept, axis=1),
-            np.nanmax(kept, axis=1),
-            color=colour,
-            alpha=0.2,
-            linewidth=0,
-        )
 
 
 def plot_experiment(folder: Path, formats: Sequence[str] = ("png",)) -> list[Path]:
@@ -377,9 +361,7 @@ def plot_experiment(folder: Path, formats: Sequence[str] = ("png",)) -> list[Pat
     recording, inputs = read_recording(folder)
     network = saved.network
     figures = {"decoding": plot_decoding(recording)}
-    counts = np.bincount(recording.spike_neurons, minlength=network.n)
-    # The neuron that has most to say.
-    neuron = int(np.argmax(counts))
+    neuron = recording.busiest
     found = currents(recording, network, saved.slow_weights, saved.fast_weights, inputs, neuron)
     figures["balance"] = plot_balance(found, neuron)
     figures["tuning"] = plot_tuning(recording, network)

@@ -71,6 +71,11 @@ class Recording:
     t_stop: float
 
     @property
+    def busiest(self) -> int:
+        """The neuron with most spikes."""
+        return int(np.argmax(np.bincount(self.spike_neurons, minlength=self.v.shape[1])))
+
+    @property
     def duration(self) -> float:
         """Length in s."""
         return self.t_stop - self.t_start
@@ -333,12 +338,14 @@ class Simulation:
                 "before they are felt: let at most one neuron spike a step, add a refractory "
                 "period, raise the costs mu and nu, or shorten the delay and dt"
             )
+        if learns_fast:
+            self._watched = _Watched()
+            return
         watched = self._watched
         watched.add(done, neurons, steps, v)
-        if learns_fast or watched.steps * self._dt >= _SHORT:
-            self._watched = _Watched()
-        if learns_fast or watched.steps * self._dt < _SHORT:
+        if watched.steps * self._dt < _SHORT:
             return
+        self._watched = _Watched()
         neurons, steps, v = watched.neurons, watched.times, watched.v
         share = len(np.unique(steps)) / watched.steps
         if network.one_spike and share > _MOST_STEPS_WITH_SPIKE:

@@ -7,8 +7,6 @@ that a run does not change when the library does, and a given feedback matrix as
 
 from __future__ import annotations
 
-import difflib
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -27,6 +25,7 @@ from eprop_brian.symbolic.toml import toml_table
 from eprop_brian.tasks import TASKS, Task, get_task
 from eprop_brian.training.files import read_array, write_array, write_text
 from eprop_brian.training.recipes import get_recipe
+from eprop_brian.training.settings import read_tables, read_value, unknown
 from eprop_brian.training.trainer import Trainer
 
 __all__ = ["METHODS", "RunConfig"]
@@ -211,7 +210,7 @@ class RunConfig:
                 f"--set {setting}: write TABLE.KEY=VALUE, for example optimizer.eta=1e-3 or "
                 "neuron.tau_m='30 ms'"
             )
-        value = _read_value(text.strip())
+        value = read_value(text.strip())
         if (table, key) == ("neuron", "detach"):
             return self._with_detach(setting, value)
         if table == "neuron":
@@ -221,7 +220,7 @@ class RunConfig:
             if not having:
                 neurons = self.neurons.values()
                 known = sorted({k for n in neurons for k in (*n.parameters, *n.constants)})
-                raise ValueError(_unknown(setting, key, [*known, "detach"]))
+                raise ValueError(unknown(f"--set {setting}", key, [*known, "detach"]))
             neurons = {
                 name: n.with_parameters(**{key: value}) if name in having else n
                 for name, n in self.neurons.items()
@@ -235,9 +234,9 @@ class RunConfig:
             "optimizer": ["name", "schedule", *OPTIMIZERS[self._optimizer_name()].parameters],
         }
         if table not in known:
-            raise ValueError(_unknown(setting, table, [*known, "neuron"]))
+            raise ValueError(unknown(f"--set {setting}", table, [*known, "neuron"]))
         if key not in known[table]:
-            raise ValueError(_unknown(setting, key, known[table]))
+            raise ValueError(unknown(f"--set {setting}", key, known[table]))
         if (table, key) == ("optimizer", "name"):
             # Settings of another optimizer would mean something else.
             return replace(self, optimizer={"name": value})
@@ -267,7 +266,7 @@ class RunConfig:
         for state in value:
             if not any(state in own for own in states.values()):
                 known = sorted({s for own in states.values() for s in own})
-                raise ValueError(_unknown(setting, state, known))
+                raise ValueError(unknown(f"--set {setting}", state, known))
         neurons = {
             name: replace(neuron, detach=tuple(s for s in value if s in states[name]))
             for name, neuron in self.neurons.items()
@@ -402,20 +401,10 @@ class RunConfig:
         ValueError
             If the folder holds no run or its configuration is damaged.
         """
-        path = Path(folder) / "config.toml"
-        try:
-            tables = tomllib.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise ValueError(f"{folder} holds no run: there is no {path.name} in it") from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ValueError(f"{path}: {error}") from None
         needed = [f.name for f in fields(cls) if f.name not in ("neurons", "feedback_matrix")]
-        missing = [name for name in needed if not isinstance(tables.get(name), dict)]
-        if missing:
-            raise ValueError(f"{path}: the table [{missing[0]}] is missing")
-        lacking = [key for key in _RUN_KEYS if key not in tables["run"]]
-        if lacking:
-            raise ValueError(f"{path}: [run] lacks '{lacking[0]}'")
+        keys = {name: _RUN_KEYS if name == "run" else () for name in needed}
+        tables = read_tables(folder, keys)
+        path = Path(folder) / "config.toml"
         if tables["run"].get("task") not in TASKS:
             raise ValueError(f"{path}: unknown task {tables['run'].get('task')!r}")
         neurons = {
@@ -445,14 +434,6 @@ def _with_known(neuron: Neuron, settings: Mapping[str, Any]) -> Neuron:
     return neuron.with_parameters(**{k: v for k, v in settings.items() if k in known})
 
 
-def _read_value(text: str) -> Any:
-    """A TOML value, or the bare text (``30 ms`` and ``adam`` need no quotes)."""
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text
-
-
 def _quantity(value: Any, where: str) -> Any:
     """Strings that begin with a number are quantities, other values stay as they are."""
     if isinstance(value, str) and value[:1] in "+-.0123456789" and value:
@@ -460,9 +441,3 @@ def _quantity(value: Any, where: str) -> Any:
     if isinstance(value, list):
         return tuple(_quantity(item, where) for item in value)
     return value
-
-
-def _unknown(setting: str, name: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    hint = f" Did you mean '{close[0]}'?" if close else ""
-    return f"--set {setting}: unknown '{name}'.{hint} There are: {', '.join(known)}"
