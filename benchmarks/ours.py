@@ -41,7 +41,8 @@ class Solved:
 
 def available() -> str | None:
     """None if there is a compiler, else the reason."""
-    from eprop_brian.devices.cpp import CompilerMissingError, find_compiler
+    from eprop_brian.devices import CompilerMissingError
+    from eprop_brian.devices.cpp import find_compiler
 
     try:
         find_compiler()

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from eprop_brian.devices.cpp import CompilerMissingError, CppProgram
+from eprop_brian.devices.cpp import CppProgram
 from eprop_brian.devices.program import Program, ProgramKilledError, SimulationError
+from eprop_brian.devices.project import CompilerMissingError
 from eprop_brian.devices.runtime import RuntimeProgram
 
 __all__ = [

@@ -9,72 +9,12 @@
 #ifndef EPROP_BRIAN_CALLS_H
 #define EPROP_BRIAN_CALLS_H
 
-#include <chrono>
-#include <cstdint>
-#include <cstdio>
-#include <cstdlib>
-#include <cstring>
-#include <map>
-#include <new>
-#include <string>
 #include <vector>
-#if defined(__linux__)
-#include <sys/mman.h>
-#endif
-#if defined(__SSE__)
-#include <xmmintrin.h>
-#endif
 
-// Brian2 allocates every array with new[]. Vectors want it to start with a cache line and to be
-// padded to whole ones; a history is large enough for pages of its own. Weak: several files include
-// this one.
-__attribute__((weak)) void* operator new[](std::size_t bytes)
-{
-    const std::size_t line = 64, page = (std::size_t)1 << 21;
-    const bool large = bytes >= 2*page;
-    const std::size_t padded = (bytes/line + 1)*line;
-    void* data = 0;
-    if (posix_memalign(&data, large ? page : line, padded))
-        throw std::bad_alloc();
-#if defined(__linux__)
-    if (large)
-        madvise(data, padded, MADV_HUGEPAGE);
-#endif
-    std::memset(static_cast<char*>(data) + padded - line, 0, line);
-    return data;
-}
-
-__attribute__((weak)) void operator delete[](void* data) noexcept
-{
-    std::free(data);
-}
+#include "arrays.h"
 
 namespace eprop_brian
 {
-// A clock that is cheap to read, in units of its own.
-inline unsigned long long ticks()
-{
-#if defined(__x86_64__) || defined(__i386__)
-    return __builtin_ia32_rdtsc();
-#else
-    return std::chrono::steady_clock::now().time_since_epoch().count();
-#endif
-}
-
-struct Array
-{
-    void* data;
-    std::uint64_t bytes;
-};
-
-typedef std::map<std::string, Array> Arrays;
-
-inline void fail(const std::string& message)
-{
-    std::fprintf(stderr, "%s\n", message.c_str());
-    std::_Exit(1);
-}
-
 inline void receive(void* data, std::size_t bytes)
 {
     if (std::fread(data, 1, bytes, stdin) != bytes)
@@ -95,15 +35,13 @@ inline Array& receive_key(Arrays& arrays)
 
 // Handles commands until a run is asked for. The first call answers none, each later one answers
 // the run before it.
-inline bool next_call(Arrays& arrays)
+inline bool next_call(Arrays& arrays, const std::vector<std::string>&)
 {
     static bool first = true;
+    static std::vector<char> values;
     if (first)
     {
-#if defined(__SSE__)
-        // Filters decay to denormal numbers, which take a hundred times as long: make them zero.
-        _mm_setcsr(_mm_getcsr() | 0x8040);
-#endif
+        flush_denormals();
         static std::vector<char> buffer(1 << 20);
         std::setvbuf(stdin, &buffer[0], _IOFBF, buffer.size());
     }
@@ -125,12 +63,16 @@ inline bool next_call(Arrays& arrays)
             receive(&bytes, sizeof(bytes));
             if (bytes != array.bytes)
                 fail("an array has another size than the values it is set to");
-            receive(array.data, bytes);
+            values.resize(bytes);
+            receive(values.data(), bytes);
+            put(array, values.data());
         }
         else if (command == 'G')
         {
             std::fwrite(&bytes, sizeof(bytes), 1, stdout);
-            std::fwrite(array.data, 1, bytes, stdout);
+            values.resize(bytes);
+            take(array, values.data());
+            std::fwrite(values.data(), 1, bytes, stdout);
         }
         else
             fail("unknown command");
