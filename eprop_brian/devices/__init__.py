@@ -1,6 +1,7 @@
 """Devices: where a network runs.
 
-``cpp`` compiles it to one binary (default), ``runtime`` runs it in this process with NumPy.
+``cpp`` compiles it to one binary (default), ``cuda`` to one for a GPU, ``runtime`` runs it in this
+process with NumPy.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from eprop_brian.devices.cpp import CppProgram
+from eprop_brian.devices.cuda import CudaProgram
 from eprop_brian.devices.program import Program, ProgramKilledError, SimulationError
 from eprop_brian.devices.project import CompilerMissingError
 from eprop_brian.devices.runtime import RuntimeProgram
@@ -21,6 +23,7 @@ __all__ = [
     "DTYPES",
     "CompilerMissingError",
     "CppProgram",
+    "CudaProgram",
     "Program",
     "ProgramKilledError",
     "RuntimeProgram",
@@ -28,7 +31,11 @@ __all__ = [
     "make_program",
 ]
 
-DEVICES: dict[str, type[Program]] = {"cpp": CppProgram, "runtime": RuntimeProgram}
+DEVICES: dict[str, type[Program]] = {
+    "cpp": CppProgram,
+    "cuda": CudaProgram,
+    "runtime": RuntimeProgram,
+}
 DTYPES: dict[str, type] = {"float64": np.float64, "float32": np.float32}
 
 

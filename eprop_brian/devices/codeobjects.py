@@ -16,12 +16,22 @@ from brian2.devices.cpp_standalone.codeobject import CPPStandaloneCodeObject
 from brian2.parsing.rendering import CPPNodeRenderer
 from brian2.utils.stringtools import get_identifiers, word_substitute
 
-__all__ = ["CppStepCodeObject", "NumpyStepCodeObject"]
+__all__ = [
+    "PACKAGE",
+    "BlockwiseTranslation",
+    "CRenderer",
+    "CppStepCodeObject",
+    "NumpyStepCodeObject",
+    "read_in_one_type",
+]
 
-_PACKAGE = "eprop_brian.devices"
+#: Whose templates come before Brian2's.
+PACKAGE = "eprop_brian.devices"
+#: What Brian2's generators call the function ``int``.
+_INT = ("int_", "_brian_int")
 
 
-class _BlockwiseTranslation:
+class BlockwiseTranslation:
     """Translates each block with the variables it uses, and those alone.
 
     Brian2 looks up earlier translations by hashing all variables, for every block again. In a step
@@ -43,8 +53,13 @@ def _is_single() -> bool:
     return prefs.core.default_float_dtype == np.float32
 
 
-class _CppRenderer(CPPNodeRenderer):
-    """C++ expressions whose literals are of the network's own float type."""
+def read_in_one_type(lines: list[str]) -> list[str]:
+    """Declarations that read arrays, of floats where the network's type is: the clock's dt is a double."""
+    return [line.replace("double ", "float ", 1) for line in lines] if _is_single() else lines
+
+
+class CRenderer(CPPNodeRenderer):
+    """Expressions of C++ and CUDA whose literals are of the network's own float type."""
 
     def render_Constant(self, node):
         text = super().render_Constant(node)
@@ -56,14 +71,14 @@ class _CppRenderer(CPPNodeRenderer):
         return super().render_BinOp(node)
 
     def render_Call(self, node):
-        if node.func.id == "int_" and isinstance(node.args[0], ast.Compare | ast.BoolOp):
+        if node.func.id in _INT and isinstance(node.args[0], ast.Compare | ast.BoolOp):
             # A choice between two numbers is one vector instruction, an integer made a float two.
             one, zero = ("1.0f", "0.0f") if _is_single() else ("1.0", "0.0")
             return f"({self.render_node(node.args[0])} ? {one} : {zero})"
         return super().render_Call(node)
 
 
-class _CppGenerator(_BlockwiseTranslation, CPPCodeGenerator):
+class _CppGenerator(BlockwiseTranslation, CPPCodeGenerator):
     """C++ code of many blocks, in one float type throughout.
 
     A single double in an expression of floats, a literal or the clock's dt, makes the compiler
@@ -71,15 +86,14 @@ class _CppGenerator(_BlockwiseTranslation, CPPCodeGenerator):
     """
 
     def translate_to_read_arrays(self, read, write, indices):
-        lines = super().translate_to_read_arrays(read, write, indices)
-        return [line.replace("double ", "float ", 1) for line in lines] if _is_single() else lines
+        return read_in_one_type(super().translate_to_read_arrays(read, write, indices))
 
     def translate_expression(self, expr):
         expr = word_substitute(expr, self.func_name_replacements)
-        return _CppRenderer(auto_vectorise=self.auto_vectorise).render_expr(expr).strip()
+        return CRenderer(auto_vectorise=self.auto_vectorise).render_expr(expr).strip()
 
 
-class _NumpyGenerator(_BlockwiseTranslation, NumpyCodeGenerator):
+class _NumpyGenerator(BlockwiseTranslation, NumpyCodeGenerator):
     """NumPy code of many blocks, in which what a block writes is read as a copy.
 
     The template indexes with slices, so an array that is read is a view. In ``old = v`` followed by
@@ -97,7 +111,7 @@ class NumpyStepCodeObject(NumpyCodeObject):
     """NumPy code with the ``step`` template."""
 
     generator_class = _NumpyGenerator
-    templater = NumpyCodeObject.templater.derive(_PACKAGE)
+    templater = NumpyCodeObject.templater.derive(PACKAGE)
 
     def run_block(self, block):
         """As Brian2's, but the code may end early, by StopIteration."""
@@ -113,7 +127,7 @@ class CppStepCodeObject(CPPStandaloneCodeObject):
     """Standalone C++ code with the ``step`` template."""
 
     generator_class = _CppGenerator
-    templater = CPPStandaloneCodeObject.templater.derive(_PACKAGE)
+    templater = CPPStandaloneCodeObject.templater.derive(PACKAGE)
 
 
 # Brian2's own clip has early returns and double bounds; this one is two vector instructions.

@@ -17,18 +17,18 @@ from typing import Any
 
 import numpy as np
 from brian2.core.preferences import prefs
-from brian2.core.variables import ArrayVariable, DynamicArrayVariable
-from brian2.devices.device import all_devices, get_device, set_device
 from brian2.units import second
 
 from eprop_brian.devices.codeobjects import CppStepCodeObject
 from eprop_brian.devices.process import ProcessProgram
 from eprop_brian.devices.project import (
     CompilerMissingError,
+    array_variables,
     cache_folder,
     digest,
     install,
     make,
+    standalone,
 )
 from eprop_brian.network.blocks import MOST_STEPS
 from eprop_brian.network.build import build
@@ -142,7 +142,7 @@ def generate(
     types : dict of str to dtype
         Of every array, by ``"group.variable"``.
     """
-    with _standalone(dtype) as device:
+    with standalone("cpp_standalone", dtype) as device, _calls_included():
         lanes = _VECTOR_BYTES // np.dtype(dtype).itemsize
         layout = Layout(lanes, _TILE_BYTES, MOST_STEPS, profile)
         built = build(network, capacity, CppStepCodeObject, dtype, layout)
@@ -157,15 +157,7 @@ def generate(
 
 def _insert_calls(built: BuiltNetwork, device) -> dict[str, np.dtype]:
     """Put the loop over calls around the run; return the type of every array."""
-    arrays = {
-        f"{group.name}.{name}": variable
-        for group in built.groups.values()
-        for name, variable in group.variables.items()
-        if isinstance(variable, ArrayVariable)
-        and not isinstance(variable, DynamicArrayVariable)
-        and variable in device.arrays
-        and variable.owner.name == group.name
-    }
+    arrays = array_variables(built, device)
     entries = [
         f'{{"{key}", {{{device.get_array_name(v, access_data=False)}, '
         f"{v.size * np.dtype(v.dtype).itemsize}}}}}"
@@ -180,22 +172,14 @@ def _insert_calls(built: BuiltNetwork, device) -> dict[str, np.dtype]:
 
 
 @contextlib.contextmanager
-def _standalone(dtype: type) -> Iterator:
-    """Make a fresh C++ standalone device the active one, and put things back afterwards."""
-    before, float_type = get_device(), prefs.core.default_float_dtype
-    device = all_devices["cpp_standalone"]
-    device.reinit()
-    set_device("cpp_standalone", build_on_run=False)
-    prefs.core.default_float_dtype = dtype
+def _calls_included() -> Iterator[None]:
+    """Have every source include the header of the calls."""
     headers = prefs.codegen.cpp.headers
     prefs.codegen.cpp.headers = [*headers, '"calls.h"']
     try:
-        yield device
+        yield
     finally:
         prefs.codegen.cpp.headers = headers
-        prefs.core.default_float_dtype = float_type
-        device.reinit()
-        set_device(before)
 
 
 def _compile(project: Path) -> None:

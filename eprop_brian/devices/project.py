@@ -8,15 +8,58 @@ import os
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
-from eprop_brian.devices.program import SimulationError
+from brian2.core.preferences import prefs
+from brian2.core.variables import ArrayVariable, DynamicArrayVariable
+from brian2.devices.device import all_devices, get_device, set_device
 
-__all__ = ["CompilerMissingError", "cache_folder", "digest", "install", "make"]
+from eprop_brian.devices.program import SimulationError
+from eprop_brian.network.built import BuiltNetwork
+
+__all__ = [
+    "CompilerMissingError",
+    "array_variables",
+    "cache_folder",
+    "digest",
+    "install",
+    "make",
+    "standalone",
+]
 
 
 class CompilerMissingError(RuntimeError):
-    """No C++ compiler or no make: says what to install, and that ``runtime`` needs neither."""
+    """What a device compiles with is missing: says what to install, or what to run on without."""
+
+
+@contextlib.contextmanager
+def standalone(name: str, dtype: type) -> Iterator:
+    """Make a fresh standalone device of Brian2 the active one, and put things back afterwards."""
+    before, float_type = get_device(), prefs.core.default_float_dtype
+    device = all_devices[name]
+    device.reinit()
+    set_device(name, build_on_run=False)
+    prefs.core.default_float_dtype = dtype
+    try:
+        yield device
+    finally:
+        prefs.core.default_float_dtype = float_type
+        device.reinit()
+        set_device(before)
+
+
+def array_variables(built: BuiltNetwork, device) -> dict[str, ArrayVariable]:
+    """All arrays of a network on a standalone device, by ``"group.variable"``."""
+    return {
+        f"{group.name}.{name}": variable
+        for group in built.groups.values()
+        for name, variable in group.variables.items()
+        if isinstance(variable, ArrayVariable)
+        and not isinstance(variable, DynamicArrayVariable)
+        and variable in device.arrays
+        and variable.owner.name == group.name
+    }
 
 
 def cache_folder() -> Path:

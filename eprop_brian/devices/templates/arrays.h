@@ -16,7 +16,11 @@
 #if defined(__SSE__)
 #include <xmmintrin.h>
 #endif
+#if defined(EPROP_BRIAN_CUDA)
+#include "device.h"
+#endif
 
+#if !defined(EPROP_BRIAN_CUDA)
 // Brian2 allocates every array with new[]. Vectors want it to start with a cache line and to be
 // padded to whole ones; a history is large enough for pages of its own. Weak: several files include
 // this one.
@@ -40,6 +44,7 @@ __attribute__((weak)) void operator delete[](void* data) noexcept
 {
     std::free(data);
 }
+#endif
 
 namespace eprop_brian
 {
@@ -57,6 +62,11 @@ struct Array
 {
     void* data;
     std::uint64_t bytes;
+#if defined(EPROP_BRIAN_CUDA)
+    // of the array that every trial has for itself: how many there are, and how far apart
+    int copies;
+    std::uint64_t stride;
+#endif
 };
 
 typedef std::map<std::string, Array> Arrays;
@@ -67,7 +77,22 @@ inline void fail(const std::string& message)
     std::_Exit(1);
 }
 
-// Set an array from values, and values from an array.
+// Set an array from values, and values from an array. On a GPU this is the only way to it.
+#if defined(EPROP_BRIAN_CUDA)
+inline void put(Array& array, const void* values)
+{
+    for (int copy = 0; copy < array.copies; copy++)
+        check(cudaMemcpy((char*)array.data + copy*array.stride, values, array.bytes,
+                         cudaMemcpyHostToDevice), "an array cannot be set");
+}
+
+inline void take(const Array& array, void* values)
+{
+    const int copy = array.copies > 1 ? shown_copy() : 0;
+    check(cudaMemcpy(values, (char*)array.data + copy*array.stride, array.bytes,
+                     cudaMemcpyDeviceToHost), "an array cannot be read");
+}
+#else
 inline void put(Array& array, const void* values)
 {
     std::memcpy(array.data, values, array.bytes);
@@ -77,6 +102,7 @@ inline void take(const Array& array, void* values)
 {
     std::memcpy(values, array.data, array.bytes);
 }
+#endif
 
 // Filters decay to denormal numbers, which take a hundred times as long: make them zero.
 inline void flush_denormals()

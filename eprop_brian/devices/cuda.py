@@ -1,0 +1,286 @@
+"""The ``cuda`` device: one compiled program whose trials run side by side on a GPU.
+
+Brian2CUDA translates the statements of the blocks, and the ``step`` template, a whole program but
+for its ``main``, puts kernels around them: nothing else of a Brian2CUDA project is needed, curand
+least of all. How the program works is told in docs/cuda.md.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from eprop_brian.devices.cuda_memory import Memory, NetworkMemory
+from eprop_brian.devices.process import ProcessProgram
+from eprop_brian.devices.project import (
+    CompilerMissingError,
+    array_variables,
+    cache_folder,
+    digest,
+    install,
+    make,
+    standalone,
+)
+from eprop_brian.network.blocks import MOST_STEPS
+from eprop_brian.network.build import build
+from eprop_brian.network.built import BuiltNetwork, Capacity, Layout
+from eprop_brian.network.runner import StepRunner
+from eprop_brian.network.spec import Network
+
+__all__ = ["SOURCES", "CudaProgram", "architecture", "find_nvcc", "generate", "gpus"]
+
+_TEMPLATES = Path(__file__).parent / "templates"
+#: Files of a project besides those that are generated.
+_COMMON = ("arrays.h", "device.h", "cuda_emulation.h", "main.cu")
+#: What is compiled; it includes all other files.
+SOURCES = ("main.cu",)
+#: Of which GPU where none is found and none is asked for.
+DEFAULT_ARCHITECTURE = "sm_90"
+#: Bytes that a GPU reads at once: rows of synapses and histories are padded to them.
+_SECTOR_BYTES = 32
+#: Fewest and most threads that run a trial.
+_THREADS = (64, 512)
+
+_MAKEFILE = """\
+# nvcc of CUDA 12 or later; ARCH is the GPU's, as nvcc calls it.
+NVCC = nvcc
+ARCH = {architecture}
+NVCCFLAGS = -std=c++17 -O3 -diag-suppress=177
+FILES = {files}
+
+main: $(FILES)
+\t$(NVCC) $(NVCCFLAGS) -arch=$(ARCH) -o main {sources}
+
+# On the CPU, by an emulation of CUDA: slow, to look for errors.
+emulated: $(FILES)
+\t$(CXX) -std=c++17 -O1 -x c++ -o main {sources}
+"""
+
+
+def find_nvcc() -> str | None:
+    """Path of nvcc: in ``$CUDA_HOME`` or ``$CUDA_PATH``, on the path or below /usr/local."""
+    for variable in ("CUDA_HOME", "CUDA_PATH"):
+        folder = os.environ.get(variable)
+        if folder and (Path(folder) / "bin" / "nvcc").exists():
+            return str(Path(folder) / "bin" / "nvcc")
+    found = shutil.which("nvcc")
+    if found:
+        return found
+    for pattern in ("cuda/bin/nvcc", "cuda-*/bin/nvcc"):
+        paths = sorted(Path("/usr/local").glob(pattern), key=_version, reverse=True)
+        if paths:
+            return str(paths[0])
+    return None
+
+
+def _version(path: Path) -> list[int]:
+    return [int(number) for number in re.findall(r"\d+", str(path))]
+
+
+def gpus() -> list[tuple[str, str]]:
+    """Names of the GPUs and their compute capabilities (``"9.0"``), as nvidia-smi reports them."""
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return []
+    query = [program, "--query-gpu=name,compute_cap", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(query, capture_output=True, text=True, timeout=20, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    if done.returncode:
+        return []
+    rows = [line.rsplit(",", 1) for line in done.stdout.splitlines() if "," in line]
+    return [(name.strip(), capability.strip()) for name, capability in rows]
+
+
+def architecture() -> str:
+    """Architecture to compile for: ``$EPROP_BRIAN_CUDA_ARCH``, else the first GPU's, else sm_90.
+
+    Raises
+    ------
+    ValueError
+        If the variable holds something else than, say, ``sm_90``.
+    """
+    given = os.environ.get("EPROP_BRIAN_CUDA_ARCH")
+    if given:
+        if not re.fullmatch(r"sm_\d+[a-z]?|native", given):
+            raise ValueError(f"EPROP_BRIAN_CUDA_ARCH must be like sm_90, not '{given}'")
+        return given
+    found = gpus()
+    return "sm_" + found[0][1].replace(".", "") if found else DEFAULT_ARCHITECTURE
+
+
+def _require_brian2cuda() -> None:
+    """Raise CompilerMissingError, which says what to install, if there is no Brian2CUDA."""
+    if importlib.util.find_spec("brian2cuda") is None:
+        python = "" if sys.version_info >= (3, 12) else ", with Python 3.12 or later"
+        raise CompilerMissingError(
+            "device 'cuda' needs Brian2CUDA, which cannot be found: "
+            f"pip install 'eprop_brian[cuda]'{python}"
+        )
+
+
+class CudaProgram(ProcessProgram):
+    """A network compiled to CUDA.
+
+    Parameters
+    ----------
+    network : Network
+    capacity : Capacity
+    dtype : type
+        Float type of all state.
+    profile : bool
+        Refused: a GPU's stages overlap.
+    build : callable
+        What makes Brian2 objects of `network`, see `Program`.
+    emulated : bool
+        Compile for the CPU, with threads that take turns (``templates/cuda_emulation.h``): needs
+        neither nvcc nor a GPU, and is slow.
+
+    Attributes
+    ----------
+    folder : Path
+        The compiled project.
+    compiled : bool
+        False if an earlier build could be used.
+
+    Raises
+    ------
+    CompilerMissingError
+        If there is no nvcc, no make or no Brian2CUDA.
+    ValueError
+        If the network has an option that the device has not.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        capacity: Capacity,
+        dtype: type = np.float64,
+        profile: bool = False,
+        build: Callable[..., Any] = build,
+        emulated: bool = False,
+    ) -> None:
+        compiler = _find_compiler(emulated)
+        with tempfile.TemporaryDirectory() as parent:
+            project = Path(parent) / "project"
+            built, types = generate(project, network, capacity, dtype, profile, build)
+            if emulated:
+                # Another program of the same sources.
+                (project / "emulated").touch()
+            folder = cache_folder() / digest(project, compiler)
+            compiled = not (folder / "main").exists()
+            if compiled:
+                if emulated:
+                    make(project, "emulated", f"CXX={compiler}", "--always-make")
+                else:
+                    make(project, f"NVCC={compiler}")
+                install(project, folder)
+        super().__init__(built, folder, compiled, types)
+
+
+def _find_compiler(emulated: bool) -> str:
+    found = shutil.which("g++") or shutil.which("c++") if emulated else find_nvcc()
+    needed = "a C++ compiler" if emulated else "nvcc of the CUDA toolkit, 12 or later"
+    missing = [] if found else [needed]
+    if shutil.which("make") is None:
+        missing.append("make")
+    if missing:
+        raise CompilerMissingError(
+            f"device 'cuda' needs {' and '.join(missing)}, which cannot be found. Say where the "
+            "toolkit is with CUDA_HOME, or run on the CPU: --device cpp"
+        )
+    return found
+
+
+def generate(
+    project: Path,
+    network: Network,
+    capacity: Capacity,
+    dtype: type = np.float64,
+    profile: bool = False,
+    build: Callable[..., Any] = build,
+    calls: Path = _TEMPLATES / "calls.h",
+) -> tuple[BuiltNetwork, dict[str, np.dtype]]:
+    """Write the CUDA project of a network, without compiling it.
+
+    ``make`` compiles it: `SOURCES`, for the architecture that `architecture` gives.
+
+    Parameters
+    ----------
+    project : Path
+        A new folder.
+    network, capacity, dtype, profile, build
+        As for `CudaProgram`.
+    calls : Path
+        Header that says what the program does between calls, as for
+        `eprop_brian.devices.cpp.generate`. It sets and reads arrays with ``put`` and ``take``.
+
+    Returns
+    -------
+    built : BuiltNetwork
+    types : dict of str to dtype
+        Of every array, by ``"group.variable"``.
+    """
+    _require_brian2cuda()
+    from eprop_brian.devices.cuda_codeobjects import CudaStepCodeObject  # noqa: PLC0415
+
+    if profile:
+        raise ValueError("device 'cuda' has no profile: the stages of its trials overlap")
+    lanes = _SECTOR_BYTES // np.dtype(dtype).itemsize
+    with standalone("cuda_standalone", dtype) as device:
+        layout = Layout(lanes, None, MOST_STEPS)
+        built = build(network, capacity, CudaStepCodeObject, dtype, layout)
+        runner = next(o for o in built.brian2_network.objects if isinstance(o, StepRunner))
+        arrays = {
+            key: variable
+            for key, variable in array_variables(built, device).items()
+            # Numbers of neurons, and the spikes of a step in Brian2's own form: nobody asks.
+            if variable.name not in ("i", "_spikespace")
+        }
+        clock = runner.clock.variables["dt"]
+        plan, code = runner.template_kwds["plan"], runner.step_code
+        held = {**arrays, "clock.dt": clock}
+        if runner.template == "step":
+            plan["threads"] = _threads(plan)
+            memory = NetworkMemory(code, held, device, plan, capacity.n_trials)
+        else:
+            plan["threads"] = min(_THREADS[1], max(_THREADS[0], -(-plan["n"] // 32) * 32))
+            memory = Memory(code, held, device)
+        runner.template_kwds["memory"] = memory
+        runner.before_run({})
+        # As its run would: Brian2 warns of every object that goes without having run.
+        for part in built.brian2_network.objects:
+            part._network = built.brian2_network.id
+        source = device.code_objects["step_codeobject"].code
+        table = memory.table({"clock.dt": float(network.dt)})
+    project.mkdir()
+    (project / "program.cu").write_text(source)
+    (project / "table.h").write_text(table)
+    (project / "calls.h").write_bytes(calls.read_bytes())
+    for name in _COMMON:
+        (project / name).write_bytes((_TEMPLATES / name).read_bytes())
+    files = sorted(path.name for path in project.iterdir())
+    (project / "makefile").write_text(
+        _MAKEFILE.format(
+            architecture=architecture(), files=" ".join(files), sources=" ".join(SOURCES)
+        )
+    )
+    return built, {key: np.dtype(v.dtype) for key, v in arrays.items()}
+
+
+def _threads(plan: dict[str, Any]) -> int:
+    """Threads that run a trial: one for every neuron, and more where synapses have traces."""
+    least, most = _THREADS
+    largest = most if plan["online"] else max(p["n"] for p in plan["populations"])
+    return min(most, max(least, -(-largest // 32) * 32))
