@@ -54,7 +54,10 @@ def _is_single() -> bool:
 
 
 def read_in_one_type(lines: list[str]) -> list[str]:
-    """Declarations that read arrays, of floats where the network's type is: the clock's dt is a double."""
+    """Declarations of what is read from arrays, of floats where the network's type is.
+
+    The clock's dt is a double.
+    """
     return [line.replace("double ", "float ", 1) for line in lines] if _is_single() else lines
 
 

@@ -1,23 +1,21 @@
 """The ``cpp`` device: one compiled binary that runs many trials with no Python in the loop.
 
-Brian2 generates the project and `make` builds it once. Builds are cached by a hash of everything
-that was compiled.
+`make` builds it once. Builds are cached by a hash of everything that was compiled.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
-import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from brian2.codegen.generators.cpp_generator import c_data_type
 from brian2.core.preferences import prefs
-from brian2.units import second
+from brian2.core.variables import ArrayVariable
 
 from eprop_brian.devices.codeobjects import CppStepCodeObject
 from eprop_brian.devices.process import ProcessProgram
@@ -29,6 +27,8 @@ from eprop_brian.devices.project import (
     install,
     make,
     standalone,
+    step_runner,
+    translated,
 )
 from eprop_brian.network.blocks import MOST_STEPS
 from eprop_brian.network.build import build
@@ -37,18 +37,22 @@ from eprop_brian.network.spec import Network
 
 __all__ = ["CppProgram", "find_compiler", "generate"]
 
-#: Steps after which Brian2's clock would end a run by itself; a run ends with its last trial.
-_ENDLESS = 2**31
 _TEMPLATES = Path(__file__).parent / "templates"
+#: Files of a project besides those that are generated.
+_COMMON = ("arrays.h", "main.cpp")
 #: Widest vector registers; a multiple of those of any processor does no harm.
 _VECTOR_BYTES = 64
 #: Cache that the results of the backward pass may take: they are read soon after they are written.
 _TILE_BYTES = 2**20
-#: Arrays by name and in files, which no call asks for and which takes longest to compile.
-_UNUSED = re.compile(
-    r"^(void (?:_write_arrays\(\)\n|set_variable_by_name\([^)]*\) )\{).*?\n\}\n",
-    re.MULTILINE | re.DOTALL,
-)
+
+_MAKEFILE = """\
+CXX = {compiler}
+CXXFLAGS = {flags}
+FILES = {files}
+
+main: $(FILES)
+\t$(CXX) $(CXXFLAGS) -o main main.cpp
+"""
 
 
 def find_compiler() -> str:
@@ -110,7 +114,7 @@ class CppProgram(ProcessProgram):
             folder = cache_folder() / digest(project, compiler)
             compiled = not (folder / "main").exists()
             if compiled:
-                _compile(project)
+                make(project)
                 install(project, folder)
         super().__init__(built, folder, compiled, types)
 
@@ -125,6 +129,9 @@ def generate(
     calls: Path = _TEMPLATES / "calls.h",
 ) -> tuple[BuiltNetwork, dict[str, np.dtype]]:
     """Write the C++ project of a network, without compiling it.
+
+    Brian2 translates the statements of the blocks, and the network's template puts loops around
+    them; nothing else of a project of Brian2's is needed. ``make`` compiles it.
 
     Parameters
     ----------
@@ -142,59 +149,69 @@ def generate(
     types : dict of str to dtype
         Of every array, by ``"group.variable"``.
     """
-    with standalone("cpp_standalone", dtype) as device, _calls_included():
-        lanes = _VECTOR_BYTES // np.dtype(dtype).itemsize
-        layout = Layout(lanes, _TILE_BYTES, MOST_STEPS, profile)
+    lanes = _VECTOR_BYTES // np.dtype(dtype).itemsize
+    layout = Layout(lanes, _TILE_BYTES, MOST_STEPS, profile)
+    with standalone("cpp_standalone", dtype) as device:
         built = build(network, capacity, CppStepCodeObject, dtype, layout)
-        types = _insert_calls(built, device)
-        built.brian2_network.run(_ENDLESS * float(network.dt) * second, namespace={})
-        project.mkdir()
-        (project / "calls.h").write_bytes(calls.read_bytes())
-        (project / "arrays.h").write_bytes((_TEMPLATES / "arrays.h").read_bytes())
-        device.build(directory=str(project), compile=False, run=False, with_output=False)
-    return built, types
+        runner = step_runner(built)
+        arrays = array_variables(built, device)
+        memory = _Memory(arrays, runner.clock.variables["dt"], float(network.dt), device)
+        source = translated(built, runner, memory)
+    project.mkdir()
+    (project / "program.cpp").write_text(source)
+    (project / "calls.h").write_bytes(calls.read_bytes())
+    for name in _COMMON:
+        (project / name).write_bytes((_TEMPLATES / name).read_bytes())
+    files = " ".join(sorted(path.name for path in project.iterdir()))
+    flags = " ".join(_flags())
+    (project / "makefile").write_text(
+        _MAKEFILE.format(compiler=find_compiler(), flags=flags, files=files)
+    )
+    return built, {key: np.dtype(v.dtype) for key, v in arrays.items()}
 
 
-def _insert_calls(built: BuiltNetwork, device) -> dict[str, np.dtype]:
-    """Put the loop over calls around the run; return the type of every array."""
-    arrays = array_variables(built, device)
-    entries = [
-        f'{{"{key}", {{{device.get_array_name(v, access_data=False)}, '
-        f"{v.size * np.dtype(v.dtype).itemsize}}}}}"
-        for key, v in arrays.items()
-    ]
-    table = "eprop_brian::Arrays calls_arrays = {\n" + ",\n".join(entries) + "};"
-    device.insert_code("before_network_run", table)
-    device.insert_code("before_network_run", "while (eprop_brian::next_call(calls_arrays, args)) {")
-    # All that Brian2 would do after the runs is to write every array to a file.
-    device.insert_code("after_network_run", "}\nstd::_Exit(0);")
-    return {key: np.dtype(v.dtype) for key, v in arrays.items()}
+def _flags() -> list[str]:
+    """Brian2's preferences for the compiler."""
+    given = prefs.codegen.cpp.extra_compile_args
+    flags = prefs.codegen.cpp.extra_compile_args_gcc if given is None else given
+    return [*flags, *prefs.codegen.cpp.extra_link_args]
 
 
-@contextlib.contextmanager
-def _calls_included() -> Iterator[None]:
-    """Have every source include the header of the calls."""
-    headers = prefs.codegen.cpp.headers
-    prefs.codegen.cpp.headers = [*headers, '"calls.h"']
-    try:
-        yield
-    finally:
-        prefs.codegen.cpp.headers = headers
+class _Memory:
+    """How the template writes the arrays of a program.
 
-
-def _compile(project: Path) -> None:
-    """Build ``main``.
-
-    All but the step runs once a call and takes longer to compile: it is one file, not optimised.
+    Parameters
+    ----------
+    arrays : mapping of str to ArrayVariable
+        All arrays, by ``"group.variable"``.
+    clock : ArrayVariable
+        The time step, `dt` in s.
+    device : brian2 Device
+        Gives arrays their names.
     """
-    sources = re.search(r"^SRCS = (.*)$", (project / "makefile").read_text(), re.MULTILINE)
-    optimised, plain = [], []
-    for source in sources.group(1).split():
-        (optimised if source.startswith("code_objects/") else plain).append(source)
-    objects = project / "objects.cpp"
-    objects.write_text(_UNUSED.sub(r"\1\n}\n", objects.read_text()))
-    (project / "plain.cpp").write_text("".join(f'#include "{source}"\n' for source in plain))
-    with (project / "makefile").open("a") as makefile:
-        makefile.write("\nplain.o: OPTIMISATIONS := $(patsubst -O%,-O0,$(OPTIMISATIONS))\n")
-    # A project is made once, so that it does not matter which file depends on which.
-    make(project, f"SRCS={' '.join([*optimised, 'plain.cpp'])}", "DEPS=")
+
+    def __init__(
+        self, arrays: Mapping[str, ArrayVariable], clock: ArrayVariable, dt: float, device
+    ) -> None:
+        self._arrays, self._clock, self._dt, self._device = arrays, clock, dt, device
+
+    def allocations(self) -> str:
+        """Declarations of all arrays, of zeros."""
+        lines = []
+        for variable in self._arrays.values():
+            kind, size = c_data_type(variable.dtype), variable.size
+            name = self._name(variable)
+            lines.append(f"{kind}* const {name} = eprop_brian::allocate<{kind}>({size});")
+        kind = c_data_type(self._clock.dtype)
+        lines.append(f"{kind} {self._name(self._clock)}[1] = {{{self._dt!r}}};")
+        return "\n".join(lines)
+
+    def entries(self) -> str:
+        """Key, place and size of every array."""
+        return ",\n".join(
+            f'{{"{key}", {self._name(v)}, {v.size * np.dtype(v.dtype).itemsize}}}'
+            for key, v in self._arrays.items()
+        )
+
+    def _name(self, variable: ArrayVariable) -> str:
+        return self._device.get_array_name(variable, access_data=False)

@@ -30,11 +30,12 @@ from eprop_brian.devices.project import (
     install,
     make,
     standalone,
+    step_runner,
+    translated,
 )
 from eprop_brian.network.blocks import MOST_STEPS
 from eprop_brian.network.build import build
 from eprop_brian.network.built import BuiltNetwork, Capacity, Layout
-from eprop_brian.network.runner import StepRunner
 from eprop_brian.network.spec import Network
 
 __all__ = ["SOURCES", "CudaProgram", "architecture", "find_nvcc", "generate", "gpus"]
@@ -233,7 +234,7 @@ def generate(
         Of every array, by ``"group.variable"``.
     """
     _require_brian2cuda()
-    from eprop_brian.devices.cuda_codeobjects import CudaStepCodeObject  # noqa: PLC0415
+    from eprop_brian.devices.cuda_codeobjects import CudaStepCodeObject
 
     if profile:
         raise ValueError("device 'cuda' has no profile: the stages of its trials overlap")
@@ -241,7 +242,7 @@ def generate(
     with standalone("cuda_standalone", dtype) as device:
         layout = Layout(lanes, None, MOST_STEPS)
         built = build(network, capacity, CudaStepCodeObject, dtype, layout)
-        runner = next(o for o in built.brian2_network.objects if isinstance(o, StepRunner))
+        runner = step_runner(built)
         arrays = {
             key: variable
             for key, variable in array_variables(built, device).items()
@@ -257,12 +258,7 @@ def generate(
         else:
             plan["threads"] = min(_THREADS[1], max(_THREADS[0], -(-plan["n"] // 32) * 32))
             memory = Memory(code, held, device)
-        runner.template_kwds["memory"] = memory
-        runner.before_run({})
-        # As its run would: Brian2 warns of every object that goes without having run.
-        for part in built.brian2_network.objects:
-            part._network = built.brian2_network.id
-        source = device.code_objects["step_codeobject"].code
+        source = translated(built, runner, memory)
         table = memory.table({"clock.dt": float(network.dt)})
     project.mkdir()
     (project / "program.cu").write_text(source)

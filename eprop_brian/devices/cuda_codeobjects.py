@@ -51,6 +51,3 @@ class CudaStepCodeObject(CUDAStandaloneCodeObject):
 
     generator_class = _CudaGenerator
     templater = CUDAStandaloneCodeObject.templater.derive(PACKAGE)
-
-    def run_block(self, block):
-        """Nothing: the program itself says what runs when."""

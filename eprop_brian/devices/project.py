@@ -17,6 +17,7 @@ from brian2.devices.device import all_devices, get_device, set_device
 
 from eprop_brian.devices.program import SimulationError
 from eprop_brian.network.built import BuiltNetwork
+from eprop_brian.network.runner import StepRunner
 
 __all__ = [
     "CompilerMissingError",
@@ -26,6 +27,8 @@ __all__ = [
     "install",
     "make",
     "standalone",
+    "step_runner",
+    "translated",
 ]
 
 
@@ -60,6 +63,21 @@ def array_variables(built: BuiltNetwork, device) -> dict[str, ArrayVariable]:
         and variable in device.arrays
         and variable.owner.name == group.name
     }
+
+
+def step_runner(built: BuiltNetwork) -> StepRunner:
+    """What runs the step of a network."""
+    return next(o for o in built.brian2_network.objects if isinstance(o, StepRunner))
+
+
+def translated(built: BuiltNetwork, runner: StepRunner, memory) -> str:
+    """The source of a network's step; its template asks `memory` for the arrays."""
+    runner.template_kwds["memory"] = memory
+    source = runner.create_default_code_object({}).code
+    # As its run would: Brian2 warns of every object that goes without having run.
+    for part in built.brian2_network.objects:
+        part._network = built.brian2_network.id
+    return source
 
 
 def cache_folder() -> Path:

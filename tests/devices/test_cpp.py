@@ -121,16 +121,15 @@ def test_values_of_another_size_are_refused():
 )
 def test_a_float32_program_computes_in_float32(network):
     program = CppProgram(network, CAPACITY, np.float32)
-    source = (program.folder / "code_objects/step_codeobject.cpp").read_text()
+    source = (program.folder / "program.cpp").read_text()
     step = source[source.index("//// start of a call") :]
     assert "double" not in step
     assert not re.search(r"(?<![\w.])\d+\.\d*(e-?\d+)?(?![\dfe])", step)
 
 
-def test_what_no_call_asks_for_is_not_compiled():
-    source = (CppProgram(NETWORK, CAPACITY).folder / "objects.cpp").read_text()
-    assert "void _write_arrays()\n{\n}\n" in source
-    assert "ofstream" not in source and '"lif.v"' not in source
+def test_a_project_is_the_program_and_nothing_else_of_brian2():
+    names = sorted(path.name for path in CppProgram(NETWORK, CAPACITY).folder.iterdir())
+    assert names == ["arrays.h", "calls.h", "main", "main.cpp", "makefile", "program.cpp"]
 
 
 def test_a_build_that_fails_leaves_nothing_in_the_cache(tmp_path, monkeypatch):

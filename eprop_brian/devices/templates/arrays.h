@@ -8,7 +8,6 @@
 #include <cstdlib>
 #include <cstring>
 #include <map>
-#include <new>
 #include <string>
 #if defined(__linux__)
 #include <sys/mman.h>
@@ -18,32 +17,6 @@
 #endif
 #if defined(EPROP_BRIAN_CUDA)
 #include "device.h"
-#endif
-
-#if !defined(EPROP_BRIAN_CUDA)
-// Brian2 allocates every array with new[]. Vectors want it to start with a cache line and to be
-// padded to whole ones; a history is large enough for pages of its own. Weak: several files include
-// this one.
-__attribute__((weak)) void* operator new[](std::size_t bytes)
-{
-    const std::size_t line = 64, page = (std::size_t)1 << 21;
-    const bool large = bytes >= 2*page;
-    const std::size_t padded = (bytes/line + 1)*line;
-    void* data = 0;
-    if (posix_memalign(&data, large ? page : line, padded))
-        throw std::bad_alloc();
-#if defined(__linux__)
-    if (large)
-        madvise(data, padded, MADV_HUGEPAGE);
-#endif
-    std::memset(static_cast<char*>(data) + padded - line, 0, line);
-    return data;
-}
-
-__attribute__((weak)) void operator delete[](void* data) noexcept
-{
-    std::free(data);
-}
 #endif
 
 namespace eprop_brian
@@ -75,6 +48,25 @@ inline void fail(const std::string& message)
 {
     std::fprintf(stderr, "%s\n", message.c_str());
     std::_Exit(1);
+}
+
+// An array of zeros in main memory. Vectors want it to start with a cache line and to be padded to
+// whole ones; a history is large enough for pages of its own.
+template <typename T>
+T* allocate(std::size_t size)
+{
+    const std::size_t line = 64, page = (std::size_t)1 << 21, bytes = size*sizeof(T);
+    const bool large = bytes >= 2*page;
+    const std::size_t padded = (bytes/line + 1)*line;
+    void* data = 0;
+    if (posix_memalign(&data, large ? page : line, padded))
+        fail("there is not enough memory");
+#if defined(__linux__)
+    if (large)
+        madvise(data, padded, MADV_HUGEPAGE);
+#endif
+    std::memset(data, 0, padded);
+    return static_cast<T*>(data);
 }
 
 // Set an array from values, and values from an array. On a GPU this is the only way to it.

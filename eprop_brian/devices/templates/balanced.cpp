@@ -2,7 +2,7 @@
    Blocks and their order are described in eprop_brian/balanced/build.py. #}
 {# USES_VARIABLES { N } #}
 {# ALLOWS_SCALAR_WRITE #}
-{% extends 'common_group.cpp' %}
+{% extends 'program.cpp' %}
 {% block maincode %}
 {# Run a block for _neuron from 0 to `n`; `cells` are indices into other arrays. #}
 {% macro each(block, n, cells={}) %}
@@ -206,6 +206,6 @@ for (; _step < _n_steps && _n_spikes + {{ plan.n }} <= {{ plan.n_spikes }}; _ste
 {{ ptr(plan.control.n_spikes) }}[0] = _n_spikes;
 {{ ptr(plan.control.n_records) }}[0] = _n_records;
 {{ ptr(plan.control.step) }}[0] = _step;
-Network::_globally_stopped = true;
+_over = true;
 #undef INDEPENDENT
 {% endblock %}

@@ -2,7 +2,7 @@
    Blocks and their order are described in eprop_brian/network/build.py. #}
 {# USES_VARIABLES { N } #}
 {# ALLOWS_SCALAR_WRITE #}
-{% extends 'common_group.cpp' %}
+{% extends 'program.cpp' %}
 {% block maincode %}
 {# Run a block for `index` from `first` to `last`; `rows` names where rows of other arrays begin, in
    which the block has the cell of the same number. #}
@@ -784,6 +784,6 @@ if (_trial + 1 >= _n_trials)
 {% endif %}
 {{ ptr(plan.control.trial) }}[0] = _trial + 1;
 if (_trial + 1 >= _n_trials)
-    Network::_globally_stopped = true;
+    _over = true;
 #undef INDEPENDENT
 {% endblock %}

@@ -1,0 +1,47 @@
+{# What a compiled program is made of besides its main.cpp: the arrays, and what one call does to them. #}
+{# USES_VARIABLES { N } #}
+{# ALLOWS_SCALAR_WRITE #}
+#include <algorithm>
+#include <chrono>
+#include <climits>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <vector>
+#include "arrays.h"
+
+namespace
+{
+{{ support_code_lines|join('\n') }}
+{{ hashdefine_lines|join('\n') }}
+
+{{ memory.allocations() }}
+
+// What runs again and again until it says that a call is over. Compiled once: it is large.
+__attribute__((noinline)) bool step()
+{
+    {{ pointers_lines|join('\n') }}
+    bool _over = false;
+    {% block maincode %}{% endblock %}
+    return _over;
+}
+}
+
+namespace eprop_brian
+{
+Arrays table()
+{
+    // Plain data: to construct so many strings one by one takes as long to compile as the step.
+    static const struct { const char* key; void* data; std::uint64_t bytes; } entries[] = {
+        {{ memory.entries() }}};
+    Arrays arrays;
+    for (const auto& entry : entries) arrays[entry.key] = {entry.data, entry.bytes};
+    return arrays;
+}
+
+// Runs the trials that the arrays ask for, or, with 0 of them, makes an update.
+void run_call()
+{
+    while (!step());
+}
+}
