@@ -175,14 +175,11 @@ class CudaProgram(ProcessProgram):
         with tempfile.TemporaryDirectory() as parent:
             project = Path(parent) / "project"
             built, types = generate(project, network, capacity, dtype, profile, build)
-            if emulated:
-                # Another program of the same sources.
-                (project / "emulated").touch()
             folder = cache_folder() / digest(project, compiler)
             compiled = not (folder / "main").exists()
             if compiled:
                 if emulated:
-                    make(project, "emulated", f"CXX={compiler}", "--always-make")
+                    make(project, "emulated", f"CXX={compiler}")
                 else:
                     make(project, f"NVCC={compiler}")
                 install(project, folder)
@@ -233,7 +230,7 @@ def generate(
         Of every array, by ``"group.variable"``.
     """
     _require_brian2cuda()
-    from eprop_brian.devices.cuda_codeobjects import CudaStepCodeObject  # noqa: PLC0415
+    from eprop_brian.devices.cuda_codeobjects import CudaStepCodeObject
 
     if profile:
         raise ValueError("device 'cuda' has no profile: the stages of its trials overlap")

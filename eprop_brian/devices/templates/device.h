@@ -214,6 +214,47 @@ inline __device__ double sum_of_block(double value)
     return values[0];
 }
 
+// The first of the largest positive values, or -1; all threads of the block take part.
+template <typename T>
+__device__ int first_largest(const T* values, int n)
+{
+    __shared__ T largest[1024];
+    __shared__ int place[1024];
+    const int thread = threadIdx.x;
+    T most = 0;
+    int where = -1;
+    for (int i = thread; i < n; i += blockDim.x)
+        if (values[i] > most)
+        {
+            most = values[i];
+            where = i;
+        }
+    largest[thread] = most;
+    place[thread] = where;
+    __syncthreads();
+    // The number of threads need not be a power of 2.
+    for (int n_left = blockDim.x; n_left > 1;)
+    {
+        const int half = (n_left + 1)/2;
+        if (thread + half < n_left)
+        {
+            const T other = largest[thread + half];
+            const int other_place = place[thread + half];
+            if (other > largest[thread]
+                || (other == largest[thread] && other_place >= 0 && other_place < place[thread]))
+            {
+                largest[thread] = other;
+                place[thread] = other_place;
+            }
+        }
+        __syncthreads();
+        n_left = half;
+    }
+    const int first = place[0];
+    __syncthreads();
+    return first;
+}
+
 // The row of a sparse matrix that an element is in; the rows begin at `first`.
 inline __device__ int row_of(const int* first, int n_rows, int element)
 {
