@@ -140,12 +140,13 @@ class CudaProgram(ProcessProgram):
     dtype : type
         Float type of all state.
     profile : bool
-        Refused: a GPU's stages overlap.
+        Measure the stages of a call with CUDA events; see `stage_seconds`. ``neurons`` is the whole
+        way forward: spikes, neurons, readout and, with ``online``, traces, which are one kernel.
     build : callable
         What makes Brian2 objects of `network`, see `Program`.
-    emulated : bool
+    emulated : bool, optional
         Compile for the CPU, with threads that take turns (``templates/cuda_emulation.h``): needs
-        neither nvcc nor a GPU, and is slow.
+        neither nvcc nor a GPU, and is slow. Default: whether ``$EPROP_BRIAN_CUDA_EMULATED`` is set.
 
     Attributes
     ----------
@@ -159,7 +160,7 @@ class CudaProgram(ProcessProgram):
     CompilerMissingError
         If there is no nvcc, no make or no Brian2CUDA.
     ValueError
-        If the network has an option that the device has not.
+        If `architecture` cannot tell what to compile for.
     """
 
     def __init__(
@@ -169,8 +170,10 @@ class CudaProgram(ProcessProgram):
         dtype: type = np.float64,
         profile: bool = False,
         build: Callable[..., Any] = build,
-        emulated: bool = False,
+        emulated: bool | None = None,
     ) -> None:
+        if emulated is None:
+            emulated = bool(os.environ.get("EPROP_BRIAN_CUDA_EMULATED"))
         compiler = _find_compiler(emulated)
         with tempfile.TemporaryDirectory() as parent:
             project = Path(parent) / "project"
@@ -232,11 +235,9 @@ def generate(
     _require_brian2cuda()
     from eprop_brian.devices.cuda_codeobjects import CudaStepCodeObject
 
-    if profile:
-        raise ValueError("device 'cuda' has no profile: the stages of its trials overlap")
     lanes = _SECTOR_BYTES // np.dtype(dtype).itemsize
     with standalone("cuda_standalone", dtype) as device:
-        layout = Layout(lanes, None, MOST_STEPS)
+        layout = Layout(lanes, None, MOST_STEPS, profile)
         built = build(network, capacity, CudaStepCodeObject, dtype, layout)
         runner = next(o for o in built.brian2_network.objects if isinstance(o, StepRunner))
         arrays = {

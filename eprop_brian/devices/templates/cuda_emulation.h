@@ -12,6 +12,7 @@
 #include <ucontext.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -241,6 +242,32 @@ inline cudaError_t cudaMemcpy(void* to, const void* from, std::size_t bytes, cud
 inline cudaError_t cudaMemGetInfo(std::size_t* free, std::size_t* total)
 {
     *free = *total = (std::size_t)1 << 30;
+    return cudaSuccess;
+}
+
+typedef std::chrono::steady_clock::time_point* cudaEvent_t;
+
+inline cudaError_t cudaEventCreate(cudaEvent_t* event)
+{
+    *event = new std::chrono::steady_clock::time_point;
+    return cudaSuccess;
+}
+
+inline cudaError_t cudaEventRecord(cudaEvent_t event)
+{
+    *event = std::chrono::steady_clock::now();
+    return cudaSuccess;
+}
+
+inline cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t from, cudaEvent_t to)
+{
+    *milliseconds = std::chrono::duration<float, std::milli>(*to - *from).count();
+    return cudaSuccess;
+}
+
+inline cudaError_t cudaEventDestroy(cudaEvent_t event)
+{
+    delete event;
     return cudaSuccess;
 }
 

@@ -10,6 +10,8 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <utility>
+#include <vector>
 #if defined(__CUDACC__)
 #include <cuda_runtime.h>
 #else
@@ -121,6 +123,38 @@ struct Memory
         check(cudaMemcpy(&value, shared + offset, sizeof(T), cudaMemcpyDeviceToHost),
               "the memory of the GPU cannot be read");
         return value;
+    }
+};
+
+// How long stages take on the GPU: what has passed since the last lap belongs to its stage.
+class Laps
+{
+    std::vector<std::pair<cudaEvent_t, int>> events;
+
+public:
+    void lap(int stage)
+    {
+        cudaEvent_t event;
+        check(cudaEventCreate(&event), "time cannot be measured");
+        check(cudaEventRecord(event), "time cannot be measured");
+        events.push_back(std::make_pair(event, stage));
+    }
+
+    // Once the GPU is done. Writes the seconds of every stage.
+    template <typename T>
+    void write(T* seconds, int n_stages)
+    {
+        std::vector<T> sums(n_stages, 0);
+        for (std::size_t i = 1; i < events.size(); i++)
+        {
+            float milliseconds = 0;
+            check(cudaEventElapsedTime(&milliseconds, events[i - 1].first, events[i].first),
+                  "time cannot be measured");
+            sums[events[i].second] += milliseconds/1000;
+        }
+        for (std::size_t i = 0; i < events.size(); i++) cudaEventDestroy(events[i].first);
+        check(cudaMemcpy(seconds, sums.data(), n_stages*sizeof(T), cudaMemcpyHostToDevice),
+              "the memory of the GPU cannot be written");
     }
 };
 

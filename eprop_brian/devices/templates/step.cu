@@ -244,6 +244,12 @@ if (_pre == _post) {{ ptr(p.no_autapses.after[0]) }}[_synapse] = 0;
 {% macro kernel(name, parameters, threads=256) %}
 __global__ void __launch_bounds__({{ threads }}) {{ name }}(const eprop_brian::Memory _memory{{ ', ' ~ parameters if parameters }})
 {% endmacro %}
+{# A stage ends here: what has passed since the last such place was its time. #}
+{% macro lap(stage) %}
+{% if plan.profile %}
+laps.lap({{ plan.stages.index(stage) }});
+{% endif %}
+{% endmacro %}
 {# Run a block for neuron `_at`. #}
 {% macro neuron(block, n) %}
 if (_at < {{ n }})
@@ -983,6 +989,10 @@ Memory allocate()
 // Runs the trials that the arrays ask for, or, with 0 of them, makes an update.
 void run_call(const Memory& memory)
 {
+    {% if plan.profile %}
+    Laps laps;
+    {% endif %}
+    {{ lap('rest') }}
     const int n_trials = memory.read<int32_t>({{ memory.offset(plan.control.n_trials) }});
     const bool learning = memory.read<int32_t>({{ memory.offset(plan.control.learning) }}) > 0;
     const bool updating = memory.read<int32_t>({{ memory.offset(plan.control.updating) }}) > 0;
@@ -992,6 +1002,7 @@ void run_call(const Memory& memory)
     {% if plan.continuous %}
     for (int trial = 0; trial < n_trials; trial++)
         launch(run_trials, 1, {{ plan.threads }}, memory, trial, learning);
+    {{ lap('neurons') }}
     {% if plan.updates == 'spike' %}
     if (n_trials == 0 && updating)
     {
@@ -1015,7 +1026,9 @@ void run_call(const Memory& memory)
             {% if learned %}
             launch(refresh, blocks({{ most_neurons }}), 256, memory);
             {% endif %}
+            {{ lap('rest') }}
             launch(run_trials, wave.n_trials, {{ plan.threads }}, memory, trial, learning);
+            {{ lap('neurons') }}
         }
         if (wave.n_trials > 0 && learning)
         {
@@ -1023,6 +1036,7 @@ void run_call(const Memory& memory)
             launch(filter_errors, blocks((size_t)wave.n_trials*{{ n_out }}), 256, memory, wave.n_trials);
             launch(run_backwards, dim3(blocks((size_t)wave.n_trials*{{ most_neurons }}), {{ plan.populations|length }}), 256,
                    memory, wave.n_trials);
+            {{ lap('backward') }}
             {% endif %}
             for (int share = 0; share < wave.n_shares(); share += memory.n_shares)
             {
@@ -1030,6 +1044,7 @@ void run_call(const Memory& memory)
                 launch(accumulate, dim3(synapses.x, n_shares, synapses.z), 256, memory, wave, share);
                 launch(fold_shares, synapses, 256, memory, wave, share, n_shares);
             }
+            {{ lap('accumulate') }}
             {% if learned or plan.rate_per_batch %}
             launch(accumulate_neurons, blocks({{ most_neurons }}), 256, memory, wave);
             {% endif %}
@@ -1051,7 +1066,11 @@ void run_call(const Memory& memory)
         shown_copy() = wave.n_trials - 1;
     }
     {% endif %}
+    {{ lap('rest') }}
     check(cudaDeviceSynchronize(), "the program failed on the GPU");
+    {% if plan.profile %}
+    laps.write(({{ plan.real }}*)(memory.shared + {{ memory.offset(plan.seconds) }}), {{ plan.stages|length }});
+    {% endif %}
 }
 }
 {% endblock %}
