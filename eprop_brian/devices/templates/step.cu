@@ -178,6 +178,16 @@ for (int _s = {{ begin(source, '_from') }}; _s < {{ begin(source, '_from + 1') }
     __syncthreads();
 }
 {% endmacro %}
+{# The presynaptic side of the traces, once the spikes have entered. #}
+{% macro trace_presynaptic(p) %}
+{% if plan.continuous %}
+// It counts the steps since a spike, by which what the arrival did was decided.
+__syncthreads();
+{% endif %}
+{% if plan.online %}
+{{ each(p.pre_trace, p.n_pre) }}
+{% endif %}
+{% endmacro %}
 {# The update of one synapse. #}
 {% macro update(p) %}
 {% if p.no_autapses is defined %}
@@ -395,9 +405,7 @@ const int _T = {{ plan.n_steps }};
             {% endif %}
             {{ deliver(p, source[p.source]) }}
         }
-        {% if plan.online %}
-        {{ each(p.pre_trace, p.n_pre) }}
-        {% endif %}
+        {{ trace_presynaptic(p) }}
         {% endfor %}
         __syncthreads();
 
@@ -424,9 +432,7 @@ const int _T = {{ plan.n_steps }};
             }
             {% endif %}
             {{ deliver(p, source[p.source]) }}
-            {% if plan.online %}
-            {{ each(p.pre_trace, p.n_pre) }}
-            {% endif %}
+            {{ trace_presynaptic(p) }}
             {% endfor %}
         }
         {{ each(plan.readout.advance, n_out) }}
