@@ -40,6 +40,8 @@ from eprop_brian.network.spec import Network
 __all__ = ["SOURCES", "CudaProgram", "architecture", "find_nvcc", "generate", "gpus"]
 
 _TEMPLATES = Path(__file__).parent / "templates"
+#: Where toolkits are installed.
+_TOOLKITS = Path("/usr/local")
 #: Files of a project besides those that are generated.
 _COMMON = ("arrays.h", "device.h", "cuda_emulation.h", "main.cu")
 #: What is compiled; it includes all other files.
@@ -77,14 +79,15 @@ def find_nvcc() -> str | None:
     if found:
         return found
     for pattern in ("cuda/bin/nvcc", "cuda-*/bin/nvcc"):
-        paths = sorted(Path("/usr/local").glob(pattern), key=_version, reverse=True)
+        paths = sorted(_TOOLKITS.glob(pattern), key=_version)
         if paths:
-            return str(paths[0])
+            return str(paths[-1])
     return None
 
 
-def _version(path: Path) -> list[int]:
-    return [int(number) for number in re.findall(r"\d+", str(path))]
+def _version(nvcc: Path) -> list[int]:
+    """Of a toolkit, from the name of its folder."""
+    return [int(number) for number in re.findall(r"\d+", nvcc.parent.parent.name)]
 
 
 def gpus() -> list[tuple[str, str]]:

@@ -1,7 +1,6 @@
 """The CUDA device: its kernels, run on the CPU by emulation, compute what the C++ device does."""
 
-import subprocess
-import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +19,7 @@ from eprop_brian.tasks.base import Trials
 from eprop_brian.training.session import Session
 
 needs_brian2cuda = pytest.mark.skipif(
-    subprocess.run([sys.executable, "-c", "import brian2cuda"], capture_output=True).returncode,
-    reason="Brian2CUDA is not installed (it needs Python 3.12)",
+    find_spec("brian2cuda") is None, reason="Brian2CUDA is not installed (it needs Python 3.12)"
 )
 needs_nvcc = pytest.mark.skipif(cuda.find_nvcc() is None, reason="there is no nvcc")
 NETWORK = Network(2, 1, [(LIF, 3)])
@@ -257,12 +255,19 @@ def test_the_architecture_is_asked_for_found_or_assumed(monkeypatch):
         cuda.architecture()
 
 
-def test_the_newest_toolkit_is_found(monkeypatch, tmp_path):
-    monkeypatch.setenv("CUDA_HOME", str(tmp_path))
-    (tmp_path / "bin").mkdir()
-    nvcc = tmp_path / "bin" / "nvcc"
-    nvcc.touch()
-    assert cuda.find_nvcc() == str(nvcc)
+def test_a_toolkit_is_found_where_it_is_said_to_be_or_the_newest_one(monkeypatch, tmp_path):
+    for variable in ("CUDA_HOME", "CUDA_PATH"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr(cuda.shutil, "which", lambda name: None)
+    monkeypatch.setattr(cuda, "_TOOLKITS", tmp_path)
+    assert cuda.find_nvcc() is None
+    for version in ("9.2", "13.0", "12.4"):
+        folder = tmp_path / f"cuda-{version}" / "bin"
+        folder.mkdir(parents=True)
+        (folder / "nvcc").touch()
+    assert cuda.find_nvcc() == str(tmp_path / "cuda-13.0/bin/nvcc")
+    monkeypatch.setenv("CUDA_HOME", str(tmp_path / "cuda-12.4"))
+    assert cuda.find_nvcc() == str(tmp_path / "cuda-12.4/bin/nvcc")
 
 
 @pytest.mark.parametrize("missing", [True, False])

@@ -202,6 +202,12 @@ inline unsigned __ballot_sync(unsigned, bool vote)
     return emulation::results[warp];
 }
 
+template <typename T>
+T __ldg(const T* place)
+{
+    return *place;
+}
+
 inline int __popc(unsigned bits)
 {
     return __builtin_popcount(bits);

@@ -82,7 +82,7 @@ struct Memory
         std::size_t free = 0, total = 0;
         check(cudaMemGetInfo(&free, &total), "the memory of the GPU is not known");
         const std::size_t budget = free/10*8;
-        most_copies = std::min(most_copies, setting("EPROP_BRIAN_CUDA_COPIES", INT_MAX));
+        most_copies = std::min(most_copies, std::max(1, setting("EPROP_BRIAN_CUDA_COPIES", INT_MAX)));
         memory.n_shares = (most_copies + share - 1)/share;
         if (partial_bytes)
             memory.n_shares = std::max<std::size_t>(

@@ -625,17 +625,20 @@ const int _T = {{ plan.n_steps }};
     const int _id = blockIdx.x*blockDim.x + threadIdx.x;
     const int _neuron = _id % {{ n_out }};
     if (_id >= _n_copies*{{ n_out }}) return;
-    {{ memory.shared_pointers(restrict=true) }}
+    {{ memory.shared_pointers() }}
     char* const _own = _memory.copies + (size_t)(_id / {{ n_out }})*{{ memory.own_bytes }};
-    {{ memory.own_pointers(restrict=true) }}
-    {{ memory.declare(carried) }}
-    {{ scalar_code[block]|join('\n') }}
-    #pragma unroll 4
-    for (int _t = _T - 1; _t >= 0; _t--)
+    {{ memory.own_pointers() }}
+    [=]({{ memory.parameters(block) }})
     {
-        const int _history = (_t + {{ plan.signal_rows }})*{{ n_out }} + _neuron;
-        {{ memory.local(vector_code[block], carried) }}
-    }
+        {{ memory.declare(carried) }}
+        {{ scalar_code[block]|join('\n') }}
+        #pragma unroll 4
+        for (int _t = _T - 1; _t >= 0; _t--)
+        {
+            const int _history = (_t + {{ plan.signal_rows }})*{{ n_out }} + _neuron;
+            {{ memory.local(vector_code[block], carried, [block]) }}
+        }
+    }({{ memory.arguments(block) }});
 }
 
 // Backwards inside each neuron: a thread per neuron and copy.
@@ -648,9 +651,13 @@ const int _T = {{ plan.n_steps }};
         {% set block = p.backward %}
         {% set carried = memory.written(block, '_neuron') %}
         const int _neuron = _id % {{ p.n }};
-        {{ memory.shared_pointers(restrict=true) }}
+        {{ memory.shared_pointers() }}
         char* const _own = _memory.copies + (size_t)(_id / {{ p.n }})*{{ memory.own_bytes }};
-        {{ memory.own_pointers(restrict=true) }}
+        {{ memory.own_pointers() }}
+        {% set used = [block] %}
+        {% for f in plan.feedback if f.target == p.name and p.fused_outputs < n_out %}
+        {% set _ = used.append(f.deliver) %}
+        {% endfor %}
         {{ memory.declare(carried) }}
         {% if p.fused_outputs < n_out %}
         {% if p.signal not in carried %}
@@ -667,6 +674,8 @@ const int _T = {{ plan.n_steps }};
             {% endfor %}
         }
         {% endif %}
+        [&]({{ memory.parameters(*used) }})
+        {
         {{ scalar_code[block]|join('\n') }}
         #pragma unroll 4
         for (int _t = _T - 1; _t >= 0; _t--)
@@ -682,7 +691,7 @@ const int _T = {{ plan.n_steps }};
                 for (int _pre = {{ p.fused_outputs }}; _pre < {{ f.n_pre }}; _pre++)
                 {
                     {{ sent(f, '_t + %d' % (plan.signal_rows + plan.lag)) }}
-                    {{ memory.local(vector_code[f.deliver], memory.written(f.deliver, '_post')) }}
+                    {{ memory.local(vector_code[f.deliver], memory.written(f.deliver, '_post'), used) }}
                 }
             }
             {% endfor %}
@@ -693,8 +702,9 @@ const int _T = {{ plan.n_steps }};
             const int _output_{{ k }} = (_t + {{ plan.lag }})*{{ n_out }} + {{ k }};
             const int _synapse_{{ k }} = {{ k*p.width }} + _neuron;
             {% endfor %}
-            {{ memory.local(vector_code[block], carried) }}
+            {{ memory.local(vector_code[block], carried, used) }}
         }
+        }({{ memory.arguments(*used) }});
         {% if p.learned %}
         {% for name in memory.sums_of(p) if name in carried %}
         {{ memory.partial(name) }}[_neuron] = {{ memory.name(name) }};
