@@ -969,6 +969,8 @@ const int _T = {{ plan.n_steps }};
 {{ kernel('apply_pending', '', plan.threads) }}
 {
     {{ memory.shared_pointers() }}
+    char* const _own = _memory.copies;
+    {{ memory.own_pointers() }}
     {% for p in plan.projections %}
     for (int _pre = 0; _pre < {{ p.n_pre }}; _pre++)
         if ({{ ptr(p.since) }}[_pre] < {{ plan.never }})
