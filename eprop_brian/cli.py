@@ -14,7 +14,15 @@ from typing import Any
 import click
 from brian2.units.fundamentalunits import DimensionMismatchError
 
-from eprop_brian.devices import DEVICES, DTYPES, CompilerMissingError, SimulationError
+from eprop_brian.devices import (
+    COMPILED,
+    DEVICES,
+    DTYPES,
+    CompilerMissingError,
+    ProcessProgram,
+    Program,
+    SimulationError,
+)
 from eprop_brian.equations import LEAKY, get_neuron
 from eprop_brian.equations.learning_signals import FEEDBACKS
 from eprop_brian.network.spec import GRADIENTS, PROGRAMS, UPDATES
@@ -34,6 +42,8 @@ _SHOWN = (
     TypeError,
     ValueError,
 )
+#: Why options of a run mean nothing with --no-run.
+_NOTHING_WRITTEN = "cannot be given with --no-run, which compiles a program and begins no run"
 
 
 def _plain_errors(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -60,6 +70,16 @@ def tasks() -> None:
     width = max(map(len, described))
     for name, description in described.items():
         click.echo(f"{name:<{width}}  {description}")
+
+
+@main.command()
+@_plain_errors
+def devices() -> None:
+    """Say what each device needs, what of it is there and what is missing."""
+    from eprop_brian.devices.report import report
+
+    for line in report():
+        click.echo(line)
 
 
 #: What a run of a task can be told, whichever command makes it.
@@ -168,6 +188,11 @@ def _options(*options: Callable[..., Any]) -> Callable[..., Any]:
 )
 @_options(*_RUN_OPTIONS[6:])
 @click.option("--no-figures", is_flag=True, help="Write no figures at the end.")
+@click.option(
+    "--no-run",
+    is_flag=True,
+    help="Compile the program only, and say where it is: with --device cuda it takes no GPU.",
+)
 @_options(*_BALANCED_OPTIONS)
 @_plain_errors
 def train(
@@ -187,6 +212,7 @@ def train(
     workers: int | None,
     scheduler: str | None,
     no_figures: bool,
+    no_run: bool,
     teacher: str | None,
     kill: float | None,
     noise: float | None,
@@ -211,11 +237,16 @@ def train(
             },
             "is no option of a balanced network; its settings are changed with --set",
         )
-        _train_balanced(
-            _balanced_config(task, settings, teacher, kill, noise, device, dtype, seed),
-            out or _new_folder(task),
-            not no_figures,
+        balanced_config = _balanced_config(
+            task, settings, teacher, kill, noise, device, dtype, seed
         )
+        if no_run:
+            from eprop_brian.balanced.experiment import Experiment
+
+            _refuse({"--out": out}, _NOTHING_WRITTEN)
+            _show_program(Experiment(balanced_config).simulation.program)
+            return
+        _train_balanced(balanced_config, out or _new_folder(task), not no_figures)
         return
     _refuse(balanced, f"is an option of balanced networks only: {', '.join(DYNAMICS)}")
     # Imported here: listing tasks or deriving a neuron should not wait for it.
@@ -224,6 +255,9 @@ def train(
 
     if workers is not None and scheduler is not None:
         raise click.UsageError("a scheduler has workers of its own: give --workers or --scheduler")
+    if no_run:
+        given = {"--out": out, "--resume": resume, "--workers": workers, "--scheduler": scheduler}
+        _refuse(given, _NOTHING_WRITTEN)
     if resume is not None:
         if _is_balanced(resume):
             raise click.UsageError(
@@ -265,8 +299,13 @@ def train(
             settings=settings,
         )
         config.refuse_unused_scale(settings)
+        if no_run:
+            if config.network["gradient"] == "bptt":
+                raise click.UsageError("gradient bptt runs in JAX: there is no program to compile")
+            _show_program(config.make_trainer(workers=1).session.program)
+            return
         folder = out or _new_folder(task)
-        if config.run["device"] == "cpp" and config.network["gradient"] != "bptt":
+        if config.run["device"] in COMPILED and config.network["gradient"] != "bptt":
             click.echo("building the program (a few seconds for a new network) ...")
         run = Run.start(config, folder, workers=workers, scheduler=scheduler)
         click.echo(f"training in {folder}")
@@ -285,6 +324,13 @@ def train(
     else:
         # Not the validation that ended training, which was chosen for being low.
         click.echo(str(trainer.evaluate()))
+
+
+def _show_program(program: Program) -> None:
+    """Say where a compiled program is."""
+    if not isinstance(program, ProcessProgram):
+        raise click.UsageError("device runtime compiles nothing: --no-run is for cpp and cuda")
+    click.echo(f"{'compiled' if program.compiled else 'found'} {program.folder / 'main'}")
 
 
 def _refuse(options: dict[str, Any], reason: str) -> None:

@@ -54,3 +54,12 @@ report.write()
     assert "| 100   |" in table  # the ratio
     assert (tmp_path / "measurements.csv").read_text().count("\n") == 7
     assert (tmp_path / "cost.png").stat().st_size > 10_000
+
+
+def test_the_report_of_a_gpu_has_a_roofline():
+    code = """
+from benchmarks.cuda import markdown
+row = {"neurons": 100, "on the GPU, per second": 5.0, "least bytes per trial": 100}
+print(markdown({"bandwidth, bytes per second": 1000.0, "trials per second": [row]}))
+"""
+    assert "| 100 | 5 | 100 | 0.5 |" in run(code)

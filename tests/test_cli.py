@@ -42,6 +42,33 @@ def test_tasks_are_listed_one_line_each():
     assert [line.split()[0] for line in lines] == [*TASKS, *DYNAMICS]
 
 
+def test_devices_say_what_they_need():
+    lines = call("devices").splitlines()
+    assert [line.partition(":")[0] for line in lines if line[0] != " "] == [
+        *("runtime", "cpp", "cuda")
+    ]
+
+
+@pytest.mark.slow
+def test_a_program_is_compiled_and_not_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    output = call(*SMALL, "--no-run")
+    assert Path(output.split()[1]).is_file()
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("option", "expected"),
+    [
+        (("--out", "somewhere"), "--out cannot be given with --no-run"),
+        (("--device", "runtime"), "compiles nothing"),
+        (("--gradient", "bptt"), "no program to compile"),
+    ],
+)
+def test_what_compiles_nothing_is_refused(option, expected):
+    assert expected in call(*SMALL, "--no-run", *option, code=2)
+
+
 def test_derive_names_where_the_traces_live():
     text = call("derive", "alif")
     assert "eps_a" in text

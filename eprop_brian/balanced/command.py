@@ -18,6 +18,7 @@ from eprop_brian.balanced.experiment import Experiment, Outcome
 from eprop_brian.balanced.metrics import Robustness, relative_performance
 from eprop_brian.balanced.plotting import plot_experiment, plot_sweep
 from eprop_brian.balanced.simulation import Recording, UnstableNetworkError
+from eprop_brian.devices import COMPILED
 from eprop_brian.figure_style import save_figure
 from eprop_brian.training.files import write_text
 
@@ -58,7 +59,7 @@ def train(config: BalancedConfig, folder: Path, echo: Echo, *, figures: bool = T
     if not (existing.is_dir() and os.access(existing, os.W_OK)):
         raise ValueError(f"cannot write to {folder}")
     config.make_network()
-    if config.run["device"] == "cpp":
+    if config.run["device"] in COMPILED:
         echo("building the program (a few seconds for a new network) ...")
     experiment = Experiment(config)
     try:

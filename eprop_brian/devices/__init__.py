@@ -14,16 +14,19 @@ import numpy as np
 
 from eprop_brian.devices.cpp import CppProgram
 from eprop_brian.devices.cuda import CudaProgram
+from eprop_brian.devices.process import ProcessProgram
 from eprop_brian.devices.program import Program, ProgramKilledError, SimulationError
 from eprop_brian.devices.project import CompilerMissingError
 from eprop_brian.devices.runtime import RuntimeProgram
 
 __all__ = [
+    "COMPILED",
     "DEVICES",
     "DTYPES",
     "CompilerMissingError",
     "CppProgram",
     "CudaProgram",
+    "ProcessProgram",
     "Program",
     "ProgramKilledError",
     "RuntimeProgram",
@@ -36,6 +39,8 @@ DEVICES: dict[str, type[Program]] = {
     "cuda": CudaProgram,
     "runtime": RuntimeProgram,
 }
+#: Devices whose programs are compiled, which takes a few seconds.
+COMPILED = tuple(name for name, kind in DEVICES.items() if issubclass(kind, ProcessProgram))
 DTYPES: dict[str, type] = {"float64": np.float64, "float32": np.float32}
 
 

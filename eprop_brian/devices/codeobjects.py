@@ -54,10 +54,7 @@ def _is_single() -> bool:
 
 
 def read_in_one_type(lines: list[str]) -> list[str]:
-    """Declarations of what is read from arrays, of floats where the network's type is.
-
-    The clock's dt is a double.
-    """
+    """Declarations that read arrays, in the network's type: the clock's dt is always a double."""
     return [line.replace("double ", "float ", 1) for line in lines] if _is_single() else lines
 
 

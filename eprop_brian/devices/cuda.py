@@ -41,6 +41,8 @@ from eprop_brian.network.spec import Network
 __all__ = ["SOURCES", "CudaProgram", "architecture", "find_nvcc", "generate", "gpus"]
 
 _TEMPLATES = Path(__file__).parent / "templates"
+#: Where toolkits are installed.
+_TOOLKITS = Path("/usr/local")
 #: Files of a project besides those that are generated.
 _COMMON = ("arrays.h", "device.h", "cuda_emulation.h", "main.cu")
 #: What is compiled; it includes all other files.
@@ -78,14 +80,15 @@ def find_nvcc() -> str | None:
     if found:
         return found
     for pattern in ("cuda/bin/nvcc", "cuda-*/bin/nvcc"):
-        paths = sorted(Path("/usr/local").glob(pattern), key=_version, reverse=True)
+        paths = sorted(_TOOLKITS.glob(pattern), key=_version)
         if paths:
-            return str(paths[0])
+            return str(paths[-1])
     return None
 
 
-def _version(path: Path) -> list[int]:
-    return [int(number) for number in re.findall(r"\d+", str(path))]
+def _version(nvcc: Path) -> list[int]:
+    """Of a toolkit, from the name of its folder."""
+    return [int(number) for number in re.findall(r"\d+", nvcc.parent.parent.name)]
 
 
 def gpus() -> list[tuple[str, str]]:
@@ -141,12 +144,13 @@ class CudaProgram(ProcessProgram):
     dtype : type
         Float type of all state.
     profile : bool
-        Refused: a GPU's stages overlap.
+        Measure the stages of a call with CUDA events; see `stage_seconds`. ``neurons`` is the whole
+        way forward: spikes, neurons, readout and, with ``online``, traces, which are one kernel.
     build : callable
         What makes Brian2 objects of `network`, see `Program`.
-    emulated : bool
+    emulated : bool, optional
         Compile for the CPU, with threads that take turns (``templates/cuda_emulation.h``): needs
-        neither nvcc nor a GPU, and is slow.
+        neither nvcc nor a GPU, and is slow. Default: whether ``$EPROP_BRIAN_CUDA_EMULATED`` is set.
 
     Attributes
     ----------
@@ -160,7 +164,7 @@ class CudaProgram(ProcessProgram):
     CompilerMissingError
         If there is no nvcc, no make or no Brian2CUDA.
     ValueError
-        If the network has an option that the device has not.
+        If `architecture` cannot tell what to compile for.
     """
 
     def __init__(
@@ -170,20 +174,19 @@ class CudaProgram(ProcessProgram):
         dtype: type = np.float64,
         profile: bool = False,
         build: Callable[..., Any] = build,
-        emulated: bool = False,
+        emulated: bool | None = None,
     ) -> None:
+        if emulated is None:
+            emulated = bool(os.environ.get("EPROP_BRIAN_CUDA_EMULATED"))
         compiler = _find_compiler(emulated)
         with tempfile.TemporaryDirectory() as parent:
             project = Path(parent) / "project"
             built, types = generate(project, network, capacity, dtype, profile, build)
-            if emulated:
-                # Another program of the same sources.
-                (project / "emulated").touch()
             folder = cache_folder() / digest(project, compiler)
             compiled = not (folder / "main").exists()
             if compiled:
                 if emulated:
-                    make(project, "emulated", f"CXX={compiler}", "--always-make")
+                    make(project, "emulated", f"CXX={compiler}")
                 else:
                     make(project, f"NVCC={compiler}")
                 install(project, folder)
@@ -236,11 +239,9 @@ def generate(
     _require_brian2cuda()
     from eprop_brian.devices.cuda_codeobjects import CudaStepCodeObject
 
-    if profile:
-        raise ValueError("device 'cuda' has no profile: the stages of its trials overlap")
     lanes = _SECTOR_BYTES // np.dtype(dtype).itemsize
     with standalone("cuda_standalone", dtype) as device:
-        layout = Layout(lanes, None, MOST_STEPS)
+        layout = Layout(lanes, None, MOST_STEPS, profile)
         built = build(network, capacity, CudaStepCodeObject, dtype, layout)
         runner = step_runner(built)
         arrays = {

@@ -8,12 +8,14 @@ statements use.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from brian2.core.variables import ArrayVariable
+from brian2.utils.stringtools import get_identifiers
 
 from eprop_brian.network.blocks import StepCode
 
@@ -32,6 +34,8 @@ _SHARED_NEURON_BLOCKS = frozenset(
 )
 #: What there is a row of for every trial, wherever it runs.
 _BY_TRIAL = ("outcomes", "answers", "trials")
+#: Loop indices that change from step to step.
+_OF_STEPS = r"_history|_output_\d|_sent"
 _TYPES = {"float64": "double", "float32": "float", "int32": "int32_t", "int64": "int64_t"}
 
 
@@ -180,12 +184,43 @@ class Memory:
         """Back into the arrays."""
         return "\n".join(f"{self._element(n)} = {self.name(n)};" for n in names)
 
-    def local(self, lines: Iterable[str], names: Iterable[str]) -> str:
-        """Statements with such variables in the place of the arrays' elements."""
+    def local(self, lines: Iterable[str], names: Iterable[str], ahead: Iterable[str] = ()) -> str:
+        """Statements with such variables in the place of the arrays' elements.
+
+        What the blocks `ahead` read of other steps, and do not write, is read as what no one writes
+        meanwhile: a GPU then reads it ahead of what is written in between.
+        """
         text = "\n".join(lines)
         for n in names:
             text = text.replace(self._element(n), self.name(n))
+        written = {n for block in ahead for n in _assigned(self._code, block)}
+        pointers = {self._pointer(self._code.variables[n]) for n in written}
+        for pointer in {*self._pointers(ahead)} - pointers:
+            text = re.sub(rf"\b{pointer}\[({_OF_STEPS})\]", rf"__ldg({pointer} + \1)", text)
         return text
+
+    def parameters(self, *blocks: str) -> str:
+        """The arrays of some blocks as parameters of a function.
+
+        A compiler believes of a parameter, unlike of a pointer in a block of statements, that it
+        shares its array with no other, and reads ahead of what is written meanwhile.
+        """
+        return ", ".join(f"{self._type_of(p)}* __restrict__ {p}" for p in self._pointers(blocks))
+
+    def arguments(self, *blocks: str) -> str:
+        """What such a function is called with."""
+        return ", ".join(self._pointers(blocks))
+
+    def _pointers(self, blocks: Iterable[str]) -> list[str]:
+        names = {n for block in blocks for n in get_identifiers(self._code.blocks[block])}
+        variables = {n: self._code.variables.get(n) for n in names}
+        return sorted(
+            {self._pointer(v) for v in variables.values() if isinstance(v, ArrayVariable)}
+        )
+
+    def _type_of(self, pointer: str) -> str:
+        stretch = self._own if pointer in self._own.places else self._shared
+        return stretch.places[pointer].type
 
     def _type(self, name: str, again: bool) -> str:
         return "" if again else _TYPES[np.dtype(self._code.variables[name].dtype).name] + " "

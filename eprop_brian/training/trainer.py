@@ -125,7 +125,7 @@ class Trainer:
         Trials per update.
     seed : int
         Of the initial weights and of all trials.
-    device : {"cpp", "runtime"}
+    device : {"cpp", "cuda", "runtime"}
         Where it runs (`eprop_brian.devices`). With ``gradient="bptt"`` it runs where JAX runs.
     dtype : {"float64", "float32"}
         Float type of all state.
@@ -155,7 +155,7 @@ class Trainer:
     ValueError
         If network and task do not fit together.
     CompilerMissingError
-        For ``cpp`` without a compiler.
+        For ``cpp`` and ``cuda`` without a compiler.
     """
 
     def __init__(

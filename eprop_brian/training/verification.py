@@ -70,7 +70,7 @@ def verify(case: ReferenceCase, device: str = "cpp", dtype: str = "float64") -> 
     Parameters
     ----------
     case : ReferenceCase
-    device : {"cpp", "runtime"}
+    device : {"cpp", "cuda", "runtime"}
     dtype : {"float64", "float32"}
     """
     replay = _Continuous if case.network.continuous else _InTrials

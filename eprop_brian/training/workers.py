@@ -99,6 +99,11 @@ class ParallelSession(Session):
         workers: int | None = None,
         scheduler: str | None = None,
     ) -> None:
+        if device == "cuda":
+            raise ValueError(
+                "device 'cuda' runs the trials of a batch side by side in one process: it takes "
+                "no workers"
+            )
         if device != "cpp":
             raise ValueError(f"workers run compiled programs: device 'cpp', not '{device}'")
         # First what may fail soonest.

@@ -1,6 +1,7 @@
-"""Every spike and the weights after learning, on both devices, against the network by hand."""
+"""Every spike and the weights after learning, on every device, against the network by hand."""
 
 from dataclasses import replace
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -16,7 +17,15 @@ DT = 1e-4
 N, N_DENDRITES, N_STEPS = 12, 14, 1500
 #: Largest relative deviation of what is no spike.
 TOLERANCE = 1e-11
-DEVICES = ["runtime", pytest.param("cpp", marks=pytest.mark.slow)]
+NO_BRIAN2CUDA = pytest.mark.skipif(
+    find_spec("brian2cuda") is None, reason="Brian2CUDA is not installed (it needs Python 3.12)"
+)
+#: ``cuda`` by emulation.
+DEVICES = [
+    "runtime",
+    pytest.param("cpp", marks=pytest.mark.slow),
+    pytest.param("cuda", marks=[pytest.mark.slow, NO_BRIAN2CUDA]),
+]
 
 A = [[-0.5, 6.0], [-6.0, -0.5]]
 DECODER = random_decoder(2, N, 0.06, seed=3)
@@ -46,6 +55,9 @@ INPUTS = np.concatenate([16 * np.sin(40 * _t), 10 * np.cos(23 * _t + 1)], axis=1
 def run(request):
     """Run a network on a device; networks that differ in numbers alone share a program."""
     device, simulations = request.param, {}
+    environment = pytest.MonkeyPatch()
+    environment.setenv("EPROP_BRIAN_CUDA_EMULATED", "1")
+    environment.setenv("EPROP_BRIAN_EMULATED_ORDER", "shuffled")
 
     def run_network(network, inputs=INPUTS, killed=None, seed=1, **options):
         key = (network.basis, network.steps("delay"))
@@ -75,6 +87,7 @@ def run(request):
     yield run_network
     for simulation in simulations.values():
         simulation.close()
+    environment.undo()
 
 
 def assert_equal(got, expected, least=70):

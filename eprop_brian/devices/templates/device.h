@@ -10,6 +10,8 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <utility>
+#include <vector>
 #if defined(__CUDACC__)
 #include <cuda_runtime.h>
 #else
@@ -80,7 +82,7 @@ struct Memory
         std::size_t free = 0, total = 0;
         check(cudaMemGetInfo(&free, &total), "the memory of the GPU is not known");
         const std::size_t budget = free/10*8;
-        most_copies = std::min(most_copies, setting("EPROP_BRIAN_CUDA_COPIES", INT_MAX));
+        most_copies = std::min(most_copies, std::max(1, setting("EPROP_BRIAN_CUDA_COPIES", INT_MAX)));
         memory.n_shares = (most_copies + share - 1)/share;
         if (partial_bytes)
             memory.n_shares = std::max<std::size_t>(
@@ -121,6 +123,38 @@ struct Memory
         check(cudaMemcpy(&value, shared + offset, sizeof(T), cudaMemcpyDeviceToHost),
               "the memory of the GPU cannot be read");
         return value;
+    }
+};
+
+// How long stages take on the GPU: what has passed since the last lap belongs to its stage.
+class Laps
+{
+    std::vector<std::pair<cudaEvent_t, int>> events;
+
+public:
+    void lap(int stage)
+    {
+        cudaEvent_t event;
+        check(cudaEventCreate(&event), "time cannot be measured");
+        check(cudaEventRecord(event), "time cannot be measured");
+        events.push_back(std::make_pair(event, stage));
+    }
+
+    // Once the GPU is done. Writes the seconds of every stage.
+    template <typename T>
+    void write(T* seconds, int n_stages)
+    {
+        std::vector<T> sums(n_stages, 0);
+        for (std::size_t i = 1; i < events.size(); i++)
+        {
+            float milliseconds = 0;
+            check(cudaEventElapsedTime(&milliseconds, events[i - 1].first, events[i].first),
+                  "time cannot be measured");
+            sums[events[i].second] += milliseconds/1000;
+        }
+        for (std::size_t i = 0; i < events.size(); i++) cudaEventDestroy(events[i].first);
+        check(cudaMemcpy(seconds, sums.data(), n_stages*sizeof(T), cudaMemcpyHostToDevice),
+              "the memory of the GPU cannot be written");
     }
 };
 
@@ -212,6 +246,47 @@ inline __device__ double sum_of_block(double value)
         __syncthreads();
     }
     return values[0];
+}
+
+// The first of the largest positive values, or -1; all threads of the block take part.
+template <typename T>
+__device__ int first_largest(const T* values, int n)
+{
+    __shared__ T largest[1024];
+    __shared__ int place[1024];
+    const int thread = threadIdx.x;
+    T most = 0;
+    int where = -1;
+    for (int i = thread; i < n; i += blockDim.x)
+        if (values[i] > most)
+        {
+            most = values[i];
+            where = i;
+        }
+    largest[thread] = most;
+    place[thread] = where;
+    __syncthreads();
+    // The number of threads need not be a power of 2.
+    for (int n_left = blockDim.x; n_left > 1;)
+    {
+        const int half = (n_left + 1)/2;
+        if (thread + half < n_left)
+        {
+            const T other = largest[thread + half];
+            const int other_place = place[thread + half];
+            if (other > largest[thread]
+                || (other == largest[thread] && other_place >= 0 && other_place < place[thread]))
+            {
+                largest[thread] = other;
+                place[thread] = other_place;
+            }
+        }
+        __syncthreads();
+        n_left = half;
+    }
+    const int first = place[0];
+    __syncthreads();
+    return first;
 }
 
 // The row of a sparse matrix that an element is in; the rows begin at `first`.

@@ -178,6 +178,16 @@ for (int _s = {{ begin(source, '_from') }}; _s < {{ begin(source, '_from + 1') }
     __syncthreads();
 }
 {% endmacro %}
+{# The presynaptic side of the traces, once the spikes have entered. #}
+{% macro trace_presynaptic(p) %}
+{% if plan.continuous %}
+// It counts the steps since a spike, by which what the arrival did was decided.
+__syncthreads();
+{% endif %}
+{% if plan.online %}
+{{ each(p.pre_trace, p.n_pre) }}
+{% endif %}
+{% endmacro %}
 {# The update of one synapse. #}
 {% macro update(p) %}
 {% if p.no_autapses is defined %}
@@ -243,6 +253,12 @@ if (_pre == _post) {{ ptr(p.no_autapses.after[0]) }}[_synapse] = 0;
 {# --- kernels with a thread for every element ------------------------------------------------- #}
 {% macro kernel(name, parameters, threads=256) %}
 __global__ void __launch_bounds__({{ threads }}) {{ name }}(const eprop_brian::Memory _memory{{ ', ' ~ parameters if parameters }})
+{% endmacro %}
+{# A stage ends here: what has passed since the last such place was its time. #}
+{% macro lap(stage) %}
+{% if plan.profile %}
+laps.lap({{ plan.stages.index(stage) }});
+{% endif %}
 {% endmacro %}
 {# Run a block for neuron `_at`. #}
 {% macro neuron(block, n) %}
@@ -389,9 +405,7 @@ const int _T = {{ plan.n_steps }};
             {% endif %}
             {{ deliver(p, source[p.source]) }}
         }
-        {% if plan.online %}
-        {{ each(p.pre_trace, p.n_pre) }}
-        {% endif %}
+        {{ trace_presynaptic(p) }}
         {% endfor %}
         __syncthreads();
 
@@ -418,9 +432,7 @@ const int _T = {{ plan.n_steps }};
             }
             {% endif %}
             {{ deliver(p, source[p.source]) }}
-            {% if plan.online %}
-            {{ each(p.pre_trace, p.n_pre) }}
-            {% endif %}
+            {{ trace_presynaptic(p) }}
             {% endfor %}
         }
         {{ each(plan.readout.advance, n_out) }}
@@ -613,17 +625,20 @@ const int _T = {{ plan.n_steps }};
     const int _id = blockIdx.x*blockDim.x + threadIdx.x;
     const int _neuron = _id % {{ n_out }};
     if (_id >= _n_copies*{{ n_out }}) return;
-    {{ memory.shared_pointers(restrict=true) }}
+    {{ memory.shared_pointers() }}
     char* const _own = _memory.copies + (size_t)(_id / {{ n_out }})*{{ memory.own_bytes }};
-    {{ memory.own_pointers(restrict=true) }}
-    {{ memory.declare(carried) }}
-    {{ scalar_code[block]|join('\n') }}
-    #pragma unroll 4
-    for (int _t = _T - 1; _t >= 0; _t--)
+    {{ memory.own_pointers() }}
+    [=]({{ memory.parameters(block) }})
     {
-        const int _history = (_t + {{ plan.signal_rows }})*{{ n_out }} + _neuron;
-        {{ memory.local(vector_code[block], carried) }}
-    }
+        {{ memory.declare(carried) }}
+        {{ scalar_code[block]|join('\n') }}
+        #pragma unroll 4
+        for (int _t = _T - 1; _t >= 0; _t--)
+        {
+            const int _history = (_t + {{ plan.signal_rows }})*{{ n_out }} + _neuron;
+            {{ memory.local(vector_code[block], carried, [block]) }}
+        }
+    }({{ memory.arguments(block) }});
 }
 
 // Backwards inside each neuron: a thread per neuron and copy.
@@ -636,9 +651,13 @@ const int _T = {{ plan.n_steps }};
         {% set block = p.backward %}
         {% set carried = memory.written(block, '_neuron') %}
         const int _neuron = _id % {{ p.n }};
-        {{ memory.shared_pointers(restrict=true) }}
+        {{ memory.shared_pointers() }}
         char* const _own = _memory.copies + (size_t)(_id / {{ p.n }})*{{ memory.own_bytes }};
-        {{ memory.own_pointers(restrict=true) }}
+        {{ memory.own_pointers() }}
+        {% set used = [block] %}
+        {% for f in plan.feedback if f.target == p.name and p.fused_outputs < n_out %}
+        {% set _ = used.append(f.deliver) %}
+        {% endfor %}
         {{ memory.declare(carried) }}
         {% if p.fused_outputs < n_out %}
         {% if p.signal not in carried %}
@@ -655,6 +674,8 @@ const int _T = {{ plan.n_steps }};
             {% endfor %}
         }
         {% endif %}
+        [&]({{ memory.parameters(*used) }})
+        {
         {{ scalar_code[block]|join('\n') }}
         #pragma unroll 4
         for (int _t = _T - 1; _t >= 0; _t--)
@@ -670,7 +691,7 @@ const int _T = {{ plan.n_steps }};
                 for (int _pre = {{ p.fused_outputs }}; _pre < {{ f.n_pre }}; _pre++)
                 {
                     {{ sent(f, '_t + %d' % (plan.signal_rows + plan.lag)) }}
-                    {{ memory.local(vector_code[f.deliver], memory.written(f.deliver, '_post')) }}
+                    {{ memory.local(vector_code[f.deliver], memory.written(f.deliver, '_post'), used) }}
                 }
             }
             {% endfor %}
@@ -681,8 +702,9 @@ const int _T = {{ plan.n_steps }};
             const int _output_{{ k }} = (_t + {{ plan.lag }})*{{ n_out }} + {{ k }};
             const int _synapse_{{ k }} = {{ k*p.width }} + _neuron;
             {% endfor %}
-            {{ memory.local(vector_code[block], carried) }}
+            {{ memory.local(vector_code[block], carried, used) }}
         }
+        }({{ memory.arguments(*used) }});
         {% if p.learned %}
         {% for name in memory.sums_of(p) if name in carried %}
         {{ memory.partial(name) }}[_neuron] = {{ memory.name(name) }};
@@ -947,6 +969,8 @@ const int _T = {{ plan.n_steps }};
 {{ kernel('apply_pending', '', plan.threads) }}
 {
     {{ memory.shared_pointers() }}
+    char* const _own = _memory.copies;
+    {{ memory.own_pointers() }}
     {% for p in plan.projections %}
     for (int _pre = 0; _pre < {{ p.n_pre }}; _pre++)
         if ({{ ptr(p.since) }}[_pre] < {{ plan.never }})
@@ -983,6 +1007,10 @@ Memory allocate()
 // Runs the trials that the arrays ask for, or, with 0 of them, makes an update.
 void run_call(const Memory& memory)
 {
+    {% if plan.profile %}
+    Laps laps;
+    {% endif %}
+    {{ lap('rest') }}
     const int n_trials = memory.read<int32_t>({{ memory.offset(plan.control.n_trials) }});
     const bool learning = memory.read<int32_t>({{ memory.offset(plan.control.learning) }}) > 0;
     const bool updating = memory.read<int32_t>({{ memory.offset(plan.control.updating) }}) > 0;
@@ -992,6 +1020,7 @@ void run_call(const Memory& memory)
     {% if plan.continuous %}
     for (int trial = 0; trial < n_trials; trial++)
         launch(run_trials, 1, {{ plan.threads }}, memory, trial, learning);
+    {{ lap('neurons') }}
     {% if plan.updates == 'spike' %}
     if (n_trials == 0 && updating)
     {
@@ -1015,7 +1044,9 @@ void run_call(const Memory& memory)
             {% if learned %}
             launch(refresh, blocks({{ most_neurons }}), 256, memory);
             {% endif %}
+            {{ lap('rest') }}
             launch(run_trials, wave.n_trials, {{ plan.threads }}, memory, trial, learning);
+            {{ lap('neurons') }}
         }
         if (wave.n_trials > 0 && learning)
         {
@@ -1023,6 +1054,7 @@ void run_call(const Memory& memory)
             launch(filter_errors, blocks((size_t)wave.n_trials*{{ n_out }}), 256, memory, wave.n_trials);
             launch(run_backwards, dim3(blocks((size_t)wave.n_trials*{{ most_neurons }}), {{ plan.populations|length }}), 256,
                    memory, wave.n_trials);
+            {{ lap('backward') }}
             {% endif %}
             for (int share = 0; share < wave.n_shares(); share += memory.n_shares)
             {
@@ -1030,6 +1062,7 @@ void run_call(const Memory& memory)
                 launch(accumulate, dim3(synapses.x, n_shares, synapses.z), 256, memory, wave, share);
                 launch(fold_shares, synapses, 256, memory, wave, share, n_shares);
             }
+            {{ lap('accumulate') }}
             {% if learned or plan.rate_per_batch %}
             launch(accumulate_neurons, blocks({{ most_neurons }}), 256, memory, wave);
             {% endif %}
@@ -1051,7 +1084,11 @@ void run_call(const Memory& memory)
         shown_copy() = wave.n_trials - 1;
     }
     {% endif %}
+    {{ lap('rest') }}
     check(cudaDeviceSynchronize(), "the program failed on the GPU");
+    {% if plan.profile %}
+    laps.write(({{ plan.real }}*)(memory.shared + {{ memory.offset(plan.seconds) }}), {{ plan.stages|length }});
+    {% endif %}
 }
 }
 {% endblock %}
