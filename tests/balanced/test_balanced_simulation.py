@@ -186,7 +186,7 @@ def test_weights_that_do_not_learn(simulation):
             simulation.run(INPUTS, **options)
 
 
-@pytest.mark.parametrize(("device", "dtype"), [("cuda", "float64"), ("runtime", "float16")])
+@pytest.mark.parametrize(("device", "dtype"), [("opencl", "float64"), ("runtime", "float16")])
 def test_devices_and_types_that_there_are_not(device, dtype):
     with pytest.raises(ValueError, match="unknown"):
         Simulation(CLOSED, device, dtype)
