@@ -1,0 +1,211 @@
+"""Writing a project that trains a network without Python."""
+
+from __future__ import annotations
+
+import importlib
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from pathlib import Path
+from string import Template
+
+from eprop_brian.devices import DTYPES
+from eprop_brian.export.network import constants, description, places
+from eprop_brian.export.readme import readme
+from eprop_brian.export.runs import copy_run
+from eprop_brian.export.trials import source_of, write_trials
+from eprop_brian.export.ziggurat import ziggurat_tables
+from eprop_brian.network.spec import Network
+from eprop_brian.tasks.base import Task
+from eprop_brian.training.config import RunConfig
+from eprop_brian.training.files import write_arrays, write_text
+from eprop_brian.training.run import INITIAL
+from eprop_brian.training.session import SessionState
+from eprop_brian.training.trainer import (
+    check_continuous,
+    check_fit,
+    iterations_per_call,
+    join_trials,
+)
+
+__all__ = ["FLAVOURS", "Flavour", "export_project", "session_state"]
+
+_TEMPLATES = Path(__file__).parent / "templates"
+#: Iterations whose trials are recorded, of a task that the program cannot draw itself.
+TRIAL_ITERATIONS = 100
+
+
+@dataclass(frozen=True)
+class Flavour:
+    """How a project is generated for a device, and what builds it.
+
+    Attributes
+    ----------
+    module : str
+        Has ``generate`` as `eprop_brian.devices.cpp.generate`.
+    makefile, cmake : str
+        Templates of the build files.
+    compiler : str
+        What is needed to build it.
+    """
+
+    module: str
+    makefile: str
+    cmake: str
+    compiler: str
+
+    def generate(self) -> Callable:
+        """The function that writes the device's project.
+
+        Raises
+        ------
+        ValueError
+            If this version does not have the device.
+        """
+        if find_spec(self.module) is None:
+            device = self.module.rpartition(".")[2]
+            raise ValueError(f"this version of eprop_brian cannot export for '{device}' yet")
+        return importlib.import_module(self.module).generate
+
+
+FLAVOURS = {
+    "cpp": Flavour(
+        "eprop_brian.devices.cpp", "Makefile.cpp", "CMakeLists.cpp.txt", "a C++17 compiler (g++)"
+    ),
+    "cuda": Flavour(
+        "eprop_brian.devices.cuda", "Makefile.cuda", "CMakeLists.cuda.txt", "CUDA's compiler (nvcc)"
+    ),
+}
+
+
+def export_project(
+    config: RunConfig,
+    folder: Path,
+    *,
+    device: str = "cpp",
+    trial_iterations: int = TRIAL_ITERATIONS,
+    run: Path | None = None,
+) -> Path:
+    """Write a project that trains a network with a compiler and nothing else.
+
+    Parameters
+    ----------
+    config : RunConfig
+    folder : Path
+        New or empty.
+    device : str
+        A key of `FLAVOURS`.
+    trial_iterations : int
+        Iterations whose trials are recorded, where the program cannot draw them itself.
+    run : Path, optional
+        A run with this configuration, which the program goes on with.
+
+    Returns
+    -------
+    Path
+        The folder.
+
+    Raises
+    ------
+    ValueError
+        If the folder holds something, or the network trains with Python between its updates.
+    """
+    folder = Path(folder)
+    if device not in FLAVOURS:
+        raise ValueError(f"unknown device '{device}'; choose from {', '.join(FLAVOURS)}")
+    flavour = FLAVOURS[device]
+    generate = flavour.generate()
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ValueError(f"{folder} is not an empty folder; choose another")
+    task, network = _exportable(config)
+    state = session_state(config, task, network)
+    # A call's trials may come from a file, with inputs and targets of their own.
+    n_trials = state.capacity.n_trials
+    capacity = replace(
+        state.capacity,
+        n_patterns=max(state.capacity.n_patterns, n_trials),
+        n_targets=max(state.capacity.n_targets, n_trials),
+    )
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        beside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}_"))
+    except OSError as error:
+        raise ValueError(f"cannot write to {folder}: {error.strerror}") from None
+    try:
+        beside.chmod(0o755)
+        source, data = beside / "src", beside / "data"
+        built, types = generate(
+            source,
+            network,
+            capacity,
+            dtype=DTYPES[config.run["dtype"]],
+            calls=_TEMPLATES / "calls.h",
+        )
+        state.carried = built.initial_state()
+        for name in ("makefile", "make.deps", "win_makefile"):
+            (source / name).unlink(missing_ok=True)
+        shutil.copytree(_TEMPLATES / "driver", source / "driver")
+        start = data / "start"
+        start.mkdir(parents=True)
+        config.write(start)
+        copied = sorted(path.name for path in start.iterdir() if path.name != "config.toml")
+        write_arrays(start / INITIAL, state.state())
+        if run is not None:
+            copy_run(run, beside / "run", config, state)
+        write_text(
+            source / "driver" / "network_description.cpp",
+            description(config, task, state, built, types, source_of(task), copied),
+        )
+        write_arrays(data / "constants.npz", constants(state, built, types))
+        write_arrays(data / "places.npz", places(state, built))
+        write_arrays(data / "ziggurat.npz", ziggurat_tables())
+        recorded = write_trials(
+            task, data, config.run["seed"], config.run["batch_size"], trial_iterations
+        )
+        shutil.copyfile(_TEMPLATES / flavour.makefile, beside / "Makefile")
+        shutil.copyfile(_TEMPLATES / flavour.cmake, beside / "CMakeLists.txt")
+        template = Template((_TEMPLATES / "README.md").read_text(encoding="utf-8"))
+        write_text(
+            beside / "README.md",
+            readme(template, config, task, state, flavour.compiler, recorded, run is not None),
+        )
+        beside.replace(folder)
+    except BaseException:
+        shutil.rmtree(beside, ignore_errors=True)
+        raise
+    return folder
+
+
+def session_state(config: RunConfig, task: Task, network: Network) -> SessionState:
+    """Weights at the start of a run, and the sizes of its calls."""
+    size = config.run["batch_size"]
+    example = join_trials(
+        [
+            task.trials(config.run["seed"], "train", i, size)
+            for i in range(iterations_per_call(network, size))
+        ]
+    )
+    weights = network.initial_weights(config.run["seed"])
+    return SessionState(network, example, task.learning_window, weights)
+
+
+def _exportable(config: RunConfig) -> tuple[Task, Network]:
+    """Task and network; ValueError for what needs Python between updates."""
+    if config.network.get("gradient") == "bptt":
+        raise ValueError(
+            "gradient = 'bptt' runs in JAX, which a compiled program has not: choose factored or "
+            "online"
+        )
+    if config.network.get("rewiring") is not None:
+        raise ValueError(
+            "network.rewiring cannot be exported: Python rewires between updates. Export without "
+            "it, or train here"
+        )
+    task = config.make_task()
+    network = config.make_network(task)
+    check_fit(network, task)
+    if network.continuous:
+        check_continuous(network, config.run["batch_size"])
+    return task, network

@@ -1,0 +1,103 @@
+"""The README of an exported project."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.metadata import version
+from string import Template
+
+from scipy.sparse import issparse
+
+from eprop_brian.symbolic.printing import derivation_text
+from eprop_brian.tasks.base import Task
+from eprop_brian.training.config import RunConfig
+from eprop_brian.training.session import SessionState
+
+__all__ = ["readme"]
+
+
+def readme(
+    template: Template,
+    config: RunConfig,
+    task: Task,
+    state: SessionState,
+    compiler: str,
+    recorded: Mapping[str, int],
+    has_run: bool,
+) -> str:
+    """Fill in the template.
+
+    Parameters
+    ----------
+    template : string.Template
+    config : RunConfig
+    task : Task
+    state : SessionState
+    compiler : str
+        What builds the project.
+    recorded : mapping of str to int
+        Recorded trials by stream; empty if the program draws them.
+    has_run : bool
+        Whether a run is there to go on with.
+    """
+    network, capacity = state.network, state.capacity
+    neurons = ", ".join(f"{p.size} {p.name}" for p in network.populations)
+    source = (
+        "It draws the trials that eprop_brian's task draws, from the same random numbers: a "
+        "`--seed` gives the run of that seed."
+    )
+    if recorded:
+        counts = ", ".join(f"{n} in `data/{stream}.npz`" for stream, n in recorded.items())
+        source = (
+            f"Its trials are recorded ({counts}). It goes through them in order and begins anew "
+            "at their end; a `--seed` changes the initial weights alone."
+        )
+    periods = ""
+    if capacity.n_answers:
+        periods = (
+            f"\n| `periods` | whole numbers (targets, {capacity.n_steps}) | 0 in steps that do not "
+            f"count, n in those that count for answer n, up to {capacity.n_answers} |"
+        )
+    return template.substitute(
+        task=task.name,
+        task_description=task.description,
+        neurons=neurons,
+        n_inputs=network.n_inputs,
+        n_outputs=network.n_outputs,
+        n_steps=capacity.n_steps,
+        n_words=-(-network.n_inputs // 32),
+        target_steps=capacity.target_steps,
+        batch_size=config.run["batch_size"],
+        iterations=config.run["iterations"],
+        seed=config.run["seed"],
+        version=version("eprop_brian"),
+        compiler=compiler,
+        source=source,
+        inputs="float" if capacity.analog else "bool",
+        input_meaning="analog values" if capacity.analog else "spikes",
+        words=""
+        if capacity.analog
+        else (
+            f"\n| or `words` | int32 (patterns, {capacity.n_steps}, {-(-network.n_inputs // 32)}) "
+            "| the same, input i in bit i % 32 of word i // 32 |"
+        ),
+        periods=periods,
+        resume="./train --resume --iterations N   # go on with the run that came along\n    "
+        if has_run
+        else "",
+        matrix_shapes="\n".join(
+            f"| `{name}` | {' x '.join(map(str, matrix.shape))}"
+            f"{' (sparse)' if issparse(matrix) else ''} |"
+            for name, matrix in state.weights.items()
+        ),
+        optimizer=network.optimizer.name,
+        update="\n".join(f"    {line}" for line in network.optimizer.update.splitlines()),
+        equations="\n\n".join(
+            _indented(derivation_text(p.system, network.readout_program))
+            for p in network.populations
+        ),
+    )
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"    {line}".rstrip() for line in text.splitlines())
