@@ -30,11 +30,11 @@ from eprop_brian.training.trainer import (
     join_trials,
 )
 
-__all__ = ["FLAVOURS", "Flavour", "export_project", "session_state"]
+__all__ = ["FLAVOURS", "Flavour", "export_project"]
 
 _TEMPLATES = Path(__file__).parent / "templates"
 #: Iterations whose trials are recorded, of a task that the program cannot draw itself.
-TRIAL_ITERATIONS = 100
+_TRIAL_ITERATIONS = 100
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def export_project(
     folder: Path,
     *,
     device: str = "cpp",
-    trial_iterations: int = TRIAL_ITERATIONS,
+    trial_iterations: int | None = None,
     run: Path | None = None,
 ) -> Path:
     """Write a project that trains a network with a compiler and nothing else.
@@ -97,8 +97,9 @@ def export_project(
         New or empty.
     device : str
         A key of `FLAVOURS`.
-    trial_iterations : int
-        Iterations whose trials are recorded, where the program cannot draw them itself.
+    trial_iterations : int, optional
+        Iterations whose trials are recorded (default: 100), of a task whose trials the program
+        cannot draw itself.
     run : Path, optional
         A run with this configuration, which the program goes on with.
 
@@ -120,7 +121,12 @@ def export_project(
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ValueError(f"{folder} is not an empty folder; choose another")
     task, network = _exportable(config)
-    state = session_state(config, task, network)
+    source = source_of(task)
+    if trial_iterations is not None and source != "recorded":
+        raise ValueError(
+            f"the program draws the trials of {task.name} itself: leave trial_iterations away"
+        )
+    state = _session_state(config, task, network)
     # A call's trials may come from a file, with inputs and targets of their own.
     n_trials = state.capacity.n_trials
     capacity = replace(
@@ -135,9 +141,9 @@ def export_project(
         raise ValueError(f"cannot write to {folder}: {error.strerror}") from None
     try:
         beside.chmod(0o755)
-        source, data = beside / "src", beside / "data"
+        code, data = beside / "src", beside / "data"
         built, types = generate(
-            source,
+            code,
             network,
             capacity,
             dtype=DTYPES[config.run["dtype"]],
@@ -145,8 +151,11 @@ def export_project(
         )
         state.carried = built.initial_state()
         for name in ("makefile", "make.deps", "win_makefile"):
-            (source / name).unlink(missing_ok=True)
-        shutil.copytree(_TEMPLATES / "driver", source / "driver")
+            (code / name).unlink(missing_ok=True)
+        for path in list(code.iterdir()):
+            if path.is_dir() and not any(path.iterdir()):
+                path.rmdir()
+        shutil.copytree(_TEMPLATES / "driver", code / "driver")
         start = data / "start"
         start.mkdir(parents=True)
         config.write(start)
@@ -155,14 +164,18 @@ def export_project(
         if run is not None:
             copy_run(run, beside / "run", config, state)
         write_text(
-            source / "driver" / "network_description.cpp",
-            description(config, task, state, built, types, source_of(task), copied),
+            code / "driver" / "network_description.cpp",
+            description(config, task, state, built, types, source, copied),
         )
         write_arrays(data / "constants.npz", constants(state, built, types))
         write_arrays(data / "places.npz", places(state, built))
         write_arrays(data / "ziggurat.npz", ziggurat_tables())
         recorded = write_trials(
-            task, data, config.run["seed"], config.run["batch_size"], trial_iterations
+            task,
+            data,
+            config.run["seed"],
+            config.run["batch_size"],
+            trial_iterations or _TRIAL_ITERATIONS,
         )
         shutil.copyfile(_TEMPLATES / flavour.makefile, beside / "Makefile")
         shutil.copyfile(_TEMPLATES / flavour.cmake, beside / "CMakeLists.txt")
@@ -178,7 +191,7 @@ def export_project(
     return folder
 
 
-def session_state(config: RunConfig, task: Task, network: Network) -> SessionState:
+def _session_state(config: RunConfig, task: Task, network: Network) -> SessionState:
     """Weights at the start of a run, and the sizes of its calls."""
     size = config.run["batch_size"]
     example = join_trials(

@@ -14,7 +14,7 @@ from eprop_brian.training.history import History
 from eprop_brian.training.run import CHECKPOINT, HISTORY, INITIAL
 from eprop_brian.training.session import SessionState
 
-__all__ = ["copy_run", "import_run"]
+__all__ = ["copy_run", "find_run", "import_run"]
 
 _CARRIED = "carried."
 
@@ -64,7 +64,22 @@ def copy_run(source: Path, target: Path, config: RunConfig, state: SessionState)
     return history
 
 
-def import_run(project: Path, folder: Path) -> tuple[RunConfig, History]:
+def find_run(project: Path) -> Path:
+    """Return the folder of the run in an exported project, or in a folder that is one itself.
+
+    Raises
+    ------
+    ValueError
+        If there is none.
+    """
+    project = Path(project)
+    for folder in (project, project / "run"):
+        if (folder / "config.toml").exists():
+            return folder
+    raise ValueError(f"{project} holds no run: train first, or name the folder given with --run")
+
+
+def import_run(project: Path, folder: Path) -> History:
     """Bring the run of an exported program back, as a run like any other.
 
     Parameters
@@ -79,13 +94,8 @@ def import_run(project: Path, folder: Path) -> tuple[RunConfig, History]:
     ValueError
         If there is no run, something in it is damaged or does not fit, or the folder exists.
     """
-    project, folder = Path(project), Path(folder)
-    source = project if (project / "config.toml").exists() else project / "run"
-    if not (source / "config.toml").exists():
-        raise ValueError(
-            f"{project} holds no run: neither {project / 'config.toml'} nor "
-            f"{source / 'config.toml'} exists"
-        )
+    folder = Path(folder)
+    source = find_run(project)
     if folder.exists():
         raise ValueError(f"{folder} exists; choose another folder")
     config = RunConfig.read(source)
@@ -106,4 +116,4 @@ def import_run(project: Path, folder: Path) -> tuple[RunConfig, History]:
         copy = Path(beside) / "run"
         history = copy_run(source, copy, config, state)
         copy.rename(folder)
-    return config, history
+    return history
