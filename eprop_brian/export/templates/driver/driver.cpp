@@ -92,15 +92,15 @@ public:
         }
         catch (const Error&)
         {
-            trainer->save();
+            trainer->abandon();
             throw;
         }
         if (interrupted)
         {
-            trainer->save();
+            trainer->abandon();
             std::fprintf(
                 stderr,
-                "\ninterrupted; checkpoint of iteration %d saved. Go on with:\n  %s --resume%s\n",
+                "interrupted; checkpoint of iteration %d saved. Go on with:\n  %s --resume%s\n",
                 trainer->iteration(), program_path().c_str(), again().c_str());
             std::_Exit(130);
         }
@@ -251,7 +251,7 @@ bool next_call(Arrays& arrays, const std::vector<std::string>& arguments)
     }
     catch (const Error& error)
     {
-        std::fprintf(stderr, "\nError: %s\n", error.what());
+        std::fprintf(stderr, "Error: %s\n", error.what());
     }
     catch (const std::exception& error)
     {

@@ -93,8 +93,12 @@ public:
         return phase != Phase::done;
     }
 
-    // Go back to the last good state and save it.
-    void save() const { folder.save(history, good.archive(like)); }
+    // Stop early, with the last good state.
+    void abandon()
+    {
+        progress.end();
+        save();
+    }
 
     int iteration() const { return history.size(); }
 
@@ -132,6 +136,8 @@ private:
     std::unique_ptr<Evaluation> evaluation;
     Trials trials;  // of the run that was asked for
     std::chrono::steady_clock::time_point started, saved;
+
+    void save() const { folder.save(history, good.archive(like)); }
 
     void ask(int batch_size, bool learning)
     {
