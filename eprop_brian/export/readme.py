@@ -52,6 +52,19 @@ def readme(
             f"Its trials are recorded ({counts}). It goes through them in order and begins anew "
             "at their end; a `--seed` changes the initial weights alone."
         )
+    begin = [
+        ("./train", f"{config.run['iterations']} updates, seed {config.run['seed']}; writes run/"),
+        ("./train --resume --iterations N", "go on, to N updates in all"),
+    ]
+    if has_run:
+        begin = [
+            (begin[1][0], f"go on with the run in run/, which has {state.n_updates} updates"),
+        ]
+    zeros = f"np.zeros((1, {capacity.target_steps}, {network.n_outputs}))"
+    # A class, or a signal.
+    example_targets = (
+        f"{zeros} + np.eye({network.n_outputs})[0]" if state.network.loss.softmax else zeros
+    )
     periods = ""
     if capacity.n_answers:
         periods = (
@@ -82,8 +95,12 @@ def readme(
             "| the same, input i in bit i % 32 of word i // 32 |"
         ),
         periods=periods,
-        resume="./train --resume --iterations N   # go on with the run that came along\n    "
-        if has_run
+        begin="\n".join(f"    {call:<33} # {meaning}" for call, meaning in begin),
+        example_inputs=f"rng.random((10, {capacity.n_steps}, {network.n_inputs}))"
+        + ("" if capacity.analog else " < 0.02"),
+        example_targets=example_targets,
+        example_periods=f"\n        periods=np.ones((1, {capacity.n_steps}), dtype=int),"
+        if capacity.n_answers
         else "",
         matrix_shapes="\n".join(
             f"| `{name}` | {' x '.join(map(str, matrix.shape))}"

@@ -47,7 +47,7 @@ def exported(folder: Path, config: RunConfig, **options) -> Path:
 
 
 def run(program: Path, *arguments, code: int = 0) -> str:
-    """Run a program, elsewhere and without the environment; return what it printed."""
+    """Run a program, elsewhere and without the environment; return its errors and output."""
     found = subprocess.run(
         [str(program), *map(str, arguments)],
         cwd=program.parent.parent,
@@ -57,7 +57,7 @@ def run(program: Path, *arguments, code: int = 0) -> str:
         check=False,
     )
     assert found.returncode == code, found.stdout + found.stderr
-    return found.stdout + found.stderr
+    return found.stderr + found.stdout
 
 
 def in_tool(config: RunConfig, iterations: int, **options):
