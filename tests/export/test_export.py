@@ -4,23 +4,12 @@ import csv
 import os
 import signal
 import subprocess
-import sys
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
-
-from eprop_brian.cli import main
-from eprop_brian.export import export_project, import_run
-from eprop_brian.network.sparse import dense
-from eprop_brian.training.files import read_arrays
-from eprop_brian.training.run import Run
-from eprop_brian.training.session import pack_spikes
-
-sys.path.insert(0, str(Path(__file__).parent))
 from programs import (
     SMALL_CUES,
     SMALL_PATTERN,
@@ -31,6 +20,13 @@ from programs import (
     in_tool,
     run,
 )
+
+from eprop_brian.cli import main
+from eprop_brian.export import export_project, import_run
+from eprop_brian.network.sparse import dense
+from eprop_brian.training.files import read_arrays
+from eprop_brian.training.run import Run
+from eprop_brian.training.session import pack_spikes
 
 CUES = configure("evidence-accumulation", *SMALL_CUES, batch_size=4)
 #: Bounds so wide that a weight can grow beyond all bounds.
