@@ -12,7 +12,9 @@
 #include <unistd.h>
 
 #include "../calls.h"
+#if !defined(EPROP_BRIAN_CUDA)
 #include "../network.h"
+#endif
 #include "archive.h"
 #include "description.h"
 #include "errors.h"
@@ -29,11 +31,13 @@ namespace
 {
 volatile std::sig_atomic_t interrupted = 0;
 
-// The first time: end the run after its present trial. The second: end at once.
+// The first time: end the run after its present trial, on a GPU after its call. The second: at once.
 void interrupt(int signal_number)
 {
     interrupted = 1;
+#if !defined(EPROP_BRIAN_CUDA)
     Network::_globally_stopped = true;
+#endif
     std::signal(signal_number, SIG_DFL);
 }
 
