@@ -47,14 +47,16 @@ class Flavour:
         Has ``generate`` as `eprop_brian.devices.cpp.generate`.
     makefile, cmake : str
         Templates of the build files.
-    compiler : str
-        What is needed to build it.
+    compiler, flags, parts : str
+        For the README: what builds it, how that is told of another machine, and whose the code is.
     """
 
     module: str
     makefile: str
     cmake: str
     compiler: str
+    flags: str
+    parts: str
 
     def generate(self) -> Callable:
         """The function that writes the device's project.
@@ -72,10 +74,22 @@ class Flavour:
 
 FLAVOURS = {
     "cpp": Flavour(
-        "eprop_brian.devices.cpp", "Makefile.cpp", "CMakeLists.cpp.txt", "a C++17 compiler (g++)"
+        module="eprop_brian.devices.cpp",
+        makefile="Makefile.cpp",
+        cmake="CMakeLists.cpp.txt",
+        compiler="a C++17 compiler (g++)",
+        flags="Compiled with `-O3 -march=native`; for another processor: `make CXXFLAGS=-O3`.",
+        parts="`src/brianlib/` is part of Brian2 (CeCILL 2.1, https://brian2.readthedocs.io), "
+        "which generated the code in `src/` and `src/code_objects/`.",
     ),
     "cuda": Flavour(
-        "eprop_brian.devices.cuda", "Makefile.cuda", "CMakeLists.cuda.txt", "CUDA's compiler (nvcc)"
+        module="eprop_brian.devices.cuda",
+        makefile="Makefile.cuda",
+        cmake="CMakeLists.cuda.txt",
+        compiler="nvcc of CUDA 12 or later, an NVIDIA GPU to run it",
+        flags="Compiled for sm_90; for another GPU: `make ARCH=sm_80`, or "
+        "`-DCMAKE_CUDA_ARCHITECTURES=80` with CMake; `make NVCC=...` names the compiler.",
+        parts="Brian2CUDA translated the statements in `src/program.cu`.",
     ),
 }
 
@@ -182,7 +196,7 @@ def export_project(
         template = Template((_TEMPLATES / "README.md").read_text(encoding="utf-8"))
         write_text(
             beside / "README.md",
-            readme(template, config, task, state, flavour.compiler, recorded, run is not None),
+            readme(template, config, task, state, flavour, recorded, run is not None),
         )
         beside.replace(folder)
     except BaseException:

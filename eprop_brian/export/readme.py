@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from importlib.metadata import version
 from string import Template
+from typing import TYPE_CHECKING
 
 from scipy.sparse import issparse
 
@@ -12,6 +13,9 @@ from eprop_brian.symbolic.printing import derivation_text
 from eprop_brian.tasks.base import Task
 from eprop_brian.training.config import RunConfig
 from eprop_brian.training.session import SessionState
+
+if TYPE_CHECKING:
+    from eprop_brian.export.project import Flavour
 
 __all__ = ["readme"]
 
@@ -21,7 +25,7 @@ def readme(
     config: RunConfig,
     task: Task,
     state: SessionState,
-    compiler: str,
+    flavour: Flavour,
     recorded: Mapping[str, int],
     has_run: bool,
 ) -> str:
@@ -33,7 +37,7 @@ def readme(
     config : RunConfig
     task : Task
     state : SessionState
-    compiler : str
+    flavour : Flavour
         What builds the project.
     recorded : mapping of str to int
         Recorded trials by stream; empty if the program draws them.
@@ -84,7 +88,9 @@ def readme(
         iterations=config.run["iterations"],
         seed=config.run["seed"],
         version=version("eprop_brian"),
-        compiler=compiler,
+        compiler=flavour.compiler,
+        flags=flavour.flags,
+        parts=flavour.parts,
         source=source,
         inputs="float" if capacity.analog else "bool",
         input_meaning="analog values" if capacity.analog else "spikes",

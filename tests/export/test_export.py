@@ -1,11 +1,11 @@
 """Exported programs train without Python, and as the tool does."""
 
 import csv
-import os
 import signal
 import subprocess
 import time
 from dataclasses import replace
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -407,8 +407,37 @@ def test_import_refuses_what_does_not_fit(cues, tmp_path):
     refused("no such file")
 
 
-def test_missing_tools_are_named(tmp_path):
-    """The one message that a build without a compiler gives is make's own; it names g++."""
+def has_cuda() -> bool:
+    return find_spec("eprop_brian.devices.cuda") is not None
+
+
+@pytest.mark.skipif(has_cuda(), reason="there is the device")
+def test_cuda_is_refused_without_the_device(tmp_path):
+    output = call(
+        *("export", "pattern-generation", "--device", "cuda", "--out", tmp_path / "p"), code=1
+    )
+    assert "cannot export for 'cuda'" in output
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    not has_cuda() or find_spec("brian2cuda") is None, reason="needs the device and Brian2CUDA"
+)
+def test_cuda_by_emulation_equals_cpp(cues, tmp_path):
+    project = export_project(CUES, tmp_path / "project", device="cuda")
+    subprocess.run(["make", "emulated"], cwd=project, check=True, capture_output=True)
+    run(project / "train", "--iterations", 9)
+    run(cues, "--iterations", 9, "--run", tmp_path / "run")
+    found, expected = (
+        read_arrays(folder / "checkpoint.npz") for folder in (project / "run", tmp_path / "run")
+    )
+    for name, value in expected.items():
+        np.testing.assert_allclose(found[name], value, rtol=0, atol=1e-12, err_msg=name)
+
+
+def test_missing_compiler_is_named(tmp_path):
+    """What says it is make itself."""
     export_project(PATTERN, tmp_path / "project")
     found = subprocess.run(
         ["make"],
@@ -420,4 +449,3 @@ def test_missing_tools_are_named(tmp_path):
     )
     assert found.returncode
     assert "no-such-compiler" in found.stderr
-    assert os.listdir(tmp_path) == ["project"]
