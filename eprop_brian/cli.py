@@ -119,6 +119,17 @@ _FEEDBACK_OPTION = click.option(
     help=f"The learning signal: {', '.join(FEEDBACKS)}; a file with the matrix B (n_recurrent, "
     "n_outputs); or an equation of what arrives, e.g. 'B*tanh(error)'.",
 )
+_GRADIENT_OPTION = click.option(
+    "--gradient",
+    type=click.Choice(GRADIENTS),
+    help="Gradient program of e-prop, or bptt: backpropagation through time, in JAX.",
+)
+_UPDATES_OPTION = click.option(
+    "--updates",
+    type=click.Choice(UPDATES),
+    help="When weights change: at the end of a batch, or without trials and resets in every step "
+    "or at every presynaptic spike (with --gradient online).",
+)
 _SEED_OPTION = click.option("--seed", type=click.IntRange(min=0), help="Of weights and trials.")
 #: What only balanced networks can be told.
 _BALANCED_OPTIONS = (
@@ -165,18 +176,7 @@ def _options(*options: Callable[..., Any]) -> Callable[..., Any]:
 
 @main.command()
 @click.argument("task", required=False)
-@_options(*_RUN_OPTIONS[:3], _FEEDBACK_OPTION)
-@click.option(
-    "--gradient",
-    type=click.Choice(GRADIENTS),
-    help="Gradient program of e-prop, or bptt: backpropagation through time, in JAX.",
-)
-@click.option(
-    "--updates",
-    type=click.Choice(UPDATES),
-    help="When weights change: at the end of a batch, or without trials and resets in every step "
-    "or at every presynaptic spike (with --gradient online).",
-)
+@_options(*_RUN_OPTIONS[:3], _FEEDBACK_OPTION, _GRADIENT_OPTION, _UPDATES_OPTION)
 @_options(*_RUN_OPTIONS[3:5], _SEED_OPTION, _RUN_OPTIONS[5])
 @click.option(
     "--out", type=click.Path(file_okay=False, path_type=Path), help="Folder of the run (new)."
@@ -602,6 +602,124 @@ def _config(
 
     network = {"feedback": feedback}
     return RunConfig.from_recipe(task, neuron=neuron, run=run, network=network, settings=settings)
+
+
+@main.command()
+@click.argument("what", metavar="TASK|FOLDER")
+@click.option(
+    "--device",
+    type=click.Choice(["cpp", "cuda"]),
+    default="cpp",
+    show_default=True,
+    help="What the program runs on.",
+)
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Folder of the project (new or empty).",
+)
+@_options(*_RUN_OPTIONS[:3], _FEEDBACK_OPTION, _GRADIENT_OPTION, _UPDATES_OPTION)
+@_options(_RUN_OPTIONS[4], _SEED_OPTION, _RUN_OPTIONS[5])
+@click.option(
+    "--trial-iterations",
+    type=click.IntRange(min=1),
+    help="Iterations whose trials are recorded, of a task that the program cannot draw itself "
+    "(default: 100).",
+)
+@_plain_errors
+def export(
+    what: str,
+    device: str,
+    out: Path,
+    iterations: int | None,
+    batch_size: int | None,
+    neuron: str | None,
+    feedback: str | None,
+    gradient: str | None,
+    updates: str | None,
+    dtype: str | None,
+    seed: int | None,
+    settings: tuple[str, ...],
+    trial_iterations: int | None,
+) -> None:
+    """Write a project that trains TASK, or goes on with the run in FOLDER, without Python.
+
+    It builds with make or CMake and a compiler.
+    """
+    from eprop_brian.export import export_project
+    from eprop_brian.training.config import RunConfig
+
+    if what in DYNAMICS or _is_balanced(Path(what)):
+        raise ValueError(
+            f"{what} is a balanced network, which cannot be exported: Python measures and changes "
+            "it between calls"
+        )
+    run = None
+    if what in TASKS:
+        config = RunConfig.from_recipe(
+            what,
+            neuron=neuron,
+            run={
+                "iterations": iterations,
+                "batch_size": batch_size,
+                "seed": seed,
+                "dtype": dtype,
+            },
+            network={"feedback": feedback, "gradient": gradient, "updates": updates},
+            settings=settings,
+        )
+        config.refuse_unused_scale(settings)
+    elif (Path(what) / "config.toml").exists():
+        fixed = {
+            "--iterations": iterations,
+            "--batch-size": batch_size,
+            "--neuron": neuron,
+            "--feedback": feedback,
+            "--gradient": gradient,
+            "--updates": updates,
+            "--dtype": dtype,
+            "--seed": seed,
+            "--set": settings or None,
+        }
+        _refuse(fixed, "cannot be changed when a run is exported")
+        run = Path(what)
+        config = RunConfig.read(run)
+    else:
+        raise ValueError(
+            f"{what} is neither a folder with a run nor a task; tasks: {', '.join(TASKS)}"
+        )
+    _interruptible(
+        lambda: export_project(
+            config, out, device=device, trial_iterations=trial_iterations, run=run
+        ),
+        "interrupted; nothing was written",
+    )
+    click.echo(f"wrote {out}; build and run it with:")
+    click.echo(f"  make -C {out} -j2")
+    click.echo(f"  {out}/train{' --resume' if run else ''}")
+
+
+@main.command("import-run")
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Folder of the run (new; default: runs/TASK).",
+)
+@_plain_errors
+def import_run(folder: Path, out: Path | None) -> None:
+    """Check the run of an exported program, and copy it to where runs are.
+
+    FOLDER is the exported project, or the folder that its program was given with --run.
+    """
+    from eprop_brian.export import find_run
+    from eprop_brian.export import import_run as bring_back
+    from eprop_brian.training.config import RunConfig
+
+    target = out or _new_folder(RunConfig.read(find_run(folder)).run["task"])
+    history = bring_back(folder, target)
+    click.echo(f"wrote {target}: {len(history)} iterations")
 
 
 @main.command()

@@ -58,7 +58,7 @@ class CueTask(Task):
     def __post_init__(self) -> None:
         check_count("group_size", self.group_size)
         super().__post_init__()
-        self._spike_probability()  # refuses rates that do not fit dt
+        self.spike_probability()  # refuses rates that do not fit dt
 
     @property
     @abstractmethod
@@ -98,7 +98,7 @@ class CueTask(Task):
         cues = self.draw_cues(rng, check_count("n_trials", n_trials))
 
         # Drawn as if all cues were of kind 0; those of kind 1 then change group.
-        trial, step, input_ = spike_positions(rng, self._spike_probability(), n_trials)
+        trial, step, input_ = spike_positions(rng, self.spike_probability(), n_trials)
         is_cue = np.flatnonzero(input_ < self.group_size)
         cue = np.searchsorted(self.cue_starts, step[is_cue], side="right") - 1
         input_[is_cue] += self.group_size * cues[trial[is_cue], cue]
@@ -112,7 +112,7 @@ class CueTask(Task):
             target=self.classes(cues),
         )
 
-    def _spike_probability(self) -> NDArray[np.float64]:
+    def spike_probability(self) -> NDArray[np.float64]:
         """Return the spike probability per step if all cues are of kind 0.
 
         Shape (n_steps, n_inputs); the group of kind 1 is silent.

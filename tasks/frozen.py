@@ -54,6 +54,12 @@ class FrozenInputTask(Task):
         """The whole trial."""
         return self.n_steps
 
+    def probability(self) -> NDArray[np.float64]:
+        """Return the spike probability per step, shape (n_steps, n_inputs)."""
+        probability = np.full((self.n_steps, self.n_inputs), self.spike_probability)
+        probability[0] = 0.0
+        return probability
+
     @abstractmethod
     def target_signals(self, seed: int) -> NDArray[np.float64]:
         """Return what the readouts must follow, shape (n_steps, n_outputs)."""
@@ -76,9 +82,7 @@ def _frozen_trial(
     task: FrozenInputTask, seed: int
 ) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
     """Return inputs and targets of the one trial of `task` and `seed`, read-only."""
-    probability = np.full((task.n_steps, task.n_inputs), task.spike_probability)
-    probability[0] = 0.0
-    spikes = poisson_spikes(rng_for(seed, "pattern"), probability)
+    spikes = poisson_spikes(rng_for(seed, "pattern"), task.probability())
     targets = task.target_signals(seed)[np.newaxis]
     spikes.flags.writeable = False
     targets.flags.writeable = False

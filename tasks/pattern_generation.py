@@ -105,16 +105,17 @@ class PatternGeneration(FrozenInputTask):
         check_count("n_steps", self.n_steps, minimum=2)  # one step has only the value 0
         if np.size(self.periods) == 0 or np.ndim(self.periods) != 1:
             raise ValueError("periods must be a sequence of times, such as (500*ms, 200*ms)")
-        if min(self._periods_in_steps) < 2:  # faster sines cannot be sampled
+        if min(self.periods_in_steps) < 2:  # faster sines cannot be sampled
             raise ValueError(f"periods must be at least two steps of dt = {self.dt!s} long")
 
     def target_signals(self, seed: int) -> NDArray[np.float64]:
         """Return the sums of sines of `seed`, shape (n_steps, n_outputs)."""
         # A stream of its own: another number of inputs leaves the target as it is.
         rng = rng_for(seed, "target")
-        return superimposed_sines(rng, self._periods_in_steps, self.n_steps, self.n_outputs)
+        return superimposed_sines(rng, self.periods_in_steps, self.n_steps, self.n_outputs)
 
     @cached_property
-    def _periods_in_steps(self) -> list[float]:
+    def periods_in_steps(self) -> list[float]:
+        """Periods of the sines in steps."""
         dt = check_quantity("dt", self.dt, ms)
         return [check_quantity("periods", period, ms) / dt for period in self.periods]

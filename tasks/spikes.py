@@ -19,7 +19,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["poisson_spikes", "spike_positions"]
+__all__ = ["poisson_spikes", "spike_bins", "spike_positions"]
 
 # Gaps drawn at a time. The temporary arrays then stay in the cache and, at 64 kB, in memory that
 # the process already has: fresh pages would cost more than the arithmetic.
@@ -74,6 +74,33 @@ def spike_positions(
     return np.unravel_index(np.concatenate(chunks), (n_trials, *probability.shape))
 
 
+def spike_bins(
+    probability: NDArray[np.float64],
+) -> tuple[NDArray[np.intp], NDArray[np.float64], float]:
+    """Return where spikes are looked for, and how.
+
+    Parameters
+    ----------
+    probability : array of float, shape (n_steps, n_inputs)
+
+    Returns
+    -------
+    bins : int array, shape (n_bins,)
+        Places in the flattened (step, input) array. Bins that never fire are left out of the
+        process, so silent periods cost nothing.
+    kept_fraction : float array, shape (n_bins,)
+        Fraction of the candidates in each bin that become spikes.
+    scale : float
+        Mean of the exponential variable that a gap between candidates is made of.
+    """
+    bins = np.flatnonzero(probability)
+    p = probability.reshape(-1)[bins]
+    p_max = p.max(initial=0.0)
+    # p_max = 1 gives -1/-inf = 0, every gap is 1; a tiny p_max infinite gaps, capped when drawn.
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+        return bins, p / p_max, float(-1 / np.log1p(-p_max))
+
+
 def _checked(probability: ArrayLike) -> NDArray[np.float64]:
     probability = np.asarray(probability, dtype=float)
     if probability.ndim != 2:
@@ -89,17 +116,9 @@ def _flat_positions(
     rng: np.random.Generator, probability: NDArray[np.float64], n_trials: int
 ) -> Iterator[NDArray[np.intp]]:
     """Yield the spikes' positions in the flattened (trial, step, input) array, in order."""
-    # Bins that never fire are left out of the process, so silent periods cost nothing.
-    bins = np.flatnonzero(probability)
+    bins, kept_fraction, scale = spike_bins(probability)
     if bins.size == 0:
         return
-    p = probability.reshape(-1)[bins]
-    p_max = p.max()
-    kept_fraction = p / p_max
-    # p_max = 1 gives -1/-inf = 0, every gap is 1; a tiny p_max infinite gaps, capped below.
-    with np.errstate(divide="ignore", over="ignore"):
-        scale = -1 / np.log1p(-p_max)
-
     n_draws = n_trials * bins.size
     last = -1.0
     while last < n_draws - 1:

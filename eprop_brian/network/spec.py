@@ -48,6 +48,8 @@ __all__ = [
     "PROGRAMS",
     "RATE_AVERAGING",
     "UPDATES",
+    "WEIGHT_STREAM",
+    "InitialDraw",
     "Network",
     "Population",
     "check_positive",
@@ -60,6 +62,8 @@ UPDATES = ("batch", "step", "spike")
 RATE_AVERAGING = ("trial", "batch", "moving")
 #: Steps between a spike and its arrival, at least.
 LEAST_DELAY = {"w_in": 0, "w_rec": 1, "w_out": 0}
+#: What tells the random numbers of weights from all others of a seed.
+WEIGHT_STREAM = 0x57
 #: Names that groups of a built network have.
 _GENERATED = frozenset(
     ("control", "inputs", "input_data", "target_data", "trials", "outcomes")
@@ -68,6 +72,31 @@ _GENERATED = frozenset(
 _GENERATED_ENDINGS = (
     *("_history", "_results", "_window", "_later", "_rows", "_spikes", "_offsets", "_pre"),
 )
+
+
+@dataclass(frozen=True)
+class InitialDraw:
+    """Numbers of which initial weights are made.
+
+    Attributes
+    ----------
+    uniform : bool
+        Uniform between -`limit` and `limit`, or else standard normal over `divisor`.
+    divisor, limit : float
+    factor : float
+        What either is multiplied by.
+    """
+
+    uniform: bool
+    divisor: float
+    limit: float
+    factor: float
+
+    def values(self, rng: np.random.Generator, size: Any) -> np.ndarray:
+        """Draw so many values."""
+        if self.uniform:
+            return rng.uniform(-self.limit, self.limit, size) * self.factor
+        return rng.standard_normal(size) / self.divisor * self.factor
 
 
 @dataclass(frozen=True)
@@ -601,6 +630,19 @@ class Network:
             size = np.where(signs < 0, size * excitatory / (1 - excitatory), size)
         return np.where(connected, signs * size, 0.0)
 
+    def initial_draw(self, name: str) -> InitialDraw:
+        """How `initial_weights` draws ``w_in``, ``w_rec`` or ``w_out``."""
+        adjacency = self.adjacency.get(name)
+        factor = 1.0
+        if adjacency is not None:
+            factor = float(np.sqrt(self._n_possible(name) / max(1, adjacency.nnz)))
+        return InitialDraw(
+            uniform=name == "w_out" and self.readout_weights == "glorot",
+            divisor=float(np.sqrt(self.shapes[name][1])),
+            limit=float(np.sqrt(6 / (self.n_recurrent + self.n_outputs))),
+            factor=factor,
+        )
+
     def initial_weights(self, seed: int) -> dict[str, Matrix]:
         """Draw initial weights, by default from N(0, 1)/sqrt(fan-in), and the feedback weights.
 
@@ -615,19 +657,13 @@ class Network:
             `adjacency` for the sparse matrices. Learned parameters by ``"population.parameter"``,
             in SI units.
         """
-        rng = np.random.default_rng(np.random.SeedSequence([seed, 0x57]))
-        n, n_out = self.n_recurrent, self.n_outputs
-        limit = np.sqrt(6 / (n + n_out))
+        rng = np.random.default_rng(np.random.SeedSequence([seed, WEIGHT_STREAM]))
         weights: dict[str, Matrix] = {}
         for name in ("w_in", "w_rec", "w_out"):
             shape, adjacency = self.shapes[name], self.adjacency.get(name)
             size = shape if adjacency is None else adjacency.nnz
-            if name == "w_out" and self.readout_weights == "glorot":
-                values = rng.uniform(-limit, limit, size)
-            else:
-                values = rng.standard_normal(size) / np.sqrt(shape[1])
+            values = self.initial_draw(name).values(rng, size)
             if adjacency is not None:
-                values *= np.sqrt(self._n_possible(name) / max(1, adjacency.nnz))
                 values = with_values(adjacency, values)
             elif name in self.signs:
                 values = self._initially_connected(name, values, rng)

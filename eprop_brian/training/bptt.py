@@ -153,7 +153,7 @@ class BpttSession(SessionState):
         """Scaled gradient of a batch, 0 where there is no synapse, and its simulation."""
         network, objective = self.network, self._unrolled.objective
         found, simulation = jax.grad(objective, has_aux=True)(weights, *batch)
-        scale = self._scale()
+        scale = self.gradient_scale
         gradient = {name: scale * self._masked(name, g) for name, g in found.items()}
         for name in MATRICES:
             if network.c_l2:

@@ -39,6 +39,7 @@ __all__ = [
     "SessionState",
     "Share",
     "TrialData",
+    "array_of_parameter",
     "pack_spikes",
     "check_batches",
     "require_trials",
@@ -311,7 +312,8 @@ class SessionState:
             if given > most:
                 raise ValueError(f"{given} {what} do not fit: at most {most}")
 
-    def _scale(self) -> float:
+    @property
+    def gradient_scale(self) -> float:
         """What a gradient is multiplied by, beside the mean over trials."""
         return 1.0 / self.learning_window if self.network.average_gradient else 1.0
 
@@ -457,12 +459,12 @@ class Session(SessionState):
         values = self.program.get_all(
             [
                 *(f"{p.name}.gradient" for p in built.projections),
-                *(_of_parameter("gradient", name) for name in self._learned),
+                *(array_of_parameter("gradient", name) for name in self._learned),
             ]
         )
         return {
             **{name: built.matrix(name, "gradient", values) for name in MATRICES},
-            **{name: values[_of_parameter("gradient", name)] for name in self._learned},
+            **{name: values[array_of_parameter("gradient", name)] for name in self._learned},
         }
 
     def data(self, trials: Trials) -> TrialData:
@@ -511,7 +513,7 @@ class Session(SessionState):
             **{name: self.weights[name] for name in self._learned},
             **self.carried,
             "control.window_start": np.array([self.n_steps - self.learning_window]),
-            "control.gradient_scale": np.array([self._scale()]),
+            "control.gradient_scale": np.array([self.gradient_scale]),
         }
 
     def _optimizer_arrays(self) -> dict[str, np.ndarray]:
@@ -523,7 +525,7 @@ class Session(SessionState):
             if name in MATRICES:
                 arrays.update(self.program.built.synaptic_arrays(state, {name: value}))
             else:
-                arrays[_of_parameter(state, name)] = value
+                arrays[array_of_parameter(state, name)] = value
         return arrays
 
     def _read_state(self) -> None:
@@ -532,7 +534,7 @@ class Session(SessionState):
         values = self.program.get_all(
             [
                 *(f"{p.name}.{x}" for p in built.projections for x in ("w", *states)),
-                *(_of_parameter(x, name) for name in self._learned for x in ("", *states)),
+                *(array_of_parameter(x, name) for name in self._learned for x in ("", *states)),
                 *([f"{f.name}.B" for f in built.feedback] if self._feedback_learns else []),
                 *self.carried,
             ]
@@ -544,7 +546,7 @@ class Session(SessionState):
         for name in self._learned:
             self.weights[name] = values[name].astype(float)
             for state in states:
-                state_values = values[_of_parameter(state, name)]
+                state_values = values[array_of_parameter(state, name)]
                 self.optimizer_states[f"{state}.{name}"] = state_values.astype(float)
         if self._feedback_learns:
             for f in built.feedback:
@@ -602,7 +604,7 @@ def _control(n_trials: int, batch_size: int, learning: bool, updating: bool) -> 
     return {f"control.{name}": np.array([value]) for name, value in values.items()}
 
 
-def _of_parameter(state: str, name: str) -> str:
+def array_of_parameter(state: str, name: str) -> str:
     """Key of a learned parameter ``"population.parameter"``, or of an optimizer's state for it."""
     population, parameter = name.split(".")
     return f"{population}.{state}_{parameter}" if state else name

@@ -28,10 +28,15 @@ if TYPE_CHECKING:
     from eprop_brian.training.bptt import BpttSession
 
 __all__ = [
+    "CHECK_EVERY",
+    "VALIDATION_BATCHES",
+    "VALIDATION_BATCH_SIZE",
     "Evaluation",
     "Trainer",
     "TrainingError",
+    "check_continuous",
     "check_fit",
+    "iterations_per_call",
     "join_trials",
     "make_bptt_session",
     "require_jax",
@@ -42,7 +47,7 @@ _TRIALS_PER_CALL = 640
 #: Most iterations of one call: how often progress is shown and a checkpoint can be made.
 _MOST_ITERATIONS = 100
 #: Iterations between checks whether the task is solved.
-_CHECK_EVERY = 10
+CHECK_EVERY = 10
 #: Size of a validation: fresh batches of so many trials.
 VALIDATION_BATCHES, VALIDATION_BATCH_SIZE = 8, 64
 
@@ -174,7 +179,7 @@ class Trainer:
         check_positive("batch_size", batch_size)
         check_fit(network, task)
         if network.continuous:
-            _check_continuous(network, batch_size, workers, scheduler)
+            check_continuous(network, batch_size, workers, scheduler)
             workers = 1
         elif network.gradient == "bptt":
             _check_bptt(device, workers, scheduler)
@@ -184,12 +189,7 @@ class Trainer:
         self.history = History()
         self.solved = False
         self.validation: Evaluation | None = None
-        self._per_call = max(1, min(_MOST_ITERATIONS, _TRIALS_PER_CALL // self.batch_size))
-        if network.rewiring is not None:
-            # Between any two updates.
-            self._per_call = 1
-        if self._per_call > _CHECK_EVERY:
-            self._per_call -= self._per_call % _CHECK_EVERY
+        self._per_call = iterations_per_call(network, self.batch_size)
         example = self._trials("train", range(self._per_call))
         _check_workers(workers, scheduler)
         initial = dict(weights) if weights is not None else network.initial_weights(self.seed)
@@ -381,11 +381,11 @@ class Trainer:
 
     def _is_solved(self) -> bool:
         threshold = self.task.error_threshold
-        if threshold is None or self.iteration % _CHECK_EVERY:
+        if threshold is None or self.iteration % CHECK_EVERY:
             return False
         # Training trials are fresh too. Asking them first keeps lucky validations rare, and a
         # validation costs as much as several iterations.
-        if np.mean(self.history.error[-_CHECK_EVERY:]) >= 1.25 * threshold:
+        if np.mean(self.history.error[-CHECK_EVERY:]) >= 1.25 * threshold:
             return False
         self.validation = self.evaluate(stream=f"validation {self.iteration}")
         return self.validation.error < threshold
@@ -393,7 +393,7 @@ class Trainer:
     def _show(self, bar: tqdm) -> None:
         shown = {"loss": f"{self.history.loss[-1]:.4g}"}
         if not np.isnan(self.history.error[-1]):
-            shown["error"] = f"{np.mean(self.history.error[-_CHECK_EVERY:]):.3f}"
+            shown["error"] = f"{np.mean(self.history.error[-CHECK_EVERY:]):.3f}"
         shown["rate"] = f"{self.history.rate_hz[-1]:.1f} Hz"
         # The bar is drawn by its next update, which keeps it from being drawn at every call.
         bar.set_postfix(shown, refresh=False)
@@ -406,10 +406,22 @@ def _check_workers(workers: int | None, scheduler: str | None) -> None:
         check_positive("workers", workers)
 
 
-def _check_continuous(
-    network: Network, batch_size: int, workers: int | None, scheduler: str | None
+def iterations_per_call(network: Network, batch_size: int) -> int:
+    """Iterations of one call of the compiled program."""
+    number = max(1, min(_MOST_ITERATIONS, _TRIALS_PER_CALL // batch_size))
+    if network.rewiring is not None:
+        # Between any two updates.
+        return 1
+    return number - number % CHECK_EVERY if number > CHECK_EVERY else number
+
+
+def check_continuous(
+    network: Network,
+    batch_size: int,
+    workers: int | None = None,
+    scheduler: str | None = None,
 ) -> None:
-    """Each trial goes on from the one before: there is nothing to share."""
+    """Raise ValueError for batches or workers: each trial goes on from the one before."""
     if batch_size != 1:
         raise ValueError(
             f"updates = '{network.updates}' has no batches: batch_size must be 1, not {batch_size}"

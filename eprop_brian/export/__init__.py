@@ -1,0 +1,6 @@
+"""Export: programs to carry away, which build with a compiler and nothing else, and back again."""
+
+from eprop_brian.export.project import FLAVOURS, export_project
+from eprop_brian.export.runs import find_run, import_run
+
+__all__ = ["FLAVOURS", "export_project", "find_run", "import_run"]

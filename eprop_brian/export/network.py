@@ -1,0 +1,255 @@
+"""What the exported program is told of its network: a C++ file and arrays of numbers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any
+
+import numpy as np
+from scipy.sparse import issparse
+
+from eprop_brian.equations.losses import LOSSES
+from eprop_brian.network.built import BuiltNetwork, Projection
+from eprop_brian.network.sparse import Matrix, with_values
+from eprop_brian.network.spec import Network
+from eprop_brian.tasks.base import Task
+from eprop_brian.training.config import RunConfig
+from eprop_brian.training.session import MATRICES, SessionState, array_of_parameter
+from eprop_brian.training.trainer import (
+    CHECK_EVERY,
+    VALIDATION_BATCH_SIZE,
+    VALIDATION_BATCHES,
+    iterations_per_call,
+)
+
+__all__ = ["constants", "description", "places", "state_name"]
+
+#: Arrays whose values a call sets or reads, beside the network's own.
+_CALL_ARRAYS = (
+    *(f"control.{n}" for n in ("n_trials", "batch_size", "learning", "updating", "trial", "step")),
+    *("control.k", "target_data.y_target", "input_data.x"),
+    *("outcomes.loss", "answers.output", "trials.spike_count"),
+)
+_TYPES = {"f8": "d", "f4": "f", "i4": "i"}
+
+
+@dataclass(frozen=True)
+class StateArray:
+    """An array of the program that belongs to the state; the fields are those of the C++ struct."""
+
+    array: str
+    state: str
+    places: str
+    learned: bool
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Weights that are drawn from a seed; the fields are those of the C++ struct."""
+
+    state: str
+    uniform: bool
+    divisor: float
+    limit: float
+    factor: float
+    without_diagonal: bool
+    masked: bool
+
+
+def state_name(name: str, matrix: Matrix) -> str:
+    """Name of what a matrix stores in a file."""
+    return f"{name}.data" if issparse(matrix) else name
+
+
+def constants(
+    state: SessionState, built: BuiltNetwork, types: Mapping[str, np.dtype]
+) -> dict[str, np.ndarray]:
+    """All parameters, in the types of the program's arrays."""
+    values = {
+        **built.parameter_arrays(),
+        "control.window_start": np.array([state.n_steps - state.learning_window]),
+        "control.gradient_scale": np.array([state.gradient_scale]),
+    }
+    return {key: np.ascontiguousarray(value, dtype=types[key]) for key, value in values.items()}
+
+
+def places(state: SessionState, built: BuiltNetwork) -> dict[str, np.ndarray]:
+    """Where the values of each projection stand in their matrix, as files hold it; -1: padding.
+
+    ``readout`` says it of the readout weights, for the entries of the feedback weights B.
+    """
+    numbered = {name: _numbered(state.weights[name]) for name in (*MATRICES, "B")}
+    w_out = numbered["w_out"]
+    return {
+        **{p.name: _stored(p, numbered[p.matrix]) for p in built.projections},
+        **{f.name: _stored(f, numbered["B"]) for f in built.feedback},
+        "readout": (w_out.toarray() if issparse(w_out) else w_out).T.ravel().astype(np.int64) - 1,
+    }
+
+
+def _numbered(matrix: Matrix) -> Matrix:
+    """Count the entries that a matrix stores, from 1: what is not stored stays 0."""
+    if issparse(matrix):
+        return with_values(matrix, np.arange(1.0, matrix.nnz + 1))
+    return np.arange(1.0, matrix.size + 1).reshape(matrix.shape)
+
+
+def _stored(projection: Projection, numbered: Matrix) -> np.ndarray:
+    return projection.stored(numbered).astype(np.int64) - 1
+
+
+def description(
+    config: RunConfig,
+    task: Task,
+    state: SessionState,
+    built: BuiltNetwork,
+    types: Mapping[str, np.dtype],
+    source: str,
+    copied: Iterable[str],
+) -> str:
+    """The C++ file that defines ``eprop_brian::description``."""
+    network, capacity = state.network, built.capacity
+    loss = network.loss
+    rates = _learning_rates(network)
+    arrays = _state_arrays(state, built)
+    used = [a.array for a in arrays] + rates + [name for name in _CALL_ARRAYS if name in types]
+    values = {
+        "task": task.name,
+        "source": source,
+        "seed": config.run["seed"],
+        "iterations": config.run["iterations"],
+        "n_steps": capacity.n_steps,
+        "n_inputs": network.n_inputs,
+        "n_outputs": network.n_outputs,
+        "n_recurrent": network.n_recurrent,
+        "learning_window": state.learning_window,
+        "dt": float(network.dt),
+        "batch_size": config.run["batch_size"],
+        "iterations_per_call": iterations_per_call(network, config.run["batch_size"]),
+        "check_every": CHECK_EVERY,
+        "validation_batches": VALIDATION_BATCHES,
+        "validation_batch_size": VALIDATION_BATCH_SIZE,
+        "n_trials": capacity.n_trials,
+        "n_patterns": capacity.n_patterns,
+        "n_targets": capacity.n_targets,
+        "target_steps": capacity.target_steps,
+        "n_answers": capacity.n_answers,
+        "analog": capacity.analog,
+        "has_error": LOSSES[task.loss].softmax,
+        "error_threshold": task.error_threshold or 0.0,
+        "mean_over_readouts": loss.mean_over_readouts,
+        "mean_over_window": loss.mean_over_window,
+        "continuous": network.continuous,
+        "feedback_follows": network.feedback.weights == "symmetric",
+        "learning_rate": float(network.optimizer.parameters.get("eta", 0.0)),
+        "learning_rates": rates,
+        "types": {name: _Character(_TYPES[types[name].str[1:]]) for name in sorted({*used})},
+        "state": arrays,
+        "drawn": _drawn(state),
+        "weights": [state_name(name, matrix) for name, matrix in state.weights.items()],
+        "readout_weights": state_name("w_out", state.weights["w_out"]),
+        "copied": list(copied),
+    }
+    lines = [f"    d.{name} = {_cpp(value)};" for name, value in values.items()]
+    return "\n".join(
+        [
+            "// What this network is, written by eprop-brian export.",
+            '#include "description.h"',
+            "",
+            "namespace eprop_brian",
+            "{",
+            "const Description description = [] {",
+            "    Description d;",
+            *lines,
+            "    return d;",
+            "}();",
+            "}",
+            "",
+        ]
+    )
+
+
+def _learning_rates(network: Network) -> list[str]:
+    """Arrays that hold the optimizer's learning rate."""
+    if "eta" not in network.optimizer.parameters:
+        return []
+    return [
+        "control.eta",
+        *(
+            array_of_parameter("eta", f"{population.name}.{name}")
+            for population in network.populations
+            for name, bounds in population.learned.items()
+            if bounds.eta is None
+        ),
+    ]
+
+
+def _state_arrays(state: SessionState, built: BuiltNetwork) -> list[StateArray]:
+    network, weights = state.network, state.weights
+    learns = bool(network.feedback.update.strip())
+    arrays = []
+    for p in built.projections:
+        key = state_name(p.matrix, weights[p.matrix])
+        arrays.append(StateArray(f"{p.name}.w", key, p.name, True))
+        arrays += [
+            StateArray(f"{p.name}.{x}", f"{x}.{key}", p.name, True)
+            for x in network.optimizer.states
+        ]
+    arrays += [StateArray(f"{f.name}.B", "B", f.name, learns) for f in built.feedback]
+    for name in network.learned_shapes:
+        arrays.append(StateArray(name, name, "", True))
+        arrays += [
+            StateArray(array_of_parameter(x, name), f"{x}.{name}", "", True)
+            for x in network.optimizer.states
+        ]
+    return arrays + [StateArray(name, f"carried.{name}", "", True) for name in state.carried]
+
+
+def _drawn(state: SessionState) -> list[Drawn]:
+    """How `Network.initial_weights` draws, in its order."""
+    network = state.network
+    drawn = []
+    for name in MATRICES:
+        draw = network.initial_draw(name)
+        drawn.append(
+            Drawn(
+                state=state_name(name, state.weights[name]),
+                uniform=draw.uniform,
+                divisor=draw.divisor,
+                limit=draw.limit,
+                factor=draw.factor,
+                without_diagonal=name == "w_rec" and not issparse(state.weights[name]),
+                masked=False,
+            )
+        )
+    feedback = network.feedback
+    if feedback.weights == "random":
+        masked = bool(feedback.update.strip()) and issparse(state.weights["w_out"])
+        drawn.append(Drawn("B", False, 1.0, 0.0, float(feedback.scale), False, masked))
+    return drawn
+
+
+class _Character(str):
+    """A C++ character."""
+
+
+def _cpp(value: Any) -> str:
+    """A value as C++ writes it."""
+    if isinstance(value, bool | np.bool_):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return repr(value)
+    if isinstance(value, _Character):
+        return f"'{value}'"
+    if isinstance(value, str):
+        # What JSON escapes, C++ escapes alike; a name has no more than letters.
+        return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, Mapping):
+        items = [f"{{{_cpp(key)}, {_cpp(item)}}}" for key, item in value.items()]
+    elif is_dataclass(value):
+        return f"{{{', '.join(_cpp(getattr(value, f.name)) for f in fields(value))}}}"
+    else:
+        items = [_cpp(item) for item in value]
+    return "{" + ",".join(f"\n        {item}" for item in items) + "}"

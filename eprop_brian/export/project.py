@@ -1,0 +1,220 @@
+"""Writing a project that trains a network without Python."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from eprop_brian.devices import DTYPES, cpp, cuda
+from eprop_brian.export.network import constants, description, places
+from eprop_brian.export.readme import readme
+from eprop_brian.export.runs import copy_run
+from eprop_brian.export.trials import source_of, write_trials
+from eprop_brian.export.ziggurat import ziggurat_tables
+from eprop_brian.network.spec import Network
+from eprop_brian.tasks.base import Task
+from eprop_brian.training.config import RunConfig
+from eprop_brian.training.files import write_arrays, write_text
+from eprop_brian.training.run import INITIAL
+from eprop_brian.training.session import SessionState
+from eprop_brian.training.trainer import (
+    check_continuous,
+    check_fit,
+    iterations_per_call,
+    join_trials,
+)
+
+__all__ = ["FLAVOURS", "Flavour", "export_project"]
+
+_TEMPLATES = Path(__file__).parent / "templates"
+#: Iterations whose trials are recorded, of a task that the program cannot draw itself.
+_TRIAL_ITERATIONS = 100
+
+
+@dataclass(frozen=True)
+class Flavour:
+    """How a project is generated for a device, and what builds it.
+
+    Attributes
+    ----------
+    generate : callable
+        As `eprop_brian.devices.cpp.generate`.
+    makefile, cmake : str
+        Templates of the build files.
+    compiler, flags, parts : str
+        For the README: what builds it, how that is told of another machine, and whose the code is.
+    """
+
+    generate: Callable[..., Any]
+    makefile: str
+    cmake: str
+    compiler: str
+    flags: str
+    parts: str
+
+
+FLAVOURS = {
+    "cpp": Flavour(
+        generate=cpp.generate,
+        makefile="Makefile.cpp",
+        cmake="CMakeLists.cpp.txt",
+        compiler="a C++17 compiler (g++)",
+        flags="Compiled with `-O3 -march=native`; for another processor: `make CXXFLAGS=-O3`.",
+        parts="Brian2 (CeCILL 2.1, https://brian2.readthedocs.io) translated the statements in "
+        "`src/program.cpp`, and brought a few functions that they call.",
+    ),
+    "cuda": Flavour(
+        generate=cuda.generate,
+        makefile="Makefile.cuda",
+        cmake="CMakeLists.cuda.txt",
+        compiler="nvcc of CUDA 12 or later, an NVIDIA GPU to run it",
+        flags="Compiled for sm_90; for another GPU: `make ARCH=sm_80`, or "
+        "`-DCMAKE_CUDA_ARCHITECTURES=80` with CMake; `make NVCC=...` names the compiler.",
+        parts="Brian2CUDA (GPL 3, https://brian2cuda.readthedocs.io) translated the statements in "
+        "`src/program.cu`, and brought a few functions that they call.",
+    ),
+}
+
+
+def export_project(
+    config: RunConfig,
+    folder: Path,
+    *,
+    device: str = "cpp",
+    trial_iterations: int | None = None,
+    run: Path | None = None,
+) -> Path:
+    """Write a project that trains a network with a compiler and nothing else.
+
+    Parameters
+    ----------
+    config : RunConfig
+    folder : Path
+        New or empty.
+    device : str
+        A key of `FLAVOURS`.
+    trial_iterations : int, optional
+        Iterations whose trials are recorded (default: 100), of a task whose trials the program
+        cannot draw itself.
+    run : Path, optional
+        A run with this configuration, which the program goes on with.
+
+    Returns
+    -------
+    Path
+        The folder.
+
+    Raises
+    ------
+    ValueError
+        If the folder holds something, or the network trains with Python between its updates.
+    """
+    folder = Path(folder)
+    if device not in FLAVOURS:
+        raise ValueError(f"unknown device '{device}'; choose from {', '.join(FLAVOURS)}")
+    flavour = FLAVOURS[device]
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ValueError(f"{folder} is not an empty folder; choose another")
+    task, network = _exportable(config)
+    source = source_of(task)
+    if trial_iterations is not None and source != "recorded":
+        raise ValueError(
+            f"the program draws the trials of {task.name} itself: leave trial_iterations away"
+        )
+    state = _session_state(config, task, network)
+    # A call's trials may come from a file, with inputs and targets of their own.
+    n_trials = state.capacity.n_trials
+    capacity = replace(
+        state.capacity,
+        n_patterns=max(state.capacity.n_patterns, n_trials),
+        n_targets=max(state.capacity.n_targets, n_trials),
+    )
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        beside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}_"))
+    except OSError as error:
+        raise ValueError(f"cannot write to {folder}: {error.strerror}") from None
+    try:
+        beside.chmod(0o755)
+        code, data = beside / "src", beside / "data"
+        built, types = flavour.generate(
+            code,
+            network,
+            capacity,
+            dtype=DTYPES[config.run["dtype"]],
+            calls=_TEMPLATES / "calls.h",
+        )
+        state.carried = built.initial_state()
+        (code / "makefile").unlink()
+        shutil.copytree(_TEMPLATES / "driver", code / "driver")
+        start = data / "start"
+        start.mkdir(parents=True)
+        config.write(start)
+        copied = sorted(path.name for path in start.iterdir() if path.name != "config.toml")
+        write_arrays(start / INITIAL, state.state())
+        if run is not None:
+            copy_run(run, beside / "run", config, state)
+        write_text(
+            code / "driver" / "network_description.cpp",
+            description(config, task, state, built, types, source, copied),
+        )
+        write_arrays(data / "constants.npz", constants(state, built, types))
+        write_arrays(data / "places.npz", places(state, built))
+        write_arrays(data / "ziggurat.npz", ziggurat_tables())
+        recorded = write_trials(
+            task,
+            data,
+            config.run["seed"],
+            config.run["batch_size"],
+            trial_iterations or _TRIAL_ITERATIONS,
+        )
+        shutil.copyfile(_TEMPLATES / flavour.makefile, beside / "Makefile")
+        shutil.copyfile(_TEMPLATES / flavour.cmake, beside / "CMakeLists.txt")
+        template = Template((_TEMPLATES / "README.md").read_text(encoding="utf-8"))
+        write_text(
+            beside / "README.md",
+            readme(template, config, task, state, flavour, recorded, run is not None),
+        )
+        beside.replace(folder)
+    except BaseException:
+        shutil.rmtree(beside, ignore_errors=True)
+        raise
+    return folder
+
+
+def _session_state(config: RunConfig, task: Task, network: Network) -> SessionState:
+    """Weights at the start of a run, and the sizes of its calls."""
+    size = config.run["batch_size"]
+    example = join_trials(
+        [
+            task.trials(config.run["seed"], "train", i, size)
+            for i in range(iterations_per_call(network, size))
+        ]
+    )
+    weights = network.initial_weights(config.run["seed"])
+    return SessionState(network, example, task.learning_window, weights)
+
+
+def _exportable(config: RunConfig) -> tuple[Task, Network]:
+    """Task and network; ValueError for what needs Python between updates."""
+    if config.network.get("gradient") == "bptt":
+        raise ValueError(
+            "gradient = 'bptt' runs in JAX, which a compiled program has not: choose factored or "
+            "online"
+        )
+    if config.network.get("rewiring") is not None:
+        raise ValueError(
+            "network.rewiring cannot be exported: Python rewires between updates. Export without "
+            "it, or train here"
+        )
+    task = config.make_task()
+    network = config.make_network(task)
+    check_fit(network, task)
+    if network.continuous:
+        check_continuous(network, config.run["batch_size"])
+    return task, network

@@ -1,0 +1,126 @@
+"""The README of an exported project."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.metadata import version
+from string import Template
+from typing import TYPE_CHECKING
+
+from scipy.sparse import issparse
+
+from eprop_brian.symbolic.printing import derivation_text
+from eprop_brian.tasks.base import Task
+from eprop_brian.training.config import RunConfig
+from eprop_brian.training.session import SessionState
+
+if TYPE_CHECKING:
+    from eprop_brian.export.project import Flavour
+
+__all__ = ["readme"]
+
+
+def readme(
+    template: Template,
+    config: RunConfig,
+    task: Task,
+    state: SessionState,
+    flavour: Flavour,
+    recorded: Mapping[str, int],
+    has_run: bool,
+) -> str:
+    """Fill in the template.
+
+    Parameters
+    ----------
+    template : string.Template
+    config : RunConfig
+    task : Task
+    state : SessionState
+    flavour : Flavour
+        What builds the project.
+    recorded : mapping of str to int
+        Recorded trials by stream; empty if the program draws them.
+    has_run : bool
+        Whether a run is there to go on with.
+    """
+    network, capacity = state.network, state.capacity
+    neurons = ", ".join(f"{p.size} {p.name}" for p in network.populations)
+    source = (
+        "It draws the trials that eprop_brian's task draws, from the same random numbers: a "
+        "`--seed` gives the run of that seed."
+    )
+    if recorded:
+        counts = ", ".join(f"{n} in `data/{stream}.npz`" for stream, n in recorded.items())
+        source = (
+            f"Its trials are recorded ({counts}). It goes through them in order and begins anew "
+            "at their end; a `--seed` changes the initial weights alone."
+        )
+    begin = [
+        ("./train", f"{config.run['iterations']} updates, seed {config.run['seed']}; writes run/"),
+        ("./train --resume --iterations N", "go on, to N updates in all"),
+    ]
+    if has_run:
+        begin = [
+            (begin[1][0], f"go on with the run in run/, which has {state.n_updates} updates"),
+        ]
+    zeros = f"np.zeros((1, {capacity.target_steps}, {network.n_outputs}))"
+    # A class, or a signal.
+    example_targets = (
+        f"{zeros} + np.eye({network.n_outputs})[0]" if state.network.loss.softmax else zeros
+    )
+    periods = ""
+    if capacity.n_answers:
+        periods = (
+            f"\n| `periods` | whole numbers (targets, {capacity.n_steps}) | 0 in steps that do not "
+            f"count, n in those that count for answer n, up to {capacity.n_answers} |"
+        )
+    return template.substitute(
+        task=task.name,
+        task_description=task.description,
+        neurons=neurons,
+        n_inputs=network.n_inputs,
+        n_outputs=network.n_outputs,
+        n_steps=capacity.n_steps,
+        n_words=-(-network.n_inputs // 32),
+        target_steps=capacity.target_steps,
+        batch_size=config.run["batch_size"],
+        iterations=config.run["iterations"],
+        seed=config.run["seed"],
+        version=version("eprop_brian"),
+        compiler=flavour.compiler,
+        flags=flavour.flags,
+        parts=flavour.parts,
+        source=source,
+        inputs="float" if capacity.analog else "bool",
+        input_meaning="analog values" if capacity.analog else "spikes",
+        words=""
+        if capacity.analog
+        else (
+            f"\n| or `words` | int32 (patterns, {capacity.n_steps}, {-(-network.n_inputs // 32)}) "
+            "| the same, input i in bit i % 32 of word i // 32 |"
+        ),
+        periods=periods,
+        begin="\n".join(f"    {call:<33} # {meaning}" for call, meaning in begin),
+        example_inputs=f"rng.random((10, {capacity.n_steps}, {network.n_inputs}))"
+        + ("" if capacity.analog else " < 0.02"),
+        example_targets=example_targets,
+        example_periods=f"\n        periods=np.ones((1, {capacity.n_steps}), dtype=int),"
+        if capacity.n_answers
+        else "",
+        matrix_shapes="\n".join(
+            f"| `{name}` | {' x '.join(map(str, matrix.shape))}"
+            f"{' (sparse)' if issparse(matrix) else ''} |"
+            for name, matrix in state.weights.items()
+        ),
+        optimizer=network.optimizer.name,
+        update="\n".join(f"    {line}" for line in network.optimizer.update.splitlines()),
+        equations="\n\n".join(
+            _indented(derivation_text(p.system, network.readout_program))
+            for p in network.populations
+        ),
+    )
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"    {line}".rstrip() for line in text.splitlines())

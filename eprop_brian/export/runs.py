@@ -1,0 +1,119 @@
+"""Runs that go out with a program, and come back from it."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from eprop_brian.training.config import RunConfig
+from eprop_brian.training.files import read_arrays, write_arrays
+from eprop_brian.training.history import History
+from eprop_brian.training.run import CHECKPOINT, HISTORY, INITIAL
+from eprop_brian.training.session import SessionState
+
+__all__ = ["copy_run", "find_run", "import_run"]
+
+_CARRIED = "carried."
+
+
+def copy_run(source: Path, target: Path, config: RunConfig, state: SessionState) -> History:
+    """Copy a run into a new folder, if all of it fits together.
+
+    Parameters
+    ----------
+    source, target : Path
+    config : RunConfig
+        That of the run.
+    state : SessionState
+        Of its network; holds the checkpoint's state afterwards.
+
+    Raises
+    ------
+    ValueError
+        If weights do not fit the network or are not finite, or the history and the checkpoint
+        are not of the same run.
+    """
+    for name in (INITIAL, CHECKPOINT):
+        try:
+            state.restore(read_arrays(source / name))
+        except ValueError as error:
+            raise ValueError(f"{source / name}: {error}") from None
+        if not state.is_finite():
+            raise ValueError(f"{source / name}: weights are not finite")
+    try:
+        history = History.read(source / HISTORY)
+    except FileNotFoundError:
+        raise ValueError(f"{source / HISTORY}: no such file") from None
+    if len(history) < state.n_updates:
+        raise ValueError(
+            f"{source / HISTORY} has {len(history)} rows, the checkpoint is of iteration "
+            f"{state.n_updates}: rows are missing"
+        )
+    # A process killed between writing the two files leaves rows that will be made again.
+    history = history.truncated(state.n_updates)
+    if not np.all(np.isfinite(history.loss)):
+        raise ValueError(f"{source / HISTORY}: a loss is not finite")
+    target.mkdir()
+    shutil.copyfile(source / INITIAL, target / INITIAL)
+    write_arrays(target / CHECKPOINT, state.state())
+    history.write(target / HISTORY)
+    config.write(target)
+    return history
+
+
+def find_run(project: Path) -> Path:
+    """Return the folder of the run in an exported project, or in a folder that is one itself.
+
+    Raises
+    ------
+    ValueError
+        If there is none.
+    """
+    project = Path(project)
+    for folder in (project, project / "run"):
+        if (folder / "config.toml").exists():
+            return folder
+    raise ValueError(f"{project} holds no run: train first, or name the folder given with --run")
+
+
+def import_run(project: Path, folder: Path) -> History:
+    """Bring the run of an exported program back, as a run like any other.
+
+    Parameters
+    ----------
+    project : Path
+        The exported project, whose run is in ``run``, or the folder of a run of its program.
+    folder : Path
+        New folder of the run.
+
+    Raises
+    ------
+    ValueError
+        If there is no run, something in it is damaged or does not fit, or the folder exists.
+    """
+    folder = Path(folder)
+    source = find_run(project)
+    if folder.exists():
+        raise ValueError(f"{folder} exists; choose another folder")
+    config = RunConfig.read(source)
+    task = config.make_task()
+    network = config.make_network(task)
+    size = config.run["batch_size"]
+    example = task.trials(config.run["seed"], "train", 0, size)
+    weights = network.initial_weights(config.run["seed"])
+    state = SessionState(network, example, task.learning_window, weights)
+    # What continuous operation carries on is named in the run itself.
+    state.carried = {
+        name.removeprefix(_CARRIED): value
+        for name, value in read_arrays(source / INITIAL).items()
+        if name.startswith(_CARRIED)
+    }
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}_") as beside:
+        copy = Path(beside) / "run"
+        history = copy_run(source, copy, config, state)
+        copy.rename(folder)
+    return history

@@ -1,0 +1,267 @@
+// The program around the compiled network: options, files, trials and the training loop.
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+#include <string>
+#include <vector>
+#include <climits>
+#if defined(__APPLE__)
+#include <mach-o/dyld.h>
+#endif
+#include <unistd.h>
+
+#include "../calls.h"
+#if !defined(EPROP_BRIAN_CUDA)
+#include "../network.h"
+#endif
+#include "archive.h"
+#include "description.h"
+#include "errors.h"
+#include "options.h"
+#include "random.h"
+#include "run_folder.h"
+#include "session.h"
+#include "trainer.h"
+#include "trials.h"
+
+namespace eprop_brian
+{
+namespace
+{
+volatile std::sig_atomic_t interrupted = 0;
+
+// The first time: end the run after its present trial, on a GPU after its call. The second: at once.
+void interrupt(int signal_number)
+{
+    interrupted = 1;
+#if !defined(EPROP_BRIAN_CUDA)
+    Network::_globally_stopped = true;
+#endif
+    std::signal(signal_number, SIG_DFL);
+}
+
+// Where the program stands; its data are beside it.
+std::string program_path()
+{
+    char path[PATH_MAX + 1] = "";
+#if defined(__APPLE__)
+    std::uint32_t size = PATH_MAX;
+    _NSGetExecutablePath(path, &size);
+#else
+    const ssize_t length = readlink("/proc/self/exe", path, PATH_MAX);
+    path[length > 0 ? length : 0] = '\0';
+#endif
+    return *path ? path : "./train";
+}
+
+std::string folder_of(const std::string& path)
+{
+    const std::size_t slash = path.rfind('/');
+    return slash == std::string::npos ? "." : path.substr(0, slash);
+}
+
+// Everything of a run, from the command line to the result.
+class Program
+{
+public:
+    Program(Arrays& arrays, const Options& options)
+        : options(options), home(folder_of(program_path())), start(home + "/data/start"),
+          folder(options.run.empty() ? home + "/run" : options.run),
+          constants(Archive::read(home + "/data/constants.npz")),
+          places(Archive::read(home + "/data/places.npz")),
+          initial(Archive::read(start.file("initial.npz"))),
+          ziggurat(Archive::read(home + "/data/ziggurat.npz")),
+          config(start.file("config.toml")),
+          session(arrays, constants, places, State(initial, initial))
+    {
+        if (options.resume)
+            resume();
+        else
+            begin();
+        const std::string eta = config.get("optimizer", "eta");
+        const double rate =
+            eta.empty() ? description.learning_rate : std::strtod(eta.c_str(), nullptr);
+        trainer.reset(new Trainer(
+            session, *source, folder, initial, history, config.number("run", "iterations"), rate,
+            options.stop, options.quiet));
+    }
+
+    bool next()
+    {
+        bool more = !interrupted;
+        try
+        {
+            more = more && trainer->next();
+        }
+        catch (const Error&)
+        {
+            trainer->abandon();
+            throw;
+        }
+        if (interrupted)
+        {
+            trainer->abandon();
+            std::fprintf(
+                stderr,
+                "interrupted; checkpoint of iteration %d saved. Go on with:\n  %s --resume%s\n",
+                trainer->iteration(), program_path().c_str(), again().c_str());
+            std::_Exit(130);
+        }
+        if (!more)
+            trainer->print_result();
+        return more;
+    }
+
+private:
+    const Options options;
+    const std::string home;
+    const RunFolder start, folder;
+    const Archive constants, places, initial;
+    const Ziggurat ziggurat;
+    Config config;
+    Session session;
+    History history;
+    std::unique_ptr<TrialSource> source;
+    std::unique_ptr<Trainer> trainer;
+
+    void begin()
+    {
+        if (folder.is_run())
+            throw Error(
+                folder.path + " already holds a run: go on with --resume, or choose another "
+                "folder with --run");
+        const std::uint64_t seed = options.has_seed ? options.seed : description.seed;
+        config.set("run", "seed", std::to_string(seed));
+        if (options.iterations)
+            config.set("run", "iterations", std::to_string(options.iterations));
+        if (!options.learning_rate.empty())
+            config.set(
+                "optimizer", "eta",
+                number_text(std::strtod(options.learning_rate.c_str(), nullptr)));
+        make_source(seed);
+        if (seed != description.seed)
+            session.draw_weights(ziggurat, seed);
+        folder.begin(start, config, session.state.archive(initial));
+        std::printf("training in %s\n", folder.path.c_str());
+        std::fflush(stdout);
+    }
+
+    void resume()
+    {
+        if (!folder.is_run())
+            throw Error(folder.path + " holds no run to go on with");
+        Config own(folder.file("config.toml"));
+        if (!config.is_like(own))
+            throw Error(
+                folder.path + " holds a run with other settings than this program's (" +
+                start.file("config.toml") + ")");
+        config = own;
+        make_source(config.number("run", "seed"));
+        session.state = State(Archive::read(folder.file("checkpoint.npz")), initial);
+        history = History::read(folder.file("history.csv"));
+        const int done = session.state.n_updates;
+        if (history.size() < done)
+            throw Error(
+                folder.file("history.csv") + " has " + std::to_string(history.size()) +
+                " rows, the checkpoint is of iteration " + std::to_string(done));
+        // A process killed between writing the two files leaves rows that will be made again.
+        history.resize(done);
+        if (options.iterations)
+        {
+            config.set("run", "iterations", std::to_string(options.iterations));
+            write_file(folder.file("config.toml"), config.text());
+        }
+        std::printf("resuming %s at iteration %d\n", folder.path.c_str(), done);
+        if (done >= (int)config.number("run", "iterations"))
+            std::printf("nothing to do: give a larger --iterations to go on\n");
+        std::fflush(stdout);
+    }
+
+    void make_source(std::uint64_t seed)
+    {
+        std::map<std::string, std::vector<std::string>> files = options.trials;
+        if (!files.empty() && !files.count("train"))
+            throw UsageError("trials to test on come with trials to learn from: give --trials");
+        if (files.empty() && description.source == "recorded")
+        {
+            for (const std::string stream : {"train", "validation", "test"})
+            {
+                const std::string path = home + "/data/" + stream + ".npz";
+                if (exists(path))
+                    files[stream] = {path};
+            }
+            if (seed != description.seed)
+                std::printf(
+                    "trials of this task are recorded: another seed changes the initial weights "
+                    "alone\n");
+        }
+        if (!files.empty())
+            source.reset(new RecordedTrials(files));
+        else if (description.source == "cues")
+            source.reset(new CueTrials(Archive::read(home + "/data/task.npz"), ziggurat, seed));
+        else
+            source.reset(new FrozenTrials(Archive::read(home + "/data/task.npz"), ziggurat, seed));
+    }
+
+    // The options that say what is resumed and with what.
+    std::string again() const
+    {
+        std::string text;
+        if (!options.run.empty())
+            text += " --run " + options.run;
+        static const std::map<std::string, std::string> names = {
+            {"train", " --trials"}, {"validation", " --validation-trials"},
+            {"test", " --test-trials"}};
+        for (const auto& entry : options.trials)
+        {
+            text += names.at(entry.first);
+            for (const std::string& path : entry.second)
+                text += " " + path;
+        }
+        return text;
+    }
+};
+}
+
+bool next_call(Arrays& arrays, const std::vector<std::string>& arguments)
+{
+    static std::unique_ptr<Program> program;
+    int status = 1;
+    try
+    {
+        if (!program)
+        {
+            const Options options(arguments);
+            if (options.help)
+            {
+                Options::print_help(program_path());
+                std::fflush(stdout);
+                std::_Exit(0);
+            }
+            std::signal(SIGINT, interrupt);
+            std::signal(SIGTERM, interrupt);
+            flush_denormals();
+            program.reset(new Program(arrays, options));
+        }
+        const bool more = program->next();
+        std::fflush(stdout);
+        return more;
+    }
+    catch (const UsageError& error)
+    {
+        std::fprintf(stderr, "Error: %s\n", error.what());
+        status = 2;
+    }
+    catch (const Error& error)
+    {
+        std::fprintf(stderr, "Error: %s\n", error.what());
+    }
+    catch (const std::exception& error)
+    {
+        std::fprintf(stderr, "Error: out of memory, or src/ and data/ do not fit: %s\n", error.what());
+    }
+    std::fflush(stdout);
+    std::_Exit(status);
+}
+}

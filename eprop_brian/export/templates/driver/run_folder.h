@@ -1,0 +1,210 @@
+// The folder of a run: config.toml and neuron files, history.csv, initial.npz and checkpoint.npz, in
+// the formats of eprop_brian.
+#ifndef EPROP_BRIAN_RUN_FOLDER_H
+#define EPROP_BRIAN_RUN_FOLDER_H
+
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "archive.h"
+#include "files.h"
+#include "session.h"
+
+namespace eprop_brian
+{
+// As short as it can be read back exactly.
+inline std::string number_text(double value)
+{
+    char text[40];
+    for (int digits = 15; digits <= 17; digits++)
+    {
+        std::snprintf(text, sizeof text, "%.*g", digits, value);
+        if (std::strtod(text, nullptr) == value)
+            break;
+    }
+    return text;
+}
+
+// config.toml, of which three numbers may change: lines "key = value" below "[table]".
+class Config
+{
+public:
+    explicit Config(const std::string& path) : path(path)
+    {
+        std::istringstream text(read_file(path));
+        std::string line;
+        while (std::getline(text, line))
+            lines.push_back(line);
+    }
+
+    std::string get(const std::string& table, const std::string& key) const
+    {
+        const std::size_t place = find(table, key);
+        if (place == lines.size())
+            return "";
+        return lines[place].substr(key.size() + 3);
+    }
+
+    std::uint64_t number(const std::string& table, const std::string& key) const
+    {
+        const std::string text = get(table, key);
+        if (text.empty() || text.find_first_not_of("0123456789") != std::string::npos)
+            throw Error(path + ": " + table + "." + key + " is no whole number");
+        return std::strtoull(text.c_str(), nullptr, 10);
+    }
+
+    void set(const std::string& table, const std::string& key, const std::string& value)
+    {
+        const std::string line = key + " = " + value;
+        const std::size_t place = find(table, key);
+        if (place < lines.size())
+            lines[place] = line;
+        else
+            for (std::size_t i = 0; i < lines.size(); i++)
+                if (lines[i] == "[" + table + "]")
+                {
+                    lines.insert(lines.begin() + i + 1, line);
+                    break;
+                }
+    }
+
+    std::string text() const
+    {
+        std::string all;
+        for (const std::string& line : lines)
+            all += line + '\n';
+        return all;
+    }
+
+    // Whether two are the same but for what an exported program or a user of it chooses.
+    bool is_like(Config other) const
+    {
+        Config own = *this;
+        const char* const chosen[][2] = {
+            {"run", "seed"}, {"run", "iterations"}, {"run", "device"}, {"optimizer", "eta"}};
+        for (const auto& names : chosen)
+        {
+            own.set(names[0], names[1], "0");
+            other.set(names[0], names[1], "0");
+        }
+        return own.text() == other.text();
+    }
+
+private:
+    std::string path;
+    std::vector<std::string> lines;
+
+    std::size_t find(const std::string& table, const std::string& key) const
+    {
+        bool inside = false;
+        for (std::size_t i = 0; i < lines.size(); i++)
+        {
+            if (lines[i].compare(0, 1, "[") == 0)
+                inside = lines[i] == "[" + table + "]";
+            else if (inside && lines[i].compare(0, key.size() + 3, key + " = ") == 0)
+                return i;
+        }
+        return lines.size();
+    }
+};
+
+// One row an iteration.
+struct History
+{
+    std::vector<double> loss, error, rate_hz, seconds, alignment;
+
+    int size() const { return loss.size(); }
+
+    void resize(std::size_t n)
+    {
+        for (std::vector<double>* column : {&loss, &error, &rate_hz, &seconds, &alignment})
+            column->resize(n);
+    }
+
+    static const char* header() { return "iteration,loss,error,rate_hz,seconds,alignment"; }
+
+    void write(const std::string& path) const
+    {
+        std::string text = std::string(header()) + '\n';
+        for (std::size_t i = 0; i < loss.size(); i++)
+        {
+            char short_ones[80];
+            std::snprintf(short_ones, sizeof short_ones, "%.6g,%.6g", rate_hz[i], seconds[i]);
+            text += std::to_string(i + 1) + ',' + number_text(loss[i]) + ',' + field(error[i]) +
+                    ',' + short_ones + ',' + field(alignment[i]) + '\n';
+        }
+        write_file(path, text);
+    }
+
+    static History read(const std::string& path)
+    {
+        std::istringstream text(read_file(path));
+        std::string line;
+        if (!std::getline(text, line) || line != header())
+            throw Error(path + ": expected the columns " + header());
+        History history;
+        while (std::getline(text, line))
+        {
+            std::istringstream row(line + ",");
+            std::vector<double> numbers;
+            std::string field;
+            while (std::getline(row, field, ','))
+            {
+                char* end;
+                numbers.push_back(field.empty() ? NAN : std::strtod(field.c_str(), &end));
+                if (!field.empty() && *end)
+                    numbers.clear();
+            }
+            if (numbers.size() != 6)
+                throw Error(
+                    path + ", line " + std::to_string(history.size() + 2) + ": not six numbers");
+            history.loss.push_back(numbers[1]);
+            history.error.push_back(numbers[2]);
+            history.rate_hz.push_back(numbers[3]);
+            history.seconds.push_back(numbers[4]);
+            history.alignment.push_back(numbers[5]);
+        }
+        return history;
+    }
+
+private:
+    static std::string field(double value)
+    {
+        return std::isnan(value) ? "" : number_text(value);
+    }
+};
+
+class RunFolder
+{
+public:
+    const std::string path;
+
+    explicit RunFolder(const std::string& path) : path(path) {}
+
+    std::string file(const std::string& name) const { return path + "/" + name; }
+
+    bool is_run() const { return exists(file("config.toml")); }
+
+    // Begin a run; config.toml comes last: the folder is a run from there on.
+    void begin(const RunFolder& start, const Config& config, const Archive& initial) const
+    {
+        make_folder(path);
+        for (const std::string& name : description.copied)
+            write_file(file(name), read_file(start.file(name)));
+        initial.write(file("initial.npz"));
+        save(History(), initial);
+        write_file(file("config.toml"), config.text());
+    }
+
+    void save(const History& history, const Archive& state) const
+    {
+        history.write(file("history.csv"));
+        state.write(file("checkpoint.npz"));
+    }
+};
+}
+#endif

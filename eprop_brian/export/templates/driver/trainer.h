@@ -1,0 +1,264 @@
+// Training: what runs next, and what is made of what ran.
+//
+// The network runs in the generated main(), which asks `next` for work until there is none.
+#ifndef EPROP_BRIAN_TRAINER_H
+#define EPROP_BRIAN_TRAINER_H
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstdio>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "description.h"
+#include "errors.h"
+#include "progress.h"
+#include "run_folder.h"
+#include "session.h"
+#include "trials.h"
+
+namespace eprop_brian
+{
+// Fresh trials without learning, one call after the other.
+class Evaluation
+{
+public:
+    Evaluation(const TrialSource& source, const std::string& stream)
+        : source(source), stream(stream)
+    {
+    }
+
+    // The trials of the next call; none at the end.
+    Trials next()
+    {
+        if (first >= batch.size())
+        {
+            if (index == source.test_batches(stream))
+                return Trials();
+            batch = source.batches(stream, index++, 1, source.test_size(stream));
+            first = 0;
+        }
+        const int last = std::min(batch.size(), first + description.n_trials);
+        const Trials part = batch.part(first, last);
+        first = last;
+        return part;
+    }
+
+    void add(const Outcome& outcome)
+    {
+        losses.insert(losses.end(), outcome.loss.begin(), outcome.loss.end());
+        errors.insert(errors.end(), outcome.error.begin(), outcome.error.end());
+    }
+
+    double loss() const { return mean(losses); }
+    double error() const { return mean(errors); }
+
+private:
+    const TrialSource& source;
+    std::string stream;
+    Trials batch;
+    int index = 0, first = 0;
+    std::vector<double> losses, errors;
+};
+
+class Trainer
+{
+public:
+    Trainer(
+        Session& session, const TrialSource& source, const RunFolder& folder, const Archive& like,
+        const History& history, int iterations, double learning_rate, bool stop, bool quiet)
+        : session(session), source(source), folder(folder), like(like), history(history),
+          iterations(iterations), learning_rate(learning_rate), stop(stop),
+          progress(iterations, quiet), good(session.state), saved(std::chrono::steady_clock::now())
+    {
+        if (history.size() > 0 && may_be_solved())
+            validate();
+    }
+
+    // Whether there is something to run; prepares it.
+    bool next()
+    {
+        collect();
+        if (phase == Phase::validating && !ask(*evaluation))
+        {
+            phase = Phase::training;
+            solved = evaluation->error() < description.error_threshold;
+        }
+        if (phase == Phase::training && !train())
+            finish();
+        if (phase == Phase::testing && !ask(*evaluation))
+            phase = Phase::done;
+        return phase != Phase::done;
+    }
+
+    // Stop early, with the last good state.
+    void abandon()
+    {
+        progress.end();
+        save();
+    }
+
+    int iteration() const { return history.size(); }
+
+    void print_result() const
+    {
+        if (evaluation && description.has_error)
+            std::printf("loss %.6g error %.4f\n", evaluation->loss(), evaluation->error());
+        else if (evaluation)
+            std::printf("loss %.6g\n", evaluation->loss());
+        else if (iteration() > 0)
+            std::printf("loss %.6g\n", history.loss.back());
+    }
+
+private:
+    enum class Phase
+    {
+        training,
+        validating,
+        testing,
+        done
+    };
+
+    Session& session;
+    const TrialSource& source;
+    const RunFolder& folder;
+    const Archive& like;
+    History history;
+    const int iterations;
+    const double learning_rate;
+    const bool stop;
+    Progress progress;
+    State good;  // of the last call that went well
+    Phase phase = Phase::training;
+    bool solved = false;
+    std::unique_ptr<Evaluation> evaluation;
+    Trials trials;  // of the run that was asked for
+    std::chrono::steady_clock::time_point started, saved;
+
+    void save() const { folder.save(history, good.archive(like)); }
+
+    void ask(int batch_size, bool learning)
+    {
+        session.prepare(trials, batch_size, learning, learning_rate);
+        started = std::chrono::steady_clock::now();
+    }
+
+    bool ask(Evaluation& of)
+    {
+        trials = of.next();
+        if (trials.size() > 0)
+            ask(trials.size(), false);
+        return trials.size() > 0;
+    }
+
+    // What came out of the run before.
+    void collect()
+    {
+        if (trials.size() == 0)
+            return;
+        const Outcome outcome = session.outcome(trials);
+        if (phase == Phase::training)
+            record(outcome);
+        else
+            evaluation->add(outcome);
+        trials = Trials();
+    }
+
+    bool train()
+    {
+        const int first = iteration();
+        if (solved || first >= iterations)
+            return false;
+        // Calls end at the same iterations whether or not a run was interrupted.
+        const int size = description.iterations_per_call;
+        const int last = std::min(iterations, (first/size + 1)*size);
+        trials = source.batches("train", first, last - first, description.batch_size);
+        ask(description.batch_size, true);
+        return true;
+    }
+
+    void record(const Outcome& outcome)
+    {
+        const int size = description.batch_size, n = trials.size()/size;
+        const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - started;
+        session.read_state(n);
+        for (std::size_t i = 0; i < outcome.loss.size(); i++)
+            if (!std::isfinite(outcome.loss[i]))
+                throw_not_finite(iteration() + i/size);
+        if (!session.state.is_finite())
+            throw_not_finite(iteration() + n - 1);
+        for (int i = 0; i < n; i++)
+        {
+            history.loss.push_back(of_batch(outcome.loss, i));
+            history.error.push_back(of_batch(outcome.error, i));
+            history.rate_hz.push_back(of_batch(outcome.rate_hz, i));
+            history.seconds.push_back(elapsed.count()/n);
+            history.alignment.push_back(i == n - 1 ? session.alignment() : NAN);
+        }
+        good = session.state;
+        progress.show(history, trials.size()/elapsed.count(), iteration() == iterations);
+        const auto now = std::chrono::steady_clock::now();
+        if (now - saved > std::chrono::seconds(5))
+        {
+            save();
+            saved = now;
+        }
+        if (may_be_solved())
+            validate();
+    }
+
+    void throw_not_finite(int before)
+    {
+        throw Error(
+            "the loss is no longer finite at iteration " + std::to_string(before + 1) +
+            (description.learning_rates.empty()
+                 ? std::string()
+                 : "; try a smaller learning rate (now " + number_text(learning_rate) + ")"));
+    }
+
+    static double of_batch(const std::vector<double>& values, int batch)
+    {
+        const auto first = values.begin() + batch*description.batch_size;
+        return mean(std::vector<double>(first, first + description.batch_size));
+    }
+
+    // Training trials are fresh too: asking them first keeps lucky validations rare.
+    bool may_be_solved() const
+    {
+        const int every = description.check_every;
+        if (!stop || description.error_threshold <= 0 || iteration() % every ||
+            !source.has("validation"))
+            return false;
+        return mean(history.error, iteration() - every) < 1.25*description.error_threshold;
+    }
+
+    void validate()
+    {
+        phase = Phase::validating;
+        evaluation.reset(
+            new Evaluation(source, "validation " + std::to_string(iteration())));
+    }
+
+    void finish()
+    {
+        save();
+        progress.end();
+        if (solved)
+            std::printf("solved at iteration %d\n", iteration());
+        std::printf("wrote %s, %s\n", folder.file("history.csv").c_str(),
+                    folder.file("checkpoint.npz").c_str());
+        std::fflush(stdout);
+        evaluation.reset();
+        phase = Phase::done;
+        // Not the validation that ended training, which was chosen for being low.
+        if (source.has("test"))
+        {
+            phase = Phase::testing;
+            evaluation.reset(new Evaluation(source, "test"));
+        }
+    }
+};
+}
+#endif

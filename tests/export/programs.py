@@ -1,0 +1,87 @@
+"""Exported programs, built and run as a user would, and the same training in the tool."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+
+from eprop_brian.export import export_project
+from eprop_brian.network.sparse import dense
+from eprop_brian.training.config import RunConfig
+from eprop_brian.training.files import read_arrays
+from eprop_brian.training.history import History
+
+#: Networks and trials that take no time.
+SMALL_CUES = (
+    *("task.n_cues=3", "task.cue_duration='10 ms'", "task.pause_duration='5 ms'"),
+    *("task.delay='20 ms'", "task.recall_duration='15 ms'", "task.cue_rate='150 Hz'"),
+    *("task.group_size=9", "size.lif=5", "size.alif=6"),
+)
+SMALL_PATTERN = ("task.n_steps=70", "task.n_inputs=35", "size.lif=9", "optimizer.eta=1e-3")
+
+#: The program around the network is the same for all: it is compiled once.
+_driver: dict[str, Path] = {}
+
+
+def configure(task: str, *settings: str, **run) -> RunConfig:
+    network = {key: run.pop(key) for key in ("feedback", "gradient", "updates") if key in run}
+    return RunConfig.from_recipe(task, run=run, network=network, settings=settings)
+
+
+def build(project: Path) -> Path:
+    """Build with make, and return the program."""
+    compiled = project / "build" / "driver" / "driver.o"
+    if _driver and _driver["object"].exists():
+        compiled.parent.mkdir(parents=True)
+        shutil.copyfile(_driver["object"], compiled)
+    subprocess.run(["make", "-j2"], cwd=project, check=True, capture_output=True)
+    _driver.setdefault("object", compiled)
+    return project / "train"
+
+
+def exported(folder: Path, config: RunConfig, **options) -> Path:
+    """Export, build, and return the program."""
+    return build(export_project(config, folder, **options))
+
+
+def run(program: Path, *arguments, code: int = 0) -> str:
+    """Run a program, elsewhere and without the environment; return its errors and output."""
+    found = subprocess.run(
+        [str(program), *map(str, arguments)],
+        cwd=program.parent.parent,
+        env={"PATH": os.devnull},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert found.returncode == code, found.stdout + found.stderr
+    return found.stderr + found.stdout
+
+
+def in_tool(config: RunConfig, iterations: int, **options):
+    """Train the same in the tool."""
+    trainer = config.make_trainer(workers=1)
+    trainer.train(iterations, progress=False, **options)
+    return trainer
+
+
+def assert_same(run_folder: Path, trainer, tolerance: float = 1e-12) -> None:
+    """The files of a run hold the state and the history of a trainer."""
+    found, expected = read_arrays(run_folder / "checkpoint.npz"), trainer.session.state()
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        assert np.shape(found[name]) == np.shape(value)
+        a, b = dense(found[name]), dense(value)
+        assert np.max(np.abs(a - b), initial=0) <= tolerance * np.max(np.abs(b), initial=1), name
+    assert any(
+        np.any(dense(found[n]) != dense(trainer_start))
+        for n, trainer_start in read_arrays(run_folder / "initial.npz").items()
+        if n.startswith("w_")
+    )
+    history = History.read(run_folder / "history.csv")
+    for name in ("loss", "error"):
+        given, wanted = getattr(history, name), getattr(trainer.history, name)
+        np.testing.assert_allclose(given, wanted, rtol=tolerance, err_msg=name)
+    np.testing.assert_allclose(history.rate_hz, trainer.history.rate_hz, rtol=1e-5)

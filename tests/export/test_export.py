@@ -1,0 +1,451 @@
+"""Exported programs train without Python, and as the tool does."""
+
+import csv
+import signal
+import subprocess
+import time
+from dataclasses import replace
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from programs import (
+    SMALL_CUES,
+    SMALL_PATTERN,
+    assert_same,
+    build,
+    configure,
+    exported,
+    in_tool,
+    run,
+)
+
+from eprop_brian.cli import main
+from eprop_brian.export import export_project, import_run
+from eprop_brian.network.sparse import dense
+from eprop_brian.training.files import read_arrays
+from eprop_brian.training.run import Run
+from eprop_brian.training.session import pack_spikes
+
+CUES = configure("evidence-accumulation", *SMALL_CUES, batch_size=4)
+#: Bounds so wide that a weight can grow beyond all bounds.
+PATTERN = configure(
+    "pattern-generation", *SMALL_PATTERN, "optimizer.w_max=1e300", "optimizer.w_min=-1e300"
+)
+
+
+def call(*arguments, code: int = 0) -> str:
+    result = CliRunner().invoke(main, [str(a) for a in arguments])
+    assert result.exit_code == code, result.output + str(result.exception)
+    return result.output
+
+
+def settings(texts) -> list[str]:
+    return [part for text in texts for part in ("--set", text)]
+
+
+def last_line(output: str) -> str:
+    return output.rstrip().splitlines()[-1]
+
+
+@pytest.fixture(scope="module")
+def cues(tmp_path_factory):
+    """The program of a small evidence accumulation."""
+    folder = tmp_path_factory.mktemp("cues") / "project"
+    output = call(
+        *("export", "evidence-accumulation", "--batch-size", 4, "--out", folder),
+        *settings(SMALL_CUES),
+    )
+    assert "make" in output
+    return build(folder)
+
+
+@pytest.fixture(scope="module")
+def pattern(tmp_path_factory):
+    """The program of a small pattern generation, with a run of 150 iterations to go on with."""
+    folder = tmp_path_factory.mktemp("pattern")
+    trained = Run.start(PATTERN, folder / "trained", workers=1)
+    trained.train(150, progress=False)
+    call("export", folder / "trained", "--out", folder / "project")
+    return build(folder / "project")
+
+
+@pytest.mark.slow
+def test_evidence_accumulation_trains_as_in_the_tool(cues, tmp_path):
+    folder = tmp_path / "run"
+    expected = in_tool(CUES, 130)
+    # In two pieces, of which the first ends in the middle of a call.
+    run(cues, "--run", folder, "--iterations", 37)
+    output = run(cues, "--run", folder, "--iterations", 130, "--resume")
+    assert_same(folder, expected)
+    assert str(expected.evaluate()) in output
+    # And back again.
+    assert last_line(call("evaluate", folder)) == str(expected.evaluate())
+    assert "130 iterations" in call("import-run", folder, "--out", tmp_path / "imported")
+    assert_same(tmp_path / "imported", expected)
+    again = Run.open(tmp_path / "imported", workers=1)
+    again.train(140, progress=False)
+    assert again.trainer.iteration == 140
+
+
+@pytest.mark.slow
+def test_other_seed_and_learning_rate(cues, tmp_path):
+    folder = tmp_path / "run"
+    run(cues, "--run", folder, "--iterations", 25, "--seed", 2**33 + 7, "--learning-rate", "2e-3")
+    other = configure(
+        "evidence-accumulation", *SMALL_CUES, "optimizer.eta=2e-3", batch_size=4, seed=2**33 + 7
+    )
+    expected = in_tool(other, 25)
+    assert_same(folder, expected)
+    initial = read_arrays(folder / "initial.npz")
+    for name, weights in expected.network.initial_weights(2**33 + 7).items():
+        np.testing.assert_array_equal(initial[name], weights)
+    assert Run.open(folder, workers=1).trainer.seed == 2**33 + 7
+
+
+@pytest.mark.slow
+def test_trained_pattern_generation_goes_on(pattern):
+    run(pattern, "--resume", "--iterations", 330)
+    folder = pattern.parent / "run"
+    assert_same(folder, in_tool(PATTERN, 330))
+    with np.load(folder / "checkpoint.npz") as weights:
+        assert weights["w_rec"].shape == (9, 9)
+        assert weights["n_updates"] == 330
+
+
+@pytest.mark.slow
+def test_pattern_of_another_seed(pattern, tmp_path):
+    folder = tmp_path / "run"
+    run(pattern, "--run", folder, "--iterations", 20, "--seed", 5)
+    assert_same(folder, in_tool(replace(PATTERN, run={**PATTERN.run, "seed": 5}), 20))
+
+
+@pytest.mark.slow
+def test_stops_when_solved(tmp_path):
+    easy = configure(
+        "evidence-accumulation",
+        *("task.n_cues=1", "task.cue_duration='20 ms'", "task.pause_duration='2 ms'"),
+        *("task.delay='0 ms'", "task.recall_duration='20 ms'", "task.cue_rate='300 Hz'"),
+        *("task.group_size=9", "size.lif=12", "size.alif=1", "optimizer.eta=2e-2"),
+        *("neuron.tau_m='30 ms'", "readout.tau_out='30 ms'"),
+        batch_size=32,
+    )
+    program = exported(tmp_path / "project", easy)
+    output = run(program, "--iterations", 300)
+    expected = in_tool(easy, 300)
+    assert expected.solved
+    assert f"solved at iteration {expected.iteration}" in output
+    assert_same(tmp_path / "project" / "run", expected)
+    folder = tmp_path / "on"
+    run(program, "--run", folder, "--iterations", expected.iteration + 20, "--no-stop")
+    assert_same(folder, in_tool(easy, expected.iteration + 20, stop_when_solved=False))
+
+
+OTHERS = {
+    "sparse, in single precision": configure(
+        "evidence-accumulation",
+        *SMALL_CUES,
+        "network.connectivity={w_in=0.3, w_rec=0.2}",
+        batch_size=4,
+        dtype="float32",
+    ),
+    "continuous": configure(
+        "pattern-generation",
+        *SMALL_PATTERN,
+        "network.c_reg=0",
+        "network.delays={w_in='2 ms'}",
+        gradient="online",
+        updates="spike",
+    ),
+    "learned parameters, feedback that learns where readout weights are, delays": configure(
+        "evidence-accumulation",
+        *SMALL_CUES,
+        "network.learned={tau_m={minimum='5 ms'}, v_th={}}",
+        "network.connectivity={w_out=0.6}",
+        "network.delays={w_rec=['1 ms', '4 ms']}",
+        "optimizer.schedule=0.5**floor(k/4)",
+        batch_size=4,
+        feedback="adaptive",
+    ),
+    "recorded trials with several answers": configure(
+        "store-recall", "size.lif=5", "size.alif=5", batch_size=3
+    ),
+    "recorded analog trials": configure(
+        "digits", "size.lif=10", "task.coding=analog", batch_size=8
+    ),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", OTHERS)
+def test_other_networks_and_tasks(name, tmp_path):
+    config, recorded = OTHERS[name], name.startswith("recorded")
+    options = {"trial_iterations": 7} if recorded else {}
+    program = exported(tmp_path / "project", config, **options)
+    output = run(program, "--iterations", 7)
+    expected = in_tool(config, 7)
+    assert_same(tmp_path / "project" / "run", expected)
+    if config.run["task"] != "pattern-generation":
+        assert str(expected.evaluate()) in output
+    assert len(import_run(tmp_path / "project", tmp_path / "imported")) == 7
+    output = run(program, "--iterations", 1, "--seed", 7, "--run", tmp_path / "other")
+    assert ("initial weights alone" in output) == recorded
+    initial = read_arrays(tmp_path / "other" / "initial.npz")
+    for key, weights in expected.network.initial_weights(7).items():
+        np.testing.assert_array_equal(dense(initial[key]), dense(weights))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("packed", [False, True])
+def test_trials_of_ones_own(cues, tmp_path, packed):
+    task = CUES.make_task()
+    files = []
+    for i in range(2):
+        trials = task.trials(CUES.run["seed"], "train", i, 4)
+        inputs = {"words": pack_spikes(trials.inputs)} if packed else {"inputs": trials.inputs}
+        files.append(tmp_path / f"{i}.npz")
+        np.savez(
+            files[-1],
+            **inputs,
+            targets=trials.targets,
+            pattern=trials.pattern,
+            target=trials.target,
+        )
+    folder = tmp_path / "run"
+    output = run(
+        cues, "--run", folder, "--iterations", 2, "--trials", *files, "--test-trials", files[0]
+    )
+    expected = in_tool(CUES, 2)
+    assert_same(folder, expected)
+    assert last_line(output) == str(expected.evaluate(1, 4, "train"))
+    # Then they begin anew.
+    run(cues, "--run", folder, "--iterations", 4, "--resume", f"--trials={files[0]}", files[1])
+    with open(folder / "history.csv", newline="") as file:
+        assert len(list(csv.DictReader(file))) == 4
+
+
+@pytest.mark.slow
+def test_damaged_or_wrong_trials_are_named(cues, tmp_path):
+    good = {
+        "inputs": np.zeros((1, CUES.make_task().n_steps, 36), dtype=bool),
+        "targets": np.zeros((1, 1, 2)),
+        "pattern": np.zeros(4, dtype=int),
+        "target": np.zeros(4, dtype=int),
+    }
+    path = tmp_path / "trials.npz"
+
+    def fails(**changed) -> str:
+        np.savez(path, **{**good, **changed})
+        output = run(cues, "--run", tmp_path / "run", "--trials", path, code=1)
+        assert not (tmp_path / "run").exists()
+        return output
+
+    assert "shape (any, " in fails(inputs=np.zeros((1, 3, 36), dtype=bool))
+    assert "must be bool" in fails(inputs=np.zeros(good["inputs"].shape))
+    assert "0 or 1" in fails(inputs=good["inputs"] + np.uint8(2))
+    assert "finite" in fails(targets=np.full((1, 1, 2), np.nan))
+    assert "rows, 0 to 0" in fails(pattern=np.ones(4, dtype=int))
+    assert "same trials" in fails(pattern=np.zeros(3, dtype=int))
+    assert "by columns" in fails(targets=np.asfortranarray(np.zeros((2, 1, 2))))
+    assert "plain numbers" in fails(target=np.array(["a"] * 4))
+    np.savez_compressed(path, **good)
+    assert "compressed" in run(cues, "--run", tmp_path / "run", "--trials", path, code=1)
+    np.savez(path, **good)
+    data = bytearray(path.read_bytes())
+    data[300] ^= 1
+    path.write_bytes(data)
+    assert "damaged" in run(cues, "--run", tmp_path / "run", "--trials", path, code=1)
+    path.write_bytes(data[:200])
+    assert "damaged" in run(cues, "--run", tmp_path / "run", "--trials", path, code=1)
+    assert "No such file" in run(
+        cues, "--run", tmp_path / "run", "--trials", tmp_path / "none", code=1
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--bogus"], "no such option: --bogus"),
+        (["--iterations"], "needs a value"),
+        (["--iterations", "0"], "from 1"),
+        (["--seed", "-1"], "whole number"),
+        (["--learning-rate", "fast"], "must be a number"),
+        (["--resume", "--seed", "3"], "cannot be changed"),
+        (["--resume=yes"], "takes no value"),
+        (["--test-trials", "a.npz"], "give --trials"),
+    ],
+)
+def test_wrong_options(cues, tmp_path, arguments, message):
+    output = run(cues, *arguments, "--run", tmp_path / "run", code=2)
+    assert output.startswith("Error: ")
+    assert message in output
+
+
+@pytest.mark.slow
+def test_runs_are_kept(cues, tmp_path):
+    folder = tmp_path / "run"
+    assert "no run" in run(cues, "--run", folder, "--resume", code=1)
+    run(cues, "--run", folder, "--iterations", 3)
+    assert "already holds a run" in run(cues, "--run", folder, code=1)
+    assert "nothing to do" in run(cues, "--run", folder, "--resume")
+    text = (folder / "config.toml").read_text()
+    (folder / "config.toml").write_text(text.replace("c_reg = 300.0", "c_reg = 3.0"))
+    assert "other settings" in run(cues, "--run", folder, "--resume", code=1)
+    (folder / "config.toml").write_text(text)
+    lines = (folder / "history.csv").read_text().splitlines(keepends=True)
+    (folder / "history.csv").write_text("".join(lines[:-1]))
+    assert "has 2 rows" in run(cues, "--run", folder, "--resume", code=1)
+    assert "help" in run(cues, "--help")
+
+
+@pytest.mark.slow
+def test_interrupted_program_goes_on(cues, tmp_path):
+    folder = tmp_path / "run"
+    process = subprocess.Popen(
+        [cues, "--run", folder, "--no-stop", "--iterations", "1000000"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    for line in process.stderr:
+        if line.startswith("iteration"):
+            break
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate()
+    assert process.returncode == 130
+    assert "--resume" in error
+    done = Run.open(folder, workers=1).trainer.iteration
+    assert f"checkpoint of iteration {done}" in error
+    assert done > 0
+    run(cues, "--run", folder, "--no-stop", "--iterations", done + 15, "--resume")
+    if done < 3000:  # on a very fast machine it would take long
+        assert_same(folder, in_tool(CUES, done + 15, stop_when_solved=False))
+
+
+@pytest.mark.slow
+def test_infinite_loss_keeps_the_last_good_state(pattern, tmp_path):
+    folder = tmp_path / "run"
+    output = run(pattern, "--run", folder, "--iterations", 300, "--learning-rate", "1e200", code=1)
+    assert "no longer finite at iteration 2" in output
+    assert "1e+200" in output
+    opened = Run.open(folder, workers=1)
+    assert opened.trainer.iteration == 0
+    assert opened.trainer.session.is_finite()
+
+
+@pytest.mark.slow
+def test_cmake_builds_it_too(cues, tmp_path):
+    project = tmp_path / "project"
+    export_project(CUES, project)
+    for command in (["-S", ".", "-B", "built"], ["--build", "built", "-j2"]):
+        subprocess.run(["cmake", *command], cwd=project, check=True, capture_output=True)
+    run(project / "train", "--iterations", 11)
+    run(cues, "--iterations", 11, "--run", tmp_path / "run")
+    found, expected = (
+        read_arrays(folder / "checkpoint.npz") for folder in (project / "run", tmp_path / "run")
+    )
+    for name, value in expected.items():
+        np.testing.assert_array_equal(found[name], value, err_msg=name)
+
+
+@pytest.mark.slow
+def test_readme_says_what_is_there(cues):
+    text = (cues.parent / "README.md").read_text()
+    assert "$" not in text
+    for part in ("11 x 36", "alif", "w = clip(", "CeCILL", "(patterns, 80, 36)", "`words`"):
+        assert part in text
+
+
+def test_what_cannot_be_exported_is_refused(tmp_path):
+    out = tmp_path / "project"
+    for arguments, message in (
+        (["balanced-oscillator"], "balanced network"),
+        (["nothing"], "neither a folder with a run nor a task"),
+        (["pattern-generation", "--gradient", "bptt"], "bptt"),
+        (["pattern-generation", "--set", "network.rewiring=0.2"], "rewiring"),
+        (["pattern-generation", "--set", "size.lif=0"], "needs neurons"),
+        (["pattern-generation", "--trial-iterations", 3], "trial_iterations"),
+    ):
+        output = call("export", *arguments, "--out", out, code=1)
+        assert message in output
+        assert list(tmp_path.iterdir()) == []
+    out.mkdir()
+    (out / "mine.txt").write_text("kept")
+    assert "not an empty folder" in call("export", "pattern-generation", "--out", out, code=1)
+    assert [path.name for path in out.iterdir()] == ["mine.txt"]
+
+
+@pytest.mark.slow
+def test_import_refuses_what_does_not_fit(cues, tmp_path):
+    folder, target = tmp_path / "run", tmp_path / "imported"
+    assert "holds no run" in call("import-run", tmp_path, "--out", target, code=1)
+    run(cues, "--run", folder, "--iterations", 3)
+    target.mkdir()
+    assert "exists" in call("import-run", folder, "--out", target, code=1)
+    target.rmdir()
+
+    def refused(message: str) -> None:
+        assert message in call("import-run", folder, "--out", target, code=1)
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["run"]
+
+    checkpoint = (folder / "checkpoint.npz").read_bytes()
+    weights = dict(np.load(folder / "checkpoint.npz"))
+    np.savez(folder / "checkpoint.npz", **{**weights, "w_in": weights["w_in"] * np.inf})
+    refused("not finite")
+    np.savez(folder / "checkpoint.npz", **{**weights, "w_in": np.zeros(3)})
+    refused("w_in")
+    (folder / "checkpoint.npz").write_bytes(checkpoint[:-50])
+    refused("not an .npz")
+    (folder / "checkpoint.npz").write_bytes(checkpoint)
+    history = (folder / "history.csv").read_text().splitlines(keepends=True)
+    (folder / "history.csv").write_text("".join(history[:-1]))
+    refused("rows")
+    (folder / "history.csv").unlink()
+    refused("no such file")
+
+
+def has_cuda() -> bool:
+    return find_spec("eprop_brian.devices.cuda") is not None
+
+
+@pytest.mark.skipif(has_cuda(), reason="there is the device")
+def test_cuda_is_refused_without_the_device(tmp_path):
+    output = call(
+        *("export", "pattern-generation", "--device", "cuda", "--out", tmp_path / "p"), code=1
+    )
+    assert "cannot export for 'cuda'" in output
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    not has_cuda() or find_spec("brian2cuda") is None, reason="needs the device and Brian2CUDA"
+)
+def test_cuda_by_emulation_equals_cpp(cues, tmp_path):
+    project = export_project(CUES, tmp_path / "project", device="cuda")
+    subprocess.run(["make", "emulated"], cwd=project, check=True, capture_output=True)
+    run(project / "train", "--iterations", 9)
+    run(cues, "--iterations", 9, "--run", tmp_path / "run")
+    found, expected = (
+        read_arrays(folder / "checkpoint.npz") for folder in (project / "run", tmp_path / "run")
+    )
+    for name, value in expected.items():
+        np.testing.assert_allclose(found[name], value, rtol=0, atol=1e-12, err_msg=name)
+
+
+def test_missing_compiler_is_named(tmp_path):
+    """What says it is make itself."""
+    export_project(PATTERN, tmp_path / "project")
+    found = subprocess.run(
+        ["make"],
+        cwd=tmp_path / "project",
+        env={"PATH": "/usr/bin:/bin", "CXX": "no-such-compiler"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert found.returncode
+    assert "no-such-compiler" in found.stderr
