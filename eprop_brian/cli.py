@@ -710,6 +710,35 @@ def plot(folder: Path, formats: tuple[str, ...]) -> None:
         click.echo(f"wrote {path}")
 
 
+@main.command("export-nir")
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option(
+    "--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="FILE.nir."
+)
+@click.option(
+    "--discretisation",
+    type=click.Choice(["exact", "euler"]),
+    default="exact",
+    show_default=True,
+    help="How the reader takes a time step.",
+)
+@click.option(
+    "--portable",
+    is_flag=True,
+    help="One node a population, as most importers want it; reset and recurrence are then told in "
+    "the metadata alone.",
+)
+@_plain_errors
+def export_nir(folder: Path, out: Path, discretisation: str, portable: bool) -> None:
+    """Write the trained network in FOLDER as a NIR graph, or say what has no node there."""
+    from eprop_brian.export.nir import export_run
+
+    if _is_balanced(folder):
+        raise click.UsageError("NIR has no nodes for balanced networks")
+    export_run(folder, out, discretisation=discretisation, portable=portable)
+    click.echo(f"wrote {out}")
+
+
 @main.command()
 @click.argument(
     "cases",

@@ -1,0 +1,1 @@
+"""Networks to carry away: into other tools, and as programs of their own."""
