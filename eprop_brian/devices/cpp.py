@@ -152,6 +152,8 @@ def generate(
         (project / "calls.h").write_bytes(calls.read_bytes())
         (project / "arrays.h").write_bytes((_TEMPLATES / "arrays.h").read_bytes())
         device.build(directory=str(project), compile=False, run=False, with_output=False)
+    objects = project / "objects.cpp"
+    objects.write_text(_UNUSED.sub(r"\1\n}\n", objects.read_text()))
     return built, types
 
 
@@ -207,8 +209,6 @@ def _compile(project: Path) -> None:
     optimised, plain = [], []
     for source in sources.group(1).split():
         (optimised if source.startswith("code_objects/") else plain).append(source)
-    objects = project / "objects.cpp"
-    objects.write_text(_UNUSED.sub(r"\1\n}\n", objects.read_text()))
     (project / "plain.cpp").write_text("".join(f'#include "{source}"\n' for source in plain))
     with (project / "makefile").open("a") as makefile:
         makefile.write("\nplain.o: OPTIMISATIONS := $(patsubst -O%,-O0,$(OPTIMISATIONS))\n")
