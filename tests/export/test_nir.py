@@ -14,6 +14,7 @@ from scipy.sparse.csgraph import connected_components
 from eprop_brian import ALIF, LIF, Network, get_neuron
 from eprop_brian.cli import main
 from eprop_brian.devices import make_program
+from eprop_brian.equations import NEURONS
 from eprop_brian.export.nir import NirError, to_nir
 from eprop_brian.network.learned import Learned
 from eprop_brian.tasks.base import Trials
@@ -261,6 +262,37 @@ def test_time_constants_and_thresholds_are_the_neurons_own():
     assert np.all(hard.v_threshold < 0.6)
     np.testing.assert_allclose(hard.v_threshold, 0.6, rtol=1e-15)
     np.testing.assert_allclose(graph.nodes["readout"].tau, 0.02)
+
+
+#: Kinds of nodes of the library's neurons without refractory time, but for what connects them.
+KINDS = {
+    "lif": ["LI", "Threshold"],
+    "alif": ["LI", "LI", "Threshold"],
+    "lif_hard_reset": ["LIF"],
+    "alif_hard_reset": None,
+    "stdp_lif": None,
+    "stdp_alif": None,
+    "lif_exp": ["CubaLIF"],
+    "lif_alpha": ["LI", "LI", "LIF"],
+    "lif_cond": None,
+    "adex": None,
+    "izhikevich": None,
+    "glif": ["LI", "LI", "LI", "LIF"],
+}
+
+
+@pytest.mark.parametrize("name", NEURONS)
+def test_every_neuron_of_the_library_has_nodes_or_none(name):
+    network = Network(N_IN, N_OUT, [(free(name), 3)])
+    try:
+        graph = to_nir(network, network.initial_weights(1))
+    except NirError:
+        found = None
+    else:
+        own = [node for key, node in graph.nodes.items() if key.startswith(name)]
+        kinds = [type(node).__name__ for node in own]
+        found = sorted(kind for kind in kinds if kind not in ("Linear", "Delay", "Scale"))
+    assert found == KINDS[name]
 
 
 # --- what has no node -----------------------------------------------------------------------------
