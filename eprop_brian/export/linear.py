@@ -25,6 +25,8 @@ __all__ = ["ARRIVING", "ONE", "SPIKE", "LinearNeuron", "NotLinearError", "linear
 ARRIVING, SPIKE, ONE = "I", "z", "1"
 #: What is 0 in the refractory time.
 ACTIVE = "not_refractory"
+#: Numbers by what they are a factor of.
+_Factors = dict[str, np.ndarray]
 #: Sums of terms that cancel leave so much of the largest.
 _ROUNDING = 1e-12
 
@@ -197,7 +199,12 @@ def _flow(step: StepMap, state: str) -> tuple[dict[str, sympy.Expr], dict[str, s
     return None if None in both else (both[0], both[1])
 
 
-def _solved(numbers, compared, initial, equal_spikes: bool) -> LinearNeuron:
+def _solved(
+    numbers: Mapping[str, list[_Factors]],
+    compared: _Factors,
+    initial: _Factors,
+    equal_spikes: bool,
+) -> LinearNeuron:
     """The numbers with other states taken from the same step, instead of the step before."""
     one = np.ones_like(compared[ONE])
     reasons, decay, terms, driven = [], {}, {}, {}
@@ -246,7 +253,7 @@ def _solved(numbers, compared, initial, equal_spikes: bool) -> LinearNeuron:
     )
 
 
-def _order(numbers) -> list[str]:
+def _order(numbers: Mapping[str, list[_Factors]]) -> list[str]:
     """States in an order in which each is driven by earlier ones alone."""
     drivers = {
         state: {name for flow in both for name in flow} & numbers.keys() - {state}
@@ -262,7 +269,7 @@ def _order(numbers) -> list[str]:
     return order
 
 
-def _spike_adds(silent, spiking, without: tuple[str, ...]) -> bool:
+def _spike_adds(silent: _Factors, spiking: _Factors, without: tuple[str, ...]) -> bool:
     """Whether a spike changes no factor but those named."""
     names = (silent.keys() | spiking.keys()) - {*without}
     return all(np.allclose(silent.get(n, 0), spiking.get(n, 0), rtol=_ROUNDING) for n in names)

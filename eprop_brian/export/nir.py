@@ -162,14 +162,12 @@ class _Graph:
         self._readout()
         if self.missing:
             raise NirError(self.missing)
-        slices = network.slices
-        everything = {"inputs": slice(0, network.n_inputs), "readout": slice(0, network.n_outputs)}
-        for name in slices:
-            self._projection("w_in", "inputs", name, everything | slices)
-        for source in slices:
-            for target in slices:
-                self._projection("w_rec", source, target, everything | slices)
-            self._projection("w_out", source, "readout", everything | slices)
+        for target in network.slices:
+            self._projection("w_in", "inputs", target)
+        for source in network.slices:
+            for target in network.slices:
+                self._projection("w_rec", source, target)
+            self._projection("w_out", source, "readout")
         graph = nir.NIRGraph(self.nodes, self.edges)
         graph.metadata = self._metadata()
         return graph
@@ -368,11 +366,10 @@ class _Graph:
             self.edges.append((node, name))
         return name
 
-    def _projection(
-        self, matrix: str, source: str, target: str, slices: Mapping[str, slice]
-    ) -> None:
+    def _projection(self, matrix: str, source: str, target: str) -> None:
         """A linear node for all synapses of a delay."""
-        block = slices[target], slices[source]
+        # Inputs and readouts are all of their matrices' columns and rows.
+        block = tuple(self.network.slices.get(name, slice(None)) for name in (target, source))
         values = dense(self.weights[matrix])[block]
         steps = self.network.delay_steps[matrix]
         steps = np.broadcast_to(dense(steps)[block] if np.ndim(steps) else steps, values.shape)
