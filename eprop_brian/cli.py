@@ -627,6 +627,11 @@ def _config(
     help="Iterations whose trials are recorded, of a task that the program cannot draw itself "
     "(default: 100).",
 )
+@click.option(
+    "--inference",
+    is_flag=True,
+    help="Of the run in FOLDER, write a program that runs trials and does not learn.",
+)
 @_plain_errors
 def export(
     what: str,
@@ -642,12 +647,13 @@ def export(
     seed: int | None,
     settings: tuple[str, ...],
     trial_iterations: int | None,
+    inference: bool,
 ) -> None:
     """Write a project that trains TASK, or goes on with the run in FOLDER, without Python.
 
     It builds with make or CMake and a compiler.
     """
-    from eprop_brian.export import export_project
+    from eprop_brian.export import export_inference, export_project
     from eprop_brian.training.config import RunConfig
 
     if what in DYNAMICS or _is_balanced(Path(what)):
@@ -689,15 +695,30 @@ def export(
         raise ValueError(
             f"{what} is neither a folder with a run nor a task; tasks: {', '.join(TASKS)}"
         )
-    _interruptible(
-        lambda: export_project(
-            config, out, device=device, trial_iterations=trial_iterations, run=run
-        ),
-        "interrupted; nothing was written",
-    )
+    if inference:
+        if run is None:
+            raise click.UsageError(
+                "--inference exports a trained network: name the folder of a run"
+            )
+        if device != "cpp" or trial_iterations is not None:
+            option = "--device cuda" if device != "cpp" else "--trial-iterations"
+            raise click.UsageError(f"{option} is no option of a program for inference")
+        command = "infer --help"
+
+        def write() -> Path:
+            return export_inference(run, out)
+    else:
+        command = f"train{' --resume' if run else ''}"
+
+        def write() -> Path:
+            return export_project(
+                config, out, device=device, trial_iterations=trial_iterations, run=run
+            )
+
+    _interruptible(write, "interrupted; nothing was written")
     click.echo(f"wrote {out}; build and run it with:")
     click.echo(f"  make -C {out} -j2")
-    click.echo(f"  {out}/train{' --resume' if run else ''}")
+    click.echo(f"  {out}/{command}")
 
 
 @main.command("import-run")
@@ -872,6 +893,35 @@ def plot(folder: Path, formats: tuple[str, ...]) -> None:
 
     for path in draw(folder, formats=formats):
         click.echo(f"wrote {path}")
+
+
+@main.command("export-nir")
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option(
+    "--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="FILE.nir."
+)
+@click.option(
+    "--discretisation",
+    type=click.Choice(["exact", "euler"]),
+    default="exact",
+    show_default=True,
+    help="How the reader takes a time step.",
+)
+@click.option(
+    "--portable",
+    is_flag=True,
+    help="One node a population, as most importers want it; reset and recurrence are then told in "
+    "the metadata alone.",
+)
+@_plain_errors
+def export_nir(folder: Path, out: Path, discretisation: str, portable: bool) -> None:
+    """Write the trained network in FOLDER as a NIR graph, or say what has no node there."""
+    from eprop_brian.export.nir import export_run
+
+    if _is_balanced(folder):
+        raise click.UsageError("NIR has no nodes for balanced networks")
+    export_run(folder, out, discretisation=discretisation, portable=portable)
+    click.echo(f"wrote {out}")
 
 
 @main.command()

@@ -1,6 +1,7 @@
 """Export: programs to carry away, which build with a compiler and nothing else, and back again."""
 
+from eprop_brian.export.inference import export_inference
 from eprop_brian.export.project import FLAVOURS, export_project
 from eprop_brian.export.runs import find_run, import_run
 
-__all__ = ["FLAVOURS", "export_project", "find_run", "import_run"]
+__all__ = ["FLAVOURS", "export_inference", "export_project", "find_run", "import_run"]

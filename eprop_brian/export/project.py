@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from string import Template
 from typing import Any
 
 from eprop_brian.devices import DTYPES, cpp, cuda
+from eprop_brian.export.folders import new_project
 from eprop_brian.export.network import constants, description, places
 from eprop_brian.export.readme import readme
 from eprop_brian.export.runs import copy_run
@@ -118,8 +118,6 @@ def export_project(
     if device not in FLAVOURS:
         raise ValueError(f"unknown device '{device}'; choose from {', '.join(FLAVOURS)}")
     flavour = FLAVOURS[device]
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ValueError(f"{folder} is not an empty folder; choose another")
     task, network = _exportable(config)
     source = source_of(task)
     if trial_iterations is not None and source != "recorded":
@@ -134,13 +132,7 @@ def export_project(
         n_patterns=max(state.capacity.n_patterns, n_trials),
         n_targets=max(state.capacity.n_targets, n_trials),
     )
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}_"))
-    except OSError as error:
-        raise ValueError(f"cannot write to {folder}: {error.strerror}") from None
-    try:
-        beside.chmod(0o755)
+    with new_project(folder) as beside:
         code, data = beside / "src", beside / "data"
         built, types = flavour.generate(
             code,
@@ -180,10 +172,6 @@ def export_project(
             beside / "README.md",
             readme(template, config, task, state, flavour, recorded, run is not None),
         )
-        beside.replace(folder)
-    except BaseException:
-        shutil.rmtree(beside, ignore_errors=True)
-        raise
     return folder
 
 

@@ -69,7 +69,7 @@ def build(
     ValueError
         If the network is too large for one program.
     """
-    if network.gradient not in PROGRAMS:
+    if capacity.learning and network.gradient not in PROGRAMS:
         raise ValueError(
             f"gradient = '{network.gradient}' is no program of a device, which has "
             f"{' and '.join(PROGRAMS)}; a Trainer runs it"
@@ -129,6 +129,7 @@ class _Builder(NetworkGroups):
             "profile": self.layout.profile,
             "stages": STAGES,
             "real": "float" if self.dtype == np.float32 else "double",
+            "learning": self.learning,
             "online": self.online,
             "steps_per_pass": self.steps_per_pass,
             "window_rows": self.window_rows,
@@ -145,7 +146,10 @@ class _Builder(NetworkGroups):
             "n_answers": max(1, self.capacity.n_answers),
             **self._plan_clipping(),
             **self._plan_profile(),
-            "control": {v: self.code.array(self.control, v) for v in (*self.control_integers, "k")},
+            "control": {
+                v: self.code.array(self.control, v)
+                for v in (*self.control_integers, *["k"] * self.learning)
+            },
             "data": {
                 "inputs": self.code.array(
                     self.groups["input_data"], "x" if self.capacity.analog else "words"
@@ -185,7 +189,7 @@ class _Builder(NetworkGroups):
         return {"period": self.code.array(self.groups["period_data"], "period", "0")}
 
     def _plan_clipping(self) -> dict[str, Any]:
-        if self.network.clip_norm is None:
+        if self.network.clip_norm is None or not self.learning:
             return {}
         names = ("clip_norm", "clip_factor")
         return {name: self.code.array(self.control, name) for name in names}
@@ -195,15 +199,23 @@ class _Builder(NetworkGroups):
 
         Not the states of the neurons, which start from values of their own.
         """
-        carried = {"control.clock": 0.0, "control.k": 0.0, "readout.y": 0.0}
+        carried = {"control.clock": 0.0, "readout.y": 0.0}
         for population in self.network.populations:
             name, states = population.name, population.system.step.states
-            zero = ["z", "refractory_counter", "moving_rate"]
+            zero = ["z", "refractory_counter"]
             carried |= {f"{name}.{variable}": 0.0 for variable in (*states, *zero)}
-            carried |= self._whole(f"{name}_window")
             if self.later_rows:
                 carried |= self._whole(f"{name}_later")
-        carried |= self._whole("readout_window")
+        if self.learning:
+            carried |= self._carried_learning()
+        return carried
+
+    def _carried_learning(self) -> dict[str, float]:
+        """The same of what learns."""
+        carried = {"control.k": 0.0, **self._whole("readout_window")}
+        for population in self.network.populations:
+            carried[f"{population.name}.moving_rate"] = 0.0
+            carried |= self._whole(f"{population.name}_window")
         if self.signal_rows:
             carried |= self._whole("earlier_history")
         for p in self.projections:
@@ -241,13 +253,17 @@ class _Builder(NetworkGroups):
         # Neurons that are never refractory are spared the counting.
         refractory = bool(np.any(step.refractory_steps(float(self.network.dt))))
         count = "refractory_counter = "
+        before, after = (
+            [f"{n} = {sympy_to_str(x)}" for n, x in found.items() if self.learning]
+            for found in (system.varying(after=False), system.varying(after=True))
+        )
         update = [
             *([f"{count}(refractory_counter - 1)*int(refractory_counter > 0.5)"] * refractory),
-            *(f"{n} = {sympy_to_str(x)}" for n, x in system.varying(after=False).items()),
+            *before,
             *step.code,
-            f"psi = {step.psi}",
+            *([f"psi = {step.psi}"] * self.learning),
             f"z = not_refractory*int({step.threshold})",
-            *(f"{n} = {sympy_to_str(x)}" for n, x in system.varying(after=True).items()),
+            *after,
             *([f"{count}refractory_counter + z*refractory_steps"] * refractory),
             "I = 0",
         ]
@@ -264,10 +280,8 @@ class _Builder(NetworkGroups):
         reset = []
         if not self.network.continuous:
             zeroed += [
-                "I",
-                "z",
-                "psi",
-                "L",
+                *("I", "z"),
+                *["psi", "L"] * self.learning,
                 "refractory_counter",
                 *["moving_rate"] * self.moving_rate,
             ]
@@ -279,7 +293,7 @@ class _Builder(NetworkGroups):
         plan["learned"] = bool(population.learned)
         if population.learned:
             plan |= self._plan_learned(population)
-        if self.online:
+        if self.online or not self.learning:
             plan["advance"] = code.block(f"advance_{name}", update, *arriving, own, control)
         else:
             program = self._factored(population)
@@ -298,6 +312,8 @@ class _Builder(NetworkGroups):
             )
         plan["reset"] = code.block(f"reset_{name}", reset, own)
         plan["spike_count"] = code.array(group, "spike_count")
+        if not self.learning:
+            return plan
         count = "batch_spike_count" if self.rate_per_batch else "spike_count"
         mean_count = View(group, "_neuron", {"rate_factor": "rate_factor", "spike_count": count})
         mean = ["spike_count = spike_count/batch_size"] if self.rate_per_batch else []
@@ -367,6 +383,9 @@ class _Builder(NetworkGroups):
         code, network, optimizer = self.code, self.network, self.network.optimizer
         group, name, step = self.groups[population.name], population.name, population.system.step
         own, control = View(group, "_neuron"), View(self.control, "0")
+        derived = [f"{c} = {step.constants[c]}" for c in dependent_constants(population)]
+        if not self.learning:
+            return {"refresh": code.block(f"refresh_{name}", derived, own, control)}
         # The neuron's own names come first in its blocks: an ALIF's beta is not a momentum's.
         optimizer_names = {name: f"_of_optimizer_{name}" for name in (*optimizer.parameters, "k")}
         update, zero_sums, fold = [], [], []
@@ -399,7 +418,6 @@ class _Builder(NetworkGroups):
                 f"{scaled} = clip({scaled}, minimum_{parameter}, maximum_{parameter})",
                 f"{parameter} = scale_{parameter}*{scaled}",
             ]
-        derived = [f"{c} = {step.constants[c]}" for c in dependent_constants(population)]
         for parameter in population.system.learned.values():
             derived += [f"{slope} = {text}" for slope, text in parameter.slopes.items()]
         plan = {
@@ -455,21 +473,22 @@ class _Builder(NetworkGroups):
         network, code = self.network, self.code
         group, loss = self.groups["readout"], network.loss
         own, control = View(group, "_neuron"), View(self.control, "0")
-        history = View(
-            self.groups["readout_history"],
-            "_history",
-            {"stored_error": "error", "stored_signal": "signal"},
-        )
+        kept = {"record": "y"}
+        if self.learning:
+            kept = {"stored_error": "error", "stored_signal": "signal"}
+        history = View(self.groups["readout_history"], "_history", kept)
+        errors = [name for name in kept.values() if self.learning]
         plan: dict[str, Any] = {
             "n": network.n_outputs,
             "width": network.n_outputs,
-            "errors": [code.array(history.group, name) for name in ("error", "signal")],
+            "errors": [code.array(history.group, name) for name in errors],
         }
         if "earlier_history" in self.groups:
             plan["earlier"] = code.array(self.groups["earlier_history"], "signal", "0")
-        plan["advance"] = code.block(
-            "advance_readout", [network.readout.update, "I = 0", "softmax_sum = 0"], own, control
-        )
+        advance = [network.readout.update, "I = 0", "softmax_sum = 0"]
+        if not self.learning:
+            advance.append("record = y")
+        plan["advance"] = code.block("advance_readout", advance, history, own, control)
         if loss.softmax:
             n = network.n_outputs
             plan["pairs"] = {"n_pre": n, "width": n, "sparse": False}
@@ -492,15 +511,18 @@ class _Builder(NetworkGroups):
                 View(group, "_pre", {"coupling_other": "coupling"}),
                 View(group, "_post"),
             )
+        signalled = [
+            f"signal = {network.feedback.signal}",
+            "stored_error = error",
+            "stored_signal = signal",
+        ] * self.learning
         plan["loss"] = code.block(
             "loss",
             [
                 f"error = {loss.error}",
                 f"loss_sum = loss_sum + {loss.loss}",
                 f"output = output + {loss.signal}",
-                f"signal = {network.feedback.signal}",
-                "stored_error = error",
-                "stored_signal = signal",
+                *signalled,
             ],
             sample,
             View(self.groups["answers"], "_answered", {"output": "output"}),
@@ -509,11 +531,25 @@ class _Builder(NetworkGroups):
             control,
         )
         if self.periods:
-            plan["silent"] = code.block("silent", ["error = 0", "signal = 0"], own)
-        variables = ["error", "signal", "loss_sum"]
+            silent = ["error = 0", *["signal = 0"] * self.learning]
+            plan["silent"] = code.block("silent", silent, own)
+        variables = ["error", *["signal"] * self.learning, "loss_sum"]
         if not network.continuous:
             variables += ["I", "y"]
         plan["reset"] = code.block("reset_readout", [f"{v} = 0" for v in variables], own)
+        if self.learning:
+            self._plan_readout_learning(plan, own)
+        plan["outcome"] = code.block(
+            "outcome",
+            ["loss = loss_sum"],
+            View(self.groups["outcomes"], "_record"),
+            own,
+        )
+        return plan
+
+    def _plan_readout_learning(self, plan: dict[str, Any], own: View) -> None:
+        """What traces read of the readouts, and the errors' way backwards."""
+        code = self.code
         if self.online:
             plan["window"] = self._plan_window("readout")
         filtered = ("filtered_error", "filtered_signal")
@@ -531,13 +567,6 @@ class _Builder(NetworkGroups):
             ),
             own,
         )
-        plan["outcome"] = code.block(
-            "outcome",
-            ["loss = loss_sum"],
-            View(self.groups["outcomes"], "_record"),
-            own,
-        )
-        return plan
 
     def _plan_projection(self, p: Projection) -> dict[str, Any]:
         code, own = self.code, View(p.group, "_synapse")
@@ -560,7 +589,6 @@ class _Builder(NetworkGroups):
             arriving, values = "w*z", [(self.groups[p.source], "_pre", ("z",))]
         if self.is_delayed(p):
             steps = self.network.delay_steps[p.matrix]
-            plan["pre_rows"] = self.pre_rows(p)
             plan["extra"] = (
                 f"{self.code.array(p.group, 'delay', '_synapse')}"
                 if np.ndim(steps)
@@ -570,12 +598,14 @@ class _Builder(NetworkGroups):
             deliver = [f"I_later = I_later + {arriving}"]
             plan["deliver"] = code.block(f"deliver_{p.name}", deliver, *_views(values), later, own)
         else:
-            plan["pre_rows"] = self.window_rows
             deliver = [f"I = I + {arriving}"]
             plan["deliver"] = code.block(f"deliver_{p.name}", deliver, *_views(values), post, own)
             sides = [(p.group, "_synapse", ("w",)), *values]
             lines, several = repeat(deliver, SPIKES_AT_ONCE, *sides)
             plan["deliver_several"] = code.block(f"deliver_several_{p.name}", lines, *several, post)
+        if not self.learning:
+            return plan
+        plan["pre_rows"] = self.pre_rows(p) if self.is_delayed(p) else self.window_rows
         self._plan_optimize(p, plan, control)
         if self.online:
             self._plan_online(p, plan, post, control)

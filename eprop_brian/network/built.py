@@ -65,6 +65,9 @@ class Capacity:
         steps of every trial.
     analog : bool
         Whether inputs are values rather than spikes.
+    learning : bool
+        Whether the program can learn. One that cannot runs trials and nothing else: it has no
+        traces, histories, gradients, feedback weights and states of an optimizer.
     """
 
     n_steps: int
@@ -74,6 +77,7 @@ class Capacity:
     n_trials: int
     n_answers: int = 0
     analog: bool = False
+    learning: bool = True
 
 
 @dataclass(frozen=True)
@@ -206,17 +210,23 @@ def dependent_constants(population: Population) -> list[str]:
     return [name for name in population.system.step.constants if name in changing]
 
 
-def neuron_values(population: Population, dt: float) -> dict[str, np.ndarray | float]:
-    """What a population's equations read besides its states, in SI units."""
+def neuron_values(
+    population: Population, dt: float, learning: bool = True
+) -> dict[str, np.ndarray | float]:
+    """What a population's equations read besides its states, in SI units.
+
+    Without `learning`, not what only an update of learned parameters reads.
+    """
     step = population.system.step
     # Brian2 itself knows the units, and takes their names for nothing else.
     values = {name: v for name, v in step.values(dt).items() if name not in UNITS}
     values["refractory_steps"] = step.refractory_steps(dt)
     slopes = [s for parameter in population.system.learned.values() for s in parameter.slopes]
-    for name in (*population.learned, *dependent_constants(population), *slopes):
+    computed = [*dependent_constants(population), *(slopes if learning else [])]
+    for name in (*population.learned, *computed):
         # The program computes those that follow from others.
         values[name] = np.broadcast_to(values.get(name, 0.0), population.size)
-    for name, bounds in population.learned.items():
+    for name, bounds in population.learned.items() if learning else ():
         values[f"eta_{name}"] = 0.0 if bounds.eta is None else bounds.eta
         values[f"scale_{name}"] = bounds.scale
         values[f"minimum_{name}"] = bounds.minimum / bounds.scale
@@ -269,25 +279,17 @@ class BuiltNetwork:
 
     def parameter_arrays(self) -> dict[str, np.ndarray]:
         """Values of all parameters, keyed ``"group.variable"``: what to set before a run."""
-        network, n_steps = self.network, self.capacity.n_steps
-        dt = float(network.dt)
+        network, learning = self.network, self.capacity.learning
         values: dict[str, Any] = {
-            "control.c_reg": network.c_reg,
-            "control.f_target": float(network.f_target),
-            "control.n_steps": n_steps,
-            "control.kappa_reg": network.kappa_reg,
-            **{f"control.{k}": v for k, v in self._regularization().items()},
-            **{f"control.{k}": v for k, v in network.optimizer.parameters.items()},
+            **(self._learning_parameters() if learning else {}),
             **{f"readout.{k}": v for k, v in network.readout_values().items()},
         }
         for population in network.populations:
-            values.update(
-                {f"{population.name}.{k}": v for k, v in neuron_values(population, dt).items()}
-            )
-            for name, bounds in population.learned.items():
+            own = neuron_values(population, float(network.dt), learning)
+            for name, bounds in population.learned.items() if learning else ():
                 if bounds.eta is None and "eta" in network.optimizer.parameters:
-                    eta = network.optimizer.parameters["eta"]
-                    values[f"{population.name}.eta_{name}"] = eta
+                    own[f"eta_{name}"] = network.optimizer.parameters["eta"]
+            values |= {f"{population.name}.{k}": v for k, v in own.items()}
         for projection in self.projections:
             if projection.sparse:
                 values[f"{projection.name}_rows.first"] = projection.rows
@@ -302,6 +304,18 @@ class BuiltNetwork:
                 extra = f.stored(network.feedback_delay_steps - 1)
                 values[f"{f.name}.delay"] = np.maximum(extra, 0)
         return {key: np.atleast_1d(np.asarray(value, float)) for key, value in values.items()}
+
+    def _learning_parameters(self) -> dict[str, float]:
+        """Numbers that learning reads."""
+        network = self.network
+        return {
+            "control.c_reg": network.c_reg,
+            "control.f_target": float(network.f_target),
+            "control.n_steps": self.capacity.n_steps,
+            "control.kappa_reg": network.kappa_reg,
+            **{f"control.{k}": v for k, v in self._regularization().items()},
+            **{f"control.{k}": v for k, v in network.optimizer.parameters.items()},
+        }
 
     def _regularization(self) -> dict[str, float]:
         network = self.network

@@ -41,6 +41,8 @@ class NetworkGroups:
     Attributes
     ----------
     groups : dict of str to NeuronGroup or Store
+    learning : bool
+        Whether there is more than trials need.
     projections, feedback : list of Projection
         Plastic projections, and learning-signal connections.
     lag : int
@@ -60,9 +62,10 @@ class NetworkGroups:
         self.layout = layout
         self.clock = Clock(dt=network.dt, name="step_clock")
         self.groups: dict[str, NeuronGroup | Store] = {}
-        self.online = network.gradient == "online"
-        self.rate_per_batch = network.rate_averaging == "batch"
-        self.moving_rate = network.rate_averaging == "moving"
+        self.learning = capacity.learning
+        self.online = self.learning and network.gradient == "online"
+        self.rate_per_batch = self.learning and network.rate_averaging == "batch"
+        self.moving_rate = self.learning and network.rate_averaging == "moving"
         self.readout_program = network.readout_program
         #: Numbers of the options of regularisation and clipping that are in use.
         self.regularization = regularization(network)
@@ -73,7 +76,7 @@ class NetworkGroups:
         spread = [_spread(network, matrix) for matrix in ("w_in", "w_rec")]
         self.later_rows = max(spread) + 1 if any(spread) else 0
         delays = network.feedback_delay_steps
-        self.signal_rows = 0 if delays is None else int(delays.max()) - 1
+        self.signal_rows = int(delays.max()) - 1 if self.learning and delays is not None else 0
         self._make_neurons()
         self.projections, self.feedback = self._make_projections()
 
@@ -112,27 +115,21 @@ class NetworkGroups:
     def _make_neurons(self) -> None:
         network, capacity = self.network, self.capacity
         self.control_integers = (
-            *("step", "trial", "n_trials", "batch_size", "learning", "updating"),
+            *("step", "trial", "n_trials"),
+            *(("batch_size", "learning", "updating") if self.learning else ()),
             *("window_start", "clock"),
         )
+        numbers = [
+            *("k", "gradient_scale", "n_steps", "c_reg", "f_target", "kappa_reg"),
+            *self.regularization,
+            *network.optimizer.parameters,
+        ]
         self.control = self.group(
             "control",
             1,
             {
                 **dict.fromkeys(self.control_integers, "integer (shared)"),
-                **dict.fromkeys(
-                    [
-                        "k",
-                        "gradient_scale",
-                        "n_steps",
-                        "c_reg",
-                        "f_target",
-                        "kappa_reg",
-                        *self.regularization,
-                        *network.optimizer.parameters,
-                    ],
-                    "1 (shared)",
-                ),
+                **dict.fromkeys(numbers if self.learning else [], "1 (shared)"),
             },
         )
         if self.layout.profile:
@@ -155,17 +152,18 @@ class NetworkGroups:
             self.store("period_data", n_periods, ["period"], np.int32)
         for population in network.populations:
             self._make_population(population)
-        variables = ["I", "y", "softmax_sum", "p", "error", "signal", "loss_sum"]
+        variables = ["I", "y", "softmax_sum", "p", "error", *["signal"] * self.learning, "loss_sum"]
         variables += ["coupling", "coupled"] if network.loss.coupling else []
+        variables += ["filtered_error", "filtered_signal"] if self.learning else []
         parameters = [*network.readout.parameters, *network.readout.constants]
         self.group(
             "readout",
             network.n_outputs,
-            {
-                **dict.fromkeys([*variables, "filtered_error", "filtered_signal"], "1"),
-                **dict.fromkeys(parameters, "1 (shared)"),
-            },
+            {**dict.fromkeys(variables, "1"), **dict.fromkeys(parameters, "1 (shared)")},
         )
+        if not self.learning:
+            self.store("readout_history", capacity.n_steps * network.n_outputs, ["y"])
+            return
         if self.online:
             self._window_group("readout", network.n_outputs)
         # Signals of before a trial are asked for where they are delayed, and of after its end where
@@ -191,17 +189,19 @@ class NetworkGroups:
     def _make_population(self, population: Population) -> None:
         system, size = population.system, population.size
         step = system.step
-        program = self._factored(population)
-        varying = [*system.varying(after=False), *system.varying(after=True)]
-        neuron_variables = [
-            *("I", "L", "psi", "refractory_counter", "spike_count"),
-            *("batch_spike_count", "rate_factor", "L_filtered"),
-            *(["moving_rate"] if self.moving_rate else []),
-            *(program.variables if not self.online else ()),
-            *varying,
-            *self._learned_variables(population),
-        ]
-        values = neuron_values(population, float(self.network.dt))
+        factored = self.learning and not self.online
+        program = self._factored(population) if factored else None
+        neuron_variables = ["I", "refractory_counter", "spike_count"]
+        if self.learning:
+            neuron_variables = [
+                *("I", "L", "psi", "refractory_counter", "spike_count"),
+                *("batch_spike_count", "rate_factor", "L_filtered"),
+                *(["moving_rate"] if self.moving_rate else []),
+                *(program.variables if factored else ()),
+                *(*system.varying(after=False), *system.varying(after=True)),
+                *self._learned_variables(population),
+            ]
+        values = neuron_values(population, float(self.network.dt), self.learning)
         self._spiking_group(
             population.name,
             size,
@@ -216,7 +216,7 @@ class NetworkGroups:
             self.store(f"{population.name}_later", self.later_rows * width, ["I_later"])
         if self.online:
             self._window_group(population.name, width)
-        else:
+        if factored:
             # Spikes of the last steps are delayed beyond the end, where there is nothing to gain.
             results = self._tile(population) * (steps + max(0, self.later_rows - 1))
             self.store(f"{population.name}_history", width * steps, program.history)
@@ -267,7 +267,7 @@ class NetworkGroups:
             *(self._projection("w_rec", m, n, slices) for m in names for n in names),
             *(self._projection("w_out", m, "readout", slices) for m in names),
         ]
-        feedback = [self._projection("B", "readout", n, slices) for n in names]
+        feedback = [self._projection("B", "readout", n, slices) for n in names if self.learning]
         return projections, feedback
 
     def _projection(self, matrix: str, source: str, target: str, slices) -> Projection:
@@ -289,8 +289,10 @@ class NetworkGroups:
             if self.network.feedback_delay_steps is not None:
                 variables.append("delay")
         else:
-            variables = ["w", "gradient", *self.network.optimizer.states]
-            if not self.network.continuous:
+            variables = ["w"]
+            if self.learning:
+                variables += ["gradient", *self.network.optimizer.states]
+            if self.learning and not self.network.continuous:
                 variables += ["gradient_sum", "gradient_total"]
             if self.rate_per_batch and target != "readout":
                 variables += ["batch_trace_sum", "batch_trace_total"]

@@ -138,6 +138,8 @@ class SessionState:
         Steps at the end of a trial in which the error counts.
     weights : dict
         As `Network.initial_weights` gives them; any may be dense or sparse.
+    learning : bool
+        Whether there are updates. Without, there is nothing that only they need.
 
     Attributes
     ----------
@@ -157,7 +159,12 @@ class SessionState:
     """
 
     def __init__(
-        self, network: Network, example: Trials, learning_window: int, weights: Mapping[str, Any]
+        self,
+        network: Network,
+        example: Trials,
+        learning_window: int,
+        weights: Mapping[str, Any],
+        learning: bool = True,
     ) -> None:
         self.network = network
         self._learned = tuple(network.learned_shapes)
@@ -172,12 +179,14 @@ class SessionState:
             n_trials=example.n_trials,
             n_answers=example.n_answers,
             analog=example.analog,
+            learning=learning,
         )
         self.check_trials(example)
         self.optimizer_states = {
             f"{state}.{name}": _zeros(network, name)
             for state in network.optimizer.states
             for name in (*MATRICES, *self._learned)
+            if learning
         }
         self.carried: dict[str, np.ndarray] = {}
         # Of weights that are 0, some have a synapse all the same if others are too few.
@@ -359,6 +368,9 @@ class Session(SessionState):
         Steps at the end of a trial in which the error counts.
     weights : dict
         As `Network.initial_weights` gives them; any may be dense or sparse.
+    learning : bool
+        False for a program that runs trials and nothing else: smaller, and with the same outcome to
+        the bit. It takes a network of any gradient.
     """
 
     def __init__(
@@ -368,8 +380,9 @@ class Session(SessionState):
         example: Trials,
         learning_window: int,
         weights: Mapping[str, Any],
+        learning: bool = True,
     ) -> None:
-        super().__init__(network, example, learning_window, weights)
+        super().__init__(network, example, learning_window, weights, learning)
         self.program = make_program(network, self.capacity)
         self._parameters = self.program.built.parameter_arrays()
         self.carried = self.program.built.initial_state()
@@ -383,9 +396,15 @@ class Session(SessionState):
             A whole number of batches, at most the capacity.
         batch_size : int
         learning : bool
+
+        Raises
+        ------
+        ValueError
+            If the trials are no whole batches, do not fit, or are to be learned from by a session
+            that was made without learning.
         """
         check_batches(trials, batch_size)
-        control = _control(trials.n_trials, batch_size, learning=learning, updating=learning)
+        control = self._control(trials.n_trials, batch_size, learning=learning, updating=learning)
         data = self.data(trials)
         self._run({**data.arrays, **control})
         if learning:
@@ -410,7 +429,7 @@ class Session(SessionState):
         keys = self.program.built.sums if learning else {}
         results = []
         for data in shares:
-            control = _control(data.n_trials, batch_size, learning=learning, updating=False)
+            control = self._control(data.n_trials, batch_size, learning=learning, updating=False)
             self.program.run({**data.arrays, **control})
             sums = self.program.get_all(keys)
             results.append(Share(self._outcome(data), sums))
@@ -421,18 +440,18 @@ class Session(SessionState):
 
         They are summed in the order given, as `run` does: the result is the same to the bit.
         """
+        control = self._control(0, batch_size, learning=False, updating=True)
         totals = {}
         for key, total in self.program.built.sums.items():
             totals[key] = np.zeros_like(shares[0][key])
             totals[total] = sum((share[key] for share in shares), start=totals[key])
-        control = _control(0, batch_size, learning=False, updating=True)
         self._run({**totals, **control})
         self._read_state()
         self.n_updates += 1
 
     def apply_pending(self) -> None:
         """Apply gradients that wait for a presynaptic spike (``updates="spike"``)."""
-        self._run(_control(0, 1, learning=False, updating=True))
+        self._run(self._control(0, 1, learning=False, updating=True))
         self._read_state()
 
     def spikes(self) -> np.ndarray:
@@ -446,6 +465,18 @@ class Session(SessionState):
             fired[steps, columns.start + neurons] = True
         return fired
 
+    def readouts(self) -> np.ndarray:
+        """Readouts y in every step of the last trial, shape (n_steps, n_outputs).
+
+        Raises
+        ------
+        ValueError
+            If the session was made with learning, whose program keeps errors instead.
+        """
+        if self.capacity.learning:
+            raise ValueError("only a session made with learning=False keeps readouts of every step")
+        return self.program.get("readout_history.y").astype(float).reshape(self.n_steps, -1)
+
     def close(self) -> None:
         """End the processes that run the network."""
         self.program.close()
@@ -455,6 +486,7 @@ class Session(SessionState):
 
         That of learned parameters too, per SI unit.
         """
+        self._require_learning()
         built = self.program.built
         values = self.program.get_all(
             [
@@ -498,6 +530,19 @@ class Session(SessionState):
             trials.counted(self.learning_window),
         )
 
+    def _control(self, n_trials: int, batch_size: int, learning: bool, updating: bool) -> dict:
+        values = {"n_trials": n_trials}
+        if learning or updating:
+            self._require_learning()
+        if self.capacity.learning:
+            flags = {"learning": int(learning), "updating": int(updating)}
+            values |= {"batch_size": batch_size, **flags}
+        return {f"control.{name}": np.array([value]) for name, value in values.items()}
+
+    def _require_learning(self) -> None:
+        if not self.capacity.learning:
+            raise ValueError("this session was made with learning=False: it only runs trials")
+
     def _run(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Run the program from this session's state; once more if it was killed on the way."""
         everything = {**self._weight_arrays(), **self._optimizer_arrays(), **arrays}
@@ -513,11 +558,12 @@ class Session(SessionState):
             **{name: self.weights[name] for name in self._learned},
             **self.carried,
             "control.window_start": np.array([self.n_steps - self.learning_window]),
-            "control.gradient_scale": np.array([self.gradient_scale]),
         }
 
     def _optimizer_arrays(self) -> dict[str, np.ndarray]:
-        arrays = {}
+        if not self.capacity.learning:
+            return {}
+        arrays = {"control.gradient_scale": np.array([self.gradient_scale])}
         if not self.network.continuous:
             arrays["control.k"] = np.array([float(self.n_updates)])
         for key, value in self.optimizer_states.items():
@@ -592,16 +638,6 @@ def check_batches(trials: Trials, batch_size: int) -> None:
     """Raise ValueError unless the trials are whole batches."""
     if trials.n_trials % batch_size:
         raise ValueError(f"{trials.n_trials} trials are no whole batches of {batch_size}")
-
-
-def _control(n_trials: int, batch_size: int, learning: bool, updating: bool) -> dict:
-    values = {
-        "n_trials": n_trials,
-        "batch_size": batch_size,
-        "learning": int(learning),
-        "updating": int(updating),
-    }
-    return {f"control.{name}": np.array([value]) for name, value in values.items()}
 
 
 def array_of_parameter(state: str, name: str) -> str:

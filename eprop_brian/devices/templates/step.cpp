@@ -303,10 +303,14 @@ const size_t _vectorisation_idx = -1;
 const int _T = {{ plan.n_steps }};
 const int _trial = {{ ptr(plan.control.trial) }}[0];
 const int _n_trials = {{ ptr(plan.control.n_trials) }}[0];
+{% if plan.learning %}
 const int _batch_size = {{ ptr(plan.control.batch_size) }}[0];
+{% endif %}
 const int _window_start = {{ ptr(plan.control.window_start) }}[0];
+{% if plan.learning %}
 const bool _learning = {{ ptr(plan.control.learning) }}[0] > 0;
 const bool _updating = {{ ptr(plan.control.updating) }}[0] > 0;
+{% endif %}
 
 {% if plan.profile %}
 static unsigned long long _ticks[{{ plan.stages|length }}], _before, _ticks_at_start;
@@ -324,7 +328,7 @@ if (_trial == 0)
     {% for f in plan.feedback if f.follows is defined %}
     {{ follow(f) }}
     {% endfor %}
-    {% if not plan.continuous %}
+    {% if plan.learning and not plan.continuous %}
     if (_learning)
     {
         {% for p in plan.projections %}
@@ -448,7 +452,7 @@ for (int _step = 0; _step < _T; _step++)
     {% for p in plan.projections if p.delay or p.kind == 'input' %}
     {
         const int _from = _step - {{ p.delay }};
-        {% if plan.continuous %}
+        {% if plan.continuous and plan.learning %}
         if (_learning)
             {{ arrive(p, sources[p.source]) }}
         {% endif %}
@@ -485,7 +489,7 @@ for (int _step = 0; _step < _T; _step++)
     {
         const int _from = _step;
         {% for p in plan.projections if p.kind == 'readout' and not p.delay %}
-        {% if plan.continuous %}
+        {% if plan.continuous and plan.learning %}
         if (_learning)
             {{ arrive(p, sources[p.source]) }}
         {% endif %}
@@ -495,7 +499,8 @@ for (int _step = 0; _step < _T; _step++)
         {% endif %}
         {% endfor %}
     }
-    {{ each(plan.readout.advance, plan.readout.n) }}
+    {% set recorded = {} if plan.learning else {'_history': '_t*%d' % plan.readout.n} %}
+    {{ each(plan.readout.advance, plan.readout.n, recorded) }}
     {% if plan.periods %}
     // which answer this step counts for: 0 is none
     const int _period = {{ ptr(plan.data.period) }}[_target_row*_T + _step];
@@ -625,7 +630,7 @@ for (int _s = {{ begin(p, '0') }}; _s < {{ begin(p, '_T') }}; _s++)
 std::copy_n({{ ptr(signals) }} + _T*{{ plan.readout.n }}, {{ n_before }}, {{ ptr(plan.readout.earlier) }});
 {% endif %}
 {% endif %}
-{% if not plan.continuous %}
+{% if plan.learning and not plan.continuous %}
 if (_learning)
 {
     {% for p in plan.populations if p.rate is defined %}
@@ -709,6 +714,7 @@ if (_learning)
 {% endif %}
 }
 
+{% if plan.learning %}
 //// end of a share of trials, of a batch: sums are made share by share, whoever computes them
 {% if plan.continuous %}
 {% if plan.updates == 'spike' %}
@@ -772,6 +778,7 @@ else if (_updating && (_trial % _batch_size + 1) % {{ plan.share }} == 0)
     {{ each(p.fold, p.width) }}
     {% endfor %}
 }
+{% endif %}
 {% endif %}
 {{ lap('rest') }}
 {% if plan.profile %}

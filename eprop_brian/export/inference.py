@@ -1,0 +1,146 @@
+"""Writing a project that runs a trained network without Python, and does not learn."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from string import Template
+
+import numpy as np
+
+from eprop_brian.devices import DTYPES
+from eprop_brian.devices.cpp import generate
+from eprop_brian.export.folders import new_project
+from eprop_brian.network.built import BuiltNetwork
+from eprop_brian.training.config import RunConfig
+from eprop_brian.training.files import read_arrays, write_array, write_text
+from eprop_brian.training.run import CHECKPOINT
+from eprop_brian.training.session import SessionState
+
+__all__ = ["export_inference", "inference_state", "network_arrays"]
+
+_TEMPLATES = Path(__file__).parent / "templates"
+
+
+def export_inference(run: Path, folder: Path) -> Path:
+    """Write a project that runs the trained network of a run, with a compiler and nothing else.
+
+    The program takes trials of the run's length, from a file.
+
+    Parameters
+    ----------
+    run : Path
+        A run (`eprop_brian.training.run`), however it was trained.
+    folder : Path
+        New or empty.
+
+    Returns
+    -------
+    Path
+        The folder.
+
+    Raises
+    ------
+    ValueError
+        If there is no run or the folder holds something.
+    """
+    folder = Path(folder)
+    config = RunConfig.read(run)
+    state = inference_state(config, Path(run))
+    with new_project(folder) as beside:
+        code = beside / "src"
+        dtype = DTYPES[config.run["dtype"]]
+        built, types = generate(
+            code, state.network, state.capacity, dtype, calls=_TEMPLATES / "inference.h"
+        )
+        (code / "makefile").unlink()
+        shutil.copyfile(_TEMPLATES / "npy.h", code / "npy.h")
+        arrays = network_arrays(built, state)
+        write_text(code / "trial.h", _trial_header(state, dtype, list(arrays)))
+        for name, values in arrays.items():
+            write_array(beside / "network" / f"{name}.npy", values.astype(types[name]))
+        shutil.copyfile(_TEMPLATES / "Makefile.inference", beside / "Makefile")
+        write_text(beside / "README.md", _readme(state, config.run["task"]))
+    return folder
+
+
+def inference_state(config: RunConfig, run: Path) -> SessionState:
+    """The trained network of a run, in a program that takes one trial in a call."""
+    task = config.make_task()
+    network = config.make_network(task)
+    trial = task.trials(config.run["seed"], "test", 0, 1).part(slice(1))
+    arrays = read_arrays(run / CHECKPOINT)
+    names = (*network.shapes, *network.learned_shapes)
+    weights = {name: arrays[name] for name in names if name in arrays}
+    # Which steps count for which answer is the task's to say, trial by trial.
+    trial = replace(trial, periods=None, n_answers=None)
+    return SessionState(network, trial, task.learning_window, weights, learning=False)
+
+
+def network_arrays(built: BuiltNetwork, state: SessionState) -> dict[str, np.ndarray]:
+    """All that a program needs to be set once, keyed ``"group.variable"``."""
+    return {
+        **built.parameter_arrays(),
+        **built.synaptic_arrays("w", state.weights),
+        **{name: state.weights[name] for name in state.network.learned_shapes},
+        **built.initial_state(),
+        "control.window_start": np.array([state.n_steps - state.learning_window]),
+    }
+
+
+def _trial_header(state: SessionState, dtype: type, given: list[str]) -> str:
+    """What ``inference.h`` has to know of the network, as constants."""
+    network, capacity = state.network, state.capacity
+    numbers = {
+        "n_steps": state.n_steps,
+        "n_inputs": network.n_inputs,
+        "n_outputs": network.n_outputs,
+        "n_recurrent": network.n_recurrent,
+        "window": state.learning_window,
+    }
+    populations = ", ".join(f'{{"{p.name}", {p.size}}}' for p in network.populations)
+    names = ",\n    ".join(f'"{name}"' for name in given)
+    return "\n".join(
+        [
+            "// The network and its trials in numbers.",
+            "#ifndef EPROP_BRIAN_TRIAL_H",
+            "#define EPROP_BRIAN_TRIAL_H",
+            "",
+            "namespace eprop_brian",
+            "{",
+            "namespace trial",
+            "{",
+            f"typedef {'float' if dtype == np.float32 else 'double'} Real;",
+            *(f"const int {name} = {value};" for name, value in numbers.items()),
+            f"const bool analog = {str(capacity.analog).lower()};",
+            "struct Population { const char* name; int size; };",
+            f"const Population populations[] = {{{populations}}};",
+            "// Arrays that stand in files.",
+            f"const char* const given[] = {{\n    {names}}};",
+            "}",
+            "}",
+            "#endif",
+            "",
+        ]
+    )
+
+
+def _readme(state: SessionState, task: str) -> str:
+    network, analog = state.network, state.capacity.analog
+    template = Template((_TEMPLATES / "README.inference.md").read_text(encoding="utf-8"))
+    return template.substitute(
+        task=task,
+        neurons=", ".join(f"{p.size} {p.name}" for p in network.populations),
+        n_inputs=network.n_inputs,
+        n_outputs=network.n_outputs,
+        n_recurrent=network.n_recurrent,
+        n_steps=state.n_steps,
+        dt=network.dt,
+        window=state.learning_window,
+        output="softmax probabilities" if network.loss.softmax else "readouts y",
+        inputs="any" if analog else "bool, or 0 and 1",
+        input_meaning="analog values" if analog else "spikes",
+        version=version("eprop_brian"),
+    )

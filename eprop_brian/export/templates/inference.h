@@ -1,0 +1,237 @@
+// Calls of a network that only runs trials: inputs from a file, outputs and spikes into files.
+#ifndef EPROP_BRIAN_CALLS_H
+#define EPROP_BRIAN_CALLS_H
+
+#include <climits>
+#include <cmath>
+#include <memory>
+#include <unistd.h>
+
+#include "arrays.h"
+#include "npy.h"
+#include "trial.h"
+
+namespace eprop_brian
+{
+struct Options
+{
+    std::string inputs, out, spikes, readouts, network;
+};
+
+inline void print_help()
+{
+    std::printf(
+        "Usage: infer --inputs FILE.npy [OPTIONS]\n\n"
+        "Runs a trained spiking network: %d inputs, %d steps a trial, %d outputs.\n\n"
+        "  --inputs FILE.npy    %s, shape (trials, %d, %d)\n"
+        "  --out FILE.npy       mean outputs of the last %d steps, (trials, %d)\n"
+        "  --readouts FILE.npy  readouts in every step, (trials, %d, %d)\n"
+        "  --spikes FILE.npy    spikes of the network, bool (trials, %d, %d)\n"
+        "  --network FOLDER     weights and parameters (default: network, beside the program)\n"
+        "  -h, --help           this text\n",
+        trial::n_inputs, trial::n_steps, trial::n_outputs,
+        trial::analog ? "analog values" : "spikes, 0 or 1", trial::n_steps, trial::n_inputs,
+        trial::window, trial::n_outputs, trial::n_steps, trial::n_outputs, trial::n_steps,
+        trial::n_recurrent);
+}
+
+// A wrong option ends the program with status 2.
+inline void wrong_option(const std::string& problem)
+{
+    std::fprintf(stderr, "Error: %s; --help lists all options\n", problem.c_str());
+    std::_Exit(2);
+}
+
+inline Options read_options(const std::vector<std::string>& arguments)
+{
+    Options options;
+    const std::map<std::string, std::string*> known = {
+        {"--inputs", &options.inputs},
+        {"--out", &options.out},
+        {"--spikes", &options.spikes},
+        {"--readouts", &options.readouts},
+        {"--network", &options.network}};
+    for (std::size_t i = 0; i < arguments.size(); i++)
+    {
+        if (arguments[i] == "-h" || arguments[i] == "--help")
+        {
+            print_help();
+            std::fflush(stdout);
+            std::_Exit(0);
+        }
+        const auto found = known.find(arguments[i]);
+        if (found == known.end())
+            wrong_option("no such option: " + arguments[i]);
+        if (i + 1 == arguments.size() || arguments[i + 1].compare(0, 2, "--") == 0)
+            wrong_option(arguments[i] + " needs a value");
+        *found->second = arguments[++i];
+    }
+    if (options.inputs.empty())
+        wrong_option("--inputs is missing");
+    if (options.out.empty() && options.spikes.empty() && options.readouts.empty())
+        wrong_option("nothing would be written: give --out, --readouts or --spikes");
+    return options;
+}
+
+// Where the program stands.
+inline std::string program_folder()
+{
+#if defined(__linux__)
+    char path[PATH_MAX];
+    const ssize_t length = readlink("/proc/self/exe", path, sizeof path);
+    if (length > 0)
+    {
+        const std::string whole(path, length);
+        return whole.substr(0, whole.rfind('/'));
+    }
+#endif
+    return ".";
+}
+
+// The trials of a file, one after the other.
+class Trials
+{
+public:
+    Trials(Arrays& arrays, const Options& options) : arrays(arrays), inputs(options.inputs)
+    {
+        const Shape& shape = inputs.shape;
+        if (shape.size() != 3 || shape[1] != trial::n_steps || shape[2] != trial::n_inputs)
+            inputs.wrong("has the shape " + shape_text(shape) + ", not (trials, " +
+                std::to_string(trial::n_steps) + ", " + std::to_string(trial::n_inputs) + ")");
+        n_trials = shape[0];
+        const std::string folder =
+            options.network.empty() ? program_folder() + "/network" : options.network;
+        for (const char* name : trial::given)
+            read_array(folder, name);
+        set<std::int32_t>("control.n_trials", 1);
+        if (!options.out.empty())
+            out.reset(new NpyWriter(options.out, "<f8", {n_trials, trial::n_outputs}));
+        if (!options.readouts.empty())
+            readouts.reset(new NpyWriter(
+                options.readouts, "<f8", {n_trials, trial::n_steps, trial::n_outputs}));
+        if (!options.spikes.empty())
+            spikes.reset(new NpyWriter(
+                options.spikes, "|b1", {n_trials, trial::n_steps, trial::n_recurrent}));
+    }
+
+    // Prepare the next trial; false if there is none.
+    bool next()
+    {
+        if (begun)
+            write_outcome();
+        if (begun == n_trials)
+        {
+            for (NpyWriter* writer : {out.get(), readouts.get(), spikes.get()})
+                if (writer)
+                    writer->finish();
+            return false;
+        }
+        begun++;
+        set<std::int32_t>("control.trial", 0);
+        set<std::int32_t>("control.step", 0);
+        const std::vector<double> values = inputs.read(trial::n_steps*trial::n_inputs);
+        if (trial::analog)
+            set_values(values);
+        else
+            set_spikes(values);
+        return true;
+    }
+
+private:
+    Array& array(const std::string& name)
+    {
+        const Arrays::iterator found = arrays.find(name);
+        if (found == arrays.end())
+            fail("the network has no array " + name);
+        return found->second;
+    }
+
+    template <typename T> T* data(const std::string& name) { return (T*)array(name).data; }
+
+    template <typename T> void set(const std::string& name, T value) { *data<T>(name) = value; }
+
+    void read_array(const std::string& folder, const std::string& name)
+    {
+        NpyReader file(folder + "/" + name + ".npy");
+        Array& target = array(name);
+        if (elements(file.shape)*file.width() != target.bytes)
+            file.wrong("does not fit the network, which was compiled for another");
+        file.read_bytes(target.data, target.bytes);
+    }
+
+    void set_values(const std::vector<double>& values)
+    {
+        for (const double value : values)
+            if (!std::isfinite(value))
+                inputs.wrong("holds numbers that are not finite");
+        std::copy(values.begin(), values.end(), data<trial::Real>("input_data.x"));
+    }
+
+    // Spikes are stored as bits, 32 inputs a word.
+    void set_spikes(const std::vector<double>& values)
+    {
+        const int n_words = (trial::n_inputs + 31)/32;
+        std::uint32_t* words = data<std::uint32_t>("input_data.words");
+        std::fill(words, words + (std::size_t)trial::n_steps*n_words, 0u);
+        for (std::size_t i = 0; i < values.size(); i++)
+        {
+            if (values[i] != 0 && values[i] != 1)
+                inputs.wrong("holds other numbers than 0 and 1, but this network takes spikes");
+            const std::size_t step = i/trial::n_inputs, input = i%trial::n_inputs;
+            if (values[i] != 0)
+                words[step*n_words + input/32] |= (std::uint32_t)1 << input%32;
+        }
+    }
+
+    void write_outcome()
+    {
+        if (out)
+        {
+            const trial::Real* sums = data<trial::Real>("answers.output");
+            std::vector<double> means(sums, sums + trial::n_outputs);
+            for (double& mean : means)
+                mean /= trial::window;
+            out->write(means.data(), means.size()*sizeof(double));
+        }
+        if (readouts)
+        {
+            const trial::Real* y = data<trial::Real>("readout_history.y");
+            const std::vector<double> values(y, y + (std::size_t)trial::n_steps*trial::n_outputs);
+            readouts->write(values.data(), values.size()*sizeof(double));
+        }
+        if (!spikes)
+            return;
+        std::vector<char> fired((std::size_t)trial::n_steps*trial::n_recurrent);
+        std::size_t column = 0;
+        for (const trial::Population& population : trial::populations)
+        {
+            const std::string name(population.name);
+            const std::int32_t* neurons = data<std::int32_t>(name + "_spikes.neuron");
+            // The first entry is the step before the trial's first.
+            const std::int32_t* first = data<std::int32_t>(name + "_offsets.first") + 1;
+            for (std::size_t step = 0; step < trial::n_steps; step++)
+                for (std::int32_t i = first[step]; i < first[step + 1]; i++)
+                    fired[step*trial::n_recurrent + column + neurons[i]] = 1;
+            column += population.size;
+        }
+        spikes->write(fired.data(), fired.size());
+    }
+
+    Arrays& arrays;
+    NpyReader inputs;
+    std::size_t n_trials, begun = 0;
+    std::unique_ptr<NpyWriter> out, readouts, spikes;
+};
+
+inline bool next_call(Arrays& arrays, const std::vector<std::string>& arguments)
+{
+    static std::unique_ptr<Trials> trials;
+    if (!trials)
+    {
+        flush_denormals();
+        trials.reset(new Trials(arrays, read_options(arguments)));
+    }
+    return trials->next();
+}
+}
+#endif
