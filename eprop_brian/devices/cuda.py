@@ -239,6 +239,8 @@ def generate(
     _require_brian2cuda()
     from eprop_brian.devices.cuda_codeobjects import CudaStepCodeObject
 
+    if isinstance(capacity, Capacity) and not capacity.learning:
+        raise ValueError("device 'cuda' has no programs that only run trials: choose cpp")
     lanes = _SECTOR_BYTES // np.dtype(dtype).itemsize
     with standalone("cuda_standalone", dtype) as device:
         layout = Layout(lanes, None, MOST_STEPS, profile)

@@ -3,6 +3,7 @@
 #define EPROP_BRIAN_ARRAYS_H
 
 #include <chrono>
+#include <csignal>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -48,6 +49,13 @@ inline void fail(const std::string& message)
 {
     std::fprintf(stderr, "%s\n", message.c_str());
     std::_Exit(1);
+}
+
+// Whether a call is to end after the trial at hand; a handler of signals may say so.
+inline volatile std::sig_atomic_t& stopping()
+{
+    static volatile std::sig_atomic_t value = 0;
+    return value;
 }
 
 // An array of zeros in main memory. Vectors want it to start with a cache line and to be padded to

@@ -42,6 +42,6 @@ Arrays table()
 // Runs the trials that the arrays ask for, or, with 0 of them, makes an update.
 void run_call()
 {
-    while (!step());
+    while (!step() && !stopping());
 }
 }

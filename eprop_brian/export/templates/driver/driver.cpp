@@ -12,9 +12,6 @@
 #include <unistd.h>
 
 #include "../calls.h"
-#if !defined(EPROP_BRIAN_CUDA)
-#include "../network.h"
-#endif
 #include "archive.h"
 #include "description.h"
 #include "errors.h"
@@ -35,9 +32,7 @@ volatile std::sig_atomic_t interrupted = 0;
 void interrupt(int signal_number)
 {
     interrupted = 1;
-#if !defined(EPROP_BRIAN_CUDA)
-    Network::_globally_stopped = true;
-#endif
+    eprop_brian::stopping() = 1;
     std::signal(signal_number, SIG_DFL);
 }
 
