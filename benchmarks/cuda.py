@@ -228,9 +228,8 @@ def least_bytes(built: Any) -> int:
     total = 0
     for name, group in built.groups.items():
         if isinstance(group, Store) and name.endswith(("_history", "_results")):
-            total += sum(
-                group.variables[v].size * group.variables[v].dtype.itemsize for v in group.names
-            )
+            variables = [group.variables[v] for v in group.names]
+            total += sum(v.size * np.dtype(v.dtype).itemsize for v in variables)
     return 2 * total
 
 

@@ -49,8 +49,9 @@ _COMMON = ("arrays.h", "device.h", "cuda_emulation.h", "main.cu")
 SOURCES = ("main.cu",)
 #: Of which GPU where none is found and none is asked for.
 DEFAULT_ARCHITECTURE = "sm_90"
-#: Bytes that a GPU reads at once: rows of synapses and histories are padded to them.
-_SECTOR_BYTES = 32
+#: Rows of synapses and histories are padded to so many bytes: whole reads of a GPU, and the same as
+#: on ``cpp``, so that what continuous operation carries from call to call can move to this device.
+_ROW_BYTES = 64
 #: Fewest and most threads that run a trial.
 _THREADS = (64, 512)
 
@@ -64,9 +65,9 @@ FILES = {files}
 main: $(FILES)
 \t$(NVCC) $(NVCCFLAGS) -arch=$(ARCH) -o main {sources}
 
-# On the CPU, by an emulation of CUDA: slow, to look for errors.
+# On the CPU, by an emulation of CUDA, to look for errors: compiling takes longer than running.
 emulated: $(FILES)
-\t$(CXX) -std=c++17 -O1 -x c++ -o main {sources}
+\t$(CXX) -std=c++17 -O0 -x c++ -o main {sources}
 """
 
 
@@ -241,7 +242,7 @@ def generate(
 
     if isinstance(capacity, Capacity) and not capacity.learning:
         raise ValueError("device 'cuda' has no programs that only run trials: choose cpp")
-    lanes = _SECTOR_BYTES // np.dtype(dtype).itemsize
+    lanes = _ROW_BYTES // np.dtype(dtype).itemsize
     with standalone("cuda_standalone", dtype) as device:
         layout = Layout(lanes, None, MOST_STEPS, profile)
         built = build(network, capacity, CudaStepCodeObject, dtype, layout)
