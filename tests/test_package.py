@@ -19,6 +19,7 @@ PACKAGES = [
     "eprop_brian.devices",
     "eprop_brian.training",
     "eprop_brian.balanced",
+    "eprop_brian.export",
     "eprop_brian.equations",
     "eprop_brian.tasks",
 ]
