@@ -53,10 +53,11 @@ def export_inference(run: Path, folder: Path) -> Path:
         code = beside / "src"
         dtype = DTYPES[config.run["dtype"]]
         built, types = generate(
-            code, state.network, state.capacity, dtype, calls=_TEMPLATES / "inference.h"
+            code, state.network, state.capacity, dtype, calls=_TEMPLATES / "calls.h"
         )
         (code / "makefile").unlink()
-        shutil.copyfile(_TEMPLATES / "npy.h", code / "npy.h")
+        for name in ("inference.cpp", "npy.h"):
+            shutil.copyfile(_TEMPLATES / name, code / name)
         arrays = network_arrays(built, state)
         write_text(code / "trial.h", _trial_header(state, dtype, list(arrays)))
         for name, values in arrays.items():
@@ -91,7 +92,7 @@ def network_arrays(built: BuiltNetwork, state: SessionState) -> dict[str, np.nda
 
 
 def _trial_header(state: SessionState, dtype: type, given: list[str]) -> str:
-    """What ``inference.h`` has to know of the network, as constants."""
+    """What ``inference.cpp`` has to know of the network, as constants."""
     network, capacity = state.network, state.capacity
     numbers = {
         "n_steps": state.n_steps,

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from eprop_brian.devices import make_program
+from eprop_brian.export.folders import new_project
 from eprop_brian.export.inference import export_inference, inference_state
 from eprop_brian.training.config import RunConfig
 from eprop_brian.training.files import read_arrays
@@ -158,5 +159,5 @@ def test_what_cannot_be_exported_is_said(tmp_path):
         export_inference(tmp_path, tmp_path / "project")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "file").touch()
-    with pytest.raises(ValueError, match="not an empty folder"):
-        export_inference(tmp_path, tmp_path / "full")
+    with pytest.raises(ValueError, match="not an empty folder"), new_project(tmp_path / "full"):
+        pass

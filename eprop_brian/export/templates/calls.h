@@ -1,4 +1,4 @@
-// What the program does between calls of the network: src/driver/driver.cpp says it.
+// What the program does between calls of the network: another file says it.
 #ifndef EPROP_BRIAN_CALLS_H
 #define EPROP_BRIAN_CALLS_H
 

@@ -1,24 +1,23 @@
 // Calls of a network that only runs trials: inputs from a file, outputs and spikes into files.
-#ifndef EPROP_BRIAN_CALLS_H
-#define EPROP_BRIAN_CALLS_H
-
 #include <climits>
 #include <cmath>
 #include <memory>
 #include <unistd.h>
 
-#include "arrays.h"
+#include "calls.h"
 #include "npy.h"
 #include "trial.h"
 
 namespace eprop_brian
+{
+namespace
 {
 struct Options
 {
     std::string inputs, out, spikes, readouts, network;
 };
 
-inline void print_help()
+void print_help()
 {
     std::printf(
         "Usage: infer --inputs FILE.npy [OPTIONS]\n\n"
@@ -36,13 +35,13 @@ inline void print_help()
 }
 
 // A wrong option ends the program with status 2.
-inline void wrong_option(const std::string& problem)
+void wrong_option(const std::string& problem)
 {
     std::fprintf(stderr, "Error: %s; --help lists all options\n", problem.c_str());
     std::_Exit(2);
 }
 
-inline Options read_options(const std::vector<std::string>& arguments)
+Options read_options(const std::vector<std::string>& arguments)
 {
     Options options;
     const std::map<std::string, std::string*> known = {
@@ -74,7 +73,7 @@ inline Options read_options(const std::vector<std::string>& arguments)
 }
 
 // Where the program stands.
-inline std::string program_folder()
+std::string program_folder()
 {
 #if defined(__linux__)
     char path[PATH_MAX];
@@ -223,7 +222,9 @@ private:
     std::unique_ptr<NpyWriter> out, readouts, spikes;
 };
 
-inline bool next_call(Arrays& arrays, const std::vector<std::string>& arguments)
+}
+
+bool next_call(Arrays& arrays, const std::vector<std::string>& arguments)
 {
     static std::unique_ptr<Trials> trials;
     if (!trials)
@@ -234,4 +235,3 @@ inline bool next_call(Arrays& arrays, const std::vector<std::string>& arguments)
     return trials->next();
 }
 }
-#endif
