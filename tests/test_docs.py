@@ -13,7 +13,7 @@ from eprop_brian.training.config import RunConfig
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 DOCS = REPOSITORY / "docs"
-PAGES = sorted(DOCS.glob("*.md"))
+PAGES = [REPOSITORY / "README.md", *sorted(DOCS.glob("*.md"))]
 NOTEBOOKS = sorted((DOCS / "notebooks").glob("*.ipynb"))
 NEURON_FILES = sorted((DOCS / "neurons").glob("*.toml"))
 
@@ -88,7 +88,7 @@ def test_neuron_file_is_read_and_shown(path):
 
 
 def test_there_is_something_to_test():
-    assert len(PAGES) > 5
+    assert len(PAGES) > 6
     assert NOTEBOOKS
     assert NEURON_FILES
     assert len(calls()) > 5

@@ -11,9 +11,11 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from brian2.codegen.generators.cpp_generator import c_data_type
 from brian2.core.preferences import prefs
-from brian2.core.variables import ArrayVariable, DynamicArrayVariable
+from brian2.core.variables import ArrayVariable, Constant, DynamicArrayVariable
 from brian2.devices.device import all_devices, get_device, set_device
+from brian2.parsing.rendering import CPPNodeRenderer
 
 from eprop_brian.devices.program import SimulationError
 from eprop_brian.network.built import BuiltNetwork
@@ -73,11 +75,18 @@ def step_runner(built: BuiltNetwork) -> StepRunner:
 def translated(built: BuiltNetwork, runner: StepRunner, memory) -> str:
     """The source of a network's step; its template asks `memory` for the arrays."""
     runner.template_kwds["memory"] = memory
-    source = runner.create_default_code_object({}).code
+    codeobj = runner.create_default_code_object({})
+    kind = c_data_type(prefs.core.default_float_dtype)
+    # Units, for the most part, that stand in the equations.
+    constants = [
+        f"const {kind} {name} = {CPPNodeRenderer().render_expr(repr(float(variable.value)))};"
+        for name, variable in sorted(codeobj.variables.items())
+        if isinstance(variable, Constant) and name != "N"
+    ]
     # As its run would: Brian2 warns of every object that goes without having run.
     for part in built.brian2_network.objects:
         part._network = built.brian2_network.id
-    return source
+    return codeobj.code.replace("%CONSTANTS%", "\n".join(constants))
 
 
 def cache_folder() -> Path:

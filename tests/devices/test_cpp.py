@@ -11,8 +11,14 @@ import pytest
 from brian2 import NeuronGroup, ms, run
 from brian2.devices.device import RuntimeDevice, get_device
 
-from eprop_brian import ALIF, LIF, Network
-from eprop_brian.devices import CompilerMissingError, CppProgram, SimulationError, cpp
+from eprop_brian import ALIF, LIF, Network, Neuron
+from eprop_brian.devices import (
+    CompilerMissingError,
+    CppProgram,
+    RuntimeProgram,
+    SimulationError,
+    cpp,
+)
 from eprop_brian.network.built import Capacity
 
 NETWORK = Network(2, 1, [(LIF, 3)])
@@ -31,6 +37,27 @@ def test_an_unchanged_network_is_not_compiled_again(tmp_path, monkeypatch):
 def test_parameters_do_not_need_another_program():
     other = NETWORK.with_options(neurons=[(LIF.with_parameters(tau_m=15 * ms), 3)], c_reg=2.0)
     assert CppProgram(NETWORK, CAPACITY).folder == CppProgram(other, CAPACITY).folder
+
+
+@pytest.mark.parametrize("method", ["euler", "exponential_euler"])
+def test_units_may_stand_in_an_equation(method):
+    neuron = Neuron(
+        name="leaky",
+        model="dv/dt = -v/(30*ms) : 1",
+        on_pre="v += w",
+        reset="v -= 0.1",
+        threshold="v >= 0.1",
+        surrogate="3*clip(1 - abs(v - 0.1)/0.1, 0, 1)",
+        method=method,
+    )
+    potentials = []
+    for device in (CppProgram, RuntimeProgram):
+        program = device(Network(2, 1, [(neuron, 3)]), CAPACITY)
+        start = {"leaky.v_initial": np.array([0.03]), "control.n_trials": np.array([1])}
+        program.run({**program.built.parameter_arrays(), **start})
+        potentials.append(program.get("leaky.v"))
+    np.testing.assert_allclose(*potentials, rtol=1e-14)
+    assert 0.0 < potentials[0][0] < 0.025
 
 
 def test_another_float_type_is_another_program():

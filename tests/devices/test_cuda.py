@@ -10,7 +10,7 @@ from brian2.core.preferences import prefs
 from brian2.devices.device import RuntimeDevice, get_device
 from scipy.sparse import issparse
 
-from eprop_brian import ALIF, LIF, Network
+from eprop_brian import ALIF, LIF, Network, Neuron
 from eprop_brian.devices import CompilerMissingError, SimulationError, cuda, make_program, report
 from eprop_brian.equations.learning_signals import RANDOM
 from eprop_brian.network.built import Capacity
@@ -44,6 +44,15 @@ SPARSE = {
     "clip_value": 0.01,
     "c_l2": 0.1,
 }
+UNITS = Neuron(
+    name="leaky",
+    model="dv/dt = -v/(20*ms) : 1",
+    on_pre="v += w",
+    reset="v -= 0.6",
+    threshold="v >= 0.6",
+    surrogate="clip(1 - abs(v - 0.6)/0.6, 0, 1)",
+    method="exponential_euler",
+)
 MANY_OUTPUTS = {"n_out": 11, "feedback": "random", "clip_norm": 0.01, "c_v": 0.5}
 CLASSES = {"n_out": 3, "loss": "softmax_cross_entropy", "window": 15, "feedback": "adaptive"}
 
@@ -156,8 +165,9 @@ def test_the_order_of_threads_changes_nothing(gradient, order, small_blocks, mon
         MANY_OUTPUTS,
         CLASSES,
         {"kind": "analog"},
+        {"neurons": [(UNITS, 40)]},
     ],
-    ids=["delayed", "sparse", "many outputs", "classes", "analog"],
+    ids=["delayed", "sparse", "many outputs", "classes", "analog", "units in equations"],
 )
 def test_every_option_computes_what_the_cpp_device_does(
     options, gradient, order, small_blocks, monkeypatch

@@ -70,6 +70,7 @@ namespace
 {
 {{ support_code_lines|join('\n') }}
 {{ hashdefine_lines|join('\n') }}
+%CONSTANTS%
 
 // A number is a hash of its place: the same on every device, in whatever order they are made.
 __device__ unsigned long long _mixed(unsigned long long _z)

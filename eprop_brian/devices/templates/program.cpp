@@ -14,6 +14,7 @@ namespace
 {
 {{ support_code_lines|join('\n') }}
 {{ hashdefine_lines|join('\n') }}
+%CONSTANTS%
 
 {{ memory.allocations() }}
 

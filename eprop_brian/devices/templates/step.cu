@@ -293,6 +293,7 @@ namespace
 {
 {{ support_code_lines|join('\n') }}
 {{ hashdefine_lines|join('\n') }}
+%CONSTANTS%
 
 const int _T = {{ plan.n_steps }};
 
