@@ -53,8 +53,9 @@ def test_units_may_stand_in_an_equation(method):
     potentials = []
     for device in (CppProgram, RuntimeProgram):
         program = device(Network(2, 1, [(neuron, 3)]), CAPACITY)
-        start = {"leaky.v_initial": np.array([0.03]), "control.n_trials": np.array([1])}
-        program.run({**program.built.parameter_arrays(), **start})
+        counts = {f"control.{name}": np.ones(1) for name in ("n_trials", "batch_size")}
+        start = {"leaky.v_initial": np.array([0.03])}
+        program.run({**program.built.parameter_arrays(), **start, **counts})
         potentials.append(program.get("leaky.v"))
     np.testing.assert_allclose(*potentials, rtol=1e-14)
     assert 0.0 < potentials[0][0] < 0.025
