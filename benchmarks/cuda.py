@@ -94,6 +94,7 @@ class Report:
 
 def machine() -> dict[str, Any]:
     """Date, processor, GPU and versions."""
+    from eprop_brian.devices.cuda import emulation_asked_for
     from eprop_brian.devices.report import report
 
     versions = {}
@@ -108,7 +109,7 @@ def machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "versions": versions,
         "devices": report(),
-        "emulated": bool(os.environ.get("EPROP_BRIAN_CUDA_EMULATED")),
+        "emulated": emulation_asked_for(),
     }
 
 

@@ -1,5 +1,6 @@
 """The CUDA device: its kernels, run on the CPU by emulation, compute what the C++ device does."""
 
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -11,7 +12,14 @@ from brian2.devices.device import RuntimeDevice, get_device
 from scipy.sparse import issparse
 
 from eprop_brian import ALIF, LIF, Network, Neuron
-from eprop_brian.devices import CompilerMissingError, SimulationError, cuda, make_program, report
+from eprop_brian.devices import (
+    CompilerMissingError,
+    SimulationError,
+    cuda,
+    make_program,
+    project,
+    report,
+)
 from eprop_brian.equations.learning_signals import RANDOM
 from eprop_brian.network.built import Capacity
 from eprop_brian.network.learned import Learned
@@ -324,6 +332,30 @@ def test_the_architecture_is_asked_for_found_or_assumed(monkeypatch):
     monkeypatch.setenv("EPROP_BRIAN_CUDA_ARCH", "hopper")
     with pytest.raises(ValueError, match="like sm_90"):
         cuda.architecture()
+
+
+def test_a_gpu_is_what_nvidia_smi_tells_the_capability_of(monkeypatch, tmp_path):
+    program = tmp_path / "nvidia-smi"
+    program.write_text("#!/bin/sh\nprintf 'NVIDIA H100, 9.0\\nOld, [N/A]\\nNone, 12.\\n'\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    assert cuda.gpus() == [("NVIDIA H100", "9.0")]
+
+
+@pytest.mark.parametrize(("value", "emulated"), [("", False), ("0", False), ("1", True)])
+def test_emulation_is_asked_for(monkeypatch, value, emulated):
+    monkeypatch.setenv("EPROP_BRIAN_CUDA_EMULATED", value)
+    assert cuda.emulation_asked_for() == emulated
+
+
+def test_a_cache_of_cuda_programs_can_be_carried_to_another_processor(monkeypatch, tmp_path):
+    def digests():
+        return [project.digest(tmp_path, sys.executable, native=native) for native in (True, False)]
+
+    native, portable = digests()
+    monkeypatch.setattr(project, "_processor", lambda: "another")
+    assert digests()[0] != native
+    assert digests()[1] == portable
 
 
 def test_a_toolkit_is_found_where_it_is_said_to_be_or_the_newest_one(monkeypatch, tmp_path):
