@@ -166,7 +166,7 @@ class Case:
         return replace(self, batch_size=trials).first(trials)
 
     def first(self, trials: int) -> Case:
-        """The case with its first trials alone.
+        """The case with its first trials alone, and the patterns and targets that they take.
 
         Raises
         ------
@@ -178,7 +178,15 @@ class Case:
                 f"{self.name} has {self.n_trials} trials in batches of {self.batch_size}: "
                 f"{trials} trials cannot be run"
             )
-        return replace(self, pattern=self.pattern[:trials], target=self.target[:trials])
+        used, pattern = np.unique(self.pattern[:trials], return_inverse=True)
+        shown, target = np.unique(self.target[:trials], return_inverse=True)
+        return replace(
+            self,
+            patterns=self.patterns[used],
+            pattern=pattern,
+            targets=self.targets[shown],
+            target=target,
+        )
 
     def task_trials(self) -> Trials:
         """All trials as this package takes them."""

@@ -1,14 +1,27 @@
 """``python -m benchmarks.cuda --out FOLDER``: the ``cuda`` device on a GPU, in a few minutes.
 
-1. Recorded runs of other simulators are replayed on it, with both gradient programs.
-2. Weights after an update are compared with those of the ``cpp`` device.
-3. Evidence accumulation is trained until it is solved.
-4. Trials per second for several batch sizes and numbers of neurons, with the times of the stages
-   by CUDA events, beside the ``cpp`` device on all cores and beside the roofline: the least bytes
-   that a trial's history takes, over the bandwidth of this GPU, which is measured.
+1. All programs are compiled, side by side.
+2. Recorded runs of other simulators are replayed, with both gradient programs.
+3. Weights, gradients, losses and spikes after some updates are compared with ``cpp``.
+4. Trials per second of one batch size, beside ``cpp`` on one core and on all of them.
+5. Evidence accumulation is trained until it is solved.
+6. Trials per second for other batch sizes and numbers of neurons.
+
+Times are those of the GPU, by CUDA events, and end to end: packing a batch, sending it, running it
+and reading back. They stand beside two rooflines over the bandwidth of this GPU, which is measured:
+the bytes of a trial's history, written and read once, and these with the rows of weights that
+spikes read and the lists of spikes. A GPU may pass the second one: weights of small networks stay
+in its L2 cache (50 MB on an H100), from where a row is read faster.
 
 Writes ``cuda.json`` and ``cuda.md``, after every part. What there is no time for is left out, and
 said so. With ``EPROP_BRIAN_CUDA_EMULATED=1`` and small sizes it runs without a GPU, to try it out.
+
+A machine without internet needs this repository, a Python 3.12 environment with
+``eprop_brian[cuda]``, ``g++``, ``make`` and ``nvcc``. To spend none of
+its time on nvcc, run ``--compile-only`` elsewhere, with the same versions of nvcc and of the
+packages and with ``EPROP_BRIAN_CUDA_ARCH`` set to what its GPU is (``sm_90`` for an H100),
+and carry the folder ``$EPROP_BRIAN_CACHE`` too. Programs of ``cpp`` are compiled for one kind of
+processor: those are compiled again where it is another.
 """
 
 from __future__ import annotations
@@ -94,6 +107,7 @@ class Report:
 
 def machine() -> dict[str, Any]:
     """Date, processor, GPU and versions."""
+    from eprop_brian.devices.cuda import emulation_asked_for
     from eprop_brian.devices.report import report
 
     versions = {}
@@ -108,7 +122,7 @@ def machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "versions": versions,
         "devices": report(),
-        "emulated": bool(os.environ.get("EPROP_BRIAN_CUDA_EMULATED")),
+        "emulated": emulation_asked_for(),
     }
 
 
@@ -182,21 +196,32 @@ def session(case: Case, device: str, **options: Any) -> Any:
     return Session(network, program, case.task_trials(), case.learning_window, case.weights())
 
 
-def deviations(case: Case) -> dict[str, float]:
-    """Largest relative difference of weights between ``cuda`` and ``cpp`` after updates."""
+def deviations(case: Case, calls: int = 2) -> dict[str, dict[str, float]]:
+    """Largest relative differences between ``cuda`` and ``cpp``, and spikes that differ.
+
+    After at least two updates: the first one of Adam moves every weight as far, whatever the size
+    of its gradient.
+    """
     found = {}
     for gradient in ("factored", "online"):
-        weights = {}
-        for device in ("cpp", "cuda"):
-            current = session(case, device, gradient=gradient)
-            current.run(case.task_trials(), case.batch_size)
-            weights[device] = current.state()
-            current.close()
-        found[gradient] = max(
-            float(np.abs(weights["cuda"][name] - value).max() / np.abs(value).max())
-            for name, value in weights["cpp"].items()
-            if name in ("w_in", "w_rec", "w_out")
-        )
+        expected, given = (_outcome(case, device, gradient, calls) for device in ("cpp", "cuda"))
+        spikes = int(np.sum(given.pop("spikes") != expected.pop("spikes")))
+        found[gradient] = {"spikes that differ": spikes} | {
+            name: float(np.abs(given[name] - value).max() / max(np.abs(value).max(), 1e-300))
+            for name, value in expected.items()
+        }
+    return found
+
+
+def _outcome(case: Case, device: str, gradient: str, calls: int) -> dict[str, np.ndarray]:
+    """Weights, the last gradient, all losses and the spikes of the last trial."""
+    current, trials = session(case, device, gradient=gradient), case.task_trials()
+    losses = np.concatenate([current.run(trials, case.batch_size).loss for _ in range(calls)])
+    state = current.state()
+    found = {name: state[name] for name in ("w_in", "w_rec", "w_out")}
+    found |= {f"gradient of {name}": value for name, value in current.gradient().items()}
+    found |= {"loss": losses, "spikes": current.spikes()}
+    current.close()
     return found
 
 
@@ -233,21 +258,42 @@ def least_bytes(built: Any) -> int:
     return 2 * total
 
 
+def delivery_bytes(case: Case, rate: float, itemsize: int) -> float:
+    """Bytes of the rows of weights that the spikes of a trial read, and of the lists of spikes.
+
+    A spike stands in the list of its step and in that of its neuron: each is written once and read
+    once for every matrix. `rate` is that of the recurrent neurons, in Hz.
+    """
+    listed = 2 * np.dtype(np.int32).itemsize
+    n_in = float(case.patterns.sum(axis=(1, 2))[case.pattern].mean())
+    n_rec = rate * case.n_neurons * case.n_steps * case.dt / 1000
+    of_input = case.n_neurons * itemsize + 2 * listed
+    of_recurrent = (case.n_neurons + case.n_out) * itemsize + 3 * listed
+    return n_in * of_input + n_rec * of_recurrent
+
+
 def timings(
-    n_neurons: int, batches: Sequence[int], steps: int, gradient: str, dtype: str, repeats: int
+    n_neurons: int,
+    batches: Sequence[int],
+    most: int,
+    steps: int,
+    gradient: str,
+    dtype: str,
+    repeats: int,
 ) -> list[dict[str, Any]]:
-    """Trials per second of one program for batches of several sizes."""
-    case = evidence_accumulation(n_neurons, max(batches), max(batches), n_steps=steps)
+    """Trials per second of one program, which takes up to `most`, for batches of several sizes."""
+    case = evidence_accumulation(n_neurons, most, most, n_steps=steps)
     current = session(case, "cuda", gradient=gradient, dtype=dtype, profile=True)
     start, rows = current.state(), []
     least = least_bytes(current.program.built) if gradient == "factored" else None
     for batch in batches:
-        trials = case.small(batch).task_trials()
+        small = case.small(batch)
+        trials = small.task_trials()
         seconds, stages = [], []
         for repeat in range(repeats + 1):  # the first is to warm up
             current.restore(start)
             before = time.perf_counter()
-            current.run(trials, batch)
+            outcome = current.run(trials, batch)
             if repeat:
                 seconds.append(time.perf_counter() - before)
                 stages.append(current.program.stage_seconds())
@@ -258,10 +304,13 @@ def timings(
                 "batch": batch,
                 "gradient": gradient,
                 "dtype": dtype,
-                "trials per second": batch / median(seconds),
-                "on the GPU, per second": batch / sum(on_gpu.values()),
+                "trials per second on the GPU": batch / sum(on_gpu.values()),
+                "end to end, per second": batch / median(seconds),
                 "stages, ms": {name: 1e3 * value for name, value in on_gpu.items()},
                 "least bytes per trial": least,
+                "with weights and lists": least
+                and least
+                + delivery_bytes(small, float(outcome.rate.mean()), np.dtype(dtype).itemsize),
             }
         )
     current.close()
@@ -278,25 +327,75 @@ def cpp_timings(n_neurons: int, batch: int, steps: int, workers: int) -> dict[st
         "neurons": n_neurons,
         "batch": batch,
         "workers": workers,
-        "trials per second": 1 / found.seconds_per_trial,
+        "end to end, per second": 1 / found.seconds_per_trial,
     }
 
 
-def compile_all(sizes: Sequence[int], most: int, steps: int) -> dict[str, float]:
-    """Compile what `timings` runs, side by side; seconds of each."""
-    jobs = [(n, most, steps, "factored", "float64") for n in sizes]
-    jobs += [(min(sizes), most, steps, "online", "float64")]
-    jobs += [(min(sizes), most, steps, "factored", "float32")]
+def compile_all(jobs: Sequence[tuple[Any, ...]]) -> dict[str, Any]:
+    """Compile side by side what `jobs` (a function and its arguments) need.
+
+    Returns what failed, and the seconds of each of the others.
+    """
+    found: dict[str, Any] = {}
     with _processes() as pool:
-        seconds = pool.map(_compile, *zip(*jobs, strict=True))
-        return {" ".join(map(str, job)): s for job, s in zip(jobs, seconds, strict=True)}
+        running = [(job, pool.submit(_seconds, *job)) for job in jobs]
+        for (function, *arguments), future in running:
+            name = " ".join([function.__name__.strip("_"), *map(str, arguments)])
+            try:
+                found[name] = round(future.result(), 1)
+            except Exception as error:
+                found[name] = f"{type(error).__name__}: {str(error)[:500]}"
+    return found
 
 
-def _compile(n_neurons: int, most: int, steps: int, gradient: str, dtype: str) -> float:
+def _seconds(function: Callable[..., None], *arguments: Any) -> float:
     before = time.perf_counter()
+    function(*arguments)
+    return time.perf_counter() - before
+
+
+def _compile_timed(n_neurons: int, most: int, steps: int, gradient: str, dtype: str) -> None:
     case = evidence_accumulation(n_neurons, most, most, n_steps=steps)
     session(case, "cuda", gradient=gradient, dtype=dtype, profile=True).close()
-    return time.perf_counter() - before
+
+
+def _compile_cpp(n_neurons: int, batch: int, steps: int, workers: int) -> None:
+    from eprop_brian.training.workers import ParallelSession
+
+    case = evidence_accumulation(n_neurons, batch, batch, n_steps=steps)
+    if workers == 1:
+        session(case, "cpp").close()
+        session(case, "cpp", profile=True).close()
+        return
+    ParallelSession(
+        case.network(gradient="factored"),
+        case.task_trials(),
+        case.learning_window,
+        case.weights(),
+        device="cpp",
+        dtype="float64",
+        workers=workers,
+    ).close()
+
+
+def _compile_updated(name: str, steps: int, device: str, gradient: str) -> None:
+    session(_UPDATED[name](steps), device, gradient=gradient).close()
+
+
+def _compile_recorded(path: Path, gradient: str) -> None:
+    from eprop_brian.training.reference import load_case
+    from eprop_brian.training.verification import replay
+
+    # Updates in every step have no factored program.
+    with suppress(ValueError):
+        replay(load_case(path, gradient), "cuda").session.close()
+
+
+def _compile_recipe() -> None:
+    from eprop_brian.training.config import RunConfig
+
+    run = {"seed": 1, "device": "cuda"}
+    RunConfig.from_recipe("evidence-accumulation", run=run).make_trainer().close()
 
 
 def markdown(found: dict[str, Any]) -> str:
@@ -320,7 +419,9 @@ def _table(rows: Sequence[dict[str, Any]], speed: float | None) -> list[str]:
     for row in rows:
         least = row.get("least bytes per trial")
         if speed and least:
-            row["of the roofline"] = row["on the GPU, per second"] * least / speed
+            rate = row["trials per second on the GPU"]
+            row["of the roofline"] = rate * least / speed
+            row["of that with weights and lists"] = rate * row["with weights and lists"] / speed
     header = list(rows[0]) if rows else []
     lines = [f"| {' | '.join(header)} |", f"|{' --- |' * len(header)}"]
     for row in rows:
@@ -336,6 +437,7 @@ def _numbers(_context: Any, _parameter: Any, text: str) -> list[int]:
 @click.command()
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True)
 @click.option("--minutes", default=8.0, show_default=True, help="All of it.")
+@click.option("--batch", default=512, show_default=True, help="What is measured first.")
 @click.option("--batches", default="1,8,64,512,1024", show_default=True, callback=_numbers)
 @click.option("--neurons", default="100,200,500,1000,2000", show_default=True, callback=_numbers)
 @click.option(
@@ -349,56 +451,62 @@ def _numbers(_context: Any, _parameter: Any, text: str) -> list[int]:
     default=Path(__file__).parents[1] / "tests" / "reference",
     help="Folder of recorded runs.",
 )
+@click.option("--compile-only", is_flag=True, help="Fill the cache; needs no GPU.")
 def main(
     out: Path,
     minutes: float,
+    batch: int,
     batches: list[int],
     neurons: list[int],
     large_batch: int,
     steps: int,
     repeats: int,
     cases: Path,
+    compile_only: bool,
 ) -> None:
     """Verify and measure the cuda device."""
     report = Report(out, minutes)
-    fewest, most = min(neurons), max(*batches, large_batch)
-    report.part("compiling, seconds", 60, lambda: compile_all(neurons, most, steps))
+    fewest, *larger = sorted(neurons)
+    most, workers = max(*batches, batch), os.cpu_count() or 1
+    recorded = sorted(cases.glob("*.npz"))
+    kinds = [("factored", "float64"), ("online", "float64"), ("factored", "float32")]
+    cpp_first = [(fewest, batch, steps, count) for count in sorted({1, workers})]
+    # On one core a large network takes seconds a trial.
+    cpp_last = [(n, min(4, large_batch), steps, 1) for n in larger[-1:]]
+    cpp_last += [(n, large_batch, steps, workers) for n in larger[-1:] if workers > 1]
+    jobs: list[tuple[Any, ...]] = [(_compile_timed, fewest, most, steps, *kind) for kind in kinds]
+    jobs += [(_compile_timed, n, large_batch, steps, *kinds[0]) for n in larger]
+    jobs += [
+        (_compile_updated, name, steps, device, gradient)
+        for name in _UPDATED
+        for device in ("cuda", "cpp")
+        for gradient in ("factored", "online")
+    ]
+    jobs += [(_compile_recorded, path, g) for path in recorded for g in ("factored", "online")]
+    jobs += [(_compile_recipe,)]
+    jobs += [(_compile_cpp, *case) for case in cpp_first + cpp_last]
+    report.part("compiling, seconds", 60, lambda: compile_all(jobs))
+    if compile_only:
+        return
+    report.part("recorded runs", 30, lambda: verify(recorded))
     for name, make in _UPDATED.items():
-        report.part(f"deviation from cpp, {name}", 45, lambda make=make: deviations(make(steps)))
+        report.part(f"deviation from cpp, {name}", 20, lambda make=make: deviations(make(steps)))
     report.part("bandwidth, bytes per second", 15, bandwidth)
-    report.part(
-        "trials per second",
-        20,
-        lambda: timings(fewest, batches, steps, "factored", "float64", repeats),
-    )
-    report.part(
-        "trials per second, online",
-        30,
-        lambda: timings(fewest, batches, steps, "online", "float64", repeats),
-    )
-    report.part(
-        "trials per second, float32",
-        20,
-        lambda: timings(fewest, batches, steps, "factored", "float32", repeats),
-    )
+
+    def timed(
+        name: str, n: int, batches: Sequence[int], most: int, gradient: str, dtype: str
+    ) -> None:
+        report.part(name, 20, lambda: timings(n, batches, most, steps, gradient, dtype, repeats))
+
+    timed(f"batch {batch}", fewest, [batch], most, *kinds[0])
+    report.part(f"cpp, batch {batch}", 20, lambda: [cpp_timings(*case) for case in cpp_first])
     report.part("evidence accumulation", 90, lambda: solve(1, min(120, report.seconds_left / 3)))
-    for n in sorted(neurons)[1:]:
-        report.part(
-            f"trials per second, {n} neurons",
-            30,
-            lambda n=n: timings(n, [large_batch], steps, "factored", "float64", repeats),
-        )
-    workers = os.cpu_count() or 1
-    for n, batch in ((fewest, max(batches)), (max(neurons), large_batch)):
-        report.part(
-            f"cpp, {n} neurons",
-            45,
-            lambda n=n, batch=batch: [
-                cpp_timings(n, batch, steps, count) for count in sorted({1, workers})
-            ],
-        )
-    # Last, as it compiles most.
-    report.part("recorded runs", 60, lambda: verify(sorted(cases.glob("*.npz"))))
+    for gradient, dtype in kinds:
+        timed(f"{gradient}, {dtype}", fewest, batches, most, gradient, dtype)
+    for n in larger:
+        timed(f"{n} neurons", n, [large_batch], large_batch, *kinds[0])
+    for n in larger[-1:]:
+        report.part(f"cpp, {n} neurons", 45, lambda: [cpp_timings(*case) for case in cpp_last])
     click.echo((out / "cuda.md").read_text())
 
 

@@ -59,7 +59,12 @@ report.write()
 def test_the_report_of_a_gpu_has_a_roofline():
     code = """
 from benchmarks.cuda import markdown
-row = {"neurons": 100, "on the GPU, per second": 5.0, "least bytes per trial": 100}
+row = {
+    "neurons": 100,
+    "trials per second on the GPU": 5.0,
+    "least bytes per trial": 100,
+    "with weights and lists": 150,
+}
 print(markdown({"bandwidth, bytes per second": 1000.0, "trials per second": [row]}))
 """
-    assert "| 100 | 5 | 100 | 0.5 |" in run(code)
+    assert "| 100 | 5 | 100 | 150 | 0.5 | 0.75 |" in run(code)

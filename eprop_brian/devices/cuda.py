@@ -38,7 +38,15 @@ from eprop_brian.network.build import build
 from eprop_brian.network.built import BuiltNetwork, Capacity, Layout
 from eprop_brian.network.spec import Network
 
-__all__ = ["SOURCES", "CudaProgram", "architecture", "find_nvcc", "generate", "gpus"]
+__all__ = [
+    "SOURCES",
+    "CudaProgram",
+    "architecture",
+    "emulation_asked_for",
+    "find_nvcc",
+    "generate",
+    "gpus",
+]
 
 _TEMPLATES = Path(__file__).parent / "templates"
 #: Where toolkits are installed.
@@ -104,8 +112,9 @@ def gpus() -> list[tuple[str, str]]:
         return []
     if done.returncode:
         return []
-    rows = [line.rsplit(",", 1) for line in done.stdout.splitlines() if "," in line]
-    return [(name.strip(), capability.strip()) for name, capability in rows]
+    # A driver that does not know the question, or the GPU, answers with words.
+    rows = (re.fullmatch(r"(.+),\s*(\d+\.\d+)\s*", line) for line in done.stdout.splitlines())
+    return [(row[1].strip(), row[2]) for row in rows if row]
 
 
 def architecture() -> str:
@@ -123,6 +132,11 @@ def architecture() -> str:
         return given
     found = gpus()
     return "sm_" + found[0][1].replace(".", "") if found else DEFAULT_ARCHITECTURE
+
+
+def emulation_asked_for() -> bool:
+    """Whether ``$EPROP_BRIAN_CUDA_EMULATED`` is set to something else than 0."""
+    return os.environ.get("EPROP_BRIAN_CUDA_EMULATED", "") not in ("", "0")
 
 
 def _require_brian2cuda() -> None:
@@ -151,7 +165,8 @@ class CudaProgram(ProcessProgram):
         What makes Brian2 objects of `network`, see `Program`.
     emulated : bool, optional
         Compile for the CPU, with threads that take turns (``templates/cuda_emulation.h``): needs
-        neither nvcc nor a GPU, and is slow. Default: whether ``$EPROP_BRIAN_CUDA_EMULATED`` is set.
+        neither nvcc nor a GPU, and is slow. Default: whether ``$EPROP_BRIAN_CUDA_EMULATED`` is set,
+        and not to 0.
 
     Attributes
     ----------
@@ -178,12 +193,13 @@ class CudaProgram(ProcessProgram):
         emulated: bool | None = None,
     ) -> None:
         if emulated is None:
-            emulated = bool(os.environ.get("EPROP_BRIAN_CUDA_EMULATED"))
+            emulated = emulation_asked_for()
         compiler = _find_compiler(emulated)
         with tempfile.TemporaryDirectory() as parent:
             project = Path(parent) / "project"
             built, types = generate(project, network, capacity, dtype, profile, build)
-            folder = cache_folder() / digest(project, compiler)
+            # No -march=native here: a cache can be carried to the machine that has the GPU.
+            folder = cache_folder() / digest(project, compiler, native=False)
             compiled = not (folder / "main").exists()
             if compiled:
                 if emulated:

@@ -98,11 +98,15 @@ def cache_folder() -> Path:
     return Path(base) / "eprop_brian"
 
 
-def digest(project: Path, compiler: str) -> str:
-    """Hash of everything that is compiled or loaded, and of the compiler and its flags."""
+def digest(project: Path, compiler: str, native: bool = True) -> str:
+    """Hash of everything that is compiled or loaded, and of the compiler and its flags.
+
+    With `native` also of this processor, which ``-march=native`` compiles for.
+    """
     version = subprocess.run([compiler, "--version"], capture_output=True, check=True).stdout
     found = hashlib.sha256(version)
-    found.update(_processor().encode())
+    if native:
+        found.update(_processor().encode())
     for path in sorted(project.rglob("*")):
         if path.is_file():
             found.update(str(path.relative_to(project)).encode())

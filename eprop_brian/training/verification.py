@@ -73,8 +73,7 @@ def verify(case: ReferenceCase, device: str = "cpp", dtype: str = "float64") -> 
     device : {"cpp", "cuda", "runtime"}
     dtype : {"float64", "float32"}
     """
-    replay = _Continuous if case.network.continuous else _InTrials
-    found = replay(case, make_program(device, dtype))
+    found = replay(case, device, dtype)
     differing, loss_deviation = 0, 0.0
     deviations: dict[int, float] = {}
     failures: list[str] = []
@@ -100,6 +99,12 @@ def verify(case: ReferenceCase, device: str = "cpp", dtype: str = "float64") -> 
     if differing:
         failures.insert(0, f"{differing} spikes")
     return Verification(differing, float(loss_deviation), deviations, tuple(failures))
+
+
+def replay(case: ReferenceCase, device: str, dtype: str = "float64") -> _InTrials | _Continuous:
+    """A compiled replay of a case that has not begun; arguments as for `verify`."""
+    kind = _Continuous if case.network.continuous else _InTrials
+    return kind(case, make_program(device, dtype))
 
 
 class _InTrials:

@@ -1,5 +1,6 @@
 """The CUDA device: its kernels, run on the CPU by emulation, compute what the C++ device does."""
 
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -11,7 +12,14 @@ from brian2.devices.device import RuntimeDevice, get_device
 from scipy.sparse import issparse
 
 from eprop_brian import ALIF, LIF, Network, Neuron
-from eprop_brian.devices import CompilerMissingError, SimulationError, cuda, make_program, report
+from eprop_brian.devices import (
+    CompilerMissingError,
+    SimulationError,
+    cuda,
+    make_program,
+    project,
+    report,
+)
 from eprop_brian.equations.learning_signals import RANDOM
 from eprop_brian.network.built import Capacity
 from eprop_brian.network.learned import Learned
@@ -143,44 +151,57 @@ def test_a_batch_in_waves_and_shares(gradient, copies, small_blocks, monkeypatch
     assert_equal(run("cuda", **options), run("cpp", **options))
 
 
+def run_in_every_order(monkeypatch, **options):
+    """What the emulated device computes, once it is the same in whatever order threads run."""
+    found = run("cuda", **options)
+    for order in ("descending", "shuffled"):
+        monkeypatch.setenv("EPROP_BRIAN_EMULATED_ORDER", order)
+        assert_equal(run("cuda", **options), found, tolerance=0)
+    return found
+
+
 @needs_brian2cuda
-@pytest.mark.parametrize("order", ["descending", "shuffled"])
 @pytest.mark.parametrize("gradient", ["factored", "online"])
-def test_the_order_of_threads_changes_nothing(gradient, order, small_blocks, monkeypatch):
-    options = {"gradient": gradient, "n_trials": 40, "batch_size": 20, "calls": 1}
-    expected = run("cuda", **options)
-    monkeypatch.setenv("EPROP_BRIAN_EMULATED_ORDER", order)
-    assert_equal(run("cuda", **options), expected, tolerance=0)
+def test_the_order_of_threads_changes_nothing(gradient, small_blocks, monkeypatch):
+    run_in_every_order(monkeypatch, gradient=gradient, n_trials=40, batch_size=20, calls=1)
 
 
 @needs_brian2cuda
 @pytest.mark.slow
-@pytest.mark.parametrize("order", ["ascending", "shuffled"])
 @pytest.mark.parametrize("gradient", ["factored", "online"])
 @pytest.mark.parametrize(
     "options",
     [
         DELAYED,
         {**SPARSE, "n_trials": 20, "batch_size": 10},
+        {"connectivity": {"w_rec": 0.4}},
+        {"connectivity": {"w_in": 0.4}},
         MANY_OUTPUTS,
         CLASSES,
         {"kind": "analog"},
         {"neurons": [(UNITS, 40)]},
     ],
-    ids=["delayed", "sparse", "many outputs", "classes", "analog", "units in equations"],
+    ids=[
+        "delayed",
+        "sparse",
+        "sparse after dense",
+        "dense after sparse",
+        "many outputs",
+        "classes",
+        "analog",
+        "units in equations",
+    ],
 )
 def test_every_option_computes_what_the_cpp_device_does(
-    options, gradient, order, small_blocks, monkeypatch
+    options, gradient, small_blocks, monkeypatch
 ):
     monkeypatch.setenv("EPROP_BRIAN_CUDA_COPIES", "4")
-    monkeypatch.setenv("EPROP_BRIAN_EMULATED_ORDER", order)
     options = {"gradient": gradient, **options}
-    assert_equal(run("cuda", **options), run("cpp", **options))
+    assert_equal(run_in_every_order(monkeypatch, **options), run("cpp", **options))
 
 
 @needs_brian2cuda
 @pytest.mark.slow
-@pytest.mark.parametrize("order", ["ascending", "shuffled"])
 @pytest.mark.parametrize(
     "options",
     [
@@ -195,8 +216,7 @@ def test_every_option_computes_what_the_cpp_device_does(
     ],
     ids=["step", "spike", "delayed"],
 )
-def test_continuous_operation(options, order, small_blocks, monkeypatch):
-    monkeypatch.setenv("EPROP_BRIAN_EMULATED_ORDER", order)
+def test_continuous_operation(options, small_blocks, monkeypatch):
     options = {
         "gradient": "online",
         "rate_averaging": "moving",
@@ -204,7 +224,7 @@ def test_continuous_operation(options, order, small_blocks, monkeypatch):
         "batch_size": 1,
         **options,
     }
-    assert_equal(run("cuda", **options), run("cpp", **options))
+    assert_equal(run_in_every_order(monkeypatch, **options), run("cpp", **options))
 
 
 @needs_brian2cuda
@@ -312,6 +332,30 @@ def test_the_architecture_is_asked_for_found_or_assumed(monkeypatch):
     monkeypatch.setenv("EPROP_BRIAN_CUDA_ARCH", "hopper")
     with pytest.raises(ValueError, match="like sm_90"):
         cuda.architecture()
+
+
+def test_a_gpu_is_what_nvidia_smi_tells_the_capability_of(monkeypatch, tmp_path):
+    program = tmp_path / "nvidia-smi"
+    program.write_text("#!/bin/sh\nprintf 'NVIDIA H100, 9.0\\nOld, [N/A]\\nNone, 12.\\n'\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    assert cuda.gpus() == [("NVIDIA H100", "9.0")]
+
+
+@pytest.mark.parametrize(("value", "emulated"), [("", False), ("0", False), ("1", True)])
+def test_emulation_is_asked_for(monkeypatch, value, emulated):
+    monkeypatch.setenv("EPROP_BRIAN_CUDA_EMULATED", value)
+    assert cuda.emulation_asked_for() == emulated
+
+
+def test_a_cache_of_cuda_programs_can_be_carried_to_another_processor(monkeypatch, tmp_path):
+    def digests():
+        return [project.digest(tmp_path, sys.executable, native=native) for native in (True, False)]
+
+    native, portable = digests()
+    monkeypatch.setattr(project, "_processor", lambda: "another")
+    assert digests()[0] != native
+    assert digests()[1] == portable
 
 
 def test_a_toolkit_is_found_where_it_is_said_to_be_or_the_newest_one(monkeypatch, tmp_path):

@@ -129,6 +129,7 @@ __global__ void __launch_bounds__({{ plan.threads }}) run_steps(const eprop_bria
             for (int _i = threadIdx.x; _i < {{ plan.n }}; _i += blockDim.x)
             {
                 const unsigned long long _z = _mixed(_place + _i);
+                // In double precision on purpose: the same numbers as on other devices.
                 const double _radius = sqrt(-2*log(((_z >> 32) + 0.5)/4294967296.0));
                 {{ ptr(plan.noise) }}[_i] = _radius*cos(2*M_PI*((_z & 0xFFFFFFFFULL)/4294967296.0));
             }

@@ -245,7 +245,9 @@ inline __device__ double sum_of_block(double value)
             values[threadIdx.x] += values[threadIdx.x + half];
         __syncthreads();
     }
-    return values[0];
+    const double sum = values[0];
+    __syncthreads();
+    return sum;
 }
 
 // The first of the largest positive values, or -1; all threads of the block take part.

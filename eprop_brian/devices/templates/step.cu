@@ -93,6 +93,8 @@ const int _later = (_now + {{ extra(p) }}) % {{ plan.later_rows }}*{{ p.width }}
     {{ scalar_code[p.deliver]|join('\n') }}
     const int _end = {{ begin(source, '_from + 1') }};
     {% if p.sparse %}
+    // What was delivered before reached the same neurons from other threads.
+    __syncthreads();
     for (int _s = {{ begin(source, '_from') }}; _s < _end; _s++)
     {
         const int _pre = {{ ptr(source.spikes) }}[_s];
