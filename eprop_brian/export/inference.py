@@ -55,7 +55,6 @@ def export_inference(run: Path, folder: Path) -> Path:
         built, types = generate(
             code, state.network, state.capacity, dtype, calls=_TEMPLATES / "calls.h"
         )
-        (code / "makefile").unlink()
         for name in ("inference.cpp", "npy.h"):
             shutil.copyfile(_TEMPLATES / name, code / name)
         arrays = network_arrays(built, state)

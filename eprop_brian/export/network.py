@@ -239,6 +239,8 @@ def _cpp(value: Any) -> str:
     """A value as C++ writes it."""
     if isinstance(value, bool | np.bool_):
         return "true" if value else "false"
+    if isinstance(value, int) and value >= 2**31:
+        return f"{value}ULL"
     if isinstance(value, int | float):
         return repr(value)
     if isinstance(value, _Character):

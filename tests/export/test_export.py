@@ -1,6 +1,7 @@
 """Exported programs train without Python, and as the tool does."""
 
 import csv
+import os
 import signal
 import subprocess
 import time
@@ -368,6 +369,7 @@ def test_what_cannot_be_exported_is_refused(tmp_path):
         (["pattern-generation", "--set", "network.rewiring=0.2"], "rewiring"),
         (["pattern-generation", "--set", "size.lif=0"], "needs neurons"),
         (["pattern-generation", "--trial-iterations", 3], "trial_iterations"),
+        (["pattern-generation", "--seed", 10**18], "below 10^18"),
     ):
         output = call("export", *arguments, "--out", out, code=1)
         assert message in output
@@ -436,9 +438,11 @@ def test_cuda_by_emulation_equals_cpp(cues, tmp_path):
         np.testing.assert_allclose(found[name], value, rtol=0, atol=1e-12, err_msg=name)
 
 
-def test_missing_compiler_is_named(tmp_path):
-    """What says it is make itself."""
-    export_project(PATTERN, tmp_path / "project")
+def test_missing_compiler_is_named(tmp_path, monkeypatch):
+    """Writing takes none; what says it is make itself."""
+    with monkeypatch.context() as without:
+        without.setenv("PATH", os.devnull)
+        export_project(PATTERN, tmp_path / "project")
     found = subprocess.run(
         ["make"],
         cwd=tmp_path / "project",
