@@ -148,7 +148,6 @@ def description(
         "types": {name: _Character(_TYPES[types[name].str[1:]]) for name in sorted({*used})},
         "state": arrays,
         "drawn": _drawn(state),
-        "weights": [state_name(name, matrix) for name, matrix in state.weights.items()],
         "readout_weights": state_name("w_out", state.weights["w_out"]),
         "copied": list(copied),
     }

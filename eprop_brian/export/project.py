@@ -145,7 +145,8 @@ def export_project(
             calls=_TEMPLATES / "calls.h",
         )
         state.carried = built.initial_state()
-        shutil.copytree(_TEMPLATES / "driver", code / "driver")
+        for part in ("common", "driver"):
+            shutil.copytree(_TEMPLATES / part, code / part)
         start = data / "start"
         start.mkdir(parents=True)
         config.write(start)

@@ -7,7 +7,7 @@ network_flags = -std=c++11 -w -ffast-math -fno-finite-math-only
 driver_flags = -std=c++17 -Wall -O2 -ffp-contract=off
 
 sources := src/main.cpp $(wildcard src/driver/*.cpp)
-headers := src/program.cpp $(wildcard src/*.h src/driver/*.h)
+headers := src/program.cpp $(wildcard src/*.h src/common/*.h src/driver/*.h)
 objects := $(sources:src/%.cpp=build/%.o)
 
 train: $(objects)

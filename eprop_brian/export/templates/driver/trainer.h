@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "description.h"
-#include "errors.h"
+#include "../common/errors.h"
 #include "progress.h"
 #include "run_folder.h"
 #include "session.h"
