@@ -737,10 +737,18 @@ def import_run(folder: Path, out: Path | None) -> None:
     from eprop_brian.export import find_run
     from eprop_brian.export import import_run as bring_back
     from eprop_brian.training.config import RunConfig
+    from eprop_brian.training.run import own_trials
 
     target = out or _new_folder(RunConfig.read(find_run(folder)).run["task"])
     history = bring_back(folder, target)
     click.echo(f"wrote {target}: {len(history)} iterations")
+    files = own_trials(target)
+    if files:
+        click.echo(
+            f"Warning: it learned from the trials in {', '.join(files)}, not from its task's; only "
+            "its exported program can go on with them",
+            err=True,
+        )
 
 
 @main.command()

@@ -111,6 +111,7 @@ class CppProgram(ProcessProgram):
         with tempfile.TemporaryDirectory() as parent:
             project = Path(parent) / "project"
             built, types = generate(project, network, capacity, dtype, profile, build)
+            _write_makefile(project, compiler)
             folder = cache_folder() / digest(project, compiler)
             compiled = not (folder / "main").exists()
             if compiled:
@@ -131,7 +132,7 @@ def generate(
     """Write the C++ project of a network, without compiling it.
 
     Brian2 translates the statements of the blocks, and the network's template puts loops around
-    them; nothing else of a project of Brian2's is needed. ``make`` compiles it.
+    them; nothing else of a project of Brian2's is needed. ``main.cpp`` includes all of it.
 
     Parameters
     ----------
@@ -162,12 +163,13 @@ def generate(
     (project / "calls.h").write_bytes(calls.read_bytes())
     for name in _COMMON:
         (project / name).write_bytes((_TEMPLATES / name).read_bytes())
-    files = " ".join(sorted(path.name for path in project.iterdir()))
-    flags = " ".join(_flags())
-    (project / "makefile").write_text(
-        _MAKEFILE.format(compiler=find_compiler(), flags=flags, files=files)
-    )
     return built, {key: np.dtype(v.dtype) for key, v in arrays.items()}
+
+
+def _write_makefile(project: Path, compiler: str) -> None:
+    files = " ".join(sorted(path.name for path in project.iterdir()))
+    text = _MAKEFILE.format(compiler=compiler, flags=" ".join(_flags()), files=files)
+    (project / "makefile").write_text(text)
 
 
 def _flags() -> list[str]:

@@ -198,6 +198,7 @@ class CudaProgram(ProcessProgram):
         with tempfile.TemporaryDirectory() as parent:
             project = Path(parent) / "project"
             built, types = generate(project, network, capacity, dtype, profile, build)
+            _write_makefile(project)
             # No -march=native here: a cache can be carried to the machine that has the GPU.
             folder = cache_folder() / digest(project, compiler, native=False)
             compiled = not (folder / "main").exists()
@@ -235,7 +236,7 @@ def generate(
 ) -> tuple[BuiltNetwork, dict[str, np.dtype]]:
     """Write the CUDA project of a network, without compiling it.
 
-    ``make`` compiles it: `SOURCES`, for the architecture that `architecture` gives.
+    `SOURCES` are what is to be compiled.
 
     Parameters
     ----------
@@ -286,13 +287,13 @@ def generate(
     (project / "calls.h").write_bytes(calls.read_bytes())
     for name in _COMMON:
         (project / name).write_bytes((_TEMPLATES / name).read_bytes())
-    files = sorted(path.name for path in project.iterdir())
-    (project / "makefile").write_text(
-        _MAKEFILE.format(
-            architecture=architecture(), files=" ".join(files), sources=" ".join(SOURCES)
-        )
-    )
     return built, {key: np.dtype(v.dtype) for key, v in arrays.items()}
+
+
+def _write_makefile(project: Path) -> None:
+    files = " ".join(sorted(path.name for path in project.iterdir()))
+    text = _MAKEFILE.format(architecture=architecture(), files=files, sources=" ".join(SOURCES))
+    (project / "makefile").write_text(text)
 
 
 def _threads(plan: dict[str, Any]) -> int:

@@ -1,4 +1,4 @@
-"""Projects that Brian2 generates: compiled once, kept under a hash of all that was compiled."""
+"""Projects of compiled networks: compiled once, kept under a hash of all that was compiled."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Folders of exported projects: whole, or not there."""
+"""Folders of projects and runs: whole, or not there."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -44,24 +45,29 @@ def export_inference(run: Path, folder: Path) -> Path:
     Raises
     ------
     ValueError
-        If there is no run or the folder holds something.
+        If there is no run, its weights are not finite, or the folder holds something.
     """
     folder = Path(folder)
     config = RunConfig.read(run)
     state = inference_state(config, Path(run))
+    if not state.is_finite():
+        raise ValueError(f"{Path(run) / CHECKPOINT}: numbers are not finite")
     with new_project(folder) as beside:
         code = beside / "src"
         dtype = DTYPES[config.run["dtype"]]
         built, types = generate(
             code, state.network, state.capacity, dtype, calls=_TEMPLATES / "calls.h"
         )
-        (code / "makefile").unlink()
         for name in ("inference.cpp", "npy.h"):
             shutil.copyfile(_TEMPLATES / name, code / name)
-        arrays = network_arrays(built, state)
-        write_text(code / "trial.h", _trial_header(state, dtype, list(arrays)))
+        shutil.copytree(_TEMPLATES / "common", code / "common")
+        arrays = {
+            name: values.astype(types[name])
+            for name, values in network_arrays(built, state).items()
+        }
+        write_text(code / "trial.h", _trial_header(state, dtype, arrays))
         for name, values in arrays.items():
-            write_array(beside / "network" / f"{name}.npy", values.astype(types[name]))
+            write_array(beside / "network" / f"{name}.npy", values)
         shutil.copyfile(_TEMPLATES / "Makefile.inference", beside / "Makefile")
         write_text(beside / "README.md", _readme(state, config.run["task"]))
     return folder
@@ -91,7 +97,7 @@ def network_arrays(built: BuiltNetwork, state: SessionState) -> dict[str, np.nda
     }
 
 
-def _trial_header(state: SessionState, dtype: type, given: list[str]) -> str:
+def _trial_header(state: SessionState, dtype: type, given: Mapping[str, np.ndarray]) -> str:
     """What ``inference.cpp`` has to know of the network, as constants."""
     network, capacity = state.network, state.capacity
     numbers = {
@@ -102,7 +108,9 @@ def _trial_header(state: SessionState, dtype: type, given: list[str]) -> str:
         "window": state.learning_window,
     }
     populations = ", ".join(f'{{"{p.name}", {p.size}}}' for p in network.populations)
-    names = ",\n    ".join(f'"{name}"' for name in given)
+    files = ",\n    ".join(
+        f'{{"{name}", "{values.dtype.str}", "{values.shape}"}}' for name, values in given.items()
+    )
     return "\n".join(
         [
             "// The network and its trials in numbers.",
@@ -119,7 +127,8 @@ def _trial_header(state: SessionState, dtype: type, given: list[str]) -> str:
             "struct Population { const char* name; int size; };",
             f"const Population populations[] = {{{populations}}};",
             "// Arrays that stand in files.",
-            f"const char* const given[] = {{\n    {names}}};",
+            "struct Given { const char *name, *type, *shape; };",
+            f"const Given given[] = {{\n    {files}}};",
             "}",
             "}",
             "#endif",

@@ -148,7 +148,6 @@ def description(
         "types": {name: _Character(_TYPES[types[name].str[1:]]) for name in sorted({*used})},
         "state": arrays,
         "drawn": _drawn(state),
-        "weights": [state_name(name, matrix) for name, matrix in state.weights.items()],
         "readout_weights": state_name("w_out", state.weights["w_out"]),
         "copied": list(copied),
     }
@@ -239,6 +238,8 @@ def _cpp(value: Any) -> str:
     """A value as C++ writes it."""
     if isinstance(value, bool | np.bool_):
         return "true" if value else "false"
+    if isinstance(value, int) and value >= 2**31:
+        return f"{value}ULL"
     if isinstance(value, int | float):
         return repr(value)
     if isinstance(value, _Character):

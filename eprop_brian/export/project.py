@@ -34,6 +34,8 @@ __all__ = ["FLAVOURS", "Flavour", "export_project"]
 _TEMPLATES = Path(__file__).parent / "templates"
 #: Iterations whose trials are recorded, of a task that the program cannot draw itself.
 _TRIAL_ITERATIONS = 100
+#: Seeds that the program takes are below: its options have 18 digits.
+_SEEDS = 10**18
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,8 @@ def export_project(
     Raises
     ------
     ValueError
-        If the folder holds something, or the network trains with Python between its updates.
+        If the folder holds something, the network trains with Python between its updates, or the
+        seed has more digits than the program's `--seed`.
     """
     folder = Path(folder)
     if device not in FLAVOURS:
@@ -142,8 +145,8 @@ def export_project(
             calls=_TEMPLATES / "calls.h",
         )
         state.carried = built.initial_state()
-        (code / "makefile").unlink()
-        shutil.copytree(_TEMPLATES / "driver", code / "driver")
+        for part in ("common", "driver"):
+            shutil.copytree(_TEMPLATES / part, code / part)
         start = data / "start"
         start.mkdir(parents=True)
         config.write(start)
@@ -190,6 +193,8 @@ def _session_state(config: RunConfig, task: Task, network: Network) -> SessionSt
 
 def _exportable(config: RunConfig) -> tuple[Task, Network]:
     """Task and network; ValueError for what needs Python between updates."""
+    if config.run["seed"] >= _SEEDS:
+        raise ValueError(f"seed must be below 10^18 to be exported, not {config.run['seed']}")
     if config.network.get("gradient") == "bptt":
         raise ValueError(
             "gradient = 'bptt' runs in JAX, which a compiled program has not: choose factored or "

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from pathlib import Path
 
 import numpy as np
 
+from eprop_brian.export.folders import new_project
 from eprop_brian.training.config import RunConfig
 from eprop_brian.training.files import read_arrays, write_arrays
 from eprop_brian.training.history import History
-from eprop_brian.training.run import CHECKPOINT, HISTORY, INITIAL
+from eprop_brian.training.run import CHECKPOINT, HISTORY, INITIAL, TRIALS
 from eprop_brian.training.session import SessionState
 
 __all__ = ["copy_run", "find_run", "import_run"]
@@ -20,7 +20,7 @@ _CARRIED = "carried."
 
 
 def copy_run(source: Path, target: Path, config: RunConfig, state: SessionState) -> History:
-    """Copy a run into a new folder, if all of it fits together.
+    """Copy a run into a new or empty folder, if all of it fits together.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ def copy_run(source: Path, target: Path, config: RunConfig, state: SessionState)
         except ValueError as error:
             raise ValueError(f"{source / name}: {error}") from None
         if not state.is_finite():
-            raise ValueError(f"{source / name}: weights are not finite")
+            raise ValueError(f"{source / name}: numbers are not finite")
     try:
         history = History.read(source / HISTORY)
     except FileNotFoundError:
@@ -56,10 +56,12 @@ def copy_run(source: Path, target: Path, config: RunConfig, state: SessionState)
     history = history.truncated(state.n_updates)
     if not np.all(np.isfinite(history.loss)):
         raise ValueError(f"{source / HISTORY}: a loss is not finite")
-    target.mkdir()
+    target.mkdir(exist_ok=True)
     shutil.copyfile(source / INITIAL, target / INITIAL)
     write_arrays(target / CHECKPOINT, state.state())
     history.write(target / HISTORY)
+    if (source / TRIALS).exists():
+        shutil.copyfile(source / TRIALS, target / TRIALS)
     config.write(target)
     return history
 
@@ -111,9 +113,5 @@ def import_run(project: Path, folder: Path) -> History:
         for name, value in read_arrays(source / INITIAL).items()
         if name.startswith(_CARRIED)
     }
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}_") as beside:
-        copy = Path(beside) / "run"
-        history = copy_run(source, copy, config, state)
-        copy.rename(folder)
-    return history
+    with new_project(folder) as beside:
+        return copy_run(source, beside, config, state)

@@ -1,7 +1,8 @@
 """A run: training that lives in a folder, can be stopped, resumed, evaluated and plotted.
 
 The folder holds ``config.toml`` and neuron files, ``history.csv``, ``initial.npz`` and
-``checkpoint.npz`` (weights and optimizer state) and figures.
+``checkpoint.npz`` (weights and optimizer state) and figures. ``trials.txt``, in runs of exported
+programs that learned from trials in files, names these files.
 """
 
 from __future__ import annotations
@@ -17,11 +18,21 @@ from eprop_brian.training.files import read_arrays, write_arrays
 from eprop_brian.training.history import History
 from eprop_brian.training.trainer import Trainer
 
-__all__ = ["CHECKPOINT", "HISTORY", "INITIAL", "Run"]
+__all__ = ["CHECKPOINT", "HISTORY", "INITIAL", "TRIALS", "Run", "own_trials"]
 
 CHECKPOINT, HISTORY, INITIAL = "checkpoint.npz", "history.csv", "initial.npz"
+TRIALS = "trials.txt"
 #: Seconds between checkpoints.
 _CHECKPOINT_EVERY = 5.0
+
+
+def own_trials(folder: Path) -> list[str]:
+    """Files of the trials that a run learned from in an exported program; none if its task's."""
+    try:
+        lines = (Path(folder) / TRIALS).read_text(encoding="utf-8", errors="replace").splitlines()
+    except FileNotFoundError:
+        return []
+    return [line.partition(" ")[2] for line in lines]
 
 
 class Run:
@@ -81,6 +92,8 @@ class Run:
         state = read_arrays(folder / CHECKPOINT)
         trainer = config.make_trainer(**where)
         trainer.session.restore(state)
+        if not trainer.session.is_finite():
+            raise ValueError(f"{folder / CHECKPOINT}: numbers are not finite")
         history = History.read(folder / HISTORY)
         if len(history) < trainer.session.n_updates:
             raise ValueError(
@@ -95,7 +108,19 @@ class Run:
         """Train to the configured number of iterations, saving checkpoints on the way.
 
         However training ends (solved, interrupted, failed), the last good state is saved.
+
+        Raises
+        ------
+        ValueError
+            If the run learned from trials in files, which only its exported program reads.
         """
+        files = own_trials(self.folder)
+        if files:
+            raise ValueError(
+                f"{self.folder} learned from the trials in {', '.join(files)}, not from its "
+                f"task's: go on with the exported program and its --trials. To go on with the "
+                f"task's trials all the same, delete {self.folder / TRIALS}"
+            )
         if iterations is not None and iterations != self.config.run["iterations"]:
             self.config = replace(self.config, run={**self.config.run, "iterations": iterations})
             self.config.write(self.folder)

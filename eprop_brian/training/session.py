@@ -222,7 +222,8 @@ class SessionState:
         Raises
         ------
         ValueError
-            If an array is missing or of another shape, or has other synapses than the network.
+            If an array is missing or of another shape, or has other synapses than the network, or
+            the number of updates is negative.
         """
         for current in (self.weights, self.optimizer_states):
             for name, value in current.items():
@@ -250,6 +251,8 @@ class SessionState:
                 getattr(self, kind)[name] = np.array(state[key], dtype=value.dtype)
         if "n_updates" not in state:
             raise ValueError("the saved state has no 'n_updates'")
+        if not np.all(np.asarray(state["n_updates"]) >= 0):
+            raise ValueError(f"the saved state's 'n_updates' is {state['n_updates']}")
         self.n_updates = int(state["n_updates"])
 
     def rewire(self, eta: float, rng: np.random.Generator) -> None:
@@ -285,8 +288,9 @@ class SessionState:
             self.weights["B"] = dense(self.weights["w_out"].T)
 
     def is_finite(self) -> bool:
-        """Whether all weights are finite."""
-        return all(np.all(np.isfinite(values_of(w))) for w in self.weights.values())
+        """Whether all weights, optimizer states and what is carried on are finite."""
+        states = (self.weights, self.optimizer_states, self.carried)
+        return all(np.all(np.isfinite(values_of(x))) for some in states for x in some.values())
 
     def check_trials(self, trials: Trials) -> None:
         """Raise ValueError if there are too many trials or a shape does not fit."""

@@ -39,7 +39,10 @@ def build(project: Path) -> Path:
         compiled = project / "build" / "driver" / "driver.o"
         if _driver and _driver["object"].exists():
             compiled.parent.mkdir(parents=True)
-            shutil.copyfile(_driver["object"], compiled)
+            # In this order: objects are younger than the settings that they were made with.
+            for name in ("settings", "driver/driver.o"):
+                source = _driver["object"].parents[1] / name
+                shutil.copyfile(source, project / "build" / name)
         subprocess.run(["make", "-j2"], cwd=project, check=True, capture_output=True)
         _driver.setdefault("object", compiled)
         with beside(kept) as copy:

@@ -1,11 +1,13 @@
 """Exported programs train without Python, and as the tool does."""
 
 import csv
+import os
 import signal
 import subprocess
 import time
 from dataclasses import replace
 from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,6 +23,7 @@ from programs import (
     run,
 )
 
+import eprop_brian.export
 from eprop_brian.cli import main
 from eprop_brian.export import export_project, import_run
 from eprop_brian.network.sparse import dense
@@ -28,6 +31,7 @@ from eprop_brian.training.files import read_arrays
 from eprop_brian.training.run import Run
 from eprop_brian.training.session import pack_spikes
 
+TEMPLATES = Path(eprop_brian.export.__file__).parent / "templates"
 CUES = configure("evidence-accumulation", *SMALL_CUES, batch_size=4)
 #: Bounds so wide that a weight can grow beyond all bounds.
 PATTERN = configure(
@@ -191,6 +195,14 @@ def test_other_networks_and_tasks(name, tmp_path):
     assert len(import_run(tmp_path / "project", tmp_path / "imported")) == 7
     output = run(program, "--iterations", 1, "--seed", 7, "--run", tmp_path / "other")
     assert ("initial weights alone" in output) == recorded
+    if "several answers" in name:
+        trials = dict(np.load(program.parent / "data" / "train.npz"))
+        trials["periods"][1] = 0
+        np.savez(tmp_path / "none.npz", **trials)
+        output = run(
+            *(program, "--run", tmp_path / "none", "--trials", tmp_path / "none.npz"), code=1
+        )
+        assert "no step of target 1 counts" in output
     initial = read_arrays(tmp_path / "other" / "initial.npz")
     for key, weights in expected.network.initial_weights(7).items():
         np.testing.assert_array_equal(dense(initial[key]), dense(weights))
@@ -223,6 +235,13 @@ def test_trials_of_ones_own(cues, tmp_path, packed):
     run(cues, "--run", folder, "--iterations", 4, "--resume", f"--trials={files[0]}", files[1])
     with open(folder / "history.csv", newline="") as file:
         assert len(list(csv.DictReader(file))) == 4
+    # They are remembered: nothing goes on with other trials unnoticed.
+    for other in ([], ["--trials", files[0]], ["--trials", *reversed(files)]):
+        refused = run(cues, "--run", folder, "--iterations", 6, "--resume", *other, code=1)
+        assert f"go on with --trials {files[0]} {files[1]}" in refused
+    assert f"{files[1]}, not from" in call("import-run", folder, "--out", tmp_path / "imported")
+    refused = call("train", "--resume", tmp_path / "imported", "--iterations", 6, code=1)
+    assert f"learned from the trials in {files[0]}" in refused
 
 
 @pytest.mark.slow
@@ -248,7 +267,7 @@ def test_damaged_or_wrong_trials_are_named(cues, tmp_path):
     assert "rows, 0 to 0" in fails(pattern=np.ones(4, dtype=int))
     assert "same trials" in fails(pattern=np.zeros(3, dtype=int))
     assert "by columns" in fails(targets=np.asfortranarray(np.zeros((2, 1, 2))))
-    assert "plain numbers" in fails(target=np.array(["a"] * 4))
+    assert "must hold bool, whole numbers" in fails(target=np.array(["a"] * 4))
     np.savez_compressed(path, **good)
     assert "compressed" in run(cues, "--run", tmp_path / "run", "--trials", path, code=1)
     np.savez(path, **good)
@@ -285,7 +304,7 @@ def test_wrong_options(cues, tmp_path, arguments, message):
 
 @pytest.mark.slow
 def test_runs_are_kept(cues, tmp_path):
-    folder = tmp_path / "run"
+    folder = tmp_path / "new" / "run"
     assert "no run" in run(cues, "--run", folder, "--resume", code=1)
     run(cues, "--run", folder, "--iterations", 3)
     assert "already holds a run" in run(cues, "--run", folder, code=1)
@@ -297,12 +316,18 @@ def test_runs_are_kept(cues, tmp_path):
     lines = (folder / "history.csv").read_text().splitlines(keepends=True)
     (folder / "history.csv").write_text("".join(lines[:-1]))
     assert "has 2 rows" in run(cues, "--run", folder, "--resume", code=1)
+    state = dict(np.load(folder / "checkpoint.npz"))
+    for name, value, message in (("n_updates", -1, "is -1"), ("m.w_in", np.nan, "not finite")):
+        np.savez(folder / "checkpoint.npz", **{**state, name: np.full_like(state[name], value)})
+        assert message in run(cues, "--run", folder, "--resume", code=1)
+        assert message in call("train", "--resume", folder, code=1)
     assert "help" in run(cues, "--help")
 
 
 @pytest.mark.slow
-def test_interrupted_program_goes_on(cues, tmp_path):
-    folder = tmp_path / "run"
+@pytest.mark.parametrize("ended", [signal.SIGINT, signal.SIGHUP])
+def test_interrupted_program_goes_on(cues, tmp_path, ended):
+    folder = tmp_path / "a run"
     process = subprocess.Popen(
         [cues, "--run", folder, "--no-stop", "--iterations", "1000000"],
         stdout=subprocess.PIPE,
@@ -313,10 +338,10 @@ def test_interrupted_program_goes_on(cues, tmp_path):
         if line.startswith("iteration"):
             break
     time.sleep(0.3)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(ended)
     _, error = process.communicate()
     assert process.returncode == 130
-    assert "--resume" in error
+    assert f"--resume --run '{folder}' --no-stop" in error
     done = Run.open(folder, workers=1).trainer.iteration
     assert f"checkpoint of iteration {done}" in error
     assert done > 0
@@ -368,6 +393,7 @@ def test_what_cannot_be_exported_is_refused(tmp_path):
         (["pattern-generation", "--set", "network.rewiring=0.2"], "rewiring"),
         (["pattern-generation", "--set", "size.lif=0"], "needs neurons"),
         (["pattern-generation", "--trial-iterations", 3], "trial_iterations"),
+        (["pattern-generation", "--seed", 10**18], "below 10^18"),
     ):
         output = call("export", *arguments, "--out", out, code=1)
         assert message in output
@@ -395,6 +421,10 @@ def test_import_refuses_what_does_not_fit(cues, tmp_path):
     weights = dict(np.load(folder / "checkpoint.npz"))
     np.savez(folder / "checkpoint.npz", **{**weights, "w_in": weights["w_in"] * np.inf})
     refused("not finite")
+    np.savez(folder / "checkpoint.npz", **{**weights, "m.w_in": weights["m.w_in"] * np.nan})
+    refused("not finite")
+    np.savez(folder / "checkpoint.npz", **{**weights, "n_updates": np.array(-1)})
+    refused("'n_updates' is -1")
     np.savez(folder / "checkpoint.npz", **{**weights, "w_in": np.zeros(3)})
     refused("w_in")
     (folder / "checkpoint.npz").write_bytes(checkpoint[:-50])
@@ -436,9 +466,11 @@ def test_cuda_by_emulation_equals_cpp(cues, tmp_path):
         np.testing.assert_allclose(found[name], value, rtol=0, atol=1e-12, err_msg=name)
 
 
-def test_missing_compiler_is_named(tmp_path):
-    """What says it is make itself."""
-    export_project(PATTERN, tmp_path / "project")
+def test_missing_compiler_is_named(tmp_path, monkeypatch):
+    """Writing takes none; what says it is make itself."""
+    with monkeypatch.context() as without:
+        without.setenv("PATH", os.devnull)
+        export_project(PATTERN, tmp_path / "project")
     found = subprocess.run(
         ["make"],
         cwd=tmp_path / "project",
@@ -449,3 +481,32 @@ def test_missing_compiler_is_named(tmp_path):
     )
     assert found.returncode
     assert "no-such-compiler" in found.stderr
+
+
+@pytest.mark.parametrize("kind", ["cpp", "cuda", "inference"])
+def test_changed_flags_build_anew(tmp_path, kind):
+    (tmp_path / "Makefile").write_bytes((TEMPLATES / f"Makefile.{kind}").read_bytes())
+    compiler = tmp_path / "compiler"
+    compiler.write_text(
+        'echo "$@" >> log\nwhile [ $# -gt 0 ]; do [ "$1" != -o ] || touch "$2"; shift; done\n'
+    )
+    (tmp_path / "src").mkdir()
+    for name in ("main.cpp", "main.cu", "program.cpp", "inference.cpp"):
+        (tmp_path / "src" / name).touch()
+    name, flags = ("NVCC", "NVCCFLAGS") if kind == "cuda" else ("CXX", "CXXFLAGS")
+
+    def compiled(given: str) -> int:
+        log = tmp_path / "log"
+        log.write_text("")
+        subprocess.run(
+            ["make", f"{name}=sh {compiler}", f"{flags}={given}"],
+            cwd=tmp_path,
+            check=True,
+            capture_output=True,
+        )
+        return len(log.read_text().splitlines())
+
+    every = compiled("-O1")
+    assert every > 1
+    assert compiled("-O1") == 0
+    assert compiled("-O1 -DNAME='a b'") == every

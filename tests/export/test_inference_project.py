@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -132,7 +133,7 @@ def test_a_program_needs_nothing_of_where_it_was_made_and_says_what_is_wrong(tmp
     ):
         np.save(inputs, wrong)
         assert problem in infer(project, *options, status=1)
-        assert not (tmp_path / "out.npy").exists()
+        assert not list(tmp_path.glob("out.npy*"))
     content = inputs.read_bytes()
     np.save(inputs, np.zeros((2, n_steps, n_inputs), np.uint8))
     whole = inputs.read_bytes()
@@ -140,16 +141,44 @@ def test_a_program_needs_nothing_of_where_it_was_made_and_says_what_is_wrong(tmp
     assert "does not hold the numbers" in infer(project, *options, status=1)
     inputs.write_bytes(b"PK" + content)
     assert "is no .npy file" in infer(project, *options, status=1)
+    for header in (b"{'descr': ", b"{'descr': '|u1', 'fortran_order': False, 'shape': (2, "):
+        inputs.write_bytes(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
+        assert "damaged header" in infer(project, *options, status=1)
+    huge = f"{{'descr': '<f8', 'fortran_order': False, 'shape': ({2**61}, {2**3}, 1), }}".encode()
+    inputs.write_bytes(b"\x93NUMPY\x01\x00" + len(huge).to_bytes(2, "little") + huge)
+    assert "damaged header" in infer(project, *options, status=1)
     # Any type that can hold spikes.
     for dtype in (bool, np.uint8, np.int32, np.int64, np.float32, np.float64):
         np.save(inputs, np.ones((1, n_steps, n_inputs), dtype))
-        infer(project, *options)
+        infer(project, f"--inputs={inputs}", *options[2:])
         values = np.load(tmp_path / "out.npy")
         assert values.shape == (1, 2)
         assert np.all(np.isfinite(values))
     np.save(inputs, np.zeros((0, n_steps, n_inputs), bool))
     infer(project, *options)
     assert np.load(tmp_path / "out.npy").shape == (0, 2)
+    # Nothing is written over, and nothing half stays.
+    for same in (inputs, tmp_path / ".." / tmp_path.name / "out.npy"):
+        assert "name the file" in infer(project, *options, "--spikes", same, status=2)
+    np.save(inputs, np.ones((1000, n_steps, n_inputs), bool))
+    process = subprocess.Popen([project / "infer", *options], stderr=subprocess.PIPE, text=True)
+    while not (tmp_path / "out.npy.part").exists():
+        time.sleep(0.01)
+    process.terminate()
+    assert "interrupted" in process.communicate()[1]
+    assert process.returncode == 130
+    assert not list(tmp_path.glob("*.part"))
+    # Arrays of another network.
+    path = project / "network" / "inputs_to_lif.w.npy"
+    weights = np.load(path)
+    for wrong, problem in (
+        (weights.view(np.int64), "compiled for <f8 of shape"),
+        (weights[np.newaxis], "compiled for <f8 of shape"),
+        (np.full_like(weights, np.nan), "not finite"),
+    ):
+        np.save(path, wrong)
+        assert problem in infer(project, *options, status=1)
+    np.save(path, weights)
     (project / "network" / "readout.kappa.npy").unlink()
     assert "readout.kappa.npy: No such file" in infer(project, *options, status=1)
 

@@ -7,7 +7,7 @@ network_flags = -std=c++11 -w -ffast-math -fno-finite-math-only
 driver_flags = -std=c++17 -Wall -O2 -ffp-contract=off
 
 sources := src/main.cpp $(wildcard src/driver/*.cpp)
-headers := src/program.cpp $(wildcard src/*.h src/driver/*.h)
+headers := src/program.cpp $(wildcard src/*.h src/common/*.h src/driver/*.h)
 objects := $(sources:src/%.cpp=build/%.o)
 
 train: $(objects)
@@ -16,11 +16,17 @@ train: $(objects)
 build/main.o: flags = $(network_flags)
 build/driver/%.o: flags = $(driver_flags)
 
-build/%.o: src/%.cpp $(headers) Makefile
+# Other settings than those of the build before build anew.
+export settings := $(CXX) $(CXXFLAGS) $(LDFLAGS)
+build/settings: FORCE
+	@mkdir -p $(@D)
+	@printf '%s\n' "$$settings" | cmp -s - $@ || printf '%s\n' "$$settings" > $@
+
+build/%.o: src/%.cpp $(headers) Makefile build/settings
 	@mkdir -p $(@D)
 	$(CXX) $(CXXFLAGS) $(flags) -Isrc -c $< -o $@
 
 clean:
 	rm -rf build train
 
-.PHONY: clean
+.PHONY: FORCE clean

@@ -1,10 +1,11 @@
 // Calls of a network that only runs trials: inputs from a file, outputs and spikes into files.
-#include <climits>
 #include <cmath>
 #include <memory>
-#include <unistd.h>
+#include <new>
 
 #include "calls.h"
+#include "common/errors.h"
+#include "common/process.h"
 #include "npy.h"
 #include "trial.h"
 
@@ -41,6 +42,18 @@ void wrong_option(const std::string& problem)
     std::_Exit(2);
 }
 
+// What would be written over, or by two at once.
+void check_places(const Options& options)
+{
+    const std::string* const given[] = {
+        &options.inputs, &options.out, &options.readouts, &options.spikes};
+    for (const auto& one : given)
+        for (const auto& other : given)
+            if (&one < &other && !one->empty() && !other->empty() &&
+                real_path(*one) == real_path(*other))
+                wrong_option("two options name the file " + *one);
+}
+
 Options read_options(const std::vector<std::string>& arguments)
 {
     Options options;
@@ -58,33 +71,23 @@ Options read_options(const std::vector<std::string>& arguments)
             std::fflush(stdout);
             std::_Exit(0);
         }
-        const auto found = known.find(arguments[i]);
+        const std::size_t equals = arguments[i].find('=');
+        const std::string name = arguments[i].substr(0, equals);
+        const auto found = known.find(name);
         if (found == known.end())
             wrong_option("no such option: " + arguments[i]);
-        if (i + 1 == arguments.size() || arguments[i + 1].compare(0, 2, "--") == 0)
-            wrong_option(arguments[i] + " needs a value");
-        *found->second = arguments[++i];
+        const bool joined = equals != std::string::npos;
+        if (!joined &&
+            (i + 1 == arguments.size() || arguments[i + 1].compare(0, 2, "--") == 0))
+            wrong_option(name + " needs a value");
+        *found->second = joined ? arguments[i].substr(equals + 1) : arguments[++i];
     }
     if (options.inputs.empty())
         wrong_option("--inputs is missing");
     if (options.out.empty() && options.spikes.empty() && options.readouts.empty())
         wrong_option("nothing would be written: give --out, --readouts or --spikes");
+    check_places(options);
     return options;
-}
-
-// Where the program stands.
-std::string program_folder()
-{
-#if defined(__linux__)
-    char path[PATH_MAX];
-    const ssize_t length = readlink("/proc/self/exe", path, sizeof path);
-    if (length > 0)
-    {
-        const std::string whole(path, length);
-        return whole.substr(0, whole.rfind('/'));
-    }
-#endif
-    return ".";
 }
 
 // The trials of a file, one after the other.
@@ -93,15 +96,17 @@ class Trials
 public:
     Trials(Arrays& arrays, const Options& options) : arrays(arrays), inputs(options.inputs)
     {
-        const Shape& shape = inputs.shape;
+        const Shape& shape = inputs.header.shape;
         if (shape.size() != 3 || shape[1] != trial::n_steps || shape[2] != trial::n_inputs)
             inputs.wrong("has the shape " + shape_text(shape) + ", not (trials, " +
                 std::to_string(trial::n_steps) + ", " + std::to_string(trial::n_inputs) + ")");
         n_trials = shape[0];
         const std::string folder =
-            options.network.empty() ? program_folder() + "/network" : options.network;
-        for (const char* name : trial::given)
-            read_array(folder, name);
+            options.network.empty()
+                                       ? folder_of(program_path("infer")) + "/network"
+                                       : options.network;
+        for (const trial::Given& given : trial::given)
+            read_array(folder, given);
         set<std::int32_t>("control.n_trials", 1);
         if (!options.out.empty())
             out.reset(new NpyWriter(options.out, "<f8", {n_trials, trial::n_outputs}));
@@ -141,7 +146,7 @@ private:
     {
         const Arrays::iterator found = arrays.find(name);
         if (found == arrays.end())
-            fail("the network has no array " + name);
+            throw Error("the network has no array " + name);
         return found->second;
     }
 
@@ -149,13 +154,23 @@ private:
 
     template <typename T> void set(const std::string& name, T value) { *data<T>(name) = value; }
 
-    void read_array(const std::string& folder, const std::string& name)
+    void read_array(const std::string& folder, const trial::Given& given)
     {
+        const std::string name(given.name);
         NpyReader file(folder + "/" + name + ".npy");
         Array& target = array(name);
-        if (elements(file.shape)*file.width() != target.bytes)
-            file.wrong("does not fit the network, which was compiled for another");
+        if (file.header.type != given.type || shape_text(file.header.shape) != given.shape ||
+            file.header.bytes() != target.bytes)
+            file.wrong(
+                "does not fit the network, which was compiled for " + std::string(given.type) +
+                " of shape " + given.shape);
         file.read_bytes(target.data, target.bytes);
+        if (file.header.type[1] != 'f')
+            return;
+        const trial::Real* const values = (const trial::Real*)target.data;
+        for (std::size_t i = 0; i < target.bytes/sizeof(trial::Real); i++)
+            if (!std::isfinite(values[i]))
+                file.wrong("holds numbers that are not finite");
     }
 
     void set_values(const std::vector<double>& values)
@@ -227,11 +242,31 @@ private:
 bool next_call(Arrays& arrays, const std::vector<std::string>& arguments)
 {
     static std::unique_ptr<Trials> trials;
-    if (!trials)
+    int status = 1;
+    try
     {
-        flush_denormals();
-        trials.reset(new Trials(arrays, read_options(arguments)));
+        if (!trials)
+        {
+            const Options options = read_options(arguments);
+            catch_interrupts();
+            flush_denormals();
+            trials.reset(new Trials(arrays, options));
+        }
+        if (!stopping())
+            return trials->next();
+        std::fprintf(stderr, "interrupted; nothing was written\n");
+        status = 130;
     }
-    return trials->next();
+    catch (const Error& error)
+    {
+        std::fprintf(stderr, "Error: %s\n", error.what());
+    }
+    catch (const std::bad_alloc&)
+    {
+        std::fprintf(stderr, "Error: there is not enough memory\n");
+    }
+    // Removes what is half written.
+    trials.reset();
+    std::_Exit(status);
 }
 }

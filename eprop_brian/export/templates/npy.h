@@ -10,29 +10,12 @@
 #include <string>
 #include <vector>
 
-#include "arrays.h"
+#include "common/errors.h"
+#include "common/npy_header.h"
 
 namespace eprop_brian
 {
-typedef std::vector<std::size_t> Shape;
-
-inline std::string shape_text(const Shape& shape)
-{
-    std::string text = "(";
-    for (std::size_t i = 0; i < shape.size(); i++)
-        text += (i ? ", " : "") + std::to_string(shape[i]);
-    return text + (shape.size() == 1 ? ",)" : ")");
-}
-
-inline std::size_t elements(const Shape& shape)
-{
-    std::size_t product = 1;
-    for (std::size_t i = 0; i < shape.size(); i++)
-        product *= shape[i];
-    return product;
-}
-
-// A file of numbers or bool in rows. Whatever is wrong with it ends the program with a message.
+// A file of numbers or bool in rows.
 class NpyReader
 {
 public:
@@ -52,12 +35,14 @@ public:
         }
         if (length > 65536)
             wrong("has a damaged header");
-        std::string header(length, ' ');
-        read_bytes(&header[0], length);
-        parse(header);
+        std::string text(length, ' ');
+        read_bytes(&text[0], length);
+        const std::string problem = header.parse(text);
+        if (!problem.empty())
+            wrong(problem);
         const long first = std::ftell(file);
         std::fseek(file, 0, SEEK_END);
-        if ((std::size_t)(std::ftell(file) - first) != elements(shape)*width())
+        if ((std::size_t)(std::ftell(file) - first) != header.bytes())
             wrong("does not hold the numbers that its header tells of");
         std::fseek(file, first, SEEK_SET);
     }
@@ -68,8 +53,9 @@ public:
     // The next numbers, whatever their type in the file.
     std::vector<double> read(std::size_t count)
     {
-        bytes.resize(count*width());
+        bytes.resize(count*header.width());
         read_bytes(bytes.data(), bytes.size());
+        const std::string kind = header.type.substr(1);
         if (kind == "f8")
             return as<double>(count);
         if (kind == "f4")
@@ -97,49 +83,11 @@ public:
             wrong("ends too early");
     }
 
-    void wrong(const std::string& problem) const { fail(path + ": " + problem); }
+    [[noreturn]] void wrong(const std::string& problem) const { throw Error(path + ": " + problem); }
 
-    std::size_t width() const { return kind[1] - '0'; }
-
-    std::string kind;  // as NumPy writes it, without the order of bytes: f8, i4, b1, ...
-    Shape shape;
+    NpyHeader header;
 
 private:
-    void parse(const std::string& header)
-    {
-        const std::string type = after(header, "'descr':");
-        const std::string known[] = {"f8", "f4", "i8", "i4", "i2", "i1", "u8", "u4", "u2", "u1", "b1"};
-        for (const std::string& name : known)
-            if (type.compare(2, 2, name) == 0 && type.compare(4, 1, "'") == 0)
-                kind = name;
-        if (kind.empty() || type[0] != '\'' || type[1] == '>')
-            wrong("must hold bool, whole numbers or floats in this machine's order of bytes");
-        if (after(header, "'fortran_order':").compare(0, 5, "False") != 0)
-            wrong("is stored by columns; save numpy.ascontiguousarray of it");
-        const std::string extents = after(header, "'shape':");
-        std::size_t i = 1;
-        while (i < extents.size() && extents[i] != ')')
-        {
-            if (extents[i] < '0' || extents[i] > '9')
-            {
-                i++;
-                continue;
-            }
-            char* end;
-            shape.push_back(std::strtoull(extents.c_str() + i, &end, 10));
-            i = end - extents.c_str();
-        }
-    }
-
-    std::string after(const std::string& header, const std::string& key) const
-    {
-        const std::size_t found = header.find(key);
-        if (found == std::string::npos)
-            wrong("has a damaged header");
-        const std::size_t first = header.find_first_not_of(' ', found + key.size());
-        return first == std::string::npos ? std::string() : header.substr(first);
-    }
-
     template <typename T> std::vector<double> as(std::size_t count) const
     {
         std::vector<T> values(count);
@@ -153,7 +101,7 @@ private:
     std::vector<char> bytes;
 };
 
-// Written beside its place, and renamed when all of it is there.
+// Written beside its place, and renamed when all of it is there; else nothing stays.
 class NpyWriter
 {
 public:
@@ -163,16 +111,18 @@ public:
     {
         if (!file)
             wrong();
-        std::string header = "{'descr': '" + type + "', 'fortran_order': False, 'shape': " +
-            shape_text(shape) + ", }";
-        // Numbers begin at a multiple of 64 bytes.
-        header.append(63 - (header.size() + 10)%64, ' ');
-        header += '\n';
-        const unsigned char start[] = {0x93, 'N', 'U', 'M', 'P', 'Y', 1, 0,
-            (unsigned char)(header.size()%256), (unsigned char)(header.size()/256)};
-        write(start, sizeof start);
-        write(header.data(), header.size());
+        const std::string start = NpyHeader{type, shape}.text();
+        write(start.data(), start.size());
     }
+    ~NpyWriter()
+    {
+        if (!file)
+            return;
+        std::fclose(file);
+        std::remove((path + ".part").c_str());
+    }
+    NpyWriter(const NpyWriter&) = delete;
+    NpyWriter& operator=(const NpyWriter&) = delete;
 
     void write(const void* values, std::size_t bytes)
     {
@@ -182,16 +132,18 @@ public:
 
     void finish()
     {
-        if (std::fclose(file) != 0 || std::rename((path + ".part").c_str(), path.c_str()) != 0)
+        const bool closed = std::fclose(file) == 0;
+        file = nullptr;
+        if (!closed || std::rename((path + ".part").c_str(), path.c_str()) != 0)
             wrong();
     }
 
 private:
-    void wrong() const
+    [[noreturn]] void wrong() const
     {
         const std::string reason = std::strerror(errno);
         std::remove((path + ".part").c_str());
-        fail("cannot write " + path + ": " + reason);
+        throw Error("cannot write " + path + ": " + reason);
     }
 
     std::string path;

@@ -5,13 +5,13 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
-#include <fstream>
-#include <sstream>
+#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "errors.h"
+#include "../common/errors.h"
+#include "../common/npy_header.h"
 #include "files.h"
 
 namespace eprop_brian
@@ -38,31 +38,19 @@ inline std::uint32_t crc32(const char* data, std::size_t size)
 struct Numbers
 {
     std::string type;  // as NumPy writes it: <f8, <i4, |b1, ...
-    std::vector<std::size_t> shape;
+    Shape shape;
     std::string bytes;
 
-    std::size_t size() const
-    {
-        std::size_t product = 1;
-        for (const std::size_t extent : shape)
-            product *= extent;
-        return product;
-    }
+    std::size_t size() const { return elements(shape); }
 
     bool is_float() const { return type[1] == 'f'; }
 
-    std::string shape_text() const
-    {
-        std::string text = "(";
-        for (std::size_t i = 0; i < shape.size(); i++)
-            text += (i ? ", " : "") + std::to_string(shape[i]);
-        return text + (shape.size() == 1 ? ",)" : ")");
-    }
+    std::string shape_text() const { return eprop_brian::shape_text(shape); }
 
     std::vector<double> doubles() const { return converted<double>(); }
     std::vector<std::int64_t> integers() const { return converted<std::int64_t>(); }
 
-    static Numbers of(const std::vector<double>& values, const std::vector<std::size_t>& shape)
+    static Numbers of(const std::vector<double>& values, const Shape& shape)
     {
         return {"<f8", shape, std::string((const char*)values.data(), 8*values.size())};
     }
@@ -267,41 +255,18 @@ private:
         const std::size_t length = number(file, begin + 8, width), text = begin + 8 + width;
         if (length > size - 8 - width)
             throw Error(where + "is damaged");
-        const std::string header = file.substr(text, length);
-        Numbers array;
-        const std::size_t type = header.find('\'', header.find("'descr':") + 8) + 1;
-        array.type = header.substr(type, header.find('\'', type) - type);
-        static const std::string known[] = {"<f8", "<f4", "<i8", "<u8", "<i4", "<u4",
-                                            "<i2", "<u2", "|i1", "|u1", "|b1"};
-        bool is_known = false;
-        for (const std::string& one : known)
-            is_known = is_known || one == array.type;
-        if (!is_known)
-            throw Error(where + "has the type " + array.type + ", not plain numbers");
-        const std::size_t open = header.find('(', header.find("'shape':"));
-        std::istringstream extents(header.substr(open + 1, header.find(')', open) - open - 1));
-        std::string extent;
-        while (std::getline(extents, extent, ','))
-            if (extent.find_first_of("0123456789") != std::string::npos)
-                array.shape.push_back(std::stoull(extent));
-        const bool columns = header.find("'fortran_order': True") != std::string::npos;
-        if (columns && array.shape.size() > 1)
-            throw Error(where + "is stored by columns; write numpy.ascontiguousarray of it");
-        array.bytes = file.substr(text + length, size - (text + length - begin));
-        if (array.bytes.size() != array.size()*std::stoul(array.type.substr(2)))
+        NpyHeader header;
+        const std::string problem = header.parse(file.substr(text, length));
+        if (!problem.empty())
+            throw Error(where + problem);
+        if (size - (text + length - begin) != header.bytes())
             throw Error(where + "is damaged");
-        return array;
+        return {header.type, header.shape, file.substr(text + length, header.bytes())};
     }
 
     static std::string encoded(const Numbers& array)
     {
-        std::string header = "{'descr': '" + array.type + "', 'fortran_order': False, 'shape': " +
-                             array.shape_text() + ", }";
-        // The numbers begin at a multiple of 64 bytes.
-        header += std::string(63 - (10 + header.size()) % 64, ' ') + '\n';
-        std::string data("\x93NUMPY\x01\x00", 8);
-        put(data, header.size(), 2);
-        return data + header + array.bytes;
+        return NpyHeader{array.type, array.shape}.text() + array.bytes;
     }
 };
 }

@@ -53,7 +53,6 @@ struct Description
     std::map<std::string, char> types;        // of arrays: d, f (floats) or i (int32)
     std::vector<StateArray> state;
     std::vector<Drawn> drawn;
-    std::vector<std::string> weights;  // names in the files
     std::string readout_weights;       // that of w_out among them
     std::vector<std::string> copied;   // files of a run that stay as they are
 };

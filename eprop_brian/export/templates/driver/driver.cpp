@@ -1,20 +1,16 @@
 // The program around the compiled network: options, files, trials and the training loop.
-#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
+#include <sstream>
 #include <string>
 #include <vector>
-#include <climits>
-#if defined(__APPLE__)
-#include <mach-o/dyld.h>
-#endif
-#include <unistd.h>
 
 #include "../calls.h"
+#include "../common/errors.h"
+#include "../common/process.h"
 #include "archive.h"
 #include "description.h"
-#include "errors.h"
 #include "options.h"
 #include "random.h"
 #include "run_folder.h"
@@ -26,42 +22,12 @@ namespace eprop_brian
 {
 namespace
 {
-volatile std::sig_atomic_t interrupted = 0;
-
-// The first time: end the run after its present trial, on a GPU after its call. The second: at once.
-void interrupt(int signal_number)
-{
-    interrupted = 1;
-    eprop_brian::stopping() = 1;
-    std::signal(signal_number, SIG_DFL);
-}
-
-// Where the program stands; its data are beside it.
-std::string program_path()
-{
-    char path[PATH_MAX + 1] = "";
-#if defined(__APPLE__)
-    std::uint32_t size = PATH_MAX;
-    _NSGetExecutablePath(path, &size);
-#else
-    const ssize_t length = readlink("/proc/self/exe", path, PATH_MAX);
-    path[length > 0 ? length : 0] = '\0';
-#endif
-    return *path ? path : "./train";
-}
-
-std::string folder_of(const std::string& path)
-{
-    const std::size_t slash = path.rfind('/');
-    return slash == std::string::npos ? "." : path.substr(0, slash);
-}
-
 // Everything of a run, from the command line to the result.
 class Program
 {
 public:
     Program(Arrays& arrays, const Options& options)
-        : options(options), home(folder_of(program_path())), start(home + "/data/start"),
+        : options(options), home(folder_of(program_path("train"))), start(home + "/data/start"),
           folder(options.run.empty() ? home + "/run" : options.run),
           constants(Archive::read(home + "/data/constants.npz")),
           places(Archive::read(home + "/data/places.npz")),
@@ -84,7 +50,7 @@ public:
 
     bool next()
     {
-        bool more = !interrupted;
+        bool more = !stopping();
         try
         {
             more = more && trainer->next();
@@ -94,13 +60,13 @@ public:
             trainer->abandon();
             throw;
         }
-        if (interrupted)
+        if (stopping())
         {
             trainer->abandon();
             std::fprintf(
                 stderr,
                 "interrupted; checkpoint of iteration %d saved. Go on with:\n  %s --resume%s\n",
-                trainer->iteration(), program_path().c_str(), again().c_str());
+                trainer->iteration(), quoted(program_path("train")).c_str(), again().c_str());
             std::_Exit(130);
         }
         if (!more)
@@ -137,7 +103,7 @@ private:
         make_source(seed);
         if (seed != description.seed)
             session.draw_weights(ziggurat, seed);
-        folder.begin(start, config, session.state.archive(initial));
+        folder.begin(start, config, session.state.archive(initial), own_trials());
         std::printf("training in %s\n", folder.path.c_str());
         std::fflush(stdout);
     }
@@ -152,8 +118,11 @@ private:
                 folder.path + " holds a run with other settings than this program's (" +
                 start.file("config.toml") + ")");
         config = own;
+        check_trials();
         make_source(config.number("run", "seed"));
         session.state = State(Archive::read(folder.file("checkpoint.npz")), initial);
+        if (!session.state.is_finite())
+            throw Error(folder.file("checkpoint.npz") + " holds numbers that are not finite");
         history = History::read(folder.file("history.csv"));
         const int done = session.state.n_updates;
         if (history.size() < done)
@@ -167,10 +136,49 @@ private:
             config.set("run", "iterations", std::to_string(options.iterations));
             write_file(folder.file("config.toml"), config.text());
         }
+        if (options.trials.count("train"))
+            write_file(folder.trials(), own_trials());
         std::printf("resuming %s at iteration %d\n", folder.path.c_str(), done);
         if (done >= (int)config.number("run", "iterations"))
             std::printf("nothing to do: give a larger --iterations to go on\n");
         std::fflush(stdout);
+    }
+
+    // What trials.txt says of this call: "" of the task's own trials.
+    std::string own_trials() const
+    {
+        const auto found = options.trials.find("train");
+        return found == options.trials.end() ? "" : RecordedTrials::text_of(found->second);
+    }
+
+    // A run that learned from trials of its user's own goes on with these; their folder may change.
+    void check_trials() const
+    {
+        if (!exists(folder.trials()))
+            return;
+        const std::vector<std::string> before = lines_of(read_file(folder.trials())),
+                                       now = lines_of(own_trials());
+        bool same = before.size() == now.size();
+        for (std::size_t i = 0; same && i < now.size(); i++)
+            same = before[i].substr(0, 8) == now[i].substr(0, 8);
+        if (same)
+            return;
+        std::string files;
+        for (const std::string& line : before)
+            files += line.size() > 9 ? " " + quoted(line.substr(9)) : "";
+        throw Error(
+            folder.path + " learned from other trials: go on with --trials" + files +
+            ", or begin another run (trials.txt has the sums of these files)");
+    }
+
+    static std::vector<std::string> lines_of(const std::string& text)
+    {
+        std::istringstream stream(text);
+        std::vector<std::string> lines;
+        std::string line;
+        while (std::getline(stream, line))
+            lines.push_back(line);
+        return lines;
     }
 
     void make_source(std::uint64_t seed)
@@ -204,7 +212,7 @@ private:
     {
         std::string text;
         if (!options.run.empty())
-            text += " --run " + options.run;
+            text += " --run " + quoted(options.run);
         static const std::map<std::string, std::string> names = {
             {"train", " --trials"}, {"validation", " --validation-trials"},
             {"test", " --test-trials"}};
@@ -212,9 +220,20 @@ private:
         {
             text += names.at(entry.first);
             for (const std::string& path : entry.second)
-                text += " " + path;
+                text += " " + quoted(path);
         }
-        return text;
+        return text + (options.stop ? "" : " --no-stop") + (options.quiet ? " --quiet" : "");
+    }
+
+    // As a shell reads it.
+    static std::string quoted(const std::string& text)
+    {
+        std::string result = "'";
+        for (const char letter : text)
+            result += letter == '\'' ? std::string("'\\''") : std::string(1, letter);
+        return text.find_first_of(" \t\n'\"\\$`&|;<>()*?[]{}#~!") == std::string::npos
+                   ? text
+                   : result + "'";
     }
 };
 }
@@ -230,12 +249,11 @@ bool next_call(Arrays& arrays, const std::vector<std::string>& arguments)
             const Options options(arguments);
             if (options.help)
             {
-                Options::print_help(program_path());
+                Options::print_help(program_path("train"));
                 std::fflush(stdout);
                 std::_Exit(0);
             }
-            std::signal(SIGINT, interrupt);
-            std::signal(SIGTERM, interrupt);
+            catch_interrupts();
             flush_denormals();
             program.reset(new Program(arrays, options));
         }

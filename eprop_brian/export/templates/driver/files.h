@@ -10,7 +10,7 @@
 #include <string>
 #include <sys/stat.h>
 
-#include "errors.h"
+#include "../common/errors.h"
 
 namespace eprop_brian
 {
@@ -51,6 +51,9 @@ inline void write_file(const std::string& path, const std::string& content)
 
 inline void make_folder(const std::string& path)
 {
+    // Those above it too; one that cannot be made shows below.
+    for (std::size_t end = path.find('/', 1); end != std::string::npos; end = path.find('/', end + 1))
+        mkdir(path.substr(0, end).c_str(), 0777);
     if (mkdir(path.c_str(), 0777) != 0 && errno != EEXIST)
         throw Error("cannot make the folder " + path + ": " + std::strerror(errno));
 }

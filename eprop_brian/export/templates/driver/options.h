@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "description.h"
-#include "errors.h"
+#include "../common/errors.h"
 
 namespace eprop_brian
 {

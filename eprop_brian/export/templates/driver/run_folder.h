@@ -187,16 +187,23 @@ public:
 
     std::string file(const std::string& name) const { return path + "/" + name; }
 
+    // Says which files of trials a run learned from, if they were not the task's own.
+    std::string trials() const { return file("trials.txt"); }
+
     bool is_run() const { return exists(file("config.toml")); }
 
     // Begin a run; config.toml comes last: the folder is a run from there on.
-    void begin(const RunFolder& start, const Config& config, const Archive& initial) const
+    void begin(
+        const RunFolder& start, const Config& config, const Archive& initial,
+        const std::string& own_trials) const
     {
         make_folder(path);
         for (const std::string& name : description.copied)
             write_file(file(name), read_file(start.file(name)));
         initial.write(file("initial.npz"));
         save(History(), initial);
+        if (!own_trials.empty())
+            write_file(trials(), own_trials);
         write_file(file("config.toml"), config.text());
     }
 

@@ -37,7 +37,11 @@ struct State
             if (wanted.is_float())
                 values[name] = given.doubles();
             else if (name == "n_updates")
+            {
                 n_updates = given.integers().at(0);
+                if (n_updates < 0 || n_updates > 1000000000)
+                    throw Error("the saved state's 'n_updates' is " + std::to_string(n_updates));
+            }
             else if (given.integers() != wanted.integers())
                 throw Error("the saved state's '" + name + "' is another network's");
         }
@@ -56,8 +60,8 @@ struct State
 
     bool is_finite() const
     {
-        for (const std::string& name : description.weights)
-            for (const double value : values.at(name))
+        for (const auto& entry : values)
+            for (const double value : entry.second)
                 if (!std::isfinite(value))
                     return false;
         return true;

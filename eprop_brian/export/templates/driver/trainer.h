@@ -1,6 +1,6 @@
 // Training: what runs next, and what is made of what ran.
 //
-// The network runs in the generated main(), which asks `next` for work until there is none.
+// The network runs in main(), which asks `next` for work until there is none.
 #ifndef EPROP_BRIAN_TRAINER_H
 #define EPROP_BRIAN_TRAINER_H
 
@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "description.h"
-#include "errors.h"
+#include "../common/errors.h"
 #include "progress.h"
 #include "run_folder.h"
 #include "session.h"

@@ -5,11 +5,13 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <cstdio>
 #include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "../common/process.h"
 #include "archive.h"
 #include "description.h"
 #include "random.h"
@@ -326,6 +328,20 @@ public:
                 append(streams[entry.first], path);
     }
 
+    // Which files: a line "CRC32 path" each.
+    static std::string text_of(const std::vector<std::string>& paths)
+    {
+        std::string text;
+        for (const std::string& path : paths)
+        {
+            const std::string file = read_file(path);
+            char sum[16];
+            std::snprintf(sum, sizeof sum, "%08x", (unsigned)crc32(file.data(), file.size()));
+            text += std::string(sum) + " " + real_path(path) + "\n";
+        }
+        return text;
+    }
+
     bool has(const std::string& stream) const override { return streams.count(name(stream)); }
 
     Trials batches(
@@ -398,12 +414,21 @@ private:
             throw Error(
                 path + ": periods must be whole numbers of shape (targets, " +
                 std::to_string(n_steps) + "), not " + periods.type + " " + periods.shape_text());
-        for (const std::int64_t period : periods.integers())
+        const std::vector<std::int64_t> steps = periods.integers();
+        for (const std::int64_t period : steps)
         {
             if (period < 0 || period > description.n_answers)
                 throw Error(
                     path + ": periods must be 0 to " + std::to_string(description.n_answers));
             to.periods.push_back(period);
+        }
+        for (std::size_t target = 0; target < n_targets; target++)
+        {
+            const auto first = steps.begin() + target*n_steps;
+            if (std::count(first, first + n_steps, 0) == (std::ptrdiff_t)n_steps)
+                throw Error(
+                    path + ": no step of target " + std::to_string(target) +
+                    " counts, periods are all 0");
         }
     }
 

@@ -1,0 +1,66 @@
+// The program as a process: where it stands, and how it is stopped.
+#ifndef EPROP_BRIAN_PROCESS_H
+#define EPROP_BRIAN_PROCESS_H
+
+#include <climits>
+#include <csignal>
+#include <cstdint>
+#include <cstdlib>
+#include <string>
+#if defined(__APPLE__)
+#include <mach-o/dyld.h>
+#endif
+#include <unistd.h>
+
+#include "../arrays.h"
+
+namespace eprop_brian
+{
+// Where the program stands; its data are beside it.
+inline std::string program_path(const std::string& name)
+{
+    char path[PATH_MAX + 1] = "";
+#if defined(__APPLE__)
+    std::uint32_t size = PATH_MAX;
+    _NSGetExecutablePath(path, &size);
+#else
+    const ssize_t length = readlink("/proc/self/exe", path, PATH_MAX);
+    path[length > 0 ? length : 0] = '\0';
+#endif
+    return *path ? path : "./" + name;
+}
+
+inline std::string folder_of(const std::string& path)
+{
+    const std::size_t slash = path.rfind('/');
+    return slash == std::string::npos ? "." : path.substr(0, slash);
+}
+
+// One name for one file, whether or not it is there.
+inline std::string real_path(const std::string& path)
+{
+    char found[PATH_MAX + 1];
+    if (realpath(path.c_str(), found))
+        return found;
+    if (!realpath(folder_of(path).c_str(), found))
+        return path;
+    return std::string(found) + "/" + path.substr(path.rfind('/') + 1);
+}
+
+// The first time: stop after the present trial, on a GPU after its call. The second: at once.
+inline void interrupt(int signal_number)
+{
+    stopping() = 1;
+    std::signal(signal_number, SIG_DFL);
+}
+
+inline void catch_interrupts()
+{
+    for (const int signal_number : {SIGINT, SIGTERM})
+        std::signal(signal_number, interrupt);
+    // nohup ignores it, and that stays so.
+    if (std::signal(SIGHUP, interrupt) == SIG_IGN)
+        std::signal(SIGHUP, SIG_IGN);
+}
+}
+#endif
