@@ -20,7 +20,8 @@ build/driver/%.o: flags = $(driver_flags)
 export settings := $(CXX) $(CXXFLAGS) $(LDFLAGS)
 build/settings: FORCE
 	@mkdir -p $(@D)
-	@printf '%s\n' "$$settings" | cmp -s - $@ || printf '%s\n' "$$settings" > $@
+	@[ -f $@ ] && IFS= read -r before < $@ && [ "$$before" = "$$settings" ] || \
+		printf '%s\n' "$$settings" > $@
 
 build/%.o: src/%.cpp $(headers) Makefile build/settings
 	@mkdir -p $(@D)
