@@ -333,6 +333,8 @@ def test_interrupted_program_goes_on(cues, tmp_path, ended):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # Whoever runs the tests may ignore it, as nohup does.
+        preexec_fn=lambda: signal.signal(ended, signal.SIG_DFL),
     )
     for line in process.stderr:
         if line.startswith("iteration"):
