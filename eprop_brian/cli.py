@@ -250,7 +250,6 @@ def train(
         return
     _refuse(balanced, f"is an option of balanced networks only: {', '.join(DYNAMICS)}")
     # Imported here: listing tasks or deriving a neuron should not wait for it.
-    from eprop_brian.training.config import RunConfig
     from eprop_brian.training.run import Run
 
     if workers is not None and scheduler is not None:
@@ -285,18 +284,18 @@ def train(
     else:
         if task is None:
             raise click.UsageError(f"name a task: {', '.join((*TASKS, *DYNAMICS))}")
-        config = RunConfig.from_recipe(
+        config = _config(
             task,
-            neuron=neuron,
-            run={
-                "iterations": iterations,
-                "batch_size": batch_size,
-                "seed": seed,
-                "device": device,
-                "dtype": dtype,
-            },
-            network={"feedback": feedback, "gradient": gradient, "updates": updates},
-            settings=settings,
+            neuron,
+            settings,
+            feedback,
+            gradient,
+            updates,
+            iterations=iterations,
+            batch_size=batch_size,
+            seed=seed,
+            device=device,
+            dtype=dtype,
         )
         config.refuse_unused_scale(settings)
         if no_run:
@@ -595,12 +594,14 @@ def _config(
     neuron: str | None,
     settings: tuple[str, ...],
     feedback: str | None = None,
+    gradient: str | None = None,
+    updates: str | None = None,
     **run: Any,
 ) -> Any:
     """The configuration of a run of a task."""
     from eprop_brian.training.config import RunConfig
 
-    network = {"feedback": feedback}
+    network = {"feedback": feedback, "gradient": gradient, "updates": updates}
     return RunConfig.from_recipe(task, neuron=neuron, run=run, network=network, settings=settings)
 
 
@@ -663,17 +664,17 @@ def export(
         )
     run = None
     if what in TASKS:
-        config = RunConfig.from_recipe(
+        config = _config(
             what,
-            neuron=neuron,
-            run={
-                "iterations": iterations,
-                "batch_size": batch_size,
-                "seed": seed,
-                "dtype": dtype,
-            },
-            network={"feedback": feedback, "gradient": gradient, "updates": updates},
-            settings=settings,
+            neuron,
+            settings,
+            feedback,
+            gradient,
+            updates,
+            iterations=iterations,
+            batch_size=batch_size,
+            seed=seed,
+            dtype=dtype,
         )
         config.refuse_unused_scale(settings)
     elif (Path(what) / "config.toml").exists():

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
@@ -22,10 +21,8 @@ from eprop_brian.devices.process import ProcessProgram
 from eprop_brian.devices.project import (
     CompilerMissingError,
     array_variables,
-    cache_folder,
-    digest,
-    install,
-    make,
+    build_once,
+    find_cxx,
     standalone,
     step_runner,
     translated,
@@ -63,7 +60,7 @@ def find_compiler() -> str:
     CompilerMissingError
         If there is no C++ compiler or no make.
     """
-    compiler = shutil.which(os.environ.get("CXX") or "g++") or shutil.which("c++")
+    compiler = find_cxx()
     missing = [] if compiler else ["a C++ compiler (g++)"]
     if shutil.which("make") is None:
         missing.append("make")
@@ -112,11 +109,7 @@ class CppProgram(ProcessProgram):
             project = Path(parent) / "project"
             built, types = generate(project, network, capacity, dtype, profile, build)
             _write_makefile(project, compiler)
-            folder = cache_folder() / digest(project, compiler)
-            compiled = not (folder / "main").exists()
-            if compiled:
-                make(project)
-                install(project, folder)
+            folder, compiled = build_once(project, compiler)
         super().__init__(built, folder, compiled, types)
 
 

@@ -25,10 +25,7 @@ from eprop_brian.devices.process import ProcessProgram
 from eprop_brian.devices.project import (
     CompilerMissingError,
     array_variables,
-    cache_folder,
-    digest,
-    install,
-    make,
+    build_once,
     standalone,
     step_runner,
     translated,
@@ -200,14 +197,8 @@ class CudaProgram(ProcessProgram):
             built, types = generate(project, network, capacity, dtype, profile, build)
             _write_makefile(project)
             # No -march=native here: a cache can be carried to the machine that has the GPU.
-            folder = cache_folder() / digest(project, compiler, native=False)
-            compiled = not (folder / "main").exists()
-            if compiled:
-                if emulated:
-                    make(project, "emulated", f"CXX={compiler}")
-                else:
-                    make(project, f"NVCC={compiler}")
-                install(project, folder)
+            how = ("emulated", f"CXX={compiler}") if emulated else (f"NVCC={compiler}",)
+            folder, compiled = build_once(project, compiler, *how, native=False)
         super().__init__(built, folder, compiled, types)
 
 

@@ -24,10 +24,10 @@ from eprop_brian.network.runner import StepRunner
 __all__ = [
     "CompilerMissingError",
     "array_variables",
+    "build_once",
     "cache_folder",
     "digest",
-    "install",
-    "make",
+    "find_cxx",
     "standalone",
     "step_runner",
     "translated",
@@ -89,6 +89,11 @@ def translated(built: BuiltNetwork, runner: StepRunner, memory) -> str:
     return codeobj.code.replace("%CONSTANTS%", "\n".join(constants))
 
 
+def find_cxx() -> str | None:
+    """Path of the C++ compiler: ``$CXX``, g++ or c++; None if there is none."""
+    return shutil.which(os.environ.get("CXX") or "g++") or shutil.which("c++")
+
+
 def cache_folder() -> Path:
     """Folder of the compiled programs: ``$EPROP_BRIAN_CACHE``, else below the user's cache."""
     given = os.environ.get("EPROP_BRIAN_CACHE")
@@ -123,7 +128,35 @@ def _processor() -> str:
     return os.uname().machine
 
 
-def make(project: Path, *arguments: str) -> None:
+def build_once(
+    project: Path, compiler: str, *arguments: str, native: bool = True
+) -> tuple[Path, bool]:
+    """Compile a project by ``make`` with some arguments, unless that was done before.
+
+    Parameters
+    ----------
+    project : Path
+    compiler : str
+    *arguments : str
+    native : bool
+        As for `digest`.
+
+    Returns
+    -------
+    folder : Path
+        Where the compiled project is.
+    compiled : bool
+        False if it was there.
+    """
+    folder = cache_folder() / digest(project, compiler, native)
+    compiled = not (folder / "main").exists()
+    if compiled:
+        _make(project, *arguments)
+        _install(project, folder)
+    return folder, compiled
+
+
+def _make(project: Path, *arguments: str) -> None:
     """Run `make`.
 
     Raises
@@ -146,13 +179,11 @@ def make(project: Path, *arguments: str) -> None:
         )
 
 
-def install(project: Path, target: Path) -> None:
+def _install(project: Path, target: Path) -> None:
     """Move a finished build into the cache under its final name, in one step."""
     target.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(dir=target.parent, prefix=".building_"))
     shutil.copytree(project, staging, dirs_exist_ok=True)
-    for item in staging.rglob("*.o"):
-        item.unlink()
     try:
         staging.rename(target)
     except OSError:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
-import os
 import re
 import shutil
 import subprocess
@@ -12,6 +11,7 @@ import sys
 from pathlib import Path
 
 from eprop_brian.devices.cuda import architecture, find_nvcc, gpus
+from eprop_brian.devices.project import find_cxx
 
 __all__ = ["report"]
 
@@ -19,7 +19,7 @@ __all__ = ["report"]
 def report() -> list[str]:
     """Lines that say, for each device, whether it can run and on what."""
     lines = [f"runtime: ready. Brian2 {_package('brian2')} with NumPy {_package('numpy')}"]
-    compiler = shutil.which(os.environ.get("CXX") or "g++") or shutil.which("c++")
+    compiler = find_cxx()
     missing = [] if compiler else ["a C++ compiler (g++)"]
     if shutil.which("make") is None:
         missing.append("make")
