@@ -50,7 +50,8 @@ class Neuron:
         spike, and the effect of a presynaptic spike of weight ``w`` (``"v += w"``).
     refractory : str
         Time without spikes after a spike: a parameter's name or a time (``"5 ms"``). The smallest
-        inter-spike interval is this time, rounded to steps.
+        inter-spike interval is this time in steps: rounded in update style, and in Brian2 style
+        cut off, as Brian2 does.
     parameters : mapping
         Numbers, quantities, or strings with units; an array gives every neuron its own value.
     constants : mapping
@@ -60,7 +61,8 @@ class Neuron:
         Value of a state at the start of a trial, as an expression of the parameters; 0 if absent.
     detach : tuple of str, optional
         States whose path through the neuron's own spike is not differentiated. Default: the states
-        the input enters, and the state on the left of the threshold (the membrane's reset).
+        the input enters, and the membrane: of the states that the input reaches without a spike,
+        those whose rise makes the threshold's condition true.
     source : str
         Where the equations come from.
     """

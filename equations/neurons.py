@@ -69,9 +69,9 @@ _NEST_PSC_DELTA = (
 LIF_HARD_RESET = Neuron(
     name="lif_hard_reset",
     update="""
-    kept = v + detached((v_reset - v)*z)
+    kept = where(detached(z), v_reset + (v - detached(v)), v)
     free = alpha*kept + zeta*I
-    v = free + detached((v_reset - free)*(1 - not_refractory))
+    v = where(not_refractory, free, v_reset + (free - detached(free)))
     """,
     threshold="v >= v_th",
     surrogate=LIF.surrogate,
@@ -265,7 +265,7 @@ IZHIKEVICH = Neuron(
     name="izhikevich",
     update="""
     I_syn = sigma*I_syn + i_0*I
-    v_start = v + (v_c - v)*z
+    v_start = where(z, v_c, v)
     u_start = u + d*z
     v_half = v_start + step_ms/2*(0.04*v_start**2 + 5*v_start + 140 - u_start + I_syn)
     v = v_half + step_ms/2*(0.04*v_half**2 + 5*v_half + 140 - u_start + I_syn)

@@ -16,6 +16,8 @@ from brian2.devices.cpp_standalone.codeobject import CPPStandaloneCodeObject
 from brian2.parsing.rendering import CPPNodeRenderer
 from brian2.utils.stringtools import get_identifiers, word_substitute
 
+from eprop_brian.symbolic.functions import FUNCTIONS, WHERE
+
 __all__ = [
     "PACKAGE",
     "BlockwiseTranslation",
@@ -49,6 +51,15 @@ class BlockwiseTranslation:
         return self.translate_statement_sequence(scalar, vector)
 
 
+def _is_condition(node: ast.AST) -> bool:
+    """Whether a node is a comparison made a number: ``int(a > b)``."""
+    return (
+        isinstance(node, ast.Call)
+        and node.func.id in _INT
+        and isinstance(node.args[0], ast.Compare | ast.BoolOp)
+    )
+
+
 def _is_single() -> bool:
     return prefs.core.default_float_dtype == np.float32
 
@@ -71,10 +82,15 @@ class CRenderer(CPPNodeRenderer):
         return super().render_BinOp(node)
 
     def render_Call(self, node):
-        if node.func.id in _INT and isinstance(node.args[0], ast.Compare | ast.BoolOp):
+        if _is_condition(node):
             # A choice between two numbers is one vector instruction, an integer made a float two.
             one, zero = ("1.0f", "0.0f") if _is_single() else ("1.0", "0.0")
             return f"({self.render_node(node.args[0])} ? {one} : {zero})"
+        if node.func.id == WHERE:
+            condition, *values = node.args
+            tested = self.render_node(condition.args[0] if _is_condition(condition) else condition)
+            chosen, other = map(self.render_node, values)
+            return f"({tested} ? {chosen} : {other})"
         return super().render_Call(node)
 
 
@@ -129,6 +145,10 @@ class CppStepCodeObject(CPPStandaloneCodeObject):
     generator_class = _CppGenerator
     templater = CPPStandaloneCodeObject.templater.derive(PACKAGE)
 
+
+FUNCTIONS[WHERE].implementations.add_implementation(NumpyStepCodeObject, code=np.where)
+# The renderer writes it: neither side is computed before it is chosen.
+FUNCTIONS[WHERE].implementations.add_implementation(CppStepCodeObject, code="")
 
 # Brian2's own clip has early returns and double bounds; this one is two vector instructions.
 DEFAULT_FUNCTIONS["clip"].implementations.add_implementation(

@@ -16,6 +16,7 @@ from eprop_brian.devices.codeobjects import (
     CRenderer,
     read_in_one_type,
 )
+from eprop_brian.symbolic.functions import FUNCTIONS, WHERE
 
 __all__ = ["CudaStepCodeObject"]
 
@@ -51,3 +52,6 @@ class CudaStepCodeObject(CUDAStandaloneCodeObject):
 
     generator_class = _CudaGenerator
     templater = CUDAStandaloneCodeObject.templater.derive(PACKAGE)
+
+
+FUNCTIONS[WHERE].implementations.add_implementation(CudaStepCodeObject, code="")

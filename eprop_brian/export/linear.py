@@ -15,8 +15,9 @@ import numpy as np
 import sympy
 from brian2.parsing.sympytools import sympy_to_str
 
+from eprop_brian.symbolic.functions import where
 from eprop_brian.symbolic.parameters import Detached, evaluate
-from eprop_brian.symbolic.step_map import StepMap, symbol
+from eprop_brian.symbolic.step_map import BEFORE, StepMap, symbol
 
 __all__ = ["ARRIVING", "ONE", "SPIKE", "LinearNeuron", "NotLinearError", "linear_neuron"]
 
@@ -24,7 +25,7 @@ __all__ = ["ARRIVING", "ONE", "SPIKE", "LinearNeuron", "NotLinearError", "linear
 #: step before, and the constant 1.
 ARRIVING, SPIKE, ONE = "I", "z", "1"
 #: What is 0 in the refractory time.
-ACTIVE = "not_refractory"
+ACTIVE = ("not_refractory", BEFORE)
 #: Numbers by what they are a factor of.
 _Factors = dict[str, np.ndarray]
 #: Sums of terms that cancel leave so much of the largest.
@@ -126,7 +127,7 @@ def linear_neuron(
     flows = {}
     for state in _needed(step, margin):
         flows[state] = _flow(step, state)
-        if np.any(silence) and symbol(ACTIVE) in step.composed[state].free_symbols:
+        if np.any(silence) and {*map(symbol, ACTIVE)} & step.composed[state].free_symbols:
             reasons.append(f"{state} takes another course in the refractory time after a spike")
         if flows[state] is None:
             reasons.append(f"{state} is not linear in the states and what arrives")
@@ -178,8 +179,9 @@ def _slopes(expression: sympy.Expr, names: tuple[str, ...]) -> dict[str, sympy.E
 
 def _new(step: StepMap, state: str) -> sympy.Expr:
     """A state's new value where the neuron is not refractory."""
-    fixed = {symbol("z_detached"): symbol(SPIKE), symbol(ACTIVE): sympy.Integer(1)}
-    return step.composed[state].replace(Detached, lambda value: value).subs(fixed)
+    fixed = {symbol("z_detached"): symbol(SPIKE), **dict.fromkeys(map(symbol, ACTIVE), 1)}
+    new = step.composed[state].replace(Detached, lambda value: value).subs(fixed)
+    return new.replace(where, lambda condition, a, b: b + (a - b) * condition)
 
 
 def _needed(step: StepMap, margin: Mapping[str, sympy.Expr]) -> list[str]:

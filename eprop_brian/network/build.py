@@ -12,10 +12,11 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+import sympy
 from brian2 import Network as Brian2Network
 from brian2.groups.group import Group
 from brian2.parsing.sympytools import sympy_to_str
-from brian2.utils.stringtools import word_substitute
+from brian2.utils.stringtools import get_identifiers, word_substitute
 
 from eprop_brian.equations.learning_signals import LEARNING_SIGNAL, TRANSMITTED
 from eprop_brian.equations.regularizers import FIRING_RATE, L2, MOVING_RATE, MOVING_RATE_FACTOR
@@ -35,7 +36,7 @@ from eprop_brian.network.optimization import update_statements
 from eprop_brian.network.runner import StepRunner
 from eprop_brian.network.spec import LEAST_DELAY, PROGRAMS, Network, Population
 from eprop_brian.symbolic.programs import cutoff_program, parameter_sums
-from eprop_brian.symbolic.step_map import total
+from eprop_brian.symbolic.step_map import BEFORE, symbol, total
 
 __all__ = ["build"]
 
@@ -254,10 +255,14 @@ class _Builder(NetworkGroups):
         refractory = bool(np.any(step.refractory_steps(float(self.network.dt))))
         count = "refractory_counter = "
         before, after = (
-            [f"{n} = {sympy_to_str(x)}" for n, x in found.items() if self.learning]
+            [f"{n} = {self._bounded(x, step.states)}" for n, x in found.items() if self.learning]
             for found in (system.varying(after=False), system.varying(after=True))
         )
+        entering = []
+        if BEFORE in get_identifiers("\n".join(step.code)):
+            entering = [f"{BEFORE} = (1.0 - z)*int(refractory_counter < 0.5)"]
         update = [
+            *entering,
             *([f"{count}(refractory_counter - 1)*int(refractory_counter > 0.5)"] * refractory),
             *before,
             *step.code,
@@ -377,6 +382,21 @@ class _Builder(NetworkGroups):
             code.array(self.groups[f"{name}_results"], result, "0") for result in program.results
         ]
         return plan
+
+    def _bounded(self, coefficient: sympy.Expr, states: Iterable[str]) -> str:
+        """A coefficient that stays finite where a state overflows, as a membrane on its upstroke.
+
+        The reset stops what such a state does, by factors 0; and 0 times infinity is no number.
+        """
+        moving = {symbol(state) for state in states} & coefficient.free_symbols
+        parts = coefficient.atoms(sympy.Function, sympy.Pow)
+        if not any(part.free_symbols & moving for part in parts):
+            return sympy_to_str(coefficient)
+        # Large enough to be no gradient's, and its square is finite.
+        bound = sympy.Symbol("1e18" if self.dtype == np.float32 else "1e150")
+        limited = sympy.Function("clip")
+        finite = coefficient.xreplace({state: limited(state, -bound, bound) for state in moving})
+        return sympy_to_str(limited(finite, -bound, bound))
 
     def _plan_learned(self, population: Population) -> dict[str, Any]:
         """Blocks of a population's learned parameters."""

@@ -8,6 +8,7 @@ from brian2.devices.device import get_device
 from brian2.groups.group import CodeRunner
 
 from eprop_brian.network.blocks import StepCode
+from eprop_brian.symbolic.functions import FUNCTIONS
 
 __all__ = ["StepRunner"]
 
@@ -52,8 +53,10 @@ class StepRunner(CodeRunner):
         # Not by Brian2's create_runner_codeobj, which looks for the variables of every block by
         # hashing all of them: `StepCode` knows them.
         code = self.step_code
-        names = code.unknown()
-        functions = self.group.resolve_all(names, run_namespace, user_identifiers=set())
+        names = set(code.unknown())
+        functions = {name: FUNCTIONS[name] for name in FUNCTIONS.keys() & names}
+        names -= functions.keys()
+        functions |= self.group.resolve_all(sorted(names), run_namespace, user_identifiers=set())
         self.codeobj = get_device().code_object(
             owner=self.group,
             name="step_codeobject",

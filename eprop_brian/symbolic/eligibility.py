@@ -23,7 +23,7 @@ from brian2.parsing.sympytools import str_to_sympy, sympy_to_str
 
 from eprop_brian.symbolic.errors import EquationError
 from eprop_brian.symbolic.parameters import Detached, parse_expression, require_known
-from eprop_brian.symbolic.step_map import UNDIFFERENTIABLE, StepMap, scaled, symbol
+from eprop_brian.symbolic.step_map import BEFORE, UNDIFFERENTIABLE, StepMap, scaled, symbol
 
 __all__ = [
     "Coefficient",
@@ -178,7 +178,7 @@ def derive(step: StepMap, learned: Collection[str] = (), cost: str = "") -> Elig
     """
     states = step.states
     h = {state: symbol(state) for state in states}
-    moving = {*h.values(), symbol("I"), symbol("z"), symbol("not_refractory")}
+    moving = {*h.values(), *map(symbol, ("I", "z", "not_refractory", BEFORE))}
     per_neuron = {*learned} | {
         name for name, value in step.parameters.items() if getattr(value, "ndim", 0)
     }

@@ -25,6 +25,8 @@ from brian2.units.fundamentalunits import (
 )
 
 from eprop_brian.symbolic.errors import EquationError
+from eprop_brian.symbolic.functions import WHERE
+from eprop_brian.symbolic.functions import where as choice
 
 __all__ = [
     "DETACHED",
@@ -70,8 +72,6 @@ _SYNTAX = (
 _RANDOM = frozenset({"rand", "randn", "poisson"})
 #: Brian2's functions that NumPy does not have, for `sympy.lambdify`.
 NOT_IN_NUMPY = {name: DEFAULT_FUNCTIONS[name].pyfunc for name in ("exprel", "timestep")}
-#: Brian2 reads sqrt as an unknown function, which has no derivative.
-_SQRT = sympy.Function("sqrt")
 
 
 class Detached(sympy.Function):
@@ -184,18 +184,23 @@ def _quantity(given: Any, where: str) -> Any:
 
 
 def evaluate(
-    expression: str, values: Mapping[str, np.ndarray | float], where: str
+    expression: str,
+    values: Mapping[str, np.ndarray | float],
+    where: str,
+    *,
+    detached: bool = False,
 ) -> np.ndarray | float:
     """Evaluate an expression of parameters with the arithmetic of NumPy.
 
-    The text is parsed by Brian2 into a sympy expression; it is never run as Python.
+    The text is parsed by Brian2 into a sympy expression; it is never run as Python. `detached` as
+    for `parse_expression`.
 
     Raises
     ------
     EquationError
         If it names something unknown or does not give a finite number.
     """
-    parsed = parse_expression(expression, where)
+    parsed = parse_expression(expression, where, detached=detached)
     names = sorted(symbol.name for symbol in parsed.free_symbols)
     require_known(names, values, where, expression)
     symbols = sorted(parsed.free_symbols, key=lambda symbol: symbol.name)
@@ -212,7 +217,8 @@ def evaluate(
 def parse_expression(expression: str, where: str, *, detached: bool = False) -> sympy.Expr:
     """Parse an expression of names, numbers, operators and Brian2's functions.
 
-    Nothing in the text is run. With `detached`, ``detached(x)`` is a function too, see `Detached`.
+    Nothing in the text is run. With `detached`, ``detached(x)`` is a function too, see `Detached`,
+    and so is ``where(condition, a, b)``.
 
     Raises
     ------
@@ -229,14 +235,16 @@ def parse_expression(expression: str, where: str, *, detached: bool = False) -> 
         raise EquationError(where, expression, f"cannot be read: {reason}") from None
     if not isinstance(parsed, sympy.Expr):
         raise EquationError(where, expression, "is a condition where a number is needed")
-    return parsed.replace(_SQRT, sympy.sqrt).replace(sympy.Function(DETACHED), Detached)
+    for name, function in (("sqrt", sympy.sqrt), (DETACHED, Detached), (WHERE, choice)):
+        parsed = parsed.replace(sympy.Function(name), function)
+    return parsed
 
 
 def _check_syntax(tree: ast.AST, expression: str, where: str, detached: bool) -> None:
     for node in ast.walk(tree):
         if isinstance(node, ast.Call):
             called = ast.unparse(node.func)
-            if detached and called == DETACHED and len(node.args) == 1:
+            if detached and (called, len(node.args)) in ((DETACHED, 1), (WHERE, 3)):
                 continue
             if called not in DEFAULT_FUNCTIONS:
                 functions = ", ".join(sorted(set(DEFAULT_FUNCTIONS) - _RANDOM))

@@ -21,8 +21,9 @@ from sympy.printing.latex import translate
 from eprop_brian.equations.learning_signals import LEARNING_SIGNAL
 from eprop_brian.equations.regularizers import FIRING_RATE
 from eprop_brian.symbolic.eligibility import Coefficient, EligibilitySystem, eps_name
+from eprop_brian.symbolic.functions import where
 from eprop_brian.symbolic.programs import ReadoutProgram, factored_program, online_program
-from eprop_brian.symbolic.step_map import scaled, symbol, total
+from eprop_brian.symbolic.step_map import BEFORE, scaled, symbol, total
 
 __all__ = ["derivation_latex", "derivation_text"]
 
@@ -60,6 +61,13 @@ _PREFIXES = {
 _FORMULAS = {"L": LEARNING_SIGNAL, "rate_factor": f"rate_factor = {FIRING_RATE}"}
 
 
+#: What the step map reads of refractoriness.
+_REFRACTORY = {
+    "not_refractory": "1, or 0 while refractory",
+    BEFORE: "1, or 0 where the step before spiked or was refractory",
+}
+
+
 def derivation_text(system: EligibilitySystem, readout: ReadoutProgram) -> str:
     """Write a derivation as plain text, at most 100 columns wide.
 
@@ -92,7 +100,8 @@ def _text_neuron(system: EligibilitySystem) -> list[str]:
         "The statements of one step, in the order in which they run. I: the step's summed weighted "
         "input. z: the neuron's own spike of the step before. A state on the right has its newest "
         "value: of the step before, until a line above has assigned it."
-        + (" not_refractory: 1, or 0 while refractory." if _is_clamped(system) else "")
+        + (" where(c, a, b): a where c is 1, b where it is 0." if _chooses(system) else "")
+        + "".join(f" {name}: {text}." for name, text in _REFRACTORY.items() if _reads(system, name))
     )
     lines += _block(step.code)
     pairs = [
@@ -277,8 +286,12 @@ def _times(entry: Coefficient, factor: str) -> str:
 # --- what both kinds of print share --------------------------------------------------------------
 
 
-def _is_clamped(system: EligibilitySystem) -> bool:
-    return any(x.has(symbol("not_refractory")) for x in system.step.composed.values())
+def _reads(system: EligibilitySystem, name: str) -> bool:
+    return any(x.has(symbol(name)) for x in system.step.composed.values())
+
+
+def _chooses(system: EligibilitySystem) -> bool:
+    return any(x.has(where) for x in system.step.composed.values())
 
 
 def _is_zero(expression: str) -> bool:
@@ -307,7 +320,13 @@ def _detached_paths(system: EligibilitySystem) -> dict[str, sympy.Expr]:
 def _indices(system: EligibilitySystem, *, after: bool) -> dict[str, str]:
     """Time indices of what a coefficient reads: the step's map, or (`after`) the new state."""
     states = {k: f"{k}[t]" if after else f"{k}[t-1]" for k in system.step.states}
-    return {**states, "z": "z[t-1]", "I": "I[t]", "not_refractory": "not_refractory[t]"}
+    return {
+        **states,
+        "z": "z[t-1]",
+        "I": "I[t]",
+        "not_refractory": "not_refractory[t]",
+        BEFORE: f"{BEFORE}[t]",
+    }
 
 
 def _trace_statements(system: EligibilitySystem, readout: ReadoutProgram) -> dict[str, str]:
@@ -492,6 +511,7 @@ def _state_names(system: EligibilitySystem, time: str) -> dict[str, str]:
         "z_detached": "z_{j}^{t-1}",
         "I": "I_{j}^{t}",
         "not_refractory": r"\mathrm{active}_{j}^{t}",
+        BEFORE: r"\mathrm{receptive}_{j}^{t}",
     }
 
 

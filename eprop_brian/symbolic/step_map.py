@@ -10,16 +10,19 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 
 import numpy as np
 import sympy
-from brian2.core.functions import DEFAULT_FUNCTIONS
+from brian2.core.functions import DEFAULT_FUNCTIONS, timestep
 from brian2.equations.equations import (
     DIFFERENTIAL_EQUATION,
     FLOAT,
     PARAMETER,
     SUBEXPRESSION,
     Equations,
+    SingleEquation,
+    extract_constant_subexpressions,
 )
 from brian2.parsing.expressions import parse_expression_dimensions
 from brian2.parsing.sympytools import str_to_sympy, sympy_to_str
@@ -31,6 +34,7 @@ from brian2.utils.stringtools import get_identifiers, word_substitute
 from eprop_brian.equations.neuron import Neuron
 from eprop_brian.equations.readouts import Readout
 from eprop_brian.symbolic.errors import EquationError
+from eprop_brian.symbolic.functions import FUNCTIONS, WHERE
 from eprop_brian.symbolic.parameters import (
     UNITS,
     attached,
@@ -53,6 +57,14 @@ __all__ = [
     "total",
 ]
 
+#: Whether the neuron was neither spiking nor refractory in the step before: what its synapses saw.
+BEFORE = "not_refractory_before"
+#: Flags of Brian2's equations of neurons, and of dynamics that have neither spikes nor neurons.
+NEURON_FLAGS: Mapping[str, tuple[str, ...]] = {
+    DIFFERENTIAL_EQUATION: ("unless refractory",),
+    SUBEXPRESSION: ("shared", "constant over dt"),
+}
+NO_FLAGS: Mapping[str, tuple[str, ...]] = {DIFFERENTIAL_EQUATION: (), SUBEXPRESSION: ()}
 #: Names with a meaning of their own, here or in Brian2.
 RESERVED = frozenset(
     {
@@ -62,11 +74,13 @@ RESERVED = frozenset(
         *("eligibility_trace", "filtered_trace", "L_filtered", "batch_spike_count", "connected"),
         *("signal_sum", "trace_sum", "batch_trace_sum", "gradient", "gradient_sum", "lambda_trace"),
         *("moving_rate", "rate_trace", "rate_filtered", "kappa_reg", "skipped", "detached"),
-        "voltage_scale",
+        *("voltage_scale", WHERE, BEFORE),
     }
 )
 _COMPARISON = re.compile(r"^(?P<left>[^<>=!]+)(?P<operator>>=|>)(?P<right>[^<>=!]+)$")
 _STATEMENT = re.compile(r"^(?P<name>[A-Za-z_]\w*)\s*(?P<operator>[-+*/]?=)(?!=)\s*(?P<expr>.+)$")
+#: Seconds, where a sign or a size must be known and the time step is not.
+_TYPICAL_DT = 1e-3
 #: Results of `_state_update`, by method and equations.
 _state_updates: dict[tuple[str, str], str] = {}
 #: Functions whose derivative is zero or missing: harmless to evaluate, useless as a surrogate.
@@ -115,7 +129,7 @@ class StepMap:
     neuron : Neuron
     states : tuple of str
     code : tuple of str
-        Statements that run, in order. They read ``I``, ``z`` and ``not_refractory``.
+        Statements that run, in order. They read ``I``, ``z``, ``not_refractory`` and `BEFORE`.
     composed : dict of str to sympy.Expr
         New value of each state as an expression of the values at the step before, ``I``, ``z``
         and ``z_detached`` (the same spike, where its path is not differentiated).
@@ -147,10 +161,7 @@ class StepMap:
     @property
     def psi(self) -> str:
         """The pseudo-derivative of a step, refractory or not, as an expression string."""
-        active = f"not_refractory*({self.surrogate})"
-        if parse_expression(self.refractory_surrogate, "") == 0:
-            return active
-        return f"{active} + (1 - not_refractory)*({self.refractory_surrogate})"
+        return f"{WHERE}(not_refractory, {self.surrogate}, {self.refractory_surrogate})"
 
     def values(
         self, dt: float, changed: Mapping[str, np.ndarray | float] | None = None
@@ -184,13 +195,18 @@ class StepMap:
             divides by their difference.
         """
         values = {**self.values(dt), **self.initial_values(dt), "dt": dt}
-        values |= {"I": 0.0, "z": 0.0, "not_refractory": 1.0}
+        values |= {"I": 0.0, "z": 0.0, "not_refractory": 1.0, BEFORE: 1.0}
         for line in self.code:
             name, expression = line.split(" = ", 1)
-            values[name] = evaluate(expression, values, f"neuron '{self.neuron.name}', {name}")
+            where = f"neuron '{self.neuron.name}', {name}"
+            values[name] = evaluate(expression, values, where, detached=True)
 
     def refractory_steps(self, dt: float) -> np.ndarray | int:
-        """Refractory time in steps, ``round(t_ref/dt)``."""
+        """Refractory time in steps: the smallest inter-spike interval, if it is any.
+
+        In Brian2 style as Brian2 counts, ``timestep(t_ref, dt)``, which leaves out what is less
+        than a step; in update style ``round(t_ref/dt)``.
+        """
         text = self.neuron.refractory.strip()
         if not text:
             return 0
@@ -199,6 +215,8 @@ class StepMap:
             time = self.parameters[text]
         else:
             time = resolve_parameters({"refractory": text}, where)[0]["refractory"]
+        if self.neuron.model.strip():
+            return np.asarray(timestep(np.asarray(time, dtype=float), dt)).astype(int)[()]
         return np.rint(np.asarray(time) / dt).astype(int)[()]
 
 
@@ -237,6 +255,7 @@ def step_map(neuron: Neuron) -> StepMap:
         statements, units = _update_style(neuron, dimensions, where)
     else:
         equations = read_model(neuron.model, dimensions, f"{where}, model")
+        _check_shared(equations, parameters, where)
         written = _without_subexpressions(neuron, equations)
         statements, units = _brian2_style(written, equations, dimensions, where)
     states = tuple(units)
@@ -247,12 +266,15 @@ def step_map(neuron: Neuron) -> StepMap:
     _check_initial(neuron, units, {**dimensions, "dt": second.dim}, where)
 
     known = {**dimensions, **units, "dt": second.dim}
-    margin, membrane = _margin(written, states, known, where)
+    margin = _margin(written, states, known, where)
     _check_surrogate(written, states, known, margin, where)
     _check_refractory_surrogate(written, known, where)
     _check_refractory(neuron, parameters, dimensions, where)
     detached = neuron.detach
     if detached is None:
+        compared = _compared(written, margin, states, parameters, where)
+        reached = _reached(statements)
+        membrane = [state for state in compared if state in reached]
         detached = _default_detached(statements, states, membrane)
     for state in detached:
         require_known([state], states, f"{where}, detach", str(list(detached)))
@@ -351,12 +373,15 @@ class _Named:
         self.dim = dim
 
 
-def _dimensions(expression: str, known: Mapping[str, Dimension], where: str) -> Dimension:
+def _dimensions(
+    expression: str, known: Mapping[str, Dimension], where: str, *, detached: bool = False
+) -> Dimension:
     """Dimensions of an expression; undefined symbols and unit mismatches raise `EquationError`."""
-    parsed = parse_expression(expression, where)
+    parsed = parse_expression(expression, where, detached=detached)
     require_known(sorted(s.name for s in parsed.free_symbols), known, where, expression)
     variables = {name: _Named(dim) for name, dim in known.items()}
-    variables.update({name: f for name, f in DEFAULT_FUNCTIONS.items() if name not in variables})
+    functions = {**DEFAULT_FUNCTIONS, **FUNCTIONS}
+    variables.update({name: f for name, f in functions.items() if name not in variables})
     try:
         return parse_expression_dimensions(expression, variables)
     except (DimensionMismatchError, SyntaxError, KeyError, ValueError) as error:
@@ -365,9 +390,15 @@ def _dimensions(expression: str, known: Mapping[str, Dimension], where: str) -> 
 
 
 def _require_dimensions(
-    expression: str, wanted: Dimension, known: Mapping[str, Dimension], where: str, line: str
+    expression: str,
+    wanted: Dimension,
+    known: Mapping[str, Dimension],
+    where: str,
+    line: str,
+    *,
+    detached: bool = False,
 ) -> None:
-    found = _dimensions(expression, known, where)
+    found = _dimensions(expression, known, where, detached=detached)
     if found is not wanted:
         raise EquationError(
             where, line, f"has unit {unit_name(found)} where {unit_name(wanted)} is needed"
@@ -395,11 +426,16 @@ def _update_style(neuron: Neuron, dimensions, where: str):
     for name, expression in statements:
         parse_expression(expression, where, detached=True)
         line = f"{name} = {expression}"
-        _require_dimensions(attached(expression), DIMENSIONLESS, known, where, line)
+        _require_dimensions(attached(expression), DIMENSIONLESS, known, where, line, detached=True)
     return statements, units
 
 
-def read_model(model: str, dimensions: Mapping[str, Dimension], where: str) -> Equations:
+def read_model(
+    model: str,
+    dimensions: Mapping[str, Dimension],
+    where: str,
+    flags: Mapping[str, tuple[str, ...]] = NEURON_FLAGS,
+) -> Equations:
     """The equations of a model, with their units and symbols checked.
 
     Parameters
@@ -410,11 +446,14 @@ def read_model(model: str, dimensions: Mapping[str, Dimension], where: str) -> E
         Of the parameters.
     where : str
         Named in the error.
+    flags : mapping
+        Flags that an equation may have, by its type.
 
     Raises
     ------
     EquationError
-        If a line cannot be read, names something undefined, or its unit does not fit.
+        If a line cannot be read, names something undefined or an unknown flag, or its unit does not
+        fit.
     """
     for line in re.sub("#.*", "", model).splitlines():
         # Brian2 works units out while reading them: one line could ask for gigabytes.
@@ -440,6 +479,7 @@ def read_model(model: str, dimensions: Mapping[str, Dimension], where: str) -> E
             )
         if eq.var_type != FLOAT:
             raise EquationError(where, str(eq), "has the type integer or boolean; write a unit")
+        _check_flags(eq, flags[eq.type], where)
         if eq.type == DIFFERENTIAL_EQUATION:
             line = f"d{eq.varname}/dt = {eq.expr}"
             wanted = eq.dim / second.dim
@@ -449,12 +489,40 @@ def read_model(model: str, dimensions: Mapping[str, Dimension], where: str) -> E
     return equations
 
 
+def _check_flags(eq: SingleEquation, allowed: tuple[str, ...], where: str) -> None:
+    for flag in eq.flags or ():
+        if flag in allowed:
+            continue
+        close = get_close_matches(flag, allowed, n=1, cutoff=0.6)
+        hint = f" (did you mean '{close[0]}'?)" if close else ""
+        there = f"; the flags of a {eq.type} are {', '.join(allowed)}" if allowed else ""
+        raise EquationError(where, str(eq), f"has an unknown flag '{flag}'{hint}{there}")
+
+
+def _check_shared(equations: Equations, parameters, where: str) -> None:
+    """Check that what is one value for all neurons is made of such values."""
+    several = {name for name, value in parameters.items() if np.ndim(value)}
+    several |= {eq.varname for eq in equations.values() if "shared" not in (eq.flags or ())}
+    for eq in equations.values():
+        if "shared" in (eq.flags or ()):
+            names = sorted(eq.identifiers & several)
+            if names:
+                raise EquationError(
+                    f"{where}, model",
+                    str(eq),
+                    f"is one value for all neurons (shared), and '{names[0]}' has one for each",
+                )
+
+
 def _without_subexpressions(neuron: Neuron, equations: Equations) -> Neuron:
-    """Write the model's subexpressions out where they are used outside the model."""
+    """Write the model's subexpressions out where they are used outside the model.
+
+    What is constant over a time step is kept from its start, so it stands for itself.
+    """
     written_out = {
         name: f"({expression})"
-        for name, expression in equations.get_substituted_expressions(include_subexpressions=True)
-        if equations[name].type == SUBEXPRESSION
+        for name, expression in _substituted(equations).items()
+        if "constant over dt" not in equations[name].flags
     }
     return replace(
         neuron,
@@ -463,6 +531,15 @@ def _without_subexpressions(neuron: Neuron, equations: Equations) -> Neuron:
             for part in ("threshold", "surrogate", "refractory_surrogate", "reset", "on_pre")
         },
     )
+
+
+def _substituted(equations: Equations) -> dict[str, str]:
+    """Subexpressions as expressions of states and parameters."""
+    return {
+        name: str(expression)
+        for name, expression in equations.get_substituted_expressions(include_subexpressions=True)
+        if equations[name].type == SUBEXPRESSION
+    }
 
 
 def _state_update(method: str, equations: Equations) -> str:
@@ -474,8 +551,14 @@ def _state_update(method: str, equations: Equations) -> str:
 
 
 def _brian2_style(neuron: Neuron, equations: Equations, dimensions, where: str):
+    written_out = _substituted(equations)
     units = {eq.varname: eq.dim for eq in equations.values() if eq.type == DIFFERENTIAL_EQUATION}
-    known = {**dimensions, **units}
+    equations, constant = extract_constant_subexpressions(equations)
+    clamped = {eq.varname for eq in equations.values() if "unless refractory" in (eq.flags or ())}
+    if not neuron.refractory.strip():
+        clamped = set()
+    kept = {eq.varname: eq.dim for eq in constant.values()}
+    known = {**dimensions, **units, **kept}
     methods = [m for m in StateUpdateMethod.stateupdaters if not m.startswith("gsl")]
     if neuron.method not in methods:
         raise EquationError(
@@ -513,24 +596,35 @@ def _brian2_style(neuron: Neuron, equations: Equations, dimensions, where: str):
                 "must add something proportional to the weight, e.g. `v += w`: the inputs of a "
                 "step are summed",
             )
-        entering = re.sub(r"\bw\b", "I", expression)
-        statements.append((name, sympy_to_str(parse_expression(entering, where))))
+        entering = sympy_to_str(
+            parse_expression(re.sub(r"\bw\b", "I", expression), f"{where}, on_pre")
+        )
+        if name in clamped:
+            # Brian2's synapses leave it alone where the neuron spikes or is refractory.
+            entering = f"{WHERE}({BEFORE}, {entering}, {name})"
+        statements.append((name, entering))
     for name, expression in split_statements(neuron.reset, f"{where}, reset"):
         line = f"{name} = {expression}"
         require_known([name], units, f"{where}, reset", line)
         _require_dimensions(expression, units[name], known, f"{where}, reset", line)
-        change = sympy.simplify(parse_expression(f"({expression}) - {name}", f"{where}, reset"))
-        statements.append((name, total(name, scaled(change, "z"))))
-    clamped = {eq.varname for eq in equations.values() if "unless refractory" in (eq.flags or ())}
+        new = parse_expression(expression, f"{where}, reset")
+        change = sympy.expand(new - symbol(name))
+        if change.free_symbols & {symbol(state) for state in (*units, *kept)}:
+            # However large the membrane was.
+            changed = f"{WHERE}(z, {sympy_to_str(new)}, {name})"
+        else:
+            changed = total(name, scaled(sympy.simplify(change), "z"))
+        statements.append((name, changed))
+    statements += [(name, written_out[name]) for name in kept]
     for name, expression in split_statements(updater, f"{where}, model"):
         if name in clamped:
-            expression = f"{name} + not_refractory*(({expression}) - {name})"
+            expression = f"{WHERE}(not_refractory, {expression}, {name})"
         statements.append((name, expression))
-    return statements, units
+    return statements, {**units, **kept}
 
 
-def _margin(neuron: Neuron, states, known, where: str) -> tuple[sympy.Expr, str | None]:
-    """The threshold's left minus right side, and the left side if it is a single state."""
+def _margin(neuron: Neuron, states, known, where: str) -> sympy.Expr:
+    """The left minus the right side of the threshold."""
     where = f"{where}, threshold"
     if not neuron.threshold.strip():
         raise EquationError(where, "(empty)", "a spike condition is needed, e.g. `v >= v_th`")
@@ -545,7 +639,7 @@ def _margin(neuron: Neuron, states, known, where: str) -> tuple[sympy.Expr, str 
     margin = parse_expression(left, where) - parse_expression(right, where)
     if not margin.free_symbols & {symbol(state) for state in states}:
         raise EquationError(where, neuron.threshold, "does not depend on any state")
-    return margin, left if left.isidentifier() else None
+    return margin
 
 
 def _check_surrogate(neuron: Neuron, states, known, margin: sympy.Expr, where: str) -> None:
@@ -635,14 +729,49 @@ def _check_refractory(neuron: Neuron, parameters, dimensions, where: str) -> Non
         raise EquationError(f"{where}, refractory", text, "must not be negative")
 
 
-def _default_detached(statements, states, membrane: str | None) -> tuple[str, ...]:
-    """States whose own statement reads the input, and the one compared with the threshold."""
+def _reached(statements) -> set[str]:
+    """What the input of a step or of earlier steps reaches without a spike."""
+    reads: dict[str, set[str]] = {}
+    for name, expression in statements:
+        symbols = parse_expression(expression, name, detached=True).free_symbols
+        reads.setdefault(name, set()).update(s.name for s in symbols)
+    reached: set[str] = set()
+    while True:
+        more = {name for name, used in reads.items() if used & {"I", *reached}}
+        if more <= reached:
+            return reached
+        reached |= more
+
+
+def _compared(neuron: Neuron, margin: sympy.Expr, states, parameters, where: str) -> list[str]:
+    """States that bring a spike about by rising, as the membrane does.
+
+    Not those that hold it off, as an adapted threshold does. However the condition is written.
+    """
+    slopes = {state: sympy.diff(margin, symbol(state)) for state in states}
+
+    def rises(slope: sympy.Expr) -> bool:
+        values = {**parameters, "dt": _TYPICAL_DT}
+        try:
+            for name, expression in neuron.constants.items():
+                values[name] = evaluate(expression, values, where)
+            for state in states:
+                values[state] = evaluate(str(neuron.initial.get(state, "0")), values, where)
+            return bool(np.any(np.asarray(evaluate(sympy_to_str(slope), values, where)) >= 0))
+        except EquationError:  # It has no value at the start of a trial.
+            return True
+
+    return [state for state, slope in slopes.items() if slope != 0 and rises(slope)]
+
+
+def _default_detached(statements, states, membrane: list[str]) -> tuple[str, ...]:
+    """States whose own statement reads the input, and the membrane."""
     entered = {
         name
         for name, expression in statements
         if symbol("I") in parse_expression(expression, name, detached=True).free_symbols
     }
-    return tuple(state for state in states if state in entered or state == membrane)
+    return tuple(state for state in states if state in entered or state in membrane)
 
 
 def _compose(statements, states, detached, where: str) -> dict[str, sympy.Expr]:

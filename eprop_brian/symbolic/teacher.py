@@ -28,7 +28,7 @@ from eprop_brian.symbolic.parameters import (
     require_known,
     resolve_parameters,
 )
-from eprop_brian.symbolic.step_map import read_model, split_statements
+from eprop_brian.symbolic.step_map import NO_FLAGS, read_model, split_statements
 from eprop_brian.symbolic.toml import toml_table
 
 __all__ = [
@@ -144,7 +144,7 @@ def teacher_map(teacher: Teacher) -> TeacherMap:
     for name, value in parameters.items():
         if np.ndim(value):
             raise EquationError(f"{where}, parameters", name, "must be one number")
-    equations = read_model(teacher.model, dimensions, f"{where}, model")
+    equations = read_model(teacher.model, dimensions, f"{where}, model", NO_FLAGS)
     states = [eq.varname for eq in equations.values() if eq.type == DIFFERENTIAL_EQUATION]
     if not states:
         raise EquationError(

@@ -30,12 +30,14 @@ from eprop_brian.network.sparse import Matrix, dense, values_of
 from eprop_brian.network.spec import LEAST_DELAY, Network, Population
 from eprop_brian.symbolic.eligibility import state_cost
 from eprop_brian.symbolic.parameters import parse_expression
-from eprop_brian.symbolic.step_map import split_statements
+from eprop_brian.symbolic.step_map import BEFORE, split_statements
 
 __all__ = ["Simulation", "Unrolled", "optimizer_step"]
 
 #: Smallest softmax probability, as on the devices: keeps its logarithm finite.
 _SMALLEST_LOG_P = -30 * np.log(10)
+#: As on the devices, in single precision too.
+_LARGEST_SLOPE = 1e18
 
 Values = Mapping[str, Any]
 
@@ -47,13 +49,49 @@ def _exprel(x: jax.Array) -> jax.Array:
     return jnp.where(near, 1 + x / 2, jnp.expm1(safe) / safe)
 
 
-#: Brian2's functions that sympy knows no JAX for, and what stops a derivative.
+def _where(condition: jax.Array, a: jax.Array, b: jax.Array) -> jax.Array:
+    """`a` where the condition is 1, else `b`; by the condition its derivative is a - b."""
+    dtype = jnp.result_type(condition, a, b, 0.0)
+    return _chosen(*(jnp.asarray(value, dtype) for value in (condition, a, b)))
+
+
+@jax.custom_jvp
+def _chosen(condition: jax.Array, a: jax.Array, b: jax.Array) -> jax.Array:
+    return jnp.where(condition > 0.5, a, b)
+
+
+@_chosen.defjvp
+def _chosen_derivative(primals, tangents):
+    condition, a, b = primals
+    by_condition, by_a, by_b = tangents
+    chosen = jnp.where(condition > 0.5, by_a, by_b)
+    return _chosen(*primals), by_condition * _bounded(a - b) + chosen
+
+
+@jax.custom_jvp
+def _exp(x: jax.Array) -> jax.Array:
+    return jnp.exp(x)
+
+
+@_exp.defjvp
+def _exp_derivative(primals, tangents):
+    return _exp(*primals), _bounded(jnp.exp(primals[0])) * tangents[0]
+
+
+def _bounded(slope: jax.Array) -> jax.Array:
+    """A derivative that stays finite where a state overflows: a reset stops it by a factor 0."""
+    return jnp.clip(slope, -_LARGEST_SLOPE, _LARGEST_SLOPE)
+
+
+#: Functions that sympy knows no JAX for, or that need another derivative.
 _FUNCTIONS = {
     "Detached": jax.lax.stop_gradient,
     "clip": jnp.clip,
+    "exp": _exp,
     "exprel": _exprel,
     "int_": jnp.trunc,
     "sqrt": jnp.sqrt,
+    "where": _where,
 }
 
 
@@ -70,7 +108,7 @@ def _translated(expressions: Sequence[sympy.Basic]) -> Callable[[Values], list[j
 
 
 def _parsed(*expressions: str) -> list[sympy.Expr]:
-    return [parse_expression(expression, "bptt") for expression in expressions]
+    return [parse_expression(expression, "bptt", detached=True) for expression in expressions]
 
 
 @jax.custom_jvp
@@ -151,6 +189,7 @@ class _Kind:
     def advance(self, carry, current: jax.Array, z_before: jax.Array, values: Values):
         """One step; returns the new states and counters, the spikes and the cost of each trial."""
         states, counter = carry
+        before = (counter == 0).astype(current.dtype) * (1 - jax.lax.stop_gradient(z_before))
         counter = jnp.maximum(counter - 1, 0)
         active = counter == 0
         scope = {
@@ -160,6 +199,7 @@ class _Kind:
             "z": z_before,
             "z_detached": jax.lax.stop_gradient(z_before) if self.detaches else z_before,
             "not_refractory": 1.0 if self.never_refractory else active.astype(current.dtype),
+            BEFORE: before,
         }
         states = tuple(jnp.broadcast_to(new, current.shape) for new in self._advance(scope))
         scope |= zip(self.states, states, strict=True)

@@ -11,9 +11,10 @@ from eprop_brian.equations import ALIF, LIF, Neuron, get_neuron
 from eprop_brian.equations.traces import ALIF_BELLEC_2020, ALIF_NEST, LIF_BELLEC_2020
 from eprop_brian.symbolic.eligibility import derive
 from eprop_brian.symbolic.errors import EquationError
+from eprop_brian.symbolic.functions import where
 from eprop_brian.symbolic.parameters import parse_expression
 from eprop_brian.symbolic.programs import online_program
-from eprop_brian.symbolic.step_map import step_map, symbol
+from eprop_brian.symbolic.step_map import BEFORE, step_map, symbol
 
 N_STEPS = 4
 
@@ -23,12 +24,14 @@ def system_of(neuron, **changes):
 
 
 def expression(text):
-    return parse_expression(text, "test")
+    return parse_expression(text, "test", detached=True)
 
 
 def equal(first, second):
     first = getattr(first, "expression", first)
     second = expression(second) if isinstance(second, str) else second
+    # A choice by 0 or 1 as the sum that it stands for.
+    first, second = (x.replace(where, lambda c, a, b: b + (a - b) * c) for x in (first, second))
     # Rational numbers, as sums of decimal ones are rounded.
     difference = sympy.nsimplify(first, rational=True) - sympy.nsimplify(second, rational=True)
     return sympy.simplify(difference) == 0
@@ -275,10 +278,13 @@ def test_clamped_membrane_has_coefficients_that_switch(clamped):
     assert system.placement == {"v": "synapse", "g_e": "pre"}
     varying = system.varying(after=False)
     assert set(varying) == {"A_v_v", "b_v"}
-    off = {symbol("not_refractory"): 0, symbol("z"): 0}
-    assert equal(varying["A_v_v"].subs(off), "1 - 0.1*I")
-    assert equal(varying["b_v"].subs(off), "0.1*(E_e - v)")
-    on = {symbol("not_refractory"): 1, symbol("z"): 0}
+    held = {symbol("not_refractory"): 0, symbol(BEFORE): 0, symbol("z"): 0}
+    assert varying["A_v_v"].subs(held) == 1
+    assert varying["b_v"].subs(held) == 0
+    last = held | {symbol(BEFORE): 1}
+    assert equal(varying["A_v_v"].subs(last), "1 - 0.1*I")
+    assert equal(varying["b_v"].subs(last), "0.1*(E_e - v)")
+    on = last | {symbol("not_refractory"): 1}
     assert equal(varying["A_v_v"].subs(on), "(1 - 0.1*I)*exp(-dt/tau_m)")
 
 
@@ -334,7 +340,8 @@ def test_equation_without_a_derivative():
 def test_every_neuron_has_coefficients_that_code_can_hold(any_system):
     """Each entry is read back from its text as the same expression, in the neuron's own names."""
     system, step = any_system, any_system.step
-    known = {*step.states, *step.parameters, *step.constants, "I", "z", "not_refractory", "dt"}
+    known = {*step.states, *step.parameters, *step.constants, "I", "z", "dt"}
+    known |= {"not_refractory", BEFORE}
     varying = [system.varying(after=after).values() for after in (False, True)]
     entries = [e for group in varying for e in group]
     for group in (system.transition, system.spike_path, system.drive, system.spike_gradient):

@@ -21,7 +21,7 @@ from eprop_brian.symbolic.programs import (
     parameter_program,
     readout_program,
 )
-from eprop_brian.symbolic.step_map import step_map, symbol
+from eprop_brian.symbolic.step_map import BEFORE, step_map, symbol
 
 DT = 1e-3
 N_STEPS = 25
@@ -50,9 +50,19 @@ LEARNED = (
     "C",
     "g_L",
 )
-FUNCTIONS = {"e": np.e, "exp": np.exp, "sqrt": np.sqrt, "abs": np.abs, "sign": np.sign}
+
+
+def where(condition, a, b):
+    """The choice between the two, made smooth as the spike is."""
+    return b + (a - b) * condition
+
+
+FUNCTIONS = {
+    **{"e": np.e, "exp": np.exp, "sqrt": np.sqrt, "abs": np.abs, "sign": np.sign},
+    "where": where,
+}
 #: The derivative is in the imaginary part.
-MODULES = [{"Detached": np.real}, "numpy"]
+MODULES = [{"Detached": np.real, "where": where}, "numpy"]
 
 
 def run(statements, values):
@@ -72,6 +82,8 @@ class SmoothTrial:
         self.error = rng.standard_normal(N_STEPS)
         self.active = np.ones(N_STEPS)
         self.active[8:11] = 0.0
+        self.receptive = np.ones(N_STEPS)
+        self.receptive[7:10] = 0.0
         self.rate_factor = 0.3
         self.weight, self.steepness = SCALES.get(step.neuron.name, (0.7, 3.0))
         self.values = {**step.values(DT), "dt": DT}
@@ -87,7 +99,7 @@ class SmoothTrial:
     def compile(self, values):
         """The step map as functions, with these values of parameters and constants."""
         step = self.system.step
-        names = [*step.states, "I", "z", "z_detached", "not_refractory"]
+        names = [*step.states, "I", "z", "z_detached", "not_refractory", BEFORE]
         symbols = [symbol(name) for name in names]
         constants = {symbol(k): v for k, v in values.items()}
         self.advance = {
@@ -104,7 +116,8 @@ class SmoothTrial:
             current = weight * self.pre[t]
             if recorded:
                 self.states.append(h)
-            h = [f(*h, current, z, detached, self.active[t]) for f in self.advance.values()]
+            seen = self.active[t], self.receptive[t]
+            h = [f(*h, current, z, detached, *seen) for f in self.advance.values()]
             z = 1 / (1 + np.exp(-self.steepness * self.margin(*h)))
             if recorded:
                 self.spikes[t] = z
@@ -134,14 +147,15 @@ class SmoothTrial:
         values = {**self.values, **READOUT, "pre": float(self.pre[t]), "L": self.error[t]}
         old = dict(zip(step.states, self.states[t], strict=True))
         z = self.spikes[t - 1] if t else 0.0
-        old |= {"z": z, "I": self.weight * self.pre[t], "not_refractory": self.active[t]}
+        seen = {"not_refractory": self.active[t], BEFORE: self.receptive[t]}
+        old |= {"z": z, "I": self.weight * self.pre[t], **seen}
         coefficients = dict(old) | self.values
         run(
             [f"{n} = {sympy_to_str(x)}" for n, x in system.varying(after=False).items()],
             coefficients,
         )
         new = {
-            k: f(*self.states[t], old["I"], z, z, self.active[t]) for k, f in self.advance.items()
+            k: f(*self.states[t], old["I"], z, z, *seen.values()) for k, f in self.advance.items()
         }
         coefficients |= new
         run(

@@ -9,13 +9,16 @@ from brian2 import ms
 
 from eprop_brian.equations import ALIF, LEAKY, LIF, Neuron
 from eprop_brian.symbolic.errors import EquationError
-from eprop_brian.symbolic.parameters import parse_expression
-from eprop_brian.symbolic.step_map import readout_map, scaled, step_map, symbol, total
+from eprop_brian.symbolic.functions import where
+from eprop_brian.symbolic.parameters import evaluate, parse_expression
+from eprop_brian.symbolic.step_map import BEFORE, readout_map, scaled, step_map, symbol, total
 
 
 def same(expression, text):
     """Whether an expression equals a text once the detached spike is a spike like any other."""
     spike = expression.subs(symbol("z_detached"), symbol("z"))
+    # A choice by 0 or 1 as the sum that it stands for.
+    spike = spike.replace(where, lambda condition, a, b: b + (a - b) * condition)
     return sympy.simplify(spike - parse_expression(text, "test")) == 0
 
 
@@ -78,10 +81,62 @@ def test_subexpressions_are_written_out_wherever_they_are_used(cuba):
 def test_unless_refractory_holds_the_state(clamped):
     composed = step_map(clamped).composed
     held = composed["v"].subs({symbol("not_refractory"): 0, symbol("z_detached"): 0})
-    assert sympy.simplify(held - parse_expression("v + 0.1*I*(E_e - v)", "test")) == 0
-    moving = composed["v"].subs(symbol("not_refractory"), 1)
+    assert same(held.subs(symbol(BEFORE), 1), "v + 0.1*I*(E_e - v)")
+    # Brian2's synapses do not write it either.
+    assert held.subs(symbol(BEFORE), 0) == symbol("v")
+    moving = composed["v"].subs({symbol("not_refractory"): 1, symbol(BEFORE): 1})
     assert same(moving, "exp(-dt/tau_m)*(1 - z)*(v + 0.1*I*(E_e - v))")
     assert not composed["g_e"].has(symbol("not_refractory"))
+
+
+@pytest.mark.parametrize(
+    "threshold",
+    [
+        "v >= v_th + beta*a",
+        "v - v_th >= beta*a",
+        "v - v_th - beta*a > 0",
+        "v/v_th > 1 + beta*a/v_th",
+    ],
+)
+def test_the_same_condition_detaches_the_same_states(threshold):
+    step = step_map(replace(ALIF, threshold=threshold))
+    assert step.detached == ("v",)
+    # Whatever the sign of the adaptation, which the input does not reach without a spike.
+    facilitated = replace(ALIF, threshold=threshold, parameters={**ALIF.parameters, "beta": -0.1})
+    assert step_map(facilitated).detached == ("v",)
+
+
+@pytest.mark.parametrize(
+    "threshold",
+    ["v > theta", "v - theta > 0", "v >= theta", "v - beta*a - v_th >= gamma*b", "0.5*v > theta/2"],
+)
+def test_a_threshold_that_the_membrane_drives_is_not_detached(cuba, threshold):
+    # The input reaches b, by way of v, and a rise of b holds spikes off.
+    assert step_map(replace(cuba, threshold=threshold)).detached == ("v", "I_syn")
+
+
+def test_refractory_time_is_counted_as_brian2_counts_it(lif_brian2):
+    tenths = np.array([0, 4, 10, 25, 26, 35, 37.5, 50])
+    times = [f"{x / 10} ms" for x in tenths]
+    own = [step_map(replace(lif_brian2, refractory=t)).refractory_steps(1e-3) for t in times]
+    assert own == [0, 0, 1, 2, 2, 3, 3, 5]
+    papers = [step_map(replace(LIF, refractory=t)).refractory_steps(1e-3) for t in times]
+    assert papers == [0, 0, 1, 2, 3, 4, 4, 5]
+
+
+def test_reset_has_all_digits_of_its_value(lif_brian2):
+    step = step_map(replace(lif_brian2, reset="v = v_th/3", method="euler"))
+    values = {**step.values(1e-3), "dt": 1e-3, "I": 0.0, "z": 1.0, "not_refractory": 1.0, "v": 1e20}
+    assert evaluate(step.code[1].split(" = ")[1], values, "test", detached=True) == 0.6 / 3
+
+
+def test_choice_has_the_derivative_of_what_is_chosen():
+    z, v = symbol("z"), symbol("v")
+    choice = where(z, sympy.exp(v), v**2)
+    assert sympy.diff(choice, v) == where(z, sympy.exp(v), 2 * v)
+    assert sympy.diff(choice, z) == sympy.exp(v) - v**2
+    assert where(z, v, v) == v and where(sympy.S.One, z, v) == z and where(sympy.S.Zero, z, v) == v
+    assert where(z, sympy.S.Zero, sympy.S.One) == 1 - z
 
 
 def test_update_may_read_whether_the_neuron_is_refractory():
@@ -94,12 +149,10 @@ def test_update_may_read_whether_the_neuron_is_refractory():
 
 
 def test_pseudo_derivative_while_refractory():
-    assert step_map(LIF).psi == f"not_refractory*({LIF.surrogate})"
-    zero = replace(LIF, refractory_surrogate="0.0*gamma")
-    assert step_map(zero).psi == step_map(LIF).psi
+    assert step_map(LIF).psi == f"where(not_refractory, {LIF.surrogate}, 0)"
     negative = step_map(replace(LIF, refractory_surrogate="-gamma/v_th"))
     assert negative.refractory_surrogate == "-gamma/v_th"
-    psi = parse_expression(negative.psi, "test")
+    psi = parse_expression(negative.psi, "test", detached=True)
     assert sympy.simplify(psi.subs(symbol("not_refractory"), 0)) == parse_expression(
         "-gamma/v_th", "test"
     )
@@ -115,7 +168,7 @@ def test_subexpressions_are_written_out_while_refractory_too(cuba):
 def test_no_symbol_is_left_undefined(any_neuron):
     step = step_map(any_neuron)
     known = {*step.states, *step.parameters, *step.constants}
-    known |= {"I", "z", "z_detached", "not_refractory", "dt"}
+    known |= {"I", "z", "z_detached", "not_refractory", BEFORE, "dt"}
     for expression in (*step.composed.values(), step.margin):
         assert {s.name for s in expression.free_symbols} <= known
 
@@ -246,6 +299,45 @@ MISTAKES = {
         {"parameters": {**LIF.parameters, "gradient": 1}},
         "gradient",
         "reserved name",
+    ),
+    "a misspelt flag": (
+        BRIAN2,
+        {"model": "dv/dt = -v/tau_m : 1 (unless refactory)"},
+        "(unless refactory)",
+        "unknown flag 'unless refactory' .did you mean 'unless refractory'",
+    ),
+    "a flag of a parameter": (
+        BRIAN2,
+        {"model": "dv/dt = -v/tau_m : 1 (constant)"},
+        "dv/dt = -v/tau_m : 1 (constant)",
+        "unknown flag 'constant'; the flags of a differential equation are unless refractory",
+    ),
+    "a flag of a state": (
+        BRIAN2,
+        {"model": "dv/dt = -u/tau_m : 1\nu = v : 1 (unless refractory)"},
+        "u = v : 1 (unless refractory)",
+        "unknown flag 'unless refractory'; the flags of a subexpression are shared",
+    ),
+    "a shared value of each neuron": (
+        BRIAN2,
+        {"model": "dv/dt = -u/tau_m : 1\nu = 2*v : 1 (shared)"},
+        "u = 2*v : 1 (shared)",
+        "one value for all neurons .shared., and 'v' has one for each",
+    ),
+    "a shared value of parameters of each neuron": (
+        BRIAN2,
+        {
+            "model": "dv/dt = (u - v)/tau_m : 1\nu = 2*E : 1 (shared)",
+            "parameters": {"tau_m": "20 ms", "v_th": 0.6, "E": [0.1, 0.2]},
+        },
+        "u = 2*E : 1 (shared)",
+        "'E' has one for each",
+    ),
+    "a choice in a model": (
+        BRIAN2,
+        {"model": "dv/dt = where(v, 1, 2)/tau_m : 1"},
+        "where(v, 1, 2)",
+        "'where' is not a function here",
     ),
     "a clipped state": (
         LIF,

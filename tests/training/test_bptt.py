@@ -23,6 +23,7 @@ from by_hand import (
     whole_gradient,
 )
 
+from eprop_brian.devices import make_program
 from eprop_brian.equations import (
     ADAM,
     ALIF,
@@ -31,6 +32,7 @@ from eprop_brian.equations import (
     LIF,
     RANDOM,
     SYMMETRIC,
+    Neuron,
     get_neuron,
 )
 from eprop_brian.network.learned import Learned
@@ -52,6 +54,43 @@ UNIFORMLY_DELAYED = {"delays": {"w_rec": 3 * ms, "w_in": 2 * ms}}
 #: Two answers a trial, and gaps.
 PERIODS = np.zeros((N_TRIALS, N_STEPS), dtype=int)
 PERIODS[0, 10:20], PERIODS[0, 35:38], PERIODS[1, 12:41] = 1, 2, 2
+#: Brian2's synapses do not move this membrane while it is held.
+HELD = Neuron(
+    name="held",
+    model="dv/dt = -v/(20*ms) : 1 (unless refractory)",
+    on_pre="v += w",
+    reset="v = 0",
+    threshold="v > 1",
+    surrogate="0.3*clip(1 - abs(v - 1), 0, 1)",
+    refractory="3 ms",
+)
+#: An upstroke to infinity, of the membrane and of its derivative.
+STEEP = Neuron(
+    name="steep",
+    model="""
+    dv/dt = (D*exp((v - 1)/D) - v + I_syn - a)/(20*ms) : 1
+    dI_syn/dt = -I_syn/(5*ms) : 1
+    da/dt = -a/(50*ms) : 1
+    """,
+    on_pre="I_syn += 2*w",
+    reset="v = 0; a += 0.1",
+    threshold="v > 2",
+    surrogate="0.3*clip(1 - abs(v - 1), 0, 1)",
+    method="euler",
+    parameters={"D": 0.001},
+)
+KEPT = Neuron(
+    name="kept",
+    model="""
+    dv/dt = -v/tau : 1
+    tau = 20*ms/(1 + v**2) : second (constant over dt)
+    """,
+    on_pre="v += w",
+    reset="v *= 0.2",
+    threshold="v > 1",
+    surrogate="0.3*clip(1 - abs(v - 1), 0, 1)",
+    method="rk2",
+)
 CASES = {
     "lif and alif": Case(),
     "periods": Case(softmax=True, periods=PERIODS),
@@ -148,6 +187,51 @@ def test_without_recurrent_synapses_it_is_the_gradient_of_e_prop(detached, optio
     found, expected = gradient_of(bptt), gradient_of(eprop)
     assert not np.any(found.pop("w_rec")) and not np.any(expected.pop("w_rec"))
     assert deviation(found, expected) <= TOLERANCE
+
+
+@pytest.mark.parametrize(
+    "detached, device",
+    [
+        (None, "runtime"),
+        ((), "runtime"),
+        *(pytest.param((), device, marks=pytest.mark.slow) for device in ("cpp", "cuda")),
+    ],
+)
+def test_what_is_chosen_has_the_derivative_of_what_was_chosen(detached, device, monkeypatch):
+    """Held and set membranes, one of them infinite at a spike, and what is kept for a step."""
+    if device == "cuda":
+        pytest.importorskip("brian2cuda")
+        monkeypatch.setenv("EPROP_BRIAN_CUDA_EMULATED", "1")
+    neurons = [(replace(neuron, detach=detached), 4) for neuron in (HELD, STEEP, KEPT)]
+    network = Network(20, 2, neurons, optimizer=GRADIENT_DESCENT, connectivity={"w_rec": 0.0})
+    rng = np.random.default_rng(3)
+    trials = trials_of(rng.random((2, 60, 20)) < 0.1, rng.normal(size=(2, 60, 2)))
+    weights = network.initial_weights(1)
+    weights["w_in"] *= 3
+    weights["w_in"] += 0.2
+    # A neuron that detaches by default is differentiated as a whole by BPTT: name the same states.
+    named = [
+        (replace(neuron, detach=p.system.step.detached), size)
+        for (neuron, size), p in zip(network.neurons, network.populations, strict=True)
+    ]
+    sessions = [
+        BpttSession(network.with_options(gradient="bptt", neurons=named), trials, 60, weights)
+    ]
+    for program in ("factored", "online"):
+        options = network.with_options(gradient=program)
+        sessions.append(Session(options, make_program(device), trials, 60, weights))
+    spikes, gradients = [], []
+    for session in sessions:
+        session.run(trials, 2)
+        gradient = gradient_of(session)
+        gradient.pop("w_rec")
+        spikes.append(session.spikes())
+        gradients.append(gradient)
+        session.close()
+    assert np.all(spikes[0].reshape(60, 3, 4).sum(axis=(0, 2)) > 20)
+    for z, gradient in zip(spikes[1:], gradients[1:], strict=True):
+        np.testing.assert_array_equal(z, spikes[0])
+        assert deviation(gradient, gradients[0]) <= TOLERANCE
 
 
 def test_recurrent_synapses_make_the_difference():

@@ -1,0 +1,287 @@
+"""A neuron in Brian2 style is the neuron that Brian2 simulates, step for step.
+
+Every case is run by Brian2's own `NeuronGroup` and `Synapses`, and by the package: every spike is
+equal, and the membrane to rounding.
+"""
+
+from dataclasses import dataclass
+
+import brian2
+import numpy as np
+import pytest
+from brian2 import Quantity, ms
+
+from eprop_brian import Network, Neuron, Trials, get_neuron
+from eprop_brian.symbolic.parameters import UNITS, resolve_parameters, unit_name
+from eprop_brian.training.recording import record_trial
+
+N_STEPS, N_INPUTS, SIZE = 200, 10, 3
+#: Largest deviation of a membrane relative to its largest value.
+TOLERANCE = 1e-9
+
+
+@dataclass(frozen=True)
+class Case:
+    """A neuron, and what brings it about its threshold.
+
+    Attributes
+    ----------
+    neuron : Neuron
+    weight : float
+        Standard deviation of input weights. Their mean is a third of it.
+    recurrent : float
+        Of recurrent weights, relative to it.
+    """
+
+    neuron: Neuron
+    weight: float
+    recurrent: float = 0.3
+
+
+def lif(name, /, **changes):
+    """A leaky integrate-and-fire neuron with an instantaneous input, changed."""
+    plain = {
+        "model": "dv/dt = -v/tau : 1",
+        "on_pre": "v += w",
+        "reset": "v = 0",
+        "threshold": "v > 1",
+        "surrogate": "0.3*clip(1 - abs(v - 1), 0, 1)",
+        "parameters": {"tau": 20 * ms},
+    }
+    return Neuron(name=name, **{**plain, **changes})
+
+
+def cuba(name, /, **changes):
+    """The same with a current, units and a resting potential."""
+    plain = {
+        "model": """
+        dv/dt = (E_L - v + R*I_syn)/tau : volt (unless refractory)
+        dI_syn/dt = -I_syn/(5*ms) : amp
+        """,
+        "on_pre": "I_syn += w*nA",
+        "reset": "v = E_L",
+        "threshold": "v > -50*mV",
+        "surrogate": "0.3/(20*mV)*clip(1 - abs(v + 50*mV)/(20*mV), 0, 1)",
+        "parameters": {"tau": "20 ms", "E_L": "-70 mV", "R": "100 Mohm"},
+        "initial": {"v": "E_L"},
+    }
+    return Neuron(name=name, **{**plain, **changes})
+
+
+CLAMPED = "dv/dt = -v/tau : 1 (unless refractory)"
+ADAPTIVE = """
+dv/dt = -v/tau : 1 (unless refractory)
+da/dt = -a/(100*ms) : 1
+theta = 1 + a : 1{flag}
+"""
+EIF = """
+dv/dt = (E_L - v + D*exp((v - V_T)/D))/tau + I_syn/C : volt
+dI_syn/dt = -I_syn/(5*ms) : amp
+"""
+
+
+def eif(name, slope, /, **changes):
+    """An exponential integrate-and-fire neuron, whose membrane takes off in one Euler step."""
+    plain = {
+        "model": EIF,
+        "method": "euler",
+        "on_pre": "I_syn += w*nA",
+        "reset": "v = E_L",
+        "threshold": "v > 0*mV",
+        "surrogate": "0.3/(20*mV)*clip(1 - abs(v - V_T)/(20*mV), 0, 1)",
+        "parameters": {
+            "tau": "20 ms",
+            "E_L": "-70 mV",
+            "V_T": "-50 mV",
+            "D": slope,
+            "C": "200 pF",
+        },
+        "initial": {"v": "E_L"},
+    }
+    return Neuron(name=name, **{**plain, **changes})
+
+
+def _methods():
+    for method in ("exact", "exponential_euler", "euler", "rk2", "rk4", "heun"):
+        yield Case(cuba(f"cuba_{method}", method=method, refractory="2 ms"), 1.5)
+
+
+def _refractory_times():
+    # In steps of 1 ms: what is no whole number of them, less than one, and none at all.
+    for tenths in (0, 4, 10, 25, 26, 35, 49, 50):
+        time = f"{tenths / 10} ms"
+        yield Case(lif(f"delta_{tenths}", model=CLAMPED, refractory=time), 0.9)
+        yield Case(lif(f"free_{tenths}", refractory=time), 0.9)
+
+
+def _flags():
+    both = """
+    dv/dt = (x - v)/tau : 1 (unless refractory)
+    dx/dt = -x/(5*ms) : 1 (unless refractory)
+    """
+    yield Case(lif("clamped", model=CLAMPED, refractory="5 ms"), 0.9)
+    yield Case(lif("clamped_no_time", model=CLAMPED), 0.9)
+    yield Case(lif("both", model=both, on_pre="x += w", refractory="5 ms"), 4.0)
+    yield Case(lif("two_enter", model=both, on_pre="x += w; v += 0.2*w", refractory="5 ms"), 2.0)
+    yield Case(
+        lif(
+            "one_clamped",
+            model="dv/dt = (x - v)/tau : 1 (unless refractory)\ndx/dt = -x/(5*ms) : 1",
+            on_pre="x += w; v += 0.2*w",
+            refractory="5 ms",
+        ),
+        2.0,
+    )
+    yield Case(
+        lif(
+            "each_its_time",
+            model=CLAMPED,
+            refractory="t_ref",
+            parameters={"tau": 20 * ms, "t_ref": [0, 2.6, 5] * ms},
+        ),
+        0.9,
+    )
+    for kind, flag in {"plain": "", "kept": " (constant over dt)"}.items():
+        model = ADAPTIVE.format(flag=flag)
+        adaptive = lif(
+            f"theta_{kind}",
+            model=model,
+            refractory="2 ms",
+            threshold="v > theta",
+            reset="v = 0; a += 0.5*theta",
+            on_pre="v += w*theta",
+            surrogate="0.3*clip(1 - abs(v - theta), 0, 1)",
+            method="euler",
+        )
+        yield Case(adaptive, 0.9)
+        driven = f"dv/dt = (0.2*leak - v)/tau : 1\nleak = v**2 : 1{flag}"
+        yield Case(lif(f"drive_{kind}", model=driven, method="rk2"), 0.9)
+    shared = "dv/dt = (rest - v)/tau : 1\nrest = rest_0/2 : 1 (shared)"
+    parameters = {"tau": 20 * ms, "rest_0": 0.4}
+    yield Case(lif("shared", model=shared, parameters=parameters), 0.9)
+
+
+def _resets():
+    two = "dv/dt = -v/tau : 1\ndu/dt = -u/(50*ms) : 1"
+    for name, reset in {
+        "subtract": "v -= 1",
+        "halve": "v *= 0.5",
+        "mirror": "v = -0.3*v",
+        "carry_over": "u += 0.1*v; v = 0",
+        "after": "v = 0.2; u = u + v",
+        "swap": "v = 0.1*u; u = v + 0.2",
+        "none": "",
+    }.items():
+        yield Case(lif(f"reset_{name}", model=two, reset=reset), 0.9)
+
+
+def _steep():
+    # The membrane is 1e13 V at a spike, and infinite.
+    yield Case(eif("eif", "2 mV"), 1.2)
+    yield Case(
+        eif("eif_held", "2 mV", model=EIF.replace(": volt", ": volt (unless refractory)")), 1.2
+    )
+    yield Case(eif("eif_infinite", "0.05 mV"), 1.2)
+    yield Case(eif("eif_late", "0.05 mV", refractory="3 ms"), 1.2)
+
+
+def _library():
+    weights = {"lif_exp": 2.0, "lif_alpha": 2.0, "lif_cond": 1.5, "adex": 1.5, "glif": 1.5}
+    for name, weight in weights.items():
+        yield Case(get_neuron(name), weight)
+
+
+CASES = [*_methods(), *_refractory_times(), *_flags(), *_resets(), *_steep(), *_library()]
+IDS = [case.neuron.name for case in CASES]
+
+
+def inputs_of():
+    x = np.random.default_rng(1).random((N_STEPS, N_INPUTS)) < 0.06
+    # Brian2 has no synapses' slot before its first step.
+    x[0] = False
+    return x
+
+
+def weights_of(case, number):
+    rng = np.random.default_rng([2, number])
+    w_in = case.weight * (rng.standard_normal((SIZE, N_INPUTS)) + 1 / 3)
+    w_rec = case.recurrent * case.weight * rng.standard_normal((SIZE, SIZE))
+    np.fill_diagonal(w_rec, 0)
+    return w_in, w_rec
+
+
+def namespace_of(neuron):
+    """Parameters, and constants worked out with their units."""
+    values, dimensions = resolve_parameters(neuron.parameters, neuron.name)
+    names = {name: Quantity(v, dim=dimensions[name]) for name, v in values.items()}
+    for name, text in neuron.constants.items():
+        names[name] = eval(text, {"exp": brian2.exp, "dt": 1 * ms, **UNITS, **names})
+    return names
+
+
+def in_brian2(case, number):
+    """Spikes and membrane (n_steps, SIZE) by Brian2 itself."""
+    neuron, names = case.neuron, namespace_of(case.neuron)
+    model, own = neuron.model, {}
+    # What differs from neuron to neuron is a parameter of the group.
+    for name in [name for name, value in names.items() if np.ndim(value)]:
+        own[name] = names.pop(name)
+        model += f"\n{name} : {unit_name(own[name].dim)}"
+    refractory = neuron.refractory
+    if refractory and refractory not in (*names, *own):
+        time, unit = refractory.split()
+        refractory = float(time) * UNITS[unit]
+    group = brian2.NeuronGroup(
+        SIZE,
+        model,
+        method=neuron.method,
+        threshold=neuron.threshold,
+        reset=neuron.reset,
+        refractory=refractory or False,
+        namespace=names,
+        dt=1 * ms,
+    )
+    for name, value in {**neuron.initial, **own}.items():
+        setattr(group, name, value)
+    steps, neurons = np.nonzero(inputs_of())
+    # In the package an input acts in its own step: in Brian2 from the slot of synapses before it.
+    source = brian2.SpikeGeneratorGroup(N_INPUTS, neurons, (steps - 1) * ms, dt=1 * ms)
+    synapses = []
+    for origin, w in zip((source, group), weights_of(case, number), strict=True):
+        own_synapses = brian2.Synapses(
+            origin, group, "w : 1", on_pre=neuron.on_pre, namespace=names, dt=1 * ms
+        )
+        own_synapses.connect()
+        own_synapses.w = w.T.ravel()
+        synapses.append(own_synapses)
+    spikes = brian2.SpikeMonitor(group)
+    membrane = brian2.StateMonitor(group, "v", record=True, when="after_thresholds", dt=1 * ms)
+    network = brian2.Network(group, source, *synapses, spikes, membrane)
+    network.run(N_STEPS * ms, namespace={})
+    z = np.zeros((N_STEPS, SIZE), dtype=bool)
+    z[np.rint(spikes.t / ms).astype(int), spikes.i] = True
+    return z, np.asarray(membrane.v).T
+
+
+def in_the_package(case, number):
+    """The same, as a network of its own."""
+    network = Network(N_INPUTS, 1, [(case.neuron, SIZE)], dt=1 * ms)
+    weights = dict(network.initial_weights(0))
+    weights["w_in"], weights["w_rec"] = weights_of(case, number)
+    trials = Trials(inputs_of()[None], np.zeros((1, 1, 1)), *np.zeros((2, 1), dtype=int))
+    recording = record_trial(network, trials, weights, synapses=0)
+    return recording.spikes, recording.v
+
+
+@pytest.mark.parametrize("number", range(len(CASES)), ids=IDS)
+def test_neuron_is_brian2s(number, monkeypatch):
+    monkeypatch.setitem(brian2.prefs, "codegen.target", "numpy")
+    with np.errstate(all="ignore"):
+        z, v = in_brian2(CASES[number], number)
+        found_z, found_v = in_the_package(CASES[number], number)
+    assert 5 <= z.sum() < SIZE * N_STEPS, "the case says nothing"
+    np.testing.assert_array_equal(found_z, z)
+    # Infinite where Brian2's is.
+    finite = np.isfinite(v)
+    np.testing.assert_array_equal(found_v[~finite], v[~finite])
+    np.testing.assert_allclose(found_v[finite], v[finite], rtol=TOLERANCE, atol=TOLERANCE)
