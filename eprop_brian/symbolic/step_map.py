@@ -79,6 +79,11 @@ RESERVED = frozenset(
 )
 _COMPARISON = re.compile(r"^(?P<left>[^<>=!]+)(?P<operator>>=|>)(?P<right>[^<>=!]+)$")
 _STATEMENT = re.compile(r"^(?P<name>[A-Za-z_]\w*)\s*(?P<operator>[-+*/]?=)(?!=)\s*(?P<expr>.+)$")
+#: Fields of a neuron that are equations, conditions or names.
+_TEXTS = (
+    *("update", "model", "method", "reset", "on_pre", "threshold", "surrogate"),
+    *("refractory", "refractory_surrogate"),
+)
 #: Seconds, where a sign or a size must be known and the time step is not.
 _TYPICAL_DT = 1e-3
 #: Results of `_state_update`, by method and equations.
@@ -235,6 +240,15 @@ def step_map(neuron: Neuron) -> StepMap:
         raise EquationError(
             where, f"name = {neuron.name}", "must be letters, digits and _, starting with a letter"
         )
+    for part in _TEXTS:
+        if not isinstance(getattr(neuron, part), str):
+            raise EquationError(
+                where, f"{part} = {getattr(neuron, part)!r}", "must be a string, empty for none"
+            )
+    for name, expression in neuron.constants.items():
+        if not isinstance(expression, str):
+            line = f"{name} = {expression!r}"
+            raise EquationError(f"{where}, constants", line, "must be a string, an expression")
     given = [part for part in ("update", "model") if getattr(neuron, part).strip()]
     if len(given) != 1:
         raise EquationError(

@@ -300,6 +300,9 @@ MISTAKES = {
         "gradient",
         "reserved name",
     ),
+    "a time that is no text": (BRIAN2, {"refractory": 5 * ms}, "refractory = ", "a string"),
+    "no reset": (BRIAN2, {"reset": None}, "reset = None", "a string, empty for none"),
+    "a constant that is no text": (LIF, {"constants": {"alpha": 0.9}}, "alpha = 0.9", "a string"),
     "a misspelt flag": (
         BRIAN2,
         {"model": "dv/dt = -v/tau_m : 1 (unless refactory)"},
