@@ -54,6 +54,29 @@ _MODELS = {
     "eprop_iaf_psc_delta": LIF_HARD_RESET,
     "eprop_iaf_psc_delta_adapt": ALIF_HARD_RESET,
 }
+#: What is 1 in the steps after a spike in which the recording simulator holds such a neuron.
+_HELD = "(1 - active*(1 - z))"
+_HELD_LIF = f"""
+free = alpha*v + zeta*I
+v = free + detached((v_reset - free)*{_HELD})
+"""
+#: Those with a reset to a voltage, if they are refractory. They are held for `t_ref`, but the
+#: surrogate is not 0 in the last step of it. The threshold is held too, and the spike, which would
+#: raise it in the first of these steps, does not.
+_REFRACTORY_MODELS = {
+    "eprop_iaf_psc_delta": replace(
+        LIF_HARD_RESET, update=f"{_HELD_LIF}active = not_refractory", initial={"active": "1"}
+    ),
+    "eprop_iaf_psc_delta_adapt": replace(
+        ALIF_HARD_RESET,
+        update=f"""{_HELD_LIF}
+raised = rho*a + z
+a = raised + detached((a - raised)*{_HELD})
+active = not_refractory
+""",
+        initial={"active": "1"},
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -227,16 +250,15 @@ def _continuous_network(meta: dict[str, Any]) -> Network:
 
     Continuous operation has the online program only.
     """
-    neuron, margin = _MODELS[meta["model"]], "v - v_th"
+    models = {**_MODELS, **(_REFRACTORY_MODELS if meta["t_ref"] else {})}
+    neuron, margin = models[meta["model"]], "v - v_th"
     own = {"v_reset": meta["V_reset"]} if "v_reset" in neuron.parameters else {}
     if "beta" in neuron.parameters:
         margin = "v - v_th - beta*a"
         own |= {"tau_a": meta["adapt_tau"] * ms, "beta": meta["adapt_beta"]}
-    # The recording simulator counts the step of the spike as one more, if there are any.
-    t_ref = meta["t_ref"] and meta["t_ref"] + meta["dt"]
     readout = LEAKY.with_parameters(tau_out=meta["tau_m_out"] * ms, zeta_out="1")
     return Network(
-        neurons=[(_neuron(neuron, {**meta, "t_ref": t_ref}, margin, **own), meta["n_rec"])],
+        neurons=[(_neuron(neuron, meta, margin, **own), meta["n_rec"])],
         readout=replace(readout, trace_decay=repr(meta["kappa"]), trace_gain="1"),
         gradient="online",
         updates="step" if meta["optimizer"].get("optimize_each_step") else "spike",

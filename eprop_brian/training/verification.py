@@ -12,6 +12,7 @@ import numpy as np
 
 from eprop_brian.devices import make_program
 from eprop_brian.network.sparse import Matrix
+from eprop_brian.network.spec import Network
 from eprop_brian.tasks.base import Trials
 from eprop_brian.training.reference import ReferenceCase
 from eprop_brian.training.session import MATRICES, Session
@@ -169,7 +170,11 @@ class _InTrials:
 
 
 class _Continuous:
-    """A replay step by step, without resets."""
+    """A replay step by step, without resets.
+
+    The recording simulator changes a weight when a spike comes along its synapse. So what is
+    compared is the weights that the last spikes came along with.
+    """
 
     def __init__(self, case: ReferenceCase, program: Callable) -> None:
         self.case = case
@@ -179,48 +184,76 @@ class _Continuous:
         # The recording simulator counts two steps more when it corrects the moments of an optimizer
         # for their start: those that signals take from the input to the first update.
         self.session.carried["control.k"] = np.array([2.0])
+        self.driving = Session(_driven(case.network), program, step, 1, case.initial_weights)
+        self.fired = np.zeros(case.network.n_recurrent, dtype=bool)
+        self.used = dict(self.session.weights)
 
     def iteration(self, k: int) -> tuple[int, float]:
         """Differing spikes and loss of a period."""
         case, differing, loss = self.case, 0, 0.0
         inputs, targets = case.trials.inputs[k], case.trials.targets[0]
         for t in range(case.n_steps):
-            self.session.learning_window = int(case.window[t])
-            loss += self.session.run(_step(inputs[t], targets[t]), 1).loss[0]
-            differing += int(np.sum(self.session.spikes()[0] != case.spikes[k, t]))
+            loss += self._advance(inputs[t], targets[t], case.window[t])
+            differing += int(np.sum(self.fired != case.spikes[k, t]))
         return differing, loss
 
     def weights(self) -> dict[str, Matrix]:
         """The weights after the period with what its traces still have coming.
 
-        The recording simulator changes a weight when a spike comes along its synapse. To read the
-        weights, the recording sent one along each: in the step after the period every recurrent
-        neuron was driven over its threshold, and the inputs were with the spikes that left there.
-        A neuron that is not refractory then, its drive being large, spiked in the next step again.
-        The target was held meanwhile.
+        To read the weights, the recording sent a spike along each synapse: in the step after the
+        period every recurrent neuron was driven over its threshold, and in the next one, in which
+        these spikes arrived, all inputs spiked. That step's spikes arrived too. The target was held
+        meanwhile.
         """
-        before = self.session.state()
-        for population in self.case.network.populations:
-            driven = np.full(population.size, _FAR_ABOVE_THRESHOLD)
-            self.session.carried[f"{population.name}.v"] = driven
-        step = _step(self.silence, self.case.trials.targets[0, -1])
-        self.session.run(step, 1)
-        weights = self._applied()
-        self.session.run(step, 1)
-        again = self.session.spikes()[0]
-        later = self._applied()
-        for name in ("w_rec", "w_out"):
-            weights[name] = np.where(again, later[name], weights[name])
+        main, target = self.session, self.case.trials.targets[0, -1]
+        before, fired, used = main.state(), self.fired, self.used
+        (population,) = self.case.network.populations
+        v = f"{population.name}.v"
+        self.session = self.driving
         self.session.restore(before)
+        self.session.carried[v] = np.full(population.size, _FAR_ABOVE_THRESHOLD)
+        if "v_reset" in population.neuron.parameters:
+            # These neurons spike above their threshold even if they are refractory.
+            self.session.carried[f"{population.name}.refractory_counter"] = np.zeros(population.size)
+        self._advance(self.silence, target, self.case.window[-1])
+        self.session = main
+        main.restore(self.driving.state())
+        for inputs in (~self.silence, self.silence):
+            self._advance(inputs, target, self.case.window[-1])
+        weights = self.used
+        main.restore(before)
+        self.fired, self.used = fired, used
         return weights
 
-    def _applied(self) -> dict[str, Matrix]:
-        """The weights with all gradients so far."""
-        before = self.session.state()
-        self.session.apply_pending()
-        weights = dict(self.session.weights)
-        self.session.restore(before)
-        return weights
+    def _advance(self, inputs: np.ndarray, target: np.ndarray, learning: bool) -> float:
+        """Run a step and return its loss."""
+        session = self.session
+        arriving = {"w_in": inputs, "w_rec": self.fired, "w_out": self.fired}
+        weights = dict(session.weights)
+        session.learning_window = int(learning)
+        loss = session.run(_step(inputs, target), 1).loss[0]
+        self.fired = session.spikes()[0]
+        if self.case.network.updates == "spike":
+            # The arriving spikes have changed them.
+            weights = session.weights
+        self.used = {
+            name: np.where(spikes, weights[name], self.used[name])
+            for name, spikes in arriving.items()
+        }
+        return loss
+
+
+def _driven(network: Network) -> Network:
+    """The network with neurons that are reset to far above their threshold, if to a voltage.
+
+    The reset of a spike comes at the beginning of the next step, after the recording drove the
+    neuron.
+    """
+    neurons = [
+        (n.with_parameters(v_reset=_FAR_ABOVE_THRESHOLD) if "v_reset" in n.parameters else n, size)
+        for n, size in network.neurons
+    ]
+    return network.with_options(neurons=neurons)
 
 
 def _step(spikes: np.ndarray, target: np.ndarray) -> Trials:
