@@ -308,7 +308,9 @@ def _recorders(nest: Any, network: NestNetwork) -> Any:
         y, target = np.full((2, n_steps, len(network.readouts)), np.nan)
         y[place], target[place] = events["readout_signal"][counts], events["target_signal"][counts]
         by_trial = (n_trials, meta["T"], -1)
-        return spikes.reshape(by_trial), _losses(meta, y.reshape(by_trial), target.reshape(by_trial))
+        return spikes.reshape(by_trial), _losses(
+            meta, y.reshape(by_trial), target.reshape(by_trial)
+        )
 
     return read
 
