@@ -17,6 +17,7 @@ import itertools
 import json
 import os
 import zlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,8 +29,8 @@ from benchmarks.nest_network import NEURON, NestNetwork, build
 __all__ = ["CONTINUOUS", "TRIALS", "cases", "main", "record"]
 
 N_IN, N_NEURONS, N_OUT = 4, 5, 2
-#: In trials, and in periods of continuous operation.
-N_STEPS, N_PERIODS, N_UPDATES = 50, 3, 3
+#: Steps of a trial, or of a period of continuous operation.
+N_STEPS, N_PERIODS, N_UPDATES = 50, 2, 3
 #: Far above any threshold.
 _DRIVE = 1e3
 #: Steps of the next trial after which its spikes come along all synapses, and for how long neurons
@@ -79,7 +80,8 @@ def pairwise(options: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
     """Few choices of all options in which every pair of values of two options occurs.
 
     The first one takes the first value of every option. Greedy: each takes a pair that is missing,
-    and for every other option the value that completes most missing pairs.
+    and for every other option the value that completes most missing pairs, or else one that is
+    rare so far.
     """
 
     def pairs(choice: Mapping[str, int]) -> set[tuple]:
@@ -90,18 +92,20 @@ def pairwise(options: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
         for a, b in itertools.combinations(sorted(options), 2)
         for i, j in itertools.product(range(len(options[a])), range(len(options[b])))
     }
-    choice = dict.fromkeys(options, 0)
+    choice, used = dict.fromkeys(options, 0), Counter()
     choices = []
     while missing:
+        used.update(choice.items())
         choices.append({name: options[name][i] for name, i in choice.items()})
         missing -= pairs(choice)
         choice = dict(min(missing, default=()))
         for name in options:
             if name not in choice:
                 gains = [
-                    len(pairs({**choice, name: i}) & missing) for i in range(len(options[name]))
+                    (len(pairs({**choice, name: i}) & missing), -used[name, i])
+                    for i in range(len(options[name]))
                 ]
-                choice[name] = int(np.argmax(gains))
+                choice[name] = gains.index(max(gains))
     return choices
 
 

@@ -266,8 +266,17 @@ def _continuous_network(meta: dict[str, Any]) -> Network:
         delays={"w_out": meta["dt"] * ms},
         rate_averaging="moving",
         kappa_reg=meta["kappa_reg"],
-        **_common(meta),
+        **_common({**meta, **_moving_rate(meta)}),
     )
+
+
+def _moving_rate(meta: dict[str, Any]) -> dict[str, float]:
+    """Strength and target of the regulariser of continuous operation.
+
+    Its rates are spikes per ms in the recording simulator, its target is spikes per step; here both
+    are per step. With steps of 1 ms there is no difference.
+    """
+    return {"c_reg": meta["c_reg"] / meta["dt"], "f_target": meta["f_target"] * meta["dt"]}
 
 
 def _neuron(neuron: Neuron, meta: dict[str, Any], margin: str, **parameters: Any) -> Neuron:

@@ -1,7 +1,7 @@
 """Replays of a recorded run, in trials or step by step.
 
-They go by what NEST does, where that is not what a network of this package does: it loses a learning
-signal, its Adam makes up for steps, and it changes weights when spikes come along.
+They go by what NEST does, where that is not what a network of this package does: it loses a
+learning signal, its Adam makes up for steps, and it changes weights when spikes come along.
 """
 
 from __future__ import annotations
