@@ -166,6 +166,11 @@ def load_case(path: str | Path, gradient: str = "factored") -> ReferenceCase:
             f"{path}: {n_trials} trials need one or {n_trials} inputs and targets, "
             f"not {len(spikes_in)} and {len(target)}"
         )
+    if not continuous and np.any(spikes_in[:, 0]):
+        raise ValueError(
+            f"{path}: 'x' has spikes in step 0, which the recording simulator drops: a trial's "
+            "inputs begin in step 1"
+        )
     trials = Trials(
         inputs=spikes_in,
         targets=target,
