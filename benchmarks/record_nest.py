@@ -26,7 +26,7 @@ import numpy as np
 
 from benchmarks.nest_network import NEURON, NestNetwork, build
 
-__all__ = ["CONTINUOUS", "TRIALS", "cases", "main", "record"]
+__all__ = ["CONTINUOUS", "TRIALS", "cases", "draw", "main", "pairwise", "record"]
 
 N_IN, N_NEURONS, N_OUT = 4, 5, 2
 #: Steps of a trial, or of a period of continuous operation.

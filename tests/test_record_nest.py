@@ -11,7 +11,7 @@ import pytest
 # The benchmarks are no part of the package.
 sys.path.append(str(Path(__file__).parents[1]))
 
-from benchmarks.record_nest import (  # noqa: E402
+from benchmarks.record_nest import (
     CONTINUOUS,
     TRIALS,
     cases,
