@@ -54,12 +54,12 @@ class Verification:
 
     def __str__(self) -> str:
         weights = "  ".join(f"{k}: {d:.1e}" for k, d in self.weight_deviations.items())
-        held = f"spikes equal, losses and weights within {self.tolerance:.0e}"
-        held += "".join(f"; as the recording simulator, {rule}" for rule in self.rules)
+        held = f"no spike differs, losses and weights within {self.tolerance:.0e}"
+        held += "".join(f"; by NEST's rule, {rule}" for rule in self.rules)
         return (
             f"differing spikes {self.differing_spikes}  loss deviation {self.loss_deviation:.1e}  "
-            f"weight deviation after update {weights or '(none recorded)'}  "
-            + (f"ok ({held})" if self.ok else f"FAILED ({held}): " + "; ".join(self.failures))
+            f"weight deviation after update {weights or '(none recorded)'}  (tolerance: {held})  "
+            + ("ok" if self.ok else "FAILED: " + "; ".join(self.failures))
         )
 
 
