@@ -384,11 +384,11 @@ def _compile_updated(name: str, steps: int, device: str, gradient: str) -> None:
 
 def _compile_recorded(path: Path, gradient: str) -> None:
     from eprop_brian.training.reference import load_case
-    from eprop_brian.training.verification import replay
+    from eprop_brian.training.replay import replay
 
     # Updates in every step have no factored program.
     with suppress(ValueError):
-        replay(load_case(path, gradient), "cuda").session.close()
+        replay(load_case(path, gradient), "cuda").close()
 
 
 def _compile_recipe() -> None:

@@ -26,7 +26,7 @@ from eprop_brian.equations import (
     Neuron,
     surrogate,
 )
-from eprop_brian.equations.neurons import LIF_HARD_RESET
+from eprop_brian.equations.neurons import ALIF_HARD_RESET, LIF_HARD_RESET
 from eprop_brian.network.spec import Network
 from eprop_brian.tasks.base import Trials
 from eprop_brian.training.files import read_arrays
@@ -34,7 +34,8 @@ from eprop_brian.training.files import read_arrays
 __all__ = ["ReferenceCase", "load_case"]
 
 _LOSSES = {"mean_squared_error": "squared_error", "cross_entropy": "softmax_cross_entropy"}
-_SURROGATES = {"fast_sigmoid_derivative": "fast_sigmoid", "arctan": "arctan"}
+#: The recording simulator's names of surrogates that have another one here.
+_SURROGATES = {"fast_sigmoid_derivative": "fast_sigmoid", "arctan_derivative": "arctan"}
 _OPTIMIZERS = {"adam": ADAM, "gradient_descent": GRADIENT_DESCENT}
 _REQUIRED = (
     *("dt", "T", "learning_window", "n_in", "n_out", "c_reg", "f_target", "t_ref", "tau_m"),
@@ -49,7 +50,32 @@ _REQUIRED_OF_CONTINUOUS = ("n_trials", "n_rec", "kappa", "kappa_reg", "V_reset")
 _MODELS = {
     # The membrane is lowered by v_th in the step of the spike, not in the next.
     "eprop_iaf": replace(LIF, update="v = alpha*(v - v_th*z) + zeta*I"),
+    "eprop_iaf_adapt": replace(ALIF, update="v = alpha*(v - v_th*z) + zeta*I\na = rho*a + z"),
     "eprop_iaf_psc_delta": LIF_HARD_RESET,
+    "eprop_iaf_psc_delta_adapt": ALIF_HARD_RESET,
+}
+#: What is 1 in the steps after a spike in which the recording simulator holds such a neuron.
+_HELD = "(1 - active*(1 - z))"
+_HELD_LIF = f"""
+free = alpha*v + zeta*I
+v = free + detached((v_reset - free)*{_HELD})
+"""
+#: Those with a reset to a voltage, if they are refractory. They are held for `t_ref`, but the
+#: surrogate is not 0 in the last step of it. The threshold is held too, and the spike, which would
+#: raise it in the first of these steps, does not.
+_REFRACTORY_MODELS = {
+    "eprop_iaf_psc_delta": replace(
+        LIF_HARD_RESET, update=f"{_HELD_LIF}active = not_refractory", initial={"active": "1"}
+    ),
+    "eprop_iaf_psc_delta_adapt": replace(
+        ALIF_HARD_RESET,
+        update=f"""{_HELD_LIF}
+raised = rho*a + z
+a = raised + detached((a - raised)*{_HELD})
+active = not_refractory
+""",
+        initial={"active": "1"},
+    ),
 }
 
 
@@ -75,9 +101,8 @@ class ReferenceCase:
         Recorded loss of every iteration.
     weights : dict of int to dict
         Recorded weights after some number of updates.
-    exact_weights : bool
-        False where the recording simulator is known to lose a term of the gradient
-        (``nest_step1_quirk``): weights then say nothing to the tolerance of the losses.
+    window : array of bool, shape (n_steps,), or None
+        With continuous operation: steps of a period in which errors count.
     """
 
     path: Path
@@ -91,7 +116,7 @@ class ReferenceCase:
     spikes: np.ndarray
     losses: np.ndarray
     weights: dict[int, dict[str, np.ndarray]]
-    exact_weights: bool
+    window: np.ndarray | None
 
 
 def load_case(path: str | Path, gradient: str = "factored") -> ReferenceCase:
@@ -129,9 +154,9 @@ def load_case(path: str | Path, gradient: str = "factored") -> ReferenceCase:
     n_trials = n_iterations * batch_size
     spikes_in, spikes = (_unpack(path, arrays, name) for name in ("x", "z_rec"))
     target = arrays["target"].astype(float)
+    window = None
     if continuous:
-        if "window" in arrays and not np.all(arrays["window"] == 1):
-            raise ValueError(f"{path}: continuous cases whose learning has pauses are not replayed")
+        window = _window(path, arrays, meta["T"])
         n_steps, target = meta["T"], target[np.newaxis]
         if len(spikes_in) != n_trials * n_steps:
             raise ValueError(f"{path}: 'x' has {len(spikes_in)} steps, not {n_trials * n_steps}")
@@ -140,6 +165,11 @@ def load_case(path: str | Path, gradient: str = "factored") -> ReferenceCase:
         raise ValueError(
             f"{path}: {n_trials} trials need one or {n_trials} inputs and targets, "
             f"not {len(spikes_in)} and {len(target)}"
+        )
+    if not continuous and np.any(spikes_in[:, 0]):
+        raise ValueError(
+            f"{path}: 'x' has spikes in step 0, which the recording simulator drops: a trial's "
+            "inputs begin in step 1"
         )
     trials = Trials(
         inputs=spikes_in,
@@ -159,7 +189,7 @@ def load_case(path: str | Path, gradient: str = "factored") -> ReferenceCase:
         spikes=spikes,
         losses=arrays["loss"].astype(float),
         weights=weights,
-        exact_weights=not meta.get("nest_step1_quirk", False),
+        window=window,
     )
 
 
@@ -176,8 +206,6 @@ def _meta(path: Path, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
     missing = [key for key in (*_REQUIRED, *kind) if key not in meta]
     if missing:
         raise ValueError(f"{path}: its meta lacks '{missing[0]}'")
-    if meta.get("cutoff") is not None:
-        raise ValueError(f"{path}: cases with a trace cut-off are not replayed")
     if meta.get("loss", "mean_squared_error") not in _LOSSES:
         raise ValueError(f"{path}: unknown loss '{meta['loss']}'; known: {', '.join(_LOSSES)}")
     if meta["optimizer"].get("type") not in _OPTIMIZERS:
@@ -190,6 +218,14 @@ def _unpack(path: Path, arrays: dict[str, np.ndarray], name: str) -> np.ndarray:
     if arrays[name].size * 8 < np.prod(shape):
         raise ValueError(f"{path}: '{name}' is shorter than its shape {shape}")
     return np.unpackbits(arrays[name], count=int(np.prod(shape))).reshape(shape).astype(bool)
+
+
+def _window(path: Path, arrays: dict[str, np.ndarray], n_steps: int) -> np.ndarray:
+    """Steps of a period in which errors count; all if the case does not say."""
+    window = arrays.get("window", np.ones(n_steps))
+    if window.shape != (n_steps,) or not np.all((window == 0) | (window == 1)):
+        raise ValueError(f"{path}: 'window' must be 0 or 1 in each of {n_steps} steps")
+    return window.astype(bool)
 
 
 def _network(meta: dict[str, Any], gradient: str) -> Network:
@@ -219,21 +255,33 @@ def _continuous_network(meta: dict[str, Any]) -> Network:
 
     Continuous operation has the online program only.
     """
-    neuron = _MODELS[meta["model"]]
-    reset = {"v_reset": meta["V_reset"]} if "v_reset" in neuron.parameters else {}
-    # The recording simulator counts the step of the spike as one more, if there are any.
-    t_ref = meta["t_ref"] and meta["t_ref"] + meta["dt"]
+    models = {**_MODELS, **(_REFRACTORY_MODELS if meta["t_ref"] else {})}
+    neuron, margin = models[meta["model"]], "v - v_th"
+    own = {"v_reset": meta["V_reset"]} if "v_reset" in neuron.parameters else {}
+    if "beta" in neuron.parameters:
+        margin = "v - v_th - beta*a"
+        own |= {"tau_a": meta["adapt_tau"] * ms, "beta": meta["adapt_beta"]}
     readout = LEAKY.with_parameters(tau_out=meta["tau_m_out"] * ms, zeta_out="1")
     return Network(
-        neurons=[(_neuron(neuron, {**meta, "t_ref": t_ref}, "v - v_th", **reset), meta["n_rec"])],
+        neurons=[(_neuron(neuron, meta, margin, **own), meta["n_rec"])],
         readout=replace(readout, trace_decay=repr(meta["kappa"]), trace_gain="1"),
         gradient="online",
         updates="step" if meta["optimizer"].get("optimize_each_step") else "spike",
+        trace_cutoff=None if meta.get("cutoff") is None else meta["cutoff"] * ms,
         delays={"w_out": meta["dt"] * ms},
         rate_averaging="moving",
         kappa_reg=meta["kappa_reg"],
-        **_common(meta),
+        **_common({**meta, **_moving_rate(meta)}),
     )
+
+
+def _moving_rate(meta: dict[str, Any]) -> dict[str, float]:
+    """Strength and target of the regulariser of continuous operation.
+
+    Its rates are spikes per ms in the recording simulator, its target is spikes per step; here both
+    are per step. With steps of 1 ms there is no difference.
+    """
+    return {"c_reg": meta["c_reg"] / meta["dt"], "f_target": meta["f_target"] * meta["dt"]}
 
 
 def _neuron(neuron: Neuron, meta: dict[str, Any], margin: str, **parameters: Any) -> Neuron:

@@ -1,18 +1,26 @@
 """Recorded runs of NEST, replayed with both gradient programs on both devices."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from eprop_brian.equations.surrogates import surrogate as write_surrogate
 from eprop_brian.training.reference import load_case
+from eprop_brian.training.replay import _Adam, _InTrials
 from eprop_brian.training.verification import verify
 
 REFERENCE = Path(__file__).parents[1] / "reference"
 CASES = sorted(REFERENCE.glob("*.npz"))
 #: Without trials: NEST's newer family.
-CONTINUOUS = [path.stem for path in CASES if path.name.startswith("new_")]
+CONTINUOUS = [path.stem for path in CASES if path.name.startswith(("new_", "continuous_"))]
+#: Recorded with `benchmarks.record_nest`; the rest is older.
+RECORDED = [path for path in CASES if path.name.startswith(("trials_", "continuous_"))]
+#: Together they have all of NEST's newer models but one, updates of either kind, a cut-off, pauses,
+#: the regulariser, refractoriness and Adam.
+QUICK = ("continuous_02", "continuous_13", "continuous_15")
 SMALL = [path for path in CASES if not path.name.startswith("nest_test")]
 
 
@@ -27,17 +35,21 @@ def altered(path: Path, folder: Path, **changes) -> Path:
     return copy
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("path", "gradient"),
-    [
-        (path, gradient)
-        for path in CASES
-        # Continuous operation has one program.
+def programs(paths: list[Path]) -> list:
+    """Cases with each of their gradient programs. Continuous operation has one."""
+    return [
+        pytest.param(
+            *(path, gradient),
+            id=f"{path.stem}-{gradient}",
+            marks=[pytest.mark.slow] if path.stem in CONTINUOUS and path.stem not in QUICK else [],
+        )
+        for path in paths
         for gradient in (["online"] if path.stem in CONTINUOUS else ["factored", "online"])
-    ],
-    ids=lambda given: getattr(given, "stem", given),
-)
+    ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("path", "gradient"), programs(CASES))
 def test_case_holds_in_compiled_code(path, gradient):
     result = verify(load_case(path, gradient), "cpp")
     assert result.ok, str(result)
@@ -58,6 +70,48 @@ def test_a_continuous_case_holds_in_compiled_code():
 def test_case_holds_at_runtime(name, gradient):
     result = verify(load_case(REFERENCE / f"{name}.npz", gradient), "runtime")
     assert result.ok, str(result)
+
+
+@pytest.mark.parametrize(("path", "gradient"), programs(RECORDED))
+def test_recorded_case_holds_at_runtime(path, gradient):
+    result = verify(load_case(path, gradient), "runtime")
+    assert result.ok, str(result)
+
+
+def test_what_applied_stands_beside_the_result():
+    result = verify(load_case(REFERENCE / "unit_1_1_1_gd.npz"), "runtime")
+    tolerance = "(tolerance: no spike differs, losses and weights within 1e-09"
+    assert str(result).endswith(f"{tolerance})  ok")
+    result = verify(load_case(REFERENCE / "trials_01.npz"), "runtime")
+    assert f"{tolerance}; by NEST's rule, no learning signal of a last step" in str(result)
+
+
+def test_a_learning_signal_that_nest_loses_is_lost_in_the_replay(monkeypatch):
+    """Inputs of this case spike in step 1: NEST's gradient lacks the last step's signal."""
+    case = load_case(REFERENCE / "trials_02.npz")
+    assert np.any(case.trials.inputs[:, 1])
+    assert verify(case, "runtime").weight_deviations[1] < 1e-13
+    none = np.zeros(case.network.n_inputs, dtype=bool)
+    monkeypatch.setattr(_InTrials, "_early", lambda self, trial: none)
+    assert verify(case, "runtime").weight_deviations[1] > 1e-7
+
+
+@pytest.mark.parametrize("fault", [pytest.param("updates", marks=pytest.mark.slow), "moments"])
+def test_nests_adam_makes_up_for_steps_without_updates(monkeypatch, fault):
+    case = load_case(REFERENCE / "continuous_15.npz")
+    make_up = _Adam._make_up
+
+    def one_update(self, name, pre, weights, gradient, number):
+        self.updates[name][pre] = number - 1
+        make_up(self, name, pre, weights, gradient, number)
+
+    def the_whole_gradient_at_the_end(self, name, pre, weights, gradient, number):
+        make_up(self, name, pre, weights, np.zeros_like(gradient), number - 1)
+        make_up(self, name, pre, weights, gradient, number)
+
+    wrong = {"updates": one_update, "moments": the_whole_gradient_at_the_end}[fault]
+    monkeypatch.setattr(_Adam, "_make_up", wrong)
+    assert verify(case, "runtime").weight_deviations[1] > 1e-3
 
 
 def test_case_holds_with_all_synapses_in_compressed_rows():
@@ -105,6 +159,40 @@ def test_one_altered_spike_fails(tmp_path):
     result = verify(load_case(path), "runtime")
     assert result.differing_spikes == 1
     assert "1 spikes" in result.failures
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "message"),
+    [
+        ("unit_1_1_1_gd", {"x": lambda bits: bits | 0x80}, "step 0, which"),
+        ("continuous_13", {"window": lambda window: window / 2}, "'window' must be 0 or 1"),
+        ("continuous_13", {"window": lambda window: window[1:]}, "in each of 50 steps"),
+    ],
+)
+def test_inputs_and_windows_that_nest_has_not_are_refused(tmp_path, name, changes, message):
+    path = altered(REFERENCE / f"{name}.npz", tmp_path, **changes)
+    with pytest.raises(ValueError, match=message):
+        load_case(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "surrogate"),
+    [
+        ("piecewise_linear", "piecewise_linear"),
+        ("exponential", "exponential"),
+        ("fast_sigmoid_derivative", "fast_sigmoid"),
+        ("arctan_derivative", "arctan"),
+        ("arctan", "arctan"),
+    ],
+)
+def test_surrogates_have_nests_names(tmp_path, name, surrogate):
+    def change(meta):
+        return np.array(json.dumps({**json.loads(str(meta)), "sg_fun": name}))
+
+    path = altered(REFERENCE / "unit_1_1_1_gd.npz", tmp_path, meta=change)
+    (population,) = load_case(path).network.populations
+    margin, shape = "v - v_th", {"height": "sg_height", "width": "sg_width"}
+    assert population.neuron.surrogate == write_surrogate(surrogate, margin, **shape)
 
 
 def test_a_nan_in_the_recording_fails(tmp_path):
