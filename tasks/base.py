@@ -278,7 +278,8 @@ class Task(ABC):
     learning_window : int
         Number of steps at the end of a trial in which the error counts.
     loss : str
-        One of `LOSSES`. "softmax_cross_entropy" means classification, with one-hot targets.
+        One of `LOSSES`. "softmax_cross_entropy" means classification, with one-hot targets, or
+        such multiplied by class weights.
     error_threshold : float or None
         The task counts as solved when the error on validation trials is below it.
 

@@ -46,6 +46,10 @@ def focal(y, target):
     return -jnp.sum(target * (1 - p) ** 2 * jnp.log(p))
 
 
+def cross_entropy(y, target):
+    return -target @ jax.nn.log_softmax(y)
+
+
 def periods() -> np.ndarray:
     """Two answers a trial, of different lengths, and gaps."""
     chosen = np.zeros((N_TRIALS, N_STEPS), dtype=int)
@@ -72,6 +76,18 @@ CASES = {
     "l2, sparse": Case({"c_l2": 0.7, "connectivity": {"w_rec": 0.5, "w_in": 0.6}}),
     "periods": Case(periods=periods()),
     "periods, softmax": Case(softmax=True, periods=periods()),
+    # Targets that do not sum to 1, nor to the same in every step; the error by autodiff.
+    "class weights": Case(
+        softmax=True, n_outputs=3, scored=cross_entropy, class_weights=(5, 1, 0.5)
+    ),
+    "class weights, periods": Case(
+        {"c_v": 3.0, "rate_averaging": "batch"},
+        softmax=True,
+        n_outputs=3,
+        scored=cross_entropy,
+        class_weights=(5, 1, 0.5),
+        periods=periods(),
+    ),
     "all": Case(
         {"c_v": 10.0, "c_l2": 0.3, "loss": "(p - y_target)**2", "rate_averaging": "batch"},
         softmax=True,
@@ -83,7 +99,7 @@ CASES = {
 
 
 #: Of these the compiled program is made too.
-COMPILED = ("focal", "voltage, batch regulariser", "all")
+COMPILED = ("focal", "class weights", "voltage, batch regulariser", "all")
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
@@ -298,7 +314,25 @@ def test_a_derived_loss_equals_the_librarys():
     assert evaluate(squared.error, {"y": 3.0, "y_target": 1.0}, "test") == 2.0
     entropy = derive_loss("-y_target*log(p)")
     assert (entropy.signal, entropy.softmax) == ("p", True)
-    # The derived error sums the targets; with targets that sum to 1 it is p - y_target.
-    wanted, _ = reference(Case(softmax=True))
-    case = Case({"loss": "-y_target*log(p)"}, softmax=True)
-    assert deviation(run(case, "factored", "runtime")[0], wanted) <= PROGRAM_TOLERANCE
+    for weights in ((), (5, 1)):
+        wanted, _ = reference(Case(softmax=True, scored=cross_entropy, class_weights=weights))
+        for options in ({}, {"loss": "-y_target*log(p)"}):
+            case = Case(options, softmax=True, class_weights=weights)
+            assert deviation(run(case, "factored", "runtime")[0], wanted) <= PROGRAM_TOLERANCE
+
+
+def test_readout_gradient_of_class_weights_is_the_finite_difference():
+    """Of the loss that is reported itself: classes that weigh 5, 1 and 1."""
+    case = Case({"c_reg": 0.0}, softmax=True, n_outputs=3, class_weights=(5, 1, 1))
+    session, trials = session_of(case, "factored", "runtime")
+    session.run(trials, case.n_trials)
+    found = gradient_of(session)["w_out"]
+    step, differences = 1e-5, np.zeros_like(found)
+    for place in np.ndindex(found.shape):
+        losses = []
+        for sign in (1, -1):
+            moved, _ = session_of(case, "factored", "runtime")
+            moved.weights["w_out"][place] += sign * step
+            losses.append(moved.run(trials, case.n_trials, learning=False).loss.mean())
+        differences[place] = LEARNING_WINDOW * (losses[0] - losses[1]) / (2 * step)
+    np.testing.assert_allclose(found, differences, rtol=0, atol=1e-7 * np.abs(differences).max())
