@@ -68,7 +68,8 @@ def write_trials(
         return {}
     streams = {"train": (iterations, batch_size)}
     if task.error_threshold is not None:
-        streams["validation"] = (VALIDATION_BATCHES, VALIDATION_BATCH_SIZE)
+        # A third to validate, the others to confirm: as many as Python draws make large files.
+        streams["validation"] = (3 * VALIDATION_BATCHES, VALIDATION_BATCH_SIZE)
     if task.loss != "squared_error":
         streams["test"] = (VALIDATION_BATCHES, VALIDATION_BATCH_SIZE)
     counts = {}

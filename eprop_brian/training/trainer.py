@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CHECK_EVERY",
+    "CONFIRMATION_BATCHES",
     "VALIDATION_BATCHES",
     "VALIDATION_BATCH_SIZE",
     "Evaluation",
@@ -50,6 +51,9 @@ _MOST_ITERATIONS = 100
 CHECK_EVERY = 10
 #: Size of a validation: fresh batches of so many trials.
 VALIDATION_BATCHES, VALIDATION_BATCH_SIZE = 8, 64
+#: Batches of such trials on which a validation below the criterion is confirmed. It was chosen for
+#: being low among many: that takes trials of its own, and enough of them not to be lucky again.
+CONFIRMATION_BATCHES = 8 * VALIDATION_BATCHES
 
 
 class TrainingError(RuntimeError):
@@ -150,8 +154,10 @@ class Trainer:
         Iterations done.
     validation : Evaluation or None
         The last test of the task's criterion.
+    confirmation : Evaluation or None
+        The last test, on other fresh trials, of a validation that met the criterion.
     solved : bool
-        Whether training stopped because that criterion was met.
+        Whether training stopped because that criterion was met by both.
     session : Session or BpttSession
         Weights (``session.weights``), optimizer states and the program.
 
@@ -189,6 +195,7 @@ class Trainer:
         self.history = History()
         self.solved = False
         self.validation: Evaluation | None = None
+        self.confirmation: Evaluation | None = None
         self._per_call = iterations_per_call(network, self.batch_size)
         example = self._trials("train", range(self._per_call))
         _check_workers(workers, scheduler)
@@ -248,8 +255,8 @@ class Trainer:
             Total number, those done before included.
         stop_when_solved : bool
             Every 10 iterations, where the task defines an error threshold and the mean error of
-            the last 10 batches comes near it, test on 8 fresh batches of 64 trials and stop if
-            their error is below it.
+            the last 10 batches comes near it, test on 8 fresh batches of 64 trials. If their error
+            is below it, test on 64 others, and stop if the error of these is below it too.
         progress : bool
             Show a progress bar with loss and error.
         after_call : callable, optional
@@ -387,8 +394,12 @@ class Trainer:
         # validation costs as much as several iterations.
         if np.mean(self.history.error[-CHECK_EVERY:]) >= 1.25 * threshold:
             return False
-        self.validation = self.evaluate(stream=f"validation {self.iteration}")
-        return self.validation.error < threshold
+        stream = f"validation {self.iteration}"
+        self.validation = self.evaluate(stream=stream)
+        if self.validation.error >= threshold:
+            return False
+        self.confirmation = self.evaluate(CONFIRMATION_BATCHES, stream=f"{stream} again")
+        return self.confirmation.error < threshold
 
     def _show(self, bar: tqdm) -> None:
         shown = {"loss": f"{self.history.loss[-1]:.4g}"}

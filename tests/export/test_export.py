@@ -139,7 +139,8 @@ def test_stops_when_solved(tmp_path):
     output = run(program, "--iterations", 300)
     expected = in_tool(easy, 300)
     assert expected.solved
-    assert f"solved at iteration {expected.iteration}" in output
+    confirmed = f"an error of {expected.confirmation.error:.4f} on 4096 other trials"
+    assert f"solved at iteration {expected.iteration}, confirmed by {confirmed}" in output
     assert_same(tmp_path / "project" / "run", expected)
     folder = tmp_path / "on"
     run(program, "--run", folder, "--iterations", expected.iteration + 20, "--no-stop")

@@ -55,6 +55,16 @@ public:
     double loss() const { return mean(losses); }
     double error() const { return mean(errors); }
 
+    // What confirmed that a task is solved.
+    std::string text() const
+    {
+        char text[80];
+        std::snprintf(
+            text, sizeof text, "confirmed by an error of %.4f on %zu other trials", error(),
+            errors.size());
+        return text;
+    }
+
 private:
     const TrialSource& source;
     std::string stream;
@@ -84,7 +94,14 @@ public:
         if (phase == Phase::validating && !ask(*evaluation))
         {
             phase = Phase::training;
+            if (evaluation->error() < description.error_threshold)
+                test(Phase::confirming, confirmation_of(validation()));
+        }
+        if (phase == Phase::confirming && !ask(*evaluation))
+        {
+            phase = Phase::training;
             solved = evaluation->error() < description.error_threshold;
+            confirmed = evaluation->text();
         }
         if (phase == Phase::training && !train())
             finish();
@@ -117,6 +134,7 @@ private:
     {
         training,
         validating,
+        confirming,
         testing,
         done
     };
@@ -133,6 +151,7 @@ private:
     State good;  // of the last call that went well
     Phase phase = Phase::training;
     bool solved = false;
+    std::string confirmed;  // by what
     std::unique_ptr<Evaluation> evaluation;
     Trials trials;  // of the run that was asked for
     std::chrono::steady_clock::time_point started, saved;
@@ -234,11 +253,14 @@ private:
         return mean(history.error, iteration() - every) < 1.25*description.error_threshold;
     }
 
-    void validate()
+    std::string validation() const { return "validation " + std::to_string(iteration()); }
+
+    void validate() { test(Phase::validating, validation()); }
+
+    void test(Phase next, const std::string& stream)
     {
-        phase = Phase::validating;
-        evaluation.reset(
-            new Evaluation(source, "validation " + std::to_string(iteration())));
+        phase = next;
+        evaluation.reset(new Evaluation(source, stream));
     }
 
     void finish()
@@ -246,18 +268,15 @@ private:
         save();
         progress.end();
         if (solved)
-            std::printf("solved at iteration %d\n", iteration());
+            std::printf("solved at iteration %d, %s\n", iteration(), confirmed.c_str());
         std::printf("wrote %s, %s\n", folder.file("history.csv").c_str(),
                     folder.file("checkpoint.npz").c_str());
         std::fflush(stdout);
         evaluation.reset();
         phase = Phase::done;
-        // Not the validation that ended training, which was chosen for being low.
+        // Not the tests that ended training, which were chosen for being low.
         if (source.has("test"))
-        {
-            phase = Phase::testing;
-            evaluation.reset(new Evaluation(source, "test"));
-        }
+            test(Phase::testing, "test");
     }
 };
 }

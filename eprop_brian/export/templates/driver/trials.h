@@ -114,6 +114,16 @@ private:
     }
 };
 
+// The stream of the trials that confirm what those of a validation say.
+inline std::string confirmation_of(const std::string& validation) { return validation + " again"; }
+
+inline bool is_confirmation(const std::string& stream)
+{
+    const std::string end = confirmation_of("");
+    return stream.size() > end.size() &&
+           stream.compare(stream.size() - end.size(), end.size(), end) == 0;
+}
+
 // Where trials come from. A stream is "train", "test", ...; an index counts its batches.
 class TrialSource
 {
@@ -128,7 +138,11 @@ public:
     virtual bool has(const std::string& stream) const = 0;
 
     // Fresh trials to test on: so many batches, of so many trials.
-    virtual int test_batches(const std::string&) const { return description.validation_batches; }
+    virtual int test_batches(const std::string& stream) const
+    {
+        return is_confirmation(stream) ? description.confirmation_batches
+                                       : description.validation_batches;
+    }
     virtual int test_size(const std::string&) const { return description.validation_batch_size; }
 };
 
@@ -320,12 +334,24 @@ private:
 class RecordedTrials : public TrialSource
 {
 public:
-    // Files by stream; "validation 10" and so on take those of "validation".
+    // Files by stream; "validation 10" and so on take the first third of those of "validation", and
+    // what confirms them the others.
     explicit RecordedTrials(const std::map<std::string, std::vector<std::string>>& files)
     {
         for (const auto& entry : files)
             for (const std::string& path : entry.second)
                 append(streams[entry.first], path);
+        if (!has("validation"))
+            return;
+        const Trials all = streams.at("validation");
+        const std::size_t n = all.size();
+        if (n < 2)
+            throw Error(
+                "there is 1 trial to validate on: give at least 2, of which some validate and the "
+                "others confirm");
+        const std::size_t third = std::max<std::size_t>(1, n/3);
+        streams["validation"] = all.part(0, third);
+        streams["confirmation"] = all.part(third, n);
     }
 
     // Which files: a line "CRC32 path" each.
@@ -365,6 +391,8 @@ private:
 
     static std::string name(const std::string& stream)
     {
+        if (is_confirmation(stream))
+            return "confirmation";
         return stream.substr(0, stream.find(' '));
     }
 
