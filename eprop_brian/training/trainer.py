@@ -6,8 +6,9 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,7 +20,7 @@ from eprop_brian.network.delays import check_fits
 from eprop_brian.network.optimization import learning_rate
 from eprop_brian.network.sparse import Matrix, dense
 from eprop_brian.network.spec import Network, check_positive
-from eprop_brian.tasks.base import Task, Trials, rng_for
+from eprop_brian.tasks.base import Task, Trials, hand_out, rng_for
 from eprop_brian.training.history import History
 from eprop_brian.training.session import Outcome, Session, SessionState
 from eprop_brian.training.workers import ParallelSession, useful_workers
@@ -37,6 +38,8 @@ __all__ = [
     "TrainingError",
     "check_continuous",
     "check_fit",
+    "enlarged",
+    "example_of_call",
     "iterations_per_call",
     "join_trials",
     "make_bptt_session",
@@ -84,6 +87,14 @@ class Evaluation:
         return f"loss {self.loss:.6g}{error}"
 
 
+@dataclass(frozen=True)
+class _Batches:
+    """Batches of as many trials each, one after the other: what a session runs at once."""
+
+    trials: Trials
+    size: int
+
+
 def join_trials(parts: Sequence[Trials]) -> Trials:
     """Join trials; patterns and targets shared by several parts are stored once."""
     first = parts[0]
@@ -123,6 +134,35 @@ def _joined(arrays: Sequence[np.ndarray]) -> np.ndarray:
     return np.concatenate(arrays) if len(arrays) > 1 else arrays[0]
 
 
+def example_of_call(network: Network, task: Task, seed: int, batch_size: int) -> Trials:
+    """Trials as large as any call of the compiled program is, of a whole number of batches.
+
+    Those of the first call, and rows for the trials that its batches were short of.
+    """
+    n_batches = iterations_per_call(network, batch_size)
+    parts = [hand_out(task, seed, "train", i, batch_size) for i in range(n_batches)]
+    return enlarged(join_trials(parts), n_batches * batch_size)
+
+
+def enlarged(trials: Trials, n_trials: int) -> Trials:
+    """Trials repeated, if they are fewer, with as many patterns and targets each as they have."""
+    if trials.n_trials == n_trials:
+        return trials
+
+    def more(array: np.ndarray) -> np.ndarray:
+        n_rows = -(-len(array) * n_trials // trials.n_trials)
+        return np.resize(array, (n_rows, *array.shape[1:]))
+
+    return replace(
+        trials,
+        inputs=more(trials.inputs),
+        targets=more(trials.targets),
+        pattern=more(trials.pattern),
+        target=more(trials.target),
+        periods=None if trials.periods is None else more(trials.periods),
+    )
+
+
 class Trainer:
     """A network that learns a task.
 
@@ -131,7 +171,7 @@ class Trainer:
     network : Network
     task : Task
     batch_size : int
-        Trials per update.
+        Trials per update; fewer where the task hands out fewer, as at the end of an epoch.
     seed : int
         Of the initial weights and of all trials.
     device : {"cpp", "cuda", "runtime"}
@@ -197,7 +237,7 @@ class Trainer:
         self.validation: Evaluation | None = None
         self.confirmation: Evaluation | None = None
         self._per_call = iterations_per_call(network, self.batch_size)
-        example = self._trials("train", range(self._per_call))
+        example = example_of_call(network, task, self.seed, self.batch_size)
         _check_workers(workers, scheduler)
         initial = dict(weights) if weights is not None else network.initial_weights(self.seed)
         if workers is None and scheduler is None:
@@ -278,10 +318,10 @@ class Trainer:
             total=iterations, initial=self.iteration, unit="it", disable=not progress, leave=True
         )
         with bar, contextlib.closing(self._calls(iterations)) as calls:
-            for numbers, trials in calls:
+            for numbers, batches in calls:
                 before = self.session.state()
                 try:
-                    self._iterate(numbers, trials)
+                    self._iterate(numbers, batches)
                 except BaseException:  # an interrupt too must not leave weights without history
                     self.session.restore(before)
                     self.history = self.history.truncated(numbers.start)
@@ -317,7 +357,7 @@ class Trainer:
         previous: Trials | None = None
         most = self.session.most_trials
         for index in range(n_batches):
-            batch = self.task.trials(self.seed, stream, index, batch_size)
+            batch = hand_out(self.task, self.seed, stream, index, batch_size)
             if len(batch.inputs) == len(batch.targets) == 1:
                 if previous is not None and batch.inputs is previous.inputs:
                     break  # a frozen pattern: every further trial would be the same
@@ -338,11 +378,13 @@ class Trainer:
             n_trials=len(loss),
         )
 
-    def _trials(self, stream: str, indices: Sequence[int]) -> Trials:
-        parts = [self.task.trials(self.seed, stream, i, self.batch_size) for i in indices]
-        return join_trials(parts)
+    def _batches(self, numbers: range) -> list[_Batches]:
+        """The trials of some iterations, those of equally large batches together."""
+        parts = [hand_out(self.task, self.seed, "train", i, self.batch_size) for i in numbers]
+        sizes = groupby(parts, key=lambda part: part.n_trials)
+        return [_Batches(join_trials([*equal]), size) for size, equal in sizes]
 
-    def _calls(self, iterations: int) -> Iterator[tuple[range, Trials]]:
+    def _calls(self, iterations: int) -> Iterator[tuple[range, list[_Batches]]]:
         """Iteration numbers and trials of each call; the next trials are made meanwhile."""
         ranges = []
         first = self.iteration
@@ -354,37 +396,41 @@ class Trainer:
         with ThreadPoolExecutor(max_workers=1) as pool:
             upcoming = None
             for number, numbers in enumerate(ranges):
-                trials = upcoming.result() if upcoming else self._trials("train", numbers)
+                batches = upcoming.result() if upcoming else self._batches(numbers)
                 if number + 1 < len(ranges):
-                    upcoming = pool.submit(self._trials, "train", ranges[number + 1])
-                yield numbers, trials
+                    upcoming = pool.submit(self._batches, ranges[number + 1])
+                yield numbers, batches
 
-    def _iterate(self, numbers: range, trials: Trials) -> None:
-        start = time.perf_counter()
-        outcome = self.session.run(trials, self.batch_size)
-        seconds = (time.perf_counter() - start) / len(numbers)
-        bad = np.flatnonzero(~np.isfinite(outcome.loss))
-        if len(bad) or not self.session.is_finite():
-            first = numbers[int(bad[0]) // self.batch_size] if len(bad) else numbers[-1]
-            raise TrainingError(
-                f"the loss is no longer finite at iteration {first + 1}; try a smaller "
-                f"learning rate (now {self.network.optimizer.parameters.get('eta')})"
-            )
+    def _iterate(self, numbers: range, batches: Sequence[_Batches]) -> None:
+        for some in batches:
+            start = time.perf_counter()
+            outcome = self.session.run(some.trials, some.size)
+            seconds = time.perf_counter() - start
+            self._check_finite(outcome, some)
+            self._record(outcome, some, seconds)
+        self.history.alignment[-1] = self.alignment()
         if self.network.rewiring is not None:
             # Of the iteration alone, so that a run that was stopped goes on as it would have.
             rng = rng_for(self.seed, "rewiring", self.session.n_updates)
             self.session.rewire(learning_rate(self.network.optimizer, self.session.n_updates), rng)
-        self._record(outcome, trials, seconds)
 
-    def _record(self, outcome: Outcome, trials: Trials, seconds: float) -> None:
-        wrong = self.task.errors(outcome.output, trials)
-        errors = np.full(trials.n_trials, np.nan) if wrong is None else wrong
-        shape = (-1, self.batch_size)
-        columns = [a.reshape(shape).mean(axis=1) for a in (outcome.loss, errors, outcome.rate)]
-        alignment = np.full(len(columns[0]), np.nan)
-        alignment[-1] = self.alignment()
-        for loss, error, rate, aligned in zip(*columns, alignment, strict=True):
-            self.history.append(loss, error, rate, seconds, aligned)
+    def _check_finite(self, outcome: Outcome, batches: _Batches) -> None:
+        bad = np.flatnonzero(~np.isfinite(outcome.loss))
+        if len(bad) or not self.session.is_finite():
+            n_batches = batches.trials.n_trials // batches.size
+            first = int(bad[0]) // batches.size if len(bad) else n_batches - 1
+            raise TrainingError(
+                f"the loss is no longer finite at iteration {self.iteration + first + 1}; try a "
+                f"smaller learning rate (now {self.network.optimizer.parameters.get('eta')})"
+            )
+
+    def _record(self, outcome: Outcome, batches: _Batches, seconds: float) -> None:
+        wrong = self.task.errors(outcome.output, batches.trials)
+        errors = np.full(batches.trials.n_trials, np.nan) if wrong is None else wrong
+        by_batch = (-1, batches.size)
+        columns = [a.reshape(by_batch).mean(axis=1) for a in (outcome.loss, errors, outcome.rate)]
+        for loss, error, rate in zip(*columns, strict=True):
+            self.history.append(loss, error, rate, seconds / len(columns[0]))
 
     def _is_solved(self) -> bool:
         threshold = self.task.error_threshold

@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import time
-from dataclasses import replace
+from dataclasses import fields, replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -26,10 +26,13 @@ from programs import (
 import eprop_brian.export
 from eprop_brian.cli import main
 from eprop_brian.export import export_project, import_run
+from eprop_brian.export.trials import write_trials
 from eprop_brian.network.sparse import dense
 from eprop_brian.training.files import read_arrays
 from eprop_brian.training.run import Run
+from eprop_brian.tasks.evidence_accumulation import EvidenceAccumulation
 from eprop_brian.training.session import pack_spikes
+from eprop_brian.training.trainer import Trainer
 
 TEMPLATES = Path(eprop_brian.export.__file__).parent / "templates"
 CUES = configure("evidence-accumulation", *SMALL_CUES, batch_size=4)
@@ -243,6 +246,66 @@ def test_trials_of_ones_own(cues, tmp_path, packed):
     assert f"{files[1]}, not from" in call("import-run", folder, "--out", tmp_path / "imported")
     refused = call("train", "--resume", tmp_path / "imported", "--iterations", 6, code=1)
     assert f"learned from the trials in {files[0]}" in refused
+
+
+#: Trials of the batches of an epoch.
+EPOCH = (4, 4, 3, 1)
+
+
+class Epochs(EvidenceAccumulation):
+    """The trials of the first iteration, batch by batch; the last of an epoch are smaller."""
+
+    def trials(self, seed, stream, index, n_trials):
+        if stream != "train":
+            return super().trials(seed, stream, index, n_trials)
+        whole = super().trials(seed, stream, 0, sum(EPOCH))
+        first = sum(EPOCH[: index % len(EPOCH)])
+        return whole.part(slice(first, first + EPOCH[index % len(EPOCH)]))
+
+
+def write_recorded(path: Path, trials, **more) -> None:
+    arrays = {name: getattr(trials, name) for name in ("inputs", "targets", "pattern", "target")}
+    np.savez(path, **arrays, **more)
+
+
+@pytest.mark.slow
+def test_smaller_batches_in_files_are_batches(cues, tmp_path):
+    task, seed = CUES.make_task(), CUES.run["seed"]
+    sizes, path = {"batches": np.array(EPOCH)}, tmp_path / "epoch.npz"
+    write_recorded(path, task.trials(seed, "train", 0, sum(EPOCH)), **sizes)
+    folder = tmp_path / "run"
+    run(cues, "--run", folder, "--iterations", 6, "--trials", path)
+    run(cues, "--run", folder, "--iterations", 11, "--trials", path, "--resume")
+    epochs = Epochs(**{f.name: getattr(task, f.name) for f in fields(task) if f.init})
+    expected = Trainer(CUES.make_network(task), epochs, batch_size=4, seed=seed, workers=1)
+    expected.train(6, progress=False)
+    expected.train(11, progress=False)
+    assert_same(folder, expected)
+    # What a task hands out so is recorded so.
+    assert write_trials(epochs, tmp_path, seed, 4, 7)["train"] == 2 * sum(EPOCH) - 1
+    with np.load(tmp_path / "train.npz") as recorded:
+        assert recorded["batches"].tolist() == [*EPOCH, *EPOCH[:3]]
+    for wrong, message in (((4, 4), "8 trials in all"), ((5, 7), "a batch has 5"), ((0,), "has 0")):
+        write_recorded(path, task.trials(seed, "train", 0, 12), batches=np.array(wrong))
+        assert message in run(cues, "--run", tmp_path / "x", "--trials", path, code=1)
+
+
+@pytest.mark.slow
+def test_other_trials_of_the_file_confirm_a_validation(cues, tmp_path):
+    """The first third of the file is what the network learns; the others may say otherwise."""
+    task = CUES.make_task()
+    trials = task.trials(0, "train", 0, 4)
+    learned, file = tmp_path / "train.npz", tmp_path / "validation.npz"
+    trained = in_tool(CUES, 10, stop_when_solved=False)
+    answers = trained.session.run(trials, 4, learning=False).output.argmax(axis=1)
+    write_recorded(learned, replace(trials, target=answers))
+    for solved in (True, False):
+        others = answers if solved else 1 - answers
+        target = np.concatenate([answers, others, others])
+        write_recorded(file, replace(trials, pattern=np.tile(trials.pattern, 3), target=target))
+        arguments = ("--iterations", 200, "--trials", learned, "--validation-trials", file)
+        output = run(cues, "--run", tmp_path / str(solved), *arguments)
+        assert ("confirmed by an error of 0.0000 on 8 other trials" in output) == solved
 
 
 @pytest.mark.slow

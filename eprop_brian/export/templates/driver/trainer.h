@@ -154,12 +154,14 @@ private:
     std::string confirmed;  // by what
     std::unique_ptr<Evaluation> evaluation;
     Trials trials;  // of the run that was asked for
+    int batch_size = 1;
     std::chrono::steady_clock::time_point started, saved;
 
     void save() const { folder.save(history, good.archive(like)); }
 
     void ask(int batch_size, bool learning)
     {
+        this->batch_size = batch_size;
         session.prepare(trials, batch_size, learning, learning_rate);
         started = std::chrono::steady_clock::now();
     }
@@ -192,15 +194,22 @@ private:
             return false;
         // Calls end at the same iterations whether or not a run was interrupted.
         const int size = description.iterations_per_call;
-        const int last = std::min(iterations, (first/size + 1)*size);
-        trials = source.batches("train", first, last - first, description.batch_size);
-        ask(description.batch_size, true);
+        const int end = std::min(iterations, (first/size + 1)*size);
+        // A call ends early where a batch has fewer trials, as at the end of an epoch.
+        const int batch_size = source.batch_size(first);
+        int last = first + 1;
+        while (last < end && source.batch_size(last) == batch_size)
+            last++;
+        trials = source.batches("train", first, last - first, batch_size);
+        ask(batch_size, true);
         return true;
     }
 
     void record(const Outcome& outcome)
     {
-        const int size = description.batch_size, n = trials.size()/size;
+        const int size = batch_size, n = trials.size()/size;
+        const int per_call = description.iterations_per_call;
+        const bool ends = iteration() + n == iterations || (iteration() + n) % per_call == 0;
         const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - started;
         session.read_state(n);
         for (std::size_t i = 0; i < outcome.loss.size(); i++)
@@ -214,7 +223,7 @@ private:
             history.error.push_back(of_batch(outcome.error, i));
             history.rate_hz.push_back(of_batch(outcome.rate_hz, i));
             history.seconds.push_back(elapsed.count()/n);
-            history.alignment.push_back(i == n - 1 ? session.alignment() : NAN);
+            history.alignment.push_back(ends && i == n - 1 ? session.alignment() : NAN);
         }
         good = session.state;
         progress.show(history, trials.size()/elapsed.count(), iteration() == iterations);
@@ -224,7 +233,7 @@ private:
             save();
             saved = now;
         }
-        if (may_be_solved())
+        if (ends && may_be_solved())
             validate();
     }
 
@@ -237,10 +246,10 @@ private:
                  : "; try a smaller learning rate (now " + number_text(learning_rate) + ")"));
     }
 
-    static double of_batch(const std::vector<double>& values, int batch)
+    double of_batch(const std::vector<double>& values, int batch) const
     {
-        const auto first = values.begin() + batch*description.batch_size;
-        return mean(std::vector<double>(first, first + description.batch_size));
+        const auto first = values.begin() + batch*batch_size;
+        return mean(std::vector<double>(first, first + batch_size));
     }
 
     // Training trials are fresh too: asking them first keeps lucky validations rare.
