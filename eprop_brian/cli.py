@@ -791,6 +791,8 @@ def evaluate(
 
     trainer = Run.open(folder, device=device).trainer
     result = trainer.evaluate(batches, batch_size)
+    if result.rate_hz == 0:
+        click.echo("no neuron fires in any of these trials", err=True)
     click.echo(
         f"{result.n_trials} fresh trial{'s' * (result.n_trials > 1)} at iteration "
         f"{trainer.iteration}, "

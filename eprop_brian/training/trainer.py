@@ -18,9 +18,10 @@ from eprop_brian.devices import make_program
 from eprop_brian.equations.losses import LOSSES
 from eprop_brian.network.delays import check_fits
 from eprop_brian.network.optimization import learning_rate
-from eprop_brian.network.sparse import Matrix, dense
+from eprop_brian.network.sparse import Matrix, dense, values_of
 from eprop_brian.network.spec import Network, check_positive
 from eprop_brian.tasks.base import Task, Trials, hand_out, rng_for
+from eprop_brian.training.diagnosis import Diagnosis, explain, explain_evaluation, silence
 from eprop_brian.training.history import History
 from eprop_brian.training.session import Outcome, Session, SessionState
 from eprop_brian.training.workers import ParallelSession, useful_workers
@@ -236,6 +237,7 @@ class Trainer:
         self.solved = False
         self.validation: Evaluation | None = None
         self.confirmation: Evaluation | None = None
+        self._is_alive = True
         self._per_call = iterations_per_call(network, self.batch_size)
         example = example_of_call(network, task, self.seed, self.batch_size)
         _check_workers(workers, scheduler)
@@ -309,7 +311,9 @@ class Trainer:
         Raises
         ------
         TrainingError
-            If the loss is no longer finite. The state is that of the last good call.
+            If the loss, a weight or what they are made of is no longer finite, which is then
+            named; the state is that of the last good call. Or if no neuron fires and none can
+            learn to.
         """
         self.solved = stop_when_solved and self.iteration > 0 and self._is_solved()
         if self.solved:
@@ -321,13 +325,14 @@ class Trainer:
             for numbers, batches in calls:
                 before = self.session.state()
                 try:
-                    self._iterate(numbers, batches)
+                    self._iterate(batches, before)
                 except BaseException:  # an interrupt too must not leave weights without history
                     self.session.restore(before)
                     self.history = self.history.truncated(numbers.start)
                     raise
                 self._show(bar)
                 bar.update(len(numbers))
+                self._check_alive(numbers, batches[-1].trials, before)
                 if stop_when_solved and self._is_solved():
                     self.solved = True
                 if after_call is not None:
@@ -352,6 +357,11 @@ class Trainer:
         n_batches, batch_size : int
         stream : str
             Which stream of trials; ``"train"`` is what the network learns from.
+
+        Raises
+        ------
+        TrainingError
+            If a loss is not finite: the quantity that is not finite first is named.
         """
         losses, errors, rates = [], [], []
         previous: Trials | None = None
@@ -366,6 +376,10 @@ class Trainer:
             for first in range(0, batch.n_trials, most):
                 part = batch.part(slice(first, first + most))
                 outcome = self.session.run(part, part.n_trials, learning=False)
+                if not np.all(np.isfinite(outcome.loss)):
+                    found = Diagnosis(self.session, part, self.session.state(), self.dtype)
+                    when = f"batch {index + 1} of the stream '{stream}'"
+                    raise TrainingError(explain_evaluation(found, outcome.loss, when))
                 losses.append(outcome.loss)
                 rates.append(outcome.rate)
                 wrong = self.task.errors(outcome.output, part)
@@ -401,12 +415,16 @@ class Trainer:
                     upcoming = pool.submit(self._batches, ranges[number + 1])
                 yield numbers, batches
 
-    def _iterate(self, numbers: range, batches: Sequence[_Batches]) -> None:
-        for some in batches:
+    def _iterate(self, batches: Sequence[_Batches], before: Mapping[str, Matrix]) -> None:
+        """Run the batches of a call, which begins in the state `before`."""
+        for number, some in enumerate(batches):
+            if number:
+                before = self.session.state()
             start = time.perf_counter()
             outcome = self.session.run(some.trials, some.size)
             seconds = time.perf_counter() - start
-            self._check_finite(outcome, some)
+            if not self._is_finite(outcome):
+                raise TrainingError(self._not_finite(some, before))
             self._record(outcome, some, seconds)
         self.history.alignment[-1] = self.alignment()
         if self.network.rewiring is not None:
@@ -414,15 +432,39 @@ class Trainer:
             rng = rng_for(self.seed, "rewiring", self.session.n_updates)
             self.session.rewire(learning_rate(self.network.optimizer, self.session.n_updates), rng)
 
-    def _check_finite(self, outcome: Outcome, batches: _Batches) -> None:
-        bad = np.flatnonzero(~np.isfinite(outcome.loss))
-        if len(bad) or not self.session.is_finite():
-            n_batches = batches.trials.n_trials // batches.size
-            first = int(bad[0]) // batches.size if len(bad) else n_batches - 1
+    def _is_finite(self, outcome: Outcome) -> bool:
+        return bool(np.all(np.isfinite(outcome.loss))) and self.session.is_finite()
+
+    def _not_finite(self, batches: _Batches, state: Mapping[str, Matrix]) -> str:
+        """What was not finite first in batches that began in a state: they are run once more."""
+        self.session.restore(state)
+        iteration = self.iteration
+        for first in range(0, batches.trials.n_trials, batches.size):
+            iteration += 1
+            batch = batches.trials.part(slice(first, first + batches.size))
+            state = self.session.state()
+            if not self._is_finite(self.session.run(batch, batches.size)):
+                break
+        return explain(Diagnosis(self.session, batch, state, self.dtype), f"iteration {iteration}")
+
+    def _check_alive(self, numbers: range, trials: Trials, before: Mapping[str, Matrix]) -> None:
+        """Raise TrainingError if a call had no spike, changed no weight, and never will."""
+        if np.any(self.history.rate_hz[numbers.start :]):
+            self._is_alive = True
+            return
+        weights = self.session.weights.items()
+        if not self._is_alive or any(
+            np.any(values_of(value) != values_of(before[name])) for name, value in weights
+        ):
+            return
+        why = silence(Diagnosis(self.session, trials, self.session.state(), self.dtype))
+        if why:
             raise TrainingError(
-                f"the loss is no longer finite at iteration {self.iteration + first + 1}; try a "
-                f"smaller learning rate (now {self.network.optimizer.parameters.get('eta')})"
+                f"no neuron fires in any trial of iterations {numbers.start + 1} to "
+                f"{numbers.stop}, {why}"
             )
+        # What looks dead is looked at once.
+        self._is_alive = False
 
     def _record(self, outcome: Outcome, batches: _Batches, seconds: float) -> None:
         wrong = self.task.errors(outcome.output, batches.trials)

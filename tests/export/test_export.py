@@ -2,6 +2,7 @@
 
 import csv
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -28,9 +29,9 @@ from eprop_brian.cli import main
 from eprop_brian.export import export_project, import_run
 from eprop_brian.export.trials import write_trials
 from eprop_brian.network.sparse import dense
+from eprop_brian.tasks.evidence_accumulation import EvidenceAccumulation
 from eprop_brian.training.files import read_arrays
 from eprop_brian.training.run import Run
-from eprop_brian.tasks.evidence_accumulation import EvidenceAccumulation
 from eprop_brian.training.session import pack_spikes
 from eprop_brian.training.trainer import Trainer
 
@@ -420,11 +421,26 @@ def test_interrupted_program_goes_on(cues, tmp_path, ended):
 def test_infinite_loss_keeps_the_last_good_state(pattern, tmp_path):
     folder = tmp_path / "run"
     output = run(pattern, "--run", folder, "--iterations", 300, "--learning-rate", "1e200", code=1)
-    assert "no longer finite at iteration 2" in output
+    assert "the loss is no longer finite at iteration 2, trial 0 of its batch" in output
+    assert f"train --resume {folder}` names the quantity" in output
     assert "1e+200" in output
     opened = Run.open(folder, workers=1)
     assert opened.trainer.iteration == 0
     assert opened.trainer.session.is_finite()
+
+
+@pytest.mark.slow
+def test_a_network_that_cannot_learn_is_named(pattern, tmp_path):
+    """Without input all membranes stay at 0, where the surrogate is 0."""
+    project = tmp_path / "project"
+    shutil.copytree(pattern.parent, project)
+    start = project / "data" / "start" / "initial.npz"
+    state = dict(np.load(start))
+    np.savez(start, **{**state, "w_in": 0 * state["w_in"]})
+    folder = tmp_path / "run"
+    output = run(project / "train", "--run", folder, "--iterations", 30, code=1)
+    assert "no neuron fires in any trial of iterations 1 to 30, and no weight changes" in output
+    assert Run.open(folder, workers=1).trainer.iteration == 0
 
 
 @pytest.mark.slow

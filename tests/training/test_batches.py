@@ -215,7 +215,11 @@ def test_targets_and_periods_of_short_batches_fit_too():
             rows = np.arange(found.n_trials)
             periods = np.tile(np.repeat([0, 1, 2, 0], 5), (found.n_trials, 1))
             return replace(
-                found, targets=found.targets[found.target], target=rows, periods=periods, n_answers=2
+                found,
+                targets=found.targets[found.target],
+                target=rows,
+                periods=periods,
+                n_answers=2,
             )
 
     trainer = Trainer(network(), OfTheirOwn(), batch_size=BATCH_SIZE, device="runtime")

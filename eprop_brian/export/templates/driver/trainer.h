@@ -214,9 +214,22 @@ private:
         session.read_state(n);
         for (std::size_t i = 0; i < outcome.loss.size(); i++)
             if (!std::isfinite(outcome.loss[i]))
-                throw_not_finite(iteration() + i/size);
-        if (!session.state.is_finite())
-            throw_not_finite(iteration() + n - 1);
+                throw_not_finite(
+                    "the loss is no longer finite at iteration " +
+                    std::to_string(iteration() + i/size + 1) + ", trial " +
+                    std::to_string(i % size) + " of its batch");
+        const std::string bad = session.state.not_finite();
+        if (!bad.empty())
+            throw_not_finite(
+                bad + ", is no longer finite after iteration " + std::to_string(iteration() + n) +
+                ", while all losses are: an update made it so");
+        const bool learns = description.learning_rates.empty() || learning_rate > 0;
+        if (learns && mean(outcome.rate_hz) == 0 && session.state.is_as(good))
+            throw Error(
+                "no neuron fires in any trial of iterations " + std::to_string(iteration() + 1) +
+                " to " + std::to_string(iteration() + n) + ", and no weight changes: the surrogate "
+                "is 0 too, or no error arrives. Scale the input weights up, lower the threshold, or "
+                "choose a surrogate that is wide enough");
         for (int i = 0; i < n; i++)
         {
             history.loss.push_back(of_batch(outcome.loss, i));
@@ -237,13 +250,17 @@ private:
             validate();
     }
 
-    void throw_not_finite(int before)
+    // Which state, surrogate or coefficient it was is found where every step can be looked at.
+    void throw_not_finite(const std::string& what)
     {
+        const std::string rate =
+            description.learning_rates.empty()
+                ? std::string()
+                : ". If weights have grown, try a smaller learning rate (now " +
+                      number_text(learning_rate) + ")";
         throw Error(
-            "the loss is no longer finite at iteration " + std::to_string(before + 1) +
-            (description.learning_rates.empty()
-                 ? std::string()
-                 : "; try a smaller learning rate (now " + number_text(learning_rate) + ")"));
+            what + rate + ". `eprop-brian train --resume " + folder.path +
+            "` names the quantity, the neuron and the step");
     }
 
     double of_batch(const std::vector<double>& values, int batch) const
