@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -312,8 +313,8 @@ class Trainer:
         ------
         TrainingError
             If the loss, a weight or what they are made of is no longer finite, which is then
-            named; the state is that of the last good call. Or if no neuron fires and none can
-            learn to.
+            named; the state is that of the last good call. Or if no neuron fires, the surrogate
+            is 0 throughout, and no weight has changed in a call. (A warning if one has.)
         """
         self.solved = stop_when_solved and self.iteration > 0 and self._is_solved()
         if self.solved:
@@ -448,23 +449,30 @@ class Trainer:
         return explain(Diagnosis(self.session, batch, state, self.dtype), f"iteration {iteration}")
 
     def _check_alive(self, numbers: range, trials: Trials, before: Mapping[str, Matrix]) -> None:
-        """Raise TrainingError if a call had no spike, changed no weight, and never will."""
+        """Name a network of which a call had no spike, and that cannot learn by its gradient."""
         if np.any(self.history.rate_hz[numbers.start :]):
             self._is_alive = True
             return
-        weights = self.session.weights.items()
-        if not self._is_alive or any(
-            np.any(values_of(value) != values_of(before[name])) for name, value in weights
-        ):
+        if not self._is_alive:
             return
+        self._is_alive = False  # what is silent is looked at once
         why = silence(Diagnosis(self.session, trials, self.session.state(), self.dtype))
-        if why:
-            raise TrainingError(
-                f"no neuron fires in any trial of iterations {numbers.start + 1} to "
-                f"{numbers.stop}, {why}"
+        if not why:
+            return
+        message = (
+            f"no neuron fires in any trial of iterations {numbers.start + 1} to {numbers.stop}, "
+            f"{why}"
+        )
+        changed = any(
+            np.any(values_of(value) != values_of(before[name]))
+            for name, value in self.session.weights.items()
+        )
+        if changed:
+            warnings.warn(
+                f"{message}. Only regularisers or the optimizer change them", stacklevel=3
             )
-        # What looks dead is looked at once.
-        self._is_alive = False
+        else:
+            raise TrainingError(message)
 
     def _record(self, outcome: Outcome, batches: _Batches, seconds: float) -> None:
         wrong = self.task.errors(outcome.output, batches.trials)

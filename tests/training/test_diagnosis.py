@@ -196,6 +196,14 @@ def test_a_network_that_cannot_learn_is_named(gradient):
     assert trainer.iteration == 30 and not np.any(trainer.history.rate_hz)
 
 
+def test_a_silent_network_whose_weights_decay_goes_on_with_a_warning():
+    """What inhibits it may decay until it fires."""
+    trainer = Trainer(silent(c_l2=0.1), Pulse(), batch_size=4, weights=SILENT, device="runtime")
+    with pytest.warns(UserWarning, match="no neuron fires in any trial of iterations 1 to 3, and"):
+        trainer.train(3, progress=False)
+    assert trainer.iteration == 3
+
+
 def test_a_silent_network_that_can_learn_goes_on():
     """Its surrogate is wide enough."""
     wide = replace(LIF.with_parameters(v_th=50.0), surrogate="0.3/(1 + abs(v - v_th))")
