@@ -187,6 +187,20 @@ def test_anything_else_is_an_error_with_iteration_asked_and_given(answer, error,
         trainer.evaluate(3, 4)
 
 
+def test_an_error_in_a_later_call_keeps_what_was_learned():
+    """The trials of the second call are made during the first, of ten iterations."""
+
+    class Later(EpochTask):
+        def trials(self, seed, stream, index, n_trials):
+            return examples(seed, stream)[0 : 2 if index != 12 else n_trials + 1]
+
+    trainer = Trainer(network(), Later(), batch_size=3, device="runtime")
+    trainer._per_call = 10
+    with pytest.raises(ValueError, match="asked for 3 trials of iteration 13 and handed out 4"):
+        trainer.train(20, progress=False)
+    assert trainer.iteration == trainer.session.n_updates == 10
+
+
 def test_continuous_operation_and_recordings_need_their_one_trial():
     task = type("Case", (Wrong,), {"answer": staticmethod(too_many)})()
     continuous = network(updates="step", gradient="online", c_reg=0.0)
