@@ -34,6 +34,8 @@ class Loss:
     coupling : str
         An expression that is summed over all readouts; ``error`` reads the sum as ``coupled``.
         ``""``: there is none.
+    open_at_one : bool
+        Whether ``error`` has no value at ``p = 1``, which rounding reaches: ``p`` then stays below.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Loss:
     mean_over_readouts: bool
     mean_over_window: bool
     coupling: str = ""
+    open_at_one: bool = False
 
 
 SQUARED_ERROR = Loss(

@@ -21,15 +21,18 @@ from by_hand import (
     reference,
     run,
     session_of,
+    trials_of,
 )
 
+from eprop_brian.devices import make_program
 from eprop_brian.equations import GRADIENT_DESCENT, LIF, OPTIMIZERS, Optimizer
 from eprop_brian.network.learned import Learned
 from eprop_brian.network.spec import Network
 from eprop_brian.symbolic.errors import EquationError
 from eprop_brian.symbolic.losses import derive_loss
 from eprop_brian.symbolic.parameters import evaluate
-from eprop_brian.training.session import MATRICES
+from eprop_brian.training.bptt import BpttSession
+from eprop_brian.training.session import MATRICES, Session
 from eprop_brian.training.workers import ParallelSession
 
 
@@ -50,6 +53,16 @@ def cross_entropy(y, target):
     return -target @ jax.nn.log_softmax(y)
 
 
+def one_against_all(y, target):
+    """Log(1 - p) by way of the other readouts, which never is log(0)."""
+    others = jnp.where(jnp.eye(len(y), dtype=bool), -jnp.inf, y)
+    log_rest = jax.nn.logsumexp(others, axis=1) - jax.nn.logsumexp(y)
+    return -jnp.sum(target * jax.nn.log_softmax(y) + (1 - target) * log_rest)
+
+
+ONE_AGAINST_ALL = "-y_target*log(p) - (1 - y_target)*log(1 - p)"
+
+
 def periods() -> np.ndarray:
     """Two answers a trial, of different lengths, and gaps."""
     chosen = np.zeros((N_TRIALS, N_STEPS), dtype=int)
@@ -62,6 +75,9 @@ def periods() -> np.ndarray:
 LOSSES = {
     "log_cosh": Case({"loss": "log(cosh(y - y_target))"}, scored=log_cosh),
     "brier": Case({"loss": "(p - y_target)**2"}, softmax=True, n_outputs=3, scored=brier),
+    "one against all": Case(
+        {"loss": ONE_AGAINST_ALL}, softmax=True, n_outputs=3, scored=one_against_all
+    ),
     "focal": Case({"loss": "-y_target*(1 - p)**2*log(p)"}, softmax=True, n_outputs=3, scored=focal),
 }
 EVERY = {"tau_m": Learned(), "v_th": Learned(), "beta": Learned()}
@@ -188,6 +204,25 @@ def many_periods():
     chosen = rng.integers(0, 4, (19, N_STEPS))
     chosen[:, 0] = 3
     return chosen
+
+
+@pytest.mark.parametrize("gradient", ["factored", "bptt"])
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_a_softmax_that_is_sure_has_a_loss_and_an_error(gradient, dtype):
+    """Probabilities that round to 0 and 1, where log(1 - p) and its slope have no value."""
+    case = Case({"loss": ONE_AGAINST_ALL, "c_reg": 0.0}, softmax=True, n_outputs=3)
+    network = case.network(gradient)
+    weights, spikes, targets = data(case, network)
+    weights["w_out"] = 1e3 * weights["w_out"]
+    trials = trials_of(spikes, targets)
+    if gradient == "bptt":
+        session = BpttSession(network, trials, LEARNING_WINDOW, weights, dtype)
+    else:
+        session = Session(network, make_program("runtime", dtype), trials, LEARNING_WINDOW, weights)
+    outcome = session.run(trials, case.n_trials)
+    assert np.any(outcome.output > 0.9) and np.all(np.isfinite(outcome.loss))
+    assert all(np.all(np.isfinite(gradient)) for gradient in gradient_of(session).values())
+    assert not derive_loss("-y_target*(1 - p)**2*log(p)").open_at_one
 
 
 # --- clipping and optimizers ----------------------------------------------------------------------
