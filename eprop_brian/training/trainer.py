@@ -362,7 +362,8 @@ class Trainer:
         Raises
         ------
         TrainingError
-            If a loss is not finite: the quantity that is not finite first is named.
+            If a loss is not finite, or states of the last trial of a call are NaN (which workers
+            do not tell): the quantity that is not finite first is named.
         """
         losses, errors, rates = [], [], []
         previous: Trials | None = None
@@ -377,7 +378,7 @@ class Trainer:
             for first in range(0, batch.n_trials, most):
                 part = batch.part(slice(first, first + most))
                 outcome = self.session.run(part, part.n_trials, learning=False)
-                if not np.all(np.isfinite(outcome.loss)):
+                if not (np.all(np.isfinite(outcome.loss)) and self.session.ends_as_numbers()):
                     found = Diagnosis(self.session, part, self.session.state(), self.dtype)
                     when = f"batch {index + 1} of the stream '{stream}'"
                     raise TrainingError(explain_evaluation(found, outcome.loss, when))

@@ -168,6 +168,21 @@ def test_an_evaluation_names_it_too():
     assert str(caught.value).startswith(said)
 
 
+@pytest.mark.parametrize("where", [{"device": "runtime"}, {"workers": 1}], ids=str)
+def test_an_evaluation_is_none_if_states_are_no_numbers(where):
+    """A neuron whose state is NaN is silent: the loss is finite all the same."""
+    neuron = replace(QUIET, update="v = 0.5*v + I + log(1 - 2*I)")
+    trainer = trainer_of(neuron, 1.0, where)
+    object.__setattr__(trainer.task, "bad_iteration", -1)
+    trainer.evaluate(1, 4)
+    trainer.session.weights["w_in"] = np.where(WEIGHTS["w_in"] > 0, 6.0, 0.0)
+    with np.errstate(all="ignore"), pytest.raises(TrainingError) as caught:
+        trainer.evaluate(1, 4)
+    said = "state 'v' of population 'quiet' is no longer finite at batch 1 of the stream 'test': "
+    assert str(caught.value).startswith(said + "it is nan in trial 0, step 0, neuron 0")
+    trainer.close()
+
+
 # --- networks without a spike ---------------------------------------------------------------------
 
 
