@@ -340,17 +340,23 @@ def _balanced(report: Report) -> None:
 
 def _time_to_solve(report: Report, seeds: int) -> None:
     click.echo(f"evidence accumulation until it is solved; for comparison {_AUTHORS}")
-    rows, times = [], []
-    for seed in range(1, seeds + 1):
-        found = ours.solve(seed)
-        times.append(found.seconds)
-        row = (str(seed), "yes" if found.solved else "no", str(found.iterations))
-        rows.append(
-            (*row, f"{found.seconds:.1f}", f"{found.error:.3f}", f"{found.start_seconds:.1f}")
+    rows = []
+    for feedback in ("random", "symmetric"):
+        runs = []
+        for seed in range(1, seeds + 1):
+            found = ours.solve(seed, feedback=feedback)
+            runs.append(found)
+            row = (feedback, str(seed), "yes" if found.solved else "no", str(found.iterations))
+            rows.append(
+                (*row, f"{found.seconds:.1f}", f"{found.error:.3f}", f"{found.start_seconds:.1f}")
+            )
+            click.echo("  {}, seed {}: solved {}, {} iterations, {} s".format(*rows[-1]))
+        medians = (
+            f"{median(r.iterations for r in runs):g}",
+            f"{median(r.seconds for r in runs):.1f}",
         )
-        click.echo("  seed {}: solved {}, {} iterations, {} s".format(*rows[-1]))
-    rows.append(("median", "", "", f"{median(times):.1f}", "", ""))
-    header = ("seed", "solved", "iterations", "seconds", "error", "start, s")
+        rows.append((feedback, "median", "", *medians, "", ""))
+    header = ("feedback", "seed", "solved", "iterations", "seconds", "error", "start, s")
     report.table(f"Time to solve evidence accumulation, {_cores()} cores", header, rows)
 
 

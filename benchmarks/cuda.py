@@ -240,7 +240,7 @@ def solve(seed: int, seconds: float) -> dict[str, Any]:
         "iterations": trainer.iteration,
         "seconds": time.perf_counter() - started,
         "seconds to begin": started - before,
-        "error": trainer.validation.error if trainer.validation else None,
+        "error": trainer.confirmation.error if trainer.confirmation else None,
     }
     trainer.close()
     return result

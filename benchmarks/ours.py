@@ -28,7 +28,7 @@ class Solved:
         Of training, validations included.
     iterations : int
     error : float
-        Of the last validation.
+        Of the test that confirmed it, or the last that did not; NaN without any.
     solved : bool
     """
 
@@ -156,7 +156,7 @@ def _solve(seed: int, workers: int | None, feedback: str | None) -> Solved:
     started = time.perf_counter()
     trainer.train(1000, progress=False)
     seconds = time.perf_counter() - started
-    error = trainer.validation.error if trainer.validation else float("nan")
+    error = trainer.confirmation.error if trainer.confirmation else float("nan")
     trainer.close()
     return Solved(started - before, seconds, trainer.iteration, error, trainer.solved)
 

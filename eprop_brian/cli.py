@@ -311,7 +311,11 @@ def train(
     _train(run, iterations)
     trainer = run.trainer
     if trainer.solved:
-        click.echo(f"solved at iteration {trainer.iteration}")
+        found = trainer.confirmation
+        click.echo(
+            f"solved at iteration {trainer.iteration}, confirmed by an error of {found.error:.4f} "
+            f"on {found.n_trials} other trials"
+        )
     if not no_figures:
         from eprop_brian.plotting import plot_run
 
@@ -321,7 +325,7 @@ def train(
     if trainer.task.loss == "squared_error":
         click.echo(f"loss {trainer.history.loss[-1]:.6g}")
     else:
-        # Not the validation that ended training, which was chosen for being low.
+        # Not the tests that ended training, which were chosen for being low.
         click.echo(str(trainer.evaluate()))
 
 
@@ -787,6 +791,8 @@ def evaluate(
 
     trainer = Run.open(folder, device=device).trainer
     result = trainer.evaluate(batches, batch_size)
+    if result.rate_hz == 0:
+        click.echo("no neuron fires in any of these trials", err=True)
     click.echo(
         f"{result.n_trials} fresh trial{'s' * (result.n_trials > 1)} at iteration "
         f"{trainer.iteration}, "

@@ -2,8 +2,9 @@
 
 Per readout ``k`` and step ``t``. ``y`` is the readout, ``y_target`` its target, ``p`` the softmax
 probability ``exp(y_k)/sum_l exp(y_l)``. ``error`` is dE/dy_k; that it is the derivative of the
-summed ``loss`` is tested symbolically. For a loss of your own, `eprop_brian.symbolic.losses`
-derives the error.
+summed ``loss`` is tested symbolically, whatever the targets are: those of a cross-entropy need not
+sum to 1 (class weights), and its error is then not ``p - y_target``. For a loss of your own,
+`eprop_brian.symbolic.losses` derives the error.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ class Loss:
     coupling : str
         An expression that is summed over all readouts; ``error`` reads the sum as ``coupled``.
         ``""``: there is none.
+    open_at_one : bool
+        Whether ``error`` has no value at ``p = 1``, which rounding reaches: ``p`` then stays below.
     """
 
     name: str
@@ -43,6 +46,7 @@ class Loss:
     mean_over_readouts: bool
     mean_over_window: bool
     coupling: str = ""
+    open_at_one: bool = False
 
 
 SQUARED_ERROR = Loss(
@@ -58,11 +62,12 @@ SQUARED_ERROR = Loss(
 SOFTMAX_CROSS_ENTROPY = Loss(
     name="softmax_cross_entropy",
     loss="-y_target*log(p)",
-    error="p - y_target",
+    error="p*coupled - y_target",
     signal="p",
     softmax=True,
     mean_over_readouts=False,
     mean_over_window=True,
+    coupling="y_target",
 )
 
 LOSSES: dict[str, Loss] = {loss.name: loss for loss in (SQUARED_ERROR, SOFTMAX_CROSS_ENTROPY)}

@@ -52,7 +52,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from eprop_brian.tasks.checks import check_count, check_quantity
 
-__all__ = ["LOSSES", "Task", "Trials", "rng_for"]
+__all__ = ["LOSSES", "Task", "Trials", "hand_out", "rng_for"]
 
 #: The losses a task may name: 1/2 sum (y - y*)^2, and -sum pi* log softmax(y).
 LOSSES = ("squared_error", "softmax_cross_entropy")
@@ -278,7 +278,8 @@ class Task(ABC):
     learning_window : int
         Number of steps at the end of a trial in which the error counts.
     loss : str
-        One of `LOSSES`. "softmax_cross_entropy" means classification, with one-hot targets.
+        One of `LOSSES`. "softmax_cross_entropy" means classification, with one-hot targets, or
+        such multiplied by class weights.
     error_threshold : float or None
         The task counts as solved when the error on validation trials is below it.
 
@@ -333,7 +334,7 @@ class Task(ABC):
         index : int
             Iteration or batch number within the stream.
         n_trials : int
-            Number of trials.
+            Number of trials. A batch at the end of an epoch may have fewer, at least one.
         """
 
     def __post_init__(self) -> None:
@@ -391,3 +392,38 @@ class Task(ABC):
             raise ValueError("outputs contain NaN")
         wrong = outputs.argmax(axis=2) != trials.classes(self.learning_window)
         return (wrong & given).sum(axis=1) / given.sum(axis=1)
+
+
+def hand_out(task: Task, seed: int, stream: str, index: int, n_trials: int) -> Trials:
+    """Ask a task for trials: what it hands out is as many, or fewer where its examples end.
+
+    Parameters
+    ----------
+    task : Task
+    seed, stream, index, n_trials
+        As for `Task.trials`.
+
+    Raises
+    ------
+    TypeError
+        If it hands out something else than `Trials`.
+    ValueError
+        If it hands out more than were asked for, or fails to hand out any.
+    """
+    what = "iteration" if stream == "train" else f"batch of the stream '{stream}', number"
+    asked = f"{n_trials} {'trial' if n_trials == 1 else 'trials'}"
+    where = f"task '{task.name}' was asked for {asked} of {what} {index + 1}"
+    try:
+        found = task.trials(seed, stream, index, n_trials)
+    except ValueError as error:
+        if type(error) is not ValueError:
+            raise  # data that are not there say so themselves
+        raise ValueError(f"{where} and failed: {error}") from error
+    if not isinstance(found, Trials):
+        raise TypeError(f"{where} and handed out {type(found).__name__}, which is not Trials")
+    if found.n_trials > n_trials:
+        raise ValueError(
+            f"{where} and handed out {found.n_trials}; it must hand out as many, or fewer where "
+            "its examples end"
+        )
+    return found

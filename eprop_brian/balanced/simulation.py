@@ -325,10 +325,16 @@ class Simulation:
         # A potential is an error times the length of the decoding vector.
         lengths = np.linalg.norm(network.decoder, axis=0) + np.sqrt(2 * network.threshold)
         error = np.max(np.abs(np.vstack([v, last_v])) / lengths)
+        what = "its error is far larger than the signal"
+        for name, values in (("potential of neuron", last_v), ("estimate of dimension", estimate)):
+            bad = np.argwhere(~np.isfinite(np.atleast_2d(values)))
+            if len(bad):
+                what = f"the {name} {bad[0][1]} is {np.atleast_2d(values)[tuple(bad[0])]:g}"
+                break
         if not (np.all(np.isfinite(estimate)) and error < _DIVERGED * (1 + np.max(np.abs(x)))):
             raise UnstableNetworkError(
-                f"the network diverges within {seconds:.3g} s: its error is far larger than the "
-                "signal. Lower the learning rate or the error gain, or dt "
+                f"the network diverges within {seconds:.3g} s: {what}. Lower the learning rate or "
+                "the error gain, or dt "
                 f"(now {network.dt})"
             )
         rate = len(neurons) / seconds / network.n

@@ -15,6 +15,7 @@ from eprop_brian.devices import DTYPES
 from eprop_brian.devices.cpp import generate
 from eprop_brian.export.folders import new_project
 from eprop_brian.network.built import BuiltNetwork
+from eprop_brian.tasks.base import hand_out
 from eprop_brian.training.config import RunConfig
 from eprop_brian.training.files import read_arrays, write_array, write_text
 from eprop_brian.training.run import CHECKPOINT
@@ -77,7 +78,7 @@ def inference_state(config: RunConfig, run: Path) -> SessionState:
     """The trained network of a run, in a program that takes one trial in a call."""
     task = config.make_task()
     network = config.make_network(task)
-    trial = task.trials(config.run["seed"], "test", 0, 1).part(slice(1))
+    trial = hand_out(task, config.run["seed"], "test", 0, 1)
     arrays = read_arrays(run / CHECKPOINT)
     names = (*network.shapes, *network.learned_shapes)
     weights = {name: arrays[name] for name in names if name in arrays}

@@ -19,6 +19,7 @@ from eprop_brian.training.config import RunConfig
 from eprop_brian.training.session import MATRICES, SessionState, array_of_parameter
 from eprop_brian.training.trainer import (
     CHECK_EVERY,
+    CONFIRMATION_BATCHES,
     VALIDATION_BATCH_SIZE,
     VALIDATION_BATCHES,
     iterations_per_call,
@@ -131,6 +132,7 @@ def description(
         "check_every": CHECK_EVERY,
         "validation_batches": VALIDATION_BATCHES,
         "validation_batch_size": VALIDATION_BATCH_SIZE,
+        "confirmation_batches": CONFIRMATION_BATCHES,
         "n_trials": capacity.n_trials,
         "n_patterns": capacity.n_patterns,
         "n_targets": capacity.n_targets,

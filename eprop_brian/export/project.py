@@ -25,8 +25,7 @@ from eprop_brian.training.session import SessionState
 from eprop_brian.training.trainer import (
     check_continuous,
     check_fit,
-    iterations_per_call,
-    join_trials,
+    example_of_call,
 )
 
 __all__ = ["FLAVOURS", "Flavour", "export_project"]
@@ -181,12 +180,7 @@ def export_project(
 def _session_state(config: RunConfig, task: Task, network: Network) -> SessionState:
     """Weights at the start of a run, and the sizes of its calls."""
     size = config.run["batch_size"]
-    example = join_trials(
-        [
-            task.trials(config.run["seed"], "train", i, size)
-            for i in range(iterations_per_call(network, size))
-        ]
-    )
+    example = example_of_call(network, task, config.run["seed"], size)
     weights = network.initial_weights(config.run["seed"])
     return SessionState(network, example, task.learning_window, weights)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from eprop_brian.export.folders import new_project
+from eprop_brian.tasks.base import hand_out
 from eprop_brian.training.config import RunConfig
 from eprop_brian.training.files import read_arrays, write_arrays
 from eprop_brian.training.history import History
@@ -104,7 +105,7 @@ def import_run(project: Path, folder: Path) -> History:
     task = config.make_task()
     network = config.make_network(task)
     size = config.run["batch_size"]
-    example = task.trials(config.run["seed"], "train", 0, size)
+    example = hand_out(task, config.run["seed"], "train", 0, size)
     weights = network.initial_weights(config.run["seed"])
     state = SessionState(network, example, task.learning_window, weights)
     # What continuous operation carries on is named in the run itself.

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from eprop_brian.tasks.base import Task, Trials
+from eprop_brian.tasks.base import Task, Trials, hand_out
 from eprop_brian.tasks.evidence_accumulation import EvidenceAccumulation
 from eprop_brian.tasks.frozen import FrozenInputTask
 from eprop_brian.tasks.handwriting import Handwriting
@@ -68,13 +68,18 @@ def write_trials(
         return {}
     streams = {"train": (iterations, batch_size)}
     if task.error_threshold is not None:
-        streams["validation"] = (VALIDATION_BATCHES, VALIDATION_BATCH_SIZE)
+        # A third to validate, the others to confirm: as many as Python draws make large files.
+        streams["validation"] = (3 * VALIDATION_BATCHES, VALIDATION_BATCH_SIZE)
     if task.loss != "squared_error":
         streams["test"] = (VALIDATION_BATCHES, VALIDATION_BATCH_SIZE)
     counts = {}
     for stream, (n_batches, size) in streams.items():
-        trials = join_trials([task.trials(seed, stream, i, size) for i in range(n_batches)])
-        write_arrays(folder / f"{stream}.npz", _recorded(trials))
+        parts = [hand_out(task, seed, stream, i, size) for i in range(n_batches)]
+        trials = join_trials(parts)
+        # Batches are not all as large where the task's examples end.
+        sizes = {"batches": np.array([part.n_trials for part in parts])}
+        recorded = _recorded(trials) | (sizes if stream == "train" else {})
+        write_arrays(folder / f"{stream}.npz", recorded)
         counts[stream] = trials.n_trials
     return counts
 

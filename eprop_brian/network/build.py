@@ -519,7 +519,9 @@ class _Builder(NetworkGroups):
                 View(group, "_post"),
             )
             plan["probability"] = code.block(
-                "probability", [f"p = 1/clip(softmax_sum, 1, {_LARGEST_INVERSE_P})"], own
+                "probability",
+                [f"p = 1/clip(softmax_sum, {self._least_inverse_p()}, {_LARGEST_INVERSE_P})"],
+                own,
             )
         sample = View(self.groups["target_data"], "_sample")
         if loss.coupling:
@@ -566,6 +568,12 @@ class _Builder(NetworkGroups):
             own,
         )
         return plan
+
+    def _least_inverse_p(self) -> str:
+        """The least 1/p of a softmax probability."""
+        if not self.network.loss.open_at_one:
+            return "1"
+        return repr(float(1 + np.finfo(self.dtype).eps))
 
     def _plan_readout_learning(self, plan: dict[str, Any], own: View) -> None:
         """What traces read of the readouts, and the errors' way backwards."""

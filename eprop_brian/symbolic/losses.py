@@ -66,8 +66,11 @@ def derive_loss(equation: str, known: tuple[str, ...] = ()) -> Loss:
     functions = {str(f.func) for f in loss.atoms(sympy.Function)}
     if slope.has(*_LEFTOVERS) or functions & _WITHOUT_SLOPE:
         raise EquationError(_WHERE, equation, "has no derivative that can be evaluated")
-    error, coupling = sympy_to_str(slope), ""
+    error, coupling, open_at_one = sympy_to_str(slope), "", False
     if softmax:
+        # As that of log(1 - p): 0 times an infinite slope is no number, whatever the target.
+        at_one = slope.subs(symbol("p"), 1)
+        open_at_one = at_one.has(sympy.zoo, sympy.oo, sympy.nan)
         # 1/p of a cross-entropy cancels here, and never divides by a probability of 0.
         coupling = sympy_to_str(sympy.expand(symbol("p") * slope))
         error = f"{coupling} - p*coupled"
@@ -80,4 +83,5 @@ def derive_loss(equation: str, known: tuple[str, ...] = ()) -> Loss:
         mean_over_readouts=not softmax,
         mean_over_window=softmax,
         coupling=coupling,
+        open_at_one=open_at_one,
     )

@@ -40,7 +40,7 @@ class Compared:
     solved : bool
         Whether it ended because the task was solved.
     failure : str
-        Why it ended, if its loss was no longer finite; else empty.
+        Why it ended, if something was no longer finite or nothing could be learned; else empty.
     """
 
     method: str
@@ -59,7 +59,7 @@ class Summary:
     ----------
     method : str
     seeds, solved, failed : int
-        How many there are, and of how many of them the task was solved, or the loss not finite.
+        How many there are, and of how many of them the task was solved, or that failed.
     iterations : tuple of float
         Median, least and most iterations until the task was solved; infinite where it was not.
     loss, error : tuple of float
@@ -81,7 +81,9 @@ class Summary:
             text += f"  final error {_shown(self.error)}  solved {self.solved}/{self.seeds}"
         if self.solved:
             text += f" after {_shown(self.iterations)} iterations"
-        return text + (f"  {self.failed} no longer finite" if self.failed else "")
+        return text + (
+            f"  {self.failed} no longer finite or without a spike" if self.failed else ""
+        )
 
 
 def compare(
@@ -114,7 +116,7 @@ def compare(
     Returns
     -------
     list of Compared
-        By method, then seed. A run whose loss is no longer finite is among them, up to there.
+        By method, then seed. A run that failed is among them, up to there.
 
     Raises
     ------

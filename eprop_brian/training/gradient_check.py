@@ -19,10 +19,10 @@ from tqdm import tqdm
 
 from eprop_brian.network.sparse import Matrix, values_of
 from eprop_brian.network.spec import Network, check_positive
-from eprop_brian.tasks.base import Trials
+from eprop_brian.tasks.base import Trials, hand_out
 from eprop_brian.training.files import write_text
 from eprop_brian.training.session import SessionState, require_trials
-from eprop_brian.training.trainer import Trainer, make_bptt_session, require_jax
+from eprop_brian.training.trainer import Trainer, enlarged, make_bptt_session, require_jax
 
 __all__ = ["GradientCheck", "check_comparable", "check_gradients", "read_checks", "write_checks"]
 
@@ -171,9 +171,9 @@ def check_gradients(
     check_positive("every", every)
     network = trainer.network
     check_comparable(network)
-    batch = _batch(trainer, trainer.iteration)
+    example = enlarged(_batch(trainer, trainer.iteration), trainer.batch_size)
     bptt = make_bptt_session(
-        network, batch, trainer.task.learning_window, trainer.session.weights, trainer.dtype
+        network, example, trainer.task.learning_window, trainer.session.weights, trainer.dtype
     )
     check = GradientCheck() if check is None else check
     done = trainer.iteration
@@ -206,7 +206,7 @@ def check_comparable(network: Network) -> None:
 
 
 def _batch(trainer: Trainer, index: int) -> Trials:
-    return trainer.task.trials(trainer.seed, _STREAM, index, trainer.batch_size)
+    return hand_out(trainer.task, trainer.seed, _STREAM, index, trainer.batch_size)
 
 
 def _gradient_without_update(session: SessionState, batch: Trials) -> dict[str, Matrix]:

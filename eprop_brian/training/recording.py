@@ -23,7 +23,7 @@ from eprop_brian.network.sparse import Matrix
 from eprop_brian.network.spec import Network, Population
 from eprop_brian.symbolic.parameters import evaluate
 from eprop_brian.symbolic.step_map import symbol
-from eprop_brian.tasks.base import Task, Trials
+from eprop_brian.tasks.base import Task, Trials, hand_out
 from eprop_brian.training.session import Session
 
 __all__ = ["RecordedPopulation", "Recording", "TracedSynapse", "record_trial"]
@@ -297,7 +297,7 @@ def _trials(
 ) -> tuple[Trials, int]:
     """The one trial to record and its learning window."""
     if isinstance(task_or_trials, Task):
-        trials = task_or_trials.trials(seed, stream, index, 1)
+        trials = hand_out(task_or_trials, seed, stream, index, 1)
         window = task_or_trials.learning_window if learning_window is None else learning_window
     else:
         given = task_or_trials

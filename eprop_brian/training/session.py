@@ -292,6 +292,13 @@ class SessionState:
         states = (self.weights, self.optimizer_states, self.carried)
         return all(np.all(np.isfinite(values_of(x))) for some in states for x in some.values())
 
+    def ends_as_numbers(self) -> bool:
+        """Whether no neuron's state was NaN at the end of the last trial, where that is known.
+
+        A neuron whose state is NaN is silent from then on, which no loss shows.
+        """
+        return True
+
     def check_trials(self, trials: Trials) -> None:
         """Raise ValueError if there are too many trials or a shape does not fit."""
         capacity = self.capacity
@@ -457,6 +464,12 @@ class Session(SessionState):
         """Apply gradients that wait for a presynaptic spike (``updates="spike"``)."""
         self._run(self._control(0, 1, learning=False, updating=True))
         self._read_state()
+
+    def ends_as_numbers(self) -> bool:
+        """See `SessionState.ends_as_numbers`."""
+        populations = self.network.populations
+        keys = [f"{p.name}.{state}" for p in populations for state in p.system.step.states]
+        return not any(np.any(np.isnan(v)) for v in self.program.get_all(keys).values())
 
     def spikes(self) -> np.ndarray:
         """Recurrent spikes of the last trial that was run, shape (n_steps, n_recurrent)."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,9 +19,10 @@ from eprop_brian.devices import make_program
 from eprop_brian.equations.losses import LOSSES
 from eprop_brian.network.delays import check_fits
 from eprop_brian.network.optimization import learning_rate
-from eprop_brian.network.sparse import Matrix, dense
+from eprop_brian.network.sparse import Matrix, dense, values_of
 from eprop_brian.network.spec import Network, check_positive
-from eprop_brian.tasks.base import Task, Trials, rng_for
+from eprop_brian.tasks.base import Task, Trials, hand_out, rng_for
+from eprop_brian.training.diagnosis import Diagnosis, explain, explain_evaluation, silence
 from eprop_brian.training.history import History
 from eprop_brian.training.session import Outcome, Session, SessionState
 from eprop_brian.training.workers import ParallelSession, useful_workers
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CHECK_EVERY",
+    "CONFIRMATION_BATCHES",
     "VALIDATION_BATCHES",
     "VALIDATION_BATCH_SIZE",
     "Evaluation",
@@ -36,6 +40,8 @@ __all__ = [
     "TrainingError",
     "check_continuous",
     "check_fit",
+    "enlarged",
+    "example_of_call",
     "iterations_per_call",
     "join_trials",
     "make_bptt_session",
@@ -50,6 +56,9 @@ _MOST_ITERATIONS = 100
 CHECK_EVERY = 10
 #: Size of a validation: fresh batches of so many trials.
 VALIDATION_BATCHES, VALIDATION_BATCH_SIZE = 8, 64
+#: Batches of such trials on which a validation below the criterion is confirmed. It was chosen for
+#: being low among many: that takes trials of its own, and enough of them not to be lucky again.
+CONFIRMATION_BATCHES = 8 * VALIDATION_BATCHES
 
 
 class TrainingError(RuntimeError):
@@ -78,6 +87,14 @@ class Evaluation:
     def __str__(self) -> str:
         error = "" if np.isnan(self.error) else f" error {self.error:.4f}"
         return f"loss {self.loss:.6g}{error}"
+
+
+@dataclass(frozen=True)
+class _Batches:
+    """Batches of as many trials each, one after the other: what a session runs at once."""
+
+    trials: Trials
+    size: int
 
 
 def join_trials(parts: Sequence[Trials]) -> Trials:
@@ -119,6 +136,35 @@ def _joined(arrays: Sequence[np.ndarray]) -> np.ndarray:
     return np.concatenate(arrays) if len(arrays) > 1 else arrays[0]
 
 
+def example_of_call(network: Network, task: Task, seed: int, batch_size: int) -> Trials:
+    """Trials as large as any call of the compiled program is, of a whole number of batches.
+
+    Those of the first call, and rows for the trials that its batches were short of.
+    """
+    n_batches = iterations_per_call(network, batch_size)
+    parts = [hand_out(task, seed, "train", i, batch_size) for i in range(n_batches)]
+    return enlarged(join_trials(parts), n_batches * batch_size)
+
+
+def enlarged(trials: Trials, n_trials: int) -> Trials:
+    """Trials repeated, if they are fewer, with as many patterns and targets each as they have."""
+    if trials.n_trials == n_trials:
+        return trials
+
+    def more(array: np.ndarray) -> np.ndarray:
+        n_rows = -(-len(array) * n_trials // trials.n_trials)
+        return np.resize(array, (n_rows, *array.shape[1:]))
+
+    return replace(
+        trials,
+        inputs=more(trials.inputs),
+        targets=more(trials.targets),
+        pattern=more(trials.pattern),
+        target=more(trials.target),
+        periods=None if trials.periods is None else more(trials.periods),
+    )
+
+
 class Trainer:
     """A network that learns a task.
 
@@ -127,7 +173,7 @@ class Trainer:
     network : Network
     task : Task
     batch_size : int
-        Trials per update.
+        Trials per update; fewer where the task hands out fewer, as at the end of an epoch.
     seed : int
         Of the initial weights and of all trials.
     device : {"cpp", "cuda", "runtime"}
@@ -150,8 +196,10 @@ class Trainer:
         Iterations done.
     validation : Evaluation or None
         The last test of the task's criterion.
+    confirmation : Evaluation or None
+        The last test, on other fresh trials, of a validation that met the criterion.
     solved : bool
-        Whether training stopped because that criterion was met.
+        Whether training stopped because that criterion was met by both.
     session : Session or BpttSession
         Weights (``session.weights``), optimizer states and the program.
 
@@ -189,8 +237,10 @@ class Trainer:
         self.history = History()
         self.solved = False
         self.validation: Evaluation | None = None
+        self.confirmation: Evaluation | None = None
+        self._is_alive = True
         self._per_call = iterations_per_call(network, self.batch_size)
-        example = self._trials("train", range(self._per_call))
+        example = example_of_call(network, task, self.seed, self.batch_size)
         _check_workers(workers, scheduler)
         initial = dict(weights) if weights is not None else network.initial_weights(self.seed)
         if workers is None and scheduler is None:
@@ -248,8 +298,8 @@ class Trainer:
             Total number, those done before included.
         stop_when_solved : bool
             Every 10 iterations, where the task defines an error threshold and the mean error of
-            the last 10 batches comes near it, test on 8 fresh batches of 64 trials and stop if
-            their error is below it.
+            the last 10 batches comes near it, test on 8 fresh batches of 64 trials. If their error
+            is below it, test on 64 others, and stop if the error of these is below it too.
         progress : bool
             Show a progress bar with loss and error.
         after_call : callable, optional
@@ -262,7 +312,9 @@ class Trainer:
         Raises
         ------
         TrainingError
-            If the loss is no longer finite. The state is that of the last good call.
+            If the loss, a weight or what they are made of is no longer finite, which is then
+            named; the state is that of the last good call. Or if no neuron fires, the surrogate
+            is 0 throughout, and no weight has changed in a call. (A warning if one has.)
         """
         self.solved = stop_when_solved and self.iteration > 0 and self._is_solved()
         if self.solved:
@@ -271,16 +323,17 @@ class Trainer:
             total=iterations, initial=self.iteration, unit="it", disable=not progress, leave=True
         )
         with bar, contextlib.closing(self._calls(iterations)) as calls:
-            for numbers, trials in calls:
+            for numbers, batches in calls:
                 before = self.session.state()
                 try:
-                    self._iterate(numbers, trials)
+                    self._iterate(batches, before)
                 except BaseException:  # an interrupt too must not leave weights without history
                     self.session.restore(before)
                     self.history = self.history.truncated(numbers.start)
                     raise
                 self._show(bar)
                 bar.update(len(numbers))
+                self._check_alive(numbers, batches[-1].trials, before)
                 if stop_when_solved and self._is_solved():
                     self.solved = True
                 if after_call is not None:
@@ -305,12 +358,18 @@ class Trainer:
         n_batches, batch_size : int
         stream : str
             Which stream of trials; ``"train"`` is what the network learns from.
+
+        Raises
+        ------
+        TrainingError
+            If a loss is not finite, or states of the last trial of a call are NaN (which workers
+            do not tell): the quantity that is not finite first is named.
         """
         losses, errors, rates = [], [], []
         previous: Trials | None = None
         most = self.session.most_trials
         for index in range(n_batches):
-            batch = self.task.trials(self.seed, stream, index, batch_size)
+            batch = hand_out(self.task, self.seed, stream, index, batch_size)
             if len(batch.inputs) == len(batch.targets) == 1:
                 if previous is not None and batch.inputs is previous.inputs:
                     break  # a frozen pattern: every further trial would be the same
@@ -319,6 +378,10 @@ class Trainer:
             for first in range(0, batch.n_trials, most):
                 part = batch.part(slice(first, first + most))
                 outcome = self.session.run(part, part.n_trials, learning=False)
+                if not (np.all(np.isfinite(outcome.loss)) and self.session.ends_as_numbers()):
+                    found = Diagnosis(self.session, part, self.session.state(), self.dtype)
+                    when = f"batch {index + 1} of the stream '{stream}'"
+                    raise TrainingError(explain_evaluation(found, outcome.loss, when))
                 losses.append(outcome.loss)
                 rates.append(outcome.rate)
                 wrong = self.task.errors(outcome.output, part)
@@ -331,11 +394,13 @@ class Trainer:
             n_trials=len(loss),
         )
 
-    def _trials(self, stream: str, indices: Sequence[int]) -> Trials:
-        parts = [self.task.trials(self.seed, stream, i, self.batch_size) for i in indices]
-        return join_trials(parts)
+    def _batches(self, numbers: range) -> list[_Batches]:
+        """The trials of some iterations, those of equally large batches together."""
+        parts = [hand_out(self.task, self.seed, "train", i, self.batch_size) for i in numbers]
+        sizes = groupby(parts, key=lambda part: part.n_trials)
+        return [_Batches(join_trials([*equal]), size) for size, equal in sizes]
 
-    def _calls(self, iterations: int) -> Iterator[tuple[range, Trials]]:
+    def _calls(self, iterations: int) -> Iterator[tuple[range, list[_Batches]]]:
         """Iteration numbers and trials of each call; the next trials are made meanwhile."""
         ranges = []
         first = self.iteration
@@ -347,37 +412,76 @@ class Trainer:
         with ThreadPoolExecutor(max_workers=1) as pool:
             upcoming = None
             for number, numbers in enumerate(ranges):
-                trials = upcoming.result() if upcoming else self._trials("train", numbers)
+                batches = upcoming.result() if upcoming else self._batches(numbers)
                 if number + 1 < len(ranges):
-                    upcoming = pool.submit(self._trials, "train", ranges[number + 1])
-                yield numbers, trials
+                    upcoming = pool.submit(self._batches, ranges[number + 1])
+                yield numbers, batches
 
-    def _iterate(self, numbers: range, trials: Trials) -> None:
-        start = time.perf_counter()
-        outcome = self.session.run(trials, self.batch_size)
-        seconds = (time.perf_counter() - start) / len(numbers)
-        bad = np.flatnonzero(~np.isfinite(outcome.loss))
-        if len(bad) or not self.session.is_finite():
-            first = numbers[int(bad[0]) // self.batch_size] if len(bad) else numbers[-1]
-            raise TrainingError(
-                f"the loss is no longer finite at iteration {first + 1}; try a smaller "
-                f"learning rate (now {self.network.optimizer.parameters.get('eta')})"
-            )
+    def _iterate(self, batches: Sequence[_Batches], before: Mapping[str, Matrix]) -> None:
+        """Run the batches of a call, which begins in the state `before`."""
+        for number, some in enumerate(batches):
+            if number:
+                before = self.session.state()
+            start = time.perf_counter()
+            outcome = self.session.run(some.trials, some.size)
+            seconds = time.perf_counter() - start
+            if not self._is_finite(outcome):
+                raise TrainingError(self._not_finite(some, before))
+            self._record(outcome, some, seconds)
+        self.history.alignment[-1] = self.alignment()
         if self.network.rewiring is not None:
             # Of the iteration alone, so that a run that was stopped goes on as it would have.
             rng = rng_for(self.seed, "rewiring", self.session.n_updates)
             self.session.rewire(learning_rate(self.network.optimizer, self.session.n_updates), rng)
-        self._record(outcome, trials, seconds)
 
-    def _record(self, outcome: Outcome, trials: Trials, seconds: float) -> None:
-        wrong = self.task.errors(outcome.output, trials)
-        errors = np.full(trials.n_trials, np.nan) if wrong is None else wrong
-        shape = (-1, self.batch_size)
-        columns = [a.reshape(shape).mean(axis=1) for a in (outcome.loss, errors, outcome.rate)]
-        alignment = np.full(len(columns[0]), np.nan)
-        alignment[-1] = self.alignment()
-        for loss, error, rate, aligned in zip(*columns, alignment, strict=True):
-            self.history.append(loss, error, rate, seconds, aligned)
+    def _is_finite(self, outcome: Outcome) -> bool:
+        return bool(np.all(np.isfinite(outcome.loss))) and self.session.is_finite()
+
+    def _not_finite(self, batches: _Batches, state: Mapping[str, Matrix]) -> str:
+        """What was not finite first in batches that began in a state: they are run once more."""
+        self.session.restore(state)
+        iteration = self.iteration
+        for first in range(0, batches.trials.n_trials, batches.size):
+            iteration += 1
+            batch = batches.trials.part(slice(first, first + batches.size))
+            state = self.session.state()
+            if not self._is_finite(self.session.run(batch, batches.size)):
+                break
+        return explain(Diagnosis(self.session, batch, state, self.dtype), f"iteration {iteration}")
+
+    def _check_alive(self, numbers: range, trials: Trials, before: Mapping[str, Matrix]) -> None:
+        """Name a network of which a call had no spike, and that cannot learn by its gradient."""
+        if np.any(self.history.rate_hz[numbers.start :]):
+            self._is_alive = True
+            return
+        if not self._is_alive:
+            return
+        self._is_alive = False  # what is silent is looked at once
+        why = silence(Diagnosis(self.session, trials, self.session.state(), self.dtype))
+        if not why:
+            return
+        message = (
+            f"no neuron fires in any trial of iterations {numbers.start + 1} to {numbers.stop}, "
+            f"{why}"
+        )
+        changed = any(
+            np.any(values_of(value) != values_of(before[name]))
+            for name, value in self.session.weights.items()
+        )
+        if changed:
+            warnings.warn(
+                f"{message}. Only regularisers or the optimizer change them", stacklevel=3
+            )
+        else:
+            raise TrainingError(message)
+
+    def _record(self, outcome: Outcome, batches: _Batches, seconds: float) -> None:
+        wrong = self.task.errors(outcome.output, batches.trials)
+        errors = np.full(batches.trials.n_trials, np.nan) if wrong is None else wrong
+        by_batch = (-1, batches.size)
+        columns = [a.reshape(by_batch).mean(axis=1) for a in (outcome.loss, errors, outcome.rate)]
+        for loss, error, rate in zip(*columns, strict=True):
+            self.history.append(loss, error, rate, seconds / len(columns[0]))
 
     def _is_solved(self) -> bool:
         threshold = self.task.error_threshold
@@ -387,8 +491,12 @@ class Trainer:
         # validation costs as much as several iterations.
         if np.mean(self.history.error[-CHECK_EVERY:]) >= 1.25 * threshold:
             return False
-        self.validation = self.evaluate(stream=f"validation {self.iteration}")
-        return self.validation.error < threshold
+        stream = f"validation {self.iteration}"
+        self.validation = self.evaluate(stream=stream)
+        if self.validation.error >= threshold:
+            return False
+        self.confirmation = self.evaluate(CONFIRMATION_BATCHES, stream=f"{stream} again")
+        return self.confirmation.error < threshold
 
     def _show(self, bar: tqdm) -> None:
         shown = {"loss": f"{self.history.loss[-1]:.4g}"}

@@ -352,8 +352,10 @@ class Unrolled:
         scope = {**self._readout_values, "y": y, "y_target": targets}
         if self.network.loss.softmax:
             log_p = jax.nn.log_softmax(y, axis=2)
-            # The bound changes a value and no derivative: the error stays p - y_target.
+            # The bound changes a value and no derivative, as on the devices.
             bound = jnp.maximum(log_p, _SMALLEST_LOG_P)
+            if self.network.loss.open_at_one:
+                bound = jnp.minimum(bound, -np.finfo(self.dtype).eps)
             scope["p"] = jnp.exp(log_p + jax.lax.stop_gradient(bound - log_p))
         losses, outputs = (jnp.broadcast_to(v, y.shape) for v in self._loss(scope))
         if not self.n_answers:

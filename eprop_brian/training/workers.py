@@ -157,6 +157,10 @@ class ParallelSession(Session):
             *(np.concatenate([getattr(o, n) for o in outcomes]) for n in ("loss", "output", "rate"))
         )
 
+    def ends_as_numbers(self) -> bool:
+        """Not known: the trials ran in the workers' programs."""
+        return True
+
     def spikes(self) -> np.ndarray:
         """Not available: the trials ran in the workers' programs."""
         raise ValueError("spikes of a trial can be read with one worker: workers=1")

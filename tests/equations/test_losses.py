@@ -23,13 +23,12 @@ def test_error_is_the_derivative_of_the_loss(loss):
     y = sympy.symbols(f"y_:{N_READOUTS}", real=True)
     target = sympy.symbols(f"target_:{N_READOUTS}", real=True)
     p = [sympy.exp(v) / sum(map(sympy.exp, y)) for v in y]
-    if loss.softmax:
-        # The targets of a classification are probabilities.
-        target = (*target[:-1], 1 - sum(target[:-1]))
+    # Any targets: those of a classification with class weights do not sum to 1.
     readouts = [{"y": y[k], "y_target": target[k], "p": p[k]} for k in range(N_READOUTS)]
+    coupled = sum(written(loss.coupling or "0", **readout) for readout in readouts)
     total = sum(written(loss.loss, **readout) for readout in readouts)
     for k, readout in enumerate(readouts):
-        error = written(loss.error, **readout)
+        error = written(loss.error, coupled=coupled, **readout)
         assert sympy.simplify(sympy.diff(total, y[k]) - error) == 0
 
 
@@ -39,7 +38,7 @@ def test_losses_use_the_softmax_where_they_say_so():
             s.name for s in parse_expression(loss.loss + "+" + loss.error, "test").free_symbols
         }
         assert ("p" in names) == loss.softmax
-        assert names <= {"y", "p", "y_target"}
+        assert names <= {"y", "p", "y_target", *(["coupled"] if loss.coupling else [])}
         assert loss.signal == ("p" if loss.softmax else "y")
 
 

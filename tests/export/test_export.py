@@ -2,10 +2,11 @@
 
 import csv
 import os
+import shutil
 import signal
 import subprocess
 import time
-from dataclasses import replace
+from dataclasses import fields, replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -26,10 +27,13 @@ from programs import (
 import eprop_brian.export
 from eprop_brian.cli import main
 from eprop_brian.export import export_project, import_run
+from eprop_brian.export.trials import write_trials
 from eprop_brian.network.sparse import dense
+from eprop_brian.tasks.evidence_accumulation import EvidenceAccumulation
 from eprop_brian.training.files import read_arrays
 from eprop_brian.training.run import Run
 from eprop_brian.training.session import pack_spikes
+from eprop_brian.training.trainer import Trainer
 
 TEMPLATES = Path(eprop_brian.export.__file__).parent / "templates"
 CUES = configure("evidence-accumulation", *SMALL_CUES, batch_size=4)
@@ -139,7 +143,8 @@ def test_stops_when_solved(tmp_path):
     output = run(program, "--iterations", 300)
     expected = in_tool(easy, 300)
     assert expected.solved
-    assert f"solved at iteration {expected.iteration}" in output
+    confirmed = f"an error of {expected.confirmation.error:.4f} on 4096 other trials"
+    assert f"solved at iteration {expected.iteration}, confirmed by {confirmed}" in output
     assert_same(tmp_path / "project" / "run", expected)
     folder = tmp_path / "on"
     run(program, "--run", folder, "--iterations", expected.iteration + 20, "--no-stop")
@@ -242,6 +247,66 @@ def test_trials_of_ones_own(cues, tmp_path, packed):
     assert f"{files[1]}, not from" in call("import-run", folder, "--out", tmp_path / "imported")
     refused = call("train", "--resume", tmp_path / "imported", "--iterations", 6, code=1)
     assert f"learned from the trials in {files[0]}" in refused
+
+
+#: Trials of the batches of an epoch.
+EPOCH = (4, 4, 3, 1)
+
+
+class Epochs(EvidenceAccumulation):
+    """The trials of the first iteration, batch by batch; the last of an epoch are smaller."""
+
+    def trials(self, seed, stream, index, n_trials):
+        if stream != "train":
+            return super().trials(seed, stream, index, n_trials)
+        whole = super().trials(seed, stream, 0, sum(EPOCH))
+        first = sum(EPOCH[: index % len(EPOCH)])
+        return whole.part(slice(first, first + EPOCH[index % len(EPOCH)]))
+
+
+def write_recorded(path: Path, trials, **more) -> None:
+    arrays = {name: getattr(trials, name) for name in ("inputs", "targets", "pattern", "target")}
+    np.savez(path, **arrays, **more)
+
+
+@pytest.mark.slow
+def test_smaller_batches_in_files_are_batches(cues, tmp_path):
+    task, seed = CUES.make_task(), CUES.run["seed"]
+    sizes, path = {"batches": np.array(EPOCH)}, tmp_path / "epoch.npz"
+    write_recorded(path, task.trials(seed, "train", 0, sum(EPOCH)), **sizes)
+    folder = tmp_path / "run"
+    run(cues, "--run", folder, "--iterations", 6, "--trials", path)
+    run(cues, "--run", folder, "--iterations", 11, "--trials", path, "--resume")
+    epochs = Epochs(**{f.name: getattr(task, f.name) for f in fields(task) if f.init})
+    expected = Trainer(CUES.make_network(task), epochs, batch_size=4, seed=seed, workers=1)
+    expected.train(6, progress=False)
+    expected.train(11, progress=False)
+    assert_same(folder, expected)
+    # What a task hands out so is recorded so.
+    assert write_trials(epochs, tmp_path, seed, 4, 7)["train"] == 2 * sum(EPOCH) - 1
+    with np.load(tmp_path / "train.npz") as recorded:
+        assert recorded["batches"].tolist() == [*EPOCH, *EPOCH[:3]]
+    for wrong, message in (((4, 4), "8 trials in all"), ((5, 7), "a batch has 5"), ((0,), "has 0")):
+        write_recorded(path, task.trials(seed, "train", 0, 12), batches=np.array(wrong))
+        assert message in run(cues, "--run", tmp_path / "x", "--trials", path, code=1)
+
+
+@pytest.mark.slow
+def test_other_trials_of_the_file_confirm_a_validation(cues, tmp_path):
+    """The first third of the file is what the network learns; the others may say otherwise."""
+    task = CUES.make_task()
+    trials = task.trials(0, "train", 0, 4)
+    learned, file = tmp_path / "train.npz", tmp_path / "validation.npz"
+    trained = in_tool(CUES, 10, stop_when_solved=False)
+    answers = trained.session.run(trials, 4, learning=False).output.argmax(axis=1)
+    write_recorded(learned, replace(trials, target=answers))
+    for solved in (True, False):
+        others = answers if solved else 1 - answers
+        target = np.concatenate([answers, others, others])
+        write_recorded(file, replace(trials, pattern=np.tile(trials.pattern, 3), target=target))
+        arguments = ("--iterations", 200, "--trials", learned, "--validation-trials", file)
+        output = run(cues, "--run", tmp_path / str(solved), *arguments)
+        assert ("confirmed by an error of 0.0000 on 8 other trials" in output) == solved
 
 
 @pytest.mark.slow
@@ -356,11 +421,26 @@ def test_interrupted_program_goes_on(cues, tmp_path, ended):
 def test_infinite_loss_keeps_the_last_good_state(pattern, tmp_path):
     folder = tmp_path / "run"
     output = run(pattern, "--run", folder, "--iterations", 300, "--learning-rate", "1e200", code=1)
-    assert "no longer finite at iteration 2" in output
+    assert "the loss is no longer finite at iteration 2, trial 0 of its batch" in output
+    assert f"train --resume {folder}` names the quantity" in output
     assert "1e+200" in output
     opened = Run.open(folder, workers=1)
     assert opened.trainer.iteration == 0
     assert opened.trainer.session.is_finite()
+
+
+@pytest.mark.slow
+def test_a_network_that_cannot_learn_is_named(pattern, tmp_path):
+    """Without input all membranes stay at 0, where the surrogate is 0."""
+    project = tmp_path / "project"
+    shutil.copytree(pattern.parent, project)
+    start = project / "data" / "start" / "initial.npz"
+    state = dict(np.load(start))
+    np.savez(start, **{**state, "w_in": 0 * state["w_in"]})
+    folder = tmp_path / "run"
+    output = run(project / "train", "--run", folder, "--iterations", 30, code=1)
+    assert "no neuron fires in any trial of iterations 1 to 30, and no weight changes" in output
+    assert Run.open(folder, workers=1).trainer.iteration == 0
 
 
 @pytest.mark.slow

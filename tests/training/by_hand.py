@@ -98,6 +98,8 @@ class Case:
         As of `Trials`; default: the learning window.
     analog : bool
         Whether inputs are values, of both signs and some of them 0, rather than spikes.
+    class_weights : tuple of float
+        What the one-hot targets of a softmax are multiplied by, class by class.
 
     Cases are compared as objects, which makes results easy to keep.
     """
@@ -114,6 +116,7 @@ class Case:
     scored: Callable | None = None
     periods: np.ndarray | None = None
     analog: bool = False
+    class_weights: tuple[float, ...] = ()
 
     @property
     def counts(self) -> np.ndarray:
@@ -294,6 +297,8 @@ def data(case: Case, network: Network):
     if case.softmax:
         chosen = rng.integers(case.n_outputs, size=(case.n_trials, N_STEPS))
         targets = np.eye(case.n_outputs)[chosen]
+        if case.class_weights:
+            targets *= case.class_weights
     return weights, inputs, targets
 
 

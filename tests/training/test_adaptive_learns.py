@@ -29,3 +29,4 @@ def test_evidence_accumulation_is_solved():
     trainer = trained("evidence-accumulation")
     assert trainer.solved
     assert trainer.validation.error < trainer.task.error_threshold
+    assert trainer.confirmation.error < trainer.task.error_threshold

@@ -95,6 +95,7 @@ CASES = {
     "lif and alif": Case(),
     "periods": Case(softmax=True, periods=PERIODS),
     "softmax": Case(softmax=True, n_outputs=3),
+    "class weights": Case(softmax=True, n_outputs=3, class_weights=(5, 1, 0.5)),
     "delays, sparse": Case(options=DELAYED),
     "uniform delays": Case(options=UNIFORMLY_DELAYED),
 }

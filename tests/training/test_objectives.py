@@ -21,15 +21,18 @@ from by_hand import (
     reference,
     run,
     session_of,
+    trials_of,
 )
 
+from eprop_brian.devices import make_program
 from eprop_brian.equations import GRADIENT_DESCENT, LIF, OPTIMIZERS, Optimizer
 from eprop_brian.network.learned import Learned
 from eprop_brian.network.spec import Network
 from eprop_brian.symbolic.errors import EquationError
 from eprop_brian.symbolic.losses import derive_loss
 from eprop_brian.symbolic.parameters import evaluate
-from eprop_brian.training.session import MATRICES
+from eprop_brian.training.bptt import BpttSession
+from eprop_brian.training.session import MATRICES, Session
 from eprop_brian.training.workers import ParallelSession
 
 
@@ -46,6 +49,20 @@ def focal(y, target):
     return -jnp.sum(target * (1 - p) ** 2 * jnp.log(p))
 
 
+def cross_entropy(y, target):
+    return -target @ jax.nn.log_softmax(y)
+
+
+def one_against_all(y, target):
+    """Log(1 - p) by way of the other readouts, which never is log(0)."""
+    others = jnp.where(jnp.eye(len(y), dtype=bool), -jnp.inf, y)
+    log_rest = jax.nn.logsumexp(others, axis=1) - jax.nn.logsumexp(y)
+    return -jnp.sum(target * jax.nn.log_softmax(y) + (1 - target) * log_rest)
+
+
+ONE_AGAINST_ALL = "-y_target*log(p) - (1 - y_target)*log(1 - p)"
+
+
 def periods() -> np.ndarray:
     """Two answers a trial, of different lengths, and gaps."""
     chosen = np.zeros((N_TRIALS, N_STEPS), dtype=int)
@@ -58,6 +75,9 @@ def periods() -> np.ndarray:
 LOSSES = {
     "log_cosh": Case({"loss": "log(cosh(y - y_target))"}, scored=log_cosh),
     "brier": Case({"loss": "(p - y_target)**2"}, softmax=True, n_outputs=3, scored=brier),
+    "one against all": Case(
+        {"loss": ONE_AGAINST_ALL}, softmax=True, n_outputs=3, scored=one_against_all
+    ),
     "focal": Case({"loss": "-y_target*(1 - p)**2*log(p)"}, softmax=True, n_outputs=3, scored=focal),
 }
 EVERY = {"tau_m": Learned(), "v_th": Learned(), "beta": Learned()}
@@ -72,6 +92,18 @@ CASES = {
     "l2, sparse": Case({"c_l2": 0.7, "connectivity": {"w_rec": 0.5, "w_in": 0.6}}),
     "periods": Case(periods=periods()),
     "periods, softmax": Case(softmax=True, periods=periods()),
+    # Targets that do not sum to 1, nor to the same in every step; the error by autodiff.
+    "class weights": Case(
+        softmax=True, n_outputs=3, scored=cross_entropy, class_weights=(5, 1, 0.5)
+    ),
+    "class weights, periods": Case(
+        {"c_v": 3.0, "rate_averaging": "batch"},
+        softmax=True,
+        n_outputs=3,
+        scored=cross_entropy,
+        class_weights=(5, 1, 0.5),
+        periods=periods(),
+    ),
     "all": Case(
         {"c_v": 10.0, "c_l2": 0.3, "loss": "(p - y_target)**2", "rate_averaging": "batch"},
         softmax=True,
@@ -83,7 +115,7 @@ CASES = {
 
 
 #: Of these the compiled program is made too.
-COMPILED = ("focal", "voltage, batch regulariser", "all")
+COMPILED = ("focal", "class weights", "voltage, batch regulariser", "all")
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
@@ -172,6 +204,25 @@ def many_periods():
     chosen = rng.integers(0, 4, (19, N_STEPS))
     chosen[:, 0] = 3
     return chosen
+
+
+@pytest.mark.parametrize("gradient", ["factored", "bptt"])
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_a_softmax_that_is_sure_has_a_loss_and_an_error(gradient, dtype):
+    """Probabilities that round to 0 and 1, where log(1 - p) and its slope have no value."""
+    case = Case({"loss": ONE_AGAINST_ALL, "c_reg": 0.0}, softmax=True, n_outputs=3)
+    network = case.network(gradient)
+    weights, spikes, targets = data(case, network)
+    weights["w_out"] = 1e3 * weights["w_out"]
+    trials = trials_of(spikes, targets)
+    if gradient == "bptt":
+        session = BpttSession(network, trials, LEARNING_WINDOW, weights, dtype)
+    else:
+        session = Session(network, make_program("runtime", dtype), trials, LEARNING_WINDOW, weights)
+    outcome = session.run(trials, case.n_trials)
+    assert np.any(outcome.output > 0.9) and np.all(np.isfinite(outcome.loss))
+    assert all(np.all(np.isfinite(gradient)) for gradient in gradient_of(session).values())
+    assert not derive_loss("-y_target*(1 - p)**2*log(p)").open_at_one
 
 
 # --- clipping and optimizers ----------------------------------------------------------------------
@@ -298,7 +349,25 @@ def test_a_derived_loss_equals_the_librarys():
     assert evaluate(squared.error, {"y": 3.0, "y_target": 1.0}, "test") == 2.0
     entropy = derive_loss("-y_target*log(p)")
     assert (entropy.signal, entropy.softmax) == ("p", True)
-    # The derived error sums the targets; with targets that sum to 1 it is p - y_target.
-    wanted, _ = reference(Case(softmax=True))
-    case = Case({"loss": "-y_target*log(p)"}, softmax=True)
-    assert deviation(run(case, "factored", "runtime")[0], wanted) <= PROGRAM_TOLERANCE
+    for weights in ((), (5, 1)):
+        wanted, _ = reference(Case(softmax=True, scored=cross_entropy, class_weights=weights))
+        for options in ({}, {"loss": "-y_target*log(p)"}):
+            case = Case(options, softmax=True, class_weights=weights)
+            assert deviation(run(case, "factored", "runtime")[0], wanted) <= PROGRAM_TOLERANCE
+
+
+def test_readout_gradient_of_class_weights_is_the_finite_difference():
+    """Of the loss that is reported itself: classes that weigh 5, 1 and 1."""
+    case = Case({"c_reg": 0.0}, softmax=True, n_outputs=3, class_weights=(5, 1, 1))
+    session, trials = session_of(case, "factored", "runtime")
+    session.run(trials, case.n_trials)
+    found = gradient_of(session)["w_out"]
+    step, differences = 1e-5, np.zeros_like(found)
+    for place in np.ndindex(found.shape):
+        losses = []
+        for sign in (1, -1):
+            moved, _ = session_of(case, "factored", "runtime")
+            moved.weights["w_out"][place] += sign * step
+            losses.append(moved.run(trials, case.n_trials, learning=False).loss.mean())
+        differences[place] = LEARNING_WINDOW * (losses[0] - losses[1]) / (2 * step)
+    np.testing.assert_allclose(found, differences, rtol=0, atol=1e-7 * np.abs(differences).max())

@@ -1,5 +1,7 @@
 """Training: protocol, resuming, stopping, errors."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from brian2 import ms
@@ -139,6 +141,37 @@ def test_a_solved_task_stops_training():
     assert trainer.iteration % 10 == 0
     assert trainer.validation.error < 0.07
     assert trainer.validation.n_trials == 512
+    assert trainer.confirmation.error < 0.07
+    assert trainer.confirmation.n_trials == 4096
+
+
+class LuckyTask(SideTask):
+    """Its validations are low from the start; what confirms them is so from iteration 40 on."""
+
+    name = "lucky"
+    streams: list
+
+    def trials(self, seed, stream, index, n_trials):
+        found = super().trials(seed, stream, index, n_trials)
+        if stream != "train":
+            self.streams.append(stream)
+        wrong = stream.endswith("again") and int(stream.split()[1]) < 40
+        return replace(found, target=1 - found.target) if wrong else found
+
+
+def test_a_lucky_validation_does_not_stop_training():
+    task = LuckyTask()
+    object.__setattr__(task, "streams", [])
+    trainer = Trainer(side_network(), task, batch_size=64, seed=1)
+    trainer.train(60, progress=False)
+    confirmed = sorted({int(s.split()[1]) for s in task.streams if s.endswith("again")})
+    assert confirmed[0] < 40 <= trainer.iteration == confirmed[-1] and trainer.solved
+    # Trials of their own: no spike train of one set is in the other.
+    validation, confirmation = (
+        task.trials(1, stream, 0, 64).inputs for stream in ("validation 40", "validation 40 again")
+    )
+    assert not np.any(np.all(validation[:, None] == confirmation, axis=(2, 3)))
+    trainer.close()
 
 
 def test_evaluation_does_not_learn():

@@ -37,7 +37,7 @@ struct Description
     int n_steps, n_inputs, n_outputs, n_recurrent, learning_window;
     double dt;
     int batch_size, iterations_per_call, check_every;
-    int validation_batches, validation_batch_size;
+    int validation_batches, validation_batch_size, confirmation_batches;
     // What the program reserves.
     int n_trials, n_patterns, n_targets, target_steps, n_answers;
     bool analog;

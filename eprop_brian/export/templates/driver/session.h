@@ -58,12 +58,25 @@ struct State
         return result;
     }
 
-    bool is_finite() const
+    bool is_finite() const { return not_finite().empty(); }
+
+    // The first number that is not finite: "'w_in', number 7"; "" if all are.
+    std::string not_finite() const
     {
         for (const auto& entry : values)
-            for (const double value : entry.second)
-                if (!std::isfinite(value))
-                    return false;
+            for (std::size_t i = 0; i < entry.second.size(); i++)
+                if (!std::isfinite(entry.second[i]))
+                    return "'" + entry.first + "', number " + std::to_string(i);
+        return "";
+    }
+
+    // Whether learning changed nothing.
+    bool is_as(const State& other) const
+    {
+        for (const auto& entry : values)
+            if (entry.first.compare(0, 8, "carried.") != 0 &&
+                entry.second != other.values.at(entry.first))
+                return false;
         return true;
     }
 };

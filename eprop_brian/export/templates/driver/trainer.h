@@ -55,6 +55,16 @@ public:
     double loss() const { return mean(losses); }
     double error() const { return mean(errors); }
 
+    // What confirmed that a task is solved.
+    std::string text() const
+    {
+        char text[80];
+        std::snprintf(
+            text, sizeof text, "confirmed by an error of %.4f on %zu other trials", error(),
+            errors.size());
+        return text;
+    }
+
 private:
     const TrialSource& source;
     std::string stream;
@@ -84,7 +94,14 @@ public:
         if (phase == Phase::validating && !ask(*evaluation))
         {
             phase = Phase::training;
+            if (evaluation->error() < description.error_threshold)
+                test(Phase::confirming, confirmation_of(validation()));
+        }
+        if (phase == Phase::confirming && !ask(*evaluation))
+        {
+            phase = Phase::training;
             solved = evaluation->error() < description.error_threshold;
+            confirmed = evaluation->text();
         }
         if (phase == Phase::training && !train())
             finish();
@@ -117,6 +134,7 @@ private:
     {
         training,
         validating,
+        confirming,
         testing,
         done
     };
@@ -133,14 +151,17 @@ private:
     State good;  // of the last call that went well
     Phase phase = Phase::training;
     bool solved = false;
+    std::string confirmed;  // by what
     std::unique_ptr<Evaluation> evaluation;
     Trials trials;  // of the run that was asked for
+    int batch_size = 1;
     std::chrono::steady_clock::time_point started, saved;
 
     void save() const { folder.save(history, good.archive(like)); }
 
     void ask(int batch_size, bool learning)
     {
+        this->batch_size = batch_size;
         session.prepare(trials, batch_size, learning, learning_rate);
         started = std::chrono::steady_clock::now();
     }
@@ -173,29 +194,49 @@ private:
             return false;
         // Calls end at the same iterations whether or not a run was interrupted.
         const int size = description.iterations_per_call;
-        const int last = std::min(iterations, (first/size + 1)*size);
-        trials = source.batches("train", first, last - first, description.batch_size);
-        ask(description.batch_size, true);
+        const int end = std::min(iterations, (first/size + 1)*size);
+        // A call ends early where a batch has fewer trials, as at the end of an epoch.
+        const int batch_size = source.batch_size(first);
+        int last = first + 1;
+        while (last < end && source.batch_size(last) == batch_size)
+            last++;
+        trials = source.batches("train", first, last - first, batch_size);
+        ask(batch_size, true);
         return true;
     }
 
     void record(const Outcome& outcome)
     {
-        const int size = description.batch_size, n = trials.size()/size;
+        const int size = batch_size, n = trials.size()/size;
+        const int per_call = description.iterations_per_call;
+        const bool ends = iteration() + n == iterations || (iteration() + n) % per_call == 0;
         const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - started;
         session.read_state(n);
         for (std::size_t i = 0; i < outcome.loss.size(); i++)
             if (!std::isfinite(outcome.loss[i]))
-                throw_not_finite(iteration() + i/size);
-        if (!session.state.is_finite())
-            throw_not_finite(iteration() + n - 1);
+                throw_not_finite(
+                    "the loss is no longer finite at iteration " +
+                    std::to_string(iteration() + i/size + 1) + ", trial " +
+                    std::to_string(i % size) + " of its batch");
+        const std::string bad = session.state.not_finite();
+        if (!bad.empty())
+            throw_not_finite(
+                bad + ", is no longer finite after iteration " + std::to_string(iteration() + n) +
+                ", while all losses are: an update made it so");
+        const bool learns = description.learning_rates.empty() || learning_rate > 0;
+        if (learns && mean(outcome.rate_hz) == 0 && session.state.is_as(good))
+            throw Error(
+                "no neuron fires in any trial of iterations " + std::to_string(iteration() + 1) +
+                " to " + std::to_string(iteration() + n) + ", and no weight changes: the surrogate "
+                "is 0 too, or no error arrives. Scale the input weights up, lower the threshold, or "
+                "choose a surrogate that is wide enough");
         for (int i = 0; i < n; i++)
         {
             history.loss.push_back(of_batch(outcome.loss, i));
             history.error.push_back(of_batch(outcome.error, i));
             history.rate_hz.push_back(of_batch(outcome.rate_hz, i));
             history.seconds.push_back(elapsed.count()/n);
-            history.alignment.push_back(i == n - 1 ? session.alignment() : NAN);
+            history.alignment.push_back(ends && i == n - 1 ? session.alignment() : NAN);
         }
         good = session.state;
         progress.show(history, trials.size()/elapsed.count(), iteration() == iterations);
@@ -205,23 +246,27 @@ private:
             save();
             saved = now;
         }
-        if (may_be_solved())
+        if (ends && may_be_solved())
             validate();
     }
 
-    void throw_not_finite(int before)
+    // Which state, surrogate or coefficient it was is found where every step can be looked at.
+    void throw_not_finite(const std::string& what)
     {
+        const std::string rate =
+            description.learning_rates.empty()
+                ? std::string()
+                : ". If weights have grown, try a smaller learning rate (now " +
+                      number_text(learning_rate) + ")";
         throw Error(
-            "the loss is no longer finite at iteration " + std::to_string(before + 1) +
-            (description.learning_rates.empty()
-                 ? std::string()
-                 : "; try a smaller learning rate (now " + number_text(learning_rate) + ")"));
+            what + rate + ". `eprop-brian train --resume " + folder.path +
+            "` names the quantity, the neuron and the step");
     }
 
-    static double of_batch(const std::vector<double>& values, int batch)
+    double of_batch(const std::vector<double>& values, int batch) const
     {
-        const auto first = values.begin() + batch*description.batch_size;
-        return mean(std::vector<double>(first, first + description.batch_size));
+        const auto first = values.begin() + batch*batch_size;
+        return mean(std::vector<double>(first, first + batch_size));
     }
 
     // Training trials are fresh too: asking them first keeps lucky validations rare.
@@ -234,11 +279,14 @@ private:
         return mean(history.error, iteration() - every) < 1.25*description.error_threshold;
     }
 
-    void validate()
+    std::string validation() const { return "validation " + std::to_string(iteration()); }
+
+    void validate() { test(Phase::validating, validation()); }
+
+    void test(Phase next, const std::string& stream)
     {
-        phase = Phase::validating;
-        evaluation.reset(
-            new Evaluation(source, "validation " + std::to_string(iteration())));
+        phase = next;
+        evaluation.reset(new Evaluation(source, stream));
     }
 
     void finish()
@@ -246,18 +294,15 @@ private:
         save();
         progress.end();
         if (solved)
-            std::printf("solved at iteration %d\n", iteration());
+            std::printf("solved at iteration %d, %s\n", iteration(), confirmed.c_str());
         std::printf("wrote %s, %s\n", folder.file("history.csv").c_str(),
                     folder.file("checkpoint.npz").c_str());
         std::fflush(stdout);
         evaluation.reset();
         phase = Phase::done;
-        // Not the validation that ended training, which was chosen for being low.
+        // Not the tests that ended training, which were chosen for being low.
         if (source.has("test"))
-        {
-            phase = Phase::testing;
-            evaluation.reset(new Evaluation(source, "test"));
-        }
+            test(Phase::testing, "test");
     }
 };
 }

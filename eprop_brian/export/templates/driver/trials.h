@@ -114,6 +114,16 @@ private:
     }
 };
 
+// The stream of the trials that confirm what those of a validation say.
+inline std::string confirmation_of(const std::string& validation) { return validation + " again"; }
+
+inline bool is_confirmation(const std::string& stream)
+{
+    const std::string end = confirmation_of("");
+    return stream.size() > end.size() &&
+           stream.compare(stream.size() - end.size(), end.size(), end) == 0;
+}
+
 // Where trials come from. A stream is "train", "test", ...; an index counts its batches.
 class TrialSource
 {
@@ -124,11 +134,18 @@ public:
     virtual Trials batches(
         const std::string& stream, std::uint64_t first, int count, int size) const = 0;
 
+    // Trials of a batch to learn from: as many as are asked for, or fewer.
+    virtual int batch_size(std::uint64_t) const { return description.batch_size; }
+
     // Whether the source has fresh trials of a stream.
     virtual bool has(const std::string& stream) const = 0;
 
     // Fresh trials to test on: so many batches, of so many trials.
-    virtual int test_batches(const std::string&) const { return description.validation_batches; }
+    virtual int test_batches(const std::string& stream) const
+    {
+        return is_confirmation(stream) ? description.confirmation_batches
+                                       : description.validation_batches;
+    }
     virtual int test_size(const std::string&) const { return description.validation_batch_size; }
 };
 
@@ -316,16 +333,31 @@ private:
     }
 };
 
-// Trials from files; batches go through them in order, and begin anew at their end.
+// Trials from files; batches go through them in order, and begin anew at their end. A file may say
+// how many trials each of its batches has.
 class RecordedTrials : public TrialSource
 {
 public:
-    // Files by stream; "validation 10" and so on take those of "validation".
+    // Files by stream; "validation 10" and so on take the first third of those of "validation", and
+    // what confirms them the others.
     explicit RecordedTrials(const std::map<std::string, std::vector<std::string>>& files)
     {
         for (const auto& entry : files)
             for (const std::string& path : entry.second)
                 append(streams[entry.first], path);
+        for (const std::string& path : files.at("train"))
+            append_sizes(path);
+        if (!has("validation"))
+            return;
+        const Trials all = streams.at("validation");
+        const std::size_t n = all.size();
+        if (n < 2)
+            throw Error(
+                "there is 1 trial to validate on: give at least 2, of which some validate and the "
+                "others confirm");
+        const std::size_t third = std::max<std::size_t>(1, n/3);
+        streams["validation"] = all.part(0, third);
+        streams["confirmation"] = all.part(third, n);
     }
 
     // Which files: a line "CRC32 path" each.
@@ -349,9 +381,16 @@ public:
     {
         const Trials& all = streams.at(name(stream));
         std::vector<std::size_t> which;
-        for (std::uint64_t i = first*size; i < (first + count)*size; i++)
+        const bool by_batch = stream == "train" && !sizes.empty();
+        const std::uint64_t begin = by_batch ? begins[first % sizes.size()] : first*size;
+        for (std::uint64_t i = begin; i < begin + (std::uint64_t)count*size; i++)
             which.push_back(i % all.size());
         return all.part(which);
+    }
+
+    int batch_size(std::uint64_t index) const override
+    {
+        return sizes.empty() ? description.batch_size : sizes[index % sizes.size()];
     }
 
     int test_batches(const std::string&) const override { return 1; }
@@ -362,9 +401,45 @@ public:
 
 private:
     std::map<std::string, Trials> streams;
+    // Trials of the batches to learn from, and where they begin; none where all are alike.
+    std::vector<std::size_t> sizes, begins;
+    std::size_t without_sizes = 0;
+
+    void append_sizes(const std::string& path)
+    {
+        const Archive archive = Archive::read(path);
+        const std::size_t n_trials = archive.at("pattern").size();
+        without_sizes += !archive.has("batches");
+        if (without_sizes > 0 && (archive.has("batches") || !sizes.empty()))
+            throw Error(
+                path + ": either all files of trials say how many their batches have, in an array "
+                "'batches', or none");
+        if (!archive.has("batches"))
+            return;
+        const Numbers& batches = archive.at("batches");
+        if (batches.shape.size() != 1 || batches.is_float())
+            throw Error(path + ": batches must be whole numbers of shape (batches,)");
+        std::size_t sum = 0;
+        for (const std::int64_t size : batches.integers())
+        {
+            if (size < 1 || size > description.batch_size)
+                throw Error(
+                    path + ": a batch has " + std::to_string(size) + " trials; this program takes "
+                    "1 to " + std::to_string(description.batch_size));
+            begins.push_back(begins.empty() ? 0 : begins.back() + sizes.back());
+            sizes.push_back(size);
+            sum += size;
+        }
+        if (sum != n_trials)
+            throw Error(
+                path + ": batches have " + std::to_string(sum) + " trials in all, the file has " +
+                std::to_string(n_trials));
+    }
 
     static std::string name(const std::string& stream)
     {
+        if (is_confirmation(stream))
+            return "confirmation";
         return stream.substr(0, stream.find(' '));
     }
 

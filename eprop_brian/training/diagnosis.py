@@ -1,0 +1,383 @@
+"""Why training stops: which quantity is not finite first, and networks that cannot learn.
+
+Compiled programs keep no history of all their quantities. Where a loss or a weight is not finite,
+the trial at fault is therefore run once more, from the weights before its update, on the device
+`runtime`, and looked at after every step. The same shows whether a network without a spike could
+ever learn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from brian2 import NetworkOperation
+from brian2.parsing.sympytools import sympy_to_str
+from scipy.sparse import issparse
+
+from eprop_brian.devices import make_program
+from eprop_brian.network.sparse import Matrix, values_of
+from eprop_brian.network.spec import PROGRAMS, Network, Population
+from eprop_brian.symbolic.eligibility import EligibilitySystem
+from eprop_brian.symbolic.parameters import evaluate
+from eprop_brian.tasks.base import Trials
+from eprop_brian.training.session import Session, SessionState
+
+__all__ = ["Diagnosis", "Finding", "explain", "explain_evaluation", "silence"]
+
+_SURROGATE = (
+    "The loss may be finite all the same, and a smaller learning rate does not help: write the "
+    "surrogate so that neither numerator nor denominator overflows far from the threshold"
+)
+_COEFFICIENT = (
+    "It is a derivative of the neuron's equations that traces are multiplied by, and a smaller "
+    "learning rate hardly helps: write the equation so that its derivative exists there"
+)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A quantity that is not finite.
+
+    Attributes
+    ----------
+    what : str
+        What it is: ``"state 'v' of population 'lif'"``.
+    where : str
+        Its first neuron and step, and what the neuron's states are.
+    line : str
+        The equation at fault; ``""`` if it is none of the user's.
+    advice : str
+        What helps, in a sentence; ``""`` if it is the learning rate.
+    """
+
+    what: str
+    where: str
+    line: str = ""
+    advice: str = ""
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What a batch did before it went wrong.
+
+    Attributes
+    ----------
+    session : SessionState
+        Whose batch it is; its state is changed.
+    trials : Trials
+        The batch.
+    state : dict
+        Of the session, before the batch; all finite.
+    dtype : str
+    """
+
+    session: SessionState
+    trials: Trials
+    state: Mapping[str, Matrix]
+    dtype: str
+
+
+def explain(batch: Diagnosis, when: str) -> str:
+    """Say what a batch made not finite first: one message with quantity, neuron, trial and step.
+
+    Parameters
+    ----------
+    batch : Diagnosis
+    when : str
+        What batch it is: ``"iteration 3"``.
+    """
+    session, trials = batch.session, batch.trials
+    session.restore(batch.state)
+    with np.errstate(all="ignore"):
+        loss = session.run(trials, trials.n_trials).loss
+        gradient = session.gradient()
+        after = session.state()
+        finding = None
+        if not (_all_finite(gradient) and np.all(np.isfinite(loss))):
+            trial = _first_bad_trial(batch, loss)
+            finding = None if trial is None else _replayed(batch, trial)
+        session.restore(batch.state)
+    if finding is None:
+        finding = _of_update(gradient, after, loss)
+    return _message(finding, when, batch)
+
+
+def explain_evaluation(batch: Diagnosis, loss: np.ndarray, when: str) -> str:
+    """The same of trials without learning, whose losses are given."""
+    with np.errstate(all="ignore"):
+        trial = _first_trial_without_result(batch, loss)
+        finding = _replayed(batch, trial)
+    if finding is None:
+        finding = Finding("the loss", f"in trial {trial}")
+    return _message(finding, when, batch)
+
+
+def silence(batch: Diagnosis) -> str:
+    """Why a network in which no neuron fires cannot learn; ``""`` if it can.
+
+    It can where the surrogate is not 0 in some step of the first trial.
+    """
+    watch = _Silence(_network(batch))
+    _run(batch, 0, watch, learning=False)
+    return watch.text()
+
+
+def _message(finding: Finding, when: str, batch: Diagnosis) -> str:
+    line = f"\n    {finding.line}\n" if finding.line else ". "
+    advice = finding.advice
+    if not advice:
+        largest = max(
+            np.max(np.abs(values_of(batch.state[name])), initial=0)
+            for name in batch.session.weights
+            if "." not in name
+        )
+        eta = batch.session.network.optimizer.parameters.get("eta")
+        advice = (
+            f"The largest weight was {largest:.3g} before: if weights have grown, try a smaller "
+            f"learning rate (now {eta})"
+        )
+    return f"{finding.what} is no longer finite at {when}: {finding.where}{line}{advice}"
+
+
+def _all_finite(values: Mapping[str, Matrix]) -> bool:
+    return all(np.all(np.isfinite(values_of(value))) for value in values.values())
+
+
+def _first_bad_trial(batch: Diagnosis, loss: np.ndarray) -> int | None:
+    """The first trial whose loss, or whose own gradient, is not finite."""
+    bad = np.flatnonzero(~np.isfinite(loss))
+    if len(bad):
+        return int(bad[0])
+    for trial in range(batch.trials.n_trials):
+        batch.session.restore(batch.state)
+        batch.session.run(batch.trials.part(slice(trial, trial + 1)), 1)
+        if not _all_finite(batch.session.gradient()):
+            return trial
+    return None
+
+
+def _first_trial_without_result(batch: Diagnosis, loss: np.ndarray) -> int:
+    """The first trial whose loss is not finite or, if all are, that ends with a state of NaN."""
+    bad = np.flatnonzero(~np.isfinite(loss))
+    if len(bad):
+        return int(bad[0])
+    last = batch.trials.n_trials - 1
+    for trial in range(last):
+        batch.session.run(batch.trials.part(slice(trial, trial + 1)), 1, learning=False)
+        if not batch.session.ends_as_numbers():
+            return trial
+    return last
+
+
+def _network(batch: Diagnosis) -> Network:
+    """A network with the same steps that a device runs: BPTT has no program."""
+    network = batch.session.network
+    return network if network.gradient in PROGRAMS else network.with_options(gradient="factored")
+
+
+def _replayed(batch: Diagnosis, trial: int) -> Finding | None:
+    """The first quantity of a trial that is not finite; None if all are."""
+    watch = _Watch(_network(batch), trial)
+    _run(batch, trial, watch, learning=True)
+    return watch.found
+
+
+def _run(batch: Diagnosis, trial: int, watch: _Observer, learning: bool) -> None:
+    one = batch.trials.part(slice(trial, trial + 1))
+    window = batch.session.learning_window
+    weights = {name: batch.state[name] for name in batch.session.weights}
+    program = make_program("runtime", batch.dtype)
+    session = Session(_network(batch), program, one, window, weights)
+    session.restore({**session.state(), **batch.state})
+    built = session.program.built
+    watch.groups = built.groups
+    clock = built.groups["control"].clock
+    built.brian2_network.add(NetworkOperation(watch.look, clock=clock, when="end", name="watch"))
+    with np.errstate(all="ignore"):
+        session.run(one, 1, learning=learning)
+
+
+class _Observer:
+    """Looks at the groups of a network at the end of every step."""
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        self.groups: Mapping = {}
+        self.step = 0
+
+    def look(self) -> None:
+        """Called at the end of every step."""
+        self.observe()
+        self.step += 1
+
+    def observe(self) -> None:
+        """Look at a step."""
+        raise NotImplementedError
+
+    def value(self, group: str, variable: str) -> np.ndarray:
+        """A variable of a group as it is now."""
+        return self.groups[group].variables[variable].get_value()
+
+
+@dataclass(frozen=True)
+class _Quantity:
+    """A variable to look at, and what is said of it."""
+
+    group: str
+    variable: str
+    what: str
+    line: str = ""
+    advice: str = ""
+    before: bool = False  # whether it is computed from the states of the step before
+
+
+class _Watch(_Observer):
+    """Finds what is not finite first."""
+
+    def __init__(self, network: Network, trial: int) -> None:
+        super().__init__(network)
+        self.trial = trial
+        self.quantities = [*_quantities(network)]
+        self.populations = {p.name: p for p in network.populations}
+        self.found: Finding | None = None
+        self._before: dict[str, dict[str, np.ndarray]] = {}
+
+    def observe(self) -> None:
+        if self.found is not None:
+            return
+        for quantity in self.quantities:
+            values = self.value(quantity.group, quantity.variable)
+            bad = np.flatnonzero(~np.isfinite(values))
+            if len(bad):
+                self.found = self._finding(quantity, int(bad[0]), float(values[bad[0]]))
+                return
+        self._before = {name: self._states(p) for name, p in self.populations.items()}
+
+    def _states(self, population: Population) -> dict[str, np.ndarray]:
+        states = population.system.step.states
+        return {state: self.value(population.name, state).copy() for state in states}
+
+    def _finding(self, quantity: _Quantity, index: int, value: float) -> Finding:
+        where = f"it is {value:g} in trial {self.trial}, step {self.step}, "
+        if quantity.group == "readout":
+            return Finding(quantity.what, f"{where}readout {index}", quantity.line, quantity.advice)
+        where += f"neuron {index}"
+        population = self.populations[quantity.group]
+        states = self._before.get(quantity.group, {})
+        if not quantity.before:
+            states = self._states(population)
+        values = [
+            f"{state} = {of[index]:.6g}"
+            for state, of in states.items()
+            if state != quantity.variable or quantity.before
+        ]
+        when = "before, where " if quantity.before else "where "
+        where += f", {when}{', '.join(values)}" if values else ""
+        return Finding(quantity.what, where, quantity.line, quantity.advice)
+
+
+def _quantities(network: Network) -> Iterator[_Quantity]:
+    """What is looked at, in the order in which one makes the next not finite."""
+    for population in network.populations:
+        name, step = population.name, population.system.step
+        lines = {line.partition("=")[0].strip(): line for line in step.code}
+        for state in step.states:
+            what = f"state '{state}' of population '{name}'"
+            yield _Quantity(name, state, what, lines.get(state, ""))
+        what = f"the surrogate of population '{name}'"
+        yield _Quantity(name, "psi", what, f"psi = {population.neuron.surrogate}", _SURROGATE)
+        for variable, expression in _coefficients(population.system):
+            what = f"coefficient {variable} of population '{name}'"
+            before = variable in population.system.varying(after=False)
+            yield _Quantity(
+                name, variable, what, f"{variable} = {expression}", _COEFFICIENT, before
+            )
+    yield _Quantity("readout", "y", "the readout y", network.readout.update.strip())
+    loss = network.loss
+    yield _Quantity("readout", "loss_sum", "the loss", loss.loss)
+    yield _Quantity("readout", "error", "the error of the loss", loss.error)
+    for population in network.populations:
+        yield _Quantity(population.name, "L", f"the learning signal L of '{population.name}'")
+
+
+def _coefficients(system: EligibilitySystem) -> Iterator[tuple[str, str]]:
+    for after in (False, True):
+        for name, expression in system.varying(after=after).items():
+            yield name, sympy_to_str(expression)
+
+
+class _Silence(_Observer):
+    """Finds whether a trial has a spike or a surrogate other than 0, and how near it comes."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__(network)
+        self.alive = False
+        self.nearest = {p.name: -np.inf for p in network.populations}
+
+    def observe(self) -> None:
+        for population in self.network.populations:
+            psi, z = (self.value(population.name, name) for name in ("psi", "z"))
+            self.alive |= bool(np.any(psi != 0) or np.any(z != 0))
+            margin = np.max(self._margin(population))
+            self.nearest[population.name] = max(self.nearest[population.name], margin)
+
+    def _margin(self, population: Population) -> np.ndarray:
+        """Left minus right side of the spike condition."""
+        step, dt = population.system.step, float(self.network.dt)
+        states = {state: self.value(population.name, state) for state in step.states}
+        learned = {name: self.value(population.name, name) for name in population.learned}
+        values = {**step.values(dt, learned), "dt": dt, **states}
+        return np.asarray(evaluate(sympy_to_str(step.margin), values, "threshold"))
+
+    def text(self) -> str:
+        """Why nothing is learned; ``""`` if something can be."""
+        if self.alive:
+            return ""
+        nearest = ", ".join(
+            f"{margin:.3g} in '{name}' ({self._condition(name)})"
+            for name, margin in self.nearest.items()
+        )
+        return (
+            "and the surrogate is 0 in every step (psi = 0), so that no gradient reaches a weight. "
+            "The left side of the spike condition minus the right is at most "
+            f"{nearest}. Scale the input weights up, lower the threshold, or choose a surrogate "
+            "that is wide enough"
+        )
+
+    def _condition(self, name: str) -> str:
+        return next(p.system.step.threshold for p in self.network.populations if p.name == name)
+
+
+def _of_update(
+    gradient: Mapping[str, Matrix], after: Mapping[str, Matrix], loss: np.ndarray
+) -> Finding:
+    """What is not finite after all trials of the batch went well by themselves."""
+    for name, values in gradient.items():
+        place = _first_bad(values)
+        if place is not None:
+            where = f"it is {place}, though all that a step adds to it is finite: it overflows"
+            return Finding(f"the gradient of {name}", where)
+    for name, values in after.items():
+        place = _first_bad(values)
+        if place is not None:
+            own = gradient.get(name)
+            what = f"weight {name}" if own is not None else f"'{name}', of the optimizer's states,"
+            where = f"after the update it is {place}"
+            if own is not None:
+                largest = np.max(np.abs(values_of(own)), initial=0)
+                where += f"; the largest gradient of {name} is {largest:.3g}"
+            return Finding(what, where)
+    bad = np.flatnonzero(~np.isfinite(loss))
+    return Finding("the loss", f"in trial {bad[0]}" if len(bad) else "in the compiled program")
+
+
+def _first_bad(values: Matrix) -> str | None:
+    """The first value that is not finite and where it stands; None if all are."""
+    dense = values.toarray() if issparse(values) else np.asarray(values)
+    bad = np.argwhere(~np.isfinite(dense))
+    if not len(bad):
+        return None
+    place = tuple(bad[0])
+    return f"{dense[place]:g} at [{', '.join(map(str, place))}]"
