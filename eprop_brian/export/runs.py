@@ -89,17 +89,16 @@ def import_run(project: Path, folder: Path) -> History:
     project : Path
         The exported project, whose run is in ``run``, or the folder of a run of its program.
     folder : Path
-        New folder of the run.
+        New or empty folder of the run.
 
     Raises
     ------
     ValueError
-        If there is no run, something in it is damaged or does not fit, or the folder exists.
+        If there is no run, something in it is damaged or does not fit, or the folder is not
+        empty.
     """
     folder = Path(folder)
     source = find_run(project)
-    if folder.exists():
-        raise ValueError(f"{folder} exists; choose another folder")
     config = RunConfig.read(source)
     task = config.make_task()
     network = config.make_network(task)

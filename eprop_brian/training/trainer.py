@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from eprop_brian.devices import make_program
 from eprop_brian.equations.losses import LOSSES
+from eprop_brian.interrupts import uninterrupted
 from eprop_brian.network.delays import check_fits
 from eprop_brian.network.optimization import learning_rate
 from eprop_brian.network.sparse import Matrix, dense
@@ -189,6 +190,8 @@ class Trainer:
         self.history = History()
         self.solved = False
         self.validation: Evaluation | None = None
+        # State and iteration before a call that has not ended.
+        self._before: tuple[dict[str, Matrix], int] | None = None
         self._per_call = iterations_per_call(network, self.batch_size)
         example = self._trials("train", range(self._per_call))
         _check_workers(workers, scheduler)
@@ -272,13 +275,10 @@ class Trainer:
         )
         with bar, contextlib.closing(self._calls(iterations)) as calls:
             for numbers, trials in calls:
-                before = self.session.state()
-                try:
+                # An interrupt too must not leave weights without history.
+                with self.provisional():
                     self._iterate(numbers, trials)
-                except BaseException:  # an interrupt too must not leave weights without history
-                    self.session.restore(before)
-                    self.history = self.history.truncated(numbers.start)
-                    raise
+                    self._before = None
                 self._show(bar)
                 bar.update(len(numbers))
                 if stop_when_solved and self._is_solved():
@@ -288,6 +288,24 @@ class Trainer:
                 if self.solved:
                     break
         return self.history
+
+    @contextlib.contextmanager
+    def provisional(self) -> Iterator[None]:
+        """Take back, at the end of a block, what a call in it has changed."""
+        self._before = self.session.state(), self.iteration
+        try:
+            yield
+        finally:
+            self.take_back()
+
+    def take_back(self) -> None:
+        """Go back to the state before a call that has not ended; nothing if there is none."""
+        with uninterrupted():
+            if self._before is not None:
+                state, iteration = self._before
+                self.session.restore(state)
+                self.history = self.history.truncated(iteration)
+                self._before = None
 
     def evaluate(
         self,
