@@ -33,9 +33,10 @@ def copy_run(source: Path, target: Path, config: RunConfig, state: SessionState)
     Raises
     ------
     ValueError
-        If weights do not fit the network or are not finite, or the history and the checkpoint
-        are not of the same run.
+        If a file is a link out of its folder, weights do not fit the network or are not finite, or
+        the history and the checkpoint are not of the same run.
     """
+    _refuse_links(source)
     for name in (INITIAL, CHECKPOINT):
         try:
             state.restore(read_arrays(source / name))
@@ -64,6 +65,16 @@ def copy_run(source: Path, target: Path, config: RunConfig, state: SessionState)
         shutil.copyfile(source / TRIALS, target / TRIALS)
     config.write(target)
     return history
+
+
+def _refuse_links(run: Path) -> None:
+    """Raise ValueError if a file of a run is a link to something outside its folder."""
+    for path in sorted(run.iterdir()):
+        if path.is_symlink() and not path.resolve().is_relative_to(run.resolve()):
+            raise ValueError(
+                f"{path} is a link out of its folder, to {path.readlink()}: put the file itself "
+                "there"
+            )
 
 
 def find_run(project: Path) -> Path:

@@ -18,6 +18,7 @@ from eprop_brian.equations import LEAKY, OPTIMIZERS, Neuron, Optimizer, get_neur
 from eprop_brian.equations.learning_signals import FEEDBACKS, LearningSignal
 from eprop_brian.network.feedback import as_learning_signal, unused_scale
 from eprop_brian.network.spec import Network
+from eprop_brian.symbolic.equation_file import is_identifier
 from eprop_brian.symbolic.neuron_file import read_neuron, write_neuron
 from eprop_brian.symbolic.parameters import parse_quantity, resolve_parameters
 from eprop_brian.symbolic.step_map import step_map
@@ -94,6 +95,9 @@ class RunConfig:
     optimizer: dict[str, Any]
     neurons: dict[str, Neuron] = field(repr=False)
     feedback_matrix: np.ndarray | None = field(default=None, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        _check_names(self.size)
 
     @classmethod
     def from_recipe(
@@ -407,6 +411,10 @@ class RunConfig:
         path = Path(folder) / "config.toml"
         if tables["run"].get("task") not in TASKS:
             raise ValueError(f"{path}: unknown task {tables['run'].get('task')!r}")
+        try:
+            _check_names(tables["size"])
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
         neurons = {
             name: read_neuron(Path(folder) / f"neuron-{name}.toml") for name in tables["size"]
         }
@@ -416,6 +424,16 @@ class RunConfig:
         return cls(
             **{name: tables[name] for name in needed}, neurons=neurons, feedback_matrix=matrix
         )
+
+
+def _check_names(size: Iterable[str]) -> None:
+    """Raise ValueError for neurons whose names, which become names of files, are no identifiers."""
+    for name in size:
+        if not is_identifier(name):
+            raise ValueError(
+                f"[size] names a neuron {name!r}: a name is letters, digits and _, starting with a "
+                "letter"
+            )
 
 
 def _choose_neuron(neuron: str, settings: Mapping[str, Any]) -> Neuron:

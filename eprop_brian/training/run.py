@@ -34,7 +34,9 @@ def own_trials(folder: Path) -> list[str]:
         lines = (Path(folder) / TRIALS).read_text(encoding="utf-8", errors="replace").splitlines()
     except FileNotFoundError:
         return []
-    return [line.partition(" ")[2] for line in lines]
+    # Control characters would act on the terminal.
+    shown = ("".join(c if c.isprintable() else "?" for c in line) for line in lines)
+    return [line.partition(" ")[2] for line in shown]
 
 
 class Run:
