@@ -117,8 +117,9 @@ def _array(array: np.ndarray, rng: np.random.Generator) -> bytes:
         shapes = ((0,), (), (1,), (0, *array.shape), (*array.shape, 1), array.shape[::-1])
         return _member(np.resize(array, shapes[rng.integers(len(shapes))]))
     if kind == 3:
-        size = rng.choice([0, max(0, array.size - 1), array.size + 1, 2 * array.size])
-        return _member(np.resize(array, (size, *array.shape[1:]) if array.ndim > 1 else (size,)))
+        length = len(np.atleast_1d(array))
+        size = rng.choice([0, length - 1, length + 1, 2 * length])
+        return _member(np.resize(array, (size, *array.shape[1:])))
     array = np.array(array)
     if kind == 4 and array.dtype != bool:
         extreme = (
@@ -128,7 +129,8 @@ def _array(array: np.ndarray, rng: np.random.Generator) -> bytes:
         )
         for place in rng.integers(max(1, array.size), size=rng.integers(1, 4)):
             if array.size:
-                array.flat[place] = extreme[rng.integers(6)]
+                with np.errstate(over="ignore"):
+                    array.flat[place] = extreme[rng.integers(6)]
         return _member(array)
     bits = rng.integers(0, 256, array.nbytes, dtype=np.uint8).tobytes()
     return _member(np.frombuffer(bits, dtype=array.dtype).reshape(array.shape))

@@ -60,7 +60,6 @@ class Uninterrupted
 public:
     Uninterrupted()
     {
-        waiting() = 0;
         for (int i = 0; i < 3; i++)
         {
             before[i] = std::signal(signals()[i], wait);
@@ -74,8 +73,11 @@ public:
         for (int i = 0; i < 3; i++)
             if (before[i] != SIG_ERR)
                 std::signal(signals()[i], before[i]);
-        if (waiting())
-            std::raise(waiting());
+        // One inside another hands it on.
+        const int signal_number = waiting();
+        waiting() = 0;
+        if (signal_number)
+            std::raise(signal_number);
     }
     Uninterrupted(const Uninterrupted&) = delete;
     Uninterrupted& operator=(const Uninterrupted&) = delete;
