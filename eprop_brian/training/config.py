@@ -35,7 +35,11 @@ __all__ = ["METHODS", "RunConfig"]
 METHODS = (*FEEDBACKS, "bptt")
 
 _READOUT_TRACE = ("trace_gain", "trace_decay")
-_RUN_KEYS = ("task", "iterations", "batch_size", "seed", "device", "dtype")
+#: Keys that a table of a file must have.
+_NEEDED = {
+    "run": ("task", "iterations", "batch_size", "seed", "device", "dtype"),
+    "optimizer": ("name",),
+}
 #: Options of the learning signal: by key in the table ``network``.
 _FEEDBACK_OPTIONS = {
     f"feedback_{name}": name for name in ("scale", "signal", "delay", "decay", "update")
@@ -406,7 +410,7 @@ class RunConfig:
             If the folder holds no run or its configuration is damaged.
         """
         needed = [f.name for f in fields(cls) if f.name not in ("neurons", "feedback_matrix")]
-        keys = {name: _RUN_KEYS if name == "run" else () for name in needed}
+        keys = {name: _NEEDED.get(name, ()) for name in needed}
         tables = read_tables(folder, keys)
         path = Path(folder) / "config.toml"
         if tables["run"].get("task") not in TASKS:

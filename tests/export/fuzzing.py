@@ -118,7 +118,7 @@ def _array(array: np.ndarray, rng: np.random.Generator) -> bytes:
         return _member(np.resize(array, shapes[rng.integers(len(shapes))]))
     if kind == 3:
         length = len(np.atleast_1d(array))
-        size = rng.choice([0, length - 1, length + 1, 2 * length])
+        size = rng.choice([0, max(0, length - 1), length + 1, 2 * length])
         return _member(np.resize(array, (size, *array.shape[1:])))
     array = np.array(array)
     if kind == 4 and array.dtype != bool:
