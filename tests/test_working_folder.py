@@ -48,6 +48,7 @@ def test_the_command_runs_nothing(shared):
     assert not (shared / "executed").exists()
 
 
+@pytest.mark.slow
 def test_what_a_program_imported_by_itself_stays(shared):
     """The same file is evaluated as Brian2's documentation says, where Brian2 comes first."""
     code = "import brian2, eprop_brian; print(brian2.prefs.codegen.target)"
@@ -55,6 +56,7 @@ def test_what_a_program_imported_by_itself_stays(shared):
     assert (shared / "executed").exists()
 
 
+@pytest.mark.slow
 def test_preferences_in_the_home_are_read(shared, tmp_path):
     home = tmp_path / "home"
     (home / ".brian").mkdir(parents=True)
@@ -63,6 +65,7 @@ def test_preferences_in_the_home_are_read(shared, tmp_path):
     assert python(shared, code, env={"HOME": str(home)}) == ["numpy"]
 
 
+@pytest.mark.slow
 def test_a_folder_that_is_gone_is_no_hindrance(tmp_path):
     gone = tmp_path / "gone"
     gone.mkdir()
@@ -73,12 +76,14 @@ def test_a_folder_that_is_gone_is_no_hindrance(tmp_path):
     assert python(gone, code) == ["imported"]
 
 
+@pytest.mark.slow
 def test_ctrl_c_stays_ignored_in_the_background(tmp_path):
     code = "import eprop_brian, signal; print(signal.getsignal(signal.SIGINT) is signal.SIG_IGN)"
     ignore = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_IGN)}
     assert python(tmp_path, code, **ignore) == ["True"]
 
 
+@pytest.mark.slow
 def test_relative_places_of_modules_stay_valid(tmp_path):
     """A program that finds the package by a relative path goes on finding it and others."""
     package = Path(sys.modules["eprop_brian"].__file__).parent
