@@ -767,7 +767,7 @@ def export(
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
-    help="Folder of the run (new; default: runs/TASK).",
+    help="Folder of the run (new or empty; default: runs/TASK).",
 )
 @_plain_errors
 def import_run(folder: Path, out: Path | None) -> None:
