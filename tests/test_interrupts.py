@@ -1,11 +1,9 @@
 """Ctrl-C and polite kills: a call that was interrupted raises, and nothing of it is saved."""
 
-import contextlib
-import os
+import itertools
 import signal
 import subprocess
 import sys
-import threading
 import time
 
 import brian2
@@ -16,6 +14,7 @@ from brian2.core.network import Network as Brian2Network
 from eprop_brian.balanced.config import BalancedConfig
 from eprop_brian.balanced.simulation import Simulation
 from eprop_brian.devices import SimulationError
+from eprop_brian.devices.codeobjects import NumpyStepCodeObject
 from eprop_brian.interrupts import raising_interrupts, uninterrupted
 from eprop_brian.network.sparse import dense
 from eprop_brian.training import run as runs
@@ -31,16 +30,21 @@ CONFIG = RunConfig.from_recipe(
 )
 
 
-@contextlib.contextmanager
-def soon(action, *arguments, seconds=0.15):
-    """Do something from another thread while a block runs."""
-    timer = threading.Timer(seconds, action, arguments)
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-        timer.join()
+@pytest.fixture
+def in_step(monkeypatch):
+    """Have something done in the middle of a run on the runtime device: in one of its steps."""
+
+    def arrange(number, action, *arguments):
+        run_block, steps = NumpyStepCodeObject.run_block, itertools.count(1)
+
+        def counted(code, block):
+            if block == "run" and next(steps) == number:
+                action(*arguments)
+            return run_block(code, block)
+
+        monkeypatch.setattr(NumpyStepCodeObject, "run_block", counted)
+
+    return arrange
 
 
 def assert_whole(trainer):
@@ -53,28 +57,35 @@ def assert_whole(trainer):
     assert trainer.history.loss == expected.history.loss
 
 
-def test_ctrl_c_on_the_runtime_device_raises():
+def test_ctrl_c_on_the_runtime_device_raises(in_step):
     trainer = CONFIG.make_trainer()
     trainer._per_call = 3
-    with pytest.raises(KeyboardInterrupt), soon(os.kill, os.getpid(), signal.SIGINT):
-        trainer.train(1000, progress=False)
+    # Of 240 steps of the first call, and 80 of the second.
+    in_step(300, signal.raise_signal, signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.train(4, progress=False)
+    assert trainer.iteration == 3
     assert not Brian2Network._globally_running
     assert_whole(trainer)
 
 
-def test_brian2s_stop_makes_no_result():
+def test_brian2s_stop_makes_no_result(in_step):
     trainer = CONFIG.make_trainer()
-    with pytest.raises(SimulationError, match="nothing may call stop"), soon(brian2.stop):
-        trainer.train(1000, progress=False)
+    trainer._per_call = 3
+    in_step(300, brian2.stop)
+    with pytest.raises(SimulationError, match="20 steps before the end of a call of 80"):
+        trainer.train(4, progress=False)
+    assert trainer.iteration == 3
     assert_whole(trainer)
 
 
-def test_an_interrupted_balanced_network_has_to_be_reset():
+def test_an_interrupted_balanced_network_has_to_be_reset(in_step):
     config = BalancedConfig.from_recipe("balanced-oscillator", settings=["network.n=10"])
     network = config.make_network()
-    inputs = np.ones((20_000, network.n_dimensions))
+    inputs = np.ones((200, network.n_dimensions))
     simulation = Simulation(network, "runtime")
-    with pytest.raises(KeyboardInterrupt), soon(os.kill, os.getpid(), signal.SIGINT):
+    in_step(50, signal.raise_signal, signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
         simulation.run(inputs)
     with pytest.raises(SimulationError, match="reset it first"):
         simulation.run(inputs[:10])
@@ -123,26 +134,25 @@ def test_saving_cannot_be_interrupted(tmp_path, monkeypatch):
 
 
 def test_what_was_interrupted_twice_is_not_saved(tmp_path, monkeypatch):
-    """The second time while the state before the call comes back."""
+    """The second time before the state that was before the call is back."""
     run = Run.start(CONFIG, tmp_path / "run")
     run.train(2, progress=False)
-    session = run.trainer.session
-    restore = session.restore
+    trainer = run.trainer
+    take_back, interrupts = trainer.take_back, iter([KeyboardInterrupt])
 
     def run_half(*_):
-        session.weights["w_in"] = session.weights["w_in"] + 1.0
-        signal.raise_signal(signal.SIGINT)
+        trainer.session.weights["w_in"] = trainer.session.weights["w_in"] + 1.0
+        raise KeyboardInterrupt
 
-    def restore_half(state):
-        session.weights["w_rec"] = session.weights["w_rec"] + 1.0
-        signal.raise_signal(signal.SIGINT)
-        restore(state)
+    def interrupted_once():
+        for interrupt in interrupts:
+            raise interrupt
+        take_back()
 
-    monkeypatch.setattr(session, "run", run_half)
-    monkeypatch.setattr(session, "restore", restore_half)
+    monkeypatch.setattr(trainer.session, "run", run_half)
+    monkeypatch.setattr(trainer, "take_back", interrupted_once)
     with pytest.raises(KeyboardInterrupt):
         run.train(4, progress=False)
-    monkeypatch.undo()
     assert run.saved_iteration == 2
     assert_whole(Run.open(run.folder).trainer)
 
