@@ -20,7 +20,7 @@ CONFIG = configure(
     batch_size=2,
 )
 #: Damaged files; a long run of the same tests: more of them.
-N = 60
+N = 100
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,7 @@ def test_own_files(project, tmp_path, name):
     shutil.copyfile(project / name, good)
     kept = tmp_path / "kept"
     shutil.copytree(folder, kept)
-    for seed in range(N // 3):
+    for seed in range(N // 5):
         # Half of the time with other first weights, which take more of the data.
         again = seed % 2 or name.startswith("run")
         options = ("--resume",) if again else ("--seed", 5, "--run", tmp_path / "new")
