@@ -6,6 +6,11 @@ e-prop for that neuron, builds the network that learns as Brian2 objects, and co
 
 from importlib.metadata import version
 
+from eprop_brian._libraries import import_libraries
+
+import_libraries()  # before anything else imports Brian2 or Matplotlib
+
+# ruff: noqa: E402
 from eprop_brian.equations import (
     ADAM,
     ADAPTIVE,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import math
-import signal
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,8 @@ from eprop_brian.devices import (
 )
 from eprop_brian.equations import LEAKY, get_neuron
 from eprop_brian.equations.learning_signals import FEEDBACKS
+from eprop_brian.interrupts import raising_interrupts, uninterrupted
+from eprop_brian.locks import claimed
 from eprop_brian.network.spec import GRADIENTS, PROGRAMS, UPDATES
 from eprop_brian.tasks import TASKS
 from eprop_brian.tasks.dynamics import BALANCED, DYNAMICS
@@ -47,12 +49,15 @@ _NOTHING_WRITTEN = "cannot be given with --no-run, which compiles a program and 
 
 
 def _plain_errors(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Show errors without a traceback, and end by Ctrl-C or a polite kill with status 130."""
+
     @functools.wraps(command)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return command(*args, **kwargs)
-        except _SHOWN as error:
-            raise click.ClickException(str(error)) from error
+        with raising_interrupts():
+            try:
+                return _interruptible(lambda: command(*args, **kwargs), "interrupted")
+            except _SHOWN as error:
+                raise click.ClickException(str(error)) from error
 
     return wrapped
 
@@ -246,7 +251,7 @@ def train(
             _refuse({"--out": out}, _NOTHING_WRITTEN)
             _show_program(Experiment(balanced_config).simulation.program)
             return
-        _train_balanced(balanced_config, out or _new_folder(task), not no_figures)
+        _train_balanced(balanced_config, _hold(_new_run(out, task)), not no_figures)
         return
     _refuse(balanced, f"is an option of balanced networks only: {', '.join(DYNAMICS)}")
     # Imported here: listing tasks or deriving a neuron should not wait for it.
@@ -277,6 +282,7 @@ def train(
         given = [name for name, value in fixed.items() if value is not None]
         if given:
             raise click.UsageError(f"{given[0]} cannot be changed when a run is resumed")
+        _hold(claimed(resume))
         run = Run.open(resume, device=device, workers=workers, scheduler=scheduler)
         click.echo(f"resuming {resume} at iteration {run.trainer.iteration}")
         if run.trainer.iteration >= (iterations or run.config.run["iterations"]):
@@ -303,7 +309,7 @@ def train(
                 raise click.UsageError("gradient bptt runs in JAX: there is no program to compile")
             _show_program(config.make_trainer(workers=1).session.program)
             return
-        folder = out or _new_folder(task)
+        folder = _hold(_new_run(out, task))
         if config.run["device"] in COMPILED and config.network["gradient"] != "bptt":
             click.echo("building the program (a few seconds for a new network) ...")
         run = Run.start(config, folder, workers=workers, scheduler=scheduler)
@@ -383,32 +389,58 @@ def _train(run: Any, iterations: int | None) -> None:
     _interruptible(
         lambda: run.train(iterations),
         lambda: (
-            f"interrupted; checkpoint of iteration {run.trainer.iteration} saved. "
+            f"interrupted; checkpoint of iteration {run.saved_iteration} saved. "
             f"Resume with:\n  eprop-brian train --resume {run.folder}"
         ),
     )
 
 
 def _interruptible(work: Callable[[], Any], message: str | Callable[[], str]) -> Any:
-    """Do some work; on Ctrl-C or a polite kill end with a message and exit status 130."""
-
-    def interrupt(*_: Any) -> None:
-        raise KeyboardInterrupt
-
-    previous = signal.signal(signal.SIGTERM, interrupt)
+    """Do some work; when interrupted, end with a message and exit status 130."""
     try:
         return work()
     except KeyboardInterrupt:
-        click.echo(f"\n{message if isinstance(message, str) else message()}", err=True)
+        # The terminal may be what was closed.
+        with uninterrupted(), contextlib.suppress(OSError):
+            click.echo(f"\n{message if isinstance(message, str) else message()}", err=True)
         raise SystemExit(130) from None
+
+
+def _hold(claim: contextlib.AbstractContextManager[Any]) -> Any:
+    """Enter a context until the command ends."""
+    return click.get_current_context().with_resource(claim)
+
+
+@contextlib.contextmanager
+def _new_run(out: Path | None, task: str) -> Iterator[Path]:
+    """Claim the folder of a new run: `out`, or the first one of its task that is not there."""
+    with contextlib.ExitStack() as stack:
+        for folder in [out] if out else _folders(task):
+            with contextlib.suppress(FileExistsError):
+                stack.enter_context(claimed(folder, new=out is None))
+                break
+        yield folder
+
+
+@contextlib.contextmanager
+def _new_folder(task: str) -> Iterator[Path]:
+    """Make the first folder of a task that is not there; it does not stay if it stays empty."""
+    for folder in _folders(task):
+        folder.parent.mkdir(exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir()
+            break
+    try:
+        yield folder
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        with contextlib.suppress(OSError):
+            folder.rmdir()
 
 
-def _new_folder(task: str) -> Path:
-    """``runs/<task>``, or ``runs/<task>-2`` and so on where that exists."""
+def _folders(task: str) -> Iterator[Path]:
+    """``runs/<task>``, ``runs/<task>-2`` and so on."""
     names = itertools.chain([task], (f"{task}-{n}" for n in itertools.count(2)))
-    return next(path for name in names if not (path := Path("runs") / name).exists())
+    return (Path("runs") / name for name in names)
 
 
 def _seeds(ctx: click.Context, parameter: click.Parameter, text: str) -> list[int]:
@@ -480,6 +512,7 @@ def compare(
     folder = out or Path("runs") / f"{task}-comparison"
     names = [name.strip() for name in methods.split(",")]
     where = {"device": device, "workers": workers, "scheduler": scheduler}
+    _hold(claimed(folder))
     results = _interruptible(
         lambda: comparison.compare(config, folder, names, seeds, **where),
         "interrupted; the same command goes on from the last checkpoint",
@@ -553,6 +586,7 @@ def gradcheck(
     first = configs[seeds[0]]
     first.refuse_unused_scale(settings)
     check_comparable(first.make_network(first.make_task()))
+    _hold(claimed(folder))
     for seed, config in configs.items():
         own = folder / f"seed{seed}"
         if (own / "config.toml").exists() and not config.is_of(own):
@@ -572,9 +606,11 @@ def gradcheck(
         try:
             check_gradients(run.trainer, config.run["iterations"], every, check=found[seed])
         finally:
-            run.save()
+            with uninterrupted():
+                # First: rows beyond the checkpoint are found again, but none may be missing.
+                write_checks(found, table)
+                run.save()
             run.trainer.close()
-            write_checks(found, table)
 
     for seed in seeds:
         _interruptible(
@@ -720,7 +756,11 @@ def export(
                 config, out, device=device, trial_iterations=trial_iterations, run=run
             )
 
-    _interruptible(write, "interrupted; nothing was written")
+    def interrupted() -> str:
+        whole = out.is_dir() and any(out.iterdir())
+        return f"interrupted; {f'{out} is complete' if whole else 'nothing was written'}"
+
+    _interruptible(write, interrupted)
     click.echo(f"wrote {out}; build and run it with:")
     click.echo(f"  make -C {out} -j2")
     click.echo(f"  {out}/{command}")
@@ -731,7 +771,7 @@ def export(
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
-    help="Folder of the run (new; default: runs/TASK).",
+    help="Folder of the run (new or empty; default: runs/TASK).",
 )
 @_plain_errors
 def import_run(folder: Path, out: Path | None) -> None:
@@ -744,7 +784,8 @@ def import_run(folder: Path, out: Path | None) -> None:
     from eprop_brian.training.config import RunConfig
     from eprop_brian.training.run import own_trials
 
-    target = out or _new_folder(RunConfig.read(find_run(folder)).run["task"])
+    task = RunConfig.read(find_run(folder)).run["task"]
+    target = out or _hold(_new_folder(task))
     history = bring_back(folder, target)
     click.echo(f"wrote {target}: {len(history)} iterations")
     files = own_trials(target)
@@ -847,10 +888,8 @@ def sweep(
 
     config = _balanced_config(task, settings, teacher, device=device, dtype=dtype)
     folder = out or Path("runs") / f"{task}-sweep"
-    _interruptible(
-        lambda: command.sweep(config, over, levels, seeds, folder, click.echo, formats),
-        "interrupted; nothing was written",
-    )
+    _hold(claimed(folder))
+    command.sweep(config, over, levels, seeds, folder, click.echo, formats)
 
 
 def _numbers(text: str) -> list[float]:

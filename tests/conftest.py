@@ -2,6 +2,9 @@
 
 import os
 
+# First, before a test imports Brian2: no file of the working folder is evaluated.
+import eprop_brian  # noqa: F401
+
 
 def pytest_configure(config):
     """Keep compiled networks from one run of the tests to the next, for all workers together."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +19,8 @@ from eprop_brian.balanced.plotting import plot_experiment, plot_sweep
 from eprop_brian.balanced.simulation import Recording, UnstableNetworkError
 from eprop_brian.devices import COMPILED
 from eprop_brian.figure_style import save_figure
+from eprop_brian.interrupts import uninterrupted
+from eprop_brian.locks import claimed
 from eprop_brian.training.files import write_text
 
 __all__ = ["SWEEPS", "evaluate", "sweep", "train"]
@@ -53,11 +54,13 @@ def train(config: BalancedConfig, folder: Path, echo: Echo, *, figures: bool = T
         If the network diverges or fires without end; then nothing is written.
     """
     folder = Path(folder)
-    if (folder / "config.toml").exists():
-        raise ValueError(f"{folder} already holds a run; choose another folder")
-    existing = next(path for path in (folder, *folder.parents) if path.exists())
-    if not (existing.is_dir() and os.access(existing, os.W_OK)):
-        raise ValueError(f"cannot write to {folder}")
+    with claimed(folder):
+        if (folder / "config.toml").exists():
+            raise ValueError(f"{folder} already holds a run; choose another folder")
+        return _train(config, folder, echo, figures)
+
+
+def _train(config: BalancedConfig, folder: Path, echo: Echo, figures: bool) -> Outcome:
     config.make_network()
     if config.run["device"] in COMPILED:
         echo("building the program (a few seconds for a new network) ...")
@@ -78,7 +81,8 @@ def train(config: BalancedConfig, folder: Path, echo: Echo, *, figures: bool = T
             )
         outcome, recording = experiment.test()
         found = experiment.attractors(recording)
-        experiment.save(folder, outcome, recording, found)
+        with uninterrupted():
+            experiment.save(folder, outcome, recording, found)
         report(experiment, outcome, recording, found, echo)
         if figures:
             for path in plot_experiment(folder):

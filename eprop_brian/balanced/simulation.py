@@ -111,6 +111,8 @@ class Simulation:
         self.program = make_program(device, dtype, build=build)(network, capacity)
         self.seed = seed
         self._dt = float(network.dt)
+        #: Whether the program has all of the state; not after a call that did not end.
+        self._whole = False
         self.reset()
 
     def reset(
@@ -168,6 +170,7 @@ class Simulation:
         arrays["neurons.v"] = network.decoder.T @ start
         self._slow, self._fast = slow, fast
         self._set(arrays)
+        self._whole = True
 
     def kill(self, neurons: Iterable[int] | np.ndarray) -> None:
         """Silence neurons: from now on they do not spike.
@@ -238,6 +241,8 @@ class Simulation:
             If the inputs have the wrong shape or are not finite, or the network cannot learn.
         UnstableNetworkError
             If the network diverges, or fires without end.
+        SimulationError
+            If a run before was interrupted or failed: its state is lost, `reset` makes a new one.
         """
         network = self.network
         inputs = np.asarray(inputs, dtype=float)
@@ -287,6 +292,11 @@ class Simulation:
         n, k = network.n, network.n_dimensions
         padded = np.zeros((_CALL_STEPS, k))
         padded[:n_steps] = inputs
+        if not self._whole:
+            raise SimulationError(
+                "an earlier run of this network was interrupted or failed, and its state is lost: "
+                "reset it first"
+            )
         self._set(
             {
                 **settings,
@@ -296,6 +306,7 @@ class Simulation:
                 "inputs.c": padded.ravel(),
             }
         )
+        self._whole = False
         self.program.run({})
         keys = ("control.step", "control.n_spikes", "control.n_records", "spikes.neuron")
         keys += ("spikes.step", "record.x", "record.estimate", "record_v.v", "neurons.v")
@@ -308,6 +319,7 @@ class Simulation:
         v = got["record_v.v"][: n_records * n].reshape(n_records, n)
         learns_fast = settings["control.eta_fast_0"] > 0
         self._check(done, n_steps, neurons, steps, x, estimate, v, got["neurons.v"], learns_fast)
+        self._whole = True
         self._n_steps = first + n_steps
         self.time = self._n_steps * self._dt
         times = (first + np.arange(n_records) * every) * self._dt
@@ -401,7 +413,9 @@ class Simulation:
         self.program.close()
 
     def _set(self, arrays: Mapping[str, np.ndarray | float]) -> None:
+        whole, self._whole = self._whole, False
         self.program.set({key: np.ravel(value) for key, value in arrays.items()})
+        self._whole = whole
 
 
 class _Watched:

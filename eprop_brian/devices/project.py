@@ -18,6 +18,7 @@ from brian2.devices.device import all_devices, get_device, set_device
 from brian2.parsing.rendering import CPPNodeRenderer
 
 from eprop_brian.devices.program import SimulationError
+from eprop_brian.locks import locked
 from eprop_brian.network.built import BuiltNetwork
 from eprop_brian.network.runner import StepRunner
 
@@ -149,10 +150,15 @@ def build_once(
         False if it was there.
     """
     folder = cache_folder() / digest(project, compiler, native)
-    compiled = not (folder / "main").exists()
-    if compiled:
-        _make(project, *arguments)
-        _install(project, folder)
+    if (folder / "main").exists():
+        return folder, False
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    # Another process may be compiling the same: it is waited for.
+    with locked(folder.with_name(f".{folder.name}.lock")):
+        compiled = not (folder / "main").exists()
+        if compiled:
+            _make(project, *arguments)
+            _install(project, folder)
     return folder, compiled
 
 
@@ -181,14 +187,15 @@ def _make(project: Path, *arguments: str) -> None:
 
 def _install(project: Path, target: Path) -> None:
     """Move a finished build into the cache under its final name, in one step."""
-    target.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(dir=target.parent, prefix=".building_"))
-    shutil.copytree(project, staging, dirs_exist_ok=True)
     try:
+        shutil.copytree(project, staging, dirs_exist_ok=True)
+        if target.exists():  # a build that somebody cleaned up in part
+            shutil.rmtree(target)
         staging.rename(target)
     except OSError:
-        if (target / "main").exists():  # another process was first; its build is the same
-            shutil.rmtree(staging)
-        else:  # a build that somebody cleaned up in part
-            shutil.rmtree(target)
-            staging.rename(target)
+        # Where there are no locks another process may have been first; its build is the same.
+        if not (target / "main").exists():
+            raise
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)

@@ -8,10 +8,13 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
+from brian2.core.network import Network as Brian2Network
+from brian2.core.preferences import prefs
 from brian2.devices.device import RuntimeDevice, all_devices, get_device, set_device
 
 from eprop_brian.devices.codeobjects import NumpyStepCodeObject
-from eprop_brian.devices.program import Program
+from eprop_brian.devices.program import Program, SimulationError
+from eprop_brian.devices.project import step_runner
 from eprop_brian.network.build import build
 from eprop_brian.network.built import Capacity
 from eprop_brian.network.spec import Network
@@ -52,11 +55,24 @@ class RuntimeProgram(Program):
             self._array(key)[:] = values
 
     def run(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """See `Program.run`."""
+        """See `Program.run`.
+
+        Raises
+        ------
+        SimulationError
+            If something calls Brian2's ``stop()``: a call that ends early is no result.
+        """
         self.set({**arrays, **self.built.first})
-        duration = self.built.call_steps * self.built.network.dt
-        with _uncollected():
-            self.built.brian2_network.run(duration, namespace={})
+        network, steps = self.built.brian2_network, self.built.call_steps
+        timestep = step_runner(self.built).clock.variables["timestep"].get_value()
+        end = timestep[0] + steps
+        with _uncollected(), _interrupts_raised():
+            network.run(steps * self.built.network.dt, namespace={})
+        if timestep[0] < end:
+            raise SimulationError(
+                f"Brian2 stopped the network {end - timestep[0]} steps before the end of a call of "
+                f"{steps}: nothing may call stop() meanwhile"
+            )
 
     def get(self, key: str) -> np.ndarray:
         """See `Program.get`."""
@@ -65,6 +81,19 @@ class RuntimeProgram(Program):
     def _array(self, key: str) -> np.ndarray:
         group, variable = key.split(".")
         return self.built.groups[group].variables[variable].get_value()
+
+
+@contextlib.contextmanager
+def _interrupts_raised() -> Iterator[None]:
+    """Let Ctrl-C raise KeyboardInterrupt. Brian2 would end the run early, as if it were done."""
+    before = prefs.core.stop_on_keyboard_interrupt
+    prefs.core.stop_on_keyboard_interrupt = False
+    try:
+        yield
+    finally:
+        prefs.core.stop_on_keyboard_interrupt = before
+        # Brian2 leaves it set after an exception, and then takes the next Ctrl-C for one in a run.
+        Brian2Network._globally_running = False
 
 
 @contextlib.contextmanager

@@ -31,7 +31,11 @@ def new_project(folder: Path) -> Iterator[Path]:
     try:
         beside.chmod(0o755)
         yield beside
-        beside.replace(folder)
+        try:
+            beside.replace(folder)
+        except OSError as error:
+            # Another process may have written it meanwhile.
+            raise ValueError(f"cannot write to {folder}: {error.strerror}") from None
     except BaseException:
         shutil.rmtree(beside, ignore_errors=True)
         raise

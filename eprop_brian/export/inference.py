@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import zlib
 from collections.abc import Mapping
 from dataclasses import replace
 from importlib.metadata import version
@@ -110,7 +111,8 @@ def _trial_header(state: SessionState, dtype: type, given: Mapping[str, np.ndarr
     }
     populations = ", ".join(f'{{"{p.name}", {p.size}}}' for p in network.populations)
     files = ",\n    ".join(
-        f'{{"{name}", "{values.dtype.str}", "{values.shape}"}}' for name, values in given.items()
+        f'{{"{name}", "{values.dtype.str}", "{values.shape}", {zlib.crc32(values.tobytes())}u}}'
+        for name, values in given.items()
     )
     return "\n".join(
         [
@@ -127,8 +129,8 @@ def _trial_header(state: SessionState, dtype: type, given: Mapping[str, np.ndarr
             f"const bool analog = {str(capacity.analog).lower()};",
             "struct Population { const char* name; int size; };",
             f"const Population populations[] = {{{populations}}};",
-            "// Arrays that stand in files.",
-            "struct Given { const char *name, *type, *shape; };",
+            "// Arrays that stand in files; the sum (CRC32) is that of whole numbers.",
+            "struct Given { const char *name, *type, *shape; unsigned sum; };",
             f"const Given given[] = {{\n    {files}}};",
             "}",
             "}",

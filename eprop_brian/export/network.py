@@ -109,8 +109,15 @@ def description(
     types: Mapping[str, np.dtype],
     source: str,
     copied: Iterable[str],
+    sums: Mapping[str, int],
 ) -> str:
-    """The C++ file that defines ``eprop_brian::description``."""
+    """The C++ file that defines ``eprop_brian::description``.
+
+    Parameters
+    ----------
+    sums : mapping of str to int
+        CRC32 of the files in ``data`` that belong to the source, by their names.
+    """
     network, capacity = state.network, built.capacity
     loss = network.loss
     rates = _learning_rates(network)
@@ -152,6 +159,7 @@ def description(
         "drawn": _drawn(state),
         "readout_weights": state_name("w_out", state.weights["w_out"]),
         "copied": list(copied),
+        "sums": dict(sums),
     }
     lines = [f"    d.{name} = {_cpp(value)};" for name, value in values.items()]
     return "\n".join(

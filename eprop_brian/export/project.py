@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -153,10 +154,6 @@ def export_project(
         write_arrays(start / INITIAL, state.state())
         if run is not None:
             copy_run(run, beside / "run", config, state)
-        write_text(
-            code / "driver" / "network_description.cpp",
-            description(config, task, state, built, types, source, copied),
-        )
         write_arrays(data / "constants.npz", constants(state, built, types))
         write_arrays(data / "places.npz", places(state, built))
         write_arrays(data / "ziggurat.npz", ziggurat_tables())
@@ -166,6 +163,13 @@ def export_project(
             config.run["seed"],
             config.run["batch_size"],
             trial_iterations or _TRIAL_ITERATIONS,
+        )
+        trials = {f"{stream}.npz" for stream in recorded}
+        own = {path.name for path in data.iterdir() if path.is_file()} - trials
+        sums = {name: zlib.crc32((data / name).read_bytes()) for name in sorted(own)}
+        write_text(
+            code / "driver" / "network_description.cpp",
+            description(config, task, state, built, types, source, copied, sums),
         )
         shutil.copyfile(_TEMPLATES / flavour.makefile, beside / "Makefile")
         shutil.copyfile(_TEMPLATES / flavour.cmake, beside / "CMakeLists.txt")

@@ -34,9 +34,10 @@ def copy_run(source: Path, target: Path, config: RunConfig, state: SessionState)
     Raises
     ------
     ValueError
-        If weights do not fit the network or are not finite, or the history and the checkpoint
-        are not of the same run.
+        If a file is a link out of its folder, weights do not fit the network or are not finite, or
+        the history and the checkpoint are not of the same run.
     """
+    _refuse_links(source)
     for name in (INITIAL, CHECKPOINT):
         try:
             state.restore(read_arrays(source / name))
@@ -67,6 +68,16 @@ def copy_run(source: Path, target: Path, config: RunConfig, state: SessionState)
     return history
 
 
+def _refuse_links(run: Path) -> None:
+    """Raise ValueError if a file of a run is a link to something outside its folder."""
+    for path in sorted(run.iterdir()):
+        if path.is_symlink() and not path.resolve().is_relative_to(run.resolve()):
+            raise ValueError(
+                f"{path} is a link out of its folder, to {path.readlink()}: put the file itself "
+                "there"
+            )
+
+
 def find_run(project: Path) -> Path:
     """Return the folder of the run in an exported project, or in a folder that is one itself.
 
@@ -90,17 +101,16 @@ def import_run(project: Path, folder: Path) -> History:
     project : Path
         The exported project, whose run is in ``run``, or the folder of a run of its program.
     folder : Path
-        New folder of the run.
+        New or empty folder of the run.
 
     Raises
     ------
     ValueError
-        If there is no run, something in it is damaged or does not fit, or the folder exists.
+        If there is no run, something in it is damaged or does not fit, or the folder is not
+        empty.
     """
     folder = Path(folder)
     source = find_run(project)
-    if folder.exists():
-        raise ValueError(f"{folder} exists; choose another folder")
     config = RunConfig.read(source)
     task = config.make_task()
     network = config.make_network(task)

@@ -16,7 +16,15 @@ from brian2.units.fundamentalunits import DIMENSIONLESS
 from eprop_brian.symbolic.errors import EquationError
 from eprop_brian.symbolic.parameters import resolve_parameters, unit_name
 
-__all__ = ["all_strings", "check_keys", "equation_file", "is_parameter", "writable"]
+__all__ = [
+    "all_strings",
+    "check_keys",
+    "check_names",
+    "equation_file",
+    "is_identifier",
+    "is_parameter",
+    "writable",
+]
 
 #: What an error may quote and say, to stay within one screen.
 _MAX_LINES, _MAX_WIDTH, _MAX_PROBLEM = 6, 100, 800
@@ -63,6 +71,20 @@ def check_keys(given: Iterable[str], valid: Iterable[str], kind: str, where: str
             hint = f" (did you mean '{close[0]}'?)" if close else ""
             raise EquationError(
                 where, key, f"unknown {kind} '{key}'{hint}. Valid are: {', '.join(valid)}"
+            )
+
+
+def is_identifier(name: str) -> bool:
+    """Whether a name can be one of a file, of a Brian2 object and in C++."""
+    return re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name) is not None
+
+
+def check_names(names: Iterable[str], where: str) -> None:
+    """Raise an `EquationError` for the first name that is no identifier."""
+    for name in names:
+        if not is_identifier(name):
+            raise EquationError(
+                where, name, "must be letters, digits and _, starting with a letter"
             )
 
 

@@ -35,6 +35,7 @@ from eprop_brian.symbolic.eligibility import derive
 from eprop_brian.symbolic.equation_file import (
     all_strings,
     check_keys,
+    check_names,
     equation_file,
     is_parameter,
     writable,
@@ -120,6 +121,8 @@ def _neuron(document: dict[str, Any]) -> Neuron:
         if not ok:
             raise EquationError(f"{where}, {key}", f"{key} = {value}", f"must be {wanted}")
     tables = {table: document.get(table, {}) for table in _TABLES}
+    for table, names in tables.items():
+        check_names(names, f"{where}, {table}")
     for name, value in tables["parameters"].items():
         if not is_parameter(value):
             raise EquationError(

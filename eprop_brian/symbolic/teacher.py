@@ -18,7 +18,13 @@ from brian2.units.fundamentalunits import DIMENSIONLESS
 from brian2.utils.stringtools import get_identifiers
 
 from eprop_brian.equations.teachers import Teacher
-from eprop_brian.symbolic.equation_file import check_keys, equation_file, is_parameter, writable
+from eprop_brian.symbolic.equation_file import (
+    check_keys,
+    check_names,
+    equation_file,
+    is_parameter,
+    writable,
+)
 from eprop_brian.symbolic.errors import EquationError
 from eprop_brian.symbolic.parameters import (
     NOT_IN_NUMPY,
@@ -238,6 +244,8 @@ def read_teacher(path: str | Path) -> Teacher:
                 raise EquationError(
                     "teacher file", "[teacher]", f"needs a string '{key}'; begin with\n{_EXAMPLE}"
                 )
+        for table in ("parameters", "initial"):
+            check_names(document.get(table, {}), f"{where}, {table}")
         for name, value in document.get("parameters", {}).items():
             if not is_parameter(value):
                 raise EquationError(

@@ -18,6 +18,7 @@ from eprop_brian.equations import LEAKY, OPTIMIZERS, Neuron, Optimizer, get_neur
 from eprop_brian.equations.learning_signals import FEEDBACKS, LearningSignal
 from eprop_brian.network.feedback import as_learning_signal, unused_scale
 from eprop_brian.network.spec import Network
+from eprop_brian.symbolic.equation_file import is_identifier
 from eprop_brian.symbolic.neuron_file import read_neuron, write_neuron
 from eprop_brian.symbolic.parameters import parse_quantity, resolve_parameters
 from eprop_brian.symbolic.step_map import step_map
@@ -34,7 +35,11 @@ __all__ = ["METHODS", "RunConfig"]
 METHODS = (*FEEDBACKS, "bptt")
 
 _READOUT_TRACE = ("trace_gain", "trace_decay")
-_RUN_KEYS = ("task", "iterations", "batch_size", "seed", "device", "dtype")
+#: Keys that a table of a file must have.
+_NEEDED = {
+    "run": ("task", "iterations", "batch_size", "seed", "device", "dtype"),
+    "optimizer": ("name",),
+}
 #: Options of the learning signal: by key in the table ``network``.
 _FEEDBACK_OPTIONS = {
     f"feedback_{name}": name for name in ("scale", "signal", "delay", "decay", "update")
@@ -94,6 +99,9 @@ class RunConfig:
     optimizer: dict[str, Any]
     neurons: dict[str, Neuron] = field(repr=False)
     feedback_matrix: np.ndarray | None = field(default=None, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        _check_names(self.size)
 
     @classmethod
     def from_recipe(
@@ -402,11 +410,15 @@ class RunConfig:
             If the folder holds no run or its configuration is damaged.
         """
         needed = [f.name for f in fields(cls) if f.name not in ("neurons", "feedback_matrix")]
-        keys = {name: _RUN_KEYS if name == "run" else () for name in needed}
+        keys = {name: _NEEDED.get(name, ()) for name in needed}
         tables = read_tables(folder, keys)
         path = Path(folder) / "config.toml"
         if tables["run"].get("task") not in TASKS:
             raise ValueError(f"{path}: unknown task {tables['run'].get('task')!r}")
+        try:
+            _check_names(tables["size"])
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
         neurons = {
             name: read_neuron(Path(folder) / f"neuron-{name}.toml") for name in tables["size"]
         }
@@ -416,6 +428,16 @@ class RunConfig:
         return cls(
             **{name: tables[name] for name in needed}, neurons=neurons, feedback_matrix=matrix
         )
+
+
+def _check_names(size: Iterable[str]) -> None:
+    """Raise ValueError for neurons whose names, which become names of files, are no identifiers."""
+    for name in size:
+        if not is_identifier(name):
+            raise ValueError(
+                f"[size] names a neuron {name!r}: a name is letters, digits and _, starting with a "
+                "letter"
+            )
 
 
 def _choose_neuron(neuron: str, settings: Mapping[str, Any]) -> Neuron:

@@ -17,11 +17,12 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from eprop_brian.interrupts import uninterrupted
 from eprop_brian.network.sparse import Matrix, values_of
 from eprop_brian.network.spec import Network, check_positive
 from eprop_brian.tasks.base import Trials, hand_out
 from eprop_brian.training.files import write_text
-from eprop_brian.training.session import SessionState, require_trials
+from eprop_brian.training.session import require_trials
 from eprop_brian.training.trainer import Trainer, enlarged, make_bptt_session, require_jax
 
 __all__ = ["GradientCheck", "check_comparable", "check_gradients", "read_checks", "write_checks"]
@@ -61,14 +62,16 @@ class GradientCheck:
         eprop, bptt : mapping of str to array or scipy.sparse.csc_array
             As a session's ``gradient()`` returns them.
         """
-        self.iteration.append(iteration)
-        for name in eprop:
-            a, b = (_Arrow(gradient[name]) for gradient in (eprop, bptt))
-            both = a.length > 0 and b.length > 0
-            cosine = float(a.direction @ b.direction) if both else float("nan")
-            self.cosine.setdefault(name, []).append(cosine)
-            ratio = a.length / b.length if b.length > 0 else float("nan")
-            self.ratio.setdefault(name, []).append(ratio)
+        arrows = {name: (_Arrow(eprop[name]), _Arrow(bptt[name])) for name in eprop}
+        # All of a row or nothing.
+        with uninterrupted():
+            self.iteration.append(iteration)
+            for name, (a, b) in arrows.items():
+                both = a.length > 0 and b.length > 0
+                cosine = float(a.direction @ b.direction) if both else float("nan")
+                self.cosine.setdefault(name, []).append(cosine)
+                ratio = a.length / b.length if b.length > 0 else float("nan")
+                self.ratio.setdefault(name, []).append(ratio)
 
     def until(self, iteration: int) -> GradientCheck:
         """Return the comparisons up to an iteration."""
@@ -185,7 +188,7 @@ def check_gradients(
             if due and done not in check.iteration:
                 batch = _batch(trainer, done)
                 bptt.weights = dict(trainer.session.weights)
-                eprop = _gradient_without_update(trainer.session, batch)
+                eprop = _gradient_without_update(trainer, batch)
                 check.append(done, eprop, bptt.gradient_of(batch))
                 bar.set_postfix({"cosine of w_rec": f"{check.cosine['w_rec'][-1]:.3f}"})
             if ends:
@@ -209,11 +212,8 @@ def _batch(trainer: Trainer, index: int) -> Trials:
     return hand_out(trainer.task, trainer.seed, _STREAM, index, trainer.batch_size)
 
 
-def _gradient_without_update(session: SessionState, batch: Trials) -> dict[str, Matrix]:
+def _gradient_without_update(trainer: Trainer, batch: Trials) -> dict[str, Matrix]:
     """The gradient of a batch from an update that is taken back."""
-    before = session.state()
-    try:
-        session.run(batch, batch.n_trials)
-        return session.gradient()
-    finally:
-        session.restore(before)
+    with trainer.provisional():
+        trainer.session.run(batch, batch.n_trials)
+        return trainer.session.gradient()

@@ -12,6 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from eprop_brian.interrupts import uninterrupted
+from eprop_brian.locks import claimed
 from eprop_brian.network.sparse import Matrix
 from eprop_brian.training.config import RunConfig
 from eprop_brian.training.files import read_arrays, write_arrays
@@ -32,7 +34,9 @@ def own_trials(folder: Path) -> list[str]:
         lines = (Path(folder) / TRIALS).read_text(encoding="utf-8", errors="replace").splitlines()
     except FileNotFoundError:
         return []
-    return [line.partition(" ")[2] for line in lines]
+    # Control characters would act on the terminal.
+    shown = ("".join(c if c.isprintable() else "?" for c in line) for line in lines)
+    return [line.partition(" ")[2] for line in shown]
 
 
 class Run:
@@ -43,10 +47,16 @@ class Run:
     config : RunConfig
     folder : Path
     trainer : Trainer
+
+    Attributes
+    ----------
+    saved_iteration : int
+        Of the checkpoint in the folder, as it was last read or written here.
     """
 
     def __init__(self, config: RunConfig, folder: Path, trainer: Trainer) -> None:
         self.config, self.folder, self.trainer = config, Path(folder), trainer
+        self.saved_iteration = trainer.iteration
         self._saved_at = time.monotonic()
 
     @classmethod
@@ -56,26 +66,20 @@ class Run:
         Raises
         ------
         ValueError
-            If the folder already holds a run.
+            If the folder already holds a run, or another process is writing to it.
         """
         folder = Path(folder)
-        if (folder / "config.toml").exists():
-            raise ValueError(f"{folder} already holds a run; resume it or choose another folder")
-        made = [path for path in (folder, *folder.parents) if not path.exists()]
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ValueError(f"cannot write to {folder}: {error.strerror}") from None
-        try:
+        with claimed(folder):
+            if (folder / "config.toml").exists():
+                raise ValueError(
+                    f"{folder} already holds a run; resume it or choose another folder"
+                )
             run = cls(config, folder, config.make_trainer(**where))
-        except BaseException:
-            for path in made:
-                path.rmdir()
-            raise
-        write_arrays(folder / INITIAL, run.trainer.session.state())
-        run.save()
-        # Last: the folder is a run from here on.
-        config.write(folder)
+            with uninterrupted():
+                write_arrays(folder / INITIAL, run.trainer.session.state())
+                run.save()
+                # Last: the folder is a run from here on.
+                config.write(folder)
         return run
 
     @classmethod
@@ -112,8 +116,20 @@ class Run:
         Raises
         ------
         ValueError
-            If the run learned from trials in files, which only its exported program reads.
+            If the run learned from trials in files, which only its exported program reads, or
+            another process is training it or has done so since it was opened.
         """
+        with claimed(self.folder):
+            self._train(iterations, progress)
+
+    def _train(self, iterations: int | None, progress: bool) -> None:
+        found = int(read_arrays(self.folder / CHECKPOINT)["n_updates"])
+        if found != self.saved_iteration:
+            raise ValueError(
+                f"the checkpoint in {self.folder} is of iteration {found}, not "
+                f"{self.saved_iteration}: another process has trained the run since it was "
+                "opened. Open it again"
+            )
         files = own_trials(self.folder)
         if files:
             raise ValueError(
@@ -134,9 +150,12 @@ class Run:
             self.save()
 
     def save(self) -> None:
-        """Write history and checkpoint."""
-        self.trainer.history.write(self.folder / HISTORY)
-        write_arrays(self.folder / CHECKPOINT, self.trainer.session.state())
+        """Write history and checkpoint, of the last call that ended; no interrupt comes between."""
+        with claimed(self.folder), uninterrupted():
+            self.trainer.take_back()
+            self.trainer.history.write(self.folder / HISTORY)
+            write_arrays(self.folder / CHECKPOINT, self.trainer.session.state())
+            self.saved_iteration = self.trainer.iteration
         self._saved_at = time.monotonic()
 
     def weights(self, which: str = CHECKPOINT) -> dict[str, Matrix]:

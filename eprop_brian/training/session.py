@@ -48,6 +48,8 @@ __all__ = [
 
 #: How often what a killed program was computing is computed again.
 RETRIES = 3
+#: Steps of continuous operation that the counter of a program can hold, a little less.
+_MOST_STEPS = 2_000_000_000
 #: The plastic weight matrices.
 MATRICES = ("w_in", "w_rec", "w_out")
 
@@ -223,7 +225,7 @@ class SessionState:
         ------
         ValueError
             If an array is missing or of another shape, or has other synapses than the network, or
-            the number of updates is negative.
+            the number of updates or of steps is negative.
         """
         for current in (self.weights, self.optimizer_states):
             for name, value in current.items():
@@ -249,6 +251,10 @@ class SessionState:
                 if key not in state or np.shape(state[key]) != value.shape:
                     raise ValueError(f"the saved state has no '{key}' of shape {value.shape}")
                 getattr(self, kind)[name] = np.array(state[key], dtype=value.dtype)
+        # Rows of what is kept of earlier steps are found by it.
+        clock = self.carried.get("control.clock", np.zeros(1))
+        if not np.all((clock >= 0) & (clock <= _MOST_STEPS) & (clock == np.floor(clock))):
+            raise ValueError(f"the saved state's 'carried.control.clock' is {clock}, no step")
         if "n_updates" not in state:
             raise ValueError("the saved state has no 'n_updates'")
         if not np.all(np.asarray(state["n_updates"]) >= 0):

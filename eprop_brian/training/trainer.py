@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from eprop_brian.devices import make_program
 from eprop_brian.equations.losses import LOSSES
+from eprop_brian.interrupts import uninterrupted
 from eprop_brian.network.delays import check_fits
 from eprop_brian.network.optimization import learning_rate
 from eprop_brian.network.sparse import Matrix, dense, values_of
@@ -239,6 +240,8 @@ class Trainer:
         self.validation: Evaluation | None = None
         self.confirmation: Evaluation | None = None
         self._is_alive = True
+        # State and iteration before a call that has not ended.
+        self._before: tuple[dict[str, Matrix], int] | None = None
         self._per_call = iterations_per_call(network, self.batch_size)
         example = example_of_call(network, task, self.seed, self.batch_size)
         _check_workers(workers, scheduler)
@@ -324,13 +327,10 @@ class Trainer:
         )
         with bar, contextlib.closing(self._calls(iterations)) as calls:
             for numbers, batches in calls:
-                before = self.session.state()
-                try:
+                # An interrupt too must not leave weights without history.
+                with self.provisional() as before:
                     self._iterate(batches, before)
-                except BaseException:  # an interrupt too must not leave weights without history
-                    self.session.restore(before)
-                    self.history = self.history.truncated(numbers.start)
-                    raise
+                    self._before = None
                 self._show(bar)
                 bar.update(len(numbers))
                 self._check_alive(numbers, batches[-1].trials, before)
@@ -341,6 +341,25 @@ class Trainer:
                 if self.solved:
                     break
         return self.history
+
+    @contextlib.contextmanager
+    def provisional(self) -> Iterator[dict[str, Matrix]]:
+        """Take back, at the end of a block, what a call in it has changed: to the state it gives."""
+        before = self.session.state()
+        self._before = before, self.iteration
+        try:
+            yield before
+        finally:
+            self.take_back()
+
+    def take_back(self) -> None:
+        """Go back to the state before a call that has not ended; nothing if there is none."""
+        with uninterrupted():
+            if self._before is not None:
+                state, iteration = self._before
+                self.session.restore(state)
+                self.history = self.history.truncated(iteration)
+                self._before = None
 
     def evaluate(
         self,

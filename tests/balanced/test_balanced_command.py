@@ -1,12 +1,14 @@
 """The command with balanced networks: what it prints, writes and refuses."""
 
 import csv
+import signal
 import tomllib
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from eprop_brian.balanced.experiment import Experiment, SavedExperiment
 from eprop_brian.cli import main
 
 #: A small experiment, in this process.
@@ -123,3 +125,17 @@ def test_derive_prints_the_local_rules():
     output = call("derive", "balanced")
     assert "w_slow = w_slow + dt*eta*projected_error*psi" in output
     assert "postsynaptic:  projected_error" in output
+
+
+def test_saving_cannot_be_interrupted(tmp_path, monkeypatch):
+    """What an interrupt leaves is a whole run; the message says so."""
+    folder, save = tmp_path / "run", Experiment.save
+
+    def interrupted(*arguments):
+        signal.raise_signal(signal.SIGINT)
+        save(*arguments)
+
+    monkeypatch.setattr(Experiment, "save", interrupted)
+    output = call("train", "balanced-oscillator", *SMALL, "--out", folder, code=130)
+    assert f"interrupted; {folder} is complete but for figures" in output
+    assert len(SavedExperiment.read(folder).slow_weights) == 10

@@ -169,4 +169,4 @@ def test_a_build_that_fails_leaves_nothing_in_the_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("CXX", str(compiler))
     with pytest.raises(SimulationError, match="compiler failed"):
         CppProgram(NETWORK, CAPACITY)
-    assert not cache.exists()
+    assert not any(cache.iterdir())

@@ -492,7 +492,9 @@ def test_import_refuses_what_does_not_fit(cues, tmp_path):
     assert "holds no run" in call("import-run", tmp_path, "--out", target, code=1)
     run(cues, "--run", folder, "--iterations", 3)
     target.mkdir()
-    assert "exists" in call("import-run", folder, "--out", target, code=1)
+    (target / "mine.txt").touch()
+    assert "not an empty folder" in call("import-run", folder, "--out", target, code=1)
+    (target / "mine.txt").unlink()
     target.rmdir()
 
     def refused(message: str) -> None:

@@ -448,6 +448,16 @@ def test_nothing_in_a_file_runs(text, read, tmp_path):
     assert not file.exists()
 
 
+@pytest.mark.parametrize("name", ["a b", "a;b", 'a\\"b', "../a", "é", ""])
+@pytest.mark.parametrize("table", ["parameters", "constants", "initial"])
+def test_names_in_a_file_are_identifiers(name, table, read):
+    text = UPDATE.replace(f"[{table}]", f'[{table}]\n"{name}" = 1')
+    if table not in text:
+        text += f'\n[{table}]\n"{name}" = 1\n'
+    with pytest.raises(EquationError, match="must be letters, digits and _"):
+        read(text)
+
+
 @pytest.mark.parametrize(
     "text",
     [

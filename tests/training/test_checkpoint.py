@@ -94,3 +94,14 @@ def test_a_damaged_sparse_matrix_is_named(folder, tmp_path, part, change):
     write_arrays(tmp_path / "damaged.npz", arrays)
     with pytest.raises(ValueError, match="damaged.npz: 'w_rec' is no sparse matrix"):
         read_arrays(tmp_path / "damaged.npz")
+
+
+@pytest.mark.parametrize("clock", [-1.0, 0.5, 1e18])
+def test_a_clock_that_is_no_step_is_refused(tmp_path, clock):
+    continuous = ("network.updates=step", "network.gradient=online", "network.c_reg=0")
+    run = Run.start(config(*continuous), tmp_path / "run")
+    state = read_arrays(run.folder / "checkpoint.npz")
+    state["carried.control.clock"][:] = clock
+    write_arrays(run.folder / "checkpoint.npz", state)
+    with pytest.raises(ValueError, match="no step"):
+        Run.open(run.folder)

@@ -1,5 +1,6 @@
 """Settings of a run by name: what a recipe and ``--set`` do to the neurons."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -183,3 +184,20 @@ def test_continuous_operation_has_neither_batches_nor_workers():
     config = RunConfig.from_recipe(TASK, settings=CONTINUOUS, run={"batch_size": 4})
     with pytest.raises(ValueError, match="has no batches: batch_size must be 1, not 4"):
         config.make_trainer()
+
+
+@pytest.mark.parametrize("name", ["x/../../evil", "../evil", "/evil", "a b", "", "é", "_x", "1"])
+def test_names_that_become_files_are_identifiers(name, tmp_path):
+    config = RunConfig.from_recipe(TASK)
+    folder = tmp_path / "run"
+    config.write(folder)
+    (folder / "neuron-x").mkdir()
+    neurons = {name: config.neurons["lif"]}
+    with pytest.raises(ValueError, match="names a neuron"):
+        replace(config, size={name: 3}, neurons=neurons)
+    path = folder / "config.toml"
+    path.write_text(re.sub("(?m)^lif = ", f'"{name}" = ', path.read_text()))
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(ValueError, match=r"config.toml: \[size\] names a neuron"):
+        RunConfig.read(folder)
+    assert sorted(tmp_path.rglob("*")) == before

@@ -25,6 +25,8 @@ inline Array& receive_key(Arrays& arrays)
 {
     std::uint32_t length;
     receive(&length, sizeof(length));
+    if (length > 4096)
+        fail("the name of an array is too long");
     std::string key(length, ' ');
     receive(&key[0], length);
     Arrays::iterator found = arrays.find(key);

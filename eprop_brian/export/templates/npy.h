@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "common/errors.h"
+#include "common/new_file.h"
 #include "common/npy_header.h"
 
 namespace eprop_brian
@@ -107,7 +108,7 @@ class NpyWriter
 public:
     // `type` as NumPy writes it: <f8, |b1, ...
     NpyWriter(const std::string& path, const std::string& type, const Shape& shape)
-        : path(path), file(std::fopen((path + ".part").c_str(), "wb"))
+        : path(path), file(new_file(path + ".part"))
     {
         if (!file)
             wrong();

@@ -54,6 +54,50 @@ inline void interrupt(int signal_number)
     std::signal(signal_number, SIG_DFL);
 }
 
+// What signals do is put off while it exists: saving is never left half done.
+class Uninterrupted
+{
+public:
+    Uninterrupted()
+    {
+        for (int i = 0; i < 3; i++)
+        {
+            before[i] = std::signal(signals()[i], wait);
+            // nohup ignores one, and that stays so.
+            if (before[i] == SIG_IGN)
+                std::signal(signals()[i], SIG_IGN);
+        }
+    }
+    ~Uninterrupted()
+    {
+        for (int i = 0; i < 3; i++)
+            if (before[i] != SIG_ERR)
+                std::signal(signals()[i], before[i]);
+        // One inside another hands it on.
+        const int signal_number = waiting();
+        waiting() = 0;
+        if (signal_number)
+            std::raise(signal_number);
+    }
+    Uninterrupted(const Uninterrupted&) = delete;
+    Uninterrupted& operator=(const Uninterrupted&) = delete;
+
+private:
+    void (*before[3])(int);
+
+    static const int* signals()
+    {
+        static const int all[] = {SIGINT, SIGTERM, SIGHUP};
+        return all;
+    }
+    static volatile std::sig_atomic_t& waiting()
+    {
+        static volatile std::sig_atomic_t value = 0;
+        return value;
+    }
+    static void wait(int signal_number) { waiting() = signal_number; }
+};
+
 inline void catch_interrupts()
 {
     for (const int signal_number : {SIGINT, SIGTERM})

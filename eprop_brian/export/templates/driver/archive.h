@@ -10,30 +10,13 @@
 #include <utility>
 #include <vector>
 
+#include "../common/crc32.h"
 #include "../common/errors.h"
 #include "../common/npy_header.h"
 #include "files.h"
 
 namespace eprop_brian
 {
-inline std::uint32_t crc32(const char* data, std::size_t size)
-{
-    static const std::vector<std::uint32_t> table = [] {
-        std::vector<std::uint32_t> entries(256);
-        for (std::uint32_t i = 0; i < 256; i++)
-        {
-            entries[i] = i;
-            for (int bit = 0; bit < 8; bit++)
-                entries[i] = (entries[i] >> 1) ^ (entries[i] & 1 ? 0xedb88320u : 0u);
-        }
-        return entries;
-    }();
-    std::uint32_t sum = 0xffffffffu;
-    for (std::size_t i = 0; i < size; i++)
-        sum = table[(sum ^ (unsigned char)data[i]) & 255] ^ (sum >> 8);
-    return ~sum;
-}
-
 // An array of numbers as a file holds it, in rows ("C order").
 struct Numbers
 {
@@ -63,7 +46,8 @@ private:
     template <typename To, typename From> std::vector<To> as() const
     {
         std::vector<From> values(size());
-        std::memcpy(values.data(), bytes.data(), sizeof(From)*values.size());
+        if (!values.empty())
+            std::memcpy(values.data(), bytes.data(), sizeof(From)*values.size());
         return std::vector<To>(values.begin(), values.end());
     }
 
@@ -108,11 +92,12 @@ public:
         return *found;
     }
 
-    static Archive read(const std::string& path)
+    static Archive read(const std::string& path) { return of(read_file(path), path); }
+
+    static Archive of(const std::string& file, const std::string& path)
     {
         Archive archive;
         archive.path = path;
-        const std::string file = read_file(path);
         try
         {
             archive.read_members(file);

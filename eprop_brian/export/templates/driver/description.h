@@ -55,6 +55,7 @@ struct Description
     std::vector<Drawn> drawn;
     std::string readout_weights;       // that of w_out among them
     std::vector<std::string> copied;   // files of a run that stay as they are
+    std::map<std::string, std::uint32_t> sums;  // CRC32 of files in data/
 };
 
 // Written by eprop-brian export: src/driver/network_description.cpp.

@@ -29,10 +29,8 @@ public:
     Program(Arrays& arrays, const Options& options)
         : options(options), home(folder_of(program_path("train"))), start(home + "/data/start"),
           folder(options.run.empty() ? home + "/run" : options.run),
-          constants(Archive::read(home + "/data/constants.npz")),
-          places(Archive::read(home + "/data/places.npz")),
-          initial(Archive::read(start.file("initial.npz"))),
-          ziggurat(Archive::read(home + "/data/ziggurat.npz")),
+          constants(own_data("constants.npz")), places(own_data("places.npz")),
+          initial(Archive::read(start.file("initial.npz"))), ziggurat(own_data("ziggurat.npz")),
           config(start.file("config.toml")),
           session(arrays, constants, places, State(initial, initial))
     {
@@ -40,12 +38,9 @@ public:
             resume();
         else
             begin();
-        const std::string eta = config.get("optimizer", "eta");
-        const double rate =
-            eta.empty() ? description.learning_rate : std::strtod(eta.c_str(), nullptr);
         trainer.reset(new Trainer(
-            session, *source, folder, initial, history, config.number("run", "iterations"), rate,
-            options.stop, options.quiet));
+            session, *source, folder, initial, history, config.iterations(),
+            config.learning_rate(), options.stop, options.quiet));
     }
 
     bool next()
@@ -112,6 +107,7 @@ private:
     {
         if (!folder.is_run())
             throw Error(folder.path + " holds no run to go on with");
+        claim(folder.path);
         Config own(folder.file("config.toml"));
         if (!config.is_like(own))
             throw Error(
@@ -139,7 +135,7 @@ private:
         if (options.trials.count("train"))
             write_file(folder.trials(), own_trials());
         std::printf("resuming %s at iteration %d\n", folder.path.c_str(), done);
-        if (done >= (int)config.number("run", "iterations"))
+        if (done >= config.iterations())
             std::printf("nothing to do: give a larger --iterations to go on\n");
         std::fflush(stdout);
     }
@@ -202,9 +198,18 @@ private:
         if (!files.empty())
             source.reset(new RecordedTrials(files));
         else if (description.source == "cues")
-            source.reset(new CueTrials(Archive::read(home + "/data/task.npz"), ziggurat, seed));
+            source.reset(new CueTrials(own_data("task.npz"), ziggurat, seed));
         else
-            source.reset(new FrozenTrials(Archive::read(home + "/data/task.npz"), ziggurat, seed));
+            source.reset(new FrozenTrials(own_data("task.npz"), ziggurat, seed));
+    }
+
+    // Data that belong to src/: the network takes indices from them, so only these very ones will do.
+    Archive own_data(const std::string& name) const
+    {
+        const std::string path = home + "/data/" + name, file = read_file(path);
+        if (crc32(file.data(), file.size()) != description.sums.at(name))
+            throw Error(path + " is not the file that src/ was written for: export the project anew");
+        return Archive::of(file, path);
     }
 
     // The options that say what is resumed and with what.

@@ -5,12 +5,16 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <fcntl.h>
 #include <fstream>
 #include <sstream>
 #include <string>
+#include <sys/file.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "../common/errors.h"
+#include "../common/new_file.h"
 
 namespace eprop_brian
 {
@@ -34,16 +38,16 @@ inline std::string read_file(const std::string& path)
 inline void write_file(const std::string& path, const std::string& content)
 {
     const std::string beside = path + ".part";
+    std::FILE* const file = new_file(beside);
+    if (!file)
+        throw Error("cannot write " + path + ": " + std::strerror(errno));
+    bool written = std::fwrite(content.data(), 1, content.size(), file) == content.size();
+    written = std::fclose(file) == 0 && written;
+    if (!written)
     {
-        std::ofstream file(beside, std::ios::binary);
-        file << content;
-        file.flush();
-        if (!file)
-        {
-            const std::string reason = std::strerror(errno);
-            std::remove(beside.c_str());
-            throw Error("cannot write " + path + ": " + reason);
-        }
+        const std::string reason = std::strerror(errno);
+        std::remove(beside.c_str());
+        throw Error("cannot write " + path + ": " + reason);
     }
     if (std::rename(beside.c_str(), path.c_str()) != 0)
         throw Error("cannot write " + path + ": " + std::strerror(errno));
@@ -56,6 +60,33 @@ inline void make_folder(const std::string& path)
         mkdir(path.substr(0, end).c_str(), 0777);
     if (mkdir(path.c_str(), 0777) != 0 && errno != EEXIST)
         throw Error("cannot make the folder " + path + ": " + std::strerror(errno));
+}
+
+// Keep other processes from writing to a folder until this one ends. eprop_brian locks the same file
+// (eprop_brian/locks.py).
+inline void claim(const std::string& folder)
+{
+    const std::string path = folder + "/.lock";
+    for (;;)
+    {
+        const int handle = open(path.c_str(), O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0666);
+        if (handle < 0)
+            throw Error("cannot write to " + folder + ": " + std::strerror(errno));
+        if (flock(handle, LOCK_EX | LOCK_NB) != 0)
+        {
+            if (errno == EWOULDBLOCK)
+                throw Error(
+                    "another process is writing to " + folder + ": wait until it has ended, or "
+                    "choose another folder with --run");
+            return;  // a file system without locks
+        }
+        // Who held it before may have removed it.
+        struct stat locked, found;
+        if (fstat(handle, &locked) == 0 && stat(path.c_str(), &found) == 0 &&
+            locked.st_dev == found.st_dev && locked.st_ino == found.st_ino)
+            return;
+        close(handle);
+    }
 }
 }
 #endif

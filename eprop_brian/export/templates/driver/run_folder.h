@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "../common/process.h"
 #include "archive.h"
 #include "files.h"
 #include "session.h"
@@ -52,9 +53,31 @@ public:
     std::uint64_t number(const std::string& table, const std::string& key) const
     {
         const std::string text = get(table, key);
-        if (text.empty() || text.find_first_not_of("0123456789") != std::string::npos)
-            throw Error(path + ": " + table + "." + key + " is no whole number");
+        if (text.empty() || text.size() > 18 ||
+            text.find_first_not_of("0123456789") != std::string::npos)
+            throw Error(path + ": " + table + "." + key + " is no whole number below 10^18");
         return std::strtoull(text.c_str(), nullptr, 10);
+    }
+
+    int iterations() const
+    {
+        const std::uint64_t count = number("run", "iterations");
+        if (count < 1 || count > 1000000000)
+            throw Error(path + ": run.iterations must be from 1 to 1000000000");
+        return count;
+    }
+
+    // What the optimizer has, unless it is said here.
+    double learning_rate() const
+    {
+        const std::string text = get("optimizer", "eta");
+        if (text.empty())
+            return description.learning_rate;
+        char* end;
+        const double rate = std::strtod(text.c_str(), &end);
+        if (*end || !std::isfinite(rate))
+            throw Error(path + ": optimizer.eta is no finite number");
+        return rate;
     }
 
     void set(const std::string& table, const std::string& key, const std::string& value)
@@ -198,6 +221,10 @@ public:
         const std::string& own_trials) const
     {
         make_folder(path);
+        claim(path);
+        if (is_run())
+            throw Error(path + " holds a run that another process has begun meanwhile");
+        const Uninterrupted saving;
         for (const std::string& name : description.copied)
             write_file(file(name), read_file(start.file(name)));
         initial.write(file("initial.npz"));
@@ -209,6 +236,7 @@ public:
 
     void save(const History& history, const Archive& state) const
     {
+        const Uninterrupted saving;
         history.write(file("history.csv"));
         state.write(file("checkpoint.npz"));
     }

@@ -38,13 +38,21 @@ struct State
                 values[name] = given.doubles();
             else if (name == "n_updates")
             {
+                if (given.is_float() || given.size() != 1)
+                    throw Error("the saved state's 'n_updates' is no whole number");
                 n_updates = given.integers().at(0);
                 if (n_updates < 0 || n_updates > 1000000000)
                     throw Error("the saved state's 'n_updates' is " + std::to_string(n_updates));
             }
-            else if (given.integers() != wanted.integers())
+            else if (given.is_float() || given.integers() != wanted.integers())
                 throw Error("the saved state's '" + name + "' is another network's");
         }
+        // Rows of what is kept of earlier steps are found by it.
+        const auto clock = values.find("carried.control.clock");
+        if (clock != values.end())
+            for (const double steps : clock->second)
+                if (!(steps >= 0 && steps <= 2000000000 && steps == std::floor(steps)))
+                    throw Error("the saved state's 'carried.control.clock' is no number of steps");
     }
 
     Archive archive(const Archive& like) const
@@ -105,6 +113,17 @@ public:
     {
         for (const auto& member : places.members)
             this->places[member.first] = member.second.integers();
+        for (const StateArray& array : description.state)
+        {
+            const std::size_t stored = values_of(array.state).size();
+            if (const std::vector<std::int64_t>* places = places_of(array))
+                check_places(array.array, *places, size(array.array), stored);
+            else if (stored != size(array.array))
+                throw Error("'" + array.state + "' of the saved state does not fit the network");
+        }
+        check_places(
+            "the readout", this->places.at("readout"), values_of("B").size(),
+            values_of(description.readout_weights).size());
     }
 
     // Weights of a seed, in the order in which eprop_brian draws them.
@@ -232,6 +251,26 @@ private:
     const Archive& constants;
     std::map<std::string, std::vector<std::int64_t>> places;
 
+    const std::vector<double>& values_of(const std::string& name) const
+    {
+        const auto found = state.values.find(name);
+        if (found == state.values.end())
+            throw Error("the saved state has no '" + name + "' that this network needs");
+        return found->second;
+    }
+
+    // Places are -1, padding, or of one of the values that there are.
+    static void check_places(
+        const std::string& name, const std::vector<std::int64_t>& places, std::size_t count,
+        std::size_t n_values)
+    {
+        bool fit = places.size() == count;
+        for (const std::int64_t place : places)
+            fit = fit && place >= -1 && place < (std::int64_t)n_values;
+        if (!fit)
+            throw Error("places.npz and the weights do not fit together: " + name);
+    }
+
     template <typename T> static std::string raw(const std::vector<T>& values)
     {
         return std::string((const char*)values.data(), sizeof(T)*values.size());
@@ -271,6 +310,9 @@ private:
         case 'f':
             return put_bytes(name, raw(std::vector<float>(values.begin(), values.end())));
         default:
+            for (const double value : values)
+                if (!(value >= INT32_MIN && value <= INT32_MAX))
+                    throw Error("values for " + name + " are no whole numbers of 32 bits");
             return put_bytes(name, raw(std::vector<std::int32_t>(values.begin(), values.end())));
         }
     }

@@ -464,8 +464,7 @@ private:
         const std::size_t n_targets =
             rows(path, "targets", targets, description.target_steps, description.n_outputs);
         if (packed)
-            for (const std::int64_t word : inputs.integers())
-                to.words.push_back(word);
+            append_words(path, to.words, inputs.integers());
         else if (description.analog)
             append_finite(path, "inputs", to.values, inputs.doubles());
         else
@@ -528,6 +527,24 @@ private:
             if (!std::isfinite(value))
                 throw Error(path + ": " + name + " must be finite");
         to.insert(to.end(), values.begin(), values.end());
+    }
+
+    static void append_words(
+        const std::string& path, std::vector<std::int32_t>& to,
+        const std::vector<std::int64_t>& words)
+    {
+        // Bits of the last word of a step that belong to no input; there, a spike would be written.
+        const int left = description.n_inputs % 32;
+        const std::uint32_t beyond = left ? ~(std::uint32_t)0 << left : 0;
+        const std::size_t width = Trials::n_words();
+        for (std::size_t i = 0; i < words.size(); i++)
+        {
+            if ((i + 1) % width == 0 && ((std::uint32_t)words[i] & beyond))
+                throw Error(
+                    path + ": words have spikes beyond the " +
+                    std::to_string(description.n_inputs) + " inputs");
+            to.push_back((std::int32_t)words[i]);
+        }
     }
 
     static void append_spikes(

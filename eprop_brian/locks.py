@@ -1,0 +1,142 @@
+"""Folders that one process alone writes to.
+
+A lock belongs to the process that holds it and ends with it, however it ends: none is left behind
+by a process that was killed. Reading needs no lock, as every file is replaced as a whole.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+__all__ = ["LOCK", "claimed", "locked"]
+
+#: The file that is locked in a folder; exported programs lock it too.
+LOCK = ".lock"
+#: What a file system says that has no locks. There, nothing is kept from other processes.
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+#: Folders that this process has claimed: how often, and by which open file.
+_counts: Counter[Path] = Counter()
+_handles: dict[Path, int] = {}
+_changing = threading.Lock()
+
+
+@contextlib.contextmanager
+def claimed(folder: Path, *, new: bool = False) -> Iterator[None]:
+    """Make a folder if it is not there, and keep other processes from writing to it.
+
+    A process may claim a folder again that it has claimed. Folders that were made for this and are
+    empty at the end are removed.
+
+    Parameters
+    ----------
+    folder : Path
+    new : bool
+        Whether the folder must not be there before.
+
+    Raises
+    ------
+    FileExistsError
+        If it must not be there, and is.
+    ValueError
+        If another process has claimed it, or it cannot be written.
+    """
+    folder = Path(folder)
+    made: list[Path] = []
+    try:
+        with _changing:
+            key = folder.resolve()
+            if new or not _counts[key]:
+                _handles[key] = _take(folder, new, made)
+            _counts[key] += 1
+        try:
+            yield
+        finally:
+            with _changing:
+                _counts[key] -= 1
+                if not _counts[key]:
+                    _give_back(key / LOCK, _handles.pop(key))
+    finally:
+        for path in reversed(made):
+            with contextlib.suppress(OSError):  # something is in it
+                path.rmdir()
+
+
+def _take(folder: Path, new: bool, made: list[Path]) -> int:
+    """Make a folder and lock it; says which folders were made."""
+    while True:
+        try:
+            _make(folder, new, made)
+            return _lock(folder / LOCK, wait=False)
+        except FileNotFoundError:
+            continue  # another process made the folder, and has removed it
+        except BlockingIOError:
+            raise ValueError(
+                f"another process is writing to {folder}: wait until it has ended, or choose "
+                "another folder"
+            ) from None
+        except OSError as error:
+            if new and isinstance(error, FileExistsError):
+                raise
+            raise ValueError(f"cannot write to {folder}: {error.strerror}") from None
+
+
+def _make(folder: Path, new: bool, made: list[Path]) -> None:
+    for path in (*reversed(folder.parents), folder):
+        must_be_new = new and path == folder and path not in made
+        if path.is_dir() and not must_be_new:
+            continue
+        try:
+            path.mkdir()
+            made.append(path)
+        except FileExistsError:
+            if must_be_new or not path.is_dir():
+                raise
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold a lock file, once no other process or thread holds it.
+
+    Parameters
+    ----------
+    path : Path
+        Of the file, in a folder that is there.
+    """
+    handle = _lock(path, wait=True)
+    try:
+        yield
+    finally:
+        _give_back(path, handle)
+
+
+def _lock(path: Path, wait: bool) -> int:
+    """Open and lock a file; BlockingIOError if it is locked and there is no waiting."""
+    while True:
+        # A link would make a file somewhere else.
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            # Who held it before has removed it, unless the file is still this one.
+            if os.path.samestat(os.fstat(handle), os.stat(path)):
+                return handle
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            if error.errno in _NO_LOCKS:
+                return handle
+            os.close(handle)
+            raise
+        os.close(handle)
+
+
+def _give_back(path: Path, handle: int) -> None:
+    with contextlib.suppress(OSError):
+        path.unlink()
+    os.close(handle)

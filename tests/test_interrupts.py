@@ -1,0 +1,195 @@
+"""Ctrl-C and polite kills: a call that was interrupted raises, and nothing of it is saved."""
+
+import itertools
+import signal
+import subprocess
+import sys
+import time
+
+import brian2
+import numpy as np
+import pytest
+from brian2.core.network import Network as Brian2Network
+
+from eprop_brian.balanced.config import BalancedConfig
+from eprop_brian.balanced.simulation import Simulation
+from eprop_brian.devices import SimulationError
+from eprop_brian.devices.codeobjects import NumpyStepCodeObject
+from eprop_brian.interrupts import raising_interrupts, uninterrupted
+from eprop_brian.network.sparse import dense
+from eprop_brian.training import run as runs
+from eprop_brian.training.config import RunConfig
+from eprop_brian.training.files import read_arrays
+from eprop_brian.training.history import History
+from eprop_brian.training.run import Run
+
+CONFIG = RunConfig.from_recipe(
+    "pattern-generation",
+    run={"device": "runtime", "batch_size": 2},
+    settings=["task.n_steps=40", "task.n_inputs=10", "size.lif=6"],
+)
+
+
+@pytest.fixture
+def in_step(monkeypatch):
+    """Have something done in the middle of a run on the runtime device: in one of its steps."""
+
+    def arrange(number, action, *arguments):
+        run_block, steps = NumpyStepCodeObject.run_block, itertools.count(1)
+
+        def counted(code, block):
+            if block == "run" and next(steps) == number:
+                action(*arguments)
+            return run_block(code, block)
+
+        monkeypatch.setattr(NumpyStepCodeObject, "run_block", counted)
+
+    return arrange
+
+
+def assert_whole(trainer):
+    """What a trainer holds is what as many iterations without any interrupt give."""
+    expected = CONFIG.make_trainer()
+    expected.train(trainer.iteration, progress=False)
+    assert trainer.session.n_updates == trainer.iteration
+    for name, value in expected.session.state().items():
+        np.testing.assert_array_equal(dense(trainer.session.state()[name]), dense(value))
+    assert trainer.history.loss == expected.history.loss
+
+
+def test_ctrl_c_on_the_runtime_device_raises(in_step):
+    trainer = CONFIG.make_trainer()
+    trainer._per_call = 3
+    # Of 240 steps of the first call, and 80 of the second.
+    in_step(300, signal.raise_signal, signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.train(4, progress=False)
+    assert trainer.iteration == 3
+    assert not Brian2Network._globally_running
+    assert_whole(trainer)
+
+
+def test_brian2s_stop_makes_no_result(in_step):
+    trainer = CONFIG.make_trainer()
+    trainer._per_call = 3
+    in_step(300, brian2.stop)
+    with pytest.raises(SimulationError, match="20 steps before the end of a call of 80"):
+        trainer.train(4, progress=False)
+    assert trainer.iteration == 3
+    assert_whole(trainer)
+
+
+def test_an_interrupted_balanced_network_has_to_be_reset(in_step):
+    config = BalancedConfig.from_recipe("balanced-oscillator", settings=["network.n=10"])
+    network = config.make_network()
+    inputs = np.ones((200, network.n_dimensions))
+    simulation = Simulation(network, "runtime")
+    in_step(50, signal.raise_signal, signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        simulation.run(inputs)
+    with pytest.raises(SimulationError, match="reset it first"):
+        simulation.run(inputs[:10])
+    simulation.reset()
+    found, expected = (s.run(inputs[:50]) for s in (simulation, Simulation(network, "runtime")))
+    np.testing.assert_array_equal(found.estimate, expected.estimate)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_signals_wait_until_a_block_is_done(number):
+    done = []
+    with pytest.raises(KeyboardInterrupt), raising_interrupts(), uninterrupted():
+        with uninterrupted():
+            signal.raise_signal(number)
+            signal.raise_signal(number)
+            done.append("inner")
+        done.append("outer")
+    assert done == ["inner", "outer"]
+
+
+def test_an_ignored_signal_stays_ignored():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with raising_interrupts(), uninterrupted():
+            signal.raise_signal(signal.SIGHUP)
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_saving_cannot_be_interrupted(tmp_path, monkeypatch):
+    run = Run.start(CONFIG, tmp_path / "run")
+    write = runs.write_arrays
+
+    def interrupted(*arguments):
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        write(*arguments)
+
+    monkeypatch.setattr(runs, "write_arrays", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run.train(2, progress=False)
+    assert run.saved_iteration == 2
+    assert int(read_arrays(run.folder / "checkpoint.npz")["n_updates"]) == 2
+    assert len(History.read(run.folder / "history.csv")) == 2
+
+
+def test_what_was_interrupted_twice_is_not_saved(tmp_path, monkeypatch):
+    """The second time before the state that was before the call is back."""
+    run = Run.start(CONFIG, tmp_path / "run")
+    run.train(2, progress=False)
+    trainer = run.trainer
+    take_back, interrupts = trainer.take_back, iter([KeyboardInterrupt])
+
+    def run_half(*_):
+        trainer.session.weights["w_in"] = trainer.session.weights["w_in"] + 1.0
+        raise KeyboardInterrupt
+
+    def interrupted_once():
+        for interrupt in interrupts:
+            raise interrupt
+        take_back()
+
+    monkeypatch.setattr(trainer.session, "run", run_half)
+    monkeypatch.setattr(trainer, "take_back", interrupted_once)
+    with pytest.raises(KeyboardInterrupt):
+        run.train(4, progress=False)
+    assert run.saved_iteration == 2
+    assert_whole(Run.open(run.folder).trainer)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("numbers", [[signal.SIGINT], [signal.SIGINT] * 2, [signal.SIGHUP]])
+def test_the_command_says_what_it_saved(tmp_path, numbers):
+    folder = tmp_path / "run"
+    command = [sys.executable, "-c", "from eprop_brian.cli import main; main()", "train"]
+    command += ["pattern-generation", "--device", "runtime", "--batch-size", "2", "--no-figures"]
+    for setting in ("task.n_steps=40", "task.n_inputs=10", "size.lif=6"):
+        command += ["--set", setting]
+    command += ["--iterations", "1000000", "--out", str(folder)]
+    process = subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        text=True,
+        # Whoever runs the tests may ignore them.
+        preexec_fn=lambda: [signal.signal(n, signal.SIG_DFL) for n in (*numbers, signal.SIGINT)],
+    )
+    try:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            history = folder / "history.csv"
+            if history.exists() and len(history.read_text().splitlines()) > 1:
+                break
+            time.sleep(0.1)
+        for number in numbers:
+            process.send_signal(number)
+            time.sleep(0.02)
+        _, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 130
+    run = Run.open(folder)
+    assert f"checkpoint of iteration {run.saved_iteration} saved" in errors
+    assert run.saved_iteration > 0
+    assert np.min(run.trainer.history.loss) > 0
+    assert np.min(run.trainer.history.rate_hz[-3:]) > 0
+    run.train(run.saved_iteration + 1, progress=False)

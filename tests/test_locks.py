@@ -1,0 +1,174 @@
+"""A folder is written by one process alone."""
+
+import contextlib
+import os
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from click.testing import CliRunner
+
+from eprop_brian.cli import main
+from eprop_brian.devices.project import build_once
+from eprop_brian.export.folders import new_project
+from eprop_brian.locks import LOCK, claimed, locked
+from eprop_brian.training.config import RunConfig
+from eprop_brian.training.run import Run
+
+CONFIG = RunConfig.from_recipe(
+    "pattern-generation",
+    run={"device": "runtime"},
+    settings=["task.n_steps=40", "task.n_inputs=10", "size.lif=6"],
+)
+_HOLD = """
+import sys
+from eprop_brian.locks import claimed
+with claimed(sys.argv[1]):
+    print("claimed", flush=True)
+    sys.stdin.read()
+"""
+
+
+@contextlib.contextmanager
+def elsewhere(folder):
+    """Another process that has claimed a folder."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", _HOLD, str(folder)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout.readline() == "claimed\n"
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def call(*arguments, code=1):
+    result = CliRunner().invoke(main, [str(a) for a in arguments])
+    assert result.exit_code == code, result.output + str(result.exception)
+    return result.output
+
+
+def test_folders_that_stay_empty_do_not_stay(tmp_path):
+    with claimed(tmp_path / "a" / "b"):
+        assert (tmp_path / "a" / "b" / LOCK).exists()
+        with claimed(tmp_path / "a" / "b"):  # the same process may
+            pass
+        assert (tmp_path / "a" / "b" / LOCK).exists()
+    assert not (tmp_path / "a").exists()
+    with claimed(tmp_path / "a"):
+        (tmp_path / "a" / "file").touch()
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["file"]
+    with pytest.raises(FileExistsError), claimed(tmp_path / "a", new=True):
+        pass
+
+
+def test_what_cannot_be_written_is_said(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match=r"cannot write to .*file"), claimed(tmp_path / "file"):
+        pass
+
+
+def test_a_lock_that_is_a_link_makes_no_file_elsewhere(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / LOCK).symlink_to(tmp_path / "victim")
+    with pytest.raises(ValueError, match="cannot write"), claimed(tmp_path / "run"):
+        pass
+    assert not (tmp_path / "victim").exists()
+
+
+def test_another_process_is_refused_until_the_first_ends(tmp_path):
+    folder = tmp_path / "run"
+    run = Run.start(CONFIG, folder)
+    run.train(1, progress=False)
+    with elsewhere(folder) as process:
+        message = f"another process is writing to {folder}"
+        for arguments in (
+            ["train", "--resume", folder],
+            ["train", "pattern-generation", "--out", folder],
+            ["train", "balanced-oscillator", "--out", folder],
+            ["sweep", "balanced-oscillator", "--over", "n", "--levels", "5", "--out", folder],
+            ["compare", "pattern-generation", "--methods", "random", "--out", folder],
+            ["gradcheck", "pattern-generation", "--out", folder],
+        ):
+            assert message in call(*arguments)
+        with pytest.raises(ValueError, match=message):
+            run.train(2, progress=False)
+        # Reading is for everyone.
+        assert "1 fresh trial" in call("evaluate", folder, code=0)
+        process.kill()
+        process.wait()
+    # A process that was killed leaves nothing that would have to be removed.
+    run.train(2, progress=False)
+    assert run.saved_iteration == 2
+
+
+def test_a_run_that_went_on_elsewhere_is_not_overwritten(tmp_path):
+    first = Run.start(CONFIG, tmp_path / "run")
+    second = Run.open(first.folder)
+    second.train(2, progress=False)
+    with pytest.raises(ValueError, match="is of iteration 2, not 0: another process"):
+        first.train(3, progress=False)
+    assert Run.open(first.folder).trainer.iteration == 2
+
+
+@pytest.mark.slow
+def test_runs_started_at_once_have_folders_of_their_own(tmp_path):
+    command = [sys.executable, "-c", "from eprop_brian.cli import main; main()", "train"]
+    command += ["pattern-generation", "--device", "runtime", "--no-figures", "--iterations", "3"]
+    command += ["--set", "task.n_steps=40", "--set", "task.n_inputs=10", "--set", "size.lif=6"]
+    started = [subprocess.Popen(command, cwd=tmp_path) for _ in range(3)]
+    assert [process.wait() for process in started] == [0, 0, 0]
+    folders = sorted((tmp_path / "runs").iterdir())
+    names = ["pattern-generation", "pattern-generation-2", "pattern-generation-3"]
+    assert [folder.name for folder in folders] == names
+    assert all(Run.open(folder).trainer.iteration == 3 for folder in folders)
+
+
+def test_of_two_projects_in_one_folder_the_second_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="cannot write"), new_project(tmp_path / "p") as second:
+        (second / "b").touch()
+        with new_project(tmp_path / "p") as first:
+            (first / "a").touch()
+    assert [path.name for path in (tmp_path / "p").iterdir()] == ["a"]
+    assert [path.name for path in tmp_path.iterdir()] == ["p"]
+
+
+def test_a_program_is_compiled_once_by_all_that_need_it_at_once(tmp_path, monkeypatch):
+    monkeypatch.setenv("EPROP_BRIAN_CACHE", str(tmp_path / "cache"))
+    for name in ("a", "b", "c"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "makefile").write_text(
+            f"main:\n\tsleep 0.2; echo compiled >> {tmp_path}/count; touch main\n"
+        )
+    with ThreadPoolExecutor(3) as pool:
+        futures = [pool.submit(build_once, tmp_path / name, "g++") for name in "abc"]
+        built = [future.result() for future in futures]
+    assert sorted(compiled for _, compiled in built) == [False, False, True]
+    assert (tmp_path / "count").read_text() == "compiled\n"
+    assert [path.name for path in (tmp_path / "cache").iterdir()] == [built[0][0].name]
+
+
+def test_who_waits_gets_the_lock_after_it_was_removed(tmp_path):
+    order = []
+    with locked(tmp_path / "lock"):
+        thread = threading.Thread(
+            target=lambda: [order.append("waits"), _held(tmp_path / "lock", order)]
+        )
+        thread.start()
+        while not order:
+            os.sched_yield()
+        order.append("first")
+    thread.join()
+    assert order == ["waits", "first", "second"]
+    assert not (tmp_path / "lock").exists()
+
+
+def _held(path, order):
+    with locked(path):
+        order.append("second")
