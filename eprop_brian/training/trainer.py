@@ -344,7 +344,7 @@ class Trainer:
 
     @contextlib.contextmanager
     def provisional(self) -> Iterator[dict[str, Matrix]]:
-        """Take back, at the end of a block, what a call in it has changed: to the state it gives."""
+        """Take back, at the end of a block, what a call in it has changed; give what was before."""
         before = self.session.state()
         self._before = before, self.iteration
         try:
