@@ -1,14 +1,6 @@
 """From a `BalancedNetwork` to Brian2 objects and one fused step.
 
-Order of a step, which the ``balanced`` template of every device follows; all but the spikes is
-computed from the values at its beginning:
-
-1. input of the step, gain and learning rate, error of the estimate;
-2. what reaches every neuron: D^T c, D^T error, Ws psi. Slow weights learn;
-3. membranes; what spikes sent earlier arrives;
-4. the teacher moves; filtered spikes, dendrites and the estimate decay;
-5. the neuron furthest above threshold fires, or all above it. Fast weights learn; potentials are
-   reset, the spike enters r, D r and M r.
+What happens in a step is a set of blocks, of which `eprop_brian.balanced.step` has the order.
 """
 
 from __future__ import annotations
@@ -22,10 +14,11 @@ from brian2 import Clock, NeuronGroup
 from brian2 import Network as Brian2Network
 from brian2.equations.equations import Equations
 from brian2.stateupdaters.base import StateUpdateMethod
-from brian2.utils.stringtools import get_identifiers, word_substitute
+from brian2.utils.stringtools import word_substitute
 
 from eprop_brian.balanced.printing import local_quantities
 from eprop_brian.balanced.spec import BalancedNetwork
+from eprop_brian.balanced.step import balanced_step
 from eprop_brian.equations.balanced import (
     CANDIDATE,
     ERROR,
@@ -200,37 +193,33 @@ class _Builder:
     def _array(self, group: str, variable: str) -> str:
         return self.code.array(self.groups[group], variable, "0")
 
-    def _block(self, name: str, statements: list[str], *views: View) -> str:
+    def _block(self, name: str, statements: list[str], *views: View) -> None:
         # Of the time step and the time the blocks have copies of their own.
         own = {"dt": "step_size", "t": "time"}
         statements = [word_substitute(line, own) for line in statements]
-        return self.code.block(name, statements, *views, View(self.control, "0"))
+        self.code.block(name, statements, *views, View(self.control, "0"))
 
     def build(self) -> BuiltBalanced:
         network, capacity, groups = self.network, self.capacity, self.groups
+        self._add_signal_blocks()
+        self._add_neuron_blocks()
+        self._add_synapse_blocks()
         integers = ("step", "n_steps", "clock", "learning", "one_spike", "record_every", "seed")
         control = (*integers, "n_spikes", "n_records", "sigma")
-        plan: dict[str, Any] = {
+        frame: dict[str, Any] = {
             "n": network.n,
-            "k": network.n_dimensions,
-            "n_basis": network.n_basis,
             "n_spikes": capacity.n_spikes,
-            "rows": self.rows,
-            "real": "float" if self.dtype == np.float32 else "double",
             "control": {name: self._array("control", name) for name in control},
-            "noise": self.code.array(groups["neurons"], "noise"),
-            "candidates": self.code.array(groups["neurons"], "candidate"),
-            "spikes": {name: self._array("spikes", name) for name in ("neuron", "step")},
-            **self._signal_blocks(),
-            **self._neuron_blocks(),
-            **self._synapse_blocks(),
         }
-        plan["arrays"] = {
-            name: self._arrays(name) for name in ("project", "slow", "learn_slow") if name in plan
-        }
-        if self.rows:
-            plan["arriving"] = self.code.array(groups["arriving"], "arriving", "_arriving")
-        runner = StepRunner(self.control, self.code, plan, self.codeobj_class, "balanced")
+        runner = StepRunner(
+            self.control,
+            self.code,
+            frame,
+            self.codeobj_class,
+            "balanced",
+            balanced_step(network, self.code, self._array, self.rows),
+            "float" if self.dtype == np.float32 else "double",
+        )
         return BuiltBalanced(
             network=network,
             capacity=capacity,
@@ -239,12 +228,7 @@ class _Builder:
             first={"control.step": np.zeros(1)},
         )
 
-    def _arrays(self, block: str) -> list[str]:
-        """What a block over synapses reads and writes, each array once."""
-        names = get_identifiers(self.code.blocks[block])
-        return sorted(n for n in names if n.endswith(("_pre", "_post", "_synapse")))
-
-    def _signal_blocks(self) -> dict[str, str]:
+    def _add_signal_blocks(self) -> None:
         network, groups = self.network, self.groups
         signal, record = View(groups["signal"], "_neuron"), groups["record"]
         teacher = network.teacher_map
@@ -256,124 +240,73 @@ class _Builder:
         if teacher.parameters:
             known = {name: f"parameter_{name}" for name in teacher.parameters}
             parameters = [View(groups["teacher"], "0", known)]
-        given = View(groups["inputs"], "_sample", {"given": "c"})
-        return {
-            "receive": self._block("receive", [INPUT], given, signal),
-            "schedule": self._block(
-                "schedule",
-                [
-                    f"k = {network.gain}",
-                    f"eta = {network.rate}",
-                    f"eta_fast = {network.fast_rate}",
-                    "time = time + dt",
-                ],
-            ),
-            "error": self._block("error", [ERROR], signal),
-            "record": self._block(
-                "record",
-                ["shown_x = x", "shown_estimate = estimate"],
-                View(record, "_record", {"shown_x": "x", "shown_estimate": "estimate"}),
-                signal,
-            ),
-            "teacher": self.code.block(
-                "teacher",
-                # A name that no teacher can have.
-                [word_substitute(line, {"dt": "_dt"}) for line in teacher.code],
-                *dimensions,
-                *parameters,
-                View(self.control, "0", {"_dt": "step_size"}),
-            ),
-            "decay_estimate": self._block(
-                "decay_estimate", step_statements(ESTIMATE, "estimate"), signal
-            ),
-            "jump": self._block(
-                "jump", ["estimate = estimate + D"], View(groups["decoder"], "_synapse"), signal
-            ),
-        }
+        self._block("receive", [INPUT], View(groups["inputs"], "_sample", {"given": "c"}), signal)
+        rates = [f"k = {network.gain}", f"eta = {network.rate}", f"eta_fast = {network.fast_rate}"]
+        self._block("schedule", [*rates, "time = time + dt"])
+        self._block("error", [ERROR], signal)
+        self._block(
+            "record",
+            ["shown_x = x", "shown_estimate = estimate"],
+            View(record, "_record", {"shown_x": "x", "shown_estimate": "estimate"}),
+            signal,
+        )
+        self.code.block(
+            "teacher",
+            # A name that no teacher can have.
+            [word_substitute(line, {"dt": "_dt"}) for line in teacher.code],
+            *dimensions,
+            *parameters,
+            View(self.control, "0", {"_dt": "step_size"}),
+        )
+        self._block("decay_estimate", step_statements(ESTIMATE, "estimate"), signal)
+        self._block(
+            "jump", ["estimate = estimate + D"], View(groups["decoder"], "_synapse"), signal
+        )
 
-    def _neuron_blocks(self) -> dict[str, str]:
+    def _add_neuron_blocks(self) -> None:
         groups = self.groups
         neurons = View(groups["neurons"], "_neuron")
-        blocks = {
-            "zero": self._block(
-                "zero", ["feedforward = 0", "projected_error = 0", "slow = 0"], neurons
-            ),
-            "membrane": self._block(
-                "membrane",
-                step_statements(
-                    MEMBRANE.format(feedback=self.network.feedback_equation), "membrane"
-                ),
-                neurons,
-            ),
-            "decay": self._block(
-                "decay",
-                [
-                    *step_statements(FILTERED_SPIKES, "filtered spikes"),
-                    "refractory_counter = (refractory_counter - 1)*int(refractory_counter > 0.5)",
-                ],
-                neurons,
-            ),
-            "candidate": self._block("candidate", [CANDIDATE], neurons),
-            "fire": self._block(
-                "fire", ["r = r + 1", "refractory_counter = refractory_steps"], neurons
-            ),
-            "record_v": self._block(
-                "record_v",
-                ["shown = v"],
-                View(groups["record_v"], "_record", {"shown": "v"}),
-                neurons,
-            ),
-        }
+        membrane = MEMBRANE.format(feedback=self.network.feedback_equation)
+        count = "refractory_counter = (refractory_counter - 1)*int(refractory_counter > 0.5)"
+        shown = View(groups["record_v"], "_record", {"shown": "v"})
+        self._block("zero", ["feedforward = 0", "projected_error = 0", "slow = 0"], neurons)
+        self._block("membrane", step_statements(membrane, "membrane"), neurons)
+        self._block("decay", [*step_statements(FILTERED_SPIKES, "filtered spikes"), count], neurons)
+        self._block("candidate", [CANDIDATE], neurons)
+        self._block("fire", ["r = r + 1", "refractory_counter = refractory_steps"], neurons)
+        self._block("record_v", ["shown = v"], shown, neurons)
         if self.rows:
-            blocks["arrive"] = self._block(
-                "arrive",
-                ["v = v + arriving", "arriving = 0"],
-                View(groups["arriving"], "_arriving"),
-                neurons,
-            )
-        return blocks
+            arriving = View(groups["arriving"], "_arriving")
+            self._block("arrive", ["v = v + arriving", "arriving = 0"], arriving, neurons)
 
-    def _synapse_blocks(self) -> dict[str, str]:
+    def _add_synapse_blocks(self) -> None:
         network, groups = self.network, self.groups
         post = View(groups["neurons"], "_post")
         slow, fast = View(groups["slow"], "_synapse"), View(groups["fast"], "_synapse")
         basis = network.basis_equations
         pre = View(groups["neurons"], "_pre", {"psi": "r"})
-        blocks = {
-            "project": self._block(
-                "project",
-                [FEEDFORWARD, PROJECTED_ERROR],
-                View(groups["decoder"], "_synapse"),
-                View(groups["signal"], "_pre", {"c": "c", "error": "error"}),
-                post,
-            ),
-            "spike": self._block("spike", [SPIKE], fast, post),
-        }
+        self._block(
+            "project",
+            [FEEDFORWARD, PROJECTED_ERROR],
+            View(groups["decoder"], "_synapse"),
+            View(groups["signal"], "_pre", {"c": "c", "error": "error"}),
+            post,
+        )
+        self._block("spike", [SPIKE], fast, post)
         if basis.model:
             dendrites = View(groups["dendrites"], "_neuron")
             pre = View(groups["dendrites"], "_pre", {"psi": "psi"})
-            blocks["psi"] = self._block("psi", [f"psi = {basis.psi}"], dendrites)
-            blocks["decay_basis"] = self._block(
-                "decay_basis", step_statements(basis.model, "dendrite"), dendrites
-            )
-            blocks["excite"] = self._block(
-                "excite",
-                ["u = u + M"],
-                View(groups["basis"], "_synapse"),
-                View(groups["dendrites"], "_post"),
-            )
-        blocks["slow"] = self._block("slow", [SLOW], slow, pre, post)
+            self._block("psi", [f"psi = {basis.psi}"], dendrites)
+            self._block("decay_basis", step_statements(basis.model, "dendrite"), dendrites)
+            excited = View(groups["dendrites"], "_post")
+            self._block("excite", ["u = u + M"], View(groups["basis"], "_synapse"), excited)
+        self._block("slow", [SLOW], slow, pre, post)
         for rule in (SLOW_LEARNING, FAST_LEARNING):
             local_quantities(rule)  # raises if it is not local
         if "slow" in network.learns:
-            blocks["learn_slow"] = self._block("learn_slow", [SLOW, SLOW_LEARNING], slow, pre, post)
+            self._block("learn_slow", [SLOW, SLOW_LEARNING], slow, pre, post)
         if "fast" in network.learns:
-            blocks["learn_fast"] = self._block("learn_fast", [FAST_LEARNING], fast, post)
+            self._block("learn_fast", [FAST_LEARNING], fast, post)
         if self.rows:
-            blocks["send"] = self._block(
-                "send",
-                [SPIKE],
-                fast,
-                View(groups["arriving"], "_arriving", {"v": "arriving"}),
-            )
-        return blocks
+            arriving = View(groups["arriving"], "_arriving", {"v": "arriving"})
+            self._block("send", [SPIKE], fast, arriving)

@@ -16,6 +16,8 @@ from brian2.devices.cpp_standalone.codeobject import CPPStandaloneCodeObject
 from brian2.parsing.rendering import CPPNodeRenderer
 from brian2.utils.stringtools import get_identifiers, word_substitute
 
+from eprop_brian.steps.cpp import CppPrinter
+from eprop_brian.steps.numpy import NumpyPrinter
 from eprop_brian.symbolic.functions import FUNCTIONS, WHERE
 
 __all__ = [
@@ -124,9 +126,10 @@ class _NumpyGenerator(BlockwiseTranslation, NumpyCodeGenerator):
 
 
 class NumpyStepCodeObject(NumpyCodeObject):
-    """NumPy code with the ``step`` template."""
+    """NumPy code with this package's templates."""
 
     generator_class = _NumpyGenerator
+    printer = NumpyPrinter
     templater = NumpyCodeObject.templater.derive(PACKAGE)
 
     def run_block(self, block):
@@ -140,9 +143,10 @@ class NumpyStepCodeObject(NumpyCodeObject):
 
 
 class CppStepCodeObject(CPPStandaloneCodeObject):
-    """Standalone C++ code with the ``step`` template."""
+    """Standalone C++ code with this package's templates."""
 
     generator_class = _CppGenerator
+    printer = CppPrinter
     templater = CPPStandaloneCodeObject.templater.derive(PACKAGE)
 
 

@@ -37,6 +37,8 @@ __all__ = ["CppProgram", "find_compiler", "generate"]
 _TEMPLATES = Path(__file__).parent / "templates"
 #: Files of a project besides those that are generated.
 _COMMON = ("arrays.h", "main.cpp")
+#: Headers that only some programs include.
+_OPTIONAL = ("noise.h",)
 #: Widest vector registers; a multiple of those of any processor does no harm.
 _VECTOR_BYTES = 64
 #: Cache that the results of the backward pass may take: they are read soon after they are written.
@@ -154,7 +156,7 @@ def generate(
     project.mkdir()
     (project / "program.cpp").write_text(source)
     (project / "calls.h").write_bytes(calls.read_bytes())
-    for name in _COMMON:
+    for name in (*_COMMON, *(name for name in _OPTIONAL if f'"{name}"' in source)):
         (project / name).write_bytes((_TEMPLATES / name).read_bytes())
     return built, {key: np.dtype(v.dtype) for key, v in arrays.items()}
 

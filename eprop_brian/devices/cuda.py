@@ -50,6 +50,8 @@ _TEMPLATES = Path(__file__).parent / "templates"
 _TOOLKITS = Path("/usr/local")
 #: Files of a project besides those that are generated.
 _COMMON = ("arrays.h", "device.h", "cuda_emulation.h", "main.cu")
+#: Headers that only some programs include.
+_OPTIONAL = ("noise.h",)
 #: What is compiled; it includes all other files.
 SOURCES = ("main.cu",)
 #: Of which GPU where none is found and none is asked for.
@@ -276,7 +278,7 @@ def generate(
     (project / "program.cu").write_text(source)
     (project / "table.h").write_text(table)
     (project / "calls.h").write_bytes(calls.read_bytes())
-    for name in _COMMON:
+    for name in (*_COMMON, *(name for name in _OPTIONAL if f'"{name}"' in source)):
         (project / name).write_bytes((_TEMPLATES / name).read_bytes())
     return built, {key: np.dtype(v.dtype) for key, v in arrays.items()}
 

@@ -16,6 +16,7 @@ from eprop_brian.devices.codeobjects import (
     CRenderer,
     read_in_one_type,
 )
+from eprop_brian.steps.cuda import CudaPrinter
 from eprop_brian.symbolic.functions import FUNCTIONS, WHERE
 
 __all__ = ["CudaStepCodeObject"]
@@ -48,9 +49,10 @@ class _CudaGenerator(BlockwiseTranslation, CUDACodeGenerator):
 
 
 class CudaStepCodeObject(CUDAStandaloneCodeObject):
-    """CUDA code with the ``step`` template, which is a whole program but for its ``main``."""
+    """CUDA code; its template is a whole program but for its ``main``."""
 
     generator_class = _CudaGenerator
+    printer = CudaPrinter
     templater = CUDAStandaloneCodeObject.templater.derive(PACKAGE)
 
 

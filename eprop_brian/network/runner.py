@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from brian2.devices.device import get_device
 from brian2.groups.group import CodeRunner
 
 from eprop_brian.network.blocks import StepCode
+from eprop_brian.steps import Node
 from eprop_brian.symbolic.functions import FUNCTIONS
 
 __all__ = ["StepRunner"]
@@ -26,13 +28,29 @@ class StepRunner(CodeRunner):
     codeobj_class : type
         Code object class whose templates include `template`.
     template : str
+    schedule : sequence of Node, optional
+        What the template's ``printed`` writes in the language of the code objects.
+    real : str
+        Float type of all state, for the schedule.
     """
 
     def __init__(
-        self, group, code: StepCode, plan: dict[str, Any], codeobj_class, template: str = "step"
+        self,
+        group,
+        code: StepCode,
+        plan: dict[str, Any],
+        codeobj_class,
+        template: str = "step",
+        schedule: Sequence[Node] = (),
+        real: str = "double",
     ) -> None:
         self.variables = code.variables
         self.step_code = code
+
+        def printed(scalar, vector, memory=None) -> str:
+            printer = codeobj_class.printer(code, scalar, vector, self._pointer, real, memory)
+            return printer.text(schedule)
+
         CodeRunner.__init__(
             self,
             group,
@@ -42,7 +60,7 @@ class StepRunner(CodeRunner):
             when="start",
             name="step_runner",
             check_units=False,
-            template_kwds={"plan": plan, "ptr": self._pointer},
+            template_kwds={"plan": plan, "ptr": self._pointer, "printed": printed},
             codeobj_class=codeobj_class,
         )
 

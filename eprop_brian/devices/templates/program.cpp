@@ -9,6 +9,7 @@
 #include <cstring>
 #include <vector>
 #include "arrays.h"
+{% block headers %}{% endblock %}
 
 namespace
 {

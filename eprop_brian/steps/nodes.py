@@ -1,0 +1,177 @@
+"""Nodes of a schedule: loops over blocks, and what stands between them.
+
+A schedule is a list of nodes. The statements of a block are Brian2's; a node says over which
+elements they run. A printer writes the schedule in the language of a device.
+
+Conditions, indices and values are expressions that C++, CUDA and Python read alike, of the integers
+that the frame around a step defines (``_step``, ``_clock``) and of loop indices. An array stands in
+braces: ``{neurons_v}[_pre]``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+__all__ = [
+    "Column",
+    "Count",
+    "Each",
+    "Fire",
+    "ForFired",
+    "If",
+    "Let",
+    "Node",
+    "Noise",
+    "Once",
+    "Put",
+    "Row",
+    "Sums",
+    "Sync",
+]
+
+
+class Node:
+    """Something that happens in a step."""
+
+
+@dataclass(frozen=True)
+class Each(Node):
+    """Runs a block for ``_neuron`` from 0 to `n`, in any order.
+
+    Attributes
+    ----------
+    block : str
+    n : int
+    rows : mapping of str to str
+        Where rows of other arrays begin, by the index that the block has for their element of the
+        same number.
+    """
+
+    block: str
+    n: int
+    rows: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Once(Node):
+    """Runs a block for one element, of the given value of each index."""
+
+    block: str
+    indices: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Sums(Node):
+    """Runs a block for all pairs of `n_pre` by `n_post`.
+
+    What belongs to ``_post`` gathers what comes from every ``_pre``, in the order of ``_pre``.
+    """
+
+    block: str
+    n_pre: int
+    n_post: int
+
+
+@dataclass(frozen=True)
+class Row(Node):
+    """Runs a block for the `n_post` synapses of ``_pre``; `rows` as for `Each`."""
+
+    block: str
+    n_post: int
+    rows: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Column(Node):
+    """Runs a block for the synapses of ``_pre`` in a matrix whose rows are `n` neurons.
+
+    Attributes
+    ----------
+    block : str
+    n : int
+    width : int
+        Of a row.
+    """
+
+    block: str
+    n: int
+    width: int
+
+
+@dataclass(frozen=True)
+class Let(Node):
+    """Names the present value of an element of an array."""
+
+    name: str
+    array: str
+    index: str
+
+
+@dataclass(frozen=True)
+class Put(Node):
+    """Sets an element of an array."""
+
+    array: str
+    index: str
+    value: str
+
+
+@dataclass(frozen=True)
+class Count(Node):
+    """Adds 1 to one of the frame's counters."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class If(Node):
+    """Runs one list of nodes or the other."""
+
+    condition: str
+    then: Sequence[Node]
+    otherwise: Sequence[Node] = ()
+
+
+@dataclass(frozen=True)
+class Fire(Node):
+    """Finds the neurons that spike, for `ForFired` to go through.
+
+    Attributes
+    ----------
+    candidates : str
+        Array with a number for each of `n` neurons.
+    n : int
+    one : str
+        Condition: the neuron of the largest number spikes, if that is above 0; else all above 0.
+    into, at : str
+        Array that lists spikes, and the place from where on there is room for `n`.
+    """
+
+    candidates: str
+    n: int
+    one: str
+    into: str
+    at: str
+
+
+@dataclass(frozen=True)
+class ForFired(Node):
+    """Runs nodes for every neuron ``_pre`` that spikes, one after the other."""
+
+    body: Sequence[Node]
+
+
+@dataclass(frozen=True)
+class Noise(Node):
+    """Fills an array of `n` with normal numbers, a hash of seed, time and place on every device."""
+
+    array: str
+    n: int
+    seed: str
+    time: str
+
+
+@dataclass(frozen=True)
+class Sync(Node):
+    """What was written above is seen by all threads below."""

@@ -1,0 +1,110 @@
+"""Schedules in Python with NumPy: a loop is a slice."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from eprop_brian.steps.nodes import (
+    Column,
+    Count,
+    Each,
+    Fire,
+    ForFired,
+    If,
+    Let,
+    Noise,
+    Once,
+    Put,
+    Row,
+    Sums,
+    Sync,
+)
+from eprop_brian.steps.printer import Lines, Printer, indented
+
+__all__ = ["NumpyPrinter", "fire", "normal"]
+
+
+class NumpyPrinter(Printer):
+    """See `eprop_brian.steps.printer.Printer`. The frame imports `fire` and `normal`."""
+
+    def _block(self, block: str, indices: Mapping[str, str]) -> Lines:
+        own = [f"{index} = {value}" for index, value in indices.items()]
+        return [*own, *self.constants(block), *self.statements(block)]
+
+    def print_each(self, node: Each) -> Lines:
+        return self._block(node.block, {"_neuron": "slice(None)", **_slices(node.rows, node.n)})
+
+    def print_row(self, node: Row) -> Lines:
+        rows = {"_synapse": f"_pre*{node.n_post}", **node.rows}
+        return self._block(node.block, {"_post": "slice(None)", **_slices(rows, node.n_post)})
+
+    def print_column(self, node: Column) -> Lines:
+        column = f"slice(_pre, None, {node.width})"
+        return self._block(node.block, {"_neuron": "slice(None)", "_synapse": column})
+
+    def print_once(self, node: Once) -> Lines:
+        # A slice of one, for an element that is written: what is read by a number is a copy.
+        return self._block(node.block, _slices(node.indices, 1))
+
+    def print_sums(self, node: Sums) -> Lines:
+        row = self._block(node.block, _slices({"_synapse": f"_pre*{node.n_post}"}, node.n_post))
+        return ["_post = slice(None)", f"for _pre in range({node.n_pre}):", *indented(row)]
+
+    def print_let(self, node: Let) -> Lines:
+        return [f"{node.name} = {self.pointer(node.array)}[{node.index}]"]
+
+    def print_put(self, node: Put) -> Lines:
+        return [f"{self.pointer(node.array)}[{node.index}] = {node.value}"]
+
+    def print_count(self, node: Count) -> Lines:
+        return [f"{node.name} += 1"]
+
+    def print_if(self, node: If) -> Lines:
+        lines = [f"if {self.expression(node.condition)}:", *indented(self.lines(node.then))]
+        if node.otherwise:
+            lines += ["else:", *indented(self.lines(node.otherwise))]
+        return lines
+
+    def print_fire(self, node: Fire) -> Lines:
+        return [f"_fired = _fire({self.pointer(node.candidates)}, {node.one})"]
+
+    def print_forfired(self, node: ForFired) -> Lines:
+        return ["for _pre in _fired:", *indented(self.lines(node.body))]
+
+    def print_noise(self, node: Noise) -> Lines:
+        value = f"_normal({node.seed}, {node.time}, {node.n})"
+        return [f"{self.pointer(node.array)}[:] = {value}"]
+
+    def print_sync(self, node: Sync) -> Lines:
+        return []
+
+
+def _slices(rows: Mapping[str, str], n: int) -> dict[str, str]:
+    """`n` elements from the given places on, by index."""
+    return {index: f"slice({start}, {start} + {n})" for index, start in rows.items()}
+
+
+def fire(candidates: np.ndarray, one: bool) -> list[int]:
+    """Neurons that spike, see `eprop_brian.steps.nodes.Fire`."""
+    fired = np.flatnonzero(candidates > 0)
+    if one and len(fired):
+        fired = fired[[np.argmax(candidates[fired])]]
+    return fired.tolist()
+
+
+def _mixed(z: np.ndarray) -> np.ndarray:
+    z = z + np.uint64(0x9E3779B97F4A7C15)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))
+
+
+def normal(seed: int, time: int, n: int) -> np.ndarray:
+    """Normal numbers, see `eprop_brian.steps.nodes.Noise`; as ``noise.h`` has them."""
+    with np.errstate(over="ignore"):
+        key = np.array([seed], dtype=np.uint64) + (np.uint64(time) << np.uint64(32))
+        z = _mixed(_mixed(key) + np.arange(n, dtype=np.uint64))
+    radius = np.sqrt(-2 * np.log(((z >> np.uint64(32)) + 0.5) / 4294967296.0))
+    return radius * np.cos(2 * np.pi * ((z & np.uint64(0xFFFFFFFF)) / 4294967296.0))
