@@ -5,12 +5,14 @@ Imported where such a program is made: Brian2CUDA need not be there.
 
 from __future__ import annotations
 
+from brian2.core.functions import DEFAULT_FUNCTIONS
 from brian2.utils.stringtools import word_substitute
 from brian2cuda import cuda_generator
 from brian2cuda.codeobject import CUDAStandaloneCodeObject
 from brian2cuda.cuda_generator import CUDACodeGenerator
 
 from eprop_brian.devices.codeobjects import (
+    DERIVATIVES,
     PACKAGE,
     BlockwiseTranslation,
     CRenderer,
@@ -51,3 +53,9 @@ class CudaStepCodeObject(CUDAStandaloneCodeObject):
 
     generator_class = _CudaGenerator
     templater = CUDAStandaloneCodeObject.templater.derive(PACKAGE)
+
+
+for _name, _code in DERIVATIVES.items():
+    DEFAULT_FUNCTIONS[_name].implementations.add_implementation(
+        CudaStepCodeObject, name=_name, code=_code.format(qualifiers="__host__ __device__")
+    )

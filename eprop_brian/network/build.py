@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 from brian2 import Network as Brian2Network
 from brian2.groups.group import Group
-from brian2.parsing.sympytools import sympy_to_str
 from brian2.utils.stringtools import word_substitute
 
 from eprop_brian.equations.learning_signals import LEARNING_SIGNAL, TRANSMITTED
@@ -34,6 +33,7 @@ from eprop_brian.network.groups import NetworkGroups
 from eprop_brian.network.optimization import update_statements
 from eprop_brian.network.runner import StepRunner
 from eprop_brian.network.spec import LEAST_DELAY, PROGRAMS, Network, Population
+from eprop_brian.symbolic.parameters import expression_text
 from eprop_brian.symbolic.programs import cutoff_program, parameter_sums
 from eprop_brian.symbolic.step_map import total
 
@@ -254,7 +254,7 @@ class _Builder(NetworkGroups):
         refractory = bool(np.any(step.refractory_steps(float(self.network.dt))))
         count = "refractory_counter = "
         before, after = (
-            [f"{n} = {sympy_to_str(x)}" for n, x in found.items() if self.learning]
+            [f"{n} = {expression_text(x)}" for n, x in found.items() if self.learning]
             for found in (system.varying(after=False), system.varying(after=True))
         )
         update = [

@@ -6,14 +6,15 @@ Strings are parsed, never evaluated: a number, optionally followed by a product 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import sympy
-from brian2.core.functions import DEFAULT_FUNCTIONS
-from brian2.parsing.sympytools import str_to_sympy
+from brian2.core.functions import DEFAULT_CONSTANTS, DEFAULT_FUNCTIONS
+from brian2.parsing.sympytools import CustomSympyPrinter, str_to_sympy
 from brian2.units import allunits, stdunits
 from brian2.units.fundamentalunits import (
     DIMENSIONLESS,
@@ -25,20 +26,23 @@ from brian2.units.fundamentalunits import (
 )
 
 from eprop_brian.symbolic.errors import EquationError
+from eprop_brian.symbolic.functions import IN_NUMPY, OFFERED
 
 __all__ = [
     "DETACHED",
-    "NOT_IN_NUMPY",
     "UNITS",
     "Detached",
     "attached",
     "evaluate",
+    "expression_text",
+    "in_numpy",
     "is_number",
     "parse_expression",
     "parse_quantity",
     "require_known",
     "resolve_parameters",
     "unit_name",
+    "with_all_digits",
 ]
 
 #: Name of the function that stops a derivative.
@@ -67,9 +71,6 @@ _SYNTAX = (
     ast.boolop,
     ast.expr_context,
 )
-_RANDOM = frozenset({"rand", "randn", "poisson"})
-#: Brian2's functions that NumPy does not have, for `sympy.lambdify`.
-NOT_IN_NUMPY = {name: DEFAULT_FUNCTIONS[name].pyfunc for name in ("exprel", "timestep")}
 #: Brian2 reads sqrt as an unknown function, which has no derivative.
 _SQRT = sympy.Function("sqrt")
 
@@ -184,29 +185,81 @@ def _quantity(given: Any, where: str) -> Any:
 
 
 def evaluate(
-    expression: str, values: Mapping[str, np.ndarray | float], where: str
+    expression: str | sympy.Expr, values: Mapping[str, np.ndarray | float], where: str
 ) -> np.ndarray | float:
     """Evaluate an expression of parameters with the arithmetic of NumPy.
 
-    The text is parsed by Brian2 into a sympy expression; it is never run as Python.
+    A text is parsed by Brian2 into a sympy expression; it is never run as Python.
 
     Raises
     ------
     EquationError
         If it names something unknown or does not give a finite number.
     """
-    parsed = parse_expression(expression, where)
-    names = sorted(symbol.name for symbol in parsed.free_symbols)
-    require_known(names, values, where, expression)
-    symbols = sorted(parsed.free_symbols, key=lambda symbol: symbol.name)
-    function = sympy.lambdify(symbols, parsed, [NOT_IN_NUMPY, "numpy"])
+    if isinstance(expression, str):
+        parsed, line = parse_expression(expression, where), expression
+    else:
+        parsed, line = expression, expression_text(expression)
+    names = tuple(sorted(symbol.name for symbol in parsed.free_symbols))
+    require_known(names, values, where, line)
     with np.errstate(all="ignore"):
         # NumPy's scalars divide by zero to inf, where Python's raise.
-        result = np.asarray(function(*(np.float64(values[n]) for n in names)), dtype=float)
+        (result,) = in_numpy(names, (parsed,))(*(np.float64(values[n]) for n in names))
+    result = np.asarray(result, dtype=float)
     if not np.all(np.isfinite(result)):
         given = ", ".join(f"{name} = {values[name]}" for name in names)
-        raise EquationError(where, expression, f"is not finite with {given}")
+        raise EquationError(where, line, f"is not finite with {given}")
     return result if result.ndim else float(result)
+
+
+# Networks of the same neurons ask again.
+@lru_cache(maxsize=1024)
+def in_numpy(names: tuple[str, ...], expressions: tuple[sympy.Expr, ...]) -> Callable[..., list]:
+    """A function of NumPy that computes expressions from the values of `names`, in this order."""
+    symbols = [str_to_sympy(name) for name in names]
+    exact = [with_all_digits(expression) for expression in expressions]
+    # With names of its own: an equation's may be Python's keywords.
+    return sympy.lambdify(symbols, exact, [IN_NUMPY, "numpy"], dummify=True)
+
+
+def with_all_digits(expression: sympy.Basic) -> sympy.Basic:
+    """The same expression, of which `sympy.lambdify` writes 17 digits of every number, not 15."""
+    numbers = {number: sympy.Float(float(number), 17) for number in expression.atoms(sympy.Float)}
+    return expression.xreplace(numbers)
+
+
+class _Printer(CustomSympyPrinter):
+    """Brian2's printer, which would write numbers with 15 digits and sympy's names."""
+
+    def _print_Float(self, number: sympy.Float) -> str:
+        return repr(float(number))
+
+    def _print_Function(self, function: sympy.Function) -> str:
+        name = _NAMES.get(function.func)
+        if name is None:
+            return super()._print_Function(function)
+        return f"{name}({self.stringify(function.args, ', ')})"
+
+    def _print_Symbolic(self, constant: sympy.Basic) -> str:
+        return _CONSTANTS[constant]
+
+    _print_Exp1 = _print_Infinity = _print_NegativeInfinity = _print_Symbolic
+
+
+#: What Brian2 calls functions and constants that sympy calls otherwise.
+_NAMES = {
+    function.sympy_func: name
+    for name, function in DEFAULT_FUNCTIONS.items()
+    if isinstance(function.sympy_func, sympy.FunctionClass)
+}
+_CONSTANTS = {constant.sympy_obj: name for name, constant in DEFAULT_CONSTANTS.items()}
+_PRINTER = _Printer()
+
+
+@lru_cache(maxsize=4096)
+def expression_text(expression: sympy.Expr) -> str:
+    """An expression as a string that Brian2 reads, with all digits of its numbers."""
+    return _PRINTER.doprint(expression)
 
 
 def parse_expression(expression: str, where: str, *, detached: bool = False) -> sympy.Expr:
@@ -239,14 +292,13 @@ def _check_syntax(tree: ast.AST, expression: str, where: str, detached: bool) ->
             if detached and called == DETACHED and len(node.args) == 1:
                 continue
             if called not in DEFAULT_FUNCTIONS:
-                functions = ", ".join(sorted(set(DEFAULT_FUNCTIONS) - _RANDOM))
-                hint = _did_you_mean(called, DEFAULT_FUNCTIONS)
+                hint = _did_you_mean(called, OFFERED)
                 raise EquationError(
                     where,
                     expression,
-                    f"'{called}' is not a function here{hint}. Functions: {functions}",
+                    f"'{called}' is not a function here{hint}. Functions: {', '.join(OFFERED)}",
                 )
-            if called in _RANDOM:
+            if not DEFAULT_FUNCTIONS[called].stateless:
                 raise EquationError(
                     where, expression, f"'{called}' is random, so it has no derivative"
                 )

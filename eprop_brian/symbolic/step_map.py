@@ -22,7 +22,7 @@ from brian2.equations.equations import (
     Equations,
 )
 from brian2.parsing.expressions import parse_expression_dimensions
-from brian2.parsing.sympytools import str_to_sympy, sympy_to_str
+from brian2.parsing.sympytools import str_to_sympy
 from brian2.stateupdaters.base import StateUpdateMethod
 from brian2.units import Quantity, second
 from brian2.units.fundamentalunits import DIMENSIONLESS, Dimension, DimensionMismatchError
@@ -30,11 +30,13 @@ from brian2.utils.stringtools import get_identifiers, word_substitute
 
 from eprop_brian.equations.neuron import Neuron
 from eprop_brian.equations.readouts import Readout
+from eprop_brian.symbolic.derivatives import derivative, tidied, vanishes
 from eprop_brian.symbolic.errors import EquationError
 from eprop_brian.symbolic.parameters import (
     UNITS,
     attached,
     evaluate,
+    expression_text,
     parse_expression,
     require_known,
     resolve_parameters,
@@ -97,7 +99,7 @@ def scaled(expression: sympy.Expr, factor: str) -> str:
         return f"-{scaled(-expression, factor)}"
     if expression == 1:
         return factor
-    text = sympy_to_str(expression)
+    text = expression_text(expression)
     return f"({text})*{factor}" if expression.is_Add else f"{text}*{factor}"
 
 
@@ -288,7 +290,7 @@ def readout_map(readout: Readout) -> tuple[sympy.Expr, sympy.Expr]:
     known = [*readout.parameters, *readout.constants, "y", "I", "dt"]
     require_known(sorted(s.name for s in expression.free_symbols), known, where, readout.update)
     y, current = symbol("y"), symbol("I")
-    slopes = sympy.diff(expression, y), sympy.diff(expression, current)
+    slopes = tuple(tidied(derivative(expression, name)) for name in (y, current))
     if any(slope.has(y, current) for slope in slopes):
         raise EquationError(where, readout.update, "must be linear in y and I")
     return slopes
@@ -505,8 +507,8 @@ def _brian2_style(neuron: Neuron, equations: Equations, dimensions, where: str):
         others = sorted(s.name for s in parsed.free_symbols if s.name != "w")
         require_known(others, known, f"{where}, on_pre", line)
         weight = symbol("w")
-        unweighted = sympy.simplify(parsed.subs(weight, 0) - symbol(name))
-        if unweighted != 0 or not parsed.has(weight) or sympy.diff(parsed, weight, 2) != 0:
+        added, slope = parsed.subs(weight, 0) - symbol(name), derivative(parsed, weight)
+        if not vanishes(added) or vanishes(slope) or not vanishes(derivative(slope, weight)):
             raise EquationError(
                 f"{where}, on_pre",
                 line,
@@ -514,12 +516,12 @@ def _brian2_style(neuron: Neuron, equations: Equations, dimensions, where: str):
                 "step are summed",
             )
         entering = re.sub(r"\bw\b", "I", expression)
-        statements.append((name, sympy_to_str(parse_expression(entering, where))))
+        statements.append((name, expression_text(parse_expression(entering, where))))
     for name, expression in split_statements(neuron.reset, f"{where}, reset"):
         line = f"{name} = {expression}"
         require_known([name], units, f"{where}, reset", line)
         _require_dimensions(expression, units[name], known, f"{where}, reset", line)
-        change = sympy.simplify(parse_expression(f"({expression}) - {name}", f"{where}, reset"))
+        change = tidied(parse_expression(f"({expression}) - {name}", f"{where}, reset"))
         statements.append((name, total(name, scaled(change, "z"))))
     clamped = {eq.varname for eq in equations.values() if "unless refractory" in (eq.flags or ())}
     for name, expression in split_statements(updater, f"{where}, model"):

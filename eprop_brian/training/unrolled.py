@@ -29,7 +29,8 @@ from eprop_brian.network.optimization import update_statements
 from eprop_brian.network.sparse import Matrix, dense, values_of
 from eprop_brian.network.spec import LEAST_DELAY, Network, Population
 from eprop_brian.symbolic.eligibility import state_cost
-from eprop_brian.symbolic.parameters import parse_expression
+from eprop_brian.symbolic.functions import SLOPE_SERIES, SLOPE_SERIES_BELOW
+from eprop_brian.symbolic.parameters import parse_expression, with_all_digits
 from eprop_brian.symbolic.step_map import split_statements
 
 __all__ = ["Simulation", "Unrolled", "optimizer_step"]
@@ -40,11 +41,26 @@ _SMALLEST_LOG_P = -30 * np.log(10)
 Values = Mapping[str, Any]
 
 
+@jax.custom_jvp
 def _exprel(x: jax.Array) -> jax.Array:
     """(exp(x) - 1)/x, with its limit at 0 and a derivative there."""
-    near = jnp.abs(x) < 1e-8
-    safe = jnp.where(near, 1.0, x)
-    return jnp.where(near, 1 + x / 2, jnp.expm1(safe) / safe)
+    safe = jnp.where(x == 0, 1.0, x)
+    return jnp.where(x == 0, 1.0, jnp.expm1(safe) / safe)
+
+
+@_exprel.defjvp
+def _exprel_derivative(primals, tangents):
+    (x,), (tangent,) = primals, tangents
+    value = _exprel(x)
+    return value, value * _exprel_slope(x) * tangent
+
+
+def _exprel_slope(x: jax.Array) -> jax.Array:
+    """See `eprop_brian.symbolic.functions.ExprelSlope`."""
+    near = jnp.abs(x) < SLOPE_SERIES_BELOW
+    small, safe = jnp.where(near, x, 0.0), jnp.where(near, 1.0, x)
+    series = jnp.polyval(jnp.asarray(SLOPE_SERIES[::-1], small.dtype), small**2)
+    return jnp.where(near, 0.5 + small * series, -1 / jnp.expm1(-safe) - 1 / safe)
 
 
 #: Brian2's functions that sympy knows no JAX for, and what stops a derivative.
@@ -54,6 +70,7 @@ _FUNCTIONS = {
     "exprel": _exprel,
     "int_": jnp.trunc,
     "sqrt": jnp.sqrt,
+    "timestep": lambda time, dt: jnp.trunc((time + 1e-3 * dt) / dt),
 }
 
 
@@ -63,9 +80,8 @@ def _translated(expressions: Sequence[sympy.Basic]) -> Callable[[Values], list[j
         {s for expression in expressions for s in expression.free_symbols}, key=lambda s: s.name
     )
     # With names of its own: an equation's may be Python's keywords.
-    compute = sympy.lambdify(
-        symbols, list(expressions), [_FUNCTIONS, "jax"], cse=True, dummify=True
-    )
+    exact = [with_all_digits(expression) for expression in expressions]
+    compute = sympy.lambdify(symbols, exact, [_FUNCTIONS, "jax"], cse=True, dummify=True)
     return lambda values: compute(*(values[s.name] for s in symbols))
 
 
