@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import sympy
 
-from eprop_brian.symbolic.derivatives import expanded_terms
+from eprop_brian.symbolic.bounds import expanded_terms
 from eprop_brian.symbolic.parameters import Detached, evaluate
 from eprop_brian.symbolic.step_map import StepMap, symbol
 

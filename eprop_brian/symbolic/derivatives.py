@@ -10,7 +10,6 @@ is tried where it takes milliseconds.
 
 from __future__ import annotations
 
-import math
 import random
 from functools import lru_cache
 
@@ -18,9 +17,11 @@ import mpmath
 import sympy
 from brian2.core.functions import exprel
 
+from eprop_brian.symbolic.bounds import expanded_terms
 from eprop_brian.symbolic.functions import ExprelSlope, PowerLog
+from eprop_brian.symbolic.numeric import IN_MPMATH, value_of
 
-__all__ = ["derivative", "expanded_terms", "tidied", "vanishes"]
+__all__ = ["derivative", "tidied", "vanishes"]
 
 #: Most terms that an expression is multiplied out to, to see whether it becomes shorter.
 _MOST_TERMS = 60
@@ -211,18 +212,6 @@ def _with_sign_inside(product: sympy.Mul) -> sympy.Expr:
     return product
 
 
-def expanded_terms(expression: sympy.Expr) -> int:
-    """Terms of an expression once it is multiplied out, at most."""
-    if expression.is_Add:
-        return sum(expanded_terms(term) for term in expression.args)
-    if expression.is_Mul:
-        return math.prod(expanded_terms(factor) for factor in expression.args)
-    if expression.is_Pow and expression.exp.is_Integer and expression.exp.p > 0:
-        n, k = expanded_terms(expression.base), expression.exp.p
-        return math.comb(n + k - 1, k) if n > 1 else 1
-    return max((expanded_terms(part) for part in expression.args), default=1)
-
-
 @lru_cache(maxsize=4096)
 def vanishes(expression: sympy.Expr) -> bool:
     """Whether an expression is 0 whatever its symbols are.
@@ -233,22 +222,20 @@ def vanishes(expression: sympy.Expr) -> bool:
         return any(vanishes(factor) for factor in expression.args)
     if not expression.is_Add:
         return expression == 0
-    symbols = sorted(expression.free_symbols, key=lambda s: s.name)
-    functions = {
-        "exprel": lambda x: mpmath.expm1(x) / x,
-        "_exprel_slope": lambda x: 1 / (1 - mpmath.exp(-x)) - 1 / x,
-        "_power_log": lambda x, a: x**a * mpmath.log(x),
-        "_detached": lambda x: x,
-    }
+    names = sorted(symbol.name for symbol in expression.free_symbols)
+    generator = random.Random(0)
     try:
-        terms = sympy.lambdify(symbols, list(expression.args), [functions, "mpmath"], cse=True)
-        generator = random.Random(0)
         with mpmath.workdps(_DIGITS):
             for _ in range(_POINTS):
-                values = terms(*(mpmath.mpf(generator.uniform(0.2, 1.7)) for _ in symbols))
-                if abs(mpmath.fsum(values)) > _NOTHING * max(abs(value) for value in values):
+                point = {name: mpmath.mpf(generator.uniform(0.2, 1.7)) for name in names}
+                known: dict[sympy.Basic, mpmath.mpf] = {}
+                terms = [
+                    value_of(term, point, known, IN_MPMATH.__getitem__, mpmath.mpf)
+                    for term in expression.args
+                ]
+                if abs(mpmath.fsum(terms)) > _NOTHING * max(abs(term) for term in terms):
                     return False
-    except (ArithmeticError, NameError, TypeError, ValueError):
+    except (ArithmeticError, LookupError, TypeError, ValueError):
         # Functions that have no value here are no reason to call it 0.
         return False
     return True

@@ -23,11 +23,11 @@ from brian2.parsing.sympytools import str_to_sympy
 
 from eprop_brian.symbolic.derivatives import derivative, tidied
 from eprop_brian.symbolic.errors import EquationError
+from eprop_brian.symbolic.numeric import value_in_numpy
 from eprop_brian.symbolic.parameters import (
     Detached,
     evaluate,
     expression_text,
-    in_numpy,
     parse_expression,
     require_known,
 )
@@ -195,11 +195,11 @@ class EligibilitySystem:
         slopes: Mapping[tuple[str, str], sympy.Expr],
         values: Mapping[str, np.ndarray | float],
     ) -> None:
-        names = tuple(sorted({s.name for slope in slopes.values() for s in slope.free_symbols}))
-        compute = in_numpy(names, tuple(slopes.values()))
-        with np.errstate(all="ignore"):
-            found = compute(*(np.float64(values[name]) for name in names))
-        for ((above, below), slope), value in zip(slopes.items(), found, strict=True):
+        # NumPy's scalars divide by zero to inf, where Python's raise.
+        exact = {name: np.float64(value) for name, value in values.items()}
+        known: dict[sympy.Basic, np.ndarray] = {}
+        for (above, below), slope in slopes.items():
+            value = value_in_numpy(slope, exact, known)
             if np.all(np.isfinite(value)):
                 continue
             own = sorted(s.name for s in slope.free_symbols)
@@ -250,8 +250,9 @@ def derive(step: StepMap, learned: Collection[str] = (), cost: str = "") -> Elig
     heterogeneous = {symbol(name) for name in per_neuron}
 
     def entry(state: str, expression: sympy.Expr, name: str) -> Coefficient:
-        expression = expression.subs(symbol("z_detached"), symbol("z"))
-        expression = expression.replace(Detached, lambda value: value)
+        expression = expression.xreplace({symbol("z_detached"): symbol("z")})
+        if expression.has(Detached):
+            expression = expression.replace(Detached, lambda value: value)
         expression = tidied(expression)
         if expression.has(*_LEFTOVERS):
             line = next(line for line in step.code if line.startswith(f"{state} "))

@@ -25,6 +25,7 @@ from brian2.units.fundamentalunits import (
     get_unit,
 )
 
+from eprop_brian.symbolic.bounds import check_numbers, check_terms
 from eprop_brian.symbolic.errors import EquationError
 from eprop_brian.symbolic.functions import IN_NUMPY, OFFERED
 
@@ -275,6 +276,7 @@ def parse_expression(expression: str, where: str, *, detached: bool = False) -> 
     try:
         _check_syntax(ast.parse(expression.strip(), mode="eval"), expression, where, detached)
         parsed = sympy.sympify(str_to_sympy(expression))
+        check_terms(parsed, expression, where)
     except EquationError:
         raise
     except Exception as error:  # the parsers raise several types for what they refuse
@@ -310,23 +312,7 @@ def _check_syntax(tree: ast.AST, expression: str, where: str, detached: bool) ->
                 f"`{ast.unparse(node)}` is not allowed: write names, numbers, + - * / ** and "
                 "Brian2's functions",
             )
-        # Powers of numbers are worked out while reading: one line could ask for gigabytes.
-        if _is_huge_power(node):
-            raise EquationError(
-                where, expression, f"`{ast.unparse(node)}` is a power of numbers: write its value"
-            )
-
-
-def _is_huge_power(node: ast.AST) -> bool:
-    """Whether a power of bare numbers is more than one base to one literal exponent up to 100."""
-    if not (isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow)):
-        return False
-    inside = list(ast.walk(node))
-    if any(isinstance(part, ast.Name) for part in inside):
-        return False
-    exponent = node.right.operand if isinstance(node.right, ast.UnaryOp) else node.right
-    plain = isinstance(exponent, ast.Constant) and abs(exponent.value) <= 100
-    return not plain or sum(isinstance(part, ast.Pow) for part in inside) > 1
+    check_numbers(tree, expression, where)
 
 
 def attached(expression: str) -> str:

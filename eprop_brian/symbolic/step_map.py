@@ -8,6 +8,7 @@ differentiates.
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -16,6 +17,7 @@ import sympy
 from brian2.core.functions import DEFAULT_FUNCTIONS
 from brian2.equations.equations import (
     DIFFERENTIAL_EQUATION,
+    EQUATIONS,
     FLOAT,
     PARAMETER,
     SUBEXPRESSION,
@@ -27,9 +29,17 @@ from brian2.stateupdaters.base import StateUpdateMethod
 from brian2.units import Quantity, second
 from brian2.units.fundamentalunits import DIMENSIONLESS, Dimension, DimensionMismatchError
 from brian2.utils.stringtools import get_identifiers, word_substitute
+from pyparsing import ParseException
 
 from eprop_brian.equations.neuron import Neuron
 from eprop_brian.equations.readouts import Readout
+from eprop_brian.symbolic.bounds import (
+    check_solvable,
+    check_step,
+    check_unit,
+    check_written_out,
+    step_operations,
+)
 from eprop_brian.symbolic.derivatives import derivative, tidied, vanishes
 from eprop_brian.symbolic.errors import EquationError
 from eprop_brian.symbolic.parameters import (
@@ -418,10 +428,7 @@ def read_model(model: str, dimensions: Mapping[str, Dimension], where: str) -> E
     EquationError
         If a line cannot be read, names something undefined, or its unit does not fit.
     """
-    for line in re.sub("#.*", "", model).splitlines():
-        # Brian2 works units out while reading them: one line could ask for gigabytes.
-        if re.search(r":[^:]*\d\s*\*\*", line):
-            raise EquationError(where, line, "has a power of numbers in its unit")
+    _check_bounds(model, where)
     try:
         equations = Equations(model)
     except Exception as error:  # Brian2 raises several types for malformed equations
@@ -451,6 +458,25 @@ def read_model(model: str, dimensions: Mapping[str, Dimension], where: str) -> E
     return equations
 
 
+def _check_bounds(model: str, where: str) -> None:
+    """Check everything in a model that Brian2 works out while reading it."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            parsed = EQUATIONS.parseString(model, parseAll=True)
+    except ParseException:
+        return  # Brian2 says where
+    expressions = {}
+    for equation in parsed:
+        name, expression = equation["identifier"], equation.get("expression", "")
+        line = f"{name} = {expression} : {equation['unit']}" if expression else name
+        check_unit(equation["unit"], line, where)
+        if expression:
+            parse_expression(expression, where)
+            expressions[name] = expression
+    check_written_out(expressions, where)
+
+
 def _without_subexpressions(neuron: Neuron, equations: Equations) -> Neuron:
     """Write the model's subexpressions out where they are used outside the model."""
     written_out = {
@@ -478,11 +504,15 @@ def _state_update(method: str, equations: Equations) -> str:
 def _brian2_style(neuron: Neuron, equations: Equations, dimensions, where: str):
     units = {eq.varname: eq.dim for eq in equations.values() if eq.type == DIFFERENTIAL_EQUATION}
     known = {**dimensions, **units}
-    methods = [m for m in StateUpdateMethod.stateupdaters if not m.startswith("gsl")]
+    # Of Brian2's, "independent" is deprecated for "exact", and searches nonlinear ones for hours.
+    methods = [
+        m for m in StateUpdateMethod.stateupdaters if not m.startswith("gsl") and m != "independent"
+    ]
     if neuron.method not in methods:
         raise EquationError(
             where, f"method = {neuron.method}", f"unknown method; there are {', '.join(methods)}"
         )
+    check_solvable(neuron.method, equations, f"{where}, model")
     try:
         updater = _state_update(neuron.method, equations)
     except Exception as error:  # the updaters raise their own types
@@ -650,13 +680,15 @@ def _default_detached(statements, states, membrane: str | None) -> tuple[str, ..
 def _compose(statements, states, detached, where: str) -> dict[str, sympy.Expr]:
     """New states as expressions of the old ones, ``I``, ``z`` and ``z_detached``."""
     environment = {state: symbol(state) for state in states}
+    sizes: dict[sympy.Symbol, int] = {}
     for name, expression in statements:
         parsed = parse_expression(expression, where, detached=True)
         if name in detached:
             parsed = parsed.subs(symbol("z"), symbol("z_detached"))
-        environment[name] = parsed.subs(
-            {symbol(n): value for n, value in environment.items()}, simultaneous=True
-        )
+        operations = step_operations(parsed, sizes)
+        check_step(operations, f"{name} = {expression}", where)
+        sizes[symbol(name)] = operations
+        environment[name] = parsed.xreplace({symbol(n): x for n, x in environment.items()})
     for state in states:
         refused = sorted(
             UNDIFFERENTIABLE[str(f.func)]
