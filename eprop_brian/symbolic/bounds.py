@@ -21,6 +21,7 @@ from eprop_brian.symbolic.errors import EquationError
 from eprop_brian.symbolic.functions import IN_NUMPY
 
 __all__ = [
+    "check_length",
     "check_numbers",
     "check_solvable",
     "check_step",
@@ -47,14 +48,18 @@ _EXACT = ("exact", "linear")
 # --- text ----------------------------------------------------------------------------------------
 
 
-def check_numbers(tree: ast.AST, expression: str, where: str) -> None:
-    """Check that what is computed of bare numbers is a number, and quickly computed."""
+def check_length(expression: str, where: str) -> None:
+    """Check that an expression is not too long to be parsed."""
     if len(expression) > _LONGEST:
         raise EquationError(
             where,
             f"{expression[:80]} ...",
             f"has {len(expression)} characters, at most {_LONGEST} are read",
         )
+
+
+def check_numbers(tree: ast.Expression, expression: str, where: str) -> None:
+    """Check that what is computed of bare numbers is a number, and quickly computed."""
     for node in ast.walk(tree):
         if _is_huge_power(node):
             raise EquationError(
@@ -91,10 +96,10 @@ def _number_of(node: ast.AST, expression: str, where: str) -> float | None:
 
     In double precision, where exp(exp(50)) is infinite: sympy would work out its digits.
     """
-    if isinstance(node, ast.Constant):
-        return float(node.value)
     if isinstance(node, ast.Name):
         return None
+    if isinstance(node, ast.Constant):
+        return _finite(float(node.value), node, expression, where)
     called = isinstance(node, ast.Call)
     parts = [
         _number_of(part, expression, where)
@@ -112,6 +117,10 @@ def _number_of(node: ast.AST, expression: str, where: str) -> float | None:
             value = float(_OPERATIONS[type(node.op)](*map(np.float64, parts)))
         else:
             value = -parts[0]
+    return _finite(value, node, expression, where)
+
+
+def _finite(value: float, node: ast.AST, expression: str, where: str) -> float:
     if not math.isfinite(value):
         raise EquationError(where, expression, f"`{ast.unparse(node)}` is not a finite number")
     return value
@@ -130,10 +139,9 @@ def check_unit(unit: str, line: str, where: str) -> None:
         exponent = node.right.operand if isinstance(node.right, ast.UnaryOp) else node.right
         if isinstance(node.left, ast.Constant):
             raise EquationError(where, line, "has a power of numbers in its unit")
-        small = isinstance(exponent, ast.Constant) and isinstance(exponent.value, int | float)
-        if not (
-            small and exponent.value <= _LARGEST_UNIT_POWER and isinstance(node.left, ast.Name)
-        ):
+        number = isinstance(exponent, ast.Constant) and isinstance(exponent.value, int | float)
+        small = number and exponent.value <= _LARGEST_UNIT_POWER
+        if not (small and isinstance(node.left, ast.Name)):
             raise EquationError(where, line, f"'{unit.strip()[:80]}' {wanted}")
 
 
@@ -199,8 +207,8 @@ def check_step(operations: int, line: str, where: str) -> None:
             where,
             line,
             f"takes {operations} operations as a function of the step before, more than "
-            f"{_MOST_OPERATIONS}: too many to differentiate. A method with fewer intermediate steps "
-            "(exponential_euler, euler) needs fewer",
+            f"{_MOST_OPERATIONS}: too many to differentiate. A method with fewer intermediate "
+            "steps (exponential_euler, euler) needs fewer",
         )
 
 

@@ -25,7 +25,7 @@ from brian2.units.fundamentalunits import (
     get_unit,
 )
 
-from eprop_brian.symbolic.bounds import check_numbers, check_terms
+from eprop_brian.symbolic.bounds import check_length, check_numbers, check_terms
 from eprop_brian.symbolic.errors import EquationError
 from eprop_brian.symbolic.functions import IN_NUMPY, OFFERED
 
@@ -273,6 +273,7 @@ def parse_expression(expression: str, where: str, *, detached: bool = False) -> 
     EquationError
         For any other syntax, a random function, a condition in place of a number.
     """
+    check_length(expression, where)
     try:
         _check_syntax(ast.parse(expression.strip(), mode="eval"), expression, where, detached)
         parsed = sympy.sympify(str_to_sympy(expression))
@@ -287,7 +288,7 @@ def parse_expression(expression: str, where: str, *, detached: bool = False) -> 
     return parsed.replace(_SQRT, sympy.sqrt).replace(sympy.Function(DETACHED), Detached)
 
 
-def _check_syntax(tree: ast.AST, expression: str, where: str, detached: bool) -> None:
+def _check_syntax(tree: ast.Expression, expression: str, where: str, detached: bool) -> None:
     for node in ast.walk(tree):
         if isinstance(node, ast.Call):
             called = ast.unparse(node.func)
