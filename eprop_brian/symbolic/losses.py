@@ -21,8 +21,6 @@ __all__ = ["derive_loss"]
 _WHERE = "loss"
 #: What is left of an expression that sympy cannot differentiate.
 _LEFTOVERS = (sympy.Derivative, sympy.Subs, sympy.DiracDelta, sympy.nan)
-#: Functions with no slope at all, or none at 0, where a readout starts.
-_WITHOUT_SLOPE = {*UNDIFFERENTIABLE, "exprel"}
 
 
 def derive_loss(equation: str, known: tuple[str, ...] = ()) -> Loss:
@@ -64,7 +62,7 @@ def derive_loss(equation: str, known: tuple[str, ...] = ()) -> Loss:
     except AttributeError:  # of a comparison
         slope = sympy.nan
     functions = {str(f.func) for f in loss.atoms(sympy.Function)}
-    if slope.has(*_LEFTOVERS) or functions & _WITHOUT_SLOPE:
+    if slope.has(*_LEFTOVERS) or functions & UNDIFFERENTIABLE.keys():
         raise EquationError(_WHERE, equation, "has no derivative that can be evaluated")
     error, coupling = expression_text(slope), ""
     if softmax:
