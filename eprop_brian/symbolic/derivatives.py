@@ -216,19 +216,25 @@ def _with_sign_inside(product: sympy.Mul) -> sympy.Expr:
 def vanishes(expression: sympy.Expr) -> bool:
     """Whether an expression is 0 whatever its symbols are.
 
-    It is computed at a few points, which takes no longer than the expression is long.
+    It is computed at a few points, which takes no longer than the expression is long. Functions
+    that have pieces, such as abs, may be zero at these and not elsewhere: they can have any value.
     """
     if expression.is_Mul:
         return any(vanishes(factor) for factor in expression.args)
     if not expression.is_Add:
         return expression == 0
     names = sorted(symbol.name for symbol in expression.free_symbols)
+    pieces = [
+        node
+        for node in sympy.preorder_traversal(expression)
+        if isinstance(node, sympy.Function) and node.func.__name__ not in IN_MPMATH
+    ]
     generator = random.Random(0)
     try:
         with mpmath.workdps(_DIGITS):
             for _ in range(_POINTS):
                 point = {name: mpmath.mpf(generator.uniform(0.2, 1.7)) for name in names}
-                known: dict[sympy.Basic, mpmath.mpf] = {}
+                known = {node: mpmath.mpf(generator.uniform(0.2, 1.7)) for node in pieces}
                 terms = [
                     value_of(term, point, known, IN_MPMATH.__getitem__, mpmath.mpf)
                     for term in expression.args

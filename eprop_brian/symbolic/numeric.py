@@ -46,16 +46,15 @@ def _limited(function: Callable[..., Any]) -> Callable[..., Any]:
 
 _IN_MPMATH: dict[str, Callable[..., Any]] = {
     **{name: getattr(mpmath, name) for name in ("acos", "asin", "atan", "cos", "cosh", "exp")},
-    **{name: getattr(mpmath, name) for name in ("expm1", "log", "log10", "log1p", "sign")},
+    **{name: getattr(mpmath, name) for name in ("expm1", "log", "log10", "log1p")},
     **{name: getattr(mpmath, name) for name in ("sin", "sinh", "tan", "tanh")},
-    "Abs": abs,
     "Detached": lambda x: x,
     "exprel": lambda x: mpmath.expm1(x) / x,
     "_exprel_slope": lambda x: 1 / (1 - mpmath.exp(-x)) - 1 / x,
     "_power_log": lambda x, a: x**a * mpmath.log(x),
     "power": lambda x, a: x**a,
 }
-#: Functions with any number of digits, by sympy's names.
+#: Analytic functions with any number of digits, by sympy's names.
 IN_MPMATH = {name: _limited(function) for name, function in _IN_MPMATH.items()}
 
 

@@ -102,6 +102,9 @@ def test_slope_of_exprel_is_right_to_the_last_digits():
         ("(1 + 1e-12)*a - a*b/b", False),
         ("a - b", False),
         ("clip(a, 0, 1) - clip(a, 0, 1)*b", False),
+        ("a - 9 + abs(a - 9)", False),
+        ("(1 - sign(9 - a))*(a - 9 + abs(a - 9))", False),
+        ("int(a > 9) - 2*int(a > 9) + int(a > 9)*b/b", True),
     ],
 )
 def test_what_is_zero(expression, zero):
