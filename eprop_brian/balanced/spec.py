@@ -14,6 +14,7 @@ from brian2.units.fundamentalunits import Quantity, get_dimensions
 
 from eprop_brian.equations.balanced import BASES, FEEDBACKS, Basis
 from eprop_brian.equations.teachers import Teacher, linear_teacher
+from eprop_brian.symbolic.derivatives import vanishes
 from eprop_brian.symbolic.parameters import (
     is_number,
     parse_expression,
@@ -135,7 +136,7 @@ class BalancedNetwork:
             require_known(sorted(symbol.name for symbol in used), known, name, text)
             # The first of the names switches it off, as a test does.
             off = parse_expression(text, name).subs(sympy.Symbol(known[0], real=True), 0)
-            if sympy.simplify(off) != 0:
+            if not vanishes(off):
                 raise ValueError(
                     f"{name} = '{text}' must be 0 where {known[0]} is: without it there is none"
                 )

@@ -18,9 +18,10 @@ from brian2.utils.stringtools import get_identifiers, word_substitute
 
 from eprop_brian.steps.cpp import CppPrinter
 from eprop_brian.steps.numpy import NumpyPrinter
-from eprop_brian.symbolic.functions import FUNCTIONS, WHERE
+from eprop_brian.symbolic.functions import IN_NUMPY, SLOPE_SERIES, SLOPE_SERIES_BELOW, WHERE
 
 __all__ = [
+    "DERIVATIVES",
     "PACKAGE",
     "BlockwiseTranslation",
     "CRenderer",
@@ -88,6 +89,9 @@ class CRenderer(CPPNodeRenderer):
             # A choice between two numbers is one vector instruction, an integer made a float two.
             one, zero = ("1.0f", "0.0f") if _is_single() else ("1.0", "0.0")
             return f"({self.render_node(node.args[0])} ? {one} : {zero})"
+        if node.func.id in _INT:
+            # The function is declared in a header of Brian2's that our programs do without.
+            return f"((int)({self.render_node(node.args[0])}))"
         if node.func.id == WHERE:
             condition, *values = node.args
             tested = self.render_node(condition.args[0] if _is_condition(condition) else condition)
@@ -150,9 +154,8 @@ class CppStepCodeObject(CPPStandaloneCodeObject):
     templater = CPPStandaloneCodeObject.templater.derive(PACKAGE)
 
 
-FUNCTIONS[WHERE].implementations.add_implementation(NumpyStepCodeObject, code=np.where)
 # The renderer writes it: neither side is computed before it is chosen.
-FUNCTIONS[WHERE].implementations.add_implementation(CppStepCodeObject, code="")
+DEFAULT_FUNCTIONS[WHERE].implementations.add_implementation(CppStepCodeObject, code="")
 
 # Brian2's own clip has early returns and double bounds; this one is two vector instructions.
 DEFAULT_FUNCTIONS["clip"].implementations.add_implementation(
@@ -196,3 +199,56 @@ DEFAULT_FUNCTIONS["tanh"].implementations.add_implementation(
     }
     """,
 )
+
+# Brian2's NumPy target would compute the first three with units, and the next two as integers.
+for _name, _function in (
+    *((name, IN_NUMPY[name]) for name in ("expm1", "log1p", "exprel")),
+    ("floor", np.floor),
+    ("ceil", np.ceil),
+    (WHERE, np.where),
+    ("_exprel_slope", IN_NUMPY["_exprel_slope"]),
+    ("_power_log", IN_NUMPY["_power_log"]),
+):
+    DEFAULT_FUNCTIONS[_name].implementations.add_implementation(NumpyStepCodeObject, code=_function)
+
+
+def _series() -> str:
+    """The polynomial of ``_exprel_slope`` in the square of x, as C++."""
+    text = ""
+    for coefficient in reversed(SLOPE_SERIES):
+        text = f"(R)({coefficient!r})" + (f" + square*({text})" if text else "")
+    return text
+
+
+#: Functions of `eprop_brian.symbolic.functions` in C++, for a compiler's own qualifiers.
+DERIVATIVES = {
+    "_exprel_slope": f"""
+    template <typename T>
+    {{qualifiers}} static inline
+    typename std::conditional<std::is_same<T, float>::value, float, double>::type
+    _exprel_slope(const T argument)
+    {{{{
+        typedef typename std::conditional<std::is_same<T, float>::value, float, double>::type R;
+        const R x = argument, square = x*x;
+        if (square < (R){SLOPE_SERIES_BELOW**2!r})
+            return (R)0.5 + x*({_series()});
+        return (R)-1/expm1(-x) - (R)1/x;
+    }}}}
+    """,
+    "_power_log": """
+    template <typename T, typename U>
+    {qualifiers} static inline
+    typename std::conditional<std::is_same<decltype(T() + U()), float>::value, float, double>::type
+    _power_log(const T base, const U exponent)
+    {{
+        typedef typename std::conditional<
+            std::is_same<decltype(T() + U()), float>::value, float, double>::type R;
+        const R x = base, a = exponent;
+        return x == 0 && a > 0 ? (R)0 : (R)(pow(x, a)*log(x));
+    }}
+    """,
+}
+for _name, _code in DERIVATIVES.items():
+    DEFAULT_FUNCTIONS[_name].implementations.add_implementation(
+        CppStepCodeObject, name=_name, code=_code.format(qualifiers="")
+    )

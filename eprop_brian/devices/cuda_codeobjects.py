@@ -5,19 +5,21 @@ Imported where such a program is made: Brian2CUDA need not be there.
 
 from __future__ import annotations
 
+from brian2.core.functions import DEFAULT_FUNCTIONS
 from brian2.utils.stringtools import word_substitute
 from brian2cuda import cuda_generator
 from brian2cuda.codeobject import CUDAStandaloneCodeObject
 from brian2cuda.cuda_generator import CUDACodeGenerator
 
 from eprop_brian.devices.codeobjects import (
+    DERIVATIVES,
     PACKAGE,
     BlockwiseTranslation,
     CRenderer,
     read_in_one_type,
 )
 from eprop_brian.steps.cuda import CudaPrinter
-from eprop_brian.symbolic.functions import FUNCTIONS, WHERE
+from eprop_brian.symbolic.functions import WHERE
 
 __all__ = ["CudaStepCodeObject"]
 
@@ -56,4 +58,8 @@ class CudaStepCodeObject(CUDAStandaloneCodeObject):
     templater = CUDAStandaloneCodeObject.templater.derive(PACKAGE)
 
 
-FUNCTIONS[WHERE].implementations.add_implementation(CudaStepCodeObject, code="")
+DEFAULT_FUNCTIONS[WHERE].implementations.add_implementation(CudaStepCodeObject, code="")
+for _name, _code in DERIVATIVES.items():
+    DEFAULT_FUNCTIONS[_name].implementations.add_implementation(
+        CudaStepCodeObject, name=_name, code=_code.format(qualifiers="__host__ __device__")
+    )

@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import sympy
-from brian2.parsing.sympytools import sympy_to_str
 
+from eprop_brian.symbolic.bounds import expanded_terms
 from eprop_brian.symbolic.functions import where
 from eprop_brian.symbolic.parameters import Detached, evaluate
 from eprop_brian.symbolic.step_map import BEFORE, StepMap, symbol
@@ -30,6 +30,8 @@ ACTIVE = ("not_refractory", BEFORE)
 _Factors = dict[str, np.ndarray]
 #: Sums of terms that cancel leave so much of the largest.
 _ROUNDING = 1e-12
+#: Most terms that a product of states is multiplied out to.
+_MOST_TERMS = 1000
 
 
 class NotLinearError(ValueError):
@@ -135,7 +137,7 @@ def linear_neuron(
         raise NotLinearError(reasons)
 
     def number(expression: sympy.Expr) -> np.ndarray:
-        value = evaluate(sympy_to_str(expression), values, f"neuron '{step.neuron.name}'")
+        value = evaluate(expression, values, f"neuron '{step.neuron.name}'")
         return np.broadcast_to(value, size).astype(float)
 
     numbers = {
@@ -167,8 +169,9 @@ def _slopes(expression: sympy.Expr, names: tuple[str, ...]) -> dict[str, sympy.E
         return {name: sympy.diff(expression, symbol(name)) for name in names}
 
     slopes = differentiated()
-    if any(slope.free_symbols & symbols for slope in slopes.values()):
-        # Only now, for it may take long: products of states may cancel.
+    varies = any(slope.free_symbols & symbols for slope in slopes.values())
+    if varies and expanded_terms(expression) <= _MOST_TERMS:
+        # Products of states may cancel.
         expression = sympy.expand(expression)
         slopes = differentiated()
     if any(slope.free_symbols & symbols for slope in slopes.values()):

@@ -15,7 +15,6 @@ import numpy as np
 import sympy
 from brian2 import Network as Brian2Network
 from brian2.groups.group import Group
-from brian2.parsing.sympytools import sympy_to_str
 from brian2.utils.stringtools import get_identifiers, word_substitute
 
 from eprop_brian.equations.learning_signals import LEARNING_SIGNAL, TRANSMITTED
@@ -35,6 +34,7 @@ from eprop_brian.network.groups import NetworkGroups
 from eprop_brian.network.optimization import update_statements
 from eprop_brian.network.runner import StepRunner
 from eprop_brian.network.spec import LEAST_DELAY, PROGRAMS, Network, Population
+from eprop_brian.symbolic.parameters import expression_text
 from eprop_brian.symbolic.programs import cutoff_program, parameter_sums
 from eprop_brian.symbolic.step_map import BEFORE, symbol, total
 
@@ -391,12 +391,12 @@ class _Builder(NetworkGroups):
         moving = {symbol(state) for state in states} & coefficient.free_symbols
         parts = coefficient.atoms(sympy.Function, sympy.Pow)
         if not any(part.free_symbols & moving for part in parts):
-            return sympy_to_str(coefficient)
+            return expression_text(coefficient)
         # Large enough to be no gradient's, and its square is finite.
         bound = sympy.Symbol("1e18" if self.dtype == np.float32 else "1e150")
         limited = sympy.Function("clip")
         finite = coefficient.xreplace({state: limited(state, -bound, bound) for state in moving})
-        return sympy_to_str(limited(finite, -bound, bound))
+        return expression_text(limited(finite, -bound, bound))
 
     def _plan_learned(self, population: Population) -> dict[str, Any]:
         """Blocks of a population's learned parameters."""

@@ -10,7 +10,6 @@ from brian2.groups.group import CodeRunner
 
 from eprop_brian.network.blocks import StepCode
 from eprop_brian.steps import Node
-from eprop_brian.symbolic.functions import FUNCTIONS
 
 __all__ = ["StepRunner"]
 
@@ -71,10 +70,8 @@ class StepRunner(CodeRunner):
         # Not by Brian2's create_runner_codeobj, which looks for the variables of every block by
         # hashing all of them: `StepCode` knows them.
         code = self.step_code
-        names = set(code.unknown())
-        functions = {name: FUNCTIONS[name] for name in FUNCTIONS.keys() & names}
-        names -= functions.keys()
-        functions |= self.group.resolve_all(sorted(names), run_namespace, user_identifiers=set())
+        names = code.unknown()
+        functions = self.group.resolve_all(names, run_namespace, user_identifiers=set())
         self.codeobj = get_device().code_object(
             owner=self.group,
             name="step_codeobject",

@@ -320,7 +320,7 @@ class Network:
             ranges = self._learned_ranges(neuron)
             cost = self.voltage_cost if self.c_v else ""
             system = derive(step_map(neuron), learned=tuple(ranges), cost=cost)
-            system.step.check_finite(float(self.dt))
+            system.check_finite(float(self.dt))
             state_cost(system.step, self.voltage_cost)  # checked even where c_v is 0
             times = resolve_parameters(neuron.parameters, f"neuron '{neuron.name}'")[1]
             for name, value in system.step.parameters.items():

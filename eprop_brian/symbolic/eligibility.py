@@ -14,15 +14,23 @@ postsynaptic neurons, else on the synapse.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 
+import numpy as np
 import sympy
-from brian2.parsing.sympytools import str_to_sympy, sympy_to_str
+from brian2.parsing.sympytools import str_to_sympy
 
+from eprop_brian.symbolic.derivatives import derivative, tidied
 from eprop_brian.symbolic.errors import EquationError
-from eprop_brian.symbolic.parameters import Detached, parse_expression, require_known
+from eprop_brian.symbolic.numeric import value_in_numpy
+from eprop_brian.symbolic.parameters import (
+    Detached,
+    evaluate,
+    expression_text,
+    parse_expression,
+    require_known,
+)
 from eprop_brian.symbolic.step_map import BEFORE, UNDIFFERENTIABLE, StepMap, scaled, symbol
 
 __all__ = [
@@ -36,9 +44,6 @@ __all__ = [
 
 PSI = symbol("psi")
 _LEFTOVERS = (sympy.Derivative, sympy.Subs, sympy.DiracDelta)
-#: Operations of an expression that is worth simplifying: a larger one takes minutes and hardly
-#: becomes shorter.
-_MOST_SIMPLIFIED = 100
 
 
 def eps_name(state: str) -> str:
@@ -65,7 +70,7 @@ class Coefficient:
         return self.expression == 0
 
     def __str__(self) -> str:
-        return self.name or sympy_to_str(self.expression)
+        return self.name or expression_text(self.expression)
 
     def times(self, factor: str) -> str:
         """The product with `factor` as an expression string, ``""`` if it is zero."""
@@ -150,6 +155,63 @@ class EligibilitySystem:
             entries = [entry for group in groups for entry in group.values()]
         return {entry.name: entry.expression for entry in entries if entry.name}
 
+    def check_finite(self, dt: float) -> None:
+        """Check that a step from the initial values gives numbers, and so do its derivatives.
+
+        Raises
+        ------
+        EquationError
+            If they do not. It names the state and the expression.
+        """
+        self.step.check_finite(dt)
+        values = {**self.step.values(dt), **self.step.initial_values(dt), "dt": dt}
+        values |= {"I": 0.0, "z": 0.0, "not_refractory": 1.0, BEFORE: 1.0}
+        for parameter in self.learned.values():
+            for name, slope in parameter.slopes.items():
+                values[name] = evaluate(slope, values, f"neuron '{self.step.neuron.name}'")
+        self._check_slopes(self._slopes(after=False), values)
+        for line in self.step.code:
+            name, expression = line.split(" = ", 1)
+            where = f"neuron '{self.step.neuron.name}'"
+            values[name] = evaluate(expression, values, where, detached=True)
+        self._check_slopes(self._slopes(after=True), values)
+
+    def _slopes(self, *, after: bool) -> dict[tuple[str, str], sympy.Expr]:
+        """The entries by what is differentiated and by what, of the step or of the new state."""
+        learned = self.learned.items()
+        if after:
+            entries = {("the threshold", k): c for k, c in self.spike_gradient.items()}
+            entries |= {("the voltage cost", k): c for k, c in self.cost_gradient.items()}
+            entries |= {("the threshold", name): p.spike_gradient for name, p in learned}
+            entries |= {("the voltage cost", name): p.cost_gradient for name, p in learned}
+        else:
+            entries = dict(self.transition)
+            entries |= {(k, "the neuron's own spike"): c for k, c in self.spike_path.items()}
+            entries |= {(k, "the input"): c for k, c in self.drive.items()}
+            entries |= {(k, name): c for name, p in learned for k, c in p.drive.items()}
+        return {key: entry.expression for key, entry in entries.items()}
+
+    def _check_slopes(
+        self,
+        slopes: Mapping[tuple[str, str], sympy.Expr],
+        values: Mapping[str, np.ndarray | float],
+    ) -> None:
+        # NumPy's scalars divide by zero to inf, where Python's raise.
+        exact = {name: np.float64(value) for name, value in values.items()}
+        known: dict[sympy.Basic, np.ndarray] = {}
+        for (above, below), slope in slopes.items():
+            value = value_in_numpy(slope, exact, known)
+            if np.all(np.isfinite(value)):
+                continue
+            own = sorted(s.name for s in slope.free_symbols)
+            given = ", ".join(f"{name} = {values[name]}" for name in own)
+            raise EquationError(
+                f"neuron '{self.step.neuron.name}', derivative of {above} by {below}",
+                expression_text(slope),
+                f"is not finite at the start, with {given}: no gradient can pass. Start from other "
+                "values, or write the equation so that it has a finite slope there",
+            )
+
     def dh_dh(self, k: str, level: str) -> sympy.Expr:
         """The paper's dh_k[t]/dh_level[t-1], with ``psi`` standing for psi[t-1]."""
         return (
@@ -189,9 +251,10 @@ def derive(step: StepMap, learned: Collection[str] = (), cost: str = "") -> Elig
     heterogeneous = {symbol(name) for name in per_neuron}
 
     def entry(state: str, expression: sympy.Expr, name: str) -> Coefficient:
-        expression = expression.subs(symbol("z_detached"), symbol("z"))
-        expression = expression.replace(Detached, lambda value: value)
-        expression = _simplified(expression)
+        expression = expression.xreplace({symbol("z_detached"): symbol("z")})
+        if expression.has(Detached):
+            expression = expression.replace(Detached, lambda value: value)
+        expression = tidied(expression)
         if expression.has(*_LEFTOVERS):
             line = next(line for line in step.code if line.startswith(f"{state} "))
             raise EquationError(
@@ -201,14 +264,14 @@ def derive(step: StepMap, learned: Collection[str] = (), cost: str = "") -> Elig
 
     new = step.composed
     transition = {
-        (k, m): entry(k, sympy.diff(new[k], h[m]), f"A_{k}_{m}") for k in states for m in states
+        (k, m): entry(k, derivative(new[k], h[m]), f"A_{k}_{m}") for k in states for m in states
     }
-    spike_path = {k: entry(k, sympy.diff(new[k], symbol("z")), f"u_{k}") for k in states}
-    drive = {k: entry(k, sympy.diff(new[k], symbol("I")), f"b_{k}") for k in states}
-    gradient = {k: entry(k, sympy.diff(step.margin, h[k]), f"c_{k}") for k in states}
+    spike_path = {k: entry(k, derivative(new[k], symbol("z")), f"u_{k}") for k in states}
+    drive = {k: entry(k, derivative(new[k], symbol("I")), f"b_{k}") for k in states}
+    gradient = {k: entry(k, derivative(step.margin, h[k]), f"c_{k}") for k in states}
 
     penalty = state_cost(step, cost)
-    cost_gradient = {k: entry(k, sympy.diff(penalty, h[k]), f"r_{k}") for k in states}
+    cost_gradient = {k: entry(k, derivative(penalty, h[k]), f"r_{k}") for k in states}
     parameters = {name: _learned(step, name, penalty, entry) for name in learned}
     sources = {
         k: [drive[k], *(parameter.drive[k] for parameter in parameters.values())] for k in states
@@ -238,16 +301,6 @@ def derive(step: StepMap, learned: Collection[str] = (), cost: str = "") -> Elig
     )
     _refuse_derived_names(system)
     return system
-
-
-@lru_cache(maxsize=1024)
-def _simplified(expression: sympy.Expr) -> sympy.Expr:
-    """Simplified where that helps; kept, because networks of the same neurons ask again."""
-    if sympy.count_ops(expression) > _MOST_SIMPLIFIED:
-        return expression
-    simpler = sympy.simplify(expression)
-    # A Piecewise has no form in the code that runs.
-    return expression if simpler.has(sympy.Piecewise) else simpler
 
 
 def state_cost(step: StepMap, cost: str) -> sympy.Expr:
@@ -290,13 +343,17 @@ def _learned(
     initial = {state: str(text) for state, text in step.neuron.initial.items()}
     slopes: dict[str, str] = {}
     through: dict[sympy.Symbol, sympy.Expr] = {}
-    for constant, text in step.constants.items():
-        expression = str_to_sympy(text)
-        slope = sympy.diff(expression, theta) + sum(
-            sympy.diff(expression, other) * by for other, by in through.items()
+
+    def total_derivative(expression: sympy.Expr) -> sympy.Expr:
+        return derivative(expression, theta) + sum(
+            derivative(expression, constant) * by for constant, by in through.items()
         )
+
+    for constant, text in step.constants.items():
+        expression = parse_expression(text, where)
+        slope = tidied(total_derivative(expression))
         if slope != 0:
-            slopes[f"slope_{constant}_{name}"] = sympy_to_str(sympy.simplify(slope))
+            slopes[f"slope_{constant}_{name}"] = expression_text(slope)
             through[symbol(constant)] = symbol(f"slope_{constant}_{name}")
     for state, text in initial.items():
         if str_to_sympy(text).free_symbols & {theta, *through}:
@@ -304,17 +361,12 @@ def _learned(
                 where, f"{state} = {text}", f"starts from '{name}', so '{name}' cannot learn"
             )
 
-    def derivative(expression: sympy.Expr) -> sympy.Expr:
-        return sympy.diff(expression, theta) + sum(
-            sympy.diff(expression, constant) * by for constant, by in through.items()
-        )
-
     parameter = LearnedParameter(
         name=name,
-        drive={k: entry(k, derivative(x), f"b_{k}_{name}") for k, x in step.composed.items()},
-        spike_gradient=entry(step.states[0], derivative(step.margin), f"c_{name}"),
+        drive={k: entry(k, total_derivative(x), f"b_{k}_{name}") for k, x in step.composed.items()},
+        spike_gradient=entry(step.states[0], total_derivative(step.margin), f"c_{name}"),
         slopes=slopes,
-        cost_gradient=entry(step.states[0], derivative(penalty), f"r_{name}"),
+        cost_gradient=entry(step.states[0], total_derivative(penalty), f"r_{name}"),
     )
     if parameter.spike_gradient.is_zero and all(c.is_zero for c in parameter.drive.values()):
         raise EquationError(where, name, "acts on no state and no threshold, so it cannot learn")

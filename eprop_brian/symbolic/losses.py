@@ -9,11 +9,11 @@ probabilities ``p`` instead, every one of them depends on every readout, and
 from __future__ import annotations
 
 import sympy
-from brian2.parsing.sympytools import sympy_to_str
 
 from eprop_brian.equations.losses import Loss
+from eprop_brian.symbolic.derivatives import derivative
 from eprop_brian.symbolic.errors import EquationError
-from eprop_brian.symbolic.parameters import parse_expression, require_known
+from eprop_brian.symbolic.parameters import expression_text, parse_expression, require_known
 from eprop_brian.symbolic.step_map import UNDIFFERENTIABLE, symbol
 
 __all__ = ["derive_loss"]
@@ -21,8 +21,6 @@ __all__ = ["derive_loss"]
 _WHERE = "loss"
 #: What is left of an expression that sympy cannot differentiate.
 _LEFTOVERS = (sympy.Derivative, sympy.Subs, sympy.DiracDelta, sympy.nan)
-#: Functions with no slope at all, or none at 0, where a readout starts.
-_WITHOUT_SLOPE = {*UNDIFFERENTIABLE, "exprel"}
 
 
 def derive_loss(equation: str, known: tuple[str, ...] = ()) -> Loss:
@@ -60,19 +58,19 @@ def derive_loss(equation: str, known: tuple[str, ...] = ()) -> Loss:
         )
     signal = "p" if softmax else "y"
     try:
-        slope = sympy.diff(loss, symbol(signal))
+        slope = derivative(loss, symbol(signal))
     except AttributeError:  # of a comparison
         slope = sympy.nan
     functions = {str(f.func) for f in loss.atoms(sympy.Function)}
-    if slope.has(*_LEFTOVERS) or functions & _WITHOUT_SLOPE:
+    if slope.has(*_LEFTOVERS) or functions & UNDIFFERENTIABLE.keys():
         raise EquationError(_WHERE, equation, "has no derivative that can be evaluated")
-    error, coupling, open_at_one = sympy_to_str(slope), "", False
+    error, coupling, open_at_one = expression_text(slope), "", False
     if softmax:
         # As that of log(1 - p): 0 times an infinite slope is no number, whatever the target.
         at_one = slope.subs(symbol("p"), 1)
         open_at_one = at_one.has(sympy.zoo, sympy.oo, sympy.nan)
         # 1/p of a cross-entropy cancels here, and never divides by a probability of 0.
-        coupling = sympy_to_str(sympy.expand(symbol("p") * slope))
+        coupling = expression_text(sympy.expand(symbol("p") * slope))
         error = f"{coupling} - p*coupled"
     return Loss(
         name="equation",

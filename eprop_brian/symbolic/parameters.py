@@ -6,14 +6,15 @@ Strings are parsed, never evaluated: a number, optionally followed by a product 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import sympy
-from brian2.core.functions import DEFAULT_FUNCTIONS
-from brian2.parsing.sympytools import str_to_sympy
+from brian2.core.functions import DEFAULT_CONSTANTS, DEFAULT_FUNCTIONS
+from brian2.parsing.sympytools import CustomSympyPrinter, str_to_sympy
 from brian2.units import allunits, stdunits
 from brian2.units.fundamentalunits import (
     DIMENSIONLESS,
@@ -24,23 +25,25 @@ from brian2.units.fundamentalunits import (
     get_unit,
 )
 
+from eprop_brian.symbolic.bounds import check_length, check_numbers, check_terms
 from eprop_brian.symbolic.errors import EquationError
-from eprop_brian.symbolic.functions import WHERE
-from eprop_brian.symbolic.functions import where as choice
+from eprop_brian.symbolic.functions import IN_NUMPY, OFFERED, WHERE
 
 __all__ = [
     "DETACHED",
-    "NOT_IN_NUMPY",
     "UNITS",
     "Detached",
     "attached",
     "evaluate",
+    "expression_text",
+    "in_numpy",
     "is_number",
     "parse_expression",
     "parse_quantity",
     "require_known",
     "resolve_parameters",
     "unit_name",
+    "with_all_digits",
 ]
 
 #: Name of the function that stops a derivative.
@@ -69,9 +72,8 @@ _SYNTAX = (
     ast.boolop,
     ast.expr_context,
 )
-_RANDOM = frozenset({"rand", "randn", "poisson"})
-#: Brian2's functions that NumPy does not have, for `sympy.lambdify`.
-NOT_IN_NUMPY = {name: DEFAULT_FUNCTIONS[name].pyfunc for name in ("exprel", "timestep")}
+#: Brian2 reads sqrt as an unknown function, which has no derivative.
+_SQRT = sympy.Function("sqrt")
 
 
 class Detached(sympy.Function):
@@ -184,7 +186,7 @@ def _quantity(given: Any, where: str) -> Any:
 
 
 def evaluate(
-    expression: str,
+    expression: str | sympy.Expr,
     values: Mapping[str, np.ndarray | float],
     where: str,
     *,
@@ -192,26 +194,78 @@ def evaluate(
 ) -> np.ndarray | float:
     """Evaluate an expression of parameters with the arithmetic of NumPy.
 
-    The text is parsed by Brian2 into a sympy expression; it is never run as Python. `detached` as
-    for `parse_expression`.
+    A text is parsed by Brian2 into a sympy expression; it is never run as Python. `detached` as for
+    `parse_expression`.
 
     Raises
     ------
     EquationError
         If it names something unknown or does not give a finite number.
     """
-    parsed = parse_expression(expression, where, detached=detached)
-    names = sorted(symbol.name for symbol in parsed.free_symbols)
-    require_known(names, values, where, expression)
-    symbols = sorted(parsed.free_symbols, key=lambda symbol: symbol.name)
-    function = sympy.lambdify(symbols, parsed, [NOT_IN_NUMPY, "numpy"])
+    if isinstance(expression, str):
+        parsed, line = parse_expression(expression, where, detached=detached), expression
+    else:
+        parsed, line = expression, expression_text(expression)
+    names = tuple(sorted(symbol.name for symbol in parsed.free_symbols))
+    require_known(names, values, where, line)
     with np.errstate(all="ignore"):
         # NumPy's scalars divide by zero to inf, where Python's raise.
-        result = np.asarray(function(*(np.float64(values[n]) for n in names)), dtype=float)
+        (result,) = in_numpy(names, (parsed,))(*(np.float64(values[n]) for n in names))
+    result = np.asarray(result, dtype=float)
     if not np.all(np.isfinite(result)):
         given = ", ".join(f"{name} = {values[name]}" for name in names)
-        raise EquationError(where, expression, f"is not finite with {given}")
+        raise EquationError(where, line, f"is not finite with {given}")
     return result if result.ndim else float(result)
+
+
+# Networks of the same neurons ask again.
+@lru_cache(maxsize=1024)
+def in_numpy(names: tuple[str, ...], expressions: tuple[sympy.Expr, ...]) -> Callable[..., list]:
+    """A function of NumPy that computes expressions from the values of `names`, in this order."""
+    symbols = [str_to_sympy(name) for name in names]
+    exact = [with_all_digits(expression) for expression in expressions]
+    # With names of its own: an equation's may be Python's keywords.
+    return sympy.lambdify(symbols, exact, [IN_NUMPY, "numpy"], dummify=True)
+
+
+def with_all_digits(expression: sympy.Basic) -> sympy.Basic:
+    """The same expression, of which `sympy.lambdify` writes 17 digits of every number, not 15."""
+    numbers = {number: sympy.Float(float(number), 17) for number in expression.atoms(sympy.Float)}
+    return expression.xreplace(numbers)
+
+
+class _Printer(CustomSympyPrinter):
+    """Brian2's printer, which would write numbers with 15 digits and sympy's names."""
+
+    def _print_Float(self, number: sympy.Float) -> str:
+        return repr(float(number))
+
+    def _print_Function(self, function: sympy.Function) -> str:
+        name = _NAMES.get(function.func)
+        if name is None:
+            return super()._print_Function(function)
+        return f"{name}({self.stringify(function.args, ', ')})"
+
+    def _print_Symbolic(self, constant: sympy.Basic) -> str:
+        return _CONSTANTS[constant]
+
+    _print_Exp1 = _print_Infinity = _print_NegativeInfinity = _print_Symbolic
+
+
+#: What Brian2 calls functions and constants that sympy calls otherwise.
+_NAMES = {
+    function.sympy_func: name
+    for name, function in DEFAULT_FUNCTIONS.items()
+    if isinstance(function.sympy_func, sympy.FunctionClass)
+}
+_CONSTANTS = {constant.sympy_obj: name for name, constant in DEFAULT_CONSTANTS.items()}
+_PRINTER = _Printer()
+
+
+@lru_cache(maxsize=4096)
+def expression_text(expression: sympy.Expr) -> str:
+    """An expression as a string that Brian2 reads, with all digits of its numbers."""
+    return _PRINTER.doprint(expression)
 
 
 def parse_expression(expression: str, where: str, *, detached: bool = False) -> sympy.Expr:
@@ -225,9 +279,11 @@ def parse_expression(expression: str, where: str, *, detached: bool = False) -> 
     EquationError
         For any other syntax, a random function, a condition in place of a number.
     """
+    check_length(expression, where)
     try:
         _check_syntax(ast.parse(expression.strip(), mode="eval"), expression, where, detached)
         parsed = sympy.sympify(str_to_sympy(expression))
+        check_terms(parsed, expression, where)
     except EquationError:
         raise
     except Exception as error:  # the parsers raise several types for what they refuse
@@ -235,26 +291,23 @@ def parse_expression(expression: str, where: str, *, detached: bool = False) -> 
         raise EquationError(where, expression, f"cannot be read: {reason}") from None
     if not isinstance(parsed, sympy.Expr):
         raise EquationError(where, expression, "is a condition where a number is needed")
-    for name, function in (("sqrt", sympy.sqrt), (DETACHED, Detached), (WHERE, choice)):
-        parsed = parsed.replace(sympy.Function(name), function)
-    return parsed
+    return parsed.replace(_SQRT, sympy.sqrt).replace(sympy.Function(DETACHED), Detached)
 
 
-def _check_syntax(tree: ast.AST, expression: str, where: str, detached: bool) -> None:
+def _check_syntax(tree: ast.Expression, expression: str, where: str, detached: bool) -> None:
     for node in ast.walk(tree):
         if isinstance(node, ast.Call):
             called = ast.unparse(node.func)
             if detached and (called, len(node.args)) in ((DETACHED, 1), (WHERE, 3)):
                 continue
-            if called not in DEFAULT_FUNCTIONS:
-                functions = ", ".join(sorted(set(DEFAULT_FUNCTIONS) - _RANDOM))
-                hint = _did_you_mean(called, DEFAULT_FUNCTIONS)
+            if called not in DEFAULT_FUNCTIONS or called == WHERE:
+                hint = _did_you_mean(called, OFFERED)
                 raise EquationError(
                     where,
                     expression,
-                    f"'{called}' is not a function here{hint}. Functions: {functions}",
+                    f"'{called}' is not a function here{hint}. Functions: {', '.join(OFFERED)}",
                 )
-            if called in _RANDOM:
+            if not DEFAULT_FUNCTIONS[called].stateless:
                 raise EquationError(
                     where, expression, f"'{called}' is random, so it has no derivative"
                 )
@@ -266,23 +319,7 @@ def _check_syntax(tree: ast.AST, expression: str, where: str, detached: bool) ->
                 f"`{ast.unparse(node)}` is not allowed: write names, numbers, + - * / ** and "
                 "Brian2's functions",
             )
-        # Powers of numbers are worked out while reading: one line could ask for gigabytes.
-        if _is_huge_power(node):
-            raise EquationError(
-                where, expression, f"`{ast.unparse(node)}` is a power of numbers: write its value"
-            )
-
-
-def _is_huge_power(node: ast.AST) -> bool:
-    """Whether a power of bare numbers is more than one base to one literal exponent up to 100."""
-    if not (isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow)):
-        return False
-    inside = list(ast.walk(node))
-    if any(isinstance(part, ast.Name) for part in inside):
-        return False
-    exponent = node.right.operand if isinstance(node.right, ast.UnaryOp) else node.right
-    plain = isinstance(exponent, ast.Constant) and abs(exponent.value) <= 100
-    return not plain or sum(isinstance(part, ast.Pow) for part in inside) > 1
+    check_numbers(tree, expression, where)
 
 
 def attached(expression: str) -> str:

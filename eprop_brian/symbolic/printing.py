@@ -13,15 +13,17 @@ from typing import Any
 
 import numpy as np
 import sympy
-from brian2.parsing.sympytools import str_to_sympy, sympy_to_str
+from brian2.parsing.sympytools import str_to_sympy
 from brian2.utils.stringtools import word_substitute
 from sympy.printing.conventions import split_super_sub
 from sympy.printing.latex import translate
 
 from eprop_brian.equations.learning_signals import LEARNING_SIGNAL
 from eprop_brian.equations.regularizers import FIRING_RATE
+from eprop_brian.symbolic.derivatives import derivative, tidied
 from eprop_brian.symbolic.eligibility import Coefficient, EligibilitySystem, eps_name
 from eprop_brian.symbolic.functions import where
+from eprop_brian.symbolic.parameters import expression_text
 from eprop_brian.symbolic.programs import ReadoutProgram, factored_program, online_program
 from eprop_brian.symbolic.step_map import BEFORE, scaled, symbol, total
 
@@ -148,14 +150,14 @@ def _text_derivative(system: EligibilitySystem) -> list[str]:
     indices = _indices(system, after=False) | {"psi": "psi[t-1]"}
     lines += _table(
         [
-            (f"d{k}[t]/d{m}[t-1]", f"= {word_substitute(sympy_to_str(entry), indices)}")
+            (f"d{k}[t]/d{m}[t-1]", f"= {word_substitute(expression_text(entry), indices)}")
             for k, m, entry in _dh_dh(system)
         ]
     )
     detached = _detached_paths(system)
     if detached:
         lines += ["", *_prose("Detached: the path through the neuron's own spike is left out in")]
-        lines += _table([(f"dM_{k}/dz", f"= {sympy_to_str(x)}") for k, x in detached.items()])
+        lines += _table([(f"dM_{k}/dz", f"= {expression_text(x)}") for k, x in detached.items()])
     dropped = [k for k in system.step.states if k not in system.components]
     if dropped:
         lines += ["", *_prose(f"No trace, as no weight acts through it: {', '.join(dropped)}")]
@@ -184,7 +186,7 @@ def _text_eligibility(system: EligibilitySystem, readout: ReadoutProgram) -> lis
         rows.append(f"{short}[t] = {word_substitute(statement, now)}")
     lines += _block(rows)
     varying = [
-        f"{name}[t] = {word_substitute(sympy_to_str(x), _indices(system, after=after))}"
+        f"{name}[t] = {word_substitute(expression_text(x), _indices(system, after=after))}"
         for after in (False, True)
         for name, x in system.varying(after=after).items()
     ]
@@ -275,7 +277,7 @@ def _fold(text: str, indent: int, hanging: int) -> list[str]:
 
 
 def _entry(entry: Coefficient) -> str:
-    text = f"= {sympy_to_str(entry.expression)}"
+    text = f"= {expression_text(entry.expression)}"
     return f"{text}   (changes in time: {entry.name})" if entry.name else text
 
 
@@ -311,7 +313,7 @@ def _detached_paths(system: EligibilitySystem) -> dict[str, sympy.Expr]:
     """dM/dz of the paths that are not differentiated, by state."""
     detached = symbol("z_detached")
     slopes = {
-        k: sympy.simplify(sympy.diff(x, detached).subs(detached, symbol("z")))
+        k: tidied(derivative(x, detached).subs(detached, symbol("z")))
         for k, x in system.step.composed.items()
     }
     return {k: slope for k, slope in slopes.items() if slope != 0}

@@ -8,6 +8,7 @@ differentiates.
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
@@ -17,6 +18,7 @@ import sympy
 from brian2.core.functions import DEFAULT_FUNCTIONS, timestep
 from brian2.equations.equations import (
     DIFFERENTIAL_EQUATION,
+    EQUATIONS,
     FLOAT,
     PARAMETER,
     SUBEXPRESSION,
@@ -25,20 +27,30 @@ from brian2.equations.equations import (
     extract_constant_subexpressions,
 )
 from brian2.parsing.expressions import parse_expression_dimensions
-from brian2.parsing.sympytools import str_to_sympy, sympy_to_str
+from brian2.parsing.sympytools import str_to_sympy
 from brian2.stateupdaters.base import StateUpdateMethod
 from brian2.units import Quantity, second
 from brian2.units.fundamentalunits import DIMENSIONLESS, Dimension, DimensionMismatchError
 from brian2.utils.stringtools import get_identifiers, word_substitute
+from pyparsing import ParseException
 
 from eprop_brian.equations.neuron import Neuron
 from eprop_brian.equations.readouts import Readout
+from eprop_brian.symbolic.bounds import (
+    check_solvable,
+    check_step,
+    check_unit,
+    check_written_out,
+    step_operations,
+)
+from eprop_brian.symbolic.derivatives import derivative, tidied, vanishes
 from eprop_brian.symbolic.errors import EquationError
-from eprop_brian.symbolic.functions import FUNCTIONS, WHERE
+from eprop_brian.symbolic.functions import WHERE
 from eprop_brian.symbolic.parameters import (
     UNITS,
     attached,
     evaluate,
+    expression_text,
     parse_expression,
     require_known,
     resolve_parameters,
@@ -116,7 +128,7 @@ def scaled(expression: sympy.Expr, factor: str) -> str:
         return f"-{scaled(-expression, factor)}"
     if expression == 1:
         return factor
-    text = sympy_to_str(expression)
+    text = expression_text(expression)
     return f"({text})*{factor}" if expression.is_Add else f"{text}*{factor}"
 
 
@@ -324,7 +336,7 @@ def readout_map(readout: Readout) -> tuple[sympy.Expr, sympy.Expr]:
     known = [*readout.parameters, *readout.constants, "y", "I", "dt"]
     require_known(sorted(s.name for s in expression.free_symbols), known, where, readout.update)
     y, current = symbol("y"), symbol("I")
-    slopes = sympy.diff(expression, y), sympy.diff(expression, current)
+    slopes = tuple(tidied(derivative(expression, name)) for name in (y, current))
     if any(slope.has(y, current) for slope in slopes):
         raise EquationError(where, readout.update, "must be linear in y and I")
     return slopes
@@ -394,8 +406,7 @@ def _dimensions(
     parsed = parse_expression(expression, where, detached=detached)
     require_known(sorted(s.name for s in parsed.free_symbols), known, where, expression)
     variables = {name: _Named(dim) for name, dim in known.items()}
-    functions = {**DEFAULT_FUNCTIONS, **FUNCTIONS}
-    variables.update({name: f for name, f in functions.items() if name not in variables})
+    variables.update({name: f for name, f in DEFAULT_FUNCTIONS.items() if name not in variables})
     try:
         return parse_expression_dimensions(expression, variables)
     except (DimensionMismatchError, SyntaxError, KeyError, ValueError) as error:
@@ -469,10 +480,7 @@ def read_model(
         If a line cannot be read, names something undefined or an unknown flag, or its unit does not
         fit.
     """
-    for line in re.sub("#.*", "", model).splitlines():
-        # Brian2 works units out while reading them: one line could ask for gigabytes.
-        if re.search(r":[^:]*\d\s*\*\*", line):
-            raise EquationError(where, line, "has a power of numbers in its unit")
+    _check_bounds(model, where)
     try:
         equations = Equations(model)
     except Exception as error:  # Brian2 raises several types for malformed equations
@@ -528,6 +536,25 @@ def _check_shared(equations: Equations, parameters, where: str) -> None:
                 )
 
 
+def _check_bounds(model: str, where: str) -> None:
+    """Check everything in a model that Brian2 works out while reading it."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            parsed = EQUATIONS.parseString(model, parseAll=True)
+    except ParseException:
+        return  # Brian2 says where
+    expressions = {}
+    for equation in parsed:
+        name, expression = equation["identifier"], equation.get("expression", "")
+        line = f"{name} = {expression} : {equation['unit']}" if expression else name
+        check_unit(equation["unit"], line, where)
+        if expression:
+            parse_expression(expression, where)
+            expressions[name] = expression
+    check_written_out(expressions, where)
+
+
 def _without_subexpressions(neuron: Neuron, equations: Equations) -> Neuron:
     """Write the model's subexpressions out where they are used outside the model.
 
@@ -573,11 +600,15 @@ def _brian2_style(neuron: Neuron, equations: Equations, dimensions, where: str):
         clamped = set()
     kept = {eq.varname: eq.dim for eq in constant.values()}
     known = {**dimensions, **units, **kept}
-    methods = [m for m in StateUpdateMethod.stateupdaters if not m.startswith("gsl")]
+    # Of Brian2's, "independent" is deprecated for "exact", and searches nonlinear ones for hours.
+    methods = [
+        m for m in StateUpdateMethod.stateupdaters if not m.startswith("gsl") and m != "independent"
+    ]
     if neuron.method not in methods:
         raise EquationError(
             where, f"method = {neuron.method}", f"unknown method; there are {', '.join(methods)}"
         )
+    check_solvable(neuron.method, equations, f"{where}, model")
     try:
         updater = _state_update(neuron.method, equations)
     except Exception as error:  # the updaters raise their own types
@@ -602,15 +633,15 @@ def _brian2_style(neuron: Neuron, equations: Equations, dimensions, where: str):
         others = sorted(s.name for s in parsed.free_symbols if s.name != "w")
         require_known(others, known, f"{where}, on_pre", line)
         weight = symbol("w")
-        unweighted = sympy.simplify(parsed.subs(weight, 0) - symbol(name))
-        if unweighted != 0 or not parsed.has(weight) or sympy.diff(parsed, weight, 2) != 0:
+        added, slope = parsed.subs(weight, 0) - symbol(name), derivative(parsed, weight)
+        if not vanishes(added) or vanishes(slope) or not vanishes(derivative(slope, weight)):
             raise EquationError(
                 f"{where}, on_pre",
                 line,
                 "must add something proportional to the weight, e.g. `v += w`: the inputs of a "
                 "step are summed",
             )
-        entering = sympy_to_str(
+        entering = expression_text(
             parse_expression(re.sub(r"\bw\b", "I", expression), f"{where}, on_pre")
         )
         if name in clamped:
@@ -622,12 +653,12 @@ def _brian2_style(neuron: Neuron, equations: Equations, dimensions, where: str):
         require_known([name], units, f"{where}, reset", line)
         _require_dimensions(expression, units[name], known, f"{where}, reset", line)
         new = parse_expression(expression, f"{where}, reset")
-        change = sympy.expand(new - symbol(name))
+        change = tidied(new - symbol(name))
         if change.free_symbols & {symbol(state) for state in (*units, *kept)}:
             # However large the membrane was.
-            changed = f"{WHERE}(z, {sympy_to_str(new)}, {name})"
+            changed = f"{WHERE}(z, {expression_text(new)}, {name})"
         else:
-            changed = total(name, scaled(sympy.simplify(change), "z"))
+            changed = total(name, scaled(change, "z"))
         statements.append((name, changed))
     statements += [(name, written_out[name]) for name in kept]
     for name, expression in split_statements(updater, f"{where}, model"):
@@ -771,7 +802,7 @@ def _compared(neuron: Neuron, margin: sympy.Expr, states, parameters, where: str
                 values[name] = evaluate(expression, values, where)
             for state in states:
                 values[state] = evaluate(str(neuron.initial.get(state, "0")), values, where)
-            return bool(np.any(np.asarray(evaluate(sympy_to_str(slope), values, where)) >= 0))
+            return bool(np.any(np.asarray(evaluate(slope, values, where)) >= 0))
         except EquationError:  # It has no value at the start of a trial.
             return True
 
@@ -791,13 +822,15 @@ def _default_detached(statements, states, membrane: list[str]) -> tuple[str, ...
 def _compose(statements, states, detached, where: str) -> dict[str, sympy.Expr]:
     """New states as expressions of the old ones, ``I``, ``z`` and ``z_detached``."""
     environment = {state: symbol(state) for state in states}
+    sizes: dict[sympy.Symbol, int] = {}
     for name, expression in statements:
         parsed = parse_expression(expression, where, detached=True)
         if name in detached:
             parsed = parsed.subs(symbol("z"), symbol("z_detached"))
-        environment[name] = parsed.subs(
-            {symbol(n): value for n, value in environment.items()}, simultaneous=True
-        )
+        operations = step_operations(parsed, sizes)
+        check_step(operations, f"{name} = {expression}", where)
+        sizes[symbol(name)] = operations
+        environment[name] = parsed.xreplace({symbol(n): x for n, x in environment.items()})
     for state in states:
         refused = sorted(
             UNDIFFERENTIABLE[str(f.func)]

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import sympy
 from brian2.equations.equations import DIFFERENTIAL_EQUATION, Equations
-from brian2.parsing.sympytools import sympy_to_str
 from brian2.stateupdaters.base import StateUpdateMethod
 from brian2.units import Quantity
 from brian2.units.fundamentalunits import DIMENSIONLESS
@@ -27,8 +26,9 @@ from eprop_brian.symbolic.equation_file import (
 )
 from eprop_brian.symbolic.errors import EquationError
 from eprop_brian.symbolic.parameters import (
-    NOT_IN_NUMPY,
     UNITS,
+    expression_text,
+    in_numpy,
     is_number,
     parse_expression,
     require_known,
@@ -129,10 +129,8 @@ def _function(
     parameters: tuple[tuple[str, float], ...],
 ) -> Callable[..., list]:
     """The vector field as a function of the states."""
-    symbols = [sympy.Symbol(name, real=True) for name in states]
     known = {sympy.Symbol(name, real=True): value for name, value in parameters}
-    f = [expression.subs(known) for expression in expressions]
-    return sympy.lambdify(symbols, f, [NOT_IN_NUMPY, "numpy"])
+    return in_numpy(states, tuple(expression.subs(known) for expression in expressions))
 
 
 def teacher_map(teacher: Teacher) -> TeacherMap:
@@ -191,7 +189,7 @@ def _step(
 ) -> tuple[str, ...]:
     """Brian2's own step of the equations with their inputs."""
     lines = [
-        f"d{state}/dt = {sympy_to_str(expression)} + {INPUT}{state} : 1"
+        f"d{state}/dt = {expression_text(expression)} + {INPUT}{state} : 1"
         for state, expression in zip(states, expressions, strict=True)
     ]
     code = StateUpdateMethod.stateupdaters[_METHOD](Equations("\n".join(lines)))

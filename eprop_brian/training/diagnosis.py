@@ -13,14 +13,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from brian2 import NetworkOperation
-from brian2.parsing.sympytools import sympy_to_str
 from scipy.sparse import issparse
 
 from eprop_brian.devices import make_program
 from eprop_brian.network.sparse import Matrix, values_of
 from eprop_brian.network.spec import PROGRAMS, Network, Population
 from eprop_brian.symbolic.eligibility import EligibilitySystem
-from eprop_brian.symbolic.parameters import evaluate
+from eprop_brian.symbolic.parameters import evaluate, expression_text
 from eprop_brian.tasks.base import Trials
 from eprop_brian.training.session import Session, SessionState
 
@@ -305,7 +304,7 @@ def _quantities(network: Network) -> Iterator[_Quantity]:
 def _coefficients(system: EligibilitySystem) -> Iterator[tuple[str, str]]:
     for after in (False, True):
         for name, expression in system.varying(after=after).items():
-            yield name, sympy_to_str(expression)
+            yield name, expression_text(expression)
 
 
 class _Silence(_Observer):
@@ -329,7 +328,7 @@ class _Silence(_Observer):
         states = {state: self.value(population.name, state) for state in step.states}
         learned = {name: self.value(population.name, name) for name in population.learned}
         values = {**step.values(dt, learned), "dt": dt, **states}
-        return np.asarray(evaluate(sympy_to_str(step.margin), values, "threshold"))
+        return np.asarray(evaluate(step.margin, values, "threshold"))
 
     def text(self) -> str:
         """Why nothing is learned; ``""`` if something can be."""

@@ -15,7 +15,6 @@ from itertools import islice, zip_longest
 import numpy as np
 from brian2 import NetworkOperation, NeuronGroup, StateMonitor
 from brian2.codegen.runtime.numpy_rt import NumpyCodeObject
-from brian2.parsing.sympytools import sympy_to_str
 
 from eprop_brian.devices import make_program
 from eprop_brian.network.built import BuiltNetwork, Projection
@@ -386,7 +385,7 @@ def _threshold(
     step, dt = population.system.step, float(network.dt)
     states = {s: recorded(population.name, s) for s in _threshold_states(population)}
     membrane = _membrane_state(population)
-    right = sympy_to_str(symbol(membrane) - step.margin)
+    right = symbol(membrane) - step.margin
     where = f"neuron '{population.neuron.name}', threshold"
     learned = {name: weights[f"{population.name}.{name}"] for name in population.learned}
     threshold = evaluate(right, {**step.values(dt, learned), "dt": dt, **states}, where)

@@ -29,24 +29,38 @@ from eprop_brian.network.optimization import update_statements
 from eprop_brian.network.sparse import Matrix, dense, values_of
 from eprop_brian.network.spec import LEAST_DELAY, Network, Population
 from eprop_brian.symbolic.eligibility import state_cost
-from eprop_brian.symbolic.parameters import parse_expression
+from eprop_brian.symbolic.functions import SLOPE_SERIES, SLOPE_SERIES_BELOW
+from eprop_brian.symbolic.parameters import parse_expression, with_all_digits
 from eprop_brian.symbolic.step_map import BEFORE, split_statements
 
 __all__ = ["Simulation", "Unrolled", "optimizer_step"]
 
 #: Smallest softmax probability, as on the devices: keeps its logarithm finite.
 _SMALLEST_LOG_P = -30 * np.log(10)
-#: As on the devices, in single precision too.
-_LARGEST_SLOPE = 1e18
 
 Values = Mapping[str, Any]
 
 
+@jax.custom_jvp
 def _exprel(x: jax.Array) -> jax.Array:
     """(exp(x) - 1)/x, with its limit at 0 and a derivative there."""
-    near = jnp.abs(x) < 1e-8
-    safe = jnp.where(near, 1.0, x)
-    return jnp.where(near, 1 + x / 2, jnp.expm1(safe) / safe)
+    safe = jnp.where(x == 0, 1.0, x)
+    return jnp.where(x == 0, 1.0, jnp.expm1(safe) / safe)
+
+
+@_exprel.defjvp
+def _exprel_derivative(primals, tangents):
+    (x,), (tangent,) = primals, tangents
+    value = _exprel(x)
+    return value, value * _exprel_slope(x) * tangent
+
+
+def _exprel_slope(x: jax.Array) -> jax.Array:
+    """See `eprop_brian.symbolic.functions.ExprelSlope`."""
+    near = jnp.abs(x) < SLOPE_SERIES_BELOW
+    small, safe = jnp.where(near, x, 0.0), jnp.where(near, 1.0, x)
+    series = jnp.polyval(jnp.asarray(SLOPE_SERIES[::-1], small.dtype), small**2)
+    return jnp.where(near, 0.5 + small * series, -1 / jnp.expm1(-safe) - 1 / safe)
 
 
 def _where(condition: jax.Array, a: jax.Array, b: jax.Array) -> jax.Array:
@@ -65,7 +79,8 @@ def _chosen_derivative(primals, tangents):
     condition, a, b = primals
     by_condition, by_a, by_b = tangents
     chosen = jnp.where(condition > 0.5, by_a, by_b)
-    return _chosen(*primals), by_condition * _bounded(a - b) + chosen
+    # Its product with another derivative is to be finite too.
+    return _chosen(*primals), by_condition * _bounded(a - b, 0.5) + chosen
 
 
 @jax.custom_jvp
@@ -78,9 +93,10 @@ def _exp_derivative(primals, tangents):
     return _exp(*primals), _bounded(jnp.exp(primals[0])) * tangents[0]
 
 
-def _bounded(slope: jax.Array) -> jax.Array:
+def _bounded(slope: jax.Array, power: float = 1.0) -> jax.Array:
     """A derivative that stays finite where a state overflows: a reset stops it by a factor 0."""
-    return jnp.clip(slope, -_LARGEST_SLOPE, _LARGEST_SLOPE)
+    largest = float(jnp.finfo(slope.dtype).max) ** power
+    return jnp.clip(slope, -largest, largest)
 
 
 #: Functions that sympy knows no JAX for, or that need another derivative.
@@ -91,6 +107,7 @@ _FUNCTIONS = {
     "exprel": _exprel,
     "int_": jnp.trunc,
     "sqrt": jnp.sqrt,
+    "timestep": lambda time, dt: jnp.trunc((time + 1e-3 * dt) / dt),
     "where": _where,
 }
 
@@ -101,9 +118,8 @@ def _translated(expressions: Sequence[sympy.Basic]) -> Callable[[Values], list[j
         {s for expression in expressions for s in expression.free_symbols}, key=lambda s: s.name
     )
     # With names of its own: an equation's may be Python's keywords.
-    compute = sympy.lambdify(
-        symbols, list(expressions), [_FUNCTIONS, "jax"], cse=True, dummify=True
-    )
+    exact = [with_all_digits(expression) for expression in expressions]
+    compute = sympy.lambdify(symbols, exact, [_FUNCTIONS, "jax"], cse=True, dummify=True)
     return lambda values: compute(*(values[s.name] for s in symbols))
 
 

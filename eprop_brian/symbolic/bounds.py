@@ -1,0 +1,270 @@
+"""Bounds of what is worked out while equations are read.
+
+Parsers compute with the numbers that they find, sympy multiplies out, subexpressions are written
+where they are used: a line of text can ask for gigabytes, or for hours. What would is refused here,
+before anything computes with it.
+"""
+
+from __future__ import annotations
+
+import ast
+import math
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import sympy
+from brian2.utils.stringtools import get_identifiers
+
+from eprop_brian.symbolic.errors import EquationError
+from eprop_brian.symbolic.functions import IN_NUMPY
+
+__all__ = [
+    "check_length",
+    "check_numbers",
+    "check_solvable",
+    "check_step",
+    "check_terms",
+    "check_unit",
+    "check_written_out",
+    "expanded_terms",
+    "step_operations",
+]
+
+#: Most characters of an expression.
+_LONGEST = 20_000
+#: Most terms of an expression that is multiplied out, as Brian2's state updaters do.
+_MOST_TERMS = 5000
+#: Most operations of a state's new value, with those of the states before it written out.
+_MOST_OPERATIONS = 3000
+#: Largest exponent of a number, and of a unit.
+_LARGEST_POWER, _LARGEST_UNIT_POWER = 100, 9
+#: Most states that are solved for exactly: in a row, and where each of them acts on one other.
+_MOST_IN_ROW, _MOST_PARALLEL = 4, 8
+_EXACT = ("exact", "linear")
+
+
+# --- text ----------------------------------------------------------------------------------------
+
+
+def check_length(expression: str, where: str) -> None:
+    """Check that an expression is not too long to be parsed."""
+    if len(expression) > _LONGEST:
+        raise EquationError(
+            where,
+            f"{expression[:80]} ...",
+            f"has {len(expression)} characters, at most {_LONGEST} are read",
+        )
+
+
+def check_numbers(tree: ast.Expression, expression: str, where: str) -> None:
+    """Check that what is computed of bare numbers is a number, and quickly computed."""
+    for node in ast.walk(tree):
+        if _is_huge_power(node):
+            raise EquationError(
+                where, expression, f"`{ast.unparse(node)}` is a power of numbers: write its value"
+            )
+    _number_of(tree.body, expression, where)
+
+
+def _is_huge_power(node: ast.AST) -> bool:
+    """Whether a power of bare numbers is more than one base to one small literal exponent."""
+    if not (isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow)):
+        return False
+    inside = list(ast.walk(node))
+    if any(isinstance(part, ast.Name) for part in inside):
+        return False
+    exponent = node.right.operand if isinstance(node.right, ast.UnaryOp) else node.right
+    plain = isinstance(exponent, ast.Constant) and abs(exponent.value) <= _LARGEST_POWER
+    return not plain or sum(isinstance(part, ast.Pow) for part in inside) > 1
+
+
+_OPERATIONS = {
+    ast.Add: np.add,
+    ast.Sub: np.subtract,
+    ast.Mult: np.multiply,
+    ast.Div: np.divide,
+    ast.FloorDiv: np.floor_divide,
+    ast.Mod: np.mod,
+    ast.Pow: np.power,
+}
+
+
+def _number_of(node: ast.AST, expression: str, where: str) -> float | None:
+    """Value of a part that has no names, None of one that has; raises if it is no finite number.
+
+    In double precision, where exp(exp(50)) is infinite: sympy would work out its digits.
+    """
+    if isinstance(node, ast.Name):
+        return None
+    if isinstance(node, ast.Constant):
+        return _finite(float(node.value), node, expression, where)
+    called = isinstance(node, ast.Call)
+    parts = [
+        _number_of(part, expression, where)
+        for part in (node.args if called else ast.iter_child_nodes(node))
+        if isinstance(part, ast.expr)
+    ]
+    if None in parts or not parts or isinstance(node, ast.Compare | ast.BoolOp):
+        return None
+    with np.errstate(all="ignore"):
+        if called:
+            function = IN_NUMPY.get(node.func.id, getattr(np, node.func.id, None))
+            # A function of its own meaning here, as `detached`, does not compute.
+            value = parts[0] if function is None else float(function(*map(np.float64, parts)))
+        elif isinstance(node, ast.BinOp):
+            value = float(_OPERATIONS[type(node.op)](*map(np.float64, parts)))
+        else:
+            value = -parts[0]
+    return _finite(value, node, expression, where)
+
+
+def _finite(value: float, node: ast.AST, expression: str, where: str) -> float:
+    if not math.isfinite(value):
+        raise EquationError(where, expression, f"`{ast.unparse(node)}` is not a finite number")
+    return value
+
+
+def check_unit(unit: str, line: str, where: str) -> None:
+    """Check that a unit is a product of names and their small powers, which Brian2 evaluates."""
+    wanted = "is no unit: write names, * and /, and powers such as metre**2"
+    try:
+        tree = ast.parse(unit.strip(), mode="eval").body
+    except (SyntaxError, ValueError, MemoryError, RecursionError):
+        raise EquationError(where, line, f"'{unit.strip()[:80]}' {wanted}") from None
+    for node in ast.walk(tree):
+        if not (isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow)):
+            continue
+        exponent = node.right.operand if isinstance(node.right, ast.UnaryOp) else node.right
+        if isinstance(node.left, ast.Constant):
+            raise EquationError(where, line, "has a power of numbers in its unit")
+        number = isinstance(exponent, ast.Constant) and isinstance(exponent.value, int | float)
+        small = number and exponent.value <= _LARGEST_UNIT_POWER
+        if not (small and isinstance(node.left, ast.Name)):
+            raise EquationError(where, line, f"'{unit.strip()[:80]}' {wanted}")
+
+
+def check_written_out(expressions: Mapping[str, str], where: str) -> None:
+    """Check that equations stay short where each one is written out in those that name it."""
+    sizes: dict[str, int] = {}
+
+    def size(name: str, within: tuple[str, ...]) -> int:
+        if name in within:  # a circle, which Brian2 reports
+            return 0
+        if name not in sizes:
+            names = re.findall(r"[A-Za-z_]\w*", expressions[name])
+            used = (n for n in names if n in expressions and n != name)
+            sizes[name] = len(names) + sum(size(n, (*within, name)) for n in used)
+            if sizes[name] > _MOST_OPERATIONS:
+                raise EquationError(
+                    where,
+                    f"{name} = {expressions[name]}",
+                    f"has more than {_MOST_OPERATIONS} names once the subexpressions in it are "
+                    "written out: too many to work with",
+                )
+        return sizes[name]
+
+    for name in expressions:
+        size(name, ())
+
+
+# --- sympy ---------------------------------------------------------------------------------------
+
+
+def expanded_terms(expression: sympy.Basic) -> int:
+    """Terms of an expression once it is multiplied out, at most."""
+    if expression.is_Add:
+        return sum(expanded_terms(term) for term in expression.args)
+    if expression.is_Mul:
+        return math.prod(expanded_terms(factor) for factor in expression.args)
+    if expression.is_Pow and expression.exp.is_Integer and abs(expression.exp.p) > 1:
+        n, k = expanded_terms(expression.base), abs(expression.exp.p)
+        return math.comb(n + k - 1, k) if 1 < n <= _MOST_TERMS else n
+    return max((expanded_terms(part) for part in expression.args), default=1)
+
+
+def check_terms(parsed: sympy.Basic, expression: str, where: str) -> None:
+    """Check that an expression can be multiplied out."""
+    if expanded_terms(parsed) > _MOST_TERMS:
+        raise EquationError(
+            where,
+            expression,
+            f"has more than {_MOST_TERMS} terms when it is multiplied out: too many to work with",
+        )
+
+
+def step_operations(parsed: sympy.Expr, sizes: Mapping[sympy.Symbol, int]) -> int:
+    """Operations of an expression in which symbols are replaced by expressions of these sizes."""
+    own = int(sympy.count_ops(parsed))
+    return own + sum(sizes.get(node, 0) for node in sympy.preorder_traversal(parsed))
+
+
+def check_step(operations: int, line: str, where: str) -> None:
+    """Check that a state's new value can be differentiated."""
+    if operations > _MOST_OPERATIONS:
+        raise EquationError(
+            where,
+            line,
+            f"takes {operations} operations as a function of the step before, more than "
+            f"{_MOST_OPERATIONS}: too many to differentiate. A method with fewer intermediate "
+            "steps (exponential_euler, euler) needs fewer",
+        )
+
+
+def check_solvable(method: str, equations: Any, where: str) -> None:
+    """Check that equations are not too many to be solved for exactly, which may take hours.
+
+    Parameters
+    ----------
+    method : str
+    equations : brian2 Equations
+    where : str
+
+    Raises
+    ------
+    EquationError
+    """
+    if method not in _EXACT:
+        return
+    states = set(equations.diff_eq_names)
+    reads = {
+        state: get_identifiers(str(expression)) & states - {state}
+        for state, expression in equations.get_substituted_expressions()
+        if state in states
+    }
+    for group in _coupled(reads):
+        row = _longest_row({state: reads[state] for state in group})
+        looped = row is None
+        most = 2 if looped else _MOST_IN_ROW if row > 2 else _MOST_PARALLEL
+        if len(group) > most:
+            how = "that act on each other in a loop" if looped else "that act on each other"
+            raise EquationError(
+                where,
+                f"method = {method}",
+                f"the exact solution of {len(group)} states {how} ({', '.join(sorted(group))}) "
+                "takes too long to find: choose exponential_euler, euler or rk2",
+            )
+
+
+def _coupled(reads: Mapping[str, set[str]]) -> Iterable[set[str]]:
+    """States that act on each other, directly or through others."""
+    groups: list[set[str]] = []
+    for state, others in reads.items():
+        joined = {state, *others}
+        apart = [group for group in groups if not group & joined]
+        joined = joined.union(*(group for group in groups if group & joined))
+        groups = [*apart, joined]
+    return groups
+
+
+def _longest_row(reads: Mapping[str, set[str]]) -> int | None:
+    """States in the longest row in which each acts on the next, None if there is a loop."""
+    left, length = dict(reads), 0
+    while left:
+        first = {state for state, others in left.items() if not others & left.keys()}
+        if not first:
+            return None
+        left = {state: others for state, others in left.items() if state not in first}
+        length += 1
+    return length
