@@ -14,7 +14,7 @@ postsynaptic neurons, else on the synapse.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
@@ -22,6 +22,7 @@ import sympy
 from brian2.parsing.sympytools import str_to_sympy, sympy_to_str
 
 from eprop_brian.symbolic.errors import EquationError
+from eprop_brian.symbolic.names import free_name, substituted
 from eprop_brian.symbolic.parameters import Detached, parse_expression, require_known
 from eprop_brian.symbolic.step_map import UNDIFFERENTIABLE, StepMap, scaled, symbol
 
@@ -34,7 +35,6 @@ __all__ = [
     "state_cost",
 ]
 
-PSI = symbol("psi")
 _LEFTOVERS = (sympy.Derivative, sympy.Subs, sympy.DiracDelta)
 #: Operations of an expression that is worth simplifying: a larger one takes minutes and hardly
 #: becomes shorter.
@@ -55,21 +55,31 @@ class Coefficient:
     expression : sympy.Expr
     name : str
         Variable that holds the entry in each step if it varies in time; ``""`` if it does not.
+    names : mapping of str to str
+        What the expression's names are called in strings, where it is not the same.
     """
 
     expression: sympy.Expr
     name: str = ""
+    names: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def is_zero(self) -> bool:
         return self.expression == 0
 
+    @property
+    def code(self) -> str:
+        """The expression as a string."""
+        return substituted(sympy_to_str(self.expression), self.names)
+
     def __str__(self) -> str:
-        return self.name or sympy_to_str(self.expression)
+        return self.name or self.code
 
     def times(self, factor: str) -> str:
         """The product with `factor` as an expression string, ``""`` if it is zero."""
-        return f"{self.name}*{factor}" if self.name else scaled(self.expression, factor)
+        if self.name:
+            return f"{self.name}*{factor}"
+        return scaled(self.expression, factor, self.names)
 
 
 @dataclass(frozen=True)
@@ -85,6 +95,8 @@ class LearnedParameter:
         d(margin)/dparameter.
     slopes : dict of str to str
         Derivatives of constants by the parameter that the coefficients use: name to expression.
+    constants : tuple of str
+        Those constants, in the order of `slopes`.
     cost_gradient : Coefficient
         d(cost)/dparameter at constant states.
     """
@@ -93,6 +105,7 @@ class LearnedParameter:
     drive: dict[str, Coefficient]
     spike_gradient: Coefficient
     slopes: dict[str, str]
+    constants: tuple[str, ...] = ()
     cost_gradient: Coefficient = Coefficient(sympy.S.Zero)
 
 
@@ -140,21 +153,31 @@ class EligibilitySystem:
             True: those of the new state (c, d(cost)/dh). False: those of the step's map (A, u, b),
             which are evaluated before the states are overwritten.
         """
+        return {c.name: c.expression for c in self._entries(after=after) if c.name}
+
+    def varying_code(self, *, after: bool) -> list[str]:
+        """The same as statements."""
+        return list(
+            dict.fromkeys(f"{c.name} = {c.code}" for c in self._entries(after=after) if c.name)
+        )
+
+    def _entries(self, *, after: bool) -> list[Coefficient]:
         if after:
             entries = [*self.spike_gradient.values(), *self.cost_gradient.values()]
             for parameter in self.learned.values():
                 entries += [parameter.spike_gradient, parameter.cost_gradient]
-        else:
-            groups = [self.transition, self.spike_path, self.drive]
-            groups += [parameter.drive for parameter in self.learned.values()]
-            entries = [entry for group in groups for entry in group.values()]
-        return {entry.name: entry.expression for entry in entries if entry.name}
+            return entries
+        groups = [self.transition, self.spike_path, self.drive]
+        groups += [parameter.drive for parameter in self.learned.values()]
+        return [entry for group in groups for entry in group.values()]
 
     def dh_dh(self, k: str, level: str) -> sympy.Expr:
         """The paper's dh_k[t]/dh_level[t-1], with ``psi`` standing for psi[t-1]."""
         return (
             self.transition[k, level].expression
-            + self.spike_path[k].expression * PSI * self.spike_gradient[level].expression
+            + self.spike_path[k].expression
+            * symbol(self.step.signals.psi)
+            * self.spike_gradient[level].expression
         )
 
 
@@ -178,7 +201,8 @@ def derive(step: StepMap, learned: Collection[str] = (), cost: str = "") -> Elig
     """
     states = step.states
     h = {state: symbol(state) for state in states}
-    moving = {*h.values(), symbol("I"), symbol("z"), symbol("not_refractory")}
+    arriving, spike = symbol(step.signals.input), symbol(step.signals.spike)
+    moving = {*h.values(), arriving, spike, symbol("not_refractory")}
     per_neuron = {*learned} | {
         name for name, value in step.parameters.items() if getattr(value, "ndim", 0)
     }
@@ -189,7 +213,7 @@ def derive(step: StepMap, learned: Collection[str] = (), cost: str = "") -> Elig
     heterogeneous = {symbol(name) for name in per_neuron}
 
     def entry(state: str, expression: sympy.Expr, name: str) -> Coefficient:
-        expression = expression.subs(symbol("z_detached"), symbol("z"))
+        expression = expression.subs(symbol(step.signals.detached), spike)
         expression = expression.replace(Detached, lambda value: value)
         expression = _simplified(expression)
         if expression.has(*_LEFTOVERS):
@@ -203,8 +227,8 @@ def derive(step: StepMap, learned: Collection[str] = (), cost: str = "") -> Elig
     transition = {
         (k, m): entry(k, sympy.diff(new[k], h[m]), f"A_{k}_{m}") for k in states for m in states
     }
-    spike_path = {k: entry(k, sympy.diff(new[k], symbol("z")), f"u_{k}") for k in states}
-    drive = {k: entry(k, sympy.diff(new[k], symbol("I")), f"b_{k}") for k in states}
+    spike_path = {k: entry(k, sympy.diff(new[k], spike), f"u_{k}") for k in states}
+    drive = {k: entry(k, sympy.diff(new[k], arriving), f"b_{k}") for k in states}
     gradient = {k: entry(k, sympy.diff(step.margin, h[k]), f"c_{k}") for k in states}
 
     penalty = state_cost(step, cost)
@@ -222,7 +246,7 @@ def derive(step: StepMap, learned: Collection[str] = (), cost: str = "") -> Elig
             "the input I never reaches the threshold, so no weight can be learned",
         )
     keep = set(components)
-    system = EligibilitySystem(
+    return EligibilitySystem(
         step=step,
         components=components,
         transition={key: c for key, c in transition.items() if keep.issuperset(key)},
@@ -236,8 +260,6 @@ def derive(step: StepMap, learned: Collection[str] = (), cost: str = "") -> Elig
         },
         cost_gradient={k: c for k, c in cost_gradient.items() if k in keep and not c.is_zero},
     )
-    _refuse_derived_names(system)
-    return system
 
 
 @lru_cache(maxsize=1024)
@@ -288,6 +310,7 @@ def _learned(
         raise EquationError(where, name, "is the refractory time, whose effect has no derivative")
     theta = symbol(name)
     initial = {state: str(text) for state, text in step.neuron.initial.items()}
+    taken = {*step.states, *step.parameters, *step.constants}
     slopes: dict[str, str] = {}
     through: dict[sympy.Symbol, sympy.Expr] = {}
     for constant, text in step.constants.items():
@@ -296,8 +319,9 @@ def _learned(
             sympy.diff(expression, other) * by for other, by in through.items()
         )
         if slope != 0:
-            slopes[f"slope_{constant}_{name}"] = sympy_to_str(sympy.simplify(slope))
-            through[symbol(constant)] = symbol(f"slope_{constant}_{name}")
+            slope_name = free_name(f"slope_{constant}_{name}", {*taken, *slopes})
+            slopes[slope_name] = sympy_to_str(sympy.simplify(slope))
+            through[symbol(constant)] = symbol(slope_name)
     for state, text in initial.items():
         if str_to_sympy(text).free_symbols & {theta, *through}:
             raise EquationError(
@@ -314,29 +338,12 @@ def _learned(
         drive={k: entry(k, derivative(x), f"b_{k}_{name}") for k, x in step.composed.items()},
         spike_gradient=entry(step.states[0], derivative(step.margin), f"c_{name}"),
         slopes=slopes,
+        constants=tuple(constant.name for constant in through),
         cost_gradient=entry(step.states[0], derivative(penalty), f"r_{name}"),
     )
     if parameter.spike_gradient.is_zero and all(c.is_zero for c in parameter.drive.values()):
         raise EquationError(where, name, "acts on no state and no threshold, so it cannot learn")
     return parameter
-
-
-def _refuse_derived_names(system: EligibilitySystem) -> None:
-    """Raise if a name of the neuron is also one that its derivation or its network needs."""
-    step = system.step
-    derived = {*system.varying(after=False), *system.varying(after=True)}
-    derived |= {eps_name(k) for k in system.components}
-    derived |= {f"carry_{k}{e}" for k in (*system.components, "z") for e in ("", "_trace")}
-    derived |= {f"{state}_initial" for state in step.states}
-    for name, parameter in system.learned.items():
-        derived |= {f"{eps_name(k)}_{name}" for k in system.components} | {*parameter.slopes}
-    for name in (*step.states, *step.parameters, *step.constants):
-        if name in derived:
-            raise EquationError(
-                f"neuron '{step.neuron.name}'",
-                name,
-                "is also the name of a quantity derived from this neuron; rename it",
-            )
 
 
 def _relevant(states, transition, spike_path, sources, gradient, seen) -> tuple[str, ...]:

@@ -296,9 +296,9 @@ def _dh_dh(system: EligibilitySystem) -> list[tuple[str, str, sympy.Expr]]:
 
 def _detached_paths(system: EligibilitySystem) -> dict[str, sympy.Expr]:
     """dM/dz of the paths that are not differentiated, by state."""
-    detached = symbol("z_detached")
+    detached = symbol(system.step.signals.detached)
     slopes = {
-        k: sympy.simplify(sympy.diff(x, detached).subs(detached, symbol("z")))
+        k: sympy.simplify(sympy.diff(x, detached).subs(detached, symbol(system.step.signals.spike)))
         for k, x in system.step.composed.items()
     }
     return {k: slope for k, slope in slopes.items() if slope != 0}

@@ -8,7 +8,7 @@ differentiates.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -26,11 +26,12 @@ from brian2.parsing.sympytools import str_to_sympy, sympy_to_str
 from brian2.stateupdaters.base import StateUpdateMethod
 from brian2.units import Quantity, second
 from brian2.units.fundamentalunits import DIMENSIONLESS, Dimension, DimensionMismatchError
-from brian2.utils.stringtools import get_identifiers, word_substitute
+from brian2.utils.stringtools import get_identifiers
 
 from eprop_brian.equations.neuron import Neuron
 from eprop_brian.equations.readouts import Readout
 from eprop_brian.symbolic.errors import EquationError
+from eprop_brian.symbolic.names import Signals, refuse_reserved, substituted
 from eprop_brian.symbolic.parameters import (
     UNITS,
     attached,
@@ -42,7 +43,6 @@ from eprop_brian.symbolic.parameters import (
 )
 
 __all__ = [
-    "RESERVED",
     "StepMap",
     "read_model",
     "readout_map",
@@ -53,20 +53,12 @@ __all__ = [
     "total",
 ]
 
-#: Names with a meaning of their own, here or in Brian2.
-RESERVED = frozenset(
-    {
-        *("e", "pi", "inf", "i", "j", "t", "dt", "N", "xi", "lambda", "t_in_timesteps"),
-        *("I", "z", "w", "psi", "pre", "g", "L", "B", "z_detached", "lastspike", "spike_count"),
-        *("not_refractory", "refractory_counter", "refractory_steps", "rate_factor", "lambda_"),
-        *("eligibility_trace", "filtered_trace", "L_filtered", "batch_spike_count", "connected"),
-        *("signal_sum", "trace_sum", "batch_trace_sum", "gradient", "gradient_sum", "lambda_trace"),
-        *("moving_rate", "rate_trace", "rate_filtered", "kappa_reg", "skipped", "detached"),
-        "voltage_scale",
-    }
-)
 _COMPARISON = re.compile(r"^(?P<left>[^<>=!]+)(?P<operator>>=|>)(?P<right>[^<>=!]+)$")
 _STATEMENT = re.compile(r"^(?P<name>[A-Za-z_]\w*)\s*(?P<operator>[-+*/]?=)(?!=)\s*(?P<expr>.+)$")
+#: Names that the equations of each style read as something of the network's.
+_MEANINGS: dict[str, tuple[str, ...]] = {"update": ("I", "z"), "model": ()}
+#: Names that a readout's equations, losses and learning signals read as something of the network's.
+_READOUT_MEANINGS = ("I", "y", "p", "y_target", "error", "coupled")
 #: Results of `_state_update`, by method and equations.
 _state_updates: dict[tuple[str, str], str] = {}
 #: Functions whose derivative is zero or missing: harmless to evaluate, useless as a surrogate.
@@ -89,15 +81,18 @@ def symbol(name: str) -> sympy.Symbol:
     return str_to_sympy(name)
 
 
-def scaled(expression: sympy.Expr, factor: str) -> str:
-    """The product of an expression and a name as a string, ``""`` if it is zero."""
+def scaled(expression: sympy.Expr, factor: str, names: Mapping[str, str] | None = None) -> str:
+    """The product of an expression and a name as a string, ``""`` if it is zero.
+
+    With `names`, the expression's names are replaced.
+    """
     if expression == 0:
         return ""
     if expression.could_extract_minus_sign():
-        return f"-{scaled(-expression, factor)}"
+        return f"-{scaled(-expression, factor, names)}"
     if expression == 1:
         return factor
-    text = sympy_to_str(expression)
+    text = substituted(sympy_to_str(expression), names or {})
     return f"({text})*{factor}" if expression.is_Add else f"{text}*{factor}"
 
 
@@ -115,7 +110,8 @@ class StepMap:
     neuron : Neuron
     states : tuple of str
     code : tuple of str
-        Statements that run, in order. They read ``I``, ``z`` and ``not_refractory``.
+        Statements that run, in order. They read ``I``, ``z`` and ``not_refractory``; a neuron with
+        an ``I`` or ``z`` of its own has `signals` by other names.
     composed : dict of str to sympy.Expr
         New value of each state as an expression of the values at the step before, ``I``, ``z``
         and ``z_detached`` (the same spike, where its path is not differentiated).
@@ -129,6 +125,8 @@ class StepMap:
         Derived quantities, as expressions of the parameters and ``dt``.
     units : dict of str to str
         Unit of every state, as Brian2 writes it.
+    signals : Signals
+        What ``I``, ``z`` and ``z_detached`` are called in this neuron.
     """
 
     neuron: Neuron
@@ -143,6 +141,7 @@ class StepMap:
     parameters: dict[str, np.ndarray | float]
     constants: dict[str, str]
     units: dict[str, str] = field(default_factory=dict)
+    signals: Signals = Signals()
 
     @property
     def psi(self) -> str:
@@ -184,7 +183,7 @@ class StepMap:
             divides by their difference.
         """
         values = {**self.values(dt), **self.initial_values(dt), "dt": dt}
-        values |= {"I": 0.0, "z": 0.0, "not_refractory": 1.0}
+        values |= {self.signals.input: 0.0, self.signals.spike: 0.0, "not_refractory": 1.0}
         for line in self.code:
             name, expression = line.split(" = ", 1)
             values[name] = evaluate(expression, values, f"neuron '{self.neuron.name}', {name}")
@@ -225,22 +224,26 @@ def step_map(neuron: Neuron) -> StepMap:
             f"has {'both' if given else 'neither'}: give either `update` (one statement per state) "
             "or `model` (differential equations)",
         )
+    style = given[0]
     given = {**_units_in(neuron), **neuron.parameters}
     parameters, dimensions = resolve_parameters(given, f"{where}, parameters")
-    _refuse_reserved([*neuron.parameters, *neuron.constants], where)
+    refuse_reserved([*neuron.parameters, *neuron.constants], where, _MEANINGS[style])
+    _refuse_shadowed_units(neuron, where)
     for name, expression in neuron.constants.items():
         dimensions[name] = _dimensions(
             expression, {**dimensions, "dt": second.dim}, f"{where}, constants"
         )
     written = neuron
-    if neuron.update.strip():
+    if style == "update":
         statements, units = _update_style(neuron, dimensions, where)
+        signals = Signals.beside([*dimensions, *units])
     else:
         equations = read_model(neuron.model, dimensions, f"{where}, model")
         written = _without_subexpressions(neuron, equations)
-        statements, units = _brian2_style(written, equations, dimensions, where)
+        signals = Signals.beside([*dimensions, *equations])
+        statements, units = _brian2_style(written, equations, dimensions, signals, where)
     states = tuple(units)
-    _refuse_reserved(states, where)
+    refuse_reserved(states, where, _MEANINGS[style])
     clash = [state for state in states if state in dimensions]
     if clash:
         raise EquationError(where, clash[0], "is both a state and a parameter")
@@ -253,14 +256,14 @@ def step_map(neuron: Neuron) -> StepMap:
     _check_refractory(neuron, parameters, dimensions, where)
     detached = neuron.detach
     if detached is None:
-        detached = _default_detached(statements, states, membrane)
+        detached = _default_detached(statements, states, membrane, signals)
     for state in detached:
         require_known([state], states, f"{where}, detach", str(list(detached)))
     return StepMap(
         neuron=neuron,
         states=states,
         code=tuple(f"{name} = {attached(expression)}" for name, expression in statements),
-        composed=_compose(statements, states, detached, where),
+        composed=_compose(statements, states, detached, signals, where),
         margin=margin,
         threshold=written.threshold,
         surrogate=written.surrogate,
@@ -269,6 +272,7 @@ def step_map(neuron: Neuron) -> StepMap:
         parameters=parameters,
         constants=dict(neuron.constants),
         units={state: unit_name(unit) for state, unit in units.items()},
+        signals=signals,
     )
 
 
@@ -284,6 +288,7 @@ def readout_map(readout: Readout) -> tuple[sympy.Expr, sympy.Expr]:
     statements = split_statements(readout.update, where)
     if len(statements) != 1 or statements[0][0] != "y":
         raise EquationError(where, readout.update, "must be one statement for y")
+    refuse_reserved([*readout.parameters, *readout.constants], where, _READOUT_MEANINGS)
     expression = parse_expression(statements[0][1], where)
     known = [*readout.parameters, *readout.constants, "y", "I", "dt"]
     require_known(sorted(s.name for s in expression.free_symbols), known, where, readout.update)
@@ -312,7 +317,7 @@ def split_statements(code: str, where: str) -> list[tuple[str, str]]:
 
 
 def _units_in(neuron: Neuron) -> dict[str, Quantity]:
-    """Units that the equations name (``10*ms``), as parameters."""
+    """Units that the equations name (``10*ms``), as parameters; the neuron's own names are none."""
     text = "\n".join(
         (neuron.update, neuron.model, neuron.reset, neuron.on_pre, neuron.threshold)
         + (
@@ -322,21 +327,29 @@ def _units_in(neuron: Neuron) -> dict[str, Quantity]:
             *map(str, neuron.initial.values()),
         )
     )
-    return {name: UNITS[name] for name in sorted(get_identifiers(text)) if name in UNITS}
+    named = get_identifiers(text) - {*neuron.constants, *_updated(neuron)}
+    return {name: UNITS[name] for name in sorted(named) if name in UNITS}
 
 
-def _refuse_reserved(names: Iterable[str], where: str) -> None:
-    for name in names:
-        if name in RESERVED or name in DEFAULT_FUNCTIONS:
+def _updated(neuron: Neuron) -> list[str]:
+    """States of the update style."""
+    return re.findall(r"^\s*(\w+)\s*[-+*/]?=", neuron.update.replace(";", "\n"), re.MULTILINE)
+
+
+def _refuse_shadowed_units(neuron: Neuron, where: str) -> None:
+    """Raise if a value is given in a unit whose name means something else in the equations."""
+    names = {*neuron.parameters, *neuron.constants, *_updated(neuron)} & UNITS.keys()
+    values = dict(neuron.parameters)
+    if neuron.refractory.strip() not in neuron.parameters:
+        values["refractory"] = neuron.refractory
+    for name, value in values.items():
+        texts = value if isinstance(value, list | tuple) else [value]
+        units = set().union(*(get_identifiers(x) for x in texts if isinstance(x, str)))
+        if shadowed := sorted(units & names - {name}):
             raise EquationError(
                 where,
-                name,
-                "is a reserved name; rename it (reserved: "
-                f"{', '.join(sorted(RESERVED))} and Brian2's functions)",
-            )
-        if name.startswith("_") or name.endswith(("_pre", "_post")):
-            raise EquationError(
-                where, name, "names must not start with _ nor end with _pre or _post"
+                f"{name} = {value}",
+                f"is in the unit '{shadowed[0]}', which is also a name of this neuron: rename that",
             )
 
 
@@ -456,11 +469,16 @@ def _without_subexpressions(neuron: Neuron, equations: Equations) -> Neuron:
         for name, expression in equations.get_substituted_expressions(include_subexpressions=True)
         if equations[name].type == SUBEXPRESSION
     }
+    # Where a spike enters, w is its weight: the neuron's own goes by its second name there.
+    entering = {name: substituted(x, {"w": "w_post"}) for name, x in written_out.items()}
+    entering |= {f"{name}_post": x for name, x in entering.items()}
+    entering.pop("w", None)
     return replace(
         neuron,
+        on_pre=substituted(neuron.on_pre, entering),
         **{
-            part: word_substitute(getattr(neuron, part), written_out)
-            for part in ("threshold", "surrogate", "refractory_surrogate", "reset", "on_pre")
+            part: substituted(getattr(neuron, part), written_out)
+            for part in ("threshold", "surrogate", "refractory_surrogate", "reset")
         },
     )
 
@@ -473,7 +491,7 @@ def _state_update(method: str, equations: Equations) -> str:
     return _state_updates[key]
 
 
-def _brian2_style(neuron: Neuron, equations: Equations, dimensions, where: str):
+def _brian2_style(neuron: Neuron, equations: Equations, dimensions, signals: Signals, where: str):
     units = {eq.varname: eq.dim for eq in equations.values() if eq.type == DIFFERENTIAL_EQUATION}
     known = {**dimensions, **units}
     methods = [m for m in StateUpdateMethod.stateupdaters if not m.startswith("gsl")]
@@ -496,16 +514,24 @@ def _brian2_style(neuron: Neuron, equations: Equations, dimensions, where: str):
         raise EquationError(
             where, "on_pre", "says how a presynaptic spike of weight w enters, e.g. `v += w`"
         )
+    # As at a synapse: w is the weight, and a name with _post the neuron's own.
+    arriving = {"w": signals.input, **{f"{own}_post": own for own in known}}
+    weight = symbol(signals.input)
     statements = []
     for name, expression in entry:
         line = f"{name} = {expression}"
-        require_known([name], units, f"{where}, on_pre", line)
+        state = name.removesuffix("_post")
+        if name == "w":
+            raise EquationError(
+                f"{where}, on_pre", line, "w is the weight here; the neuron's own w is w_post"
+            )
+        require_known([state], units, f"{where}, on_pre", line)
         # The weight has the unit that makes the statement fit: Brian2 leaves it to the synapse too.
-        parsed = parse_expression(expression, f"{where}, on_pre")
-        others = sorted(s.name for s in parsed.free_symbols if s.name != "w")
+        read = {s.name for s in parse_expression(expression, f"{where}, on_pre").free_symbols}
+        others = sorted(arriving.get(s, s) for s in read - {"w"})
         require_known(others, known, f"{where}, on_pre", line)
-        weight = symbol("w")
-        unweighted = sympy.simplify(parsed.subs(weight, 0) - symbol(name))
+        parsed = parse_expression(substituted(expression, arriving), f"{where}, on_pre")
+        unweighted = sympy.simplify(parsed.subs(weight, 0) - symbol(state))
         if unweighted != 0 or not parsed.has(weight) or sympy.diff(parsed, weight, 2) != 0:
             raise EquationError(
                 f"{where}, on_pre",
@@ -513,14 +539,13 @@ def _brian2_style(neuron: Neuron, equations: Equations, dimensions, where: str):
                 "must add something proportional to the weight, e.g. `v += w`: the inputs of a "
                 "step are summed",
             )
-        entering = re.sub(r"\bw\b", "I", expression)
-        statements.append((name, sympy_to_str(parse_expression(entering, where))))
+        statements.append((state, sympy_to_str(parsed)))
     for name, expression in split_statements(neuron.reset, f"{where}, reset"):
         line = f"{name} = {expression}"
         require_known([name], units, f"{where}, reset", line)
         _require_dimensions(expression, units[name], known, f"{where}, reset", line)
         change = sympy.simplify(parse_expression(f"({expression}) - {name}", f"{where}, reset"))
-        statements.append((name, total(name, scaled(change, "z"))))
+        statements.append((name, total(name, scaled(change, signals.spike))))
     clamped = {eq.varname for eq in equations.values() if "unless refractory" in (eq.flags or ())}
     for name, expression in split_statements(updater, f"{where}, model"):
         if name in clamped:
@@ -575,7 +600,7 @@ def _check_slope(text: str, known, threshold: str, where: str) -> None:
             f"uses {culprit}: a step has no slope for the gradient to follow. Use a bump around "
             "the threshold made of clip, abs, exp or powers",
         )
-    if "I" in used or "z" in used:
+    if used & {"I", "z"} - {*known}:
         raise EquationError(where, text, "must be an expression of the states, without I and z")
     found = _dimensions(text, known, where)
     wanted = DIMENSIONLESS / _dimensions(threshold.split(">")[0], known, where)
@@ -635,23 +660,25 @@ def _check_refractory(neuron: Neuron, parameters, dimensions, where: str) -> Non
         raise EquationError(f"{where}, refractory", text, "must not be negative")
 
 
-def _default_detached(statements, states, membrane: str | None) -> tuple[str, ...]:
+def _default_detached(
+    statements, states, membrane: str | None, signals: Signals
+) -> tuple[str, ...]:
     """States whose own statement reads the input, and the one compared with the threshold."""
     entered = {
         name
         for name, expression in statements
-        if symbol("I") in parse_expression(expression, name, detached=True).free_symbols
+        if symbol(signals.input) in parse_expression(expression, name, detached=True).free_symbols
     }
     return tuple(state for state in states if state in entered or state == membrane)
 
 
-def _compose(statements, states, detached, where: str) -> dict[str, sympy.Expr]:
+def _compose(statements, states, detached, signals: Signals, where: str) -> dict[str, sympy.Expr]:
     """New states as expressions of the old ones, ``I``, ``z`` and ``z_detached``."""
     environment = {state: symbol(state) for state in states}
     for name, expression in statements:
         parsed = parse_expression(expression, where, detached=True)
         if name in detached:
-            parsed = parsed.subs(symbol("z"), symbol("z_detached"))
+            parsed = parsed.subs(symbol(signals.spike), symbol(signals.detached))
         environment[name] = parsed.subs(
             {symbol(n): value for n, value in environment.items()}, simultaneous=True
         )

@@ -39,7 +39,6 @@ __all__ = [
     "SessionState",
     "Share",
     "TrialData",
-    "array_of_parameter",
     "pack_spikes",
     "check_batches",
     "require_trials",
@@ -495,12 +494,12 @@ class Session(SessionState):
         values = self.program.get_all(
             [
                 *(f"{p.name}.gradient" for p in built.projections),
-                *(array_of_parameter("gradient", name) for name in self._learned),
+                *(built.parameter_array(name, "gradient") for name in self._learned),
             ]
         )
         return {
             **{name: built.matrix(name, "gradient", values) for name in MATRICES},
-            **{name: values[array_of_parameter("gradient", name)] for name in self._learned},
+            **{name: values[built.parameter_array(name, "gradient")] for name in self._learned},
         }
 
     def data(self, trials: Trials) -> TrialData:
@@ -575,7 +574,7 @@ class Session(SessionState):
             if name in MATRICES:
                 arrays.update(self.program.built.synaptic_arrays(state, {name: value}))
             else:
-                arrays[array_of_parameter(state, name)] = value
+                arrays[self.program.built.parameter_array(name, state)] = value
         return arrays
 
     def _read_state(self) -> None:
@@ -583,8 +582,8 @@ class Session(SessionState):
         states = self.network.optimizer.states
         values = self.program.get_all(
             [
-                *(f"{p.name}.{x}" for p in built.projections for x in ("w", *states)),
-                *(array_of_parameter(x, name) for name in self._learned for x in ("", *states)),
+                *(built.synaptic_array(p, x) for p in built.projections for x in ("w", *states)),
+                *(built.parameter_array(name, x) for name in self._learned for x in ("", *states)),
                 *([f"{f.name}.B" for f in built.feedback] if self._feedback_learns else []),
                 *self.carried,
             ]
@@ -596,7 +595,7 @@ class Session(SessionState):
         for name in self._learned:
             self.weights[name] = values[name].astype(float)
             for state in states:
-                state_values = values[array_of_parameter(state, name)]
+                state_values = values[built.parameter_array(name, state)]
                 self.optimizer_states[f"{state}.{name}"] = state_values.astype(float)
         if self._feedback_learns:
             for f in built.feedback:
@@ -642,12 +641,6 @@ def check_batches(trials: Trials, batch_size: int) -> None:
     """Raise ValueError unless the trials are whole batches."""
     if trials.n_trials % batch_size:
         raise ValueError(f"{trials.n_trials} trials are no whole batches of {batch_size}")
-
-
-def array_of_parameter(state: str, name: str) -> str:
-    """Key of a learned parameter ``"population.parameter"``, or of an optimizer's state for it."""
-    population, parameter = name.split(".")
-    return f"{population}.{state}_{parameter}" if state else name
 
 
 def _fitted(network: Network, weights: Mapping[str, Any]) -> dict[str, Matrix]:

@@ -311,20 +311,6 @@ def test_coefficient_of_an_absolute_value_has_a_form_in_code():
     assert "sign(v)" in str(system.varying(after=False)["A_v_v"])
 
 
-@pytest.mark.parametrize("name", ["b_v", "A_v_v", "eps_v", "carry_v", "v_initial"])
-def test_derived_names_cannot_be_parameters(name):
-    neuron = Neuron(
-        name="gain",
-        update=f"v = 0.9*v + {name}*v*I",
-        threshold="v > 1",
-        surrogate="1/(1 + abs(v - 1))**2",
-        parameters={name: 1},
-    )
-    with pytest.raises(EquationError, match="name of a quantity derived") as caught:
-        system_of(neuron)
-    assert caught.value.line == name
-
-
 def test_equation_without_a_derivative():
     with pytest.raises(EquationError, match="cannot be differentiated") as caught:
         system_of(LIF, update="v = alpha*v + floor(v) + I")
