@@ -199,7 +199,8 @@ def evaluate(
     names = sorted(symbol.name for symbol in parsed.free_symbols)
     require_known(names, values, where, expression)
     symbols = sorted(parsed.free_symbols, key=lambda symbol: symbol.name)
-    function = sympy.lambdify(symbols, parsed, [NOT_IN_NUMPY, "numpy"])
+    # With names of its own: a parameter may be called like a function of NumPy.
+    function = sympy.lambdify(symbols, parsed, [NOT_IN_NUMPY, "numpy"], dummify=True)
     with np.errstate(all="ignore"):
         # NumPy's scalars divide by zero to inf, where Python's raise.
         result = np.asarray(function(*(np.float64(values[n]) for n in names)), dtype=float)

@@ -126,7 +126,7 @@ def _function(
     symbols = [sympy.Symbol(name, real=True) for name in states]
     known = {sympy.Symbol(name, real=True): value for name, value in parameters}
     f = [expression.subs(known) for expression in expressions]
-    return sympy.lambdify(symbols, f, [NOT_IN_NUMPY, "numpy"])
+    return sympy.lambdify(symbols, f, [NOT_IN_NUMPY, "numpy"], dummify=True)
 
 
 def teacher_map(teacher: Teacher) -> TeacherMap:
