@@ -64,14 +64,19 @@ RATE_AVERAGING = ("trial", "batch", "moving")
 LEAST_DELAY = {"w_in": 0, "w_rec": 1, "w_out": 0}
 #: What tells the random numbers of weights from all others of a seed.
 WEIGHT_STREAM = 0x57
-#: Names that groups of a built network have.
+#: Names that groups of a built network have, and other objects of its Brian2 network.
 _GENERATED = frozenset(
-    ("control", "inputs", "input_data", "target_data", "trials", "outcomes")
-    + ("readout", "profile", "step_runner", "step_clock", "earlier")
+    ("control", "inputs", "input_data", "target_data", "trials", "outcomes", "answers")
+    + ("period_data", "readout", "profile", "step_runner", "step_clock", "network_")
+    + ("trace_recorder",)
 )
+#: How the names of groups end that belong to another.
 _GENERATED_ENDINGS = (
     *("_history", "_results", "_window", "_later", "_rows", "_spikes", "_offsets", "_pre"),
+    *("_thresholder", "_resetter"),
 )
+#: What stands between the ends of a projection in its name.
+_GENERATED_MIDDLE = "_to_"
 
 
 @dataclass(frozen=True)
@@ -334,23 +339,19 @@ class Network:
                         f"neuron '{neuron.name}': {name} has {np.size(value)} values, there "
                         f"are {size} neurons"
                     )
-            shared = {*neuron.parameters, *neuron.constants, *system.step.states} & {
-                "y",
-                *self.readout.parameters,
-                *self.readout.constants,
-            }
-            if shared:
-                raise ValueError(
-                    f"neuron '{neuron.name}' and readout '{self.readout.name}' both use the name "
-                    f"'{min(shared)}', and the traces of a synapse read both; rename one"
-                )
-            if neuron.name in _GENERATED or neuron.name.endswith(_GENERATED_ENDINGS):
+            if (
+                neuron.name in _GENERATED
+                or neuron.name.endswith(_GENERATED_ENDINGS)
+                or _GENERATED_MIDDLE in neuron.name
+            ):
                 raise ValueError(
                     f"a neuron cannot be called '{neuron.name}': a group of the network has or may "
                     "have this name"
                 )
             taken = [p.name for p in populations]
-            name = neuron.name if neuron.name not in taken else f"{neuron.name}_{len(taken) + 1}"
+            name, number = neuron.name, len(taken)
+            while name in taken:
+                name, number = f"{neuron.name}_{number + 1}", number + 1
             populations.append(Population(name, neuron, int(size), system, ranges))
         object.__setattr__(self, "neurons", tuple((n, int(s)) for n, s in self.neurons))
         object.__setattr__(self, "populations", tuple(populations))

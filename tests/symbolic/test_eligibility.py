@@ -7,7 +7,7 @@ import sympy
 from brian2 import ms
 from brian2.parsing.sympytools import sympy_to_str
 
-from eprop_brian.equations import ALIF, LIF, Neuron, get_neuron
+from eprop_brian.equations import ALIF, LIF, get_neuron
 from eprop_brian.equations.traces import ALIF_BELLEC_2020, ALIF_NEST, LIF_BELLEC_2020
 from eprop_brian.symbolic.eligibility import derive
 from eprop_brian.symbolic.errors import EquationError
