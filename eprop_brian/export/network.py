@@ -11,7 +11,7 @@ import numpy as np
 from scipy.sparse import issparse
 
 from eprop_brian.equations.losses import LOSSES
-from eprop_brian.network.built import BuiltNetwork, Projection
+from eprop_brian.network.built import BuiltNetwork, Projection, state_variable
 from eprop_brian.network.sparse import Matrix, with_values
 from eprop_brian.symbolic.names import OPTIMIZER, own
 from eprop_brian.tasks.base import Task
@@ -192,16 +192,16 @@ def _state_arrays(state: SessionState, built: BuiltNetwork) -> list[StateArray]:
     arrays = []
     for p in built.projections:
         key = state_name(p.matrix, weights[p.matrix])
-        arrays.append(StateArray(f"{p.name}.w", key, p.name, True))
+        arrays.append(StateArray(built.key(p.name, "w"), key, p.name, True))
         arrays += [
-            StateArray(built.synaptic_array(p, x), f"{x}.{key}", p.name, True)
+            StateArray(built.key(p.name, state_variable(x)), f"{x}.{key}", p.name, True)
             for x in network.optimizer.states
         ]
-    arrays += [StateArray(f"{f.name}.B", "B", f.name, learns) for f in built.feedback]
+    arrays += [StateArray(built.key(f.name, "B"), "B", f.name, learns) for f in built.feedback]
     for name in network.learned_shapes:
         arrays.append(StateArray(name, name, "", True))
         arrays += [
-            StateArray(built.parameter_array(name, x), f"{x}.{name}", "", True)
+            StateArray(built.parameter_array(name, state_variable(x)), f"{x}.{name}", "", True)
             for x in network.optimizer.states
         ]
     return arrays + [StateArray(name, f"carried.{name}", "", True) for name in state.carried]

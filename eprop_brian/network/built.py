@@ -33,6 +33,7 @@ __all__ = [
     "dependent_constants",
     "neuron_values",
     "regularization",
+    "state_variable",
 ]
 
 #: Steps since the last presynaptic spike where there has been none.
@@ -202,6 +203,11 @@ def regularization(network: Network) -> tuple[str, ...]:
     )
 
 
+def state_variable(state: str) -> str:
+    """The variable that holds an optimizer's state, as the statements call it."""
+    return own(state, OPTIMIZER)
+
+
 def dependent_constants(population: Population) -> list[str]:
     """Constants of a population that change with its learned parameters, in order."""
     changing = set(population.learned)
@@ -300,17 +306,19 @@ class BuiltNetwork:
             values |= {self.key(population.name, k): v for k, v in read.items()}
         for projection in self.projections:
             if projection.sparse:
-                values[f"{projection.name}_rows.first"] = projection.rows
-                values[f"{projection.name}.post"] = np.resize(projection.post, projection.group.N)
+                values[self.key(f"{projection.name}_rows", "first")] = projection.rows
+                values[self.key(projection.name, "post")] = np.resize(
+                    projection.post, projection.group.N
+                )
             delays = network.delay_steps[projection.matrix]
             if np.ndim(delays):
                 extra = projection.stored(delays) - LEAST_DELAY[projection.matrix]
                 # Padding has no delay.
-                values[f"{projection.name}.delay"] = np.maximum(extra, 0)
+                values[self.key(projection.name, "delay")] = np.maximum(extra, 0)
         if network.feedback_delay_steps is not None:
             for f in self.feedback:
                 extra = f.stored(network.feedback_delay_steps - 1)
-                values[f"{f.name}.delay"] = np.maximum(extra, 0)
+                values[self.key(f.name, "delay")] = np.maximum(extra, 0)
         return {key: np.atleast_1d(np.asarray(value, float)) for key, value in values.items()}
 
     def _learning_parameters(self) -> dict[str, float]:
@@ -358,34 +366,25 @@ class BuiltNetwork:
         """``"group.variable"`` of a variable that the statements call so."""
         return f"{group}.{stored_name(self.groups[group], variable)}"
 
-    def synaptic_array(self, projection: Projection, variable: str) -> str:
-        """Key of a projection's synaptic variable, or of an optimizer's state for its weights."""
-        if variable in self.network.optimizer.states:
-            variable = own(variable, OPTIMIZER)
-        return self.key(projection.name, variable)
+    def parameter_array(self, name: str, variable: str = "") -> str:
+        """Key of a learned parameter ``"population.parameter"``, or of a `variable` for it.
 
-    def parameter_array(self, name: str, of: str = "") -> str:
-        """Key of a learned parameter ``"population.parameter"``, or of something `of` it.
-
-        That is ``"gradient"``, ``"eta"`` or an optimizer's state.
+        That is ``"gradient"``, ``"eta"`` or an optimizer's state (`state_variable`).
         """
         population, parameter = name.split(".")
-        if not of:
-            return name
-        owner = own(of, OPTIMIZER) if of in self.network.optimizer.states else of
-        return self.key(population, f"{owner}_{own(parameter)}")
+        return self.key(population, f"{variable}_{own(parameter)}") if variable else name
 
     def synaptic_arrays(self, variable: str, matrices: Mapping[str, Matrix]) -> dict:
         """Split matrices [post, pre], by name, into the projections' arrays of a variable."""
         return {
-            self.synaptic_array(p, variable): p.stored(matrices[p.matrix])
+            self.key(p.name, variable): p.stored(matrices[p.matrix])
             for p in self.projections
             if p.matrix in matrices
         }
 
     def feedback_arrays(self, weights: np.ndarray) -> dict[str, np.ndarray]:
         """Split feedback weights (n_recurrent, n_outputs) into the connections' arrays."""
-        return {f"{p.name}.B": p.stored(weights) for p in self.feedback}
+        return {self.key(p.name, "B"): p.stored(weights) for p in self.feedback}
 
     @property
     def sums(self) -> dict[str, str]:
@@ -393,10 +392,10 @@ class BuiltNetwork:
         rates = self.network.rate_averaging
         names = {"gradient_sum": "gradient_total", "batch_trace_sum": "batch_trace_total"}
         sums = {
-            f"{p.name}.{name}": f"{p.name}.{total}"
+            self.key(p.name, name): self.key(p.name, total)
             for p in self.projections
             for name, total in names.items()
-            if name in p.group.variables
+            if stored_name(p.group, name) in p.group.variables
         }
         if self.network.rate_averaging == "batch":
             counts = [self.key(p.name, "batch_spike_count") for p in self.network.populations]
@@ -417,7 +416,7 @@ class BuiltNetwork:
         ----------
         name : {"w_in", "w_rec", "w_out"}
         variable : str
-            ``"w"``, ``"gradient"`` or an optimizer's state.
+            ``"w"``, ``"gradient"`` or an optimizer's state (`state_variable`).
         values : mapping
             The projections' arrays, keyed ``"group.variable"``.
 
@@ -426,9 +425,7 @@ class BuiltNetwork:
         array, or csc_array if the matrix is sparse
         """
         parts = [
-            (p, values[self.synaptic_array(p, variable)])
-            for p in self.projections
-            if p.matrix == name
+            (p, values[self.key(p.name, variable)]) for p in self.projections if p.matrix == name
         ]
         adjacency = self.network.adjacency.get(name)
         if adjacency is None:

@@ -116,11 +116,10 @@ class NetworkGroups:
         """A NeuronGroup with the given variables ("1", "1 (shared)", "integer (shared)"...)."""
         taken = self.taken - {f"{name}_{shown(x)}" for x in variables}
         names = name_variables(name, variables, taken)
-        # Brian2 takes no unit's name for a variable's in equations.
         model = "\n".join(
             f"{names[variable]} : {unit}"
             for variable, unit in variables.items()
-            if names[variable] not in UNITS
+            if _fits_equations(names[variable])
         )
         self.groups[name] = group = NeuronGroup(
             size,
@@ -132,7 +131,7 @@ class NetworkGroups:
             **({"threshold": f"{names['z']} > 0", "reset": ""} if spiking else {}),
         )
         for variable, unit in variables.items():
-            if names[variable] in UNITS:
+            if not _fits_equations(names[variable]):
                 shared = "shared" in unit
                 group.variables.add_array(
                     names[variable], size=1 if shared else size, dtype=self.dtype, scalar=shared
@@ -382,6 +381,11 @@ class NetworkGroups:
 
     def _population(self, name: str) -> Population:
         return next(p for p in self.network.populations if p.name == name)
+
+
+def _fits_equations(name: str) -> bool:
+    """Whether Brian2 takes a variable of this name from the equations of a group."""
+    return name not in UNITS and not name.endswith(("_pre", "_post"))
 
 
 def _spread(network: Network, matrix: str) -> int:

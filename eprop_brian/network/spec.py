@@ -41,6 +41,7 @@ from eprop_brian.symbolic.errors import EquationError
 from eprop_brian.symbolic.losses import derive_loss
 from eprop_brian.symbolic.parameters import evaluate, is_number, resolve_parameters
 from eprop_brian.symbolic.programs import ReadoutProgram, cutoff_program, readout_program
+from eprop_brian.symbolic.scope import neuron_names
 from eprop_brian.symbolic.step_map import step_map
 
 __all__ = [
@@ -69,6 +70,8 @@ _GENERATED = frozenset(
     ("control", "inputs", "input_data", "target_data", "trials", "outcomes", "answers")
     + ("period_data", "readout", "profile", "step_runner", "step_clock", "network_")
     + ("trace_recorder",)
+    # Whose quantities would be stored as arrays of those are.
+    + ("input", "target", "period")
 )
 #: How the names of groups end that belong to another.
 _GENERATED_ENDINGS = (
@@ -315,6 +318,7 @@ class Network:
             )
         object.__setattr__(self, "learned", learned)
         populations: list[Population] = []
+        arrays: set[str] = set()
         for neuron, size in self.neurons:
             if not isinstance(neuron, Neuron):
                 raise ValueError(
@@ -350,8 +354,11 @@ class Network:
                 )
             taken = [p.name for p in populations]
             name, number = neuron.name, len(taken)
-            while name in taken:
+            quantities = neuron_names(system.step)
+            # Group "a" with "b_c" and group "a_b" with "c" would share an array.
+            while name in taken or not arrays.isdisjoint(f"{name}_{x}" for x in quantities):
                 name, number = f"{neuron.name}_{number + 1}", number + 1
+            arrays |= {f"{name}_{x}" for x in quantities}
             populations.append(Population(name, neuron, int(size), system, ranges))
         object.__setattr__(self, "neurons", tuple((n, int(s)) for n, s in self.neurons))
         object.__setattr__(self, "populations", tuple(populations))

@@ -17,7 +17,7 @@ from brian2.units.fundamentalunits import have_same_dimensions
 from scipy.sparse import issparse
 
 from eprop_brian.devices.program import Program, ProgramKilledError
-from eprop_brian.network.built import Capacity
+from eprop_brian.network.built import Capacity, state_variable
 from eprop_brian.network.rewiring import connect, rewire
 from eprop_brian.network.sparse import (
     Matrix,
@@ -463,7 +463,9 @@ class Session(SessionState):
         for name, columns in self.network.slices.items():
             # The first entry is the step before the trial's first.
             first = self.program.get(f"{name}_offsets.first")[1:]
-            neurons = self.program.get(f"{name}_spikes.neuron")[first[0] : first[-1]]
+            neurons = self.program.get(self.program.built.key(f"{name}_spikes", "neuron"))[
+                first[0] : first[-1]
+            ]
             steps = np.repeat(np.arange(self.n_steps), np.diff(first))
             fired[steps, columns.start + neurons] = True
         return fired
@@ -493,7 +495,7 @@ class Session(SessionState):
         built = self.program.built
         values = self.program.get_all(
             [
-                *(f"{p.name}.gradient" for p in built.projections),
+                *(built.key(p.name, "gradient") for p in built.projections),
                 *(built.parameter_array(name, "gradient") for name in self._learned),
             ]
         )
@@ -571,35 +573,47 @@ class Session(SessionState):
             arrays["control.k"] = np.array([float(self.n_updates)])
         for key, value in self.optimizer_states.items():
             state, name = key.split(".", 1)
+            built, variable = self.program.built, state_variable(state)
             if name in MATRICES:
-                arrays.update(self.program.built.synaptic_arrays(state, {name: value}))
+                arrays.update(built.synaptic_arrays(variable, {name: value}))
             else:
-                arrays[self.program.built.parameter_array(name, state)] = value
+                arrays[built.parameter_array(name, variable)] = value
         return arrays
 
     def _read_state(self) -> None:
         built = self.program.built
         states = self.network.optimizer.states
+        variables = [state_variable(state) for state in states]
         values = self.program.get_all(
             [
-                *(built.synaptic_array(p, x) for p in built.projections for x in ("w", *states)),
-                *(built.parameter_array(name, x) for name in self._learned for x in ("", *states)),
-                *([f"{f.name}.B" for f in built.feedback] if self._feedback_learns else []),
+                *(built.key(p.name, x) for p in built.projections for x in ("w", *variables)),
+                *(
+                    built.parameter_array(name, x)
+                    for name in self._learned
+                    for x in ("", *variables)
+                ),
+                *(
+                    [built.key(f.name, "B") for f in built.feedback]
+                    if self._feedback_learns
+                    else []
+                ),
                 *self.carried,
             ]
         )
         for name in MATRICES:
             self.weights[name] = built.matrix(name, "w", values)
             for state in states:
-                self.optimizer_states[f"{state}.{name}"] = built.matrix(name, state, values)
+                self.optimizer_states[f"{state}.{name}"] = built.matrix(
+                    name, state_variable(state), values
+                )
         for name in self._learned:
             self.weights[name] = values[name].astype(float)
             for state in states:
-                state_values = values[built.parameter_array(name, state)]
+                state_values = values[built.parameter_array(name, state_variable(state))]
                 self.optimizer_states[f"{state}.{name}"] = state_values.astype(float)
         if self._feedback_learns:
             for f in built.feedback:
-                self.weights["B"][f.target_slice] = f.by_pair(values[f"{f.name}.B"]).T
+                self.weights["B"][f.target_slice] = f.by_pair(values[built.key(f.name, "B")]).T
         elif self.network.feedback.weights == "symmetric":
             self.weights["B"] = dense(self.weights["w_out"].T)
         self.carried = {key: values[key] for key in self.carried}

@@ -114,7 +114,7 @@ class _Kind:
 
     def __init__(self, population: Population, dt: float, cost: str) -> None:
         step = population.system.step
-        self.name, self.states = population.name, step.states
+        self.name, self.states, self.signals = population.name, step.states, step.signals
         self.detaches = population.neuron.detach is not None
         self.learned = tuple(population.learned)
         self.initial = step.initial_values(dt)
@@ -156,9 +156,9 @@ class _Kind:
         scope = {
             **values,
             **dict(zip(self.states, states, strict=True)),
-            "I": current,
-            "z": z_before,
-            "z_detached": jax.lax.stop_gradient(z_before) if self.detaches else z_before,
+            self.signals.input: current,
+            self.signals.spike: z_before,
+            self.signals.detached: jax.lax.stop_gradient(z_before) if self.detaches else z_before,
             "not_refractory": 1.0 if self.never_refractory else active.astype(current.dtype),
         }
         states = tuple(jnp.broadcast_to(new, current.shape) for new in self._advance(scope))

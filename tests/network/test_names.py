@@ -9,6 +9,7 @@ import builtins
 import keyword
 import re
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,9 @@ CPP_WORDS = re.findall(
     throw typedef typename union unsigned using virtual void volatile main std fmax
     fmin isnan isinf restrict NULL NAN INFINITY M_PI errno assert
     """,
+)
+needs_brian2cuda = pytest.mark.skipif(
+    find_spec("brian2cuda") is None, reason="Brian2CUDA is not installed (it needs Python 3.12)"
 )
 N_IN, N_STEPS, SIZE = 3, 25, 2
 #: Names of a neuron: a threshold, a surrogate's size, and pairs of a state and its decay.
@@ -177,7 +181,7 @@ def test_no_name_changes_anything(gradient):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("gradient", ["factored", "online"])
-@pytest.mark.parametrize("device", ["cpp", "cuda"])
+@pytest.mark.parametrize("device", ["cpp", pytest.param("cuda", marks=needs_brian2cuda)])
 def test_close_names_change_nothing_in_compiled_programs(device, gradient):
     rows = rows_of(generated_names()[0])
     for first in range(0, len(rows), 2):
