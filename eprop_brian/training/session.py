@@ -462,10 +462,9 @@ class Session(SessionState):
         fired = np.zeros((self.n_steps, self.network.n_recurrent), dtype=bool)
         for name, columns in self.network.slices.items():
             # The first entry is the step before the trial's first.
-            first = self.program.get(f"{name}_offsets.first")[1:]
-            neurons = self.program.get(self.program.built.key(f"{name}_spikes", "neuron"))[
-                first[0] : first[-1]
-            ]
+            key = self.program.built.key
+            first = self.program.get(key(f"{name}_offsets", "first"))[1:]
+            neurons = self.program.get(key(f"{name}_spikes", "neuron"))[first[0] : first[-1]]
             steps = np.repeat(np.arange(self.n_steps), np.diff(first))
             fired[steps, columns.start + neurons] = True
         return fired

@@ -300,6 +300,8 @@ def test_arrays_of_groups_whose_names_run_into_each_other():
         session = Session(given, make_program("runtime"), trials(), N_STEPS, weights_of(given))
         session.run(trials(), 2)
         results.append(session.weights)
+    # The second of two that would share an array has a number.
+    assert [p.name for p in network(kinds).populations] == ["a", "a_b_2", "lif", "x"]
     for name, value in results[1].items():
         np.testing.assert_array_equal(results[0][name], value, err_msg=name)
 
