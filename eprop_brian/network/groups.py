@@ -22,7 +22,7 @@ from eprop_brian.network.built import (
 )
 from eprop_brian.network.delays import longest
 from eprop_brian.network.spec import LEAST_DELAY, Network, Population
-from eprop_brian.symbolic.names import OPTIMIZER, READOUT, owned, shown
+from eprop_brian.symbolic.names import OPTIMIZER, READOUT, is_own, owned, shown
 from eprop_brian.symbolic.parameters import UNITS
 from eprop_brian.symbolic.programs import (
     FactoredProgram,
@@ -114,7 +114,7 @@ class NetworkGroups:
         self, name: str, size: int, variables: dict[str, str], *, spiking: bool = False
     ) -> NeuronGroup:
         """A NeuronGroup with the given variables ("1", "1 (shared)", "integer (shared)"...)."""
-        taken = self.taken - {f"{name}_{shown(x)}" for x in variables}
+        taken = self.taken - {f"{name}_{shown(x)}" for x in variables if is_own(x)}
         names = name_variables(name, variables, taken)
         model = "\n".join(
             f"{names[variable]} : {unit}"
