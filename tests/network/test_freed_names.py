@@ -10,6 +10,7 @@ from brian2 import ms
 from eprop_brian.devices import make_program
 from eprop_brian.equations import ALIF, LEAKY, LIF, Neuron
 from eprop_brian.equations.optimizers import MOMENTUM
+from eprop_brian.export.linear import linear_neuron
 from eprop_brian.network.built import Capacity
 from eprop_brian.network.learned import Learned
 from eprop_brian.network.spec import Network
@@ -312,6 +313,29 @@ def test_a_form_can_be_read_back_and_names_made_of_two_differ():
     pairs = [f"A_{own(k)}_{own(m)}" for k in names for m in names]
     assert len({*pairs}) == len(pairs)
     assert shown(f"A_{own('a_b')}_{own('c')}") == "A_a_b_c"
+
+
+def test_a_leaky_neuron_with_a_current_called_i_is_still_a_chain_of_integrators():
+    neuron = Neuron(
+        name="current",
+        model="dz/dt = (I - z)/tau : 1\ndI/dt = -I/tau_s : 1",
+        on_pre="I += w",
+        reset="z -= 1",
+        threshold="z > 1",
+        surrogate="1/(1 + abs(z - 1))**2",
+        parameters={"tau": "20 ms", "tau_s": "5 ms"},
+        method="exact",
+    )
+    names = {"z": "v", "I": "current"}
+    found, expected = (
+        linear_neuron(step_map(n), 1e-3, 1)
+        for n in (neuron, renamed(neuron, names, "current += w"))
+    )
+    assert {*found.decay} == {"z", "I"}
+    for name, terms in found.terms.items():
+        for term, value in terms.items():
+            other = expected.terms[names[name]][names.get(term, term)]
+            np.testing.assert_allclose(value, other, rtol=1e-12)
 
 
 def test_printed_derivations_tell_names_apart():
