@@ -182,8 +182,8 @@ class Network:
     voltage_cost : str
         Its cost, an expression of the neuron's states and parameters and of ``margin``, always the
         left minus the right side of the spike condition, in SI units; default: half the square of
-        what the membrane is above its threshold. It adds ``c_v`` times the cost's mean over the steps of
-        a trial, summed over the neurons, to the loss.
+        what the membrane is above its threshold. It adds ``c_v`` times the cost's mean over the
+        steps of a trial, summed over the neurons, to the loss.
     c_l2 : float
         Strength of the L2 regulariser, which adds ``c_l2/2`` times the sum of all squared weights
         to the loss; 0 switches it off.
