@@ -241,7 +241,9 @@ def test_neuron_readout_and_optimizer_may_use_the_same_names(gradient):
     names = {"m": "gradient", "momentum": "signal_sum", "eta": "eta"}
     optimizer = replace(
         MOMENTUM,
-        update=substituted(MOMENTUM.update, names).replace("gradient =", "_synapse = g + 0\ngradient ="),
+        update=substituted(MOMENTUM.update, names).replace(
+            "gradient =", "_synapse = g + 0\ngradient ="
+        ),
         states=("gradient",),
         parameters={names.get(n, n): v for n, v in MOMENTUM.parameters.items()} | {"step": 7.0},
     )
