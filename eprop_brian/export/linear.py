@@ -16,14 +16,15 @@ import sympy
 
 from eprop_brian.symbolic.bounds import expanded_terms
 from eprop_brian.symbolic.functions import where
+from eprop_brian.symbolic.names import BEFORE
 from eprop_brian.symbolic.parameters import Detached, evaluate
-from eprop_brian.symbolic.step_map import BEFORE, StepMap, symbol
+from eprop_brian.symbolic.step_map import StepMap, symbol
 
 __all__ = ["ARRIVING", "ONE", "SPIKE", "LinearNeuron", "NotLinearError", "linear_neuron"]
 
 #: What drives a state besides other states: what arrives in the step, the neuron's spike in the
-#: step before, and the constant 1.
-ARRIVING, SPIKE, ONE = "I", "z", "1"
+#: step before, and the constant 1. No state can be called so.
+ARRIVING, SPIKE, ONE = "_arriving", "_spike", "1"
 #: What is 0 in the refractory time.
 ACTIVE = ("not_refractory", BEFORE)
 #: Numbers by what they are a factor of.
@@ -182,7 +183,13 @@ def _slopes(expression: sympy.Expr, names: tuple[str, ...]) -> dict[str, sympy.E
 
 def _new(step: StepMap, state: str) -> sympy.Expr:
     """A state's new value where the neuron is not refractory."""
-    fixed = {symbol("z_detached"): symbol(SPIKE), **dict.fromkeys(map(symbol, ACTIVE), 1)}
+    signals = step.signals
+    fixed = {
+        symbol(signals.input): symbol(ARRIVING),
+        symbol(signals.spike): symbol(SPIKE),
+        symbol(signals.detached): symbol(SPIKE),
+        **dict.fromkeys(map(symbol, ACTIVE), 1),
+    }
     new = step.composed[state].replace(Detached, lambda value: value).subs(fixed)
     return new.replace(where, lambda condition, a, b: b + (a - b) * condition)
 

@@ -11,12 +11,12 @@ import numpy as np
 from scipy.sparse import issparse
 
 from eprop_brian.equations.losses import LOSSES
-from eprop_brian.network.built import BuiltNetwork, Projection
+from eprop_brian.network.built import BuiltNetwork, Projection, state_variable
 from eprop_brian.network.sparse import Matrix, with_values
-from eprop_brian.network.spec import Network
+from eprop_brian.symbolic.names import OPTIMIZER, own
 from eprop_brian.tasks.base import Task
 from eprop_brian.training.config import RunConfig
-from eprop_brian.training.session import MATRICES, SessionState, array_of_parameter
+from eprop_brian.training.session import MATRICES, SessionState
 from eprop_brian.training.trainer import (
     CHECK_EVERY,
     CONFIRMATION_BATCHES,
@@ -120,7 +120,7 @@ def description(
     """
     network, capacity = state.network, built.capacity
     loss = network.loss
-    rates = _learning_rates(network)
+    rates = _learning_rates(built)
     arrays = _state_arrays(state, built)
     used = [a.array for a in arrays] + rates + [name for name in _CALL_ARRAYS if name in types]
     values = {
@@ -180,14 +180,15 @@ def description(
     )
 
 
-def _learning_rates(network: Network) -> list[str]:
+def _learning_rates(built: BuiltNetwork) -> list[str]:
     """Arrays that hold the optimizer's learning rate."""
+    network = built.network
     if "eta" not in network.optimizer.parameters:
         return []
     return [
-        "control.eta",
+        built.key("control", own("eta", OPTIMIZER)),
         *(
-            array_of_parameter("eta", f"{population.name}.{name}")
+            built.parameter_array(f"{population.name}.{name}", "eta")
             for population in network.populations
             for name, bounds in population.learned.items()
             if bounds.eta is None
@@ -201,16 +202,16 @@ def _state_arrays(state: SessionState, built: BuiltNetwork) -> list[StateArray]:
     arrays = []
     for p in built.projections:
         key = state_name(p.matrix, weights[p.matrix])
-        arrays.append(StateArray(f"{p.name}.w", key, p.name, True))
+        arrays.append(StateArray(built.key(p.name, "w"), key, p.name, True))
         arrays += [
-            StateArray(f"{p.name}.{x}", f"{x}.{key}", p.name, True)
+            StateArray(built.key(p.name, state_variable(x)), f"{x}.{key}", p.name, True)
             for x in network.optimizer.states
         ]
-    arrays += [StateArray(f"{f.name}.B", "B", f.name, learns) for f in built.feedback]
+    arrays += [StateArray(built.key(f.name, "B"), "B", f.name, learns) for f in built.feedback]
     for name in network.learned_shapes:
         arrays.append(StateArray(name, name, "", True))
         arrays += [
-            StateArray(array_of_parameter(x, name), f"{x}.{name}", "", True)
+            StateArray(built.parameter_array(name, state_variable(x)), f"{x}.{name}", "", True)
             for x in network.optimizer.states
         ]
     return arrays + [StateArray(name, f"carried.{name}", "", True) for name in state.carried]

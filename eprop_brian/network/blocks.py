@@ -8,6 +8,7 @@ owns the loops around them.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -16,9 +17,21 @@ from brian2.core.base import BrianObject
 from brian2.core.clocks import Clock
 from brian2.core.variables import AuxiliaryVariable, Variables
 from brian2.groups.group import Group
-from brian2.utils.stringtools import get_identifiers, word_substitute
+from brian2.utils.stringtools import get_identifiers
 
-__all__ = ["LOOP_INDICES", "MOST_STEPS", "StepCode", "Store", "View", "repeat"]
+from eprop_brian.symbolic.names import free_name, is_own, shown, substituted
+
+__all__ = [
+    "LOOP_INDICES",
+    "MOST_STEPS",
+    "StepCode",
+    "Store",
+    "View",
+    "keep_names",
+    "name_variables",
+    "repeat",
+    "stored_name",
+]
 
 #: Most times that a block can repeat its statements in one iteration of its loop.
 MOST_STEPS = 8
@@ -33,6 +46,39 @@ LOOP_INDICES = (
         for k in range(MOST_STEPS)
     ),
 )
+_ASSIGNED = re.compile(r"^\s*([A-Za-z_]\w*)\s*=(?!=)", re.MULTILINE)
+
+
+def name_variables(
+    group: str, variables: Iterable[str], taken: Iterable[str] = ()
+) -> dict[str, str]:
+    """Names in a Brian2 group for variables that have another name in the statements.
+
+    A variable of a neuron is called what its user calls it, and what else would be called the same
+    gets a number. `taken` are names of arrays, ``group_variable``, that others have.
+    """
+    variables, arrays = list(variables), {*taken}
+    users = [name for name in variables if is_own(name)]
+    names = {name: shown(name) for name in users}
+    for name in variables:
+        if name not in names:
+            used = {*names.values()}
+            candidate = free_name(shown(name), used)
+            while f"{group}_{candidate}" in arrays:
+                used.add(candidate)
+                candidate = free_name(shown(name), used)
+            names[name] = candidate
+    return names
+
+
+def keep_names(group: Group, names: Mapping[str, str]) -> None:
+    """Remember what a group's variables are called in the statements."""
+    group.__dict__["_stored_names"] = dict(names)
+
+
+def stored_name(group: Group, variable: str) -> str:
+    """The name that a group has for a variable of the statements."""
+    return group.__dict__.get("_stored_names", {}).get(variable, variable)
 
 
 class _LoopIndex(AuxiliaryVariable):
@@ -51,7 +97,7 @@ class View:
     index : str
         Loop index of its arrays (scalars need none).
     names : mapping of str to str, optional
-        Local name to the group's name for it; default: all variables under their own names.
+        Local name to the variable's name in the statements; default: all variables.
     """
 
     group: Group
@@ -61,8 +107,13 @@ class View:
     def find(self, name: str) -> str | None:
         """The group's variable behind a local name, or None."""
         if self.names is not None:
-            return self.names.get(name)
-        return name if name in self.group.variables else None
+            name = self.names.get(name)
+            return None if name is None else stored_name(self.group, name)
+        stored = self.group.__dict__.get("_stored_names", {})
+        if name in stored:
+            return stored[name]
+        # What Brian2 itself gives a group: dt, N.
+        return name if name in self.group.variables and name not in stored.values() else None
 
 
 class Store(Group):
@@ -74,18 +125,29 @@ class Store(Group):
     ----------
     size : int
     variables : mapping of str to type
-        Names and element types.
+        Names in the statements, and element types.
     name : str
     clock : Clock
+    taken : iterable of str
+        Names of arrays, ``group_variable``, that others have.
     """
 
-    def __init__(self, size: int, variables: Mapping[str, type], name: str, clock: Clock) -> None:
+    def __init__(
+        self,
+        size: int,
+        variables: Mapping[str, type],
+        name: str,
+        clock: Clock,
+        taken: Iterable[str] = (),
+    ) -> None:
         BrianObject.__init__(self, clock=clock, name=name)
         self.names = tuple(variables)
         self.variables = Variables(self)
         self.variables.add_constant("N", int(size))
+        stored = name_variables(name, variables, taken)
         for variable, dtype in variables.items():
-            self.variables.add_array(variable, size=int(size), dtype=dtype)
+            self.variables.add_array(stored[variable], size=int(size), dtype=dtype)
+        keep_names(self, stored)
         self._enable_group_attributes()
 
 
@@ -114,9 +176,8 @@ def repeat(
     code, views = [], []
     for k in range(n):
         varying = {name for _, _, names in sides for name in names} | temporary
-        # A name that no user's variable can have.
         numbered = {name: f"_{name}_{k}" for name in varying}
-        code += [word_substitute(line, numbered) for line in statements]
+        code += [substituted(line, numbered) for line in statements]
         views += [
             View(group, f"{index}_{k}", {numbered[name]: name for name in names})
             for group, index, names in sides
@@ -140,34 +201,46 @@ class StepCode:
         for index in LOOP_INDICES:
             self.variables._variables[index] = _LoopIndex(name=index, dtype=np.int32)
             self.variables.indices[index] = index
+        self._names: dict[tuple[str, str, str], str] = {}
         self.blocks: dict[str, str] = {}
 
     def block(self, name: str, statements: Iterable[str], *views: View) -> str:
         """Add a block; of several views that know a name the first wins. Returns `name`."""
         code = "\n".join(statements)
-        renamed = {}
-        for identifier in sorted(get_identifiers(code)):
+        # What is assigned and no array is a step of a calculation: by a name of its own, as some
+        # are made of users' names and could be a loop index or a variable of the template.
+        renamed = {target: f"_value_of_{target}" for target in _ASSIGNED.findall(code)}
+        for identifier in sorted(get_identifiers(code), key=lambda name: (shown(name), name)):
             for view in views:
                 variable = view.find(identifier)
                 if variable is not None:
-                    renamed[identifier] = self.array(view.group, variable, view.index)
+                    renamed[identifier] = self._array(view.group, variable, view.index)
                     break
-        self.blocks[name] = word_substitute(code, renamed)
+        self.blocks[name] = substituted(code, renamed)
         return name
 
     def unknown(self) -> list[str]:
         """What the blocks use that is neither an array nor assigned in them: functions."""
         found: set[str] = set()
         for block in self.blocks.values():
-            assigned = {line.split(" = ")[0] for line in block.split("\n")}
-            found |= get_identifiers(block) - assigned
+            found |= get_identifiers(block) - {*_ASSIGNED.findall(block)}
         return sorted(found - set(self.variables))
 
     def array(self, group: Group, variable: str, index: str = "_neuron") -> str:
-        """Register an array under a name of its own and return that name."""
+        """Register a variable of the statements under a name of its own and return that name."""
+        return self._array(group, stored_name(group, variable), index)
+
+    def _array(self, group: Group, variable: str, index: str) -> str:
         if group.variables[variable].scalar:
             index = "0"
-        name = f"{group.name}_{variable}{'' if index == '0' else index}"
-        if name not in self.variables:
+        key = (group.name, variable, index)
+        if key not in self._names:
+            end = "" if index == "0" else index
+            name = f"{group.name}_{variable}{end}"
+            # Group "a" with "b_c" and group "a_b" with "c".
+            number = 2
+            while name in self.variables:
+                name, number = f"{group.name}_{variable}_{number}{end}", number + 1
             self.variables.add_reference(name, group, variable, index=index)
-        return name
+            self._names[key] = name
+        return self._names[key]

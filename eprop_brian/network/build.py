@@ -12,14 +12,13 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-import sympy
 from brian2 import Network as Brian2Network
 from brian2.groups.group import Group
-from brian2.utils.stringtools import get_identifiers, word_substitute
+from brian2.utils.stringtools import get_identifiers
 
 from eprop_brian.equations.learning_signals import LEARNING_SIGNAL, TRANSMITTED
 from eprop_brian.equations.regularizers import FIRING_RATE, L2, MOVING_RATE, MOVING_RATE_FACTOR
-from eprop_brian.network.blocks import MOST_STEPS, StepCode, View, repeat
+from eprop_brian.network.blocks import MOST_STEPS, StepCode, View, repeat, stored_name
 from eprop_brian.network.built import (
     NEVER,
     SHARE,
@@ -34,9 +33,9 @@ from eprop_brian.network.groups import NetworkGroups
 from eprop_brian.network.optimization import update_statements
 from eprop_brian.network.runner import StepRunner
 from eprop_brian.network.spec import LEAST_DELAY, PROGRAMS, Network, Population
-from eprop_brian.symbolic.parameters import expression_text
+from eprop_brian.symbolic.names import BEFORE, owned, substituted
 from eprop_brian.symbolic.programs import cutoff_program, parameter_sums
-from eprop_brian.symbolic.step_map import BEFORE, symbol, total
+from eprop_brian.symbolic.step_map import total
 
 __all__ = ["build"]
 
@@ -201,10 +200,9 @@ class _Builder(NetworkGroups):
         Not the states of the neurons, which start from values of their own.
         """
         carried = {"control.clock": 0.0, "readout.y": 0.0}
-        for population in self.network.populations:
-            name, states = population.name, population.system.step.states
+        for name, system in self.systems.items():
             zero = ["z", "refractory_counter"]
-            carried |= {f"{name}.{variable}": 0.0 for variable in (*states, *zero)}
+            carried |= {self._key(name, variable): 0.0 for variable in (*system.step.states, *zero)}
             if self.later_rows:
                 carried |= self._whole(f"{name}_later")
         if self.learning:
@@ -215,21 +213,24 @@ class _Builder(NetworkGroups):
         """The same of what learns."""
         carried = {"control.k": 0.0, **self._whole("readout_window")}
         for population in self.network.populations:
-            carried[f"{population.name}.moving_rate"] = 0.0
+            carried[self._key(population.name, "moving_rate")] = 0.0
             carried |= self._whole(f"{population.name}_window")
         if self.signal_rows:
             carried |= self._whole("earlier_history")
         for p in self.projections:
             carried |= self._whole(f"{p.name}_pre_window")
             carried |= {
-                f"{p.pre_group.name}.{name}": NEVER if name == "since" else 0.0
+                self._key(p.pre_group.name, name): NEVER if name == "since" else 0.0
                 for name in (*self._trace_variables(p.target)[0], "since", "updates")
             }
-            carried |= {f"{p.name}.{name}": 0.0 for name in self._trace_variables(p.target)[1]}
+            carried |= {self._key(p.name, name): 0.0 for name in self._trace_variables(p.target)[1]}
         return carried
 
     def _whole(self, store: str) -> dict[str, float]:
-        return {f"{store}.{name}": 0.0 for name in self.groups[store].names}
+        return {self._key(store, name): 0.0 for name in self.groups[store].names}
+
+    def _key(self, group: str, variable: str) -> str:
+        return f"{group}.{stored_name(self.groups[group], variable)}"
 
     # --- blocks and the plan the template follows ---------------------------------------------
 
@@ -246,17 +247,17 @@ class _Builder(NetworkGroups):
         }
 
     def _plan_population(self, population: Population) -> dict[str, Any]:
-        group, system = self.groups[population.name], population.system
+        group, system = self.groups[population.name], self.systems[population.name]
         step, name = system.step, population.name
         own, control = View(group, "_neuron"), View(self.control, "0")
         code = self.code
 
         # Neurons that are never refractory are spared the counting.
-        refractory = bool(np.any(step.refractory_steps(float(self.network.dt))))
+        refractory = bool(np.any(population.system.step.refractory_steps(float(self.network.dt))))
         count = "refractory_counter = "
         before, after = (
-            [f"{n} = {self._bounded(x, step.states)}" for n, x in found.items() if self.learning]
-            for found in (system.varying(after=False), system.varying(after=True))
+            system.varying_code(after=after, bound=self._largest_slope) if self.learning else []
+            for after in (False, True)
         )
         entering = []
         if BEFORE in get_identifiers("\n".join(step.code)):
@@ -274,7 +275,7 @@ class _Builder(NetworkGroups):
         ]
         # In place, not by a name: Brian2 would make it a 64-bit integer, which vectors do not like.
         active = {"not_refractory": "int(refractory_counter < 0.5)" if refractory else "1"}
-        update = [word_substitute(line, active) for line in update]
+        update = [substituted(line, active) for line in update]
         arriving: list[View] = []
         if self.later_rows:
             update = ["I = I + I_later", "I_later = 0", *update]
@@ -355,7 +356,7 @@ class _Builder(NetworkGroups):
         signal = "0" if fused == self.network.n_outputs else "L_filtered"
         for k in range(fused):
             names = {"B": f"_B_{k}", "signal": f"_filtered_signal_{k}"}
-            signal = f"({signal}) + {word_substitute(TRANSMITTED, names)}"
+            signal = f"({signal}) + {substituted(TRANSMITTED, names)}"
         _, outputs = repeat(
             [],
             fused,
@@ -366,7 +367,7 @@ class _Builder(NetworkGroups):
         if delayed:
             decayed = self.readout_program.trace_decay.times("L_filtered")
             filtered = [f"L_filtered = {total(decayed, 'L')}"]
-        backward = [word_substitute(x, {"L_filtered": "_signal"}) for x in program.backward]
+        backward = [substituted(x, {"L_filtered": "_signal"}) for x in program.backward]
         plan["backward"] = code.block(
             f"backward_{name}",
             [*filtered, f"_signal = {signal}", *backward],
@@ -383,33 +384,25 @@ class _Builder(NetworkGroups):
         ]
         return plan
 
-    def _bounded(self, coefficient: sympy.Expr, states: Iterable[str]) -> str:
-        """A coefficient that stays finite where a state overflows, as a membrane on its upstroke.
-
-        The reset stops what such a state does, by factors 0; and 0 times infinity is no number.
-        """
-        moving = {symbol(state) for state in states} & coefficient.free_symbols
-        parts = coefficient.atoms(sympy.Function, sympy.Pow)
-        if not any(part.free_symbols & moving for part in parts):
-            return expression_text(coefficient)
-        # Large enough to be no gradient's, and its square is finite.
-        bound = sympy.Symbol("1e18" if self.dtype == np.float32 else "1e150")
-        limited = sympy.Function("clip")
-        finite = coefficient.xreplace({state: limited(state, -bound, bound) for state in moving})
-        return expression_text(limited(finite, -bound, bound))
+    @property
+    def _largest_slope(self) -> str:
+        """Larger than any coefficient of a gradient, and its square is finite."""
+        return "1e18" if self.dtype == np.float32 else "1e150"
 
     def _plan_learned(self, population: Population) -> dict[str, Any]:
         """Blocks of a population's learned parameters."""
         code, network, optimizer = self.code, self.network, self.network.optimizer
-        group, name, step = self.groups[population.name], population.name, population.system.step
-        own, control = View(group, "_neuron"), View(self.control, "0")
-        derived = [f"{c} = {step.constants[c]}" for c in dependent_constants(population)]
+        group, name = self.groups[population.name], population.name
+        system, step = self.systems[name], self.systems[name].step
+        neurons, control = View(group, "_neuron"), View(self.control, "0")
+        changing = owned(dependent_constants(population)).values()
+        derived = [f"{constant} = {step.constants[constant]}" for constant in changing]
         if not self.learning:
-            return {"refresh": code.block(f"refresh_{name}", derived, own, control)}
-        # The neuron's own names come first in its blocks: an ALIF's beta is not a momentum's.
-        optimizer_names = {name: f"_of_optimizer_{name}" for name in (*optimizer.parameters, "k")}
+            return {"refresh": code.block(f"refresh_{name}", derived, neurons, control)}
+        names = self.optimizer_names
+        statements = self._optimizer_statements()
         update, zero_sums, fold = [], [], []
-        for parameter in population.learned:
+        for parameter in system.learned:
             sums = parameter_sums(parameter, network.rate_averaging)
             cleared = [f"{x} = 0" for pair in sums.items() for x in pair]
             zero_sums += cleared
@@ -418,15 +411,14 @@ class _Builder(NetworkGroups):
             gradient = summed[0]
             if self.rate_per_batch:
                 gradient = f"({gradient} + rate_factor*{summed[1]})"
-            own_names = {
-                **optimizer_names,
+            of_parameter = {
                 "w": f"scaled_{parameter}",
                 "g": f"(scale_{parameter}*gradient_{parameter})",
-                "eta": f"eta_{parameter}",
+                names.get("eta", ""): f"eta_{parameter}",
                 # Bounds of weights mean nothing to a parameter, which has its own.
-                "w_min": f"minimum_{parameter}",
-                "w_max": f"maximum_{parameter}",
-                **{state: f"{state}_{parameter}" for state in optimizer.states},
+                names.get("w_min", ""): f"minimum_{parameter}",
+                names.get("w_max", ""): f"maximum_{parameter}",
+                **{names[state]: f"{names[state]}_{parameter}" for state in optimizer.states},
             }
             scaled = f"scaled_{parameter}"
             update += [
@@ -434,46 +426,51 @@ class _Builder(NetworkGroups):
                 *cleared,
                 # Anew in every update: rounding is then the same however many calls there are.
                 f"{scaled} = {parameter}/scale_{parameter}",
-                *(word_substitute(x, own_names) for x in update_statements(optimizer)),
+                *(substituted(x, of_parameter) for x in statements),
                 f"{scaled} = clip({scaled}, minimum_{parameter}, maximum_{parameter})",
                 f"{parameter} = scale_{parameter}*{scaled}",
             ]
-        for parameter in population.system.learned.values():
+        for parameter in system.learned.values():
             derived += [f"{slope} = {text}" for slope, text in parameter.slopes.items()]
         plan = {
             # At the start of a trial alone: another loop might round them in another way.
-            "refresh": code.block(f"refresh_{name}", derived, own, control),
-            "learn": code.block(
-                f"learn_{name}",
-                update,
-                View(self.control, "0", {own: name for name, own in optimizer_names.items()}),
-                own,
-                control,
-            ),
-            "zero_learned": code.block(f"zero_learned_{name}", zero_sums, own),
-            "fold": code.block(f"fold_{name}", fold, own),
+            "refresh": code.block(f"refresh_{name}", derived, neurons, control),
+            "learn": code.block(f"learn_{name}", update, neurons, control),
+            "zero_learned": code.block(f"zero_learned_{name}", zero_sums, neurons),
+            "fold": code.block(f"fold_{name}", fold, neurons),
         }
         if self.online:
-            programs = [self._parameter(population, p) for p in population.learned]
+            programs = [self._parameter(population, p) for p in system.learned]
             variables = [f"{v} = 0" for program in programs for v in program.variables]
             window = self.groups[f"{name}_window"]
-            parameters = [*network.readout.parameters, *network.readout.constants]
-            readout = View(self.groups["readout"], "0", {n: n for n in parameters})
             plan["parameter_trace"] = code.block(
                 f"parameter_trace_{name}",
                 [line for program in programs for line in program.step],
                 View(window, "_window", {n: n for n in window.names}),
-                own,
-                readout,
+                neurons,
+                self._readout_view(),
                 control,
             )
             plan["parameter_gradient"] = code.block(
                 f"parameter_gradient_{name}",
                 [line for program in programs for line in program.gradient],
-                own,
+                neurons,
             )
-            plan["parameter_zero"] = code.block(f"parameter_zero_{name}", variables, own)
+            plan["parameter_zero"] = code.block(f"parameter_zero_{name}", variables, neurons)
         return plan
+
+    def _optimizer_statements(self) -> list[str]:
+        optimizer = self.network.optimizer
+        return [substituted(x, self.optimizer_names) for x in update_statements(optimizer)]
+
+    def _readout_view(self) -> View:
+        """The readout's parameters, where a synapse or neuron reads them."""
+        names = self.readout_names.values()
+        return View(self.groups["readout"], "0", {name: name for name in names})
+
+    def _of_readout(self, code: str) -> str:
+        """An equation that may read the readout's parameters."""
+        return substituted(code, self.readout_names)
 
     def _plan_window(self, target: str) -> str:
         """The block that keeps what the traces read, for the next pass over the synapses."""
@@ -505,7 +502,7 @@ class _Builder(NetworkGroups):
         }
         if "earlier_history" in self.groups:
             plan["earlier"] = code.array(self.groups["earlier_history"], "signal", "0")
-        advance = [network.readout.update, "I = 0", "softmax_sum = 0"]
+        advance = [self._of_readout(network.readout.update), "I = 0", "softmax_sum = 0"]
         if not self.learning:
             advance.append("record = y")
         plan["advance"] = code.block("advance_readout", advance, history, own, control)
@@ -525,7 +522,7 @@ class _Builder(NetworkGroups):
             )
         sample = View(self.groups["target_data"], "_sample")
         if loss.coupling:
-            coupling = [f"coupling = {loss.coupling}", "coupled = 0"]
+            coupling = [f"coupling = {self._of_readout(loss.coupling)}", "coupled = 0"]
             plan["couple"] = code.block("couple", coupling, sample, own, control)
             plan["coupled"] = code.block(
                 "coupled",
@@ -534,15 +531,15 @@ class _Builder(NetworkGroups):
                 View(group, "_post"),
             )
         signalled = [
-            f"signal = {network.feedback.signal}",
+            f"signal = {self._of_readout(network.feedback.signal)}",
             "stored_error = error",
             "stored_signal = signal",
         ] * self.learning
         plan["loss"] = code.block(
             "loss",
             [
-                f"error = {loss.error}",
-                f"loss_sum = loss_sum + {loss.loss}",
+                f"error = {self._of_readout(loss.error)}",
+                f"loss_sum = loss_sum + {self._of_readout(loss.loss)}",
                 f"output = output + {loss.signal}",
                 *signalled,
             ],
@@ -681,7 +678,7 @@ class _Builder(NetworkGroups):
             plan["measure"] = code.block(f"measure_{p.name}", gradient, *views, control)
             plan["gradient_array"] = code.array(p.group, "gradient", "_synapse")
             gradient = ["gradient = clip_factor*gradient"]
-        optimizer = update_statements(self.network.optimizer)
+        optimizer = self._optimizer_statements()
         feedback = self.network.feedback
         if p.target == "readout" and feedback.update.strip():
             numbers = {k: f"({float(v)!r})" for k, v in feedback.parameters.items()}
@@ -689,7 +686,7 @@ class _Builder(NetworkGroups):
                 "w_before = w",
                 *optimizer,
                 "increment = w - w_before",
-                *(word_substitute(x, numbers) for x in feedback.update.strip().split("\n")),
+                *(substituted(x, numbers) for x in feedback.update.strip().split("\n")),
             ]
             views.append(View(self.groups[f"readout_to_{p.source}"], "_feedback", {"B": "B"}))
             plan["feedback_width"] = self.layout.width(p.n_pre)
@@ -732,8 +729,7 @@ class _Builder(NetworkGroups):
         # Not the optimizer's states: the neuron's parameters may share their names.
         traces = (*self._trace_variables(p.target)[1], "gradient_sum", "batch_trace_sum")
         own = View(p.group, "_synapse", {name: name for name in traces})
-        parameters = [*self.network.readout.parameters, *self.network.readout.constants]
-        readout = View(self.groups["readout"], "0", {n: n for n in parameters})
+        readout = self._readout_view()
         source = View(self.groups[p.source], "_neuron", {"z": "z"})
         pre_own = View(p.pre_group, "_neuron")
         silent = "int(pre == 0)" if self.is_analog(p) else "(1 - pre)"
@@ -790,7 +786,7 @@ class _Builder(NetworkGroups):
         plan |= {name: self.code.array(p.pre_group, name, "_pre") for name in counters}
         # A readout's synapse has no trace of its own that would decay.
         if self.network.trace_cutoff_steps is not None and p.target != "readout":
-            system, averaging = self._population(p.target).system, self.network.rate_averaging
+            system, averaging = self.systems[p.target], self.network.rate_averaging
             statements = cutoff_program(system, self.readout_program, averaging)
             counter = View(p.pre_group, "_pre", {"skipped": "skipped"})
             plan["decay"] = self.code.block(f"decay_{p.name}", statements, counter, *views)

@@ -15,11 +15,12 @@ from brian2 import Network as Brian2Network
 from brian2 import NeuronGroup
 from brian2.utils.stringtools import get_identifiers
 
-from eprop_brian.network.blocks import MOST_STEPS, Store
+from eprop_brian.network.blocks import MOST_STEPS, Store, stored_name
 from eprop_brian.network.sparse import Matrix, with_values
 from eprop_brian.network.spec import LEAST_DELAY, Network, Population
-from eprop_brian.symbolic.parameters import UNITS
+from eprop_brian.symbolic.names import OPTIMIZER, READOUT, own
 from eprop_brian.symbolic.programs import VOLTAGE_SCALE, parameter_sums
+from eprop_brian.symbolic.scope import neuron_names, scoped
 
 __all__ = [
     "NEVER",
@@ -32,6 +33,7 @@ __all__ = [
     "dependent_constants",
     "neuron_values",
     "regularization",
+    "state_variable",
 ]
 
 #: Steps since the last presynaptic spike where there has been none.
@@ -201,6 +203,11 @@ def regularization(network: Network) -> tuple[str, ...]:
     )
 
 
+def state_variable(state: str) -> str:
+    """The variable that holds an optimizer's state, as the statements call it."""
+    return own(state, OPTIMIZER)
+
+
 def dependent_constants(population: Population) -> list[str]:
     """Constants of a population that change with its learned parameters, in order."""
     changing = set(population.learned)
@@ -215,23 +222,28 @@ def neuron_values(
 ) -> dict[str, np.ndarray | float]:
     """What a population's equations read besides its states, in SI units.
 
+    By the names that its statements have.
+
     Without `learning`, not what only an update of learned parameters reads.
     """
     step = population.system.step
-    # Brian2 itself knows the units, and takes their names for nothing else.
-    values = {name: v for name, v in step.values(dt).items() if name not in UNITS}
+    names = neuron_names(step)
+    # Brian2 itself knows the units that the equations name.
+    values = {names[name]: v for name, v in step.values(dt).items() if name in names}
     values["refractory_steps"] = step.refractory_steps(dt)
-    slopes = [s for parameter in population.system.learned.values() for s in parameter.slopes]
-    computed = [*dependent_constants(population), *(slopes if learning else [])]
-    for name in (*population.learned, *computed):
+    learned = scoped(population.system).learned
+    slopes = [s for parameter in learned.values() for s in parameter.slopes]
+    computed = [names[name] for name in dependent_constants(population)]
+    for name in (*learned, *computed, *(slopes if learning else [])):
         # The program computes those that follow from others.
         values[name] = np.broadcast_to(values.get(name, 0.0), population.size)
-    for name, bounds in population.learned.items() if learning else ():
+    for name, bounds in ((own(n), b) for n, b in population.learned.items()) if learning else ():
         values[f"eta_{name}"] = 0.0 if bounds.eta is None else bounds.eta
         values[f"scale_{name}"] = bounds.scale
         values[f"minimum_{name}"] = bounds.minimum / bounds.scale
         values[f"maximum_{name}"] = bounds.maximum / bounds.scale
-    return {**values, **{f"{s}_initial": v for s, v in step.initial_values(dt).items()}}
+    initial = step.initial_values(dt)
+    return {**values, **{f"{names[s]}_initial": v for s, v in initial.items()}}
 
 
 @dataclass
@@ -282,27 +294,31 @@ class BuiltNetwork:
         network, learning = self.network, self.capacity.learning
         values: dict[str, Any] = {
             **(self._learning_parameters() if learning else {}),
-            **{f"readout.{k}": v for k, v in network.readout_values().items()},
+            **{
+                self.key("readout", own(k, READOUT)): v for k, v in network.readout_values().items()
+            },
         }
         for population in network.populations:
-            own = neuron_values(population, float(network.dt), learning)
+            read = neuron_values(population, float(network.dt), learning)
             for name, bounds in population.learned.items() if learning else ():
                 if bounds.eta is None and "eta" in network.optimizer.parameters:
-                    own[f"eta_{name}"] = network.optimizer.parameters["eta"]
-            values |= {f"{population.name}.{k}": v for k, v in own.items()}
+                    read[f"eta_{own(name)}"] = network.optimizer.parameters["eta"]
+            values |= {self.key(population.name, k): v for k, v in read.items()}
         for projection in self.projections:
             if projection.sparse:
-                values[f"{projection.name}_rows.first"] = projection.rows
-                values[f"{projection.name}.post"] = np.resize(projection.post, projection.group.N)
+                values[self.key(f"{projection.name}_rows", "first")] = projection.rows
+                values[self.key(projection.name, "post")] = np.resize(
+                    projection.post, projection.group.N
+                )
             delays = network.delay_steps[projection.matrix]
             if np.ndim(delays):
                 extra = projection.stored(delays) - LEAST_DELAY[projection.matrix]
                 # Padding has no delay.
-                values[f"{projection.name}.delay"] = np.maximum(extra, 0)
+                values[self.key(projection.name, "delay")] = np.maximum(extra, 0)
         if network.feedback_delay_steps is not None:
             for f in self.feedback:
                 extra = f.stored(network.feedback_delay_steps - 1)
-                values[f"{f.name}.delay"] = np.maximum(extra, 0)
+                values[self.key(f.name, "delay")] = np.maximum(extra, 0)
         return {key: np.atleast_1d(np.asarray(value, float)) for key, value in values.items()}
 
     def _learning_parameters(self) -> dict[str, float]:
@@ -314,7 +330,10 @@ class BuiltNetwork:
             "control.n_steps": self.capacity.n_steps,
             "control.kappa_reg": network.kappa_reg,
             **{f"control.{k}": v for k, v in self._regularization().items()},
-            **{f"control.{k}": v for k, v in network.optimizer.parameters.items()},
+            **{
+                self.key("control", own(k, OPTIMIZER)): v
+                for k, v in network.optimizer.parameters.items()
+            },
         }
 
     def _regularization(self) -> dict[str, float]:
@@ -340,20 +359,32 @@ class BuiltNetwork:
             initial = population.system.step.initial_values(float(self.network.dt))
             for name, value in initial.items():
                 if self.carried:
-                    state[f"{population.name}.{name}"][:] = value
+                    state[self.key(population.name, own(name))][:] = value
         return state
+
+    def key(self, group: str, variable: str) -> str:
+        """``"group.variable"`` of a variable that the statements call so."""
+        return f"{group}.{stored_name(self.groups[group], variable)}"
+
+    def parameter_array(self, name: str, variable: str = "") -> str:
+        """Key of a learned parameter ``"population.parameter"``, or of a `variable` for it.
+
+        That is ``"gradient"``, ``"eta"`` or an optimizer's state (`state_variable`).
+        """
+        population, parameter = name.split(".")
+        return self.key(population, f"{variable}_{own(parameter)}") if variable else name
 
     def synaptic_arrays(self, variable: str, matrices: Mapping[str, Matrix]) -> dict:
         """Split matrices [post, pre], by name, into the projections' arrays of a variable."""
         return {
-            f"{p.name}.{variable}": p.stored(matrices[p.matrix])
+            self.key(p.name, variable): p.stored(matrices[p.matrix])
             for p in self.projections
             if p.matrix in matrices
         }
 
     def feedback_arrays(self, weights: np.ndarray) -> dict[str, np.ndarray]:
         """Split feedback weights (n_recurrent, n_outputs) into the connections' arrays."""
-        return {f"{p.name}.B": p.stored(weights) for p in self.feedback}
+        return {self.key(p.name, "B"): p.stored(weights) for p in self.feedback}
 
     @property
     def sums(self) -> dict[str, str]:
@@ -361,19 +392,20 @@ class BuiltNetwork:
         rates = self.network.rate_averaging
         names = {"gradient_sum": "gradient_total", "batch_trace_sum": "batch_trace_total"}
         sums = {
-            f"{p.name}.{name}": f"{p.name}.{total}"
+            self.key(p.name, name): self.key(p.name, total)
             for p in self.projections
             for name, total in names.items()
-            if name in p.group.variables
+            if stored_name(p.group, name) in p.group.variables
         }
         if self.network.rate_averaging == "batch":
-            counts = [f"{p.name}.batch_spike_count" for p in self.network.populations]
+            counts = [self.key(p.name, "batch_spike_count") for p in self.network.populations]
             sums.update({count: count for count in counts})
         for population in self.network.populations:
             for parameter in population.learned:
-                of_parameter = parameter_sums(parameter, rates).items()
+                of_parameter = parameter_sums(own(parameter), rates).items()
                 sums.update(
-                    {f"{population.name}.{x}": f"{population.name}.{t}" for x, t in of_parameter}
+                    (self.key(population.name, x), self.key(population.name, t))
+                    for x, t in of_parameter
                 )
         return sums
 
@@ -384,7 +416,7 @@ class BuiltNetwork:
         ----------
         name : {"w_in", "w_rec", "w_out"}
         variable : str
-            ``"w"``, ``"gradient"`` or an optimizer's state.
+            ``"w"``, ``"gradient"`` or an optimizer's state (`state_variable`).
         values : mapping
             The projections' arrays, keyed ``"group.variable"``.
 
@@ -392,7 +424,9 @@ class BuiltNetwork:
         -------
         array, or csc_array if the matrix is sparse
         """
-        parts = [(p, values[f"{p.name}.{variable}"]) for p in self.projections if p.matrix == name]
+        parts = [
+            (p, values[self.key(p.name, variable)]) for p in self.projections if p.matrix == name
+        ]
         adjacency = self.network.adjacency.get(name)
         if adjacency is None:
             result = np.zeros(self.network.shapes[name])

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 import numpy as np
 from brian2 import Clock, NeuronGroup
 
-from eprop_brian.network.blocks import Store
+from eprop_brian.network.blocks import Store, keep_names, name_variables
 from eprop_brian.network.built import (
     STAGES,
     Capacity,
@@ -22,6 +22,8 @@ from eprop_brian.network.built import (
 )
 from eprop_brian.network.delays import longest
 from eprop_brian.network.spec import LEAST_DELAY, Network, Population
+from eprop_brian.symbolic.names import OPTIMIZER, READOUT, is_own, owned, shown
+from eprop_brian.symbolic.parameters import UNITS
 from eprop_brian.symbolic.programs import (
     FactoredProgram,
     OnlineProgram,
@@ -30,7 +32,9 @@ from eprop_brian.symbolic.programs import (
     online_program,
     parameter_program,
     parameter_sums,
+    readout_program,
 )
+from eprop_brian.symbolic.scope import neuron_names, scoped
 
 __all__ = ["NetworkGroups"]
 
@@ -66,7 +70,16 @@ class NetworkGroups:
         self.online = self.learning and network.gradient == "online"
         self.rate_per_batch = self.learning and network.rate_averaging == "batch"
         self.moving_rate = self.learning and network.rate_averaging == "moving"
-        self.readout_program = network.readout_program
+        #: Derivations and names of users as they are in the statements.
+        self.systems = {p.name: scoped(p.system) for p in network.populations}
+        readout, optimizer = network.readout, network.optimizer
+        self.readout_names = owned([*readout.parameters, *readout.constants], READOUT)
+        self.optimizer_names = owned([*optimizer.states, *optimizer.parameters], OPTIMIZER)
+        self.readout_program = readout_program(readout, self.readout_names)
+        #: Arrays of the neurons that have users' names, which no other array can have.
+        self.taken = {
+            f"{p.name}_{name}" for p in network.populations for name in neuron_names(p.system.step)
+        }
         #: Numbers of the options of regularisation and clipping that are in use.
         self.regularization = regularization(network)
         self.lag = int(network.delay_steps["w_out"])
@@ -97,20 +110,41 @@ class NetworkGroups:
         """Whether what arrives has a size, which the weight is multiplied by."""
         return self.capacity.analog and p.source == "inputs"
 
-    def group(self, name: str, size: int, variables: dict[str, str], **kwargs) -> NeuronGroup:
+    def group(
+        self, name: str, size: int, variables: dict[str, str], *, spiking: bool = False
+    ) -> NeuronGroup:
         """A NeuronGroup with the given variables ("1", "1 (shared)", "integer (shared)"...)."""
-        model = "\n".join(f"{variable} : {unit}" for variable, unit in variables.items())
-        self.groups[name] = NeuronGroup(
-            size, model, name=name, clock=self.clock, dtype=self.dtype, namespace={}, **kwargs
+        taken = self.taken - {f"{name}_{shown(x)}" for x in variables if is_own(x)}
+        names = name_variables(name, variables, taken)
+        model = "\n".join(
+            f"{names[variable]} : {unit}"
+            for variable, unit in variables.items()
+            if _fits_equations(names[variable])
         )
-        return self.groups[name]
+        self.groups[name] = group = NeuronGroup(
+            size,
+            model,
+            name=name,
+            clock=self.clock,
+            dtype=self.dtype,
+            namespace={},
+            **({"threshold": f"{names['z']} > 0", "reset": ""} if spiking else {}),
+        )
+        for variable, unit in variables.items():
+            if not _fits_equations(names[variable]):
+                shared = "shared" in unit
+                group.variables.add_array(
+                    names[variable], size=1 if shared else size, dtype=self.dtype, scalar=shared
+                )
+        keep_names(group, names)
+        return group
 
     def store(
         self, name: str, size: int, variables: Iterable[str], dtype: type | None = None
     ) -> None:
         """A store with the given variables, of the network's float type or another."""
         types = dict.fromkeys(variables, dtype or self.dtype)
-        self.groups[name] = Store(size, types, name, self.clock)
+        self.groups[name] = Store(size, types, name, self.clock, self.taken)
 
     def _make_neurons(self) -> None:
         network, capacity = self.network, self.capacity
@@ -122,7 +156,7 @@ class NetworkGroups:
         numbers = [
             *("k", "gradient_scale", "n_steps", "c_reg", "f_target", "kappa_reg"),
             *self.regularization,
-            *network.optimizer.parameters,
+            *(self.optimizer_names[name] for name in network.optimizer.parameters),
         ]
         self.control = self.group(
             "control",
@@ -155,12 +189,8 @@ class NetworkGroups:
         variables = ["I", "y", "softmax_sum", "p", "error", *["signal"] * self.learning, "loss_sum"]
         variables += ["coupling", "coupled"] if network.loss.coupling else []
         variables += ["filtered_error", "filtered_signal"] if self.learning else []
-        parameters = [*network.readout.parameters, *network.readout.constants]
-        self.group(
-            "readout",
-            network.n_outputs,
-            {**dict.fromkeys(variables, "1"), **dict.fromkeys(parameters, "1 (shared)")},
-        )
+        parameters = dict.fromkeys(self.readout_names.values(), "1 (shared)")
+        self.group("readout", network.n_outputs, {**dict.fromkeys(variables, "1"), **parameters})
         if not self.learning:
             self.store("readout_history", capacity.n_steps * network.n_outputs, ["y"])
             return
@@ -176,7 +206,7 @@ class NetworkGroups:
             self.store("earlier_history", self.signal_rows * network.n_outputs, ["signal"])
 
     def _spiking_group(self, name: str, size: int, variables: dict[str, str]) -> NeuronGroup:
-        group = self.group(name, size, {"z": "1", **variables}, threshold="z > 0", reset="")
+        group = self.group(name, size, {"z": "1", **variables}, spiking=True)
         # The step itself fills the spike space; monitors read it like any NeuronGroup's.
         group.thresholder["spike"].active = False
         group.resetter["spike"].active = False
@@ -187,7 +217,7 @@ class NetworkGroups:
         return group
 
     def _make_population(self, population: Population) -> None:
-        system, size = population.system, population.size
+        system, size = self.systems[population.name], population.size
         step = system.step
         factored = self.learning and not self.online
         program = self._factored(population) if factored else None
@@ -225,10 +255,11 @@ class NetworkGroups:
     def _learned_variables(self, population: Population) -> list[str]:
         """Per neuron, for each of its learned parameters."""
         network, variables = self.network, []
-        for name in population.learned:
+        states = [self.optimizer_names[state] for state in network.optimizer.states]
+        for name in self.systems[population.name].learned:
             sums = parameter_sums(name, network.rate_averaging)
             variables += [f"scaled_{name}", f"gradient_{name}", *sums, *sums.values()]
-            variables += [f"{state}_{name}" for state in network.optimizer.states]
+            variables += [f"{state}_{name}" for state in states]
             if self.online:
                 variables += self._parameter(population, name).variables
         return variables
@@ -240,7 +271,7 @@ class NetworkGroups:
         """What the traces of a synapse read of its postsynaptic side and changes every step."""
         if target == "readout":
             return ("error",)
-        system = self._population(target).system
+        system = self.systems[target]
         rate = ("rate_factor",) if self.moving_rate else ()
         return ("psi", "L", *rate, *system.varying(after=False), *system.varying(after=True))
 
@@ -291,7 +322,8 @@ class NetworkGroups:
         else:
             variables = ["w"]
             if self.learning:
-                variables += ["gradient", *self.network.optimizer.states]
+                states = self.network.optimizer.states
+                variables += ["gradient", *(self.optimizer_names[state] for state in states)]
             if self.learning and not self.network.continuous:
                 variables += ["gradient_sum", "gradient_total"]
             if self.rate_per_batch and target != "readout":
@@ -335,20 +367,25 @@ class NetworkGroups:
 
     def _online(self, target: str) -> OnlineProgram:
         return online_program(
-            self._population(target).system, self.readout_program, self.network.rate_averaging
+            self.systems[target], self.readout_program, self.network.rate_averaging
         )
 
     def _factored(self, population: Population) -> FactoredProgram:
         return factored_program(
-            population.system, self.readout_program, self.network.rate_averaging
+            self.systems[population.name], self.readout_program, self.network.rate_averaging
         )
 
     def _parameter(self, population: Population, name: str) -> ParameterProgram:
-        system, averaging = population.system, self.network.rate_averaging
+        system, averaging = self.systems[population.name], self.network.rate_averaging
         return parameter_program(system, system.learned[name], self.readout_program, averaging)
 
     def _population(self, name: str) -> Population:
         return next(p for p in self.network.populations if p.name == name)
+
+
+def _fits_equations(name: str) -> bool:
+    """Whether Brian2 takes a variable of this name from the equations of a group."""
+    return name not in UNITS and not name.endswith(("_pre", "_post"))
 
 
 def _spread(network: Network, matrix: str) -> int:

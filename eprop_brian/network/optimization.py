@@ -6,6 +6,7 @@ from brian2.utils.stringtools import word_substitute
 
 from eprop_brian.equations.optimizers import Optimizer
 from eprop_brian.symbolic.errors import EquationError
+from eprop_brian.symbolic.names import refuse_reserved
 from eprop_brian.symbolic.parameters import evaluate, parse_expression, require_known
 
 __all__ = ["check_optimizer", "learning_rate", "update_statements"]
@@ -21,6 +22,7 @@ def check_optimizer(optimizer: Optimizer) -> None:
         becomes negative or no number.
     """
     where = f"optimizer '{optimizer.name}'"
+    refuse_reserved([*optimizer.states, *optimizer.parameters], where, ("w", "g", "k"))
     known = {"w", "g", "k", *optimizer.states, *optimizer.parameters}
     for line in _lines(optimizer):
         name, equals, expression = (part.strip() for part in line.partition("="))

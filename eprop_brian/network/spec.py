@@ -41,6 +41,7 @@ from eprop_brian.symbolic.errors import EquationError
 from eprop_brian.symbolic.losses import derive_loss
 from eprop_brian.symbolic.parameters import evaluate, is_number, resolve_parameters
 from eprop_brian.symbolic.programs import ReadoutProgram, cutoff_program, readout_program
+from eprop_brian.symbolic.scope import neuron_names
 from eprop_brian.symbolic.step_map import step_map
 
 __all__ = [
@@ -64,14 +65,21 @@ RATE_AVERAGING = ("trial", "batch", "moving")
 LEAST_DELAY = {"w_in": 0, "w_rec": 1, "w_out": 0}
 #: What tells the random numbers of weights from all others of a seed.
 WEIGHT_STREAM = 0x57
-#: Names that groups of a built network have.
+#: Names that groups of a built network have, and other objects of its Brian2 network.
 _GENERATED = frozenset(
-    ("control", "inputs", "input_data", "target_data", "trials", "outcomes")
-    + ("readout", "profile", "step_runner", "step_clock", "earlier")
+    ("control", "inputs", "input_data", "target_data", "trials", "outcomes", "answers")
+    + ("period_data", "readout", "profile", "step_runner", "step_clock", "network_")
+    + ("trace_recorder",)
+    # Whose quantities would be stored as arrays of those are.
+    + ("input", "target", "period")
 )
+#: How the names of groups end that belong to another.
 _GENERATED_ENDINGS = (
     *("_history", "_results", "_window", "_later", "_rows", "_spikes", "_offsets", "_pre"),
+    *("_thresholder", "_resetter"),
 )
+#: What stands between the ends of a projection in its name.
+_GENERATED_MIDDLE = "_to_"
 
 
 @dataclass(frozen=True)
@@ -172,10 +180,10 @@ class Network:
     c_v : float
         Strength of the voltage regulariser; 0 switches it off.
     voltage_cost : str
-        Its cost, an expression of the neuron's states and parameters and of ``margin``, the left
-        minus the right side of the spike condition, in SI units; default: half the square of what
-        the membrane is above its threshold. It adds ``c_v`` times the cost's mean over the steps of
-        a trial, summed over the neurons, to the loss.
+        Its cost, an expression of the neuron's states and parameters and of ``margin``, always the
+        left minus the right side of the spike condition, in SI units; default: half the square of
+        what the membrane is above its threshold. It adds ``c_v`` times the cost's mean over the
+        steps of a trial, summed over the neurons, to the loss.
     c_l2 : float
         Strength of the L2 regulariser, which adds ``c_l2/2`` times the sum of all squared weights
         to the loss; 0 switches it off.
@@ -310,6 +318,7 @@ class Network:
             )
         object.__setattr__(self, "learned", learned)
         populations: list[Population] = []
+        arrays: set[str] = set()
         for neuron, size in self.neurons:
             if not isinstance(neuron, Neuron):
                 raise ValueError(
@@ -334,23 +343,22 @@ class Network:
                         f"neuron '{neuron.name}': {name} has {np.size(value)} values, there "
                         f"are {size} neurons"
                     )
-            shared = {*neuron.parameters, *neuron.constants, *system.step.states} & {
-                "y",
-                *self.readout.parameters,
-                *self.readout.constants,
-            }
-            if shared:
-                raise ValueError(
-                    f"neuron '{neuron.name}' and readout '{self.readout.name}' both use the name "
-                    f"'{min(shared)}', and the traces of a synapse read both; rename one"
-                )
-            if neuron.name in _GENERATED or neuron.name.endswith(_GENERATED_ENDINGS):
+            if (
+                neuron.name in _GENERATED
+                or neuron.name.endswith(_GENERATED_ENDINGS)
+                or _GENERATED_MIDDLE in neuron.name
+            ):
                 raise ValueError(
                     f"a neuron cannot be called '{neuron.name}': a group of the network has or may "
                     "have this name"
                 )
             taken = [p.name for p in populations]
-            name = neuron.name if neuron.name not in taken else f"{neuron.name}_{len(taken) + 1}"
+            name, number = neuron.name, len(taken)
+            quantities = neuron_names(system.step)
+            # Group "a" with "b_c" and group "a_b" with "c" would share an array.
+            while name in taken or not arrays.isdisjoint(f"{name}_{x}" for x in quantities):
+                name, number = f"{neuron.name}_{number + 1}", number + 1
+            arrays |= {f"{name}_{x}" for x in quantities}
             populations.append(Population(name, neuron, int(size), system, ranges))
         object.__setattr__(self, "neurons", tuple((n, int(s)) for n, s in self.neurons))
         object.__setattr__(self, "populations", tuple(populations))

@@ -23,6 +23,7 @@ from brian2.parsing.sympytools import str_to_sympy
 
 from eprop_brian.symbolic.derivatives import derivative, tidied
 from eprop_brian.symbolic.errors import EquationError
+from eprop_brian.symbolic.names import BEFORE, free_name, substituted
 from eprop_brian.symbolic.numeric import value_in_numpy
 from eprop_brian.symbolic.parameters import (
     Detached,
@@ -31,7 +32,7 @@ from eprop_brian.symbolic.parameters import (
     parse_expression,
     require_known,
 )
-from eprop_brian.symbolic.step_map import BEFORE, UNDIFFERENTIABLE, StepMap, scaled, symbol
+from eprop_brian.symbolic.step_map import UNDIFFERENTIABLE, StepMap, scaled, symbol
 
 __all__ = [
     "Coefficient",
@@ -42,7 +43,6 @@ __all__ = [
     "state_cost",
 ]
 
-PSI = symbol("psi")
 _LEFTOVERS = (sympy.Derivative, sympy.Subs, sympy.DiracDelta)
 
 
@@ -60,21 +60,45 @@ class Coefficient:
     expression : sympy.Expr
     name : str
         Variable that holds the entry in each step if it varies in time; ``""`` if it does not.
+    names : mapping of str to str
+        What the expression's names are called in strings, where it is not the same.
     """
 
     expression: sympy.Expr
     name: str = ""
+    names: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def is_zero(self) -> bool:
         return self.expression == 0
 
+    @property
+    def code(self) -> str:
+        """The expression as a string."""
+        return substituted(expression_text(self.expression), self.names)
+
+    def code_within(self, bound: str, states: Collection[str]) -> str:
+        """The same, finite where one of the states overflows, as a membrane on its upstroke.
+
+        The reset stops what such a state does, by factors 0; and 0 times infinity is no number.
+        """
+        own = self.expression.free_symbols
+        moving = {s for s in own if self.names.get(s.name, s.name) in states}
+        parts = self.expression.atoms(sympy.Function, sympy.Pow)
+        if not any(part.free_symbols & moving for part in parts):
+            return self.code
+        limit, clip = sympy.Symbol(bound), sympy.Function("clip")
+        limited = self.expression.xreplace({s: clip(s, -limit, limit) for s in moving})
+        return substituted(expression_text(clip(limited, -limit, limit)), self.names)
+
     def __str__(self) -> str:
-        return self.name or expression_text(self.expression)
+        return self.name or self.code
 
     def times(self, factor: str) -> str:
         """The product with `factor` as an expression string, ``""`` if it is zero."""
-        return f"{self.name}*{factor}" if self.name else scaled(self.expression, factor)
+        if self.name:
+            return f"{self.name}*{factor}"
+        return scaled(self.expression, factor, self.names)
 
 
 @dataclass(frozen=True)
@@ -90,6 +114,8 @@ class LearnedParameter:
         d(margin)/dparameter.
     slopes : dict of str to str
         Derivatives of constants by the parameter that the coefficients use: name to expression.
+    constants : tuple of str
+        Those constants, in the order of `slopes`.
     cost_gradient : Coefficient
         d(cost)/dparameter at constant states.
     """
@@ -98,6 +124,7 @@ class LearnedParameter:
     drive: dict[str, Coefficient]
     spike_gradient: Coefficient
     slopes: dict[str, str]
+    constants: tuple[str, ...] = ()
     cost_gradient: Coefficient = Coefficient(sympy.S.Zero)
 
 
@@ -145,15 +172,23 @@ class EligibilitySystem:
             True: those of the new state (c, d(cost)/dh). False: those of the step's map (A, u, b),
             which are evaluated before the states are overwritten.
         """
+        return {c.name: c.expression for c in self._entries(after=after) if c.name}
+
+    def varying_code(self, *, after: bool, bound: str) -> list[str]:
+        """The same as statements, with values within plus and minus `bound`."""
+        varying = (c for c in self._entries(after=after) if c.name)
+        states = self.step.states
+        return list(dict.fromkeys(f"{c.name} = {c.code_within(bound, states)}" for c in varying))
+
+    def _entries(self, *, after: bool) -> list[Coefficient]:
         if after:
             entries = [*self.spike_gradient.values(), *self.cost_gradient.values()]
             for parameter in self.learned.values():
                 entries += [parameter.spike_gradient, parameter.cost_gradient]
-        else:
-            groups = [self.transition, self.spike_path, self.drive]
-            groups += [parameter.drive for parameter in self.learned.values()]
-            entries = [entry for group in groups for entry in group.values()]
-        return {entry.name: entry.expression for entry in entries if entry.name}
+            return entries
+        groups = [self.transition, self.spike_path, self.drive]
+        groups += [parameter.drive for parameter in self.learned.values()]
+        return [entry for group in groups for entry in group.values()]
 
     def check_finite(self, dt: float) -> None:
         """Check that a step from the initial values gives numbers, and so do its derivatives.
@@ -165,7 +200,7 @@ class EligibilitySystem:
         """
         self.step.check_finite(dt)
         values = {**self.step.values(dt), **self.step.initial_values(dt), "dt": dt}
-        values |= {"I": 0.0, "z": 0.0, "not_refractory": 1.0, BEFORE: 1.0}
+        values |= self.step.at_rest
         for parameter in self.learned.values():
             for name, slope in parameter.slopes.items():
                 values[name] = evaluate(slope, values, f"neuron '{self.step.neuron.name}'")
@@ -216,7 +251,9 @@ class EligibilitySystem:
         """The paper's dh_k[t]/dh_level[t-1], with ``psi`` standing for psi[t-1]."""
         return (
             self.transition[k, level].expression
-            + self.spike_path[k].expression * PSI * self.spike_gradient[level].expression
+            + self.spike_path[k].expression
+            * symbol(self.step.signals.psi)
+            * self.spike_gradient[level].expression
         )
 
 
@@ -240,7 +277,8 @@ def derive(step: StepMap, learned: Collection[str] = (), cost: str = "") -> Elig
     """
     states = step.states
     h = {state: symbol(state) for state in states}
-    moving = {*h.values(), *map(symbol, ("I", "z", "not_refractory", BEFORE))}
+    arriving, spike = symbol(step.signals.input), symbol(step.signals.spike)
+    moving = {*h.values(), arriving, spike, symbol("not_refractory"), symbol(BEFORE)}
     per_neuron = {*learned} | {
         name for name, value in step.parameters.items() if getattr(value, "ndim", 0)
     }
@@ -251,7 +289,7 @@ def derive(step: StepMap, learned: Collection[str] = (), cost: str = "") -> Elig
     heterogeneous = {symbol(name) for name in per_neuron}
 
     def entry(state: str, expression: sympy.Expr, name: str) -> Coefficient:
-        expression = expression.xreplace({symbol("z_detached"): symbol("z")})
+        expression = expression.xreplace({symbol(step.signals.detached): spike})
         if expression.has(Detached):
             expression = expression.replace(Detached, lambda value: value)
         expression = tidied(expression)
@@ -266,8 +304,8 @@ def derive(step: StepMap, learned: Collection[str] = (), cost: str = "") -> Elig
     transition = {
         (k, m): entry(k, derivative(new[k], h[m]), f"A_{k}_{m}") for k in states for m in states
     }
-    spike_path = {k: entry(k, derivative(new[k], symbol("z")), f"u_{k}") for k in states}
-    drive = {k: entry(k, derivative(new[k], symbol("I")), f"b_{k}") for k in states}
+    spike_path = {k: entry(k, derivative(new[k], spike), f"u_{k}") for k in states}
+    drive = {k: entry(k, derivative(new[k], arriving), f"b_{k}") for k in states}
     gradient = {k: entry(k, derivative(step.margin, h[k]), f"c_{k}") for k in states}
 
     penalty = state_cost(step, cost)
@@ -285,7 +323,7 @@ def derive(step: StepMap, learned: Collection[str] = (), cost: str = "") -> Elig
             "the input I never reaches the threshold, so no weight can be learned",
         )
     keep = set(components)
-    system = EligibilitySystem(
+    return EligibilitySystem(
         step=step,
         components=components,
         transition={key: c for key, c in transition.items() if keep.issuperset(key)},
@@ -299,8 +337,6 @@ def derive(step: StepMap, learned: Collection[str] = (), cost: str = "") -> Elig
         },
         cost_gradient={k: c for k, c in cost_gradient.items() if k in keep and not c.is_zero},
     )
-    _refuse_derived_names(system)
-    return system
 
 
 def state_cost(step: StepMap, cost: str) -> sympy.Expr:
@@ -341,6 +377,7 @@ def _learned(
         raise EquationError(where, name, "is the refractory time, whose effect has no derivative")
     theta = symbol(name)
     initial = {state: str(text) for state, text in step.neuron.initial.items()}
+    taken = {*step.states, *step.parameters, *step.constants}
     slopes: dict[str, str] = {}
     through: dict[sympy.Symbol, sympy.Expr] = {}
 
@@ -353,8 +390,9 @@ def _learned(
         expression = parse_expression(text, where)
         slope = tidied(total_derivative(expression))
         if slope != 0:
-            slopes[f"slope_{constant}_{name}"] = expression_text(slope)
-            through[symbol(constant)] = symbol(f"slope_{constant}_{name}")
+            slope_name = free_name(f"slope_{constant}_{name}", {*taken, *slopes})
+            slopes[slope_name] = expression_text(slope)
+            through[symbol(constant)] = symbol(slope_name)
     for state, text in initial.items():
         if str_to_sympy(text).free_symbols & {theta, *through}:
             raise EquationError(
@@ -366,29 +404,12 @@ def _learned(
         drive={k: entry(k, total_derivative(x), f"b_{k}_{name}") for k, x in step.composed.items()},
         spike_gradient=entry(step.states[0], total_derivative(step.margin), f"c_{name}"),
         slopes=slopes,
+        constants=tuple(constant.name for constant in through),
         cost_gradient=entry(step.states[0], total_derivative(penalty), f"r_{name}"),
     )
     if parameter.spike_gradient.is_zero and all(c.is_zero for c in parameter.drive.values()):
         raise EquationError(where, name, "acts on no state and no threshold, so it cannot learn")
     return parameter
-
-
-def _refuse_derived_names(system: EligibilitySystem) -> None:
-    """Raise if a name of the neuron is also one that its derivation or its network needs."""
-    step = system.step
-    derived = {*system.varying(after=False), *system.varying(after=True)}
-    derived |= {eps_name(k) for k in system.components}
-    derived |= {f"carry_{k}{e}" for k in (*system.components, "z") for e in ("", "_trace")}
-    derived |= {f"{state}_initial" for state in step.states}
-    for name, parameter in system.learned.items():
-        derived |= {f"{eps_name(k)}_{name}" for k in system.components} | {*parameter.slopes}
-    for name in (*step.states, *step.parameters, *step.constants):
-        if name in derived:
-            raise EquationError(
-                f"neuron '{step.neuron.name}'",
-                name,
-                "is also the name of a quantity derived from this neuron; rename it",
-            )
 
 
 def _relevant(states, transition, spike_path, sources, gradient, seen) -> tuple[str, ...]:

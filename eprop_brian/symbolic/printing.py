@@ -9,12 +9,12 @@ from __future__ import annotations
 import re
 import textwrap
 from collections.abc import Iterable, Mapping
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
 import sympy
 from brian2.parsing.sympytools import str_to_sympy
-from brian2.utils.stringtools import word_substitute
 from sympy.printing.conventions import split_super_sub
 from sympy.printing.latex import translate
 
@@ -23,9 +23,17 @@ from eprop_brian.equations.regularizers import FIRING_RATE
 from eprop_brian.symbolic.derivatives import derivative, tidied
 from eprop_brian.symbolic.eligibility import Coefficient, EligibilitySystem, eps_name
 from eprop_brian.symbolic.functions import where
+from eprop_brian.symbolic.names import BEFORE, free_name, is_own, shown, substituted
 from eprop_brian.symbolic.parameters import expression_text
-from eprop_brian.symbolic.programs import ReadoutProgram, factored_program, online_program
-from eprop_brian.symbolic.step_map import BEFORE, scaled, symbol, total
+from eprop_brian.symbolic.programs import (
+    FactoredProgram,
+    OnlineProgram,
+    ReadoutProgram,
+    factored_program,
+    online_program,
+)
+from eprop_brian.symbolic.scope import neuron_names, scoped
+from eprop_brian.symbolic.step_map import scaled, symbol, total
 
 __all__ = ["derivation_latex", "derivation_text"]
 
@@ -99,25 +107,27 @@ def _text_neuron(system: EligibilitySystem) -> list[str]:
         lines += [*_prose(f"Source: {neuron.source}")]
     lines += _heading("Step map")
     lines += _prose(
-        "The statements of one step, in the order in which they run. I: the step's summed weighted "
-        "input. z: the neuron's own spike of the step before. A state on the right has its newest "
-        "value: of the step before, until a line above has assigned it."
+        f"The statements of one step, in the order in which they run. {step.signals.input}: the "
+        f"step's summed weighted input. {step.signals.spike}: the neuron's own spike of the step "
+        "before. A state on the right has its newest value: of the step before, until a line above "
+        "has assigned it."
         + (" where(c, a, b): a where c is 1, b where it is 0." if _chooses(system) else "")
         + "".join(f" {name}: {text}." for name, text in _REFRACTORY.items() if _reads(system, name))
     )
     lines += _block(step.code)
     pairs = [
         ("threshold", step.threshold),
-        ("surrogate", f"psi = {step.surrogate}"),
+        ("surrogate", f"{step.signals.psi} = {step.surrogate}"),
         ("refractory", neuron.refractory or "none"),
     ]
     lines += ["", *_table(pairs)]
     if neuron.refractory:
         silent = step.refractory_surrogate
         lines += _prose(
-            "While the neuron is refractory, z and psi are 0."
+            f"While the neuron is refractory, {step.signals.spike} and {step.signals.psi} are 0."
             if _is_zero(silent)
-            else f"While the neuron is refractory, z = 0 and psi = {silent}."
+            else f"While the neuron is refractory, {step.signals.spike} = 0 and "
+            f"{step.signals.psi} = {silent}."
         )
     lines += _heading("Parameters and constants")
     pairs = [(name, _shown(value)) for name, value in neuron.parameters.items()]
@@ -127,9 +137,10 @@ def _text_neuron(system: EligibilitySystem) -> list[str]:
 
 
 def _text_derivative(system: EligibilitySystem) -> list[str]:
-    lines = _heading("Derivative of the step map")
+    lines, signals = _heading("Derivative of the step map"), system.step.signals
     lines += _prose(
-        f"State h = ({', '.join(system.step.states)}), step map h[t] = M(h[t-1], z[t-1], I[t]). "
+        f"State h = ({', '.join(system.step.states)}), step map "
+        f"h[t] = M(h[t-1], {signals.spike}[t-1], {signals.input}[t]). "
         "Entries that are not listed are zero."
     )
     lines += _table(
@@ -138,26 +149,37 @@ def _text_derivative(system: EligibilitySystem) -> list[str]:
                 (f"A[{k}, {m}] = dM_{k}/d{m}", _entry(entry))
                 for (k, m), entry in _nonzero(system.transition)
             ),
-            *((f"u[{k}] = dM_{k}/dz", _entry(entry)) for k, entry in _nonzero(system.spike_path)),
-            *((f"b[{k}] = dM_{k}/dI", _entry(entry)) for k, entry in _nonzero(system.drive)),
             *(
-                (f"c[{k}] = dz/d{k}", f"= {scaled(entry.expression, 'psi')}")
+                (f"u[{k}] = dM_{k}/d{signals.spike}", _entry(entry))
+                for k, entry in _nonzero(system.spike_path)
+            ),
+            *(
+                (f"b[{k}] = dM_{k}/d{signals.input}", _entry(entry))
+                for k, entry in _nonzero(system.drive)
+            ),
+            *(
+                (
+                    f"c[{k}] = d{signals.spike}/d{k}",
+                    f"= {scaled(entry.expression, signals.psi)}",
+                )
                 for k, entry in _nonzero(system.spike_gradient)
             ),
         ]
     )
     lines += ["", *_prose("Together they are the paper's dh[t]/dh[t-1] = A + u c^T:")]
-    indices = _indices(system, after=False) | {"psi": "psi[t-1]"}
+    indices = _indices(system, after=False) | {signals.psi: f"{signals.psi}[t-1]"}
     lines += _table(
         [
-            (f"d{k}[t]/d{m}[t-1]", f"= {word_substitute(expression_text(entry), indices)}")
+            (f"d{k}[t]/d{m}[t-1]", f"= {substituted(expression_text(entry), indices)}")
             for k, m, entry in _dh_dh(system)
         ]
     )
     detached = _detached_paths(system)
     if detached:
         lines += ["", *_prose("Detached: the path through the neuron's own spike is left out in")]
-        lines += _table([(f"dM_{k}/dz", f"= {expression_text(x)}") for k, x in detached.items()])
+        lines += _table(
+            [(f"dM_{k}/d{signals.spike}", f"= {expression_text(x)}") for k, x in detached.items()]
+        )
     dropped = [k for k in system.step.states if k not in system.components]
     if dropped:
         lines += ["", *_prose(f"No trace, as no weight acts through it: {', '.join(dropped)}")]
@@ -178,15 +200,15 @@ def _text_eligibility(system: EligibilitySystem, readout: ReadoutProgram) -> lis
         rows.append(
             f"{eps_name(k)}[t] = {total(*terms, own_spike, _times(system.drive[k], 'pre[t]'))}"
         )
-    now = {name: f"{name}[t]" for name in ("psi", *system.varying(after=True))}
+    now = {n: f"{n}[t]" for n in (system.step.signals.psi, *system.varying(after=True))}
     now |= {eps_name(k): f"{eps_name(k)}[t]" for k in system.components}
     now |= {"eligibility_trace": "e[t]", "filtered_trace": "ebar[t-1]"}
     for trace, statement in _trace_statements(system, readout).items():
         short = "e" if trace == "eligibility_trace" else "ebar"
-        rows.append(f"{short}[t] = {word_substitute(statement, now)}")
+        rows.append(f"{short}[t] = {substituted(statement, now)}")
     lines += _block(rows)
     varying = [
-        f"{name}[t] = {word_substitute(expression_text(x), _indices(system, after=after))}"
+        f"{name}[t] = {substituted(expression_text(x), _indices(system, after=after))}"
         for after in (False, True)
         for name, x in system.varying(after=after).items()
     ]
@@ -207,29 +229,31 @@ def _text_places(system: EligibilitySystem, readout: ReadoutProgram) -> list[str
 
 
 def _text_programs(system: EligibilitySystem, readout: ReadoutProgram) -> list[str]:
-    online, factored = online_program(system, readout), factored_program(system, readout)
+    online, factored, backward = _programs(system, readout)
     lines = _heading("Gradient program 'online': forwards, in every synapse")
     if online.pre:
         lines += ["Per presynaptic neuron and step:", *_block(online.pre), ""]
     lines += ["Per synapse and step:", *_block(online.synapse), ""]
-    lines += _glossary([*online.pre, *online.synapse])
+    lines += _glossary(system, [*online.pre, *online.synapse])
     lines += _heading("Gradient program 'factored': backwards, inside each neuron")
     lines += _prose(
         "The same sum, rearranged. The forward pass keeps the history of "
         f"{', '.join(factored.history)}: N_post*T values each, for T steps of a trial. After it, "
         "for t = T-1 ... 0:"
     )
-    lines += ["", "Per readout:", *_block(readout.backward), ""]
+    lines += ["", "Per readout:", *_block(backward), ""]
     lines += ["Per postsynaptic neuron:", *_block(factored.backward), ""]
-    return lines + _glossary([*readout.backward, *factored.backward])
+    return lines + _glossary(system, [*backward, *factored.backward])
 
 
-def _glossary(statements: Iterable[str]) -> list[str]:
+def _glossary(system: EligibilitySystem, statements: Iterable[str]) -> list[str]:
     used = set(re.findall(r"\w+", " ".join(statements)))
     rows = []
-    for name, (words, *_) in _NAMES.items():
+    for variable, (words, *_) in _NAMES.items():
+        name = _displayed(system, variable)
         if name in used:
-            rows.append((name, f"{words}: {_FORMULAS[name]}" if name in _FORMULAS else words))
+            formula = _displayed(system, _FORMULAS.get(variable, ""))
+            rows.append((name, f"{words}: {formula}" if formula else words))
     for prefix, (words, _) in _PREFIXES.items():
         if any(name.startswith(prefix) for name in used):
             rows.append((f"{prefix}...", words))
@@ -311,9 +335,9 @@ def _dh_dh(system: EligibilitySystem) -> list[tuple[str, str, sympy.Expr]]:
 
 def _detached_paths(system: EligibilitySystem) -> dict[str, sympy.Expr]:
     """dM/dz of the paths that are not differentiated, by state."""
-    detached = symbol("z_detached")
+    detached = symbol(system.step.signals.detached)
     slopes = {
-        k: tidied(derivative(x, detached).subs(detached, symbol("z")))
+        k: tidied(derivative(x, detached).subs(detached, symbol(system.step.signals.spike)))
         for k, x in system.step.composed.items()
     }
     return {k: slope for k, slope in slopes.items() if slope != 0}
@@ -322,10 +346,11 @@ def _detached_paths(system: EligibilitySystem) -> dict[str, sympy.Expr]:
 def _indices(system: EligibilitySystem, *, after: bool) -> dict[str, str]:
     """Time indices of what a coefficient reads: the step's map, or (`after`) the new state."""
     states = {k: f"{k}[t]" if after else f"{k}[t-1]" for k in system.step.states}
+    spike, arriving = system.step.signals.spike, system.step.signals.input
     return {
         **states,
-        "z": "z[t-1]",
-        "I": "I[t]",
+        spike: f"{spike}[t-1]",
+        arriving: f"{arriving}[t]",
         "not_refractory": "not_refractory[t]",
         BEFORE: f"{BEFORE}[t]",
     }
@@ -333,22 +358,56 @@ def _indices(system: EligibilitySystem, *, after: bool) -> dict[str, str]:
 
 def _trace_statements(system: EligibilitySystem, readout: ReadoutProgram) -> dict[str, str]:
     """Right sides of the online program's statements for the two traces."""
-    statements = (line.split(" = ", 1) for line in online_program(system, readout).synapse)
-    return {
-        name: expression
-        for name, expression in statements
-        if name in ("eligibility_trace", "filtered_trace")
-    }
+    online, _, _ = _programs(system, readout)
+    statements = dict(line.split(" = ", 1) for line in online.synapse)
+    traces = ("eligibility_trace", "filtered_trace")
+    return {name: statements[_displayed(system, name)] for name in traces}
+
+
+def _displayed(system: EligibilitySystem, statement: str) -> str:
+    """A statement of a program, with the names of people.
+
+    Users' names as they are written; a number behind another that would be the same.
+    """
+    users, signals = {*neuron_names(system.step)}, system.step.signals
+    known = {"psi": signals.psi, "z": signals.spike, "I": signals.input}
+
+    def name(match: re.Match) -> str:
+        word = shown(match.group())
+        return word if is_own(match.group()) else known.get(word) or free_name(word, users)
+
+    return re.sub(r"(?<![\w.])[A-Za-z_]\w*", name, statement)
+
+
+def _programs(
+    system: EligibilitySystem, readout: ReadoutProgram
+) -> tuple[OnlineProgram, FactoredProgram, list[str]]:
+    """Both gradient programs and the readout's way backwards, with the names of people."""
+
+    def displayed(program: Any) -> Any:
+        statements = {
+            f.name: tuple(_displayed(system, line) for line in getattr(program, f.name))
+            for f in fields(program)
+        }
+        return replace(program, **statements)
+
+    in_scope = scoped(system)
+    return (
+        displayed(online_program(in_scope, readout)),
+        displayed(factored_program(in_scope, readout)),
+        [_displayed(system, line) for line in readout.backward],
+    )
 
 
 def _places(system: EligibilitySystem, readout: ReadoutProgram) -> list[tuple[str, str, str]]:
     """Name, place and number of values of what the online program keeps."""
-    online = online_program(system, readout)
+    signals = [_displayed(system, name) for name in ("psi", "L")]
+    online, _, _ = _programs(system, readout)
     varying = (*system.varying(after=False), *system.varying(after=True))
     return [
         *((name, "presynaptic neuron", "N_pre") for name in online.pre_variables),
         *((name, "synapse", "N_pre*N_post") for name in online.synapse_variables),
-        *((name, "postsynaptic neuron", "N_post") for name in ("psi", "L", *varying)),
+        *((name, "postsynaptic neuron", "N_post") for name in (*signals, *varying)),
     ]
 
 
@@ -384,7 +443,7 @@ def _latex_sections(
     system: EligibilitySystem, readout: ReadoutProgram
 ) -> list[tuple[str, list[str]]]:
     name = system.step.neuron.name.replace("_", " ")
-    online, factored = online_program(system, readout), factored_program(system, readout)
+    online, factored, backward = _programs(system, readout)
     return [
         (f"Step map of {name}", _latex_step(system)),
         ("Parameters and constants", _latex_quantities(system)),
@@ -397,7 +456,7 @@ def _latex_sections(
         ),
         (
             "Gradient program factored: backwards, inside each neuron",
-            _latex_program(system, [*readout.backward, *factored.backward]),
+            _latex_program(system, [*backward, *factored.backward]),
         ),
     ]
 
@@ -410,8 +469,9 @@ def _latex_step(system: EligibilitySystem) -> list[str]:
     return [
         *([rf"& {_words(source)}"] if source else []),
         *(f"{new[k]} &= {_latex(step.composed[k], old)}" for k in step.states),
-        rf"z_{{j}}^{{t}} &= 1 {_words(' if ')} {spikes} {_words(' and not refractory, else ')} 0",
-        rf"{new['psi']} &= {_latex(step.surrogate, new)} "
+        rf"{_tex(step.signals.spike, 'j', 't')} &= 1 {_words(' if ')} {spikes} "
+        rf"{_words(' and not refractory, else ')} 0",
+        rf"{new[step.signals.psi]} &= {_latex(step.surrogate, new)} "
         rf"{_words(', or ')} {silent} {_words(' while refractory')}",
     ]
 
@@ -436,15 +496,16 @@ def _latex_derivative(system: EligibilitySystem) -> list[str]:
     def row(above: str, below: str, slope: sympy.Expr, names=old, d: str = r"\partial") -> str:
         return rf"\frac{{{d} {above}}}{{{d} {below}}} &= {_latex(slope, names)}"
 
-    spike, psi = "z_{j}^{t}", symbol("psi")
+    signals = system.step.signals
+    spike, psi = _tex(signals.spike, "j", "t"), symbol(signals.psi)
     return [
         *(row(new[k], old[m], x.expression) for (k, m), x in _nonzero(system.transition)),
-        *(row(new[k], old["z"], x.expression) for k, x in _nonzero(system.spike_path)),
-        *(row(new[k], old["I"], x.expression) for k, x in _nonzero(system.drive)),
+        *(row(new[k], old[signals.spike], x.expression) for k, x in _nonzero(system.spike_path)),
+        *(row(new[k], old[signals.input], x.expression) for k, x in _nonzero(system.drive)),
         *(row(spike, new[k], psi * x.expression, new) for k, x in _nonzero(system.spike_gradient)),
         *(row(new[k], old[m], slope, d="d") for k, m, slope in _dh_dh(system)),
         *(
-            f"{row(new[k], old['z'], slope)} {_words(' (detached: left out)')}"
+            f"{row(new[k], old[signals.spike], slope)} {_words(' (detached: left out)')}"
             for k, slope in _detached_paths(system).items()
         ),
     ]
@@ -453,21 +514,23 @@ def _latex_derivative(system: EligibilitySystem) -> list[str]:
 def _latex_eligibility(system: EligibilitySystem, readout: ReadoutProgram) -> list[str]:
     before, now = _program_names(system, "t-1"), _program_names(system, "t")
     recursive = {name: before[name] for name in [*map(eps_name, system.components)]}
-    recursive["eligibility_trace"] = before["eligibility_trace"]
+    trace = _displayed(system, "eligibility_trace")
+    recursive[trace] = before[trace]
 
     def value(entry: Coefficient) -> sympy.Expr:
         return symbol(entry.name) if entry.name else entry.expression
 
     rows = []
     for k in system.components:
-        advanced = value(system.spike_path[k]) * symbol("eligibility_trace")
-        advanced += value(system.drive[k]) * symbol("pre")
+        advanced = value(system.spike_path[k]) * symbol(trace)
+        advanced += value(system.drive[k]) * symbol(_displayed(system, "pre"))
         for m in system.components:
             advanced += value(system.transition[k, m]) * symbol(eps_name(m))
         rows.append(f"{now[eps_name(k)]} &= {_latex(advanced, now | recursive)}")
-    filtered = now | {"filtered_trace": before["filtered_trace"]}
-    for trace, statement in _trace_statements(system, readout).items():
-        rows.append(f"{now[trace]} &= {_latex(statement, filtered)}")
+    filtered_trace = _displayed(system, "filtered_trace")
+    filtered = now | {filtered_trace: before[filtered_trace]}
+    for name, statement in _trace_statements(system, readout).items():
+        rows.append(f"{now[_displayed(system, name)]} &= {_latex(statement, filtered)}")
     for after in (False, True):
         states = _state_names(system, "t" if after else "t-1")
         rows += [
@@ -494,8 +557,16 @@ def _latex_program(system: EligibilitySystem, statements: list[str]) -> list[str
     used = set(re.findall(r"\w+", " ".join(statements)))
     return [
         *map(row, statements),
-        *(row(formula) for name, formula in _FORMULAS.items() if name in used),
-        *(f"{names[name]} &: {_words(_NAMES[name][0])}" for name in _NAMES if name in used),
+        *(
+            row(_displayed(system, formula))
+            for name, formula in _FORMULAS.items()
+            if _displayed(system, name) in used
+        ),
+        *(
+            f"{names[_displayed(system, name)]} &: {_words(words)}"
+            for name, (words, *_) in _NAMES.items()
+            if _displayed(system, name) in used
+        ),
         *(
             f"{tex} &: {_words(words)}"
             for prefix, (words, tex) in _PREFIXES.items()
@@ -506,12 +577,13 @@ def _latex_program(system: EligibilitySystem, statements: list[str]) -> list[str
 
 def _state_names(system: EligibilitySystem, time: str) -> dict[str, str]:
     """LaTeX of what the step map reads, with the states at `time`."""
+    signals = system.step.signals
     return {
         **{k: _tex(k, "j", time) for k in system.step.states},
-        "psi": rf"\psi_{{j}}^{{{time}}}",
-        "z": "z_{j}^{t-1}",
-        "z_detached": "z_{j}^{t-1}",
-        "I": "I_{j}^{t}",
+        signals.psi: _tex(signals.psi, "j", time),
+        signals.spike: _tex(signals.spike, "j", "t-1"),
+        signals.detached: _tex(signals.spike, "j", "t-1"),
+        signals.input: _tex(signals.input, "j", "t"),
         "not_refractory": r"\mathrm{active}_{j}^{t}",
         BEFORE: r"\mathrm{receptive}_{j}^{t}",
     }
@@ -524,7 +596,16 @@ def _program_names(system: EligibilitySystem, time: str = "") -> dict[str, str]:
         above = ",".join(label for label in (*labels, at) if label)
         return f"{base}^{{{above}}}_{{{index}}}" if above else f"{base}_{{{index}}}"
 
-    names = {variable: name(base, index) for variable, (_, base, index) in _NAMES.items()}
+    def apart(variable: str, base: str) -> str:
+        """With the number that tells it from the neuron's own quantity of this name."""
+        displayed = _displayed(system, variable)
+        number = displayed.removeprefix(f"{variable}_")
+        return base if displayed == variable else rf"{{{base}}}^{{({number})}}"
+
+    names = {
+        _displayed(system, variable): name(apart(variable, base), index)
+        for variable, (_, base, index) in _NAMES.items()
+    }
     names |= {
         "B": "B_{jk}",
         "spike_count": r"n^{\mathrm{spikes}}_{j}",

@@ -18,9 +18,8 @@ Both are exact rearrangements of one sum.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-
-from brian2.utils.stringtools import word_substitute
 
 from eprop_brian.equations.readouts import Readout
 from eprop_brian.equations.regularizers import MOVING_TRACE
@@ -31,6 +30,7 @@ from eprop_brian.symbolic.eligibility import (
     eps_name,
 )
 from eprop_brian.symbolic.errors import EquationError
+from eprop_brian.symbolic.names import shown, substituted
 from eprop_brian.symbolic.parameters import parse_expression, require_known
 from eprop_brian.symbolic.step_map import readout_map, total
 
@@ -77,9 +77,13 @@ class ReadoutProgram:
     pre_trace: tuple[str, ...]
 
 
-def readout_program(readout: Readout) -> ReadoutProgram:
-    """Derive the filter of a linear readout (EquationError if it is not linear)."""
-    decay, gain = (Coefficient(slope) for slope in readout_map(readout))
+def readout_program(readout: Readout, names: Mapping[str, str] | None = None) -> ReadoutProgram:
+    """Derive the filter of a linear readout (EquationError if it is not linear).
+
+    With `names`, its own names are replaced in the statements.
+    """
+    names = names or {}
+    decay, gain = (Coefficient(slope, names=names) for slope in readout_map(readout))
     known = [*readout.parameters, *readout.constants, "dt"]
 
     def own(option: str, derived: Coefficient) -> Coefficient:
@@ -90,7 +94,7 @@ def readout_program(readout: Readout) -> ReadoutProgram:
         where = f"readout '{readout.name}', {option}"
         expression = parse_expression(text, where)
         require_known(sorted(s.name for s in expression.free_symbols), known, where, text)
-        return Coefficient(expression)
+        return Coefficient(expression, names=names)
 
     trace_decay = own("trace_decay", decay)
     return ReadoutProgram(
@@ -255,7 +259,7 @@ def cutoff_program(
         if own.name or path.name or not all(other.is_zero for other in others):
             raise EquationError(
                 f"neuron '{system.step.neuron.name}'",
-                f"trace of {k}",
+                f"trace of {shown(k)}",
                 "a trace cut-off needs traces that decay by a constant factor, each by itself; "
                 "this one follows other states or changes in time",
             )
@@ -319,7 +323,7 @@ def parameter_program(
     }
 
     def of_parameter(statements: list[str]) -> tuple[str, ...]:
-        return tuple(word_substitute(line, own) for line in statements)
+        return tuple(substituted(line, own) for line in statements)
 
     return ParameterProgram(
         variables=(*names.values(), *(own[name] for name in _variables(filters))),
@@ -381,7 +385,7 @@ def factored_program(
         carried, backward = _backward(system, signal, "gradient_sum")
         names = {name: f"{name}_trace" for name in carried} | {"lambda_": "lambda_trace"}
         _, trace = _backward(system, "1", "batch_trace_sum")
-        backward += [word_substitute(line, names) for line in trace]
+        backward += [substituted(line, names) for line in trace]
         carried += [names[name] for name in carried]
         results = ("lambda_", "lambda_trace")
     elif rate_averaging == "moving":

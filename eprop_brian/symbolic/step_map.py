@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 
@@ -31,7 +31,7 @@ from brian2.parsing.sympytools import str_to_sympy
 from brian2.stateupdaters.base import StateUpdateMethod
 from brian2.units import Quantity, second
 from brian2.units.fundamentalunits import DIMENSIONLESS, Dimension, DimensionMismatchError
-from brian2.utils.stringtools import get_identifiers, word_substitute
+from brian2.utils.stringtools import get_identifiers
 from pyparsing import ParseException
 
 from eprop_brian.equations.neuron import Neuron
@@ -46,6 +46,7 @@ from eprop_brian.symbolic.bounds import (
 from eprop_brian.symbolic.derivatives import derivative, tidied, vanishes
 from eprop_brian.symbolic.errors import EquationError
 from eprop_brian.symbolic.functions import WHERE
+from eprop_brian.symbolic.names import BEFORE, Signals, refuse_reserved, substituted
 from eprop_brian.symbolic.parameters import (
     UNITS,
     attached,
@@ -58,7 +59,6 @@ from eprop_brian.symbolic.parameters import (
 )
 
 __all__ = [
-    "RESERVED",
     "StepMap",
     "read_model",
     "readout_map",
@@ -69,28 +69,18 @@ __all__ = [
     "total",
 ]
 
-#: Whether the neuron was neither spiking nor refractory in the step before: what its synapses saw.
-BEFORE = "not_refractory_before"
 #: Flags of Brian2's equations of neurons, and of dynamics that have neither spikes nor neurons.
 NEURON_FLAGS: Mapping[str, tuple[str, ...]] = {
     DIFFERENTIAL_EQUATION: ("unless refractory",),
     SUBEXPRESSION: ("shared", "constant over dt"),
 }
 NO_FLAGS: Mapping[str, tuple[str, ...]] = {DIFFERENTIAL_EQUATION: (), SUBEXPRESSION: ()}
-#: Names with a meaning of their own, here or in Brian2.
-RESERVED = frozenset(
-    {
-        *("e", "pi", "inf", "i", "j", "t", "dt", "N", "xi", "lambda", "t_in_timesteps"),
-        *("I", "z", "w", "psi", "pre", "g", "L", "B", "z_detached", "lastspike", "spike_count"),
-        *("not_refractory", "refractory_counter", "refractory_steps", "rate_factor", "lambda_"),
-        *("eligibility_trace", "filtered_trace", "L_filtered", "batch_spike_count", "connected"),
-        *("signal_sum", "trace_sum", "batch_trace_sum", "gradient", "gradient_sum", "lambda_trace"),
-        *("moving_rate", "rate_trace", "rate_filtered", "kappa_reg", "skipped", "detached"),
-        *("voltage_scale", WHERE, BEFORE),
-    }
-)
 _COMPARISON = re.compile(r"^(?P<left>[^<>=!]+)(?P<operator>>=|>)(?P<right>[^<>=!]+)$")
 _STATEMENT = re.compile(r"^(?P<name>[A-Za-z_]\w*)\s*(?P<operator>[-+*/]?=)(?!=)\s*(?P<expr>.+)$")
+#: Names that the equations of each style read as something of the network's.
+_MEANINGS: dict[str, tuple[str, ...]] = {"update": ("I", "z"), "model": ()}
+#: Names that a readout's equations, losses and learning signals read as something of the network's.
+_READOUT_MEANINGS = ("I", "y", "p", "y_target", "error", "coupled")
 #: Fields of a neuron that are equations, conditions or names.
 _TEXTS = (
     *("update", "model", "method", "reset", "on_pre", "threshold", "surrogate"),
@@ -120,15 +110,18 @@ def symbol(name: str) -> sympy.Symbol:
     return str_to_sympy(name)
 
 
-def scaled(expression: sympy.Expr, factor: str) -> str:
-    """The product of an expression and a name as a string, ``""`` if it is zero."""
+def scaled(expression: sympy.Expr, factor: str, names: Mapping[str, str] | None = None) -> str:
+    """The product of an expression and a name as a string, ``""`` if it is zero.
+
+    With `names`, the expression's names are replaced.
+    """
     if expression == 0:
         return ""
     if expression.could_extract_minus_sign():
-        return f"-{scaled(-expression, factor)}"
+        return f"-{scaled(-expression, factor, names)}"
     if expression == 1:
         return factor
-    text = expression_text(expression)
+    text = substituted(expression_text(expression), names or {})
     return f"({text})*{factor}" if expression.is_Add else f"{text}*{factor}"
 
 
@@ -146,7 +139,9 @@ class StepMap:
     neuron : Neuron
     states : tuple of str
     code : tuple of str
-        Statements that run, in order. They read ``I``, ``z``, ``not_refractory`` and `BEFORE`.
+        Statements that run, in order. They read ``I``, ``z``, ``not_refractory`` and
+        `eprop_brian.symbolic.names.BEFORE`; a neuron with an ``I`` or ``z`` of its own has
+        `signals` by other names.
     composed : dict of str to sympy.Expr
         New value of each state as an expression of the values at the step before, ``I``, ``z``
         and ``z_detached`` (the same spike, where its path is not differentiated).
@@ -160,6 +155,8 @@ class StepMap:
         Derived quantities, as expressions of the parameters and ``dt``.
     units : dict of str to str
         Unit of every state, as Brian2 writes it.
+    signals : Signals
+        What ``I``, ``z`` and ``z_detached`` are called in this neuron.
     """
 
     neuron: Neuron
@@ -174,6 +171,7 @@ class StepMap:
     parameters: dict[str, np.ndarray | float]
     constants: dict[str, str]
     units: dict[str, str] = field(default_factory=dict)
+    signals: Signals = Signals()
 
     @property
     def psi(self) -> str:
@@ -192,6 +190,12 @@ class StepMap:
             where = f"neuron '{self.neuron.name}', constant {name}"
             values[name] = evaluate(expression, {**values, "dt": dt}, where)
         return values
+
+    @property
+    def at_rest(self) -> dict[str, float]:
+        """What a step reads besides states and parameters, where nothing arrives or has spiked."""
+        silent = dict.fromkeys((self.signals.input, self.signals.spike), 0.0)
+        return silent | dict.fromkeys(("not_refractory", BEFORE), 1.0)
 
     def initial_values(self, dt: float) -> dict[str, np.ndarray | float]:
         """SI value of every state at the start of a trial."""
@@ -212,7 +216,7 @@ class StepMap:
             divides by their difference.
         """
         values = {**self.values(dt), **self.initial_values(dt), "dt": dt}
-        values |= {"I": 0.0, "z": 0.0, "not_refractory": 1.0, BEFORE: 1.0}
+        values |= self.at_rest
         for line in self.code:
             name, expression = line.split(" = ", 1)
             where = f"neuron '{self.neuron.name}', {name}"
@@ -269,23 +273,27 @@ def step_map(neuron: Neuron) -> StepMap:
             f"has {'both' if given else 'neither'}: give either `update` (one statement per state) "
             "or `model` (differential equations)",
         )
+    style = given[0]
     given = {**_units_in(neuron), **neuron.parameters}
     parameters, dimensions = resolve_parameters(given, f"{where}, parameters")
-    _refuse_reserved([*neuron.parameters, *neuron.constants], where)
+    refuse_reserved([*neuron.parameters, *neuron.constants], where, _MEANINGS[style])
+    _refuse_shadowed_units(neuron, where)
     for name, expression in neuron.constants.items():
         dimensions[name] = _dimensions(
             expression, {**dimensions, "dt": second.dim}, f"{where}, constants"
         )
     written = neuron
-    if neuron.update.strip():
+    if style == "update":
         statements, units = _update_style(neuron, dimensions, where)
+        signals = Signals.beside([*dimensions, *units])
     else:
         equations = read_model(neuron.model, dimensions, f"{where}, model")
         _check_shared(equations, parameters, where)
         written = _without_subexpressions(neuron, equations)
-        statements, units = _brian2_style(written, equations, dimensions, where)
+        signals = Signals.beside([*dimensions, *equations])
+        statements, units = _brian2_style(written, equations, dimensions, signals, where)
     states = tuple(units)
-    _refuse_reserved(states, where)
+    refuse_reserved(states, where, _MEANINGS[style])
     clash = [state for state in states if state in dimensions]
     if clash:
         raise EquationError(where, clash[0], "is both a state and a parameter")
@@ -299,16 +307,16 @@ def step_map(neuron: Neuron) -> StepMap:
     detached = neuron.detach
     if detached is None:
         compared = _compared(written, margin, states, parameters, where)
-        reached = _reached(statements)
+        reached = _reached(statements, signals.input)
         membrane = [state for state in compared if state in reached]
-        detached = _default_detached(statements, states, membrane)
+        detached = _default_detached(statements, states, membrane, signals)
     for state in detached:
         require_known([state], states, f"{where}, detach", str(list(detached)))
     return StepMap(
         neuron=neuron,
         states=states,
         code=tuple(f"{name} = {attached(expression)}" for name, expression in statements),
-        composed=_compose(statements, states, detached, where),
+        composed=_compose(statements, states, detached, signals, where),
         margin=margin,
         threshold=written.threshold,
         surrogate=written.surrogate,
@@ -317,6 +325,7 @@ def step_map(neuron: Neuron) -> StepMap:
         parameters=parameters,
         constants=dict(neuron.constants),
         units={state: unit_name(unit) for state, unit in units.items()},
+        signals=signals,
     )
 
 
@@ -332,6 +341,7 @@ def readout_map(readout: Readout) -> tuple[sympy.Expr, sympy.Expr]:
     statements = split_statements(readout.update, where)
     if len(statements) != 1 or statements[0][0] != "y":
         raise EquationError(where, readout.update, "must be one statement for y")
+    refuse_reserved([*readout.parameters, *readout.constants], where, _READOUT_MEANINGS)
     expression = parse_expression(statements[0][1], where)
     known = [*readout.parameters, *readout.constants, "y", "I", "dt"]
     require_known(sorted(s.name for s in expression.free_symbols), known, where, readout.update)
@@ -360,7 +370,7 @@ def split_statements(code: str, where: str) -> list[tuple[str, str]]:
 
 
 def _units_in(neuron: Neuron) -> dict[str, Quantity]:
-    """Units that the equations name (``10*ms``), as parameters."""
+    """Units that the equations name (``10*ms``), as parameters; the neuron's own names are none."""
     text = "\n".join(
         (neuron.update, neuron.model, neuron.reset, neuron.on_pre, neuron.threshold)
         + (
@@ -370,21 +380,29 @@ def _units_in(neuron: Neuron) -> dict[str, Quantity]:
             *map(str, neuron.initial.values()),
         )
     )
-    return {name: UNITS[name] for name in sorted(get_identifiers(text)) if name in UNITS}
+    named = get_identifiers(text) - {*neuron.constants, *_updated(neuron)}
+    return {name: UNITS[name] for name in sorted(named) if name in UNITS}
 
 
-def _refuse_reserved(names: Iterable[str], where: str) -> None:
-    for name in names:
-        if name in RESERVED or name in DEFAULT_FUNCTIONS:
+def _updated(neuron: Neuron) -> list[str]:
+    """States of the update style."""
+    return re.findall(r"^\s*(\w+)\s*[-+*/]?=", neuron.update.replace(";", "\n"), re.MULTILINE)
+
+
+def _refuse_shadowed_units(neuron: Neuron, where: str) -> None:
+    """Raise if a value is given in a unit whose name means something else in the equations."""
+    names = {*neuron.parameters, *neuron.constants, *_updated(neuron)} & UNITS.keys()
+    values = dict(neuron.parameters)
+    if neuron.refractory.strip() not in neuron.parameters:
+        values["refractory"] = neuron.refractory
+    for name, value in values.items():
+        texts = value if isinstance(value, list | tuple) else [value]
+        units = set().union(*(get_identifiers(x) for x in texts if isinstance(x, str)))
+        if shadowed := sorted(units & names - {name}):
             raise EquationError(
                 where,
-                name,
-                "is a reserved name; rename it (reserved: "
-                f"{', '.join(sorted(RESERVED))} and Brian2's functions)",
-            )
-        if name.startswith("_") or name.endswith(("_pre", "_post")):
-            raise EquationError(
-                where, name, "names must not start with _ nor end with _pre or _post"
+                f"{name} = {value}",
+                f"is in the unit '{shadowed[0]}', which is also a name of this neuron: rename that",
             )
 
 
@@ -565,11 +583,16 @@ def _without_subexpressions(neuron: Neuron, equations: Equations) -> Neuron:
         for name, expression in _substituted(equations).items()
         if "constant over dt" not in equations[name].flags
     }
+    # Where a spike enters, w is its weight: the neuron's own goes by its second name there.
+    entering = {name: substituted(x, {"w": "w_post"}) for name, x in written_out.items()}
+    entering |= {f"{name}_post": x for name, x in entering.items()}
+    entering.pop("w", None)
     return replace(
         neuron,
+        on_pre=substituted(neuron.on_pre, entering),
         **{
-            part: word_substitute(getattr(neuron, part), written_out)
-            for part in ("threshold", "surrogate", "refractory_surrogate", "reset", "on_pre")
+            part: substituted(getattr(neuron, part), written_out)
+            for part in ("threshold", "surrogate", "refractory_surrogate", "reset")
         },
     )
 
@@ -591,7 +614,7 @@ def _state_update(method: str, equations: Equations) -> str:
     return _state_updates[key]
 
 
-def _brian2_style(neuron: Neuron, equations: Equations, dimensions, where: str):
+def _brian2_style(neuron: Neuron, equations: Equations, dimensions, signals: Signals, where: str):
     written_out = _substituted(equations)
     units = {eq.varname: eq.dim for eq in equations.values() if eq.type == DIFFERENTIAL_EQUATION}
     equations, constant = extract_constant_subexpressions(equations)
@@ -624,16 +647,24 @@ def _brian2_style(neuron: Neuron, equations: Equations, dimensions, where: str):
         raise EquationError(
             where, "on_pre", "says how a presynaptic spike of weight w enters, e.g. `v += w`"
         )
+    # As at a synapse: w is the weight, and a name with _post the neuron's own.
+    arriving = {"w": signals.input, **{f"{own}_post": own for own in known}}
+    weight = symbol(signals.input)
     statements = []
     for name, expression in entry:
         line = f"{name} = {expression}"
-        require_known([name], units, f"{where}, on_pre", line)
+        state = name.removesuffix("_post")
+        if name == "w":
+            raise EquationError(
+                f"{where}, on_pre", line, "w is the weight here; the neuron's own w is w_post"
+            )
+        require_known([state], units, f"{where}, on_pre", line)
         # The weight has the unit that makes the statement fit: Brian2 leaves it to the synapse too.
-        parsed = parse_expression(expression, f"{where}, on_pre")
-        others = sorted(s.name for s in parsed.free_symbols if s.name != "w")
+        read = {s.name for s in parse_expression(expression, f"{where}, on_pre").free_symbols}
+        others = sorted(arriving.get(s, s) for s in read - {"w"})
         require_known(others, known, f"{where}, on_pre", line)
-        weight = symbol("w")
-        added, slope = parsed.subs(weight, 0) - symbol(name), derivative(parsed, weight)
+        parsed = parse_expression(substituted(expression, arriving), f"{where}, on_pre")
+        added, slope = parsed.subs(weight, 0) - symbol(state), derivative(parsed, weight)
         if not vanishes(added) or vanishes(slope) or not vanishes(derivative(slope, weight)):
             raise EquationError(
                 f"{where}, on_pre",
@@ -641,13 +672,11 @@ def _brian2_style(neuron: Neuron, equations: Equations, dimensions, where: str):
                 "must add something proportional to the weight, e.g. `v += w`: the inputs of a "
                 "step are summed",
             )
-        entering = expression_text(
-            parse_expression(re.sub(r"\bw\b", "I", expression), f"{where}, on_pre")
-        )
-        if name in clamped:
+        entering = expression_text(parsed)
+        if state in clamped:
             # Brian2's synapses leave it alone where the neuron spikes or is refractory.
-            entering = f"{WHERE}({BEFORE}, {entering}, {name})"
-        statements.append((name, entering))
+            entering = f"{WHERE}({BEFORE}, {entering}, {state})"
+        statements.append((state, entering))
     for name, expression in split_statements(neuron.reset, f"{where}, reset"):
         line = f"{name} = {expression}"
         require_known([name], units, f"{where}, reset", line)
@@ -656,9 +685,9 @@ def _brian2_style(neuron: Neuron, equations: Equations, dimensions, where: str):
         change = tidied(new - symbol(name))
         if change.free_symbols & {symbol(state) for state in (*units, *kept)}:
             # However large the membrane was.
-            changed = f"{WHERE}(z, {expression_text(new)}, {name})"
+            changed = f"{WHERE}({signals.spike}, {expression_text(new)}, {name})"
         else:
-            changed = total(name, scaled(change, "z"))
+            changed = total(name, scaled(change, signals.spike))
         statements.append((name, changed))
     statements += [(name, written_out[name]) for name in kept]
     for name, expression in split_statements(updater, f"{where}, model"):
@@ -714,7 +743,7 @@ def _check_slope(text: str, known, threshold: str, where: str) -> None:
             f"uses {culprit}: a step has no slope for the gradient to follow. Use a bump around "
             "the threshold made of clip, abs, exp or powers",
         )
-    if "I" in used or "z" in used:
+    if used & {"I", "z"} - {*known}:
         raise EquationError(where, text, "must be an expression of the states, without I and z")
     found = _dimensions(text, known, where)
     wanted = DIMENSIONLESS / _dimensions(threshold.split(">")[0], known, where)
@@ -774,7 +803,7 @@ def _check_refractory(neuron: Neuron, parameters, dimensions, where: str) -> Non
         raise EquationError(f"{where}, refractory", text, "must not be negative")
 
 
-def _reached(statements) -> set[str]:
+def _reached(statements, arriving: str) -> set[str]:
     """What the input of a step or of earlier steps reaches without a spike."""
     reads: dict[str, set[str]] = {}
     for name, expression in statements:
@@ -782,7 +811,7 @@ def _reached(statements) -> set[str]:
         reads.setdefault(name, set()).update(s.name for s in symbols)
     reached: set[str] = set()
     while True:
-        more = {name for name, used in reads.items() if used & {"I", *reached}}
+        more = {name for name, used in reads.items() if used & {arriving, *reached}}
         if more <= reached:
             return reached
         reached |= more
@@ -809,24 +838,24 @@ def _compared(neuron: Neuron, margin: sympy.Expr, states, parameters, where: str
     return [state for state, slope in slopes.items() if slope != 0 and rises(slope)]
 
 
-def _default_detached(statements, states, membrane: list[str]) -> tuple[str, ...]:
+def _default_detached(statements, states, membrane: list[str], signals: Signals) -> tuple[str, ...]:
     """States whose own statement reads the input, and the membrane."""
     entered = {
         name
         for name, expression in statements
-        if symbol("I") in parse_expression(expression, name, detached=True).free_symbols
+        if symbol(signals.input) in parse_expression(expression, name, detached=True).free_symbols
     }
     return tuple(state for state in states if state in entered or state in membrane)
 
 
-def _compose(statements, states, detached, where: str) -> dict[str, sympy.Expr]:
+def _compose(statements, states, detached, signals: Signals, where: str) -> dict[str, sympy.Expr]:
     """New states as expressions of the old ones, ``I``, ``z`` and ``z_detached``."""
     environment = {state: symbol(state) for state in states}
     sizes: dict[sympy.Symbol, int] = {}
     for name, expression in statements:
         parsed = parse_expression(expression, where, detached=True)
         if name in detached:
-            parsed = parsed.subs(symbol("z"), symbol("z_detached"))
+            parsed = parsed.subs(symbol(signals.spike), symbol(signals.detached))
         operations = step_operations(parsed, sizes)
         check_step(operations, f"{name} = {expression}", where)
         sizes[symbol(name)] = operations

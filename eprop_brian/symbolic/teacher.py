@@ -25,6 +25,7 @@ from eprop_brian.symbolic.equation_file import (
     writable,
 )
 from eprop_brian.symbolic.errors import EquationError
+from eprop_brian.symbolic.names import refuse_reserved
 from eprop_brian.symbolic.parameters import (
     UNITS,
     expression_text,
@@ -48,10 +49,6 @@ __all__ = [
 
 #: What the input of a state is called: ``c_x`` for state ``x``.
 INPUT = "c_"
-#: Names with a meaning of their own in Brian2, or in the code that it generates.
-_RESERVED = frozenset(
-    {"e", "pi", "inf", "i", "j", "t", "dt", "N", "xi", "t_in_timesteps", "numpy", "std"}
-)
 #: The input is constant over a step, and so is the spikes' share: order 4 costs nothing here.
 _METHOD = "rk4"
 #: Step of central differences, relative to states of size 1: errors of order and of rounding match.
@@ -156,8 +153,9 @@ def teacher_map(teacher: Teacher) -> TeacherMap:
             teacher.model,
             "has no differential equation, e.g. `dx/dt = -x/tau : 1`",
         )
+    refuse_reserved([*equations, *teacher.parameters], where)
     for name in (*equations, *parameters):
-        if name in _RESERVED or name.startswith(INPUT):
+        if name.startswith(INPUT):
             line = str(equations[name]) if name in equations else f"{name} = {parameters[name]}"
             raise EquationError(where, line, f"'{name}' has another meaning here: rename it")
     for name in states:

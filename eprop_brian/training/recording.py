@@ -17,9 +17,11 @@ from brian2 import NetworkOperation, NeuronGroup, StateMonitor
 from brian2.codegen.runtime.numpy_rt import NumpyCodeObject
 
 from eprop_brian.devices import make_program
+from eprop_brian.network.blocks import stored_name
 from eprop_brian.network.built import BuiltNetwork, Projection
 from eprop_brian.network.sparse import Matrix
 from eprop_brian.network.spec import Network, Population
+from eprop_brian.symbolic.names import own
 from eprop_brian.symbolic.parameters import evaluate
 from eprop_brian.symbolic.step_map import symbol
 from eprop_brian.tasks.base import Task, Trials, hand_out
@@ -226,7 +228,7 @@ def record_trial(
     built, n_steps = session.program.built, session.n_steps
     traces = _Traces(built, n_steps * (n_runs - 1), synapses)
     signal = network.loss.signal
-    variables = {p.name: ["psi", "L", *_threshold_states(p)] for p in network.populations}
+    variables = {p.name: ["psi", "L", *map(own, _threshold_states(p))] for p in network.populations}
     variables["readout"] = ["y", "error", *({signal} - {"y"})]
     monitors = {name: _monitor(built.groups[name], names) for name, names in variables.items()}
     observer = NetworkOperation(
@@ -238,7 +240,8 @@ def record_trial(
     session.run(repeated, n_runs)
 
     def recorded(group: str, variable: str) -> np.ndarray:
-        return np.array(getattr(monitors[group], f"{variable}_").T[-n_steps:])
+        recorded_as = stored_name(built.groups[group], variable)
+        return np.array(getattr(monitors[group], f"{recorded_as}_").T[-n_steps:])
 
     def joined(variable: str) -> np.ndarray:
         return np.concatenate([recorded(p.name, variable) for p in network.populations], axis=1)
@@ -246,7 +249,7 @@ def record_trial(
     populations = _recorded_populations(network)
     v = threshold = None
     if all(p.membrane for p in populations):
-        v = np.concatenate([recorded(p.name, p.membrane) for p in populations], axis=1)
+        v = np.concatenate([recorded(p.name, own(p.membrane)) for p in populations], axis=1)
         threshold = np.concatenate(
             [_threshold(p, recorded, network, weights) for p in network.populations], 1
         )
@@ -343,7 +346,8 @@ def _is_connected(network: Network, synapse: TracedSynapse) -> bool:
 
 def _monitor(group: NeuronGroup, variables: list[str]) -> StateMonitor:
     """Record variables of all members at the end of every step, after the network's step."""
-    return StateMonitor(group, variables, record=True, when="end", codeobj_class=NumpyCodeObject)
+    names = [stored_name(group, variable) for variable in variables]
+    return StateMonitor(group, names, record=True, when="end", codeobj_class=NumpyCodeObject)
 
 
 def _recorded_populations(network: Network) -> tuple[RecordedPopulation, ...]:
@@ -383,7 +387,7 @@ def _threshold(
 ) -> np.ndarray:
     """The right side of the spike condition, shape (n_steps, size)."""
     step, dt = population.system.step, float(network.dt)
-    states = {s: recorded(population.name, s) for s in _threshold_states(population)}
+    states = {s: recorded(population.name, own(s)) for s in _threshold_states(population)}
     membrane = _membrane_state(population)
     right = symbol(membrane) - step.margin
     where = f"neuron '{population.neuron.name}', threshold"
@@ -491,4 +495,4 @@ def _largest_into(projection: Projection, values: np.ndarray) -> tuple[np.ndarra
 
 def _trace(projection: Projection, variable: str) -> np.ndarray:
     """A synaptic variable of the running network, as it is stored."""
-    return projection.group.variables[variable].get_value()
+    return projection.group.variables[stored_name(projection.group, variable)].get_value()

@@ -17,7 +17,7 @@ from brian2.units.fundamentalunits import have_same_dimensions
 from scipy.sparse import issparse
 
 from eprop_brian.devices.program import Program, ProgramKilledError
-from eprop_brian.network.built import Capacity
+from eprop_brian.network.built import Capacity, state_variable
 from eprop_brian.network.rewiring import connect, rewire
 from eprop_brian.network.sparse import (
     Matrix,
@@ -39,7 +39,6 @@ __all__ = [
     "SessionState",
     "Share",
     "TrialData",
-    "array_of_parameter",
     "pack_spikes",
     "check_batches",
     "require_trials",
@@ -482,8 +481,9 @@ class Session(SessionState):
         fired = np.zeros((self.n_steps, self.network.n_recurrent), dtype=bool)
         for name, columns in self.network.slices.items():
             # The first entry is the step before the trial's first.
-            first = self.program.get(f"{name}_offsets.first")[1:]
-            neurons = self.program.get(f"{name}_spikes.neuron")[first[0] : first[-1]]
+            key = self.program.built.key
+            first = self.program.get(key(f"{name}_offsets", "first"))[1:]
+            neurons = self.program.get(key(f"{name}_spikes", "neuron"))[first[0] : first[-1]]
             steps = np.repeat(np.arange(self.n_steps), np.diff(first))
             fired[steps, columns.start + neurons] = True
         return fired
@@ -513,13 +513,13 @@ class Session(SessionState):
         built = self.program.built
         values = self.program.get_all(
             [
-                *(f"{p.name}.gradient" for p in built.projections),
-                *(array_of_parameter("gradient", name) for name in self._learned),
+                *(built.key(p.name, "gradient") for p in built.projections),
+                *(built.parameter_array(name, "gradient") for name in self._learned),
             ]
         )
         return {
             **{name: built.matrix(name, "gradient", values) for name in MATRICES},
-            **{name: values[array_of_parameter("gradient", name)] for name in self._learned},
+            **{name: values[built.parameter_array(name, "gradient")] for name in self._learned},
         }
 
     def data(self, trials: Trials) -> TrialData:
@@ -591,35 +591,47 @@ class Session(SessionState):
             arrays["control.k"] = np.array([float(self.n_updates)])
         for key, value in self.optimizer_states.items():
             state, name = key.split(".", 1)
+            built, variable = self.program.built, state_variable(state)
             if name in MATRICES:
-                arrays.update(self.program.built.synaptic_arrays(state, {name: value}))
+                arrays.update(built.synaptic_arrays(variable, {name: value}))
             else:
-                arrays[array_of_parameter(state, name)] = value
+                arrays[built.parameter_array(name, variable)] = value
         return arrays
 
     def _read_state(self) -> None:
         built = self.program.built
         states = self.network.optimizer.states
+        variables = [state_variable(state) for state in states]
         values = self.program.get_all(
             [
-                *(f"{p.name}.{x}" for p in built.projections for x in ("w", *states)),
-                *(array_of_parameter(x, name) for name in self._learned for x in ("", *states)),
-                *([f"{f.name}.B" for f in built.feedback] if self._feedback_learns else []),
+                *(built.key(p.name, x) for p in built.projections for x in ("w", *variables)),
+                *(
+                    built.parameter_array(name, x)
+                    for name in self._learned
+                    for x in ("", *variables)
+                ),
+                *(
+                    [built.key(f.name, "B") for f in built.feedback]
+                    if self._feedback_learns
+                    else []
+                ),
                 *self.carried,
             ]
         )
         for name in MATRICES:
             self.weights[name] = built.matrix(name, "w", values)
             for state in states:
-                self.optimizer_states[f"{state}.{name}"] = built.matrix(name, state, values)
+                self.optimizer_states[f"{state}.{name}"] = built.matrix(
+                    name, state_variable(state), values
+                )
         for name in self._learned:
             self.weights[name] = values[name].astype(float)
             for state in states:
-                state_values = values[array_of_parameter(state, name)]
+                state_values = values[built.parameter_array(name, state_variable(state))]
                 self.optimizer_states[f"{state}.{name}"] = state_values.astype(float)
         if self._feedback_learns:
             for f in built.feedback:
-                self.weights["B"][f.target_slice] = f.by_pair(values[f"{f.name}.B"]).T
+                self.weights["B"][f.target_slice] = f.by_pair(values[built.key(f.name, "B")]).T
         elif self.network.feedback.weights == "symmetric":
             self.weights["B"] = dense(self.weights["w_out"].T)
         self.carried = {key: values[key] for key in self.carried}
@@ -661,12 +673,6 @@ def check_batches(trials: Trials, batch_size: int) -> None:
     """Raise ValueError unless the trials are whole batches."""
     if trials.n_trials % batch_size:
         raise ValueError(f"{trials.n_trials} trials are no whole batches of {batch_size}")
-
-
-def array_of_parameter(state: str, name: str) -> str:
-    """Key of a learned parameter ``"population.parameter"``, or of an optimizer's state for it."""
-    population, parameter = name.split(".")
-    return f"{population}.{state}_{parameter}" if state else name
 
 
 def _fitted(network: Network, weights: Mapping[str, Any]) -> dict[str, Matrix]:

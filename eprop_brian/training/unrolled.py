@@ -30,8 +30,9 @@ from eprop_brian.network.sparse import Matrix, dense, values_of
 from eprop_brian.network.spec import LEAST_DELAY, Network, Population
 from eprop_brian.symbolic.eligibility import state_cost
 from eprop_brian.symbolic.functions import SLOPE_SERIES, SLOPE_SERIES_BELOW
+from eprop_brian.symbolic.names import BEFORE
 from eprop_brian.symbolic.parameters import parse_expression, with_all_digits
-from eprop_brian.symbolic.step_map import BEFORE, split_statements
+from eprop_brian.symbolic.step_map import split_statements
 
 __all__ = ["Simulation", "Unrolled", "optimizer_step"]
 
@@ -168,7 +169,7 @@ class _Kind:
 
     def __init__(self, population: Population, dt: float, cost: str) -> None:
         step = population.system.step
-        self.name, self.states = population.name, step.states
+        self.name, self.states, self.signals = population.name, step.states, step.signals
         self.detaches = population.neuron.detach is not None
         self.learned = tuple(population.learned)
         self.initial = step.initial_values(dt)
@@ -211,9 +212,9 @@ class _Kind:
         scope = {
             **values,
             **dict(zip(self.states, states, strict=True)),
-            "I": current,
-            "z": z_before,
-            "z_detached": jax.lax.stop_gradient(z_before) if self.detaches else z_before,
+            self.signals.input: current,
+            self.signals.spike: z_before,
+            self.signals.detached: jax.lax.stop_gradient(z_before) if self.detaches else z_before,
             "not_refractory": 1.0 if self.never_refractory else active.astype(current.dtype),
             BEFORE: before,
         }

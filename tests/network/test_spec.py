@@ -141,19 +141,6 @@ def test_per_neuron_values_must_match_the_size():
         Network(3, 1, [(LIF.with_parameters(tau_m=[10, 20] * ms), 3)])
 
 
-def test_names_shared_with_the_readout_are_refused():
-    # Traces read both the neuron's and the readout's names.
-    clash = ALIF.__class__(
-        name="clash",
-        update="v = kappa*v + I - z",
-        threshold="v >= 1",
-        surrogate="exp(-abs(v - 1))",
-        parameters={"kappa": 0.9},
-    )
-    with pytest.raises(ValueError, match="kappa"):
-        Network(3, 1, [(clash, 2)])
-
-
 def test_a_neuron_that_cannot_be_differentiated_is_refused():
     bad = LIF.__class__(
         name="bad",

@@ -7,14 +7,15 @@ import sympy
 from brian2 import ms
 from brian2.parsing.sympytools import sympy_to_str
 
-from eprop_brian.equations import ALIF, LIF, Neuron, get_neuron
+from eprop_brian.equations import ALIF, LIF, get_neuron
 from eprop_brian.equations.traces import ALIF_BELLEC_2020, ALIF_NEST, LIF_BELLEC_2020
 from eprop_brian.symbolic.eligibility import derive
 from eprop_brian.symbolic.errors import EquationError
 from eprop_brian.symbolic.functions import where
+from eprop_brian.symbolic.names import BEFORE
 from eprop_brian.symbolic.parameters import parse_expression
 from eprop_brian.symbolic.programs import online_program
-from eprop_brian.symbolic.step_map import BEFORE, step_map, symbol
+from eprop_brian.symbolic.step_map import step_map, symbol
 
 N_STEPS = 4
 
@@ -315,20 +316,6 @@ def test_coefficient_of_an_absolute_value_has_a_form_in_code():
     system = system_of(LIF, update="v = sqrt(abs(v) + 1) + I - v_th*z")
     assert not system.transition["v", "v"].expression.has(sympy.Piecewise)
     assert "sign(v)" in str(system.varying(after=False)["A_v_v"])
-
-
-@pytest.mark.parametrize("name", ["b_v", "A_v_v", "eps_v", "carry_v", "v_initial"])
-def test_derived_names_cannot_be_parameters(name):
-    neuron = Neuron(
-        name="gain",
-        update=f"v = 0.9*v + {name}*v*I",
-        threshold="v > 1",
-        surrogate="1/(1 + abs(v - 1))**2",
-        parameters={name: 1},
-    )
-    with pytest.raises(EquationError, match="name of a quantity derived") as caught:
-        system_of(neuron)
-    assert caught.value.line == name
 
 
 def test_equation_without_a_derivative():

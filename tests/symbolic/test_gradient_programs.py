@@ -15,13 +15,14 @@ from brian2.parsing.sympytools import sympy_to_str
 from eprop_brian.equations import LEAKY
 from eprop_brian.symbolic.eligibility import derive
 from eprop_brian.symbolic.errors import EquationError
+from eprop_brian.symbolic.names import BEFORE
 from eprop_brian.symbolic.programs import (
     factored_program,
     online_program,
     parameter_program,
     readout_program,
 )
-from eprop_brian.symbolic.step_map import BEFORE, step_map, symbol
+from eprop_brian.symbolic.step_map import step_map, symbol
 
 DT = 1e-3
 N_STEPS = 25

@@ -225,9 +225,9 @@ MISTAKES = {
         "'tau' is not defined",
     ),
     "reserved name": (
-        UPDATE.replace("beta = 1", "beta = 1\npsi = 2"),
+        UPDATE.replace("beta = 1", "beta = 1\nz = 2"),
         17,
-        "psi",
+        "z",
         "is a reserved name",
     ),
     "surrogate without slope": (
@@ -362,11 +362,11 @@ MISTAKES = {
         "dx/dt = -x",
         "has unit volt where metre ** 2 * kilogram * second ** -4 * amp ** -1 is needed",
     ),
-    "reserved state": (
-        MODEL.replace("dx/dt = -x/", "dw/dt = -w/").replace("x", "w", 1).replace("x +=", "v +="),
-        5,
-        "w",
-        "is a reserved name",
+    "a state's own name for the weight": (
+        MODEL.replace("dx/dt = -x/", "dw/dt = -w/").replace("x", "w", 1).replace("x +=", "w +="),
+        8,
+        "w = w + (w)",
+        "the neuron's own w is w_post",
     ),
     "input not summed": (MODEL.replace("x += w", "x += w**2"), 8, "x = x + (w**2)", "must add"),
     "reset in another unit": (

@@ -10,8 +10,9 @@ from brian2 import ms
 from eprop_brian.equations import ALIF, LEAKY, LIF, Neuron
 from eprop_brian.symbolic.errors import EquationError
 from eprop_brian.symbolic.functions import where
+from eprop_brian.symbolic.names import BEFORE
 from eprop_brian.symbolic.parameters import evaluate, parse_expression
-from eprop_brian.symbolic.step_map import BEFORE, readout_map, scaled, step_map, symbol, total
+from eprop_brian.symbolic.step_map import readout_map, scaled, step_map, symbol, total
 
 
 def same(expression, text):
@@ -279,26 +280,38 @@ MISTAKES = {
         "v = 0",
         "`reset` belongs to `model`",
     ),
-    "a reserved state": (LIF, {"update": "psi = I"}, "psi", "reserved name"),
+    "the input as a state": (LIF, {"update": "z = I"}, "z", "reserved name"),
     "a function's name": (LIF, {"update": "exp = I"}, "exp", "reserved name"),
-    "the regulariser's scale": (
-        LIF,
-        {"parameters": {**LIF.parameters, "voltage_scale": 1.0}},
-        "voltage_scale",
-        "reserved name",
-    ),
-    "a reserved ending": (LIF, {"update": "v_pre = I"}, "v_pre", "must not .* end with _pre"),
+    "a reserved ending": (LIF, {"update": "v_pre = I"}, "v_pre", "must not end with _pre"),
     "a reserved parameter": (
         LIF,
-        {"parameters": {**LIF.parameters, "w": 1}},
-        "w",
+        {"parameters": {**LIF.parameters, "I": 1}},
+        "I",
         "reserved name",
     ),
-    "a parameter named like a synapse's variable": (
+    "a keyword": (
         LIF,
-        {"parameters": {**LIF.parameters, "gradient": 1}},
-        "gradient",
-        "reserved name",
+        {"parameters": {**LIF.parameters, "lambda": 1}},
+        "lambda",
+        "is a keyword of Python",
+    ),
+    "no name": (
+        LIF,
+        {"parameters": {**LIF.parameters, "tau-s": 1}},
+        "tau-s",
+        "are made of letters",
+    ),
+    "a parameter as a unit": (
+        LIF,
+        {"parameters": {**LIF.parameters, "ms": 2}},
+        "tau_m = 20 ms",
+        "in the unit 'ms', which is also a name of this neuron",
+    ),
+    "a time in a parameter": (
+        LIF,
+        {"parameters": {**LIF.parameters, "second": 2}, "refractory": ".1 second"},
+        "refractory = .1 second",
+        "in the unit 'second'",
     ),
     "a time that is no text": (BRIAN2, {"refractory": 5 * ms}, "refractory = ", "a string"),
     "no reset": (BRIAN2, {"reset": None}, "reset = None", "a string, empty for none"),
@@ -515,9 +528,15 @@ MISTAKES = {
     "noise": (BRIAN2, {"model": "dv/dt = -v/tau_m + xi*tau_m**-0.5 : 1"}, "xi", "'xi' is not"),
     "a reserved name in the model": (
         BRIAN2,
-        {"model": "dv/dt = -v/tau_m : 1\ndL/dt = -L/tau_m : 1", "on_pre": "v += w"},
-        "L",
-        "reserved name",
+        {"model": "dv/dt = -v/tau_m : 1\ndcm/dt = -cm/tau_m : 1", "on_pre": "v += w"},
+        "dv/dt",
+        "'cm' is the name of a unit",
+    ),
+    "a state that is the weight": (
+        BRIAN2,
+        {"model": "dv/dt = -v/tau_m : 1\ndw/dt = -w/tau_m : 1", "on_pre": "w += w"},
+        "w = w + (w)",
+        "the neuron's own w is w_post",
     ),
     "an unknown method": (BRIAN2, {"method": "magic"}, "magic", "there are linear, exact"),
     "a method without a map": (BRIAN2, {"method": "gsl"}, "gsl", "unknown method"),
