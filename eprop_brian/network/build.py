@@ -33,6 +33,7 @@ from eprop_brian.network.groups import NetworkGroups
 from eprop_brian.network.optimization import update_statements
 from eprop_brian.network.runner import StepRunner
 from eprop_brian.network.spec import LEAST_DELAY, PROGRAMS, Network, Population
+from eprop_brian.symbolic.eligibility import LIMITS
 from eprop_brian.symbolic.names import BEFORE, owned, substituted
 from eprop_brian.symbolic.programs import cutoff_program, parameter_sums
 from eprop_brian.symbolic.step_map import total
@@ -255,8 +256,9 @@ class _Builder(NetworkGroups):
         # Neurons that are never refractory are spared the counting.
         refractory = bool(np.any(population.system.step.refractory_steps(float(self.network.dt))))
         count = "refractory_counter = "
+        limits = LIMITS[np.dtype(self.dtype).itemsize]
         before, after = (
-            system.varying_code(after=after, bound=self._largest_slope) if self.learning else []
+            system.varying_code(after=after, limits=limits) if self.learning else []
             for after in (False, True)
         )
         entering = []
@@ -383,11 +385,6 @@ class _Builder(NetworkGroups):
             code.array(self.groups[f"{name}_results"], result, "0") for result in program.results
         ]
         return plan
-
-    @property
-    def _largest_slope(self) -> str:
-        """Larger than any coefficient of a gradient, and its square is finite."""
-        return "1e18" if self.dtype == np.float32 else "1e150"
 
     def _plan_learned(self, population: Population) -> dict[str, Any]:
         """Blocks of a population's learned parameters."""

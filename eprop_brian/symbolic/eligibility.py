@@ -35,9 +35,11 @@ from eprop_brian.symbolic.parameters import (
 from eprop_brian.symbolic.step_map import UNDIFFERENTIABLE, StepMap, scaled, symbol
 
 __all__ = [
+    "LIMITS",
     "Coefficient",
     "EligibilitySystem",
     "LearnedParameter",
+    "Limits",
     "derive",
     "eps_name",
     "state_cost",
@@ -49,6 +51,20 @@ _LEFTOVERS = (sympy.Derivative, sympy.Subs, sympy.DiracDelta)
 def eps_name(state: str) -> str:
     """Name of a component of the eligibility vector."""
     return f"eps_{state}"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Where numbers of a type are cut so that what is computed of them does not overflow.
+
+    Attributes
+    ----------
+    state, exponent : str
+        Largest state, and largest argument of an exponential.
+    """
+
+    state: str
+    exponent: str
 
 
 @dataclass(frozen=True)
@@ -77,7 +93,7 @@ class Coefficient:
         """The expression as a string."""
         return substituted(expression_text(self.expression), self.names)
 
-    def code_within(self, bound: str, states: Collection[str]) -> str:
+    def code_within(self, limits: Limits, states: Collection[str]) -> str:
         """The same, finite where one of the states overflows, as a membrane on its upstroke.
 
         The reset stops what such a state does, by factors 0; and 0 times infinity is no number.
@@ -87,9 +103,16 @@ class Coefficient:
         parts = self.expression.atoms(sympy.Function, sympy.Pow)
         if not any(part.free_symbols & moving for part in parts):
             return self.code
-        limit, clip = sympy.Symbol(bound), sympy.Function("clip")
-        limited = self.expression.xreplace({s: clip(s, -limit, limit) for s in moving})
-        return substituted(expression_text(clip(limited, -limit, limit)), self.names)
+
+        def limited(x: sympy.Expr, limit: str) -> sympy.Expr:
+            return sympy.Function("clip")(x, -sympy.Symbol(limit), sympy.Symbol(limit))
+
+        finite = self.expression.replace(
+            lambda part: isinstance(part, sympy.exp) and part.free_symbols & moving,
+            lambda part: sympy.exp(limited(part.args[0], limits.exponent)),
+        )
+        finite = finite.xreplace({s: limited(s, limits.state) for s in moving})
+        return substituted(expression_text(finite), self.names)
 
     def __str__(self) -> str:
         return self.name or self.code
@@ -174,11 +197,11 @@ class EligibilitySystem:
         """
         return {c.name: c.expression for c in self._entries(after=after) if c.name}
 
-    def varying_code(self, *, after: bool, bound: str) -> list[str]:
-        """The same as statements, with values within plus and minus `bound`."""
+    def varying_code(self, *, after: bool, limits: Limits) -> list[str]:
+        """The same as statements, finite where a state overflows."""
         varying = (c for c in self._entries(after=after) if c.name)
         states = self.step.states
-        return list(dict.fromkeys(f"{c.name} = {c.code_within(bound, states)}" for c in varying))
+        return list(dict.fromkeys(f"{c.name} = {c.code_within(limits, states)}" for c in varying))
 
     def _entries(self, *, after: bool) -> list[Coefficient]:
         if after:
@@ -255,6 +278,10 @@ class EligibilitySystem:
             * symbol(self.step.signals.psi)
             * self.spike_gradient[level].expression
         )
+
+
+#: By the bytes of a float.
+LIMITS = {4: Limits("1e18", "80.0"), 8: Limits("1e100", "650.0")}
 
 
 def derive(step: StepMap, learned: Collection[str] = (), cost: str = "") -> EligibilitySystem:

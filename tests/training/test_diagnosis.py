@@ -94,9 +94,14 @@ def test_the_first_quantity_is_named(name, gradient):
 
 
 def test_a_coefficient_is_told_from_its_state():
-    """The root of |v| has no slope where v is 0, which it reaches after step 5."""
-    neuron = replace(QUIET, update="v = 0.5*v + I\na = 0.5*a + abs(v)**0.5", threshold="a > 1e300")
-    neuron = replace(neuron, surrogate="0.3/(1 + abs(a))")
+    """The root of |v - 1/8| has no slope where v is 1/8, which it reaches in step 2."""
+    neuron = replace(
+        QUIET,
+        update="v = 0.5*v + I\na = 0.5*a + abs(v - 0.125)**0.5",
+        threshold="a > 1e300",
+        surrogate="0.3/(1 + abs(a))",
+        initial={"v": "1"},
+    )
     trainer = trainer_of(neuron, 1.0, {"device": "runtime"})
     trainer.session.weights["w_in"] = np.zeros((3, 2))
     message = failure(trainer)
