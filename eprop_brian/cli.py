@@ -14,6 +14,8 @@ from typing import Any
 import click
 from brian2.units.fundamentalunits import DimensionMismatchError
 
+from eprop_brian.base.interrupts import raising_interrupts, uninterrupted
+from eprop_brian.base.locks import claimed
 from eprop_brian.devices import (
     COMPILED,
     DEVICES,
@@ -25,8 +27,6 @@ from eprop_brian.devices import (
 )
 from eprop_brian.equations import LEAKY, get_neuron
 from eprop_brian.equations.learning_signals import FEEDBACKS
-from eprop_brian.interrupts import raising_interrupts, uninterrupted
-from eprop_brian.locks import claimed
 from eprop_brian.network.spec import GRADIENTS, PROGRAMS, UPDATES
 from eprop_brian.tasks import TASKS
 from eprop_brian.tasks.dynamics import BALANCED, DYNAMICS

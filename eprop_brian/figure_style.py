@@ -13,7 +13,7 @@ from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from eprop_brian.training.files import beside
+from eprop_brian.base.files import beside
 
 __all__ = ["COLOURS", "WIDTH", "draw_median_and_range", "save_figure", "styled"]
 

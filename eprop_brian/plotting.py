@@ -20,16 +20,16 @@ from matplotlib.legend import Legend
 from matplotlib.ticker import MaxNLocator
 from scipy.sparse import csc_array, issparse
 
+from eprop_brian.base.files import read_arrays
+from eprop_brian.base.sparse import Matrix, values_of
 from eprop_brian.equations.neuron import Parameter
 from eprop_brian.figure_style import COLOURS as _COLOURS
 from eprop_brian.figure_style import WIDTH as _WIDTH
 from eprop_brian.figure_style import draw_median_and_range, save_figure
 from eprop_brian.figure_style import styled as _style
-from eprop_brian.network.sparse import Matrix, values_of
 from eprop_brian.network.spec import Network, Population
 from eprop_brian.symbolic.parameters import parse_quantity
 from eprop_brian.training.config import RunConfig
-from eprop_brian.training.files import read_arrays
 from eprop_brian.training.gradient_check import GradientCheck
 from eprop_brian.training.history import History
 from eprop_brian.training.recording import Recording, record_trial

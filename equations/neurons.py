@@ -8,6 +8,7 @@ surrogate's height is ``gamma`` over that distance.
 
 from __future__ import annotations
 
+from eprop_brian.base.suggestions import unknown
 from eprop_brian.equations.neuron import Neuron
 from eprop_brian.equations.surrogates import surrogate
 
@@ -350,6 +351,5 @@ def get_neuron(name: str) -> Neuron:
         return NEURONS[name]
     except KeyError:
         raise ValueError(
-            f"unknown neuron '{name}'; the library has {', '.join(NEURONS)}, "
-            "or give a neuron file ending in .toml"
+            f"{unknown('neuron', name, NEURONS)}. Or give a neuron file ending in .toml"
         ) from None

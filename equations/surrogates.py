@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import re
 
+from eprop_brian.base.suggestions import unknown
+
 __all__ = ["SURROGATES", "surrogate"]
 
 #: Expressions of the margin ``d``, the height ``h`` and the width ``w``.
@@ -41,7 +43,7 @@ def surrogate(kind: str, margin: str, *, height: str, width: str) -> str:
         If `kind` is unknown.
     """
     if kind not in SURROGATES:
-        raise ValueError(f"unknown surrogate '{kind}'; there are {', '.join(SURROGATES)}")
+        raise ValueError(unknown("surrogate", kind, SURROGATES))
     terms = {"d": margin, "h": height, "w": width}
 
     template = SURROGATES[kind]

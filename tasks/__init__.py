@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from difflib import get_close_matches
 from typing import Any
 
+from eprop_brian.base.suggestions import unknown
 from eprop_brian.tasks.base import LOSSES, Task, Trials, rng_for
 from eprop_brian.tasks.delayed_match import DelayedMatch
 from eprop_brian.tasks.digits import Digits
@@ -77,15 +77,9 @@ def get_task(name: str, **settings: Any) -> Task:
         If there is no such task or setting; the message names those that exist.
     """
     if name not in TASKS:
-        raise ValueError(_unknown("task", name, list(TASKS)))
+        raise ValueError(unknown("task", name, TASKS))
     valid = [setting.name for setting in fields(TASKS[name])]
     for setting in settings:
         if setting not in valid:
-            raise ValueError(_unknown(f"setting of {name}", setting, valid))
+            raise ValueError(unknown(f"setting of {name}", setting, sorted(valid)))
     return TASKS[name](**settings)
-
-
-def _unknown(kind: str, name: str, valid: list[str]) -> str:
-    close = get_close_matches(name, valid, n=1)
-    hint = f" Did you mean {close[0]!r}?" if close else ""
-    return f"There is no {kind} called {name!r}.{hint} Valid names: {', '.join(sorted(valid))}."

@@ -50,7 +50,7 @@ import numpy as np
 from brian2.units import Quantity, ms
 from numpy.typing import ArrayLike, NDArray
 
-from eprop_brian.tasks.checks import check_count, check_quantity
+from eprop_brian.base.checks import check_count, check_quantity
 
 __all__ = ["LOSSES", "Task", "Trials", "hand_out", "rng_for"]
 

@@ -23,8 +23,8 @@ import numpy as np
 from brian2.units import Quantity
 from numpy.typing import NDArray
 
+from eprop_brian.base.checks import check_count, whole_steps
 from eprop_brian.tasks.base import Task, Trials, rng_for
-from eprop_brian.tasks.checks import check_count, whole_steps
 
 __all__ = [
     "DataError",

@@ -18,7 +18,7 @@ import numpy as np
 from brian2.units import Hz, Quantity, ms
 from numpy.typing import NDArray
 
-from eprop_brian.tasks.checks import whole_steps
+from eprop_brian.base.checks import whole_steps
 from eprop_brian.tasks.cues import CueTask
 
 __all__ = ["DelayedMatch"]

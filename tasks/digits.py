@@ -24,7 +24,7 @@ import numpy as np
 from brian2.units import Hz, Quantity, ms
 from numpy.typing import NDArray
 
-from eprop_brian.tasks.checks import check_quantity, check_rate
+from eprop_brian.base.checks import check_quantity, check_rate
 from eprop_brian.tasks.datasets import DatasetTask, Part, import_library, shuffled
 
 __all__ = ["CODINGS", "Digits"]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 
 import numpy as np
 from scipy.signal import lfilter
 from scipy.special import erf
 
+from eprop_brian.base.suggestions import unknown
 from eprop_brian.equations.teachers import (
     BISTABLE,
     LORENZ,
@@ -207,7 +207,5 @@ DYNAMICS: Mapping[str, Dynamics] = {
 def get_dynamics(name: str) -> Dynamics:
     """A task of balanced networks by its name (ValueError, naming those there are)."""
     if name not in DYNAMICS:
-        close = get_close_matches(name, DYNAMICS, n=1)
-        hint = f" Did you mean '{close[0]}'?" if close else ""
-        raise ValueError(f"unknown task '{name}'.{hint} There are: {', '.join(DYNAMICS)}")
+        raise ValueError(unknown("task", name, DYNAMICS))
     return DYNAMICS[name]

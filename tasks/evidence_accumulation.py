@@ -19,8 +19,8 @@ import numpy as np
 from brian2.units import Quantity, ms
 from numpy.typing import NDArray
 
+from eprop_brian.base.checks import check_count, check_probability, whole_steps
 from eprop_brian.tasks.base import rng_for
-from eprop_brian.tasks.checks import check_count, check_probability, whole_steps
 from eprop_brian.tasks.cues import CueTask
 
 __all__ = ["EvidenceAccumulation"]

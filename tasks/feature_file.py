@@ -29,8 +29,8 @@ import numpy as np
 from brian2.units import Hz, Quantity, kHz
 from numpy.typing import ArrayLike, NDArray
 
+from eprop_brian.base.checks import check_count, check_quantity
 from eprop_brian.tasks.base import Task, Trials, rng_for
-from eprop_brian.tasks.checks import check_count, check_quantity
 from eprop_brian.tasks.datasets import (
     DataError,
     Part,

@@ -14,8 +14,8 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from eprop_brian.base.checks import check_count, check_probability
 from eprop_brian.tasks.base import Task, Trials, rng_for
-from eprop_brian.tasks.checks import check_count, check_probability
 from eprop_brian.tasks.spikes import poisson_spikes
 
 __all__ = ["FrozenInputTask"]

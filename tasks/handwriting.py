@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 
-from eprop_brian.tasks.checks import check_count
+from eprop_brian.base.checks import check_count
 from eprop_brian.tasks.frozen import FrozenInputTask
 
 __all__ = ["Handwriting", "pen_trajectory"]

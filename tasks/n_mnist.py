@@ -19,7 +19,7 @@ import numpy as np
 from brian2.units import Quantity, ms, second
 from numpy.typing import NDArray
 
-from eprop_brian.tasks.checks import check_quantity
+from eprop_brian.base.checks import check_quantity
 from eprop_brian.tasks.datasets import DataError, DatasetTask, Part, data_folder, held_out
 
 __all__ = ["NMnist", "read_events"]

@@ -20,8 +20,8 @@ import numpy as np
 from brian2.units import Quantity, ms
 from numpy.typing import ArrayLike, NDArray
 
+from eprop_brian.base.checks import check_count, check_quantity
 from eprop_brian.tasks.base import rng_for
-from eprop_brian.tasks.checks import check_count, check_quantity
 from eprop_brian.tasks.frozen import FrozenInputTask
 
 __all__ = ["PatternGeneration", "superimposed_sines"]

@@ -19,8 +19,8 @@ import numpy as np
 from brian2.units import Hz, Quantity, ms
 from numpy.typing import NDArray
 
+from eprop_brian.base.checks import check_count, check_rate, whole_steps
 from eprop_brian.tasks.base import Task, Trials, rng_for
-from eprop_brian.tasks.checks import check_count, check_rate, whole_steps
 from eprop_brian.tasks.spikes import spike_positions
 
 __all__ = ["NOTHING", "RECALL", "STORE", "StoreRecall"]

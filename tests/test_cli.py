@@ -243,14 +243,14 @@ def test_verify_reports_and_fails(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["train", "pattern-generaton"], "Did you mean 'pattern-generation'?"),
+        (["train", "pattern-generaton"], "did you mean 'pattern-generation'?"),
         (["train"], "name a task"),
-        ([*SMALL, "--set", "optimizer.etta=1"], "Did you mean 'eta'?"),
-        ([*SMALL, "--set", "neuron.tau_n='20 ms'"], "Did you mean 'tau_m'?"),
+        ([*SMALL, "--set", "optimizer.etta=1"], "did you mean 'eta'?"),
+        ([*SMALL, "--set", "neuron.tau_n='20 ms'"], "did you mean 'tau_m'?"),
         ([*SMALL, "--set", "neuron.tau_m=20 mV"], "units do not fit"),
         ([*SMALL, "--set", "nonsense"], "TABLE.KEY=VALUE"),
         ([*SMALL, "--set", "size.lif=0"], "needs neurons"),
-        ([*SMALL, "--neuron", "hodgkin"], "the library has lif, alif"),
+        ([*SMALL, "--neuron", "hodgkin"], "There are: lif, alif"),
         ([*SMALL, "--neuron", "missing.toml"], "No such file"),
         ([*SMALL, "--set", "task.dt=3"], "dt"),
         ([*SMALL, "--workers", "2", "--scheduler", "tcp://x"], "has workers of its own"),

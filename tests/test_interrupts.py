@@ -13,13 +13,13 @@ from brian2.core.network import Network as Brian2Network
 
 from eprop_brian.balanced.config import BalancedConfig
 from eprop_brian.balanced.simulation import Simulation
+from eprop_brian.base.files import read_arrays
+from eprop_brian.base.interrupts import raising_interrupts, uninterrupted
+from eprop_brian.base.sparse import dense
 from eprop_brian.devices import SimulationError
 from eprop_brian.devices.codeobjects import NumpyStepCodeObject
-from eprop_brian.interrupts import raising_interrupts, uninterrupted
-from eprop_brian.network.sparse import dense
 from eprop_brian.training import run as runs
 from eprop_brian.training.config import RunConfig
-from eprop_brian.training.files import read_arrays
 from eprop_brian.training.history import History
 from eprop_brian.training.run import Run
 

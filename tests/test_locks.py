@@ -10,10 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from click.testing import CliRunner
 
+from eprop_brian.base.locks import LOCK, claimed, locked
 from eprop_brian.cli import main
 from eprop_brian.devices.project import build_once
 from eprop_brian.export.folders import new_project
-from eprop_brian.locks import LOCK, claimed, locked
 from eprop_brian.training.config import RunConfig
 from eprop_brian.training.run import Run
 
@@ -24,7 +24,7 @@ CONFIG = RunConfig.from_recipe(
 )
 _HOLD = """
 import sys
-from eprop_brian.locks import claimed
+from eprop_brian.base.locks import claimed
 with claimed(sys.argv[1]):
     print("claimed", flush=True)
     sys.stdin.read()

@@ -42,6 +42,7 @@ from sphinx.util.docutils import SphinxDirective
 
 import eprop_brian
 from eprop_brian.balanced.config import BalancedConfig
+from eprop_brian.base.toml import toml_table
 from eprop_brian.cli import main
 from eprop_brian.equations import LEAKY, Neuron, get_neuron
 from eprop_brian.symbolic.eligibility import derive
@@ -51,7 +52,6 @@ from eprop_brian.symbolic.printing import derivation_latex
 from eprop_brian.symbolic.programs import readout_program
 from eprop_brian.symbolic.step_map import step_map
 from eprop_brian.symbolic.teacher import read_teacher
-from eprop_brian.symbolic.toml import toml_table
 from eprop_brian.tasks.dynamics import DYNAMICS
 from eprop_brian.training.config import RunConfig
 

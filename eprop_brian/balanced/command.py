@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,11 +15,11 @@ from eprop_brian.balanced.experiment import Experiment, Outcome
 from eprop_brian.balanced.metrics import Robustness, relative_performance
 from eprop_brian.balanced.plotting import plot_experiment, plot_sweep
 from eprop_brian.balanced.simulation import Recording, UnstableNetworkError
+from eprop_brian.base.interrupts import uninterrupted
+from eprop_brian.base.locks import claimed
+from eprop_brian.base.table import write_table
 from eprop_brian.devices import COMPILED
 from eprop_brian.figure_style import save_figure
-from eprop_brian.interrupts import uninterrupted
-from eprop_brian.locks import claimed
-from eprop_brian.training.files import write_text
 
 __all__ = ["SWEEPS", "evaluate", "sweep", "train"]
 
@@ -285,12 +283,10 @@ def _at(config: BalancedConfig, over: str, level: float, seed: int) -> BalancedC
 
 
 def _write(path: Path, over: str, levels, seeds, results, performance) -> None:
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([over, "seed", *results, "performance"])
+    rows = []
     for row, level in enumerate(levels):
         for column, seed in enumerate(seeds):
             values = [values[row, column] for values in (*results.values(), performance)]
             shown = [f"{value:.6g}" if np.isfinite(value) else "" for value in values]
-            writer.writerow([f"{level:g}", seed, *shown])
-    write_text(path, out.getvalue())
+            rows.append([f"{level:g}", seed, *shown])
+    write_table(path, [over, "seed", *results, "performance"], rows)

@@ -16,18 +16,20 @@ from brian2.units.fundamentalunits import Quantity
 
 from eprop_brian.balanced.recipes import get_recipe
 from eprop_brian.balanced.spec import BalancedNetwork, closed_form, learned, random_decoder
+from eprop_brian.base.checks import is_number
+from eprop_brian.base.files import write_text
+from eprop_brian.base.settings import read_tables, read_value
+from eprop_brian.base.suggestions import unknown
+from eprop_brian.base.toml import toml_table
 from eprop_brian.equations.teachers import Teacher
-from eprop_brian.symbolic.parameters import is_number, parse_quantity
+from eprop_brian.symbolic.parameters import parse_quantity
 from eprop_brian.symbolic.teacher import (
     read_teacher,
     teacher_from_string,
     teacher_map,
     write_teacher,
 )
-from eprop_brian.symbolic.toml import toml_table
 from eprop_brian.tasks.dynamics import Dynamics, get_dynamics
-from eprop_brian.training.files import write_text
-from eprop_brian.training.settings import read_tables, read_value, unknown
 
 __all__ = ["RULES", "BalancedConfig"]
 
@@ -220,9 +222,9 @@ class BalancedConfig:
             return self.with_values("teacher", {key: value})
         known = [*_TABLES, "teacher"]
         if table not in known:
-            raise ValueError(unknown(f"--set {setting}", table, known))
+            raise ValueError(unknown("table", table, known, f"--set {setting}"))
         if key not in _KINDS[table]:
-            raise ValueError(unknown(f"--set {setting}", key, list(_KINDS[table])))
+            raise ValueError(unknown("key", key, list(_KINDS[table]), f"--set {setting}"))
         return self.with_values(table, {key: value})
 
     def with_values(self, table: str, values: Mapping[str, Any]) -> BalancedConfig:
@@ -372,7 +374,7 @@ def _read(text: str) -> Teacher:
 def _check(table: str, key: str, value: Any) -> None:
     kinds = _KINDS[table]
     if key not in kinds:
-        raise ValueError(unknown(f"[{table}]", key, list(kinds)))
+        raise ValueError(unknown("key", key, list(kinds), f"[{table}]"))
     kind = kinds[key]
     fits = {
         bool: isinstance(value, bool),

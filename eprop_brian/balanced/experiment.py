@@ -6,8 +6,6 @@ The folder holds ``config.toml`` and ``teacher.toml``, ``history.csv`` (training
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -21,8 +19,9 @@ from eprop_brian.balanced.field import currents, effective_matrix, field_nmse
 from eprop_brian.balanced.metrics import Currents, balance, cv_isi, mean_rate, nmse
 from eprop_brian.balanced.simulation import Recording, Simulation
 from eprop_brian.balanced.spec import BalancedNetwork
-from eprop_brian.symbolic.toml import toml_table
-from eprop_brian.training.files import read_arrays, write_arrays, write_text
+from eprop_brian.base.files import read_arrays, write_arrays, write_text
+from eprop_brian.base.table import read_table, write_table
+from eprop_brian.base.toml import toml_table
 
 __all__ = ["Experiment", "Outcome", "SavedExperiment", "TrainingHistory", "read_recording"]
 
@@ -59,24 +58,19 @@ class TrainingHistory:
     def __len__(self) -> int:
         return len(self.columns["seconds"])
 
-    def text(self) -> str:
-        """As CSV."""
-        out = io.StringIO()
-        writer = csv.writer(out, lineterminator="\n")
-        writer.writerow(self.columns)
-        for row in zip(*self.columns.values(), strict=True):
-            writer.writerow([f"{value:.8g}" for value in row])
-        return out.getvalue()
+    def write(self, path: Path) -> None:
+        """Write a table with these columns."""
+        rows = zip(*self.columns.values(), strict=True)
+        write_table(path, self.columns, ([f"{value:.8g}" for value in row] for row in rows))
 
     @classmethod
     def read(cls, path: Path) -> TrainingHistory:
-        """Read what `text` wrote (ValueError if it is damaged)."""
+        """Read what `write` wrote (ValueError if it is damaged)."""
         history = cls()
         try:
-            with Path(path).open(encoding="utf-8", newline="") as file:
-                for row in csv.DictReader(file):
-                    history.append(**{name: float(row[name]) for name in history.columns})
-        except (OSError, KeyError, TypeError, ValueError) as error:
+            for row in read_table(path, tuple(history.columns)):
+                history.append(**{name: float(value) for name, value in row.items()})
+        except ValueError as error:
             raise ValueError(f"{path} is no history of a training: {error}") from None
         return history
 
@@ -298,7 +292,7 @@ class Experiment:
             What `attractors` returned, which takes seconds; default: it is called.
         """
         folder = Path(folder)
-        write_text(folder / "history.csv", self.history.text())
+        self.history.write(folder / "history.csv")
         network = self.network
         arrays: dict[str, Any] = {
             "decoder": network.decoder,

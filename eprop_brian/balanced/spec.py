@@ -12,11 +12,12 @@ import sympy
 from brian2.units import Hz, ms
 from brian2.units.fundamentalunits import Quantity, get_dimensions
 
+from eprop_brian.base.checks import is_number
+from eprop_brian.base.suggestions import unknown
 from eprop_brian.equations.balanced import BASES, FEEDBACKS, Basis
 from eprop_brian.equations.teachers import Teacher, linear_teacher
 from eprop_brian.symbolic.derivatives import vanishes
 from eprop_brian.symbolic.parameters import (
-    is_number,
     parse_expression,
     parse_quantity,
     require_known,
@@ -129,7 +130,7 @@ class BalancedNetwork:
                     f"{name} = {getattr(self, name)} must be a multiple of dt, {self.dt}"
                 )
         if self.basis not in BASES:
-            raise ValueError(f"unknown basis '{self.basis}'; choose from {', '.join(BASES)}")
+            raise ValueError(unknown("basis", self.basis, BASES))
         for name, known in _EXPRESSIONS.items():
             text = self.feedback_equation if name == "feedback" else getattr(self, name)
             used = parse_expression(text, name).free_symbols
@@ -140,9 +141,9 @@ class BalancedNetwork:
                 raise ValueError(
                     f"{name} = '{text}' must be 0 where {known[0]} is: without it there is none"
                 )
-        unknown = [name for name in self.learns if name not in LEARNS]
-        if unknown:
-            raise ValueError(f"learns = '{unknown[0]}': choose from {', '.join(LEARNS)}")
+        for name in self.learns:
+            if name not in LEARNS:
+                raise ValueError(unknown("weights that learn", name, LEARNS))
         size = self.teacher_map.initial.size
         if size > _MOST_DIMENSIONS:
             raise ValueError(

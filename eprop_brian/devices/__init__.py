@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from eprop_brian.base.suggestions import unknown
 from eprop_brian.devices.cpp import CppProgram
 from eprop_brian.devices.cuda import CudaProgram
 from eprop_brian.devices.process import ProcessProgram
@@ -54,5 +55,5 @@ def make_program(device: str, dtype: str = "float64", **options: Any) -> Callabl
     """
     for given, known, what in ((device, DEVICES, "device"), (dtype, DTYPES, "dtype")):
         if given not in known:
-            raise ValueError(f"unknown {what} '{given}'; choose from {', '.join(known)}")
+            raise ValueError(unknown(what, given, known))
     return partial(DEVICES[device], dtype=DTYPES[dtype], **options)

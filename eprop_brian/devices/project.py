@@ -17,8 +17,8 @@ from brian2.core.variables import ArrayVariable, Constant, DynamicArrayVariable
 from brian2.devices.device import all_devices, get_device, set_device
 from brian2.parsing.rendering import CPPNodeRenderer
 
+from eprop_brian.base.locks import locked
 from eprop_brian.devices.program import SimulationError
-from eprop_brian.locks import locked
 from eprop_brian.network.built import BuiltNetwork
 from eprop_brian.network.runner import StepRunner
 

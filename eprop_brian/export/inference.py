@@ -12,13 +12,13 @@ from string import Template
 
 import numpy as np
 
+from eprop_brian.base.files import read_arrays, write_array, write_text
 from eprop_brian.devices import DTYPES
 from eprop_brian.devices.cpp import generate
 from eprop_brian.export.folders import new_project
 from eprop_brian.network.built import BuiltNetwork
 from eprop_brian.tasks.base import hand_out
 from eprop_brian.training.config import RunConfig
-from eprop_brian.training.files import read_arrays, write_array, write_text
 from eprop_brian.training.run import CHECKPOINT
 from eprop_brian.training.session import SessionState
 

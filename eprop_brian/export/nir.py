@@ -18,6 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from eprop_brian.base.files import beside, read_arrays
+from eprop_brian.base.sparse import Matrix, dense
+from eprop_brian.base.suggestions import unknown
 from eprop_brian.export.linear import (
     ARRIVING,
     ONE,
@@ -26,12 +29,10 @@ from eprop_brian.export.linear import (
     NotLinearError,
     linear_neuron,
 )
-from eprop_brian.network.sparse import Matrix, dense
 from eprop_brian.network.spec import LEAST_DELAY, Network, Population
 from eprop_brian.symbolic.parameters import evaluate
 from eprop_brian.symbolic.step_map import split_statements
 from eprop_brian.training.config import RunConfig
-from eprop_brian.training.files import beside, read_arrays
 from eprop_brian.training.run import CHECKPOINT
 
 if TYPE_CHECKING:
@@ -124,9 +125,7 @@ def to_nir(
         If there is no such discretisation, or the package ``nir`` is missing.
     """
     if discretisation not in DISCRETISATIONS:
-        raise ValueError(
-            f"unknown discretisation '{discretisation}'; choose from {', '.join(DISCRETISATIONS)}"
-        )
+        raise ValueError(unknown("discretisation", discretisation, DISCRETISATIONS))
     return _Graph(network, weights, discretisation == "exact", portable).build()
 
 

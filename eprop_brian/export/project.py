@@ -10,6 +10,8 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
+from eprop_brian.base.files import write_arrays, write_text
+from eprop_brian.base.suggestions import unknown
 from eprop_brian.devices import DTYPES, cpp, cuda
 from eprop_brian.export.folders import new_project
 from eprop_brian.export.network import constants, description, places
@@ -20,7 +22,6 @@ from eprop_brian.export.ziggurat import ziggurat_tables
 from eprop_brian.network.spec import Network
 from eprop_brian.tasks.base import Task
 from eprop_brian.training.config import RunConfig
-from eprop_brian.training.files import write_arrays, write_text
 from eprop_brian.training.run import INITIAL
 from eprop_brian.training.session import SessionState
 from eprop_brian.training.trainer import (
@@ -119,7 +120,7 @@ def export_project(
     """
     folder = Path(folder)
     if device not in FLAVOURS:
-        raise ValueError(f"unknown device '{device}'; choose from {', '.join(FLAVOURS)}")
+        raise ValueError(unknown("device", device, FLAVOURS))
     flavour = FLAVOURS[device]
     task, network = _exportable(config)
     source = source_of(task)

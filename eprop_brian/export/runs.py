@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+from eprop_brian.base.files import read_arrays, write_arrays
 from eprop_brian.export.folders import new_project
 from eprop_brian.tasks.base import hand_out
 from eprop_brian.training.config import RunConfig
-from eprop_brian.training.files import read_arrays, write_arrays
 from eprop_brian.training.history import History
 from eprop_brian.training.run import CHECKPOINT, HISTORY, INITIAL, TRIALS
 from eprop_brian.training.session import SessionState

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from eprop_brian.base.files import write_arrays
 from eprop_brian.tasks.base import Task, Trials, hand_out
 from eprop_brian.tasks.evidence_accumulation import EvidenceAccumulation
 from eprop_brian.tasks.frozen import FrozenInputTask
@@ -17,7 +18,6 @@ from eprop_brian.tasks.handwriting import Handwriting
 from eprop_brian.tasks.lemniscate import Lemniscate
 from eprop_brian.tasks.pattern_generation import PatternGeneration
 from eprop_brian.tasks.spikes import spike_bins
-from eprop_brian.training.files import write_arrays
 from eprop_brian.training.session import pack_spikes
 from eprop_brian.training.trainer import (
     VALIDATION_BATCH_SIZE,

@@ -15,8 +15,8 @@ from brian2 import Network as Brian2Network
 from brian2 import NeuronGroup
 from brian2.utils.stringtools import get_identifiers
 
+from eprop_brian.base.sparse import Matrix, with_values
 from eprop_brian.network.blocks import MOST_STEPS, Store, stored_name
-from eprop_brian.network.sparse import Matrix, with_values
 from eprop_brian.network.spec import LEAST_DELAY, Network, Population
 from eprop_brian.symbolic.names import OPTIMIZER, READOUT, own
 from eprop_brian.symbolic.programs import VOLTAGE_SCALE, parameter_sums

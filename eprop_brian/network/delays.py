@@ -9,7 +9,7 @@ from brian2.units import Quantity, second
 from brian2.units.fundamentalunits import DimensionMismatchError, have_same_dimensions
 from scipy.sparse import csc_array, issparse
 
-from eprop_brian.network.sparse import Matrix, fit, taken, values_of, with_values
+from eprop_brian.base.sparse import Matrix, fit, taken, values_of, with_values
 from eprop_brian.symbolic.parameters import parse_quantity
 
 __all__ = ["check_fits", "delay_steps", "longest"]

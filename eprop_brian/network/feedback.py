@@ -12,11 +12,13 @@ from brian2.units import Quantity
 from brian2.units.fundamentalunits import have_same_dimensions
 from scipy.sparse import issparse
 
+from eprop_brian.base.checks import is_number
+from eprop_brian.base.sparse import Matrix, dense
+from eprop_brian.base.suggestions import unknown
 from eprop_brian.equations.learning_signals import FEEDBACKS, RANDOM, LearningSignal
 from eprop_brian.equations.losses import Loss
-from eprop_brian.network.sparse import Matrix, dense
 from eprop_brian.symbolic.errors import EquationError
-from eprop_brian.symbolic.parameters import is_number, parse_expression, require_known
+from eprop_brian.symbolic.parameters import parse_expression, require_known
 from eprop_brian.symbolic.step_map import symbol
 
 __all__ = [
@@ -51,9 +53,8 @@ def as_learning_signal(given: Any) -> LearningSignal:
         if re.search(r"\bB\b", given):
             return RANDOM.with_options(signal=_sent(given))
         raise ValueError(
-            f"unknown feedback '{given}'; choose from {', '.join(FEEDBACKS)}, or give an equation "
-            "with B, for example 'B*tanh(error)', or a matrix (n_recurrent, n_outputs), as a file "
-            "B.npy with the command"
+            f"{unknown('feedback', given, FEEDBACKS)}. Or give an equation with B, for example "
+            "'B*tanh(error)', or a matrix (n_recurrent, n_outputs): with the command, a file B.npy"
         )
     if given is None or np.ndim(given) != 2:
         raise ValueError(
@@ -104,10 +105,7 @@ def check_learning_signal(
         If a number, the matrix or an equation is not what the kind needs.
     """
     if feedback.weights not in _WEIGHTS:
-        raise ValueError(
-            f"unknown weights '{feedback.weights}' of a learning signal; choose from "
-            f"{', '.join(_WEIGHTS)}"
-        )
+        raise ValueError(unknown("weights of a learning signal", feedback.weights, _WEIGHTS))
     for name in ("signal", "update"):
         if not isinstance(getattr(feedback, name), str):
             raise ValueError(

@@ -10,7 +10,8 @@ import numpy as np
 from brian2.units import second
 from brian2.units.fundamentalunits import Dimension
 
-from eprop_brian.symbolic.parameters import is_number, resolve_parameters, unit_name
+from eprop_brian.base.checks import is_number
+from eprop_brian.symbolic.parameters import resolve_parameters, unit_name
 from eprop_brian.symbolic.step_map import StepMap
 
 __all__ = ["Learned", "LearnedRange", "as_learned", "learned_range"]

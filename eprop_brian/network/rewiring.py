@@ -19,7 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from eprop_brian.symbolic.parameters import is_number
+from eprop_brian.base.checks import is_number
+from eprop_brian.base.suggestions import unknown
 
 __all__ = ["Rewiring", "as_rewiring", "connect", "draw_signs", "rewire"]
 
@@ -61,9 +62,7 @@ class Rewiring:
             )
         for name, value in self.connectivity.items():
             if name not in _MATRICES:
-                raise ValueError(
-                    f"rewiring: unknown weight matrix '{name}'; choose from {', '.join(_MATRICES)}"
-                )
+                raise ValueError(unknown("weight matrix", name, _MATRICES, "rewiring"))
             if not is_number(value) or not 0 < value < 1:
                 raise ValueError(
                     f"rewiring: connectivity of {name} must be a fraction between 0 and 1, "

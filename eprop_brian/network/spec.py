@@ -15,10 +15,17 @@ from typing import Any
 
 import numpy as np
 from brian2.units import Hz, Quantity, hertz, ms, second
-from brian2.units.fundamentalunits import have_same_dimensions
 from brian2.utils.stringtools import get_identifiers
 from scipy.sparse import csc_array, issparse
 
+from eprop_brian.base.checks import (
+    check_choice,
+    check_positive,
+    check_positive_quantity,
+    check_real,
+)
+from eprop_brian.base.sparse import Matrix, draw_pairs, structure, with_values
+from eprop_brian.base.suggestions import unknown
 from eprop_brian.equations.learning_signals import SYMMETRIC, LearningSignal
 from eprop_brian.equations.losses import LOSSES, SQUARED_ERROR, Loss
 from eprop_brian.equations.neurons import Neuron
@@ -35,11 +42,10 @@ from eprop_brian.network.feedback import (
 from eprop_brian.network.learned import Learned, LearnedRange, as_learned, learned_range
 from eprop_brian.network.optimization import check_optimizer
 from eprop_brian.network.rewiring import Rewiring, as_rewiring, connect, draw_signs
-from eprop_brian.network.sparse import Matrix, draw_pairs, structure, with_values
 from eprop_brian.symbolic.eligibility import EligibilitySystem, derive, state_cost
 from eprop_brian.symbolic.errors import EquationError
 from eprop_brian.symbolic.losses import derive_loss
-from eprop_brian.symbolic.parameters import evaluate, is_number, resolve_parameters
+from eprop_brian.symbolic.parameters import evaluate, resolve_parameters
 from eprop_brian.symbolic.programs import ReadoutProgram, cutoff_program, readout_program
 from eprop_brian.symbolic.scope import neuron_names
 from eprop_brian.symbolic.step_map import step_map
@@ -53,7 +59,6 @@ __all__ = [
     "InitialDraw",
     "Network",
     "Population",
-    "check_positive",
 ]
 
 #: Gradient programs of e-prop, and with them what else can train a network.
@@ -271,17 +276,17 @@ class Network:
     def __post_init__(self) -> None:
         if not isinstance(self.loss, Loss):
             object.__setattr__(self, "loss", self._loss(self.loss))
-        _choose("gradient", self.gradient, GRADIENTS)
-        _choose("updates", self.updates, UPDATES)
-        _choose("readout_weights", self.readout_weights, ("normal", "glorot"))
-        _choose("rate_averaging", self.rate_averaging, RATE_AVERAGING)
-        _unit("dt", self.dt, second, "1*ms")
-        _unit("f_target", self.f_target, hertz, "10*Hz")
+        check_choice("gradient", self.gradient, GRADIENTS)
+        check_choice("updates", self.updates, UPDATES)
+        check_choice("readout_weights", self.readout_weights, ("normal", "glorot"))
+        check_choice("rate_averaging", self.rate_averaging, RATE_AVERAGING)
+        check_positive_quantity("dt", self.dt, second, "1*ms")
+        check_positive_quantity("f_target", self.f_target, hertz, "10*Hz")
         for name in ("n_inputs", "n_outputs"):
             check_positive(name, getattr(self, name))
         check_loss(self.loss, self._readout_names, self.n_outputs)
         for name in ("c_reg", "kappa_reg", "c_v", "c_l2"):
-            _real(name, getattr(self, name), minimum=0)
+            check_real(name, getattr(self, name), minimum=0)
         if not isinstance(self.voltage_cost, str) or not self.voltage_cost.strip():
             raise ValueError(
                 "voltage_cost must be an equation, for example 'margin**2', not "
@@ -289,7 +294,7 @@ class Network:
             )
         for name in ("clip_value", "clip_norm"):
             if getattr(self, name) is not None:
-                _real(name, getattr(self, name), minimum=0)
+                check_real(name, getattr(self, name), minimum=0)
                 if getattr(self, name) == 0:
                     raise ValueError(f"{name} must be above 0: nothing is left of the gradient")
         if self.kappa_reg >= 1:
@@ -299,7 +304,9 @@ class Network:
         check_optimizer(self.optimizer)
         settings = self.optimizer.parameters
         for name, value in settings.items():
-            _real(f"optimizer parameter {name}", value, minimum=0 if name == "eta" else -np.inf)
+            check_real(
+                f"optimizer parameter {name}", value, minimum=0 if name == "eta" else -np.inf
+            )
         if settings.get("w_min", -np.inf) > settings.get("w_max", np.inf):
             raise ValueError(f"w_min = {settings['w_min']} is above w_max = {settings['w_max']}")
         if not self.neurons:
@@ -380,8 +387,8 @@ class Network:
             return LOSSES[given]
         if not get_identifiers(given) & {"y", "p"}:
             raise ValueError(
-                f"unknown loss '{given}'; choose from {', '.join(LOSSES)}, or give an equation of "
-                "y and y_target, for example 'log(cosh(y - y_target))'"
+                f"{unknown('loss', given, LOSSES)}. Or give an equation of y and y_target, for "
+                "example 'log(cosh(y - y_target))'"
             )
         return derive_loss(given, tuple(self._readout_names))
 
@@ -438,7 +445,7 @@ class Network:
             )
         steps: dict[str, int | Matrix] = dict(LEAST_DELAY)
         for name, given in self.delays.items():
-            _choose("weight matrix in delays", name, LEAST_DELAY)
+            check_choice("weight matrix in delays", name, LEAST_DELAY)
             steps[name] = delay_steps(
                 f"delay of {name}",
                 given,
@@ -552,7 +559,7 @@ class Network:
             )
         adjacency = {}
         for name, given in self.connectivity.items():
-            _choose("weight matrix in connectivity", name, ("w_in", "w_rec", "w_out"))
+            check_choice("weight matrix in connectivity", name, ("w_in", "w_rec", "w_out"))
             if isinstance(given, int | float | str) or np.isscalar(given):
                 adjacency[name] = self._drawn(name, given)
             else:
@@ -561,7 +568,7 @@ class Network:
 
     def _drawn(self, name: str, fraction: Any) -> csc_array:
         """An adjacency matrix with a fraction of the possible pairs."""
-        _real(f"connectivity of {name}", fraction, minimum=0)
+        check_real(f"connectivity of {name}", fraction, minimum=0)
         if fraction > 1:
             raise ValueError(f"connectivity of {name} is a fraction, not {fraction}")
         size = round(fraction * self._n_possible(name))
@@ -708,28 +715,3 @@ def _given(name: str, matrix: Any, shape: tuple[int, int]) -> csc_array:
     if name == "w_rec" and np.any(found.diagonal()):
         raise ValueError("w_rec cannot have autapses: its diagonal must be False")
     return structure(*found.T.nonzero(), shape)
-
-
-def _real(name: str, value: Any, minimum: float) -> None:
-    if not is_number(value) or not np.isfinite(value):
-        raise ValueError(f"{name} must be a finite number without unit, not {value!r}")
-    if value < minimum:
-        raise ValueError(f"{name} must be at least {minimum}, not {value}")
-
-
-def _choose(option: str, given: str, allowed) -> None:
-    if given not in allowed:
-        raise ValueError(f"unknown {option} '{given}'; choose from {', '.join(allowed)}")
-
-
-def check_positive(name: str, value: Any) -> None:
-    """Raise ValueError unless `value` is a positive whole number."""
-    if not is_number(value) or not np.isfinite(value) or int(value) != value or value < 1:
-        raise ValueError(f"{name} must be a positive whole number, not {value!r}")
-
-
-def _unit(name: str, value: Any, unit: Quantity, example: str) -> None:
-    if not have_same_dimensions(value, unit):
-        raise ValueError(f"{name} needs a unit of {unit!r}, for example {example}; got {value!r}")
-    if not float(value) > 0 or not np.isfinite(float(value)):
-        raise ValueError(f"{name} must be positive and finite, not {value}")

@@ -6,13 +6,13 @@ import contextlib
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Iterator
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from brian2.units.fundamentalunits import DIMENSIONLESS
 
+from eprop_brian.base.suggestions import unknown
 from eprop_brian.symbolic.errors import EquationError
 from eprop_brian.symbolic.parameters import resolve_parameters, unit_name
 
@@ -67,11 +67,7 @@ def check_keys(given: Iterable[str], valid: Iterable[str], kind: str, where: str
     valid = tuple(valid)
     for key in given:
         if key not in valid:
-            close = get_close_matches(key, valid, n=1)
-            hint = f" (did you mean '{close[0]}'?)" if close else ""
-            raise EquationError(
-                where, key, f"unknown {kind} '{key}'{hint}. Valid are: {', '.join(valid)}"
-            )
+            raise EquationError(where, key, unknown(kind, key, valid))
 
 
 def is_identifier(name: str) -> bool:

@@ -30,6 +30,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from eprop_brian.base.toml import toml_table
 from eprop_brian.equations.neuron import Neuron
 from eprop_brian.symbolic.eligibility import derive
 from eprop_brian.symbolic.equation_file import (
@@ -42,7 +43,6 @@ from eprop_brian.symbolic.equation_file import (
 )
 from eprop_brian.symbolic.errors import EquationError
 from eprop_brian.symbolic.step_map import step_map
-from eprop_brian.symbolic.toml import toml_table
 
 __all__ = ["read_neuron", "write_neuron"]
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Iterable, Mapping
-from difflib import get_close_matches
 from functools import lru_cache
 from typing import Any
 
@@ -25,6 +24,7 @@ from brian2.units.fundamentalunits import (
     get_unit,
 )
 
+from eprop_brian.base.suggestions import did_you_mean
 from eprop_brian.symbolic.bounds import check_length, check_numbers, check_terms
 from eprop_brian.symbolic.errors import EquationError
 from eprop_brian.symbolic.functions import IN_NUMPY, OFFERED, WHERE
@@ -37,7 +37,6 @@ __all__ = [
     "evaluate",
     "expression_text",
     "in_numpy",
-    "is_number",
     "parse_expression",
     "parse_quantity",
     "require_known",
@@ -83,11 +82,6 @@ class Detached(sympy.Function):
         return sympy.S.Zero
 
 
-def is_number(value: Any) -> bool:
-    """Whether a value is a real number without unit; true and false are none."""
-    return isinstance(value, int | float | np.number) and not isinstance(value, bool)
-
-
 def unit_name(dimensions: Dimension) -> str:
     """Name of the SI unit of some dimensions, ``"1"`` for none."""
     return "1" if dimensions is DIMENSIONLESS else repr(get_unit(dimensions))
@@ -116,7 +110,7 @@ def parse_quantity(text: str, where: str) -> Quantity | float:
             return float(node.value)
         if isinstance(node, ast.Name):
             if node.id not in UNITS:
-                hint = _did_you_mean(node.id, UNITS)
+                hint = did_you_mean(node.id, UNITS)
                 raise EquationError(
                     where, text, f"'{node.id}' is not a unit that Brian2 knows{hint}"
                 )
@@ -301,7 +295,7 @@ def _check_syntax(tree: ast.Expression, expression: str, where: str, detached: b
             if detached and (called, len(node.args)) in ((DETACHED, 1), (WHERE, 3)):
                 continue
             if called not in DEFAULT_FUNCTIONS or called == WHERE:
-                hint = _did_you_mean(called, OFFERED)
+                hint = did_you_mean(called, OFFERED)
                 raise EquationError(
                     where,
                     expression,
@@ -340,12 +334,7 @@ def require_known(names: Iterable[str], known: Iterable[str], where: str, line: 
     known = sorted(known)
     for name in names:
         if name not in known:
-            hint = _did_you_mean(name, known)
+            hint = did_you_mean(name, known)
             raise EquationError(
                 where, line, f"'{name}' is not defined{hint}. Defined here: {', '.join(known)}"
             )
-
-
-def _did_you_mean(name: str, known: Iterable[str]) -> str:
-    close = get_close_matches(name, known, n=1)
-    return f" (did you mean '{close[0]}'?)" if close else ""

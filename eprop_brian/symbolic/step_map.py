@@ -11,7 +11,6 @@ import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
 
 import numpy as np
 import sympy
@@ -34,6 +33,7 @@ from brian2.units.fundamentalunits import DIMENSIONLESS, Dimension, DimensionMis
 from brian2.utils.stringtools import get_identifiers
 from pyparsing import ParseException
 
+from eprop_brian.base.suggestions import did_you_mean, unknown
 from eprop_brian.equations.neuron import Neuron
 from eprop_brian.equations.readouts import Readout
 from eprop_brian.symbolic.bounds import (
@@ -533,8 +533,7 @@ def _check_flags(eq: SingleEquation, allowed: tuple[str, ...], where: str) -> No
     for flag in eq.flags or ():
         if flag in allowed:
             continue
-        close = get_close_matches(flag, allowed, n=1, cutoff=0.6)
-        hint = f" (did you mean '{close[0]}'?)" if close else ""
+        hint = did_you_mean(flag, allowed)
         there = f"; the flags of a {eq.type} are {', '.join(allowed)}" if allowed else ""
         raise EquationError(where, str(eq), f"has an unknown flag '{flag}'{hint}{there}")
 
@@ -629,7 +628,7 @@ def _brian2_style(neuron: Neuron, equations: Equations, dimensions, signals: Sig
     ]
     if neuron.method not in methods:
         raise EquationError(
-            where, f"method = {neuron.method}", f"unknown method; there are {', '.join(methods)}"
+            where, f"method = {neuron.method}", unknown("method", neuron.method, methods)
         )
     check_solvable(neuron.method, equations, f"{where}, model")
     try:

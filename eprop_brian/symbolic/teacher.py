@@ -16,6 +16,8 @@ from brian2.units import Quantity
 from brian2.units.fundamentalunits import DIMENSIONLESS
 from brian2.utils.stringtools import get_identifiers
 
+from eprop_brian.base.checks import is_number
+from eprop_brian.base.toml import toml_table
 from eprop_brian.equations.teachers import Teacher
 from eprop_brian.symbolic.equation_file import (
     check_keys,
@@ -30,13 +32,11 @@ from eprop_brian.symbolic.parameters import (
     UNITS,
     expression_text,
     in_numpy,
-    is_number,
     parse_expression,
     require_known,
     resolve_parameters,
 )
 from eprop_brian.symbolic.step_map import NO_FLAGS, read_model, split_statements
-from eprop_brian.symbolic.toml import toml_table
 
 __all__ = [
     "INPUT",

@@ -15,8 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.sparse import issparse
 
+from eprop_brian.base.sparse import Matrix, copied, dense, taken
+from eprop_brian.base.suggestions import unknown
 from eprop_brian.devices import DTYPES
-from eprop_brian.network.sparse import Matrix, copied, dense, taken
 from eprop_brian.network.spec import Network
 from eprop_brian.tasks.base import Trials
 from eprop_brian.training.session import (
@@ -66,7 +67,7 @@ class BpttSession(SessionState):
     ) -> None:
         require_trials(network)
         if dtype not in DTYPES:
-            raise ValueError(f"unknown dtype '{dtype}'; choose from {', '.join(DTYPES)}")
+            raise ValueError(unknown("dtype", dtype, DTYPES))
         super().__init__(network, example, learning_window, weights)
         self._dtype = DTYPES[dtype]
         self._unrolled = Unrolled(network, learning_window, self._dtype, example.n_answers)

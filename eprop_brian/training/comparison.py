@@ -6,8 +6,6 @@ resumed, evaluated and drawn by itself. A comparison that was stopped goes on wh
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from eprop_brian.base.table import write_table
 from eprop_brian.training.config import METHODS, RunConfig
-from eprop_brian.training.files import write_text
 from eprop_brian.training.history import History
 from eprop_brian.training.run import Run
 from eprop_brian.training.trainer import TrainingError, check_fit, require_jax
@@ -198,14 +196,12 @@ def write_summaries(path: Path, found: Sequence[Summary]) -> None:
     """
     spreads = ("iterations", "loss", "error")
     columns = [f"{name}_{part}" for name in spreads for part in ("median", "least", "most")]
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["method", "seeds", "solved", "failed", *columns])
+    rows = []
     for row in found:
         values = [value for name in spreads for value in getattr(row, name)]
         shown = [f"{value:.6g}" if np.isfinite(value) else "" for value in values]
-        writer.writerow([row.method, row.seeds, row.solved, row.failed, *shown])
-    write_text(path, text.getvalue())
+        rows.append([row.method, row.seeds, row.solved, row.failed, *shown])
+    write_table(path, ["method", "seeds", "solved", "failed", *columns], rows)
 
 
 def histories(results: Sequence[Compared]) -> Mapping[str, list[History]]:

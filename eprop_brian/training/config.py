@@ -14,6 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from eprop_brian.base.files import read_array, write_array, write_text
+from eprop_brian.base.settings import read_tables, read_value
+from eprop_brian.base.suggestions import unknown
+from eprop_brian.base.toml import toml_table
 from eprop_brian.equations import LEAKY, OPTIMIZERS, Neuron, Optimizer, get_neuron
 from eprop_brian.equations.learning_signals import FEEDBACKS, LearningSignal
 from eprop_brian.network.feedback import as_learning_signal, unused_scale
@@ -22,11 +26,8 @@ from eprop_brian.symbolic.equation_file import is_identifier
 from eprop_brian.symbolic.neuron_file import read_neuron, write_neuron
 from eprop_brian.symbolic.parameters import parse_quantity, resolve_parameters
 from eprop_brian.symbolic.step_map import step_map
-from eprop_brian.symbolic.toml import toml_table
 from eprop_brian.tasks import TASKS, Task, get_task
-from eprop_brian.training.files import read_array, write_array, write_text
 from eprop_brian.training.recipes import get_recipe
-from eprop_brian.training.settings import read_tables, read_value, unknown
 from eprop_brian.training.trainer import Trainer
 
 __all__ = ["METHODS", "RunConfig"]
@@ -180,7 +181,7 @@ class RunConfig:
             If there is no such method.
         """
         if method not in METHODS:
-            raise ValueError(f"unknown method '{method}'; choose from {', '.join(METHODS)}")
+            raise ValueError(unknown("method", method, METHODS))
         if method == "bptt":
             # It runs in JAX, wherever the others run.
             elsewhere = replace(self._without_feedback(), run={**self.run, "device": "cpp"})
@@ -228,7 +229,7 @@ class RunConfig:
             if not having:
                 neurons = self.neurons.values()
                 known = sorted({k for n in neurons for k in (*n.parameters, *n.constants)})
-                raise ValueError(unknown(f"--set {setting}", key, [*known, "detach"]))
+                raise ValueError(unknown("parameter", key, [*known, "detach"], f"--set {setting}"))
             neurons = {
                 name: n.with_parameters(**{key: value}) if name in having else n
                 for name, n in self.neurons.items()
@@ -242,9 +243,9 @@ class RunConfig:
             "optimizer": ["name", "schedule", *OPTIMIZERS[self._optimizer_name()].parameters],
         }
         if table not in known:
-            raise ValueError(unknown(f"--set {setting}", table, [*known, "neuron"]))
+            raise ValueError(unknown("table", table, [*known, "neuron"], f"--set {setting}"))
         if key not in known[table]:
-            raise ValueError(unknown(f"--set {setting}", key, known[table]))
+            raise ValueError(unknown("key", key, known[table], f"--set {setting}"))
         if (table, key) == ("optimizer", "name"):
             # Settings of another optimizer would mean something else.
             return replace(self, optimizer={"name": value})
@@ -274,7 +275,7 @@ class RunConfig:
         for state in value:
             if not any(state in own for own in states.values()):
                 known = sorted({s for own in states.values() for s in own})
-                raise ValueError(unknown(f"--set {setting}", state, known))
+                raise ValueError(unknown("state", state, known, f"--set {setting}"))
         neurons = {
             name: replace(neuron, detach=tuple(s for s in value if s in states[name]))
             for name, neuron in self.neurons.items()
@@ -284,7 +285,7 @@ class RunConfig:
     def _optimizer_name(self) -> str:
         name = self.optimizer["name"]
         if name not in OPTIMIZERS:
-            raise ValueError(f"unknown optimizer '{name}'; choose from {', '.join(OPTIMIZERS)}")
+            raise ValueError(unknown("optimizer", name, OPTIMIZERS))
         return name
 
     def make_task(self) -> Task:

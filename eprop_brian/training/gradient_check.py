@@ -7,8 +7,6 @@ how much of the direction is left.
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,11 +15,12 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from eprop_brian.interrupts import uninterrupted
-from eprop_brian.network.sparse import Matrix, values_of
-from eprop_brian.network.spec import Network, check_positive
+from eprop_brian.base.checks import check_positive
+from eprop_brian.base.interrupts import uninterrupted
+from eprop_brian.base.sparse import Matrix, values_of
+from eprop_brian.base.table import read_table, write_table
+from eprop_brian.network.spec import Network
 from eprop_brian.tasks.base import Trials, hand_out
-from eprop_brian.training.files import write_text
 from eprop_brian.training.session import require_trials
 from eprop_brian.training.trainer import Trainer, enlarged, make_bptt_session, require_jax
 
@@ -29,6 +28,7 @@ __all__ = ["GradientCheck", "check_comparable", "check_gradients", "read_checks"
 
 #: Stream of the trials that gradients are compared on: not those that the network learns from, and
 #: of data sets not those for tests.
+_COLUMNS = ("seed", "iteration", "projection", "cosine", "length_ratio")
 _STREAM = "validation of gradients"
 
 
@@ -92,12 +92,8 @@ class GradientCheck:
 
 def write_checks(checks: Mapping[int, GradientCheck], path: Path) -> None:
     """Write a table of the checks of some seeds, one row a comparison and projection."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["seed", "iteration", "projection", "cosine", "length_ratio"])
-    for seed, check in checks.items():
-        writer.writerows([seed, *row] for row in check.rows())
-    write_text(path, text.getvalue())
+    rows = ([seed, *row] for seed, check in checks.items() for row in check.rows())
+    write_table(path, _COLUMNS, rows)
 
 
 def read_checks(path: Path) -> dict[int, GradientCheck]:
@@ -109,17 +105,16 @@ def read_checks(path: Path) -> dict[int, GradientCheck]:
         If the file is damaged.
     """
     checks: dict[int, GradientCheck] = {}
-    with open(path, newline="", encoding="utf-8") as file:
-        try:
-            for row in csv.DictReader(file):
-                check = checks.setdefault(int(row["seed"]), GradientCheck())
-                iteration, name = int(row["iteration"]), row["projection"]
-                if iteration not in check.iteration:
-                    check.iteration.append(iteration)
-                for kept, column in ((check.cosine, "cosine"), (check.ratio, "length_ratio")):
-                    kept.setdefault(name, []).append(float(row[column] or "nan"))
-        except (KeyError, TypeError, ValueError, csv.Error) as error:
-            raise ValueError(f"{path} is no table of gradient checks: {error}") from None
+    try:
+        for row in read_table(path, _COLUMNS):
+            check = checks.setdefault(int(row["seed"]), GradientCheck())
+            iteration, name = int(row["iteration"]), row["projection"]
+            if iteration not in check.iteration:
+                check.iteration.append(iteration)
+            for kept, column in ((check.cosine, "cosine"), (check.ratio, "length_ratio")):
+                kept.setdefault(name, []).append(float(row[column] or "nan"))
+    except ValueError as error:
+        raise ValueError(f"{path} is no table of gradient checks: {error}") from None
     for check in checks.values():
         for values in (*check.cosine.values(), *check.ratio.values()):
             if len(values) != len(check.iteration):

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from eprop_brian.training.files import write_text
+from eprop_brian.base.table import read_table, write_table
 
 __all__ = ["COLUMNS", "History"]
 
@@ -73,14 +71,12 @@ class History:
 
     def write(self, path: Path) -> None:
         """Write ``history.csv``; an undefined error or alignment is an empty field."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        rows = zip(*(getattr(self, name) for name in COLUMNS[1:]), strict=True)
-        for number, (loss, error, rate, seconds, alignment) in enumerate(rows, start=1):
+        rows = []
+        values = zip(*(getattr(self, name) for name in COLUMNS[1:]), strict=True)
+        for number, (loss, error, rate, seconds, alignment) in enumerate(values, start=1):
             error, alignment = ("" if np.isnan(x) else repr(x) for x in (error, alignment))
-            writer.writerow([number, repr(loss), error, f"{rate:.6g}", f"{seconds:.6g}", alignment])
-        write_text(path, text.getvalue())
+            rows.append([number, repr(loss), error, f"{rate:.6g}", f"{seconds:.6g}", alignment])
+        write_table(path, COLUMNS, rows)
 
     @classmethod
     def read(cls, path: Path) -> History:
@@ -92,19 +88,15 @@ class History:
             If it is not such a file.
         """
         history = cls()
-        with open(path, newline="", encoding="utf-8") as file:
-            rows = csv.DictReader(file)
-            if tuple(rows.fieldnames or ()) != COLUMNS:
-                raise ValueError(f"{path}: expected the columns {', '.join(COLUMNS)}")
+        for number, row in enumerate(read_table(path, COLUMNS), start=1):
             try:
-                for row in rows:
-                    history.append(
-                        float(row["loss"]),
-                        float(row["error"] or "nan"),
-                        float(row["rate_hz"]),
-                        float(row["seconds"]),
-                        float(row["alignment"] or "nan"),
-                    )
-            except (TypeError, ValueError) as error:
-                raise ValueError(f"{path}, line {rows.line_num}: {error}") from None
+                history.append(
+                    float(row["loss"]),
+                    float(row["error"] or "nan"),
+                    float(row["rate_hz"]),
+                    float(row["seconds"]),
+                    float(row["alignment"] or "nan"),
+                )
+            except ValueError as error:
+                raise ValueError(f"{path}, row {number}: {error}") from None
         return history

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from brian2.units import Hz, ms
 
+from eprop_brian.base.files import read_arrays
 from eprop_brian.equations import (
     ADAM,
     ALIF,
@@ -29,7 +30,6 @@ from eprop_brian.equations import (
 from eprop_brian.equations.neurons import ALIF_HARD_RESET, LIF_HARD_RESET
 from eprop_brian.network.spec import Network
 from eprop_brian.tasks.base import Trials
-from eprop_brian.training.files import read_arrays
 
 __all__ = ["ReferenceCase", "load_case"]
 

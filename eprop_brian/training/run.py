@@ -12,11 +12,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from eprop_brian.interrupts import uninterrupted
-from eprop_brian.locks import claimed
-from eprop_brian.network.sparse import Matrix
+from eprop_brian.base.files import read_arrays, write_arrays
+from eprop_brian.base.interrupts import uninterrupted
+from eprop_brian.base.locks import claimed
+from eprop_brian.base.sparse import Matrix
 from eprop_brian.training.config import RunConfig
-from eprop_brian.training.files import read_arrays, write_arrays
 from eprop_brian.training.history import History
 from eprop_brian.training.trainer import Trainer
 

@@ -16,10 +16,7 @@ from brian2.units import Quantity
 from brian2.units.fundamentalunits import have_same_dimensions
 from scipy.sparse import issparse
 
-from eprop_brian.devices.program import Program, ProgramKilledError
-from eprop_brian.network.built import Capacity, state_variable
-from eprop_brian.network.rewiring import connect, rewire
-from eprop_brian.network.sparse import (
+from eprop_brian.base.sparse import (
     Matrix,
     copied,
     dense,
@@ -28,6 +25,9 @@ from eprop_brian.network.sparse import (
     values_of,
     with_values,
 )
+from eprop_brian.devices.program import Program, ProgramKilledError
+from eprop_brian.network.built import Capacity, state_variable
+from eprop_brian.network.rewiring import connect, rewire
 from eprop_brian.network.spec import Network
 from eprop_brian.tasks.base import Trials
 

@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from tqdm import tqdm
 
+from eprop_brian.base.checks import check_positive
+from eprop_brian.base.interrupts import uninterrupted
+from eprop_brian.base.sparse import Matrix, dense, values_of
 from eprop_brian.devices import make_program
 from eprop_brian.equations.losses import LOSSES
-from eprop_brian.interrupts import uninterrupted
 from eprop_brian.network.delays import check_fits
 from eprop_brian.network.optimization import learning_rate
-from eprop_brian.network.sparse import Matrix, dense, values_of
-from eprop_brian.network.spec import Network, check_positive
+from eprop_brian.network.spec import Network
 from eprop_brian.tasks.base import Task, Trials, hand_out, rng_for
 from eprop_brian.training.diagnosis import Diagnosis, explain, explain_evaluation, silence
 from eprop_brian.training.history import History

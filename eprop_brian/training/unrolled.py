@@ -23,10 +23,10 @@ import sympy
 from brian2.parsing.sympytools import str_to_sympy
 from scipy.sparse import issparse
 
+from eprop_brian.base.sparse import Matrix, dense, values_of
 from eprop_brian.network.built import dependent_constants
 from eprop_brian.network.delays import longest
 from eprop_brian.network.optimization import update_statements
-from eprop_brian.network.sparse import Matrix, dense, values_of
 from eprop_brian.network.spec import LEAST_DELAY, Network, Population
 from eprop_brian.symbolic.eligibility import state_cost
 from eprop_brian.symbolic.functions import SLOPE_SERIES, SLOPE_SERIES_BELOW

@@ -89,8 +89,8 @@ def test_a_sweep_has_a_row_for_every_level_and_seed(tmp_path):
     [
         (("balanced-oscillator", "--iterations", "5"), "--iterations is no option of a balanced"),
         (("pattern-generation", "--kill", "0.5"), "--kill is an option of balanced networks"),
-        (("balanced-oscilator",), "Did you mean 'balanced-oscillator'"),
-        (("balanced-oscillator", "--set", "network.nn=5"), "Did you mean 'n'"),
+        (("balanced-oscilator",), "did you mean 'balanced-oscillator'"),
+        (("balanced-oscillator", "--set", "network.nn=5"), "did you mean 'n'"),
         (("balanced-oscillator", "--set", "network.n=some"), "must be a whole number"),
         (("balanced-oscillator", "--teacher", "dx/dt = x : 1"), "has unit 1 where hertz is needed"),
         (("balanced-lorenz", "--set", "network.rule=closed"), "needs a linear teacher"),

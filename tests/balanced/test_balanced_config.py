@@ -104,9 +104,9 @@ def test_another_teacher(tmp_path):
     [
         ("network.n", "write TABLE.KEY=VALUE"),
         ("n=3", "write TABLE.KEY=VALUE"),
-        ("netwrok.n=3", "unknown 'netwrok'. Did you mean 'network'"),
-        ("network.nn=3", "unknown 'nn'.* There are: "),
-        ("training.eta=3", "unknown 'eta'. Did you mean 'eta_0'"),
+        ("netwrok.n=3", "unknown table 'netwrok' .did you mean 'network'"),
+        ("network.nn=3", "unknown key 'nn'.* There are: "),
+        ("training.eta=3", "unknown key 'eta' .did you mean 'eta_0'"),
         ("teacher.sped=3", "no parameter 'sped'; it has speed"),
         ("teacher.speed=3 ms", "van-der-pol"),
         ("network.n=3.5", r"network.n = 3.5 must be a whole number"),

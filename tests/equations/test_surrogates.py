@@ -77,7 +77,7 @@ def test_terms_are_enclosed_where_they_need_to_be():
 
 
 def test_unknown_surrogate():
-    with pytest.raises(ValueError, match="unknown surrogate 'box'; there are piecewise_linear"):
+    with pytest.raises(ValueError, match="unknown surrogate 'box'. There are: piecewise_linear"):
         surrogate("box", "v", height="1", width="1")
 
 

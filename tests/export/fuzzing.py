@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from eprop_brian.base.files import beside
 from eprop_brian.devices.project import cache_folder, digest
-from eprop_brian.training.files import beside
 
 _SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=undefined")
 #: Which end a program that reads or writes where it must not.

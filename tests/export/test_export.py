@@ -25,12 +25,12 @@ from programs import (
 )
 
 import eprop_brian.export
+from eprop_brian.base.files import read_arrays
+from eprop_brian.base.sparse import dense
 from eprop_brian.cli import main
 from eprop_brian.export import export_project, import_run
 from eprop_brian.export.trials import write_trials
-from eprop_brian.network.sparse import dense
 from eprop_brian.tasks.evidence_accumulation import EvidenceAccumulation
-from eprop_brian.training.files import read_arrays
 from eprop_brian.training.run import Run
 from eprop_brian.training.session import pack_spikes
 from eprop_brian.training.trainer import Trainer

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 import eprop_brian.export
+from eprop_brian.base.files import write_arrays
 from eprop_brian.export.ziggurat import ziggurat_tables
 from eprop_brian.tasks.base import rng_for
-from eprop_brian.training.files import write_arrays
 
 DRIVER = Path(eprop_brian.export.__file__).parent / "templates" / "driver"
 #: Of one and of two words of 32 bits, in every place.

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from programs import SMALL_CUES, configure, exported, run
 
+from eprop_brian.base.files import read_arrays, write_arrays
+from eprop_brian.base.locks import claimed
 from eprop_brian.export.runs import import_run
-from eprop_brian.locks import claimed
-from eprop_brian.training.files import read_arrays, write_arrays
 from eprop_brian.training.run import Run
 from eprop_brian.training.session import pack_spikes
 

@@ -127,7 +127,7 @@ def test_a_stopped_run_goes_on_as_it_would_have():
     [
         ({"rewiring": 1.5}, "must be a fraction between 0 and 1, not 1.5"),
         ({"rewiring": {"w_rec": 0.1}}, "takes connectivity, l1, temperature, dale, excitatory"),
-        ({"rewiring": {"connectivity": {"w": 0.1}}}, "choose from w_in, w_rec, w_out"),
+        ({"rewiring": {"connectivity": {"w": 0.1}}}, "There are: w_in, w_rec, w_out"),
         ({"rewiring": {"l1": -1}}, "l1 must be a number from 0 on"),
         ({"rewiring": {"dale": "yes"}}, "dale is true or false"),
         ({"rewiring": {"excitatory": 1}}, "excitatory must be a fraction"),

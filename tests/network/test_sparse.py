@@ -8,11 +8,11 @@ from matplotlib import pyplot as plt
 from scipy import sparse
 
 from eprop_brian import ALIF, LIF, Network
+from eprop_brian.base.files import read_arrays, write_arrays
+from eprop_brian.base.sparse import draw_pairs, same_structure
 from eprop_brian.devices import make_program
-from eprop_brian.network.sparse import draw_pairs, same_structure
 from eprop_brian.plotting import plot_weights
 from eprop_brian.tasks.base import Trials
-from eprop_brian.training.files import read_arrays, write_arrays
 from eprop_brian.training.recording import TracedSynapse, record_trial
 from eprop_brian.training.session import MATRICES, Session
 

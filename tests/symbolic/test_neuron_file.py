@@ -324,13 +324,13 @@ MISTAKES = {
         12,
         "paramters",
         "unknown table 'paramters' (did you mean 'parameters'?). "
-        "Valid are: neuron, parameters, constants, initial",
+        "There are: neuron, parameters, constants, initial",
     ),
     "unknown key": (
         UPDATE.replace("threshold =", "treshold ="),
         7,
         "treshold",
-        "unknown key of [neuron] 'treshold' (did you mean 'threshold'?). Valid are: name, source",
+        "unknown key of [neuron] 'treshold' (did you mean 'threshold'?). There are: name, source",
     ),
     "unknown refractory time": (
         UPDATE.replace('"t_ref"', '"t_rf"'),
@@ -379,7 +379,7 @@ MISTAKES = {
         MODEL.replace('"exponential_euler"', '"magic"'),
         7,
         "method = magic",
-        "unknown method; there are linear, exact",
+        "unknown method 'magic'. There are: linear, exact",
     ),
     "surrogate in a wrong unit": (
         MODEL.replace('"1/v_th/(1', '"1/(1'),

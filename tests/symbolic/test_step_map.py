@@ -538,7 +538,7 @@ MISTAKES = {
         "w = w + (w)",
         "the neuron's own w is w_post",
     ),
-    "an unknown method": (BRIAN2, {"method": "magic"}, "magic", "there are linear, exact"),
+    "an unknown method": (BRIAN2, {"method": "magic"}, "magic", "There are: linear, exact"),
     "a method without a map": (BRIAN2, {"method": "gsl"}, "gsl", "unknown method"),
     "a method that cannot": (
         BRIAN2,

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from brian2 import DimensionMismatchError, Hz, ms
 
+from eprop_brian.base.checks import check_count, whole_steps
 from eprop_brian.tasks import base
 from eprop_brian.tasks.base import Task, Trials, rng_for
-from eprop_brian.tasks.checks import check_count, whole_steps
 
 
 def make_trials(**changes):

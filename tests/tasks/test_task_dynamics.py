@@ -23,7 +23,7 @@ def test_every_task_is_whole(task):
 
 
 def test_an_unknown_task_is_named_with_the_nearest():
-    with pytest.raises(ValueError, match="Did you mean 'balanced-lorenz'"):
+    with pytest.raises(ValueError, match="did you mean 'balanced-lorenz'"):
         get_dynamics("balanced-lorentz")
 
 

@@ -70,16 +70,16 @@ def test_settings():
 def test_unknown_task():
     with pytest.raises(
         ValueError,
-        match=r"no task called 'evidence_acumulation'. Did you mean 'evidence-accumulation'\? "
-        r"Valid names: .*evidence-accumulation, .*pattern-generation",
+        match=r"unknown task 'evidence_acumulation' .did you mean 'evidence-accumulation'\?.\. "
+        r"There are: .*evidence-accumulation, .*pattern-generation",
     ):
         get_task("evidence_acumulation")
 
 
 def test_unknown_setting():
-    with pytest.raises(ValueError, match=r"Did you mean 'n_cues'\? Valid names: background_rate"):
+    with pytest.raises(ValueError, match=r"did you mean 'n_cues'\?.\. There are: background_rate"):
         get_task("evidence-accumulation", n_cue=3)
-    with pytest.raises(ValueError, match=r"called 'zzz'. Valid names: dt, n_inputs"):
+    with pytest.raises(ValueError, match=r"unknown setting of .* 'zzz'\. There are: dt, n_inputs"):
         get_task("pattern-generation", zzz=3)
 
 

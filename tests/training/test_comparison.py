@@ -51,7 +51,7 @@ def test_methods_change_what_they_are_and_nothing_else():
     assert base.with_method("adaptive").make_network(base.make_task()).feedback.parameters == {
         "decay": 1e-2
     }
-    with pytest.raises(ValueError, match="unknown method 'rtrl'; choose from symmetric, random"):
+    with pytest.raises(ValueError, match="unknown method 'rtrl'. There are: symmetric, random"):
         base.with_method("rtrl")
 
 

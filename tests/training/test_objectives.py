@@ -297,7 +297,7 @@ def network(**options) -> Network:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"loss": "mean_squared"}, "unknown loss 'mean_squared'; choose from squared_error"),
+        ({"loss": "mean_squared"}, "unknown loss 'mean_squared'.*There are: squared_error"),
         ({"loss": "y**2 + p"}, "must read either the readout y or the softmax probability p"),
         ({"loss": "(y - target)**2"}, "'target' is not defined .did you mean 'y_target'"),
         ({"loss": "clip(y, 0, 1)"}, "has no derivative"),

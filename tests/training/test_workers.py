@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from eprop_brian import ALIF, LIF, Network, Trainer
+from eprop_brian.base.files import flattened
 from eprop_brian.devices import CppProgram, SimulationError
 from eprop_brian.network.built import SHARE
 from eprop_brian.tasks import get_task
 from eprop_brian.training import workers as workers_module
-from eprop_brian.training.files import flattened
 from eprop_brian.training.session import RETRIES, Session
 from eprop_brian.training.workers import useful_workers
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from scipy.sparse import csc_array, issparse
 
-from eprop_brian.network.sparse import Matrix
+from eprop_brian.base.sparse import Matrix
 
 __all__ = [
     "beside",

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-__all__ = ["read_tables", "read_value", "unknown"]
+__all__ = ["read_tables", "read_value"]
 
 
 def read_tables(folder: Path, needed: Mapping[str, Iterable[str]]) -> dict[str, Any]:
@@ -48,10 +47,3 @@ def read_value(text: str) -> Any:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         return text
-
-
-def unknown(where: str, name: str, known: Sequence[str]) -> str:
-    """The message for a name that does not exist: what it may have meant, and what there is."""
-    close = difflib.get_close_matches(name, known, n=1)
-    hint = f" Did you mean '{close[0]}'?" if close else ""
-    return f"{where}: unknown '{name}'.{hint} There are: {', '.join(known)}"

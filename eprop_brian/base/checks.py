@@ -1,14 +1,62 @@
-"""Checks of task settings, each raising at construction with the setting's name in the message."""
+"""Checks of settings, each raising at construction with the setting's name in the message."""
 
 from __future__ import annotations
 
 import operator
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 from brian2.units import Hz, Quantity, Unit, ms, second
-from brian2.units.fundamentalunits import fail_for_dimension_mismatch
+from brian2.units.fundamentalunits import fail_for_dimension_mismatch, have_same_dimensions
 
-__all__ = ["check_count", "check_probability", "check_quantity", "check_rate", "whole_steps"]
+from eprop_brian.base.suggestions import unknown
+
+__all__ = [
+    "check_choice",
+    "check_count",
+    "check_positive",
+    "check_positive_quantity",
+    "check_probability",
+    "check_quantity",
+    "check_rate",
+    "check_real",
+    "is_number",
+    "whole_steps",
+]
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is a real number without unit; true and false are none."""
+    return isinstance(value, int | float | np.number) and not isinstance(value, bool)
+
+
+def check_real(name: str, value: Any, minimum: float = -np.inf) -> None:
+    """Raise ValueError unless `value` is a finite number that is at least `minimum`."""
+    if not is_number(value) or not np.isfinite(value):
+        raise ValueError(f"{name} must be a finite number without unit, not {value!r}")
+    if value < minimum:
+        raise ValueError(f"{name} must be at least {minimum}, not {value}")
+
+
+def check_positive(name: str, value: Any) -> None:
+    """Raise ValueError unless `value` is a positive whole number."""
+    if not is_number(value) or not np.isfinite(value) or int(value) != value or value < 1:
+        raise ValueError(f"{name} must be a positive whole number, not {value!r}")
+
+
+def check_positive_quantity(name: str, value: Any, unit: Quantity, example: str) -> None:
+    """Raise ValueError unless `value` is positive, finite and in a unit such as `unit`."""
+    if not have_same_dimensions(value, unit):
+        raise ValueError(f"{name} needs a unit of {unit!r}, for example {example}; got {value!r}")
+    if not float(value) > 0 or not np.isfinite(float(value)):
+        raise ValueError(f"{name} must be positive and finite, not {value}")
+
+
+def check_choice(name: str, value: Any, allowed: Iterable[str]) -> None:
+    """Raise ValueError unless `value` is one of the `allowed`."""
+    if value not in allowed:
+        raise ValueError(unknown(name, value, allowed))
 
 
 def check_count(name: str, value: int, minimum: int = 1) -> int:

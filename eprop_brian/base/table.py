@@ -1,0 +1,46 @@
+"""Tables of comma-separated values."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from eprop_brian.base.files import write_text
+
+__all__ = ["read_table", "write_table"]
+
+
+def write_table(path: Path, columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
+    """Write a table in one step."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    write_text(path, text.getvalue())
+
+
+def read_table(path: Path, columns: Sequence[str]) -> Iterator[dict[str, str]]:
+    """The rows of a table, by column.
+
+    A `ValueError` that is raised in a loop over them should say what is wrong with a row; that the
+    columns are others, or that a row is shorter, is said here.
+
+    Raises
+    ------
+    ValueError
+        If the file is missing or no such table. It names file and line.
+    """
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            rows = csv.DictReader(file)
+            if tuple(rows.fieldnames or ()) != tuple(columns):
+                raise ValueError(f"{path}: expected the columns {', '.join(columns)}")
+            for row in rows:
+                if None in row.values() or None in row:
+                    raise ValueError(f"{path}, line {rows.line_num}: not {len(columns)} values")
+                yield row
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{path}: {error}") from None
