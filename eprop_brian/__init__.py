@@ -4,7 +4,9 @@ A neuron is equation strings. The toolkit differentiates them, derives the eligi
 e-prop for that neuron, builds the network that learns as Brian2 objects, and compiles it to C++.
 """
 
+from importlib import import_module
 from importlib.metadata import version
+from typing import Any
 
 from eprop_brian._libraries import import_libraries
 
@@ -31,6 +33,7 @@ from eprop_brian.equations import (
 )
 from eprop_brian.network.learned import Learned
 from eprop_brian.network.spec import Network
+from eprop_brian.symbolic.derivation import Derivation, derive
 from eprop_brian.symbolic.errors import EquationError
 from eprop_brian.tasks import Task, Trials, get_task
 from eprop_brian.training.trainer import Evaluation, Trainer, TrainingError
@@ -45,6 +48,7 @@ __all__ = [
     "LIF",
     "RANDOM",
     "SYMMETRIC",
+    "Derivation",
     "EquationError",
     "Evaluation",
     "Learned",
@@ -54,14 +58,36 @@ __all__ = [
     "Neuron",
     "Optimizer",
     "Readout",
+    "Run",
+    "RunConfig",
     "Task",
     "Trainer",
     "TrainingError",
     "Trials",
     "__version__",
+    "derive",
     "get_neuron",
+    "get_recipe",
     "get_task",
+    "record_trial",
     "surrogate",
 ]
 
 __version__ = version("eprop_brian")
+#: What is imported when it is first asked for, by module.
+_LATER = {
+    "Run": "eprop_brian.training.run",
+    "RunConfig": "eprop_brian.training.config",
+    "get_recipe": "eprop_brian.training.recipes",
+    "record_trial": "eprop_brian.training.recording",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+    return getattr(import_module(_LATER[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -25,7 +25,7 @@ from eprop_brian.devices import (
     Program,
     SimulationError,
 )
-from eprop_brian.equations import LEAKY, get_neuron
+from eprop_brian.equations import get_neuron
 from eprop_brian.equations.learning_signals import FEEDBACKS
 from eprop_brian.network.spec import GRADIENTS, PROGRAMS, UPDATES
 from eprop_brian.tasks import TASKS
@@ -919,19 +919,16 @@ def derive(neuron: str, latex: bool, toml: bool) -> None:
             raise click.UsageError("balanced is printed as text only")
         click.echo(balanced_text())
         return
-    from eprop_brian.symbolic.eligibility import derive as derive_system
+    from eprop_brian.symbolic.derivation import derive as derive_rule
     from eprop_brian.symbolic.neuron_file import read_neuron, write_neuron
-    from eprop_brian.symbolic.printing import derivation_latex, derivation_text
-    from eprop_brian.symbolic.programs import readout_program
-    from eprop_brian.symbolic.step_map import step_map
 
     is_file = neuron.endswith(".toml") or Path(neuron).is_file()
     chosen = read_neuron(Path(neuron)) if is_file else get_neuron(neuron.lower())
     if toml:
         click.echo(write_neuron(chosen), nl=False)
         return
-    show = derivation_latex if latex else derivation_text
-    click.echo(show(derive_system(step_map(chosen)), readout_program(LEAKY)))
+    rule = derive_rule(chosen)
+    click.echo(rule.latex if latex else str(rule))
 
 
 @main.command()

@@ -77,7 +77,7 @@ def get_task(name: str, **settings: Any) -> Task:
         If there is no such task or setting; the message names those that exist.
     """
     if name not in TASKS:
-        raise ValueError(unknown("task", name, TASKS))
+        raise ValueError(unknown("task", name, sorted(TASKS)))
     valid = [setting.name for setting in fields(TASKS[name])]
     for setting in settings:
         if setting not in valid:

@@ -49,6 +49,7 @@ from eprop_brian.symbolic.parameters import evaluate, resolve_parameters
 from eprop_brian.symbolic.programs import ReadoutProgram, cutoff_program, readout_program
 from eprop_brian.symbolic.scope import neuron_names
 from eprop_brian.symbolic.step_map import step_map
+from eprop_brian.tasks.base import Task
 
 __all__ = [
     "GRADIENTS",
@@ -611,6 +612,26 @@ class Network:
         return {
             p.name: slice(end - p.size, end) for p, end in zip(self.populations, ends, strict=True)
         }
+
+    @classmethod
+    def for_task(cls, task: Task, neurons: Sequence[tuple[Neuron, int]], **options: Any) -> Network:
+        """A network with the inputs, readouts, loss and time step of a task.
+
+        Parameters
+        ----------
+        task : Task
+        neurons : sequence of (Neuron, int)
+            Kinds of neurons and how many of each.
+        **options
+            Any other field; they may replace the task's loss.
+
+        Raises
+        ------
+        ValueError, EquationError
+            As for any network.
+        """
+        options = {"dt": task.dt, "loss": task.loss, **options}
+        return cls(task.n_inputs, task.n_outputs, neurons, **options)
 
     def with_options(self, **options: Any) -> Network:
         """Return a copy with some options replaced."""
