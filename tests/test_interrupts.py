@@ -186,7 +186,8 @@ def test_the_command_says_what_it_saved(tmp_path, numbers):
         _, errors = process.communicate(timeout=60)
     finally:
         process.kill()
-    assert process.returncode == 130
+    # The second of two may come when the command is done, and ends Python as any signal does.
+    assert process.returncode in ({130} if len(numbers) == 1 else {130, -numbers[1]})
     run = Run.open(folder)
     assert f"checkpoint of iteration {run.saved_iteration} saved" in errors
     assert run.saved_iteration > 0

@@ -14,8 +14,10 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 
 PACKAGES = [
     "eprop_brian",
+    "eprop_brian.base",
     "eprop_brian.symbolic",
     "eprop_brian.network",
+    "eprop_brian.steps",
     "eprop_brian.devices",
     "eprop_brian.training",
     "eprop_brian.balanced",

@@ -104,7 +104,6 @@ def balanced_step(
         *learn_fast,
         ForFired(
             [
-                Put(array("spikes", "neuron"), "_n_spikes", "_pre"),
                 Put(array("spikes", "step"), "_n_spikes", "_step"),
                 Count("_n_spikes"),
                 *_reset(array, n, rows),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from brian2.utils.stringtools import get_identifiers
 
-from eprop_brian.steps.nodes import Fire, Noise, Sums, Sync
+from eprop_brian.steps.nodes import Noise, Sums, Sync
 from eprop_brian.steps.printer import CLikePrinter, Lines
 
 __all__ = ["CppPrinter"]
@@ -14,7 +14,7 @@ _ROWS_AT_ONCE = 4
 
 
 class CppPrinter(CLikePrinter):
-    """See `eprop_brian.steps.printer.Printer`. The frame defines ``INDEPENDENT`` and ``_fired``."""
+    """See `eprop_brian.steps.printer.Printer`. The frame defines ``INDEPENDENT``."""
 
     def loop(self, index: str, n: int, body: Lines) -> Lines:
         head = f"for (int {index} = 0; {index} < {n}; {index}++)"
@@ -56,11 +56,6 @@ class CppPrinter(CLikePrinter):
             ]
             body += self.braces(own, self.statements(node.block))
         return self.braces(self.loop("_post", node.n_post, body))
-
-    def print_fire(self, node: Fire) -> Lines:
-        candidates = self.pointer(node.candidates)
-        found = f"eprop_brian::fire({candidates}, {node.n}, {node.one}, _fired)"
-        return [f"const int _n_fired = {found};"]
 
     def print_noise(self, node: Noise) -> Lines:
         head = f"for (int _i = 0; _i < {node.n}; _i++)"

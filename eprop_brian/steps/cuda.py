@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from eprop_brian.steps.nodes import Fire, Noise, Sums, Sync
+from eprop_brian.steps.nodes import Noise, Sums, Sync
 from eprop_brian.steps.printer import CLikePrinter, Lines
 
 __all__ = ["CudaPrinter"]
@@ -36,11 +36,6 @@ class CudaPrinter(CLikePrinter):
             *memory.store(sums).split("\n"),
         ]
         return self.braces(self.constants(node.block), self.loop("_post", node.n_post, body))
-
-    def print_fire(self, node: Fire) -> Lines:
-        candidates, fired = self.pointer(node.candidates), f"{self.pointer(node.into)} + {node.at}"
-        found = f"eprop_brian::fire({candidates}, {node.n}, {node.one}, {fired})"
-        return [f"const int* const _fired = {fired};", f"const int _n_fired = {found};"]
 
     def print_noise(self, node: Noise) -> Lines:
         value = f"eprop_brian::normal({node.seed}, {node.time}, _i)"

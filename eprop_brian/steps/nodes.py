@@ -145,7 +145,7 @@ class Fire(Node):
     one : str
         Condition: the neuron of the largest number spikes, if that is above 0; else all above 0.
     into, at : str
-        Array that lists spikes, and the place from where on there is room for `n`.
+        Array that lists them, and the place from where on there is room for `n`.
     """
 
     candidates: str

@@ -68,7 +68,8 @@ class NumpyPrinter(Printer):
         return lines
 
     def print_fire(self, node: Fire) -> Lines:
-        return [f"_fired = _fire({self.pointer(node.candidates)}, {node.one})"]
+        found = f"_fired = _fire({self.pointer(node.candidates)}, {node.one})"
+        return [found, f"{self.pointer(node.into)}[{node.at}:{node.at} + len(_fired)] = _fired"]
 
     def print_forfired(self, node: ForFired) -> Lines:
         return ["for _pre in _fired:", *indented(self.lines(node.body))]

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
-from eprop_brian.network.blocks import StepCode
+from brian2.core.variables import Variables
+
 from eprop_brian.steps.nodes import (
     Column,
     Count,
     Each,
+    Fire,
     ForFired,
     If,
     Let,
@@ -20,7 +22,7 @@ from eprop_brian.steps.nodes import (
     Row,
 )
 
-__all__ = ["CLikePrinter", "Printer", "indented"]
+__all__ = ["Blocks", "CLikePrinter", "Printer", "indented"]
 
 Lines = list[str]
 
@@ -30,13 +32,19 @@ def indented(lines: Iterable[str]) -> Lines:
     return [f"    {line}" for line in lines]
 
 
+class Blocks(Protocol):
+    """The blocks of a step and the arrays that they use, as `StepCode` has them."""
+
+    blocks: dict[str, str]
+    variables: Variables
+
+
 class Printer:
     """Writes a schedule in one language; it has a method ``print_<node>`` for every kind of node.
 
     Parameters
     ----------
-    code : StepCode
-        The blocks and the arrays that they use.
+    code : Blocks
     scalar, vector : mapping of str to sequence of str
         Statements of every block in the language, as Brian2 generates them: those that are the same
         for all elements, and those of an element.
@@ -50,7 +58,7 @@ class Printer:
 
     def __init__(
         self,
-        code: StepCode,
+        code: Blocks,
         scalar: Mapping[str, Sequence[str]],
         vector: Mapping[str, Sequence[str]],
         pointer: Callable[[str], str],
@@ -137,6 +145,11 @@ class CLikePrinter(Printer):
         if node.otherwise:
             lines += ["else", *self.braces(self.lines(node.otherwise))]
         return lines
+
+    def print_fire(self, node: Fire) -> Lines:
+        candidates, fired = self.pointer(node.candidates), f"{self.pointer(node.into)} + {node.at}"
+        found = f"eprop_brian::fire({candidates}, {node.n}, {node.one}, {fired})"
+        return [f"const int* const _fired = {fired};", f"const int _n_fired = {found};"]
 
     def print_forfired(self, node: ForFired) -> Lines:
         return [

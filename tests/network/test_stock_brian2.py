@@ -156,6 +156,14 @@ def _flags():
         yield Case(adaptive, 0.9)
         driven = f"dv/dt = (0.2*leak - v)/tau : 1\nleak = v**2 : 1{flag}"
         yield Case(lif(f"drive_{kind}", model=driven, method="rk2"), 0.9)
+    # What is kept, by way of a subexpression that is not.
+    above = "dv/dt = (0.3 - v)/tau : 1\nkept = v*0.5 : 1 (constant over dt)\nabove = kept*2 : 1"
+    for name, change in {
+        "reset": {"reset": "v = 0.5*above"},
+        "entry": {"on_pre": "v += w*(1 + above)"},
+        "threshold": {"threshold": "v > 1 + 0.3*above"},
+    }.items():
+        yield Case(lif(f"kept_{name}", model=above, method="euler", **change), 1.2)
     shared = "dv/dt = (rest - v)/tau : 1\nrest = rest_0/2 : 1 (shared)"
     parameters = {"tau": 20 * ms, "rest_0": 0.4}
     yield Case(lif("shared", model=shared, parameters=parameters), 0.9)

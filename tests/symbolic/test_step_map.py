@@ -1,5 +1,6 @@
 """Both ways of writing a neuron end in one form; mistakes are named with their line."""
 
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -114,6 +115,22 @@ def test_the_same_condition_detaches_the_same_states(threshold):
 def test_a_threshold_that_the_membrane_drives_is_not_detached(cuba, threshold):
     # The input reaches b, by way of v, and a rise of b holds spikes off.
     assert step_map(replace(cuba, threshold=threshold)).detached == ("v", "I_syn")
+
+
+@pytest.mark.parametrize(
+    "threshold", ["v > v_th*(1 + b)", "v/(1 + b) > v_th", "v*exp(-b) > v_th", "v > v_th*exp(b)"]
+)
+def test_the_slope_at_the_threshold_counts(cuba, threshold):
+    bump = "1/(1 + abs(v - b))**2"
+    assert step_map(replace(cuba, threshold=threshold, surrogate=bump)).detached == ("v", "I_syn")
+
+
+def test_a_factor_that_a_presynaptic_spike_changes_is_warned_of(lif_brian2, clamped):
+    with pytest.warns(UserWarning, match=r"something with 'v', which a presynaptic spike changes"):
+        step_map(clamped)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        step_map(replace(lif_brian2, on_pre="v += w*v_th"))
 
 
 def test_refractory_time_is_counted_as_brian2_counts_it(lif_brian2):
@@ -349,6 +366,13 @@ MISTAKES = {
         "u = 2*E : 1 (shared)",
         "'E' has one for each",
     ),
+    "a choice by a comparison": (
+        LIF,
+        {"update": "v = where(v > 0.5, 0, alpha*v + I)"},
+        "where(v > 0.5, 0, alpha*v + I)",
+        "the condition of where is `v > 0.5`; it must be the name",
+    ),
+    "a choice by a number": (LIF, {"update": "v = where(0.5, 0, I)"}, "where", "must be the name"),
     "a choice in a model": (
         BRIAN2,
         {"model": "dv/dt = where(v, 1, 2)/tau_m : 1"},

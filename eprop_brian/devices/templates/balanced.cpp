@@ -37,7 +37,6 @@ const bool _learning = {{ ptr(plan.control.learning) }}[0] > 0;
 const bool _one_spike = {{ ptr(plan.control.one_spike) }}[0] > 0;
 const bool _noisy = {{ ptr(plan.control.sigma) }}[0] != 0;
 const unsigned long long _seed = {{ ptr(plan.control.seed) }}[0];
-int _fired[{{ plan.n }}];
 int _clock = {{ ptr(plan.control.clock) }}[0], _n_spikes = 0, _n_records = 0, _step = 0;
 // There is room for the spikes of a step, or the call ends: so many are no result.
 for (; _step < _n_steps && _n_spikes + {{ plan.n }} <= {{ plan.n_spikes }}; _step++, _clock++)

@@ -37,6 +37,7 @@ __global__ void __launch_bounds__({{ plan.threads }}) run_steps(const eprop_bria
     const unsigned long long _seed = {{ ptr(plan.control.seed) }}[0];
     int _clock = {{ ptr(plan.control.clock) }}[0], _n_spikes = 0, _n_records = 0, _step = 0;
     __syncthreads();
+    // There is room for the spikes of a step, or the call ends: so many are no result.
     for (; _step < _n_steps && _n_spikes + {{ plan.n }} <= {{ plan.n_spikes }}; _step++, _clock++)
     {
     {{ printed(scalar_code, vector_code, memory) }}

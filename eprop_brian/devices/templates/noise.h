@@ -18,6 +18,7 @@ EVERYWHERE inline unsigned long long mixed(unsigned long long z)
     return z ^ (z >> 31);
 }
 
+// In double precision whatever the network's: the same numbers on every device.
 EVERYWHERE inline double normal(unsigned long long seed, int time, int i)
 {
     const unsigned long long z = mixed(mixed(seed + ((unsigned long long)time << 32)) + i);
