@@ -76,9 +76,12 @@ def write_trials(
     for stream, (n_batches, size) in streams.items():
         parts = [hand_out(task, seed, stream, i, size) for i in range(n_batches)]
         trials = join_trials(parts)
-        # Batches are not all as large where the task's examples end.
-        sizes = {"batches": np.array([part.n_trials for part in parts])}
-        recorded = _recorded(trials) | (sizes if stream == "train" else {})
+        recorded = _recorded(trials)
+        sizes = np.array([part.n_trials for part in parts])
+        # Some are smaller where the task's examples end. Whole ones are any program's, which cuts
+        # the trials into batches of its own size.
+        if stream == "train" and np.any(sizes != size):
+            recorded["batches"] = sizes
         write_arrays(folder / f"{stream}.npz", recorded)
         counts[stream] = trials.n_trials
     return counts

@@ -269,6 +269,46 @@ def write_recorded(path: Path, trials, **more) -> None:
     np.savez(path, **arrays, **more)
 
 
+class Thirds(EvidenceAccumulation):
+    """Batches of 4, which are thirds of those of 12."""
+
+    def trials(self, seed, stream, index, n_trials):
+        whole = super().trials(seed, stream, index // 3, 12)
+        return whole.part(slice(4 * (index % 3), 4 * (index % 3) + 4))
+
+
+class Recorded(EvidenceAccumulation):
+    """The same trials, which no exported program draws itself."""
+
+
+def small_task(kind: type[EvidenceAccumulation]) -> EvidenceAccumulation:
+    task = CUES.make_task()
+    return kind(**{f.name: getattr(task, f.name) for f in fields(task) if f.init})
+
+
+@pytest.mark.parametrize(
+    ("kind", "batches"), [(Recorded, None), (Epochs, [*EPOCH, *EPOCH[:1]])], ids=["whole", "ragged"]
+)
+def test_sizes_of_batches_are_recorded_where_some_are_smaller(kind, batches, tmp_path):
+    """Whole batches say nothing of their size: a program takes any number of trials at once."""
+    write_trials(small_task(kind), tmp_path, 1, 4, 5)
+    with np.load(tmp_path / "train.npz") as recorded:
+        found = recorded["batches"].tolist() if "batches" in recorded else None
+    assert found == batches
+
+
+@pytest.mark.slow
+def test_trials_recorded_for_another_batch_size_are_taken(cues, tmp_path):
+    task, seed = small_task(Recorded), CUES.run["seed"]
+    write_trials(task, tmp_path, seed, 12, 2)
+    folder = tmp_path / "run"
+    run(cues, "--run", folder, "--iterations", 6, "--trials", tmp_path / "train.npz")
+    thirds = small_task(Thirds)
+    expected = Trainer(CUES.make_network(task), thirds, batch_size=4, seed=seed, workers=1)
+    expected.train(6, progress=False)
+    assert_same(folder, expected)
+
+
 @pytest.mark.slow
 def test_smaller_batches_in_files_are_batches(cues, tmp_path):
     task, seed = CUES.make_task(), CUES.run["seed"]
@@ -277,7 +317,7 @@ def test_smaller_batches_in_files_are_batches(cues, tmp_path):
     folder = tmp_path / "run"
     run(cues, "--run", folder, "--iterations", 6, "--trials", path)
     run(cues, "--run", folder, "--iterations", 11, "--trials", path, "--resume")
-    epochs = Epochs(**{f.name: getattr(task, f.name) for f in fields(task) if f.init})
+    epochs = small_task(Epochs)
     expected = Trainer(CUES.make_network(task), epochs, batch_size=4, seed=seed, workers=1)
     expected.train(6, progress=False)
     expected.train(11, progress=False)
