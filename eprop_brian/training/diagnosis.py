@@ -103,13 +103,13 @@ def explain(batch: Diagnosis, when: str) -> str:
     return _message(finding, when, batch)
 
 
-def explain_evaluation(batch: Diagnosis, loss: np.ndarray, when: str) -> str:
-    """The same of trials without learning, whose losses are given."""
+def explain_evaluation(batch: Diagnosis, is_good: np.ndarray, when: str) -> str:
+    """The same of trials without learning, of which it is known which went well."""
+    trial = int(np.argmin(is_good))
     with np.errstate(all="ignore"):
-        trial = _first_trial_without_result(batch, loss)
         finding = _replayed(batch, trial)
     if finding is None:
-        finding = Finding("the loss", f"in trial {trial}")
+        finding = Finding("the loss or a state", f"in trial {trial}")
     return _message(finding, when, batch)
 
 
@@ -155,19 +155,6 @@ def _first_bad_trial(batch: Diagnosis, loss: np.ndarray) -> int | None:
         if not _all_finite(batch.session.gradient()):
             return trial
     return None
-
-
-def _first_trial_without_result(batch: Diagnosis, loss: np.ndarray) -> int:
-    """The first trial whose loss is not finite or, if all are, that ends with a state of NaN."""
-    bad = np.flatnonzero(~np.isfinite(loss))
-    if len(bad):
-        return int(bad[0])
-    last = batch.trials.n_trials - 1
-    for trial in range(last):
-        batch.session.run(batch.trials.part(slice(trial, trial + 1)), 1, learning=False)
-        if not batch.session.ends_as_numbers():
-            return trial
-    return last
 
 
 def _network(batch: Diagnosis) -> Network:

@@ -382,8 +382,8 @@ class Trainer:
         Raises
         ------
         TrainingError
-            If a loss is not finite, or states of the last trial of a call are NaN (which workers
-            do not tell): the quantity that is not finite first is named.
+            If a loss is not finite, or a trial ends with a state of NaN (on ``cuda``, the last of
+            a call): the quantity that is not finite first is named.
         """
         losses, errors, rates = [], [], []
         previous: Trials | None = None
@@ -397,11 +397,12 @@ class Trainer:
                 batch = batch.part(slice(1))
             for first in range(0, batch.n_trials, most):
                 part = batch.part(slice(first, first + most))
-                outcome = self.session.run(part, part.n_trials, learning=False)
-                if not (np.all(np.isfinite(outcome.loss)) and self.session.ends_as_numbers()):
+                outcome = self.session.run(part, part.n_trials, learning=False, check_states=True)
+                is_good = np.isfinite(outcome.loss) & outcome.is_number
+                if not np.all(is_good):
                     found = Diagnosis(self.session, part, self.session.state(), self.dtype)
                     when = f"batch {index + 1} of the stream '{stream}'"
-                    raise TrainingError(explain_evaluation(found, outcome.loss, when))
+                    raise TrainingError(explain_evaluation(found, is_good, when))
                 losses.append(outcome.loss)
                 rates.append(outcome.rate)
                 wrong = self.task.errors(outcome.output, part)
