@@ -23,7 +23,7 @@ from eprop_brian.equations.losses import LOSSES
 from eprop_brian.network.delays import check_fits
 from eprop_brian.network.optimization import learning_rate
 from eprop_brian.network.spec import Network
-from eprop_brian.tasks.base import Task, Trials, hand_out, rng_for
+from eprop_brian.tasks.base import Task, Trials, confirmation_of, hand_out, rng_for
 from eprop_brian.training.diagnosis import Diagnosis, explain, explain_evaluation, silence
 from eprop_brian.training.history import History
 from eprop_brian.training.session import Outcome, Session, SessionState
@@ -42,6 +42,7 @@ __all__ = [
     "TrainingError",
     "check_continuous",
     "check_fit",
+    "confirmation_batches",
     "enlarged",
     "example_of_call",
     "iterations_per_call",
@@ -79,12 +80,15 @@ class Evaluation:
         Fraction of wrong trials; NaN where the task defines none.
     rate_hz : float
     n_trials : int
+    n_examples : int or None
+        Different examples that the trials of a data set show; None where each is drawn anew.
     """
 
     loss: float
     error: float
     rate_hz: float
     n_trials: int
+    n_examples: int | None = None
 
     def __str__(self) -> str:
         error = "" if np.isnan(self.error) else f" error {self.error:.4f}"
@@ -199,7 +203,8 @@ class Trainer:
     validation : Evaluation or None
         The last test of the task's criterion.
     confirmation : Evaluation or None
-        The last test, on other fresh trials, of a validation that met the criterion.
+        The last test, on other fresh trials (of a data set, on other examples), of a validation
+        that met the criterion.
     solved : bool
         Whether training stopped because that criterion was met by both.
     session : Session or BpttSession
@@ -303,7 +308,9 @@ class Trainer:
         stop_when_solved : bool
             Every 10 iterations, where the task defines an error threshold and the mean error of
             the last 10 batches comes near it, test on 8 fresh batches of 64 trials. If their error
-            is below it, test on 64 others, and stop if the error of these is below it too.
+            is below it, test on 64 others (of a data set on as many as show the other half of what
+            was held out for validation, but 8 at least), and stop if the error of these is below it
+            too.
         progress : bool
             Show a progress bar with loss and error.
         after_call : callable, optional
@@ -408,11 +415,13 @@ class Trainer:
                 wrong = self.task.errors(outcome.output, part)
                 errors.append(np.full(part.n_trials, np.nan) if wrong is None else wrong)
         loss = np.concatenate(losses)
+        n_examples = self.task.n_examples(stream)
         return Evaluation(
             loss=float(loss.mean()),
             error=float(np.concatenate(errors).mean()),
             rate_hz=float(np.concatenate(rates).mean()),
             n_trials=len(loss),
+            n_examples=None if n_examples is None else min(n_examples, len(loss)),
         )
 
     def _batches(self, numbers: range) -> list[_Batches]:
@@ -516,7 +525,8 @@ class Trainer:
         self.validation = self.evaluate(stream=stream)
         if self.validation.error >= threshold:
             return False
-        self.confirmation = self.evaluate(CONFIRMATION_BATCHES, stream=f"{stream} again")
+        stream = confirmation_of(stream)
+        self.confirmation = self.evaluate(confirmation_batches(self.task, stream), stream=stream)
         return self.confirmation.error < threshold
 
     def _show(self, bar: tqdm) -> None:
@@ -526,6 +536,18 @@ class Trainer:
         shown["rate"] = f"{self.history.rate_hz[-1]:.1f} Hz"
         # The bar is drawn by its next update, which keeps it from being drawn at every call.
         bar.set_postfix(shown, refresh=False)
+
+
+def confirmation_batches(task: Task, stream: str) -> int:
+    """Batches that confirm a validation; of a data set no more than what shows all of it once.
+
+    But as many as validate at least: the same example again says little more.
+    """
+    n_examples = task.n_examples(stream)
+    if n_examples is None:
+        return CONFIRMATION_BATCHES
+    once = -(-n_examples // VALIDATION_BATCH_SIZE)
+    return min(CONFIRMATION_BATCHES, max(VALIDATION_BATCHES, once))
 
 
 def _check_workers(workers: int | None, scheduler: str | None) -> None:

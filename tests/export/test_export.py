@@ -297,6 +297,17 @@ def test_sizes_of_batches_are_recorded_where_some_are_smaller(kind, batches, tmp
     assert found == batches
 
 
+def test_recorded_images_that_confirm_are_others(tmp_path):
+    """A program takes the first third to validate, and the others to confirm it."""
+    task = OTHERS["recorded analog trials"].make_task()
+    n_trials = write_trials(task, tmp_path, 1, 8, 2)["validation"]
+    with np.load(tmp_path / "validation.npz") as recorded:
+        images = recorded["inputs"][recorded["pattern"]][:, 0]
+    assert len(images) == n_trials == 3 * 512
+    shown, confirming = ({row.tobytes() for row in part} for part in (images[:512], images[512:]))
+    assert len(shown) == len(confirming) == 64 and not shown & confirming
+
+
 @pytest.mark.slow
 def test_trials_recorded_for_another_batch_size_are_taken(cues, tmp_path):
     task, seed = small_task(Recorded), CUES.run["seed"]
