@@ -24,7 +24,13 @@ from eprop_brian.network.delays import check_fits
 from eprop_brian.network.optimization import learning_rate
 from eprop_brian.network.spec import Network
 from eprop_brian.tasks.base import Task, Trials, confirmation_of, hand_out, rng_for
-from eprop_brian.training.diagnosis import Diagnosis, explain, explain_evaluation, silence
+from eprop_brian.training.diagnosis import (
+    Diagnosis,
+    explain,
+    explain_evaluation,
+    largest_change,
+    silence,
+)
 from eprop_brian.training.history import History
 from eprop_brian.training.session import Outcome, Session, SessionState
 from eprop_brian.training.workers import ParallelSession, useful_workers
@@ -55,6 +61,8 @@ __all__ = [
 _TRIALS_PER_CALL = 640
 #: Most iterations of one call: how often progress is shown and a checkpoint can be made.
 _MOST_ITERATIONS = 100
+#: Changes of weights, relative to the largest, that are no learning.
+_ROUNDING = 1e-12
 #: Iterations between checks whether the task is solved.
 CHECK_EVERY = 10
 #: Size of a validation: fresh batches of so many trials.
@@ -324,8 +332,9 @@ class Trainer:
         ------
         TrainingError
             If the loss, a weight or what they are made of is no longer finite, which is then
-            named; the state is that of the last good call. Or if no neuron fires, the surrogate
-            is 0 throughout, and no weight has changed in a call. (A warning if one has.)
+            named; the state is that of the last good call. Or if no neuron has fired in a call,
+            which has changed nothing. (A warning if weights have changed by rounding alone, or
+            by what is no gradient.)
         """
         self.solved = stop_when_solved and self.iteration > 0 and self._is_solved()
         if self.solved:
@@ -480,30 +489,41 @@ class Trainer:
         return explain(Diagnosis(self.session, batch, state, self.dtype), f"iteration {iteration}")
 
     def _check_alive(self, numbers: range, trials: Trials, before: Mapping[str, Matrix]) -> None:
-        """Name a network of which a call had no spike, and that cannot learn by its gradient."""
-        if np.any(self.history.rate_hz[numbers.start :]):
+        """Name a network of which a call had no spike, and that cannot learn by its gradient.
+
+        Exported programs do so by the same conditions, but cannot look at the surrogate
+        (``Trainer::check_alive`` in ``templates/driver/trainer.h``).
+        """
+        fired = np.flatnonzero(self.history.rate_hz)
+        if len(fired) and fired[-1] >= numbers.start:
             self._is_alive = True
             return
-        if not self._is_alive:
+        if not self._is_alive or self.network.optimizer.parameters.get("eta") == 0:
             return
         self._is_alive = False  # what is silent is looked at once
-        why = silence(Diagnosis(self.session, trials, self.session.state(), self.dtype))
-        if not why:
+        after = self.session.state()
+        change = largest_change(before, self.session.weights)
+        found = silence(Diagnosis(self.session, trials, after, self.dtype))
+        if change > _ROUNDING and not found.is_dead:
             return
+        last_spike = int(fired[-1]) + 1 if len(fired) else 0
+        first = last_spike + 1 if last_spike else numbers.start + 1
+        since = f" (the last to fire did so in iteration {last_spike})" if last_spike else ""
         message = (
-            f"no neuron fires in any trial of iterations {numbers.start + 1} to {numbers.stop}, "
-            f"{why}"
+            f"no neuron fires in any trial of iterations {first} to "
+            f"{numbers.stop}{since}, and {found.text(last_spike, change)}"
         )
-        changed = any(
-            np.any(values_of(value) != values_of(before[name]))
-            for name, value in self.session.weights.items()
+        # What optimizers keep may still move weights later.
+        stays = all(
+            np.array_equal(values_of(value), values_of(before[name]))
+            for name, value in after.items()
+            if name != "n_updates" and not name.startswith("carried.")
         )
-        if changed:
-            warnings.warn(
-                f"{message}. Only regularisers or the optimizer change them", stacklevel=3
-            )
-        else:
+        if stays and np.any(self.history.loss[numbers.start :]):
             raise TrainingError(message)
+        if change > _ROUNDING:
+            message += ". Only regularisers or the optimizer change weights"
+        warnings.warn(message, stacklevel=3)
 
     def _record(self, outcome: Outcome, batches: _Batches, seconds: float) -> None:
         wrong = self.task.errors(outcome.output, batches.trials)

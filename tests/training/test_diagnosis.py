@@ -1,11 +1,12 @@
 """What is said when training goes wrong: which quantity, which neuron, trial and step."""
 
+import warnings
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from eprop_brian import GRADIENT_DESCENT, LIF, Network, Neuron, Trainer, TrainingError
+from eprop_brian import ADAM, GRADIENT_DESCENT, LIF, Network, Neuron, Trainer, TrainingError
 from eprop_brian.equations import Optimizer
 from eprop_brian.tasks.base import Task, Trials
 
@@ -255,6 +256,60 @@ def test_a_silent_network_whose_weights_decay_goes_on_with_a_warning():
     with pytest.warns(UserWarning, match="no neuron fires in any trial of iterations 1 to 3, and"):
         trainer.train(3, progress=False)
     assert trainer.iteration == 3
+
+
+def test_a_network_that_learning_silenced_is_told_since_when():
+    """A step that is far too large against all spikes: scaling weights up would not help."""
+    steep = GRADIENT_DESCENT.with_parameters(eta=1e4)
+    network = Network(2, 1, [(LIF, 3)], optimizer=steep, feedback="random")
+    weights = {**WEIGHTS, "w_in": 5 * WEIGHTS["w_in"], "B": -WEIGHTS["B"]}
+    trainer = Trainer(network, Pulse(), batch_size=4, weights=weights, device="runtime")
+    trainer.train(1, progress=False)
+    assert trainer.history.rate_hz[0] > 0
+    largest = max(np.max(np.abs(w)) for w in trainer.session.weights.values())
+    with pytest.raises(TrainingError) as caught:
+        trainer.train(30, progress=False)
+    message = str(caught.value)
+    assert message.startswith(
+        "no neuron fires in any trial of iterations 2 to 30 (the last to fire did so in "
+        "iteration 1), and the surrogate is 0 in every step (psi = 0) of the trial that was looked"
+    )
+    assert f"The largest weight is {largest:.3g}: " in message
+    assert message.endswith("try a smaller learning rate (now 10000.0)")
+    assert "input weights up" not in message
+
+
+@pytest.mark.parametrize(("optimizer", "stays"), [(ADAM, False), (GRADIENT_DESCENT, True)])
+def test_a_silent_network_whose_surrogate_is_all_but_0_is_named(optimizer, stays):
+    """Gradients of 1e-30 move no weight, though Adam keeps them in mind."""
+    far = replace(LIF.with_parameters(v_th=50.0), surrogate="1e-30/(1 + abs(v - v_th))")
+    network = Network(2, 1, [(far, 3)], optimizer=optimizer)
+    # To weights of 0 they would add something.
+    weights = {**SILENT, "w_in": np.full((3, 2), -1.0)}
+    trainer = Trainer(network, Pulse(), batch_size=4, weights=weights, device="runtime")
+    said = (
+        "iterations 1 to 30, and no weight changes: .* "
+        r"at most -50.2 in 'lif' \(v >= v_th\). Scale the input weights up"
+    )
+    with pytest.raises(TrainingError, match=said) if stays else pytest.warns(match=said):
+        trainer.train(30, progress=False)
+    assert trainer.iteration == 30
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({"optimizer": GRADIENT_DESCENT.with_parameters(eta=0.0)}, "it is not to learn"),
+        ({"loss": "y**2"}, "it has nothing to learn"),
+    ],
+    ids=["eta = 0", "loss = 0"],
+)
+def test_a_silent_network_that_does_what_it_should_is_no_error(options, why):
+    trainer = Trainer(silent(**options), Pulse(), batch_size=4, weights=SILENT, device="runtime")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error" if "optimizer" in options else "ignore", UserWarning)
+        trainer.train(3, progress=False)
+    assert trainer.iteration == 3, why
 
 
 def test_a_silent_network_that_can_learn_goes_on():
