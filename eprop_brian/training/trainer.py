@@ -253,7 +253,8 @@ class Trainer:
         self.solved = False
         self.validation: Evaluation | None = None
         self.confirmation: Evaluation | None = None
-        self._is_alive = True
+        # Whether a network that is silent has been looked at, and named.
+        self._is_looked_at = self._is_named = False
         # State and iteration before a call that has not ended.
         self._before: tuple[dict[str, Matrix], int] | None = None
         self._per_call = iterations_per_call(network, self.batch_size)
@@ -496,16 +497,20 @@ class Trainer:
         """
         fired = np.flatnonzero(self.history.rate_hz)
         if len(fired) and fired[-1] >= numbers.start:
-            self._is_alive = True
+            self._is_looked_at = self._is_named = False
             return
-        if not self._is_alive or self.network.optimizer.parameters.get("eta") == 0:
+        if self._is_named or self.network.optimizer.parameters.get("eta") == 0:
             return
-        self._is_alive = False  # what is silent is looked at once
-        after = self.session.state()
         change = largest_change(before, self.session.weights)
+        # What an optimizer gathered may move weights for a while.
+        if change > _ROUNDING and self._is_looked_at:
+            return
+        self._is_looked_at = True
+        after = self.session.state()
         found = silence(Diagnosis(self.session, trials, after, self.dtype))
         if change > _ROUNDING and not found.is_dead:
             return
+        self._is_named = True
         last_spike = int(fired[-1]) + 1 if len(fired) else 0
         first = last_spike + 1 if last_spike else numbers.start + 1
         since = f" (the last to fire did so in iteration {last_spike})" if last_spike else ""

@@ -296,6 +296,20 @@ def test_a_silent_network_whose_surrogate_is_all_but_0_is_named(optimizer, stays
     assert trainer.iteration == 30
 
 
+def test_a_silent_network_is_named_once_what_the_optimizer_gathered_has_faded():
+    far = replace(LIF.with_parameters(v_th=50.0), surrogate="1e-30/(1 + abs(v - v_th))")
+    network = Network(2, 1, [(far, 3)], optimizer=ADAM.with_parameters(beta_1=0.1))
+    trainer = Trainer(network, Pulse(), batch_size=4, weights=SILENT, device="runtime")
+    for state in ("m", "s"):
+        trainer.session.optimizer_states[f"{state}.w_in"] = np.ones((3, 2))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="no neuron fires")
+        trainer.train(100, progress=False)
+    assert np.any(trainer.session.weights["w_in"] != SILENT["w_in"])
+    with pytest.warns(UserWarning, match="iterations 101 to 200, and no weight changes"):
+        trainer.train(200, progress=False)
+
+
 @pytest.mark.parametrize(
     ("options", "why"),
     [
@@ -307,7 +321,8 @@ def test_a_silent_network_whose_surrogate_is_all_but_0_is_named(optimizer, stays
 def test_a_silent_network_that_does_what_it_should_is_no_error(options, why):
     trainer = Trainer(silent(**options), Pulse(), batch_size=4, weights=SILENT, device="runtime")
     with warnings.catch_warnings():
-        warnings.simplefilter("error" if "optimizer" in options else "ignore", UserWarning)
+        action = "error" if "optimizer" in options else "ignore"
+        warnings.filterwarnings(action, message="no neuron fires")
         trainer.train(3, progress=False)
     assert trainer.iteration == 3, why
 
