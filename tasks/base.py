@@ -438,9 +438,12 @@ def hand_out(task: Task, seed: int, stream: str, index: int, n_trials: int) -> T
     ValueError
         If it hands out more than were asked for, or fails to hand out any.
     """
-    what = "iteration" if stream == "train" else f"batch of the stream '{stream}', number"
+    number = index + 1
+    what = (
+        f"iteration {number}" if stream == "train" else f"batch {number} of the stream '{stream}'"
+    )
     asked = f"{n_trials} {'trial' if n_trials == 1 else 'trials'}"
-    where = f"task '{task.name}' was asked for {asked} of {what} {index + 1}"
+    where = f"task '{task.name}' was asked for {asked} of {what}"
     try:
         found = task.trials(seed, stream, index, n_trials)
     except ValueError as error:

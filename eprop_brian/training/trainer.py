@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from tqdm import tqdm
 
-from eprop_brian.base.checks import check_positive
+from eprop_brian.base.checks import check_count, check_positive
 from eprop_brian.base.interrupts import uninterrupted
 from eprop_brian.base.sparse import Matrix, dense, values_of
 from eprop_brian.devices import make_program
@@ -240,6 +240,7 @@ class Trainer:
         scheduler: str | None = None,
     ) -> None:
         check_positive("batch_size", batch_size)
+        check_count("seed", seed, minimum=0)
         check_fit(network, task)
         if network.continuous:
             check_continuous(network, batch_size, workers, scheduler)
