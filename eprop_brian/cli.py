@@ -318,9 +318,10 @@ def train(
     trainer = run.trainer
     if trainer.solved:
         found = trainer.confirmation
+        examples = "" if found.n_examples is None else f" of {found.n_examples} other examples"
         click.echo(
             f"solved at iteration {trainer.iteration}, confirmed by an error of {found.error:.4f} "
-            f"on {found.n_trials} other trials"
+            f"on {found.n_trials} other trials{examples}"
         )
     if not no_figures:
         from eprop_brian.plotting import plot_run

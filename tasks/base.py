@@ -52,7 +52,15 @@ from numpy.typing import ArrayLike, NDArray
 
 from eprop_brian.base.checks import check_count, check_quantity
 
-__all__ = ["LOSSES", "Task", "Trials", "hand_out", "rng_for"]
+__all__ = [
+    "LOSSES",
+    "Task",
+    "Trials",
+    "confirmation_of",
+    "hand_out",
+    "is_confirmation",
+    "rng_for",
+]
 
 #: The losses a task may name: 1/2 sum (y - y*)^2, and -sum pi* log softmax(y).
 LOSSES = ("squared_error", "softmax_cross_entropy")
@@ -321,6 +329,13 @@ class Task(ABC):
     def learning_window(self) -> int:
         """Number of steps at the end of a trial in which the error counts."""
 
+    def n_examples(self, stream: str) -> int | None:
+        """Return how many different examples the trials of a stream can show.
+
+        None, as by default, for a task that draws every trial anew.
+        """
+        return None
+
     @abstractmethod
     def trials(self, seed: int, stream: str, index: int, n_trials: int) -> Trials:
         """Draw a batch of trials: a function of its arguments alone.
@@ -394,6 +409,19 @@ class Task(ABC):
         return (wrong & given).sum(axis=1) / given.sum(axis=1)
 
 
+_AGAIN = " again"
+
+
+def confirmation_of(stream: str) -> str:
+    """Return the stream whose trials confirm what those of a validation say."""
+    return stream + _AGAIN
+
+
+def is_confirmation(stream: str) -> bool:
+    """Return whether a stream is one that `confirmation_of` returns."""
+    return stream.endswith(_AGAIN)
+
+
 def hand_out(task: Task, seed: int, stream: str, index: int, n_trials: int) -> Trials:
     """Ask a task for trials: what it hands out is as many, or fewer where its examples end.
 
@@ -410,9 +438,12 @@ def hand_out(task: Task, seed: int, stream: str, index: int, n_trials: int) -> T
     ValueError
         If it hands out more than were asked for, or fails to hand out any.
     """
-    what = "iteration" if stream == "train" else f"batch of the stream '{stream}', number"
+    number = index + 1
+    what = (
+        f"iteration {number}" if stream == "train" else f"batch {number} of the stream '{stream}'"
+    )
     asked = f"{n_trials} {'trial' if n_trials == 1 else 'trials'}"
-    where = f"task '{task.name}' was asked for {asked} of {what} {index + 1}"
+    where = f"task '{task.name}' was asked for {asked} of {what}"
     try:
         found = task.trials(seed, stream, index, n_trials)
     except ValueError as error:

@@ -2,7 +2,8 @@
 
 Which examples a trial may show depends on its stream: "train" shows those that are there to learn
 from, a stream whose name begins with "validation" others that were held out of these, and every
-other stream the test examples. A choice made by validation thus never sees the test examples.
+other stream the test examples. A choice made by validation thus never sees the test examples, and
+what confirms a validation ("validation 10 again") shows examples that no validation does.
 
 The examples of a stream come in an order shuffled by the seed, each once before any comes again:
 with 360 of them, a test of 6 batches of 60 trials shows each exactly once.
@@ -24,7 +25,7 @@ from brian2.units import Quantity
 from numpy.typing import NDArray
 
 from eprop_brian.base.checks import check_count, whole_steps
-from eprop_brian.tasks.base import Task, Trials, rng_for
+from eprop_brian.tasks.base import Task, Trials, is_confirmation, rng_for
 
 __all__ = [
     "DataError",
@@ -38,7 +39,7 @@ __all__ = [
     "shuffled",
 ]
 
-Part = Literal["train", "validation", "test"]
+Part = Literal["train", "validation", "confirmation", "test"]
 
 
 class DataError(ValueError):
@@ -98,19 +99,23 @@ def data_folder(task: str, path: str, holds: str, source: str) -> Path:
     return folder
 
 
-def held_out(task: str, examples: Sequence[Any]) -> tuple[list[Any], list[Any]]:
-    """Split the examples to learn from: return those for learning, and a tenth for validation."""
-    if len(examples) < 2:
-        raise DataError(f"{task} needs at least two examples for training, one for validation")
+def held_out(task: str, examples: Sequence[Any]) -> dict[Part, list[Any]]:
+    """Split the examples to learn from: a tenth of them validates, and confirms, half each."""
+    if len(examples) < 3:
+        raise DataError(
+            f"{task} needs at least three examples for training, one of them for validation and "
+            "one to confirm it"
+        )
     order = shuffled(len(examples))
-    n = -(-len(examples) // 10)
-    return [examples[k] for k in order[n:]], [examples[k] for k in order[:n]]
+    n = max(2, -(-len(examples) // 10))
+    places = {"train": order[n:], "validation": order[: n // 2], "confirmation": order[n // 2 : n]}
+    return {part: [examples[k] for k in which] for part, which in places.items()}
 
 
 def part_of(stream: str) -> Part:
     """Return which part of a data set a stream of trials shows."""
     if stream.startswith("validation"):
-        return "validation"
+        return "confirmation" if is_confirmation(stream) else "validation"
     return "train" if stream == "train" else "test"
 
 
@@ -172,6 +177,10 @@ class DatasetTask(Task):
     ) -> NDArray[np.bool_] | NDArray[np.float64]:
         """Return examples of a part as inputs of `Trials`, shape (n_rows, n_steps, n_inputs)."""
 
+    def n_examples(self, stream: str) -> int:
+        """Return how many examples there are in the part that belongs to the stream."""
+        return len(self.labels(part_of(stream)))
+
     def rows(self, seed: int, stream: str, index: int, n_trials: int) -> NDArray[np.intp]:
         """Return which examples of their part `trials` with the same arguments shows.
 
@@ -179,8 +188,7 @@ class DatasetTask(Task):
         -------
         rows : int array, shape (n_trials,)
         """
-        n_examples = len(self.labels(part_of(stream)))
-        return examples_in_order(seed, stream, index, n_trials, n_examples)
+        return examples_in_order(seed, stream, index, n_trials, self.n_examples(stream))
 
     def trials(self, seed: int, stream: str, index: int, n_trials: int) -> Trials:
         """Show examples of the part that belongs to the stream.

@@ -1,7 +1,8 @@
 r"""Handwritten digits: say which digit an image shows.
 
-The images ship with scikit-learn: 1797 of 8 x 8 pixels, of which 512 are kept for testing and 128
-for validation. A pixel of intensity :math:`x` from 0 to 1 becomes an input that
+The images ship with scikit-learn: 1797 of 8 x 8 pixels, of which 512 are kept for testing, 64 for
+validation and 64 that confirm what these say. A pixel of intensity :math:`x` from 0 to 1 becomes an
+input that
 
 - ``"poisson"``: fires at random at the rate :math:`x` times `max_rate`, throughout the trial;
 - ``"latency"``: fires once, the sooner the brighter, at step
@@ -30,7 +31,7 @@ from eprop_brian.tasks.datasets import DatasetTask, Part, import_library, shuffl
 __all__ = ["CODINGS", "Digits"]
 
 CODINGS = ("poisson", "latency", "analog")
-_N_TEST, _N_VALIDATION = 512, 128
+_N_TEST, _N_VALIDATION, _N_CONFIRMATION = 512, 64, 64
 _BRIGHTEST = 16.0
 
 
@@ -145,8 +146,9 @@ def _digits(part: Part) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
     """Return images and digits of a part, read-only."""
     data = import_library("sklearn.datasets", "scikit-learn").load_digits()
     order = shuffled(len(data.target))
-    test, validation, train = np.split(order, [_N_TEST, _N_TEST + _N_VALIDATION])
-    chosen = {"train": train, "validation": validation, "test": test}[part]
+    ends = np.cumsum([_N_TEST, _N_VALIDATION, _N_CONFIRMATION])
+    parts = ("test", "validation", "confirmation", "train")
+    chosen = dict(zip(parts, np.split(order, ends), strict=True))[part]
     images, labels = data.data[chosen] / _BRIGHTEST, data.target[chosen].astype(np.intp)
     images.flags.writeable = False
     labels.flags.writeable = False

@@ -182,6 +182,8 @@ class CudaProgram(ProcessProgram):
         If `architecture` cannot tell what to compile for.
     """
 
+    side_by_side = True
+
     def __init__(
         self,
         network: Network,

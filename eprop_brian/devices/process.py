@@ -67,7 +67,7 @@ class ProcessProgram(Program):
             If the process fails or is killed; the message has its output. The next call starts a
             new one.
         """
-        self.set({**arrays, **self.built.first})
+        self.set({**self.built.first, **arrays})
         with self._talk() as (send, receive):
             send(b"R")
             receive(1)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
+from typing import ClassVar
 
 import numpy as np
 
@@ -34,9 +35,13 @@ class Program(ABC):
     Attributes
     ----------
     built : BuiltNetwork
+    side_by_side : bool
+        Whether the trials of a call run at the same time. Else a call may also begin at a later
+        trial, ``control.trial``.
     """
 
     built: BuiltNetwork
+    side_by_side: ClassVar[bool] = False
 
     @abstractmethod
     def set(self, arrays: Mapping[str, np.ndarray]) -> None:
@@ -44,7 +49,7 @@ class Program(ABC):
 
     @abstractmethod
     def run(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Set arrays and run ``control.n_trials`` trials, or, with 0 of them, make an update.
+        """Set arrays and run the first ``control.n_trials`` trials; with 0 of them, make an update.
 
         Parameters
         ----------

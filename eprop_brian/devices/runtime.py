@@ -62,7 +62,7 @@ class RuntimeProgram(Program):
         SimulationError
             If something calls Brian2's ``stop()``: a call that ends early is no result.
         """
-        self.set({**arrays, **self.built.first})
+        self.set({**self.built.first, **arrays})
         network, steps = self.built.brian2_network, self.built.call_steps
         timestep = step_runner(self.built).clock.variables["timestep"].get_value()
         end = timestep[0] + steps

@@ -156,6 +156,7 @@ def description(
         "learning_rates": rates,
         "types": {name: _Character(_TYPES[types[name].str[1:]]) for name in sorted({*used})},
         "state": arrays,
+        "weights": [state_name(name, values) for name, values in state.weights.items()],
         "drawn": _drawn(state),
         "readout_weights": state_name("w_out", state.weights["w_out"]),
         "copied": list(copied),

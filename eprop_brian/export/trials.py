@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from eprop_brian.base.files import write_arrays
-from eprop_brian.tasks.base import Task, Trials, hand_out
+from eprop_brian.tasks.base import Task, Trials, confirmation_of, hand_out
 from eprop_brian.tasks.evidence_accumulation import EvidenceAccumulation
 from eprop_brian.tasks.frozen import FrozenInputTask
 from eprop_brian.tasks.handwriting import Handwriting
@@ -66,22 +66,37 @@ def write_trials(
         arrays = _cues(task) if cues else _frozen(task, seed)
         write_arrays(folder / "task.npz", arrays)
         return {}
-    streams = {"train": (iterations, batch_size)}
+    parts = _handed_out(task, seed, "train", iterations, batch_size)
+    trials = {"train": join_trials(parts)}
+    sizes = np.array([part.n_trials for part in parts])
+    # Some are smaller where the task's examples end. Whole ones are any program's, which cuts the
+    # trials into batches of its own size.
+    batches = {"batches": sizes} if np.any(sizes != batch_size) else {}
     if task.error_threshold is not None:
-        # A third to validate, the others to confirm: as many as Python draws make large files.
-        streams["validation"] = (3 * VALIDATION_BATCHES, VALIDATION_BATCH_SIZE)
+        trials["validation"] = _to_validate(task, seed)
     if task.loss != "squared_error":
-        streams["test"] = (VALIDATION_BATCHES, VALIDATION_BATCH_SIZE)
-    counts = {}
-    for stream, (n_batches, size) in streams.items():
-        parts = [hand_out(task, seed, stream, i, size) for i in range(n_batches)]
-        trials = join_trials(parts)
-        # Batches are not all as large where the task's examples end.
-        sizes = {"batches": np.array([part.n_trials for part in parts])}
-        recorded = _recorded(trials) | (sizes if stream == "train" else {})
-        write_arrays(folder / f"{stream}.npz", recorded)
-        counts[stream] = trials.n_trials
-    return counts
+        trials["test"] = join_trials(
+            _handed_out(task, seed, "test", VALIDATION_BATCHES, VALIDATION_BATCH_SIZE)
+        )
+    for stream, found in trials.items():
+        more = batches if stream == "train" else {}
+        write_arrays(folder / f"{stream}.npz", _recorded(found) | more)
+    return {stream: found.n_trials for stream, found in trials.items()}
+
+
+def _handed_out(task: Task, seed: int, stream: str, n_batches: int, size: int) -> list[Trials]:
+    return [hand_out(task, seed, stream, i, size) for i in range(n_batches)]
+
+
+def _to_validate(task: Task, seed: int) -> Trials:
+    """A third that validates and two that confirm: as many as Python draws make large files."""
+    validating, confirming = (
+        join_trials(_handed_out(task, seed, stream, n * VALIDATION_BATCHES, VALIDATION_BATCH_SIZE))
+        for n, stream in ((1, "validation"), (2, confirmation_of("validation")))
+    )
+    # The program finds them by their number, wherever batches are smaller.
+    third = min(validating.n_trials, confirming.n_trials // 2)
+    return join_trials([validating.part(slice(third)), confirming.part(slice(2 * third))])
 
 
 def _recorded(trials: Trials) -> dict[str, np.ndarray]:

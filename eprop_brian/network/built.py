@@ -276,7 +276,7 @@ class BuiltNetwork:
     feedback: list[Projection]
     carried: dict[str, float] = field(default_factory=dict)
 
-    #: What a call begins with.
+    #: What a call begins with, unless it is told otherwise.
     first: ClassVar[Mapping[str, np.ndarray]] = {
         "control.trial": np.zeros(1),
         "control.step": np.zeros(1),
@@ -285,9 +285,10 @@ class BuiltNetwork:
     @property
     def call_steps(self) -> int:
         """Steps of a call with the present number of trials, on a device in this process."""
-        n_trials = int(self.groups["control"].variables["n_trials"].get_value()[0])
+        control = self.groups["control"].variables
+        first, end = (int(control[name].get_value()[0]) for name in ("trial", "n_trials"))
         # Without trials there is a single step, which makes the update.
-        return n_trials * self.capacity.n_steps or 1
+        return (end - first) * self.capacity.n_steps or 1
 
     def parameter_arrays(self) -> dict[str, np.ndarray]:
         """Values of all parameters, keyed ``"group.variable"``: what to set before a run."""

@@ -8,6 +8,7 @@ the readout directly; the total derivative adds what it does by way of other neu
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -79,7 +80,14 @@ class BpttSession(SessionState):
         self._gradient: dict[str, Matrix] | None = None
         self._last: np.ndarray | None = None
 
-    def run(self, trials: Trials, batch_size: int, *, learning: bool = True) -> Outcome:
+    def run(
+        self,
+        trials: Trials,
+        batch_size: int,
+        *,
+        learning: bool = True,
+        check_states: bool = False,
+    ) -> Outcome:
         """See `Session.run`."""
         check_batches(trials, batch_size)
         self.check_trials(trials)
@@ -103,7 +111,10 @@ class BpttSession(SessionState):
             if learning:
                 self._keep(weights, states, gradient)
                 self.n_updates += len(results)
-        return self._outcome(results, counted)
+        outcome = self._outcome(results, counted)
+        if not check_states:
+            return outcome
+        return replace(outcome, is_number=np.concatenate([found.is_number for found in results]))
 
     def gradient_of(self, trials: Trials) -> dict[str, Matrix]:
         """The gradient of some trials, mean over them, without an update.

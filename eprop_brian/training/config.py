@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from eprop_brian.base.checks import check_positive
 from eprop_brian.base.files import read_array, write_array, write_text
 from eprop_brian.base.settings import read_tables, read_value
 from eprop_brian.base.suggestions import unknown
@@ -103,6 +104,11 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         _check_names(self.size)
+        for key in ("iterations", "batch_size"):
+            check_positive(f"run.{key}", self.run[key])
+        seed = self.run["seed"]
+        if not isinstance(seed, int | np.integer) or isinstance(seed, bool) or seed < 0:
+            raise ValueError(f"run.seed must be a whole number, 0 or greater, not {seed!r}")
 
     @classmethod
     def from_recipe(
@@ -426,9 +432,12 @@ class RunConfig:
         matrix = None
         if tables["network"].get("feedback") == _GIVEN:
             matrix = read_array(Path(folder) / _FEEDBACK_FILE)
-        return cls(
-            **{name: tables[name] for name in needed}, neurons=neurons, feedback_matrix=matrix
-        )
+        try:
+            return cls(
+                **{name: tables[name] for name in needed}, neurons=neurons, feedback_matrix=matrix
+            )
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
 
 
 def _check_names(size: Iterable[str]) -> None:

@@ -23,7 +23,15 @@ from eprop_brian.symbolic.parameters import evaluate, expression_text
 from eprop_brian.tasks.base import Trials
 from eprop_brian.training.session import Session, SessionState
 
-__all__ = ["Diagnosis", "Finding", "explain", "explain_evaluation", "silence"]
+__all__ = [
+    "Diagnosis",
+    "Finding",
+    "Silence",
+    "explain",
+    "explain_evaluation",
+    "largest_change",
+    "silence",
+]
 
 _SURROGATE = (
     "The loss may be finite all the same, and a smaller learning rate does not help: write the "
@@ -103,41 +111,108 @@ def explain(batch: Diagnosis, when: str) -> str:
     return _message(finding, when, batch)
 
 
-def explain_evaluation(batch: Diagnosis, loss: np.ndarray, when: str) -> str:
-    """The same of trials without learning, whose losses are given."""
+def explain_evaluation(batch: Diagnosis, is_good: np.ndarray, when: str) -> str:
+    """The same of trials without learning, of which it is known which went well."""
+    trial = int(np.argmin(is_good))
     with np.errstate(all="ignore"):
-        trial = _first_trial_without_result(batch, loss)
         finding = _replayed(batch, trial)
     if finding is None:
-        finding = Finding("the loss", f"in trial {trial}")
+        finding = Finding("the loss or a state", f"in trial {trial}")
     return _message(finding, when, batch)
 
 
-def silence(batch: Diagnosis) -> str:
-    """Why a network in which no neuron fires cannot learn; ``""`` if it can.
+@dataclass(frozen=True)
+class Silence:
+    """What one trial of a network shows in which no neuron fires.
 
-    It can where the surrogate is not 0 in some step of the first trial.
+    Attributes
+    ----------
+    is_dead : bool
+        Whether no neuron fires and the surrogate is 0 in every step.
+    nearest : str
+        How near each population comes to its spike condition.
+    largest_weight : float
+    eta : float or None
+        The learning rate, if the optimizer has one.
     """
-    watch = _Silence(_network(batch))
+
+    is_dead: bool
+    nearest: str
+    largest_weight: float
+    eta: float | None
+
+    def text(self, last_spike: int, change: float) -> str:
+        """Why nothing is learned and what helps.
+
+        Parameters
+        ----------
+        last_spike : int
+            Last iteration in which a neuron fired; 0 if none ever did.
+        change : float
+            As `largest_change` returns it.
+        """
+        if self.is_dead:
+            why = (
+                "the surrogate is 0 in every step (psi = 0) of the trial that was looked at, so "
+                "that no gradient of it reaches a weight"
+            )
+        else:
+            how = " by more than rounding" if change else ""
+            why = f"no weight changes{how}: the surrogate is all but 0, or no error arrives"
+        if last_spike:
+            advice = (
+                f"The largest weight is {self.largest_weight:.3g}: if learning has silenced the "
+                f"network, try a smaller learning rate (now {self.eta})"
+            )
+        else:
+            advice = (
+                "Scale the input weights up, lower the threshold, or choose a surrogate that is "
+                "wide enough"
+            )
+        return (
+            f"{why}. In this trial the left side of the spike condition minus the right is at most "
+            f"{self.nearest}. {advice}"
+        )
+
+
+def silence(batch: Diagnosis) -> Silence:
+    """Look at the first trial of a batch in which no neuron fires."""
+    watch = _SilenceWatch(_network(batch))
     _run(batch, 0, watch, learning=False)
-    return watch.text()
+    eta = batch.session.network.optimizer.parameters.get("eta")
+    return Silence(not watch.alive, watch.text(), _largest_weight(batch), eta)
+
+
+def largest_change(before: Mapping[str, Matrix], after: Mapping[str, Matrix]) -> float:
+    """Largest change of a weight, relative to the largest weight of its matrix."""
+    changes = [0.0]
+    for name, value in after.items():
+        new, old = values_of(value), values_of(before[name])
+        changes.append(
+            np.max(np.abs(new - old), initial=0)
+            / max(np.max(np.abs(old), initial=0), np.finfo(float).tiny)
+        )
+    return float(max(changes))
 
 
 def _message(finding: Finding, when: str, batch: Diagnosis) -> str:
     line = f"\n    {finding.line}\n" if finding.line else ". "
     advice = finding.advice
     if not advice:
-        largest = max(
-            np.max(np.abs(values_of(batch.state[name])), initial=0)
-            for name in batch.session.weights
-            if "." not in name
-        )
         eta = batch.session.network.optimizer.parameters.get("eta")
         advice = (
-            f"The largest weight was {largest:.3g} before: if weights have grown, try a smaller "
-            f"learning rate (now {eta})"
+            f"The largest weight was {_largest_weight(batch):.3g} before: if weights have grown, "
+            f"try a smaller learning rate (now {eta})"
         )
     return f"{finding.what} is no longer finite at {when}: {finding.where}{line}{advice}"
+
+
+def _largest_weight(batch: Diagnosis) -> float:
+    return max(
+        float(np.max(np.abs(values_of(batch.state[name])), initial=0))
+        for name in batch.session.weights
+        if "." not in name
+    )
 
 
 def _all_finite(values: Mapping[str, Matrix]) -> bool:
@@ -155,19 +230,6 @@ def _first_bad_trial(batch: Diagnosis, loss: np.ndarray) -> int | None:
         if not _all_finite(batch.session.gradient()):
             return trial
     return None
-
-
-def _first_trial_without_result(batch: Diagnosis, loss: np.ndarray) -> int:
-    """The first trial whose loss is not finite or, if all are, that ends with a state of NaN."""
-    bad = np.flatnonzero(~np.isfinite(loss))
-    if len(bad):
-        return int(bad[0])
-    last = batch.trials.n_trials - 1
-    for trial in range(last):
-        batch.session.run(batch.trials.part(slice(trial, trial + 1)), 1, learning=False)
-        if not batch.session.ends_as_numbers():
-            return trial
-    return last
 
 
 def _network(batch: Diagnosis) -> Network:
@@ -307,7 +369,7 @@ def _coefficients(system: EligibilitySystem) -> Iterator[tuple[str, str]]:
             yield name, expression_text(expression)
 
 
-class _Silence(_Observer):
+class _SilenceWatch(_Observer):
     """Finds whether a trial has a spike or a surrogate other than 0, and how near it comes."""
 
     def __init__(self, network: Network) -> None:
@@ -331,18 +393,10 @@ class _Silence(_Observer):
         return np.asarray(evaluate(step.margin, values, "threshold"))
 
     def text(self) -> str:
-        """Why nothing is learned; ``""`` if something can be."""
-        if self.alive:
-            return ""
-        nearest = ", ".join(
+        """How near each population came to its spike condition."""
+        return ", ".join(
             f"{margin:.3g} in '{name}' ({self._condition(name)})"
             for name, margin in self.nearest.items()
-        )
-        return (
-            "and the surrogate is 0 in every step (psi = 0), so that no gradient reaches a weight. "
-            "The left side of the spike condition minus the right is at most "
-            f"{nearest}. Scale the input weights up, lower the threshold, or choose a surrogate "
-            "that is wide enough"
         )
 
     def _condition(self, name: str) -> str:

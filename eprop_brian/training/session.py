@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,7 @@ from eprop_brian.devices.program import Program, ProgramKilledError
 from eprop_brian.network.built import Capacity, state_variable
 from eprop_brian.network.rewiring import connect, rewire
 from eprop_brian.network.spec import Network
+from eprop_brian.symbolic.names import own
 from eprop_brian.tasks.base import Trials
 
 __all__ = [
@@ -84,11 +85,15 @@ class Outcome:
         NaN for one that a trial does not have.
     rate : array, shape (n_trials,)
         Mean firing rate of the recurrent neurons in Hz.
+    is_number : array of bool, shape (n_trials,), or None
+        Whether the trial ended without a neuron whose state is NaN: such a neuron is silent, which
+        no loss shows. None where it was not looked at.
     """
 
     loss: np.ndarray
     output: np.ndarray
     rate: np.ndarray
+    is_number: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -297,13 +302,6 @@ class SessionState:
         states = (self.weights, self.optimizer_states, self.carried)
         return all(np.all(np.isfinite(values_of(x))) for some in states for x in some.values())
 
-    def ends_as_numbers(self) -> bool:
-        """Whether no neuron's state was NaN at the end of the last trial, where that is known.
-
-        A neuron whose state is NaN is silent from then on, which no loss shows.
-        """
-        return True
-
     def check_trials(self, trials: Trials) -> None:
         """Raise ValueError if there are too many trials or a shape does not fit."""
         capacity = self.capacity
@@ -403,7 +401,14 @@ class Session(SessionState):
         self._parameters = self.program.built.parameter_arrays()
         self.carried = self.program.built.initial_state()
 
-    def run(self, trials: Trials, batch_size: int, *, learning: bool = True) -> Outcome:
+    def run(
+        self,
+        trials: Trials,
+        batch_size: int,
+        *,
+        learning: bool = True,
+        check_states: bool = False,
+    ) -> Outcome:
         """Run trials and, if learning, one update at the end of every batch.
 
         Parameters
@@ -412,6 +417,9 @@ class Session(SessionState):
             A whole number of batches, at most the capacity.
         batch_size : int
         learning : bool
+        check_states : bool
+            Without learning: report `Outcome.is_number`. Where trials run side by side, only the
+            last one is looked at.
 
         Raises
         ------
@@ -422,6 +430,9 @@ class Session(SessionState):
         check_batches(trials, batch_size)
         control = self._control(trials.n_trials, batch_size, learning=learning, updating=learning)
         data = self.data(trials)
+        if check_states:
+            everything = {**self._everything(), **data.arrays, **control}
+            return retried(lambda: self._checked(everything, data))
         self._run({**data.arrays, **control})
         if learning:
             self._read_state()
@@ -429,7 +440,12 @@ class Session(SessionState):
         return self._outcome(data)
 
     def shares(
-        self, shares: Iterable[TrialData], batch_size: int, *, learning: bool = True
+        self,
+        shares: Iterable[TrialData],
+        batch_size: int,
+        *,
+        learning: bool = True,
+        check_states: bool = False,
     ) -> list[Share]:
         """Run shares of a batch, each at most `SHARE` trials, without the update.
 
@@ -440,16 +456,40 @@ class Session(SessionState):
             Trials of the whole batch.
         learning : bool
             Whether to compute sums.
+        check_states : bool
+            As for `run`.
         """
         self.program.set(self._weight_arrays())
         keys = self.program.built.sums if learning else {}
         results = []
         for data in shares:
             control = self._control(data.n_trials, batch_size, learning=learning, updating=False)
+            if check_states:
+                results.append(Share(self._checked({**data.arrays, **control}, data), {}))
+                continue
             self.program.run({**data.arrays, **control})
             sums = self.program.get_all(keys)
             results.append(Share(self._outcome(data), sums))
         return results
+
+    def _checked(self, arrays: Mapping[str, np.ndarray], data: TrialData) -> Outcome:
+        """Run trials without learning, and look at the states at their ends."""
+        built, is_number = self.program.built, np.ones(data.n_trials, dtype=bool)
+        keys = [
+            built.key(p.name, own(state))
+            for p in self.network.populations
+            for state in p.system.step.states
+        ]
+        # What was set stays: a call for each trial costs next to nothing.
+        self.program.set(arrays)
+        each = [data.n_trials - 1] if self.program.side_by_side else range(data.n_trials)
+        for trial in each:
+            first = 0 if self.program.side_by_side else trial
+            ends = {"control.trial": first, "control.n_trials": trial + 1}
+            self.program.run({key: np.array([value]) for key, value in ends.items()})
+            states = self.program.get_all(keys).values()
+            is_number[trial] = not any(np.any(np.isnan(values)) for values in states)
+        return replace(self._outcome(data), is_number=is_number)
 
     def update(self, shares: Sequence[Mapping[str, np.ndarray]], batch_size: int) -> None:
         """Make an update from the sums of all shares of a batch.
@@ -469,12 +509,6 @@ class Session(SessionState):
         """Apply gradients that wait for a presynaptic spike (``updates="spike"``)."""
         self._run(self._control(0, 1, learning=False, updating=True))
         self._read_state()
-
-    def ends_as_numbers(self) -> bool:
-        """See `SessionState.ends_as_numbers`."""
-        populations = self.network.populations
-        keys = [f"{p.name}.{state}" for p in populations for state in p.system.step.states]
-        return not any(np.any(np.isnan(v)) for v in self.program.get_all(keys).values())
 
     def spikes(self) -> np.ndarray:
         """Recurrent spikes of the last trial that was run, shape (n_steps, n_recurrent)."""
@@ -568,8 +602,12 @@ class Session(SessionState):
 
     def _run(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Run the program from this session's state; once more if it was killed on the way."""
-        everything = {**self._weight_arrays(), **self._optimizer_arrays(), **arrays}
+        everything = {**self._everything(), **arrays}
         retried(lambda: self.program.run(everything))
+
+    def _everything(self) -> dict[str, np.ndarray]:
+        """Arrays of this session's state."""
+        return {**self._weight_arrays(), **self._optimizer_arrays()}
 
     def _weight_arrays(self) -> dict[str, np.ndarray]:
         """Parameters and weights."""

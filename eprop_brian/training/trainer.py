@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from tqdm import tqdm
 
-from eprop_brian.base.checks import check_positive
+from eprop_brian.base.checks import check_count, check_positive
 from eprop_brian.base.interrupts import uninterrupted
 from eprop_brian.base.sparse import Matrix, dense, values_of
 from eprop_brian.devices import make_program
@@ -23,8 +23,14 @@ from eprop_brian.equations.losses import LOSSES
 from eprop_brian.network.delays import check_fits
 from eprop_brian.network.optimization import learning_rate
 from eprop_brian.network.spec import Network
-from eprop_brian.tasks.base import Task, Trials, hand_out, rng_for
-from eprop_brian.training.diagnosis import Diagnosis, explain, explain_evaluation, silence
+from eprop_brian.tasks.base import Task, Trials, confirmation_of, hand_out, rng_for
+from eprop_brian.training.diagnosis import (
+    Diagnosis,
+    explain,
+    explain_evaluation,
+    largest_change,
+    silence,
+)
 from eprop_brian.training.history import History
 from eprop_brian.training.session import Outcome, Session, SessionState
 from eprop_brian.training.workers import ParallelSession, useful_workers
@@ -42,6 +48,7 @@ __all__ = [
     "TrainingError",
     "check_continuous",
     "check_fit",
+    "confirmation_batches",
     "enlarged",
     "example_of_call",
     "iterations_per_call",
@@ -54,6 +61,8 @@ __all__ = [
 _TRIALS_PER_CALL = 640
 #: Most iterations of one call: how often progress is shown and a checkpoint can be made.
 _MOST_ITERATIONS = 100
+#: Changes of weights, relative to the largest, that are no learning.
+_ROUNDING = 1e-12
 #: Iterations between checks whether the task is solved.
 CHECK_EVERY = 10
 #: Size of a validation: fresh batches of so many trials.
@@ -79,12 +88,15 @@ class Evaluation:
         Fraction of wrong trials; NaN where the task defines none.
     rate_hz : float
     n_trials : int
+    n_examples : int or None
+        Different examples that the trials of a data set show; None where each is drawn anew.
     """
 
     loss: float
     error: float
     rate_hz: float
     n_trials: int
+    n_examples: int | None = None
 
     def __str__(self) -> str:
         error = "" if np.isnan(self.error) else f" error {self.error:.4f}"
@@ -199,7 +211,8 @@ class Trainer:
     validation : Evaluation or None
         The last test of the task's criterion.
     confirmation : Evaluation or None
-        The last test, on other fresh trials, of a validation that met the criterion.
+        The last test, on other fresh trials (of a data set, on other examples), of a validation
+        that met the criterion.
     solved : bool
         Whether training stopped because that criterion was met by both.
     session : Session or BpttSession
@@ -227,6 +240,7 @@ class Trainer:
         scheduler: str | None = None,
     ) -> None:
         check_positive("batch_size", batch_size)
+        check_count("seed", seed, minimum=0)
         check_fit(network, task)
         if network.continuous:
             check_continuous(network, batch_size, workers, scheduler)
@@ -240,7 +254,8 @@ class Trainer:
         self.solved = False
         self.validation: Evaluation | None = None
         self.confirmation: Evaluation | None = None
-        self._is_alive = True
+        # Whether a network that is silent has been looked at, and named.
+        self._is_looked_at = self._is_named = False
         # State and iteration before a call that has not ended.
         self._before: tuple[dict[str, Matrix], int] | None = None
         self._per_call = iterations_per_call(network, self.batch_size)
@@ -303,7 +318,9 @@ class Trainer:
         stop_when_solved : bool
             Every 10 iterations, where the task defines an error threshold and the mean error of
             the last 10 batches comes near it, test on 8 fresh batches of 64 trials. If their error
-            is below it, test on 64 others, and stop if the error of these is below it too.
+            is below it, test on 64 others (of a data set on as many as show the other half of what
+            was held out for validation, but 8 at least), and stop if the error of these is below it
+            too.
         progress : bool
             Show a progress bar with loss and error.
         after_call : callable, optional
@@ -317,8 +334,9 @@ class Trainer:
         ------
         TrainingError
             If the loss, a weight or what they are made of is no longer finite, which is then
-            named; the state is that of the last good call. Or if no neuron fires, the surrogate
-            is 0 throughout, and no weight has changed in a call. (A warning if one has.)
+            named; the state is that of the last good call. Or if no neuron has fired in a call,
+            which has changed nothing. (A warning if weights have changed by rounding alone, or
+            by what is no gradient.)
         """
         self.solved = stop_when_solved and self.iteration > 0 and self._is_solved()
         if self.solved:
@@ -382,8 +400,8 @@ class Trainer:
         Raises
         ------
         TrainingError
-            If a loss is not finite, or states of the last trial of a call are NaN (which workers
-            do not tell): the quantity that is not finite first is named.
+            If a loss is not finite, or a trial ends with a state of NaN (on ``cuda``, the last of
+            a call): the quantity that is not finite first is named.
         """
         losses, errors, rates = [], [], []
         previous: Trials | None = None
@@ -397,21 +415,24 @@ class Trainer:
                 batch = batch.part(slice(1))
             for first in range(0, batch.n_trials, most):
                 part = batch.part(slice(first, first + most))
-                outcome = self.session.run(part, part.n_trials, learning=False)
-                if not (np.all(np.isfinite(outcome.loss)) and self.session.ends_as_numbers()):
+                outcome = self.session.run(part, part.n_trials, learning=False, check_states=True)
+                is_good = np.isfinite(outcome.loss) & outcome.is_number
+                if not np.all(is_good):
                     found = Diagnosis(self.session, part, self.session.state(), self.dtype)
                     when = f"batch {index + 1} of the stream '{stream}'"
-                    raise TrainingError(explain_evaluation(found, outcome.loss, when))
+                    raise TrainingError(explain_evaluation(found, is_good, when))
                 losses.append(outcome.loss)
                 rates.append(outcome.rate)
                 wrong = self.task.errors(outcome.output, part)
                 errors.append(np.full(part.n_trials, np.nan) if wrong is None else wrong)
         loss = np.concatenate(losses)
+        n_examples = self.task.n_examples(stream)
         return Evaluation(
             loss=float(loss.mean()),
             error=float(np.concatenate(errors).mean()),
             rate_hz=float(np.concatenate(rates).mean()),
             n_trials=len(loss),
+            n_examples=None if n_examples is None else min(n_examples, len(loss)),
         )
 
     def _batches(self, numbers: range) -> list[_Batches]:
@@ -470,30 +491,45 @@ class Trainer:
         return explain(Diagnosis(self.session, batch, state, self.dtype), f"iteration {iteration}")
 
     def _check_alive(self, numbers: range, trials: Trials, before: Mapping[str, Matrix]) -> None:
-        """Name a network of which a call had no spike, and that cannot learn by its gradient."""
-        if np.any(self.history.rate_hz[numbers.start :]):
-            self._is_alive = True
+        """Name a network of which a call had no spike, and that cannot learn by its gradient.
+
+        Exported programs do so by the same conditions, but cannot look at the surrogate
+        (``Trainer::check_alive`` in ``templates/driver/trainer.h``).
+        """
+        fired = np.flatnonzero(self.history.rate_hz)
+        if len(fired) and fired[-1] >= numbers.start:
+            self._is_looked_at = self._is_named = False
             return
-        if not self._is_alive:
+        if self._is_named or self.network.optimizer.parameters.get("eta") == 0:
             return
-        self._is_alive = False  # what is silent is looked at once
-        why = silence(Diagnosis(self.session, trials, self.session.state(), self.dtype))
-        if not why:
+        change = largest_change(before, self.session.weights)
+        # What an optimizer gathered may move weights for a while.
+        if change > _ROUNDING and self._is_looked_at:
             return
+        self._is_looked_at = True
+        after = self.session.state()
+        found = silence(Diagnosis(self.session, trials, after, self.dtype))
+        if change > _ROUNDING and not found.is_dead:
+            return
+        self._is_named = True
+        last_spike = int(fired[-1]) + 1 if len(fired) else 0
+        first = last_spike + 1 if last_spike else numbers.start + 1
+        since = f" (the last to fire did so in iteration {last_spike})" if last_spike else ""
         message = (
-            f"no neuron fires in any trial of iterations {numbers.start + 1} to {numbers.stop}, "
-            f"{why}"
+            f"no neuron fires in any trial of iterations {first} to "
+            f"{numbers.stop}{since}, and {found.text(last_spike, change)}"
         )
-        changed = any(
-            np.any(values_of(value) != values_of(before[name]))
-            for name, value in self.session.weights.items()
+        # What optimizers keep may still move weights later.
+        stays = all(
+            np.array_equal(values_of(value), values_of(before[name]))
+            for name, value in after.items()
+            if name != "n_updates" and not name.startswith("carried.")
         )
-        if changed:
-            warnings.warn(
-                f"{message}. Only regularisers or the optimizer change them", stacklevel=3
-            )
-        else:
+        if stays and np.any(self.history.loss[numbers.start :]):
             raise TrainingError(message)
+        if change > _ROUNDING:
+            message += ". Only regularisers or the optimizer change weights"
+        warnings.warn(message, stacklevel=3)
 
     def _record(self, outcome: Outcome, batches: _Batches, seconds: float) -> None:
         wrong = self.task.errors(outcome.output, batches.trials)
@@ -515,7 +551,8 @@ class Trainer:
         self.validation = self.evaluate(stream=stream)
         if self.validation.error >= threshold:
             return False
-        self.confirmation = self.evaluate(CONFIRMATION_BATCHES, stream=f"{stream} again")
+        stream = confirmation_of(stream)
+        self.confirmation = self.evaluate(confirmation_batches(self.task, stream), stream=stream)
         return self.confirmation.error < threshold
 
     def _show(self, bar: tqdm) -> None:
@@ -525,6 +562,18 @@ class Trainer:
         shown["rate"] = f"{self.history.rate_hz[-1]:.1f} Hz"
         # The bar is drawn by its next update, which keeps it from being drawn at every call.
         bar.set_postfix(shown, refresh=False)
+
+
+def confirmation_batches(task: Task, stream: str) -> int:
+    """Batches that confirm a validation; of a data set no more than what shows all of it once.
+
+    But as many as validate at least: the same example again says little more.
+    """
+    n_examples = task.n_examples(stream)
+    if n_examples is None:
+        return CONFIRMATION_BATCHES
+    once = -(-n_examples // VALIDATION_BATCH_SIZE)
+    return min(CONFIRMATION_BATCHES, max(VALIDATION_BATCHES, once))
 
 
 def _check_workers(workers: int | None, scheduler: str | None) -> None:

@@ -155,6 +155,8 @@ class Simulation(NamedTuple):
         Spikes of the last trial.
     cost : array, shape (n_trials,)
         Sum of the voltage regulariser's cost over steps and neurons.
+    is_number : array of bool, shape (n_trials,)
+        Whether no state is NaN at the end.
     """
 
     losses: jax.Array
@@ -162,6 +164,7 @@ class Simulation(NamedTuple):
     counts: jax.Array
     last: jax.Array
     cost: jax.Array
+    is_number: jax.Array
 
 
 class _Kind:
@@ -314,10 +317,12 @@ class Unrolled:
             silent,
             jnp.zeros(n_trials, dtype),
         )
-        (_, _, _, counts, cost), (y, last) = jax.lax.scan(step, start, inputs)
+        (kinds, _, _, counts, cost), (y, last) = jax.lax.scan(step, start, inputs)
         targets = jnp.swapaxes(targets, 0, 1).astype(dtype)
         losses, outputs = self._scores(y, targets, jnp.swapaxes(periods, 0, 1))
-        return Simulation(losses, outputs, counts, last, cost)
+        states = jnp.concatenate([state for own, _ in kinds for state in own], axis=1)
+        is_number = ~jnp.isnan(states).any(axis=1)
+        return Simulation(losses, outputs, counts, last, cost, is_number)
 
     def objective(
         self, weights: Values, x: jax.Array, targets: jax.Array, periods: jax.Array

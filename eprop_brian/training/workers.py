@@ -130,14 +130,21 @@ class ParallelSession(Session):
         """See `Session.most_trials`."""
         return self._most_trials
 
-    def run(self, trials: Trials, batch_size: int, *, learning: bool = True) -> Outcome:
+    def run(
+        self,
+        trials: Trials,
+        batch_size: int,
+        *,
+        learning: bool = True,
+        check_states: bool = False,
+    ) -> Outcome:
         """See `Session.run`."""
         check_batches(trials, batch_size)
         at_once = batch_size if learning else trials.n_trials
         outcomes: list[Outcome] = []
         upcoming = self._cut(trials, 0, at_once)
         for start in range(0, trials.n_trials, at_once):
-            futures = self._submit(upcoming, batch_size, learning)
+            futures = self._submit(upcoming, batch_size, learning, check_states)
             try:
                 # Meanwhile, here:
                 upcoming = self._cut(trials, start + at_once, at_once)
@@ -153,13 +160,10 @@ class ParallelSession(Session):
             if learning:
                 self.update([share.sums for share in shares], batch_size)
             outcomes += [share.outcome for share in shares]
+        reported = ("loss", "output", "rate", *(("is_number",) if check_states else ()))
         return Outcome(
-            *(np.concatenate([getattr(o, n) for o in outcomes]) for n in ("loss", "output", "rate"))
+            **{name: np.concatenate([getattr(o, name) for o in outcomes]) for name in reported}
         )
-
-    def ends_as_numbers(self) -> bool:
-        """Not known: the trials ran in the workers' programs."""
-        return True
 
     def spikes(self) -> np.ndarray:
         """Not available: the trials ran in the workers' programs."""
@@ -192,9 +196,9 @@ class ParallelSession(Session):
             self.data(trials.part(slice(i, min(i + SHARE, end)))) for i in range(start, end, SHARE)
         ]
 
-    def _submit(self, shares: Sequence[TrialData], batch_size: int, learning: bool) -> list[Future]:
+    def _submit(self, shares: Sequence[TrialData], batch_size: int, *how: bool) -> list[Future]:
         size = -(-len(shares) // max(1, self._count()))
-        work = (self.weights, batch_size, learning)
+        work = (self.weights, batch_size, *how)
         return [
             self._executor.submit(_compute, *self._recipe, *work, shares[i : i + size])
             for i in range(0, len(shares), size)
@@ -228,6 +232,7 @@ def _compute(
     weights: dict[str, Matrix],
     batch_size: int,
     learning: bool,
+    check_states: bool,
     shares: Sequence[TrialData],
 ) -> list[Share]:
     """What a worker does: shares of a batch, with the session that its thread keeps."""
@@ -240,7 +245,9 @@ def _compute(
     def compute() -> list[Share]:
         if token in _abandoned:
             return []
-        return _thread.session.shares(shares, batch_size, learning=learning)
+        return _thread.session.shares(
+            shares, batch_size, learning=learning, check_states=check_states
+        )
 
     return retried(compute)
 

@@ -31,6 +31,7 @@ from eprop_brian.cli import main
 from eprop_brian.export import export_project, import_run
 from eprop_brian.export.trials import write_trials
 from eprop_brian.tasks.evidence_accumulation import EvidenceAccumulation
+from eprop_brian.training.history import History
 from eprop_brian.training.run import Run
 from eprop_brian.training.session import pack_spikes
 from eprop_brian.training.trainer import Trainer
@@ -269,6 +270,57 @@ def write_recorded(path: Path, trials, **more) -> None:
     np.savez(path, **arrays, **more)
 
 
+class Thirds(EvidenceAccumulation):
+    """Batches of 4, which are thirds of those of 12."""
+
+    def trials(self, seed, stream, index, n_trials):
+        whole = super().trials(seed, stream, index // 3, 12)
+        return whole.part(slice(4 * (index % 3), 4 * (index % 3) + 4))
+
+
+class Recorded(EvidenceAccumulation):
+    """The same trials, which no exported program draws itself."""
+
+
+def small_task(kind: type[EvidenceAccumulation]) -> EvidenceAccumulation:
+    task = CUES.make_task()
+    return kind(**{f.name: getattr(task, f.name) for f in fields(task) if f.init})
+
+
+@pytest.mark.parametrize(
+    ("kind", "batches"), [(Recorded, None), (Epochs, [*EPOCH, *EPOCH[:1]])], ids=["whole", "ragged"]
+)
+def test_sizes_of_batches_are_recorded_where_some_are_smaller(kind, batches, tmp_path):
+    """Whole batches say nothing of their size: a program takes any number of trials at once."""
+    write_trials(small_task(kind), tmp_path, 1, 4, 5)
+    with np.load(tmp_path / "train.npz") as recorded:
+        found = recorded["batches"].tolist() if "batches" in recorded else None
+    assert found == batches
+
+
+def test_recorded_images_that_confirm_are_others(tmp_path):
+    """A program takes the first third to validate, and the others to confirm it."""
+    task = OTHERS["recorded analog trials"].make_task()
+    n_trials = write_trials(task, tmp_path, 1, 8, 2)["validation"]
+    with np.load(tmp_path / "validation.npz") as recorded:
+        images = recorded["inputs"][recorded["pattern"]][:, 0]
+    assert len(images) == n_trials == 3 * 512
+    shown, confirming = ({row.tobytes() for row in part} for part in (images[:512], images[512:]))
+    assert len(shown) == len(confirming) == 64 and not shown & confirming
+
+
+@pytest.mark.slow
+def test_trials_recorded_for_another_batch_size_are_taken(cues, tmp_path):
+    task, seed = small_task(Recorded), CUES.run["seed"]
+    write_trials(task, tmp_path, seed, 12, 2)
+    folder = tmp_path / "run"
+    run(cues, "--run", folder, "--iterations", 6, "--trials", tmp_path / "train.npz")
+    thirds = small_task(Thirds)
+    expected = Trainer(CUES.make_network(task), thirds, batch_size=4, seed=seed, workers=1)
+    expected.train(6, progress=False)
+    assert_same(folder, expected)
+
+
 @pytest.mark.slow
 def test_smaller_batches_in_files_are_batches(cues, tmp_path):
     task, seed = CUES.make_task(), CUES.run["seed"]
@@ -277,7 +329,7 @@ def test_smaller_batches_in_files_are_batches(cues, tmp_path):
     folder = tmp_path / "run"
     run(cues, "--run", folder, "--iterations", 6, "--trials", path)
     run(cues, "--run", folder, "--iterations", 11, "--trials", path, "--resume")
-    epochs = Epochs(**{f.name: getattr(task, f.name) for f in fields(task) if f.init})
+    epochs = small_task(Epochs)
     expected = Trainer(CUES.make_network(task), epochs, batch_size=4, seed=seed, workers=1)
     expected.train(6, progress=False)
     expected.train(11, progress=False)
@@ -424,6 +476,12 @@ def test_infinite_loss_keeps_the_last_good_state(pattern, tmp_path):
     assert "the loss is no longer finite at iteration 2, trial 0 of its batch" in output
     assert f"train --resume {folder}` names the quantity" in output
     assert "1e+200" in output
+    # Of trials in files the tool knows nothing.
+    recorded = tmp_path / "trials.npz"
+    write_recorded(recorded, PATTERN.make_task().trials(1, "train", 0, 1))
+    arguments = ("--iterations", 300, "--learning-rate", "1e200", "--trials", recorded)
+    output = run(pattern, "--run", tmp_path / "recorded", *arguments, code=1)
+    assert "the loss is no longer finite at iteration 2" in output and "--resume" not in output
     opened = Run.open(folder, workers=1)
     assert opened.trainer.iteration == 0
     assert opened.trainer.session.is_finite()
@@ -440,7 +498,41 @@ def test_a_network_that_cannot_learn_is_named(pattern, tmp_path):
     folder = tmp_path / "run"
     output = run(project / "train", "--run", folder, "--iterations", 30, code=1)
     assert "no neuron fires in any trial of iterations 1 to 30, and no weight changes" in output
-    assert Run.open(folder, workers=1).trainer.iteration == 0
+    assert "Scale the input weights up" in output
+    # So does the tool, and both leave alone what is not to learn.
+    config = configure("pattern-generation", *SMALL_PATTERN, "optimizer.eta=0")
+    trainer = config.make_trainer(workers=1)
+    trainer.session.weights["w_in"] = 0 * state["w_in"]
+    trainer.train(30, progress=False)
+    trainer.close()
+    output = run(
+        project / "train", "--run", tmp_path / "b", "--iterations", 30, "--learning-rate", 0
+    )
+    assert "no neuron fires" not in output
+
+
+@pytest.mark.slow
+def test_a_network_that_learning_silenced_is_told_since_when(pattern, tmp_path):
+    """Training has taken all input away: what it goes on from is silent, its history is not."""
+    folder = tmp_path / "run"
+    run(pattern, "--run", folder, "--iterations", 20)
+    state = read_arrays(folder / "checkpoint.npz")
+    changed = {name: 0 * state[name] for name in state if name == "w_in" or "." in name}
+    np.savez(folder / "checkpoint.npz", **{**state, **changed})
+    output = run(pattern, "--run", folder, "--iterations", 100, "--resume", code=1)
+    fired = np.flatnonzero(History.read(folder / "history.csv").rate_hz)[-1] + 1
+    weights = [state[name] for name in ("w_rec", "w_out", "B")]
+    largest = max(np.max(np.abs(matrix)) for matrix in weights)
+    said = (
+        f"iterations {fired + 1} to 100 (the last to fire did so in iteration {fired}), and no "
+        "weight changes: the surrogate is all but 0, or no error arrives. The largest weight is "
+        f"{largest:.3g}: if learning has silenced the network, try a smaller learning rate (now "
+    )
+    assert said in output
+    # The tool says the same, and more.
+    told = call("train", "--resume", folder, "--iterations", 100, "--workers", 1, code=1)
+    assert f"iterations {fired + 1} to 100 (the last to fire did so in iteration {fired})" in told
+    assert f"The largest weight is {largest:.3g}: if learning has silenced the network" in told
 
 
 @pytest.mark.slow

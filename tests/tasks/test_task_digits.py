@@ -10,7 +10,7 @@ from eprop_brian.tasks import Digits
 from eprop_brian.tasks.datasets import DataError, part_of
 from eprop_brian.tasks.digits import CODINGS, _digits
 
-PARTS = ("train", "validation", "test")
+PARTS = ("train", "validation", "confirmation", "test")
 
 
 def test_defaults():
@@ -25,22 +25,27 @@ def test_defaults():
 
 def test_every_image_is_in_one_part():
     images = {part: {tuple(image) for image in Digits().images(part)} for part in PARTS}
-    assert [len(images[part]) for part in PARTS] == [1157, 128, 512]
+    assert [len(images[part]) for part in PARTS] == [1157, 64, 64, 512]
     assert len(set().union(*images.values())) == 1797
     for part in PARTS:  # all digits, none of them rare
         counts = np.bincount(Digits().labels(part), minlength=10)
-        assert counts.min() > counts.sum() / 30
+        assert counts.min() > counts.sum() / 40
 
 
 def test_streams_show_their_own_part():
     assert part_of("train") == "train"
     assert part_of("validation 310") == part_of("validation") == "validation"
+    assert part_of("validation 310 again") == "confirmation"
     assert part_of("test") == part_of("anything else") == "test"
 
 
-@pytest.mark.parametrize(("stream", "n"), [("train", 1157), ("validation 10", 128), ("test", 512)])
+@pytest.mark.parametrize(
+    ("stream", "n"),
+    [("train", 1157), ("validation 10", 64), ("validation 10 again", 64), ("test", 512)],
+)
 def test_every_image_comes_once_before_any_comes_again(stream, n):
     task = Digits()
+    assert task.n_examples(stream) == n
     rows = np.concatenate([task.rows(1, stream, index, 64) for index in range(n // 64 + 1)])
     assert sorted(rows[:n]) == list(range(n))
     # Another order in the next round, for another seed and in another stream.

@@ -114,7 +114,9 @@ def test_defaults(folder):
     assert (task.n_steps, task.n_inputs, task.n_outputs) == (500, 6, 3)
     assert task.loss == "softmax_cross_entropy"
     parts = {part: len(files) for part, files in task._utterances.items()}
-    assert parts == {"train": 5, "validation": 1, "test": 3}
+    assert parts == {"train": 4, "validation": 1, "confirmation": 1, "test": 3}
+    for stream, n in (("train", 4), ("validation 10 again", 1), ("test", 3)):
+        assert task.n_examples(stream) == n
 
 
 def test_frames_are_answers(folder):
@@ -207,7 +209,7 @@ def test_missing_files_are_named_with_where_to_get_them(folder, tmp_path):
     for path in list(folder.glob("train/*/*.mfc"))[1:]:
         path.unlink()
     (folder / "TEST" / "a.mfc").write_bytes(b"")
-    with pytest.raises(DataError, match="needs at least two examples for training"):
+    with pytest.raises(DataError, match="needs at least three examples for training"):
         FeatureFile(path=str(folder))
 
 

@@ -75,11 +75,12 @@ def test_validation_is_held_out_of_the_training_files(n_mnist):
     recordings = NMnist(path=str(n_mnist))._recordings
     assert {part: len(found) for part, found in recordings.items()} == {
         "train": 18,
-        "validation": 2,
+        "validation": 1,
+        "confirmation": 1,
         "test": 20,
     }
     assert all(path.parts[-3] == "Test" for path, _ in recordings["test"])
-    learned = {*recordings["train"], *recordings["validation"]}
+    learned = {*recordings["train"], *recordings["validation"], *recordings["confirmation"]}
     assert len(learned) == 20
     assert all(path.parts[-3] == "Train" for path, _ in learned)
 
@@ -131,9 +132,15 @@ def test_shd_recordings_become_spikes(shd):
 
 def test_validation_is_held_out_of_the_training_recordings(shd):
     task = Shd(path=str(shd))
-    rows = {part: task._recordings[part][0] for part in ("train", "validation", "test")}
-    assert [len(found) for found in rows.values()] == [27, 3, 20]
-    assert sorted([*rows["train"], *rows["validation"]]) == list(range(30))
+    rows = {part: found[0] for part, found in task._recordings.items()}
+    assert {part: len(found) for part, found in rows.items()} == {
+        "train": 27,
+        "validation": 1,
+        "confirmation": 2,
+        "test": 20,
+    }
+    learned = [*rows["train"], *rows["validation"], *rows["confirmation"]]
+    assert sorted(learned) == list(range(30))
     assert np.array_equal(task.labels("validation"), rows["validation"] % 20)
 
 

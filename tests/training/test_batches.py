@@ -173,15 +173,15 @@ def nothing(n_trials):
 @pytest.mark.parametrize(
     ("answer", "error", "message"),
     [
-        (too_many, ValueError, "asked for 4 trials of {} 3 and handed out 5; it must hand out as"),
-        (none_left, ValueError, "asked for 4 trials of {} 3 and failed: .*none of them 0"),
-        (nothing, TypeError, "asked for 4 trials of {} 3 and handed out NoneType, which is not"),
+        (too_many, ValueError, "asked for 4 trials of {} and handed out 5; it must hand out as"),
+        (none_left, ValueError, "asked for 4 trials of {} and failed: .*none of them 0"),
+        (nothing, TypeError, "asked for 4 trials of {} and handed out NoneType, which is not"),
     ],
 )
 @pytest.mark.parametrize("stream", ["train", "test"])
 def test_anything_else_is_an_error_with_iteration_asked_and_given(answer, error, message, stream):
     task = type("Case", (Wrong,), {"where": stream, "answer": staticmethod(answer)})()
-    what = {"train": "iteration", "test": "batch of the stream 'test', number"}[stream]
+    what = {"train": "iteration 3", "test": "batch 3 of the stream 'test'"}[stream]
     with pytest.raises(error, match=message.format(what)):
         trainer = Trainer(network(), task, batch_size=4, device="runtime")
         trainer.evaluate(3, 4)

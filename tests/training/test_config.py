@@ -9,6 +9,7 @@ import pytest
 from eprop_brian.equations import FEEDBACKS, NEURONS, get_neuron
 from eprop_brian.symbolic.errors import EquationError
 from eprop_brian.training.config import RunConfig
+from eprop_brian.training.trainer import Trainer
 
 TASK = "pattern-generation"
 
@@ -204,3 +205,29 @@ def test_names_that_become_files_are_identifiers(name, tmp_path):
     with pytest.raises(ValueError, match=r"config.toml: \[size\] names a neuron"):
         RunConfig.read(folder)
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("seed = -1", "run.seed must be a whole number, 0 or greater, not -1"),
+        ("seed = 1.5", "run.seed must be a whole number, 0 or greater, not 1.5"),
+        ("seed = true", "run.seed must be a whole number, 0 or greater, not True"),
+        ("seed = 'x'", "run.seed must be a whole number, 0 or greater, not 'x'"),
+        ("batch_size = 0", "run.batch_size must be a positive whole number, not 0"),
+        ("iterations = 'x'", "run.iterations must be a positive whole number, not 'x'"),
+    ],
+)
+def test_numbers_of_a_run_are_checked_where_they_are_read(setting, message, tmp_path):
+    RunConfig.from_recipe(TASK).write(tmp_path)
+    file, key = tmp_path / "config.toml", setting.split()[0]
+    file.write_text(re.sub(rf"^{key} = .*$", setting, file.read_text(), flags=re.MULTILINE))
+    with pytest.raises(ValueError, match=re.escape(f"{file}: {message}")):
+        RunConfig.read(tmp_path)
+
+
+def test_a_trainer_checks_its_seed_before_it_asks_the_task():
+    config = RunConfig.from_recipe(TASK)
+    task = config.make_task()
+    with pytest.raises(ValueError, match="^seed must be at least 0, got -1"):
+        Trainer(config.make_network(task), task, seed=-1)

@@ -1,11 +1,12 @@
 """What is said when training goes wrong: which quantity, which neuron, trial and step."""
 
+import warnings
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from eprop_brian import GRADIENT_DESCENT, LIF, Network, Neuron, Trainer, TrainingError
+from eprop_brian import ADAM, GRADIENT_DESCENT, LIF, Network, Neuron, Trainer, TrainingError
 from eprop_brian.equations import Optimizer
 from eprop_brian.tasks.base import Task, Trials
 
@@ -173,18 +174,51 @@ def test_an_evaluation_names_it_too():
     assert str(caught.value).startswith(said)
 
 
-@pytest.mark.parametrize("where", [{"device": "runtime"}, {"workers": 1}], ids=str)
+@pytest.mark.parametrize(
+    "where", [{"device": "runtime"}, {"workers": 1}, {"workers": 2}, {"gradient": "bptt"}], ids=str
+)
 def test_an_evaluation_is_none_if_states_are_no_numbers(where):
-    """A neuron whose state is NaN is silent: the loss is finite all the same."""
+    """A neuron whose state is NaN is silent: the loss is finite all the same.
+
+    That is so in one trial, which is not the last, and whoever runs it.
+    """
+    options = {}
+    if "gradient" in where:
+        pytest.importorskip("jax")
+        options, where = {**where, "feedback": "symmetric"}, {}
     neuron = replace(QUIET, update="v = 0.5*v + I + log(1 - 2*I)")
-    trainer = trainer_of(neuron, 1.0, where)
-    object.__setattr__(trainer.task, "bad_iteration", -1)
+    trainer = trainer_of(neuron, 0.3, where, **options)
+    trainer.evaluate(2, 4)
+    object.__setattr__(trainer.task, "size", 1.0)
     trainer.evaluate(1, 4)
-    trainer.session.weights["w_in"] = np.where(WEIGHTS["w_in"] > 0, 6.0, 0.0)
     with np.errstate(all="ignore"), pytest.raises(TrainingError) as caught:
-        trainer.evaluate(1, 4)
-    said = "state 'v' of population 'quiet' is no longer finite at batch 1 of the stream 'test': "
-    assert str(caught.value).startswith(said + "it is nan in trial 0, step 0, neuron 0")
+        trainer.evaluate(2, 4)
+    said = "state 'v' of population 'quiet' is no longer finite at batch 2 of the stream 'test': "
+    assert str(caught.value).startswith(said + "it is nan in trial 2, step 5, neuron 1")
+    trainer.close()
+
+
+@pytest.mark.parametrize("device", ["runtime", "cpp"])
+@pytest.mark.parametrize("updates", ["batch", "step"])
+def test_looking_at_states_changes_no_outcome(device, updates):
+    options = {} if updates == "batch" else {"gradient": "online", "updates": updates}
+    network = Network(2, 1, [(LIF, 3)], **options)
+    weights = {**WEIGHTS, "w_in": 10 * WEIGHTS["w_in"]}
+    task = Pulse()
+    trials = task.trials(1, "test", 1, 4)
+    if updates == "step":
+        task.__class__ = type("Single", (Pulse,), {"trials": single})
+        trials = trials.part(slice(BAD_TRIAL, BAD_TRIAL + 1))
+    trainer = Trainer(
+        network, task, batch_size=4 if updates == "batch" else 1, weights=weights, device=device
+    )
+    plain, watched = (
+        trainer.session.run(trials, trials.n_trials, learning=False, check_states=check)
+        for check in (False, True)
+    )
+    for name in ("loss", "output", "rate"):
+        np.testing.assert_array_equal(getattr(watched, name), getattr(plain, name))
+    assert np.any(plain.rate) and np.all(watched.is_number) and plain.is_number is None
     trainer.close()
 
 
@@ -222,6 +256,75 @@ def test_a_silent_network_whose_weights_decay_goes_on_with_a_warning():
     with pytest.warns(UserWarning, match="no neuron fires in any trial of iterations 1 to 3, and"):
         trainer.train(3, progress=False)
     assert trainer.iteration == 3
+
+
+def test_a_network_that_learning_silenced_is_told_since_when():
+    """A step that is far too large against all spikes: scaling weights up would not help."""
+    steep = GRADIENT_DESCENT.with_parameters(eta=1e4)
+    network = Network(2, 1, [(LIF, 3)], optimizer=steep, feedback="random")
+    weights = {**WEIGHTS, "w_in": 5 * WEIGHTS["w_in"], "B": -WEIGHTS["B"]}
+    trainer = Trainer(network, Pulse(), batch_size=4, weights=weights, device="runtime")
+    trainer.train(1, progress=False)
+    assert trainer.history.rate_hz[0] > 0
+    largest = max(np.max(np.abs(w)) for w in trainer.session.weights.values())
+    with pytest.raises(TrainingError) as caught:
+        trainer.train(30, progress=False)
+    message = str(caught.value)
+    assert message.startswith(
+        "no neuron fires in any trial of iterations 2 to 30 (the last to fire did so in "
+        "iteration 1), and the surrogate is 0 in every step (psi = 0) of the trial that was looked"
+    )
+    assert f"The largest weight is {largest:.3g}: " in message
+    assert message.endswith("try a smaller learning rate (now 10000.0)")
+    assert "input weights up" not in message
+
+
+@pytest.mark.parametrize(("optimizer", "stays"), [(ADAM, False), (GRADIENT_DESCENT, True)])
+def test_a_silent_network_whose_surrogate_is_all_but_0_is_named(optimizer, stays):
+    """Gradients of 1e-30 move no weight, though Adam keeps them in mind."""
+    far = replace(LIF.with_parameters(v_th=50.0), surrogate="1e-30/(1 + abs(v - v_th))")
+    network = Network(2, 1, [(far, 3)], optimizer=optimizer)
+    # To weights of 0 they would add something.
+    weights = {**SILENT, "w_in": np.full((3, 2), -1.0)}
+    trainer = Trainer(network, Pulse(), batch_size=4, weights=weights, device="runtime")
+    said = (
+        "iterations 1 to 30, and no weight changes: .* "
+        r"at most -50.2 in 'lif' \(v >= v_th\). Scale the input weights up"
+    )
+    with pytest.raises(TrainingError, match=said) if stays else pytest.warns(match=said):
+        trainer.train(30, progress=False)
+    assert trainer.iteration == 30
+
+
+def test_a_silent_network_is_named_once_what_the_optimizer_gathered_has_faded():
+    far = replace(LIF.with_parameters(v_th=50.0), surrogate="1e-30/(1 + abs(v - v_th))")
+    network = Network(2, 1, [(far, 3)], optimizer=ADAM.with_parameters(beta_1=0.1))
+    trainer = Trainer(network, Pulse(), batch_size=4, weights=SILENT, device="runtime")
+    for state in ("m", "s"):
+        trainer.session.optimizer_states[f"{state}.w_in"] = np.ones((3, 2))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="no neuron fires")
+        trainer.train(100, progress=False)
+    assert np.any(trainer.session.weights["w_in"] != SILENT["w_in"])
+    with pytest.warns(UserWarning, match="iterations 101 to 200, and no weight changes"):
+        trainer.train(200, progress=False)
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({"optimizer": GRADIENT_DESCENT.with_parameters(eta=0.0)}, "it is not to learn"),
+        ({"loss": "y**2"}, "it has nothing to learn"),
+    ],
+    ids=["eta = 0", "loss = 0"],
+)
+def test_a_silent_network_that_does_what_it_should_is_no_error(options, why):
+    trainer = Trainer(silent(**options), Pulse(), batch_size=4, weights=SILENT, device="runtime")
+    with warnings.catch_warnings():
+        action = "error" if "optimizer" in options else "ignore"
+        warnings.filterwarnings(action, message="no neuron fires")
+        trainer.train(3, progress=False)
+    assert trainer.iteration == 3, why
 
 
 def test_a_silent_network_that_can_learn_goes_on():

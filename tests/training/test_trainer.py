@@ -17,8 +17,8 @@ from eprop_brian import (
     TrainingError,
     get_task,
 )
-from eprop_brian.tasks import PatternGeneration, Task, Trials
-from eprop_brian.training.trainer import join_trials
+from eprop_brian.tasks import Digits, PatternGeneration, Task, Trials
+from eprop_brian.training.trainer import confirmation_batches, join_trials
 
 
 class SideTask(Task):
@@ -143,6 +143,42 @@ def test_a_solved_task_stops_training():
     assert trainer.validation.n_trials == 512
     assert trainer.confirmation.error < 0.07
     assert trainer.confirmation.n_trials == 4096
+
+
+def test_other_examples_of_a_data_set_confirm(monkeypatch):
+    """Each of the 64 as often as a validation shows its own, and no image of the one in the other.
+
+    Nothing is drawn in analog code: on the same images a validation would confirm itself.
+    """
+    task = Digits(coding="analog")
+    network = Network(64, 10, [(LIF, 3)], loss=task.loss)
+    trainer = Trainer(network, task, batch_size=1, workers=1)
+    monkeypatch.setattr(Digits, "error_threshold", 2.0)
+    trainer.train(20, progress=False)
+    assert trainer.solved and trainer.iteration == 20
+    assert trainer.validation.n_examples == trainer.confirmation.n_examples == 64
+    assert trainer.validation.n_trials == trainer.confirmation.n_trials == 512
+    shown, confirming = (
+        {row.tobytes() for row in task.trials(0, stream, 0, 512).inputs[:, 0]}
+        for stream in ("validation 20", "validation 20 again")
+    )
+    assert len(shown) == len(confirming) == 64 and not shown & confirming
+    trainer.close()
+
+
+class DataSet(SideTask):
+    """As many examples as it is told."""
+
+    name, size = "data-set", 0
+
+    def n_examples(self, stream):
+        return self.size
+
+
+@pytest.mark.parametrize(("size", "batches"), [(64, 8), (1000, 16), (10**5, 64)])
+def test_what_confirms_shows_each_example_about_once(size, batches, monkeypatch):
+    monkeypatch.setattr(DataSet, "size", size)
+    assert confirmation_batches(DataSet(), "validation 10 again") == batches
 
 
 class LuckyTask(SideTask):

@@ -52,6 +52,7 @@ struct Description
     std::vector<std::string> learning_rates;  // arrays that hold it
     std::map<std::string, char> types;        // of arrays: d, f (floats) or i (int32)
     std::vector<StateArray> state;
+    std::vector<std::string> weights;         // of the state, what is no optimizer's
     std::vector<Drawn> drawn;
     std::string readout_weights;       // that of w_out among them
     std::vector<std::string> copied;   // files of a run that stay as they are

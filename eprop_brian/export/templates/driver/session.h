@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <limits>
 #include <map>
 #include <string>
 #include <vector>
@@ -78,6 +79,31 @@ struct State
         return "";
     }
 
+    double largest_weight() const
+    {
+        double largest = 0;
+        for (const std::string& name : description.weights)
+            largest = std::max(largest, largest_of(values.at(name)));
+        return largest;
+    }
+
+    // Largest change of a weight since a state, relative to the largest weight of its matrix.
+    double largest_change(const State& before) const
+    {
+        double largest = 0;
+        for (const std::string& name : description.weights)
+        {
+            const std::vector<double>&now = values.at(name), &old = before.values.at(name);
+            std::vector<double> change(now.size());
+            std::transform(
+                now.begin(), now.end(), old.begin(), change.begin(),
+                [](double a, double b) { return a - b; });
+            const double size = std::max(largest_of(old), std::numeric_limits<double>::min());
+            largest = std::max(largest, largest_of(change)/size);
+        }
+        return largest;
+    }
+
     // Whether learning changed nothing.
     bool is_as(const State& other) const
     {
@@ -86,6 +112,15 @@ struct State
                 entry.second != other.values.at(entry.first))
                 return false;
         return true;
+    }
+
+private:
+    static double largest_of(const std::vector<double>& values)
+    {
+        double largest = 0;
+        for (const double value : values)
+            largest = std::max(largest, std::fabs(value));
+        return largest;
     }
 };
 

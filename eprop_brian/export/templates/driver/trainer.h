@@ -14,6 +14,7 @@
 
 #include "description.h"
 #include "../common/errors.h"
+#include "files.h"
 #include "progress.h"
 #include "run_folder.h"
 #include "session.h"
@@ -151,6 +152,7 @@ private:
     State good;  // of the last call that went well
     Phase phase = Phase::training;
     bool solved = false;
+    bool is_named = false;  // whether it was said that no neuron fires
     std::string confirmed;  // by what
     std::unique_ptr<Evaluation> evaluation;
     Trials trials;  // of the run that was asked for
@@ -223,13 +225,7 @@ private:
             throw_not_finite(
                 bad + ", is no longer finite after iteration " + std::to_string(iteration() + n) +
                 ", while all losses are: an update made it so");
-        const bool learns = description.learning_rates.empty() || learning_rate > 0;
-        if (learns && mean(outcome.rate_hz) == 0 && session.state.is_as(good))
-            throw Error(
-                "no neuron fires in any trial of iterations " + std::to_string(iteration() + 1) +
-                " to " + std::to_string(iteration() + n) + ", and no weight changes: the surrogate "
-                "is 0 too, or no error arrives. Scale the input weights up, lower the threshold, or "
-                "choose a surrogate that is wide enough");
+        check_alive(outcome, n);
         for (int i = 0; i < n; i++)
         {
             history.loss.push_back(of_batch(outcome.loss, i));
@@ -250,6 +246,51 @@ private:
             validate();
     }
 
+    // Names a network of which a call had no spike, and whose weights stay where they are. As in
+    // Trainer._check_alive of eprop_brian, which can look at the surrogate too.
+    void check_alive(const Outcome& outcome, int n)
+    {
+        const bool learns = description.learning_rates.empty() || learning_rate != 0;
+        const bool fires = mean(outcome.rate_hz) > 0;
+        is_named = is_named && !fires;
+        if (fires || is_named || !learns)
+            return;
+        const double change = session.state.largest_change(good);
+        if (change > 1e-12)
+            return;
+        is_named = true;
+        int last_spike = iteration();
+        while (last_spike > 0 && history.rate_hz[last_spike - 1] == 0)
+            last_spike--;
+        const int first = last_spike > 0 ? last_spike : iteration();
+        std::string text =
+            "no neuron fires in any trial of iterations " + std::to_string(first + 1) + " to " +
+            std::to_string(iteration() + n);
+        if (last_spike > 0)
+            text += " (the last to fire did so in iteration " + std::to_string(last_spike) + ")";
+        text += std::string(", and no weight changes") + (change > 0 ? " by more than rounding" : "") +
+                ": the surrogate is all but 0, or no error arrives. ";
+        if (last_spike > 0 && !description.learning_rates.empty())
+            text += "The largest weight is " + short_text(session.state.largest_weight()) +
+                    ": if learning has silenced the network, try a smaller learning rate (now " +
+                    number_text(learning_rate) + ")";
+        else
+            text += "Scale the input weights up, lower the threshold, or choose a surrogate that is "
+                    "wide enough";
+        const bool all_right = mean(outcome.loss) == 0;
+        if (!all_right && session.state.is_as(good))
+            throw Error(text);
+        progress.end();
+        std::fprintf(stderr, "Warning: %s\n", text.c_str());
+    }
+
+    static std::string short_text(double value)
+    {
+        char text[20];
+        std::snprintf(text, sizeof text, "%.3g", value);
+        return text;
+    }
+
     // Which state, surrogate or coefficient it was is found where every step can be looked at.
     void throw_not_finite(const std::string& what)
     {
@@ -258,9 +299,13 @@ private:
                 ? std::string()
                 : ". If weights have grown, try a smaller learning rate (now " +
                       number_text(learning_rate) + ")";
-        throw Error(
-            what + rate + ". `eprop-brian train --resume " + folder.path +
-            "` names the quantity, the neuron and the step");
+        // Of trials in files the tool knows nothing, and refuses to go on.
+        const std::string advice =
+            exists(folder.trials())
+                ? std::string()
+                : ". `eprop-brian train --resume " + folder.path +
+                      "` names the quantity, the neuron and the step";
+        throw Error(what + rate + advice);
     }
 
     double of_batch(const std::vector<double>& values, int batch) const
