@@ -22,6 +22,7 @@ from eprop_brian.symbolic.functions import IN_NUMPY
 
 __all__ = [
     "check_length",
+    "check_nesting",
     "check_numbers",
     "check_solvable",
     "check_step",
@@ -29,6 +30,7 @@ __all__ = [
     "check_unit",
     "check_written_out",
     "expanded_terms",
+    "step_nesting",
     "step_operations",
 ]
 
@@ -40,6 +42,9 @@ _MOST_TERMS = 5000
 _MOST_OPERATIONS = 3000
 #: Largest exponent of a number, and of a unit.
 _LARGEST_POWER, _LARGEST_UNIT_POWER = 100, 9
+#: Most functions and powers within each other: Brian2 works out the unit of an argument up to four
+#: times at each level, and a derivative grows with their square. In a line, and in a whole step.
+_MOST_NESTED, _MOST_NESTED_IN_STEP = 8, 12
 #: Most states that are solved for exactly: in a row, and where each of them acts on one other.
 _MOST_IN_ROW, _MOST_PARALLEL = 4, 8
 _EXACT = ("exact", "linear")
@@ -126,6 +131,24 @@ def _finite(value: float, node: ast.AST, expression: str, where: str) -> float:
     return value
 
 
+def check_nesting(tree: ast.Expression, expression: str, where: str) -> None:
+    """Check that functions and powers are not too deep within each other."""
+    # As a loop: what is too deep for Python's own recursion arrives here too.
+    left: list[tuple[ast.AST, int]] = [(tree, 0)]
+    while left:
+        node, depth = left.pop()
+        power = isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow)
+        depth += isinstance(node, ast.Call) or power
+        if depth > _MOST_NESTED:
+            raise EquationError(
+                where,
+                expression,
+                f"has more than {_MOST_NESTED} functions and powers within each other: too many to "
+                "work with",
+            )
+        left += [(child, depth) for child in ast.iter_child_nodes(node)]
+
+
 def check_unit(unit: str, line: str, where: str) -> None:
     """Check that a unit is a product of names and their small powers, which Brian2 evaluates."""
     wanted = "is no unit: write names, * and /, and powers such as metre**2"
@@ -200,8 +223,26 @@ def step_operations(parsed: sympy.Expr, sizes: Mapping[sympy.Symbol, int]) -> in
     return own + sum(sizes.get(node, 0) for node in sympy.preorder_traversal(parsed))
 
 
-def check_step(operations: int, line: str, where: str) -> None:
+def step_nesting(parsed: sympy.Basic, depths: Mapping[sympy.Symbol, int]) -> int:
+    """Functions, powers and quotients within each other, with symbols that hold such themselves."""
+    known: dict[sympy.Basic, int] = {}
+    for node in sympy.postorder_traversal(parsed):
+        own = node.is_Function or (node.is_Pow and not node.exp.is_positive)
+        inner = max((known[part] for part in node.args), default=depths.get(node, 0))
+        known[node] = inner + bool(own)
+    return known[parsed]
+
+
+def check_step(operations: int, nesting: int, line: str, where: str) -> None:
     """Check that a state's new value can be differentiated."""
+    if nesting > _MOST_NESTED_IN_STEP:
+        raise EquationError(
+            where,
+            line,
+            f"has {nesting} functions within each other as a function of the step before, more "
+            f"than {_MOST_NESTED_IN_STEP}: too many to differentiate. A method with fewer "
+            "intermediate steps (exponential_euler, euler) needs fewer",
+        )
     if operations > _MOST_OPERATIONS:
         raise EquationError(
             where,

@@ -41,6 +41,7 @@ from eprop_brian.symbolic.bounds import (
     check_step,
     check_unit,
     check_written_out,
+    step_nesting,
     step_operations,
 )
 from eprop_brian.symbolic.derivatives import derivative, tidied, vanishes
@@ -851,13 +852,15 @@ def _compose(statements, states, detached, signals: Signals, where: str) -> dict
     """New states as expressions of the old ones, ``I``, ``z`` and ``z_detached``."""
     environment = {state: symbol(state) for state in states}
     sizes: dict[sympy.Symbol, int] = {}
+    depths: dict[sympy.Symbol, int] = {}
     for name, expression in statements:
         parsed = parse_expression(expression, where, detached=True)
         if name in detached:
             parsed = parsed.subs(symbol(signals.spike), symbol(signals.detached))
         operations = step_operations(parsed, sizes)
-        check_step(operations, f"{name} = {expression}", where)
-        sizes[symbol(name)] = operations
+        nesting = step_nesting(parsed, depths)
+        check_step(operations, nesting, f"{name} = {expression}", where)
+        sizes[symbol(name)], depths[symbol(name)] = operations, nesting
         environment[name] = parsed.xreplace({symbol(n): x for n, x in environment.items()})
     for state in states:
         refused = sorted(
