@@ -315,7 +315,11 @@ def derive(step: StepMap, learned: Collection[str] = (), cost: str = "") -> Elig
             per_neuron.add(name)
     heterogeneous = {symbol(name) for name in per_neuron}
 
+    nothing = Coefficient(sympy.S.Zero)
+
     def entry(state: str, expression: sympy.Expr, name: str) -> Coefficient:
+        if expression == 0:
+            return nothing
         expression = expression.xreplace({symbol(step.signals.detached): spike})
         if expression.has(Detached):
             expression = expression.replace(Detached, lambda value: value)
@@ -328,8 +332,12 @@ def derive(step: StepMap, learned: Collection[str] = (), cost: str = "") -> Elig
         return Coefficient(expression, name if expression.free_symbols & moving else "")
 
     new = step.composed
+    # Most states of a large neuron read few others.
+    read = {k: new[k].free_symbols for k in states}
     transition = {
-        (k, m): entry(k, derivative(new[k], h[m]), f"A_{k}_{m}") for k in states for m in states
+        (k, m): entry(k, derivative(new[k], h[m]), f"A_{k}_{m}") if h[m] in read[k] else nothing
+        for k in states
+        for m in states
     }
     spike_path = {k: entry(k, derivative(new[k], spike), f"u_{k}") for k in states}
     drive = {k: entry(k, derivative(new[k], arriving), f"b_{k}") for k in states}
