@@ -21,6 +21,7 @@ from eprop_brian.symbolic.errors import EquationError
 from eprop_brian.symbolic.functions import IN_NUMPY
 
 __all__ = [
+    "EXACT",
     "check_length",
     "check_nesting",
     "check_numbers",
@@ -29,7 +30,10 @@ __all__ = [
     "check_terms",
     "check_unit",
     "check_written_out",
+    "coupled",
     "expanded_terms",
+    "longest_row",
+    "read_states",
     "step_nesting",
     "step_operations",
 ]
@@ -47,7 +51,8 @@ _LARGEST_POWER, _LARGEST_UNIT_POWER = 100, 9
 _MOST_NESTED, _MOST_NESTED_IN_STEP = 8, 12
 #: Most states that are solved for exactly: in a row, and where each of them acts on one other.
 _MOST_IN_ROW, _MOST_PARALLEL = 4, 8
-_EXACT = ("exact", "linear")
+#: Methods that solve exactly: two names of one.
+EXACT = ("exact", "linear")
 
 
 # --- text ----------------------------------------------------------------------------------------
@@ -266,16 +271,11 @@ def check_solvable(method: str, equations: Any, where: str) -> None:
     ------
     EquationError
     """
-    if method not in _EXACT:
+    if method not in EXACT:
         return
-    states = set(equations.diff_eq_names)
-    reads = {
-        state: get_identifiers(str(expression)) & states - {state}
-        for state, expression in equations.get_substituted_expressions()
-        if state in states
-    }
-    for group in _coupled(reads):
-        row = _longest_row({state: reads[state] for state in group})
+    reads = read_states(equations)
+    for group in coupled(reads):
+        row = longest_row({state: reads[state] for state in group})
         looped = row is None
         most = 2 if looped else _MOST_IN_ROW if row > 2 else _MOST_PARALLEL
         if len(group) > most:
@@ -288,7 +288,17 @@ def check_solvable(method: str, equations: Any, where: str) -> None:
             )
 
 
-def _coupled(reads: Mapping[str, set[str]]) -> Iterable[set[str]]:
+def read_states(equations: Any) -> dict[str, set[str]]:
+    """The other states that each state's equation reads."""
+    states = set(equations.diff_eq_names)
+    return {
+        state: get_identifiers(str(expression)) & states - {state}
+        for state, expression in equations.get_substituted_expressions()
+        if state in states
+    }
+
+
+def coupled(reads: Mapping[str, set[str]]) -> Iterable[set[str]]:
     """States that act on each other, directly or through others."""
     groups: list[set[str]] = []
     for state, others in reads.items():
@@ -299,7 +309,7 @@ def _coupled(reads: Mapping[str, set[str]]) -> Iterable[set[str]]:
     return groups
 
 
-def _longest_row(reads: Mapping[str, set[str]]) -> int | None:
+def longest_row(reads: Mapping[str, set[str]]) -> int | None:
     """States in the longest row in which each acts on the next, None if there is a loop."""
     left, length = dict(reads), 0
     while left:

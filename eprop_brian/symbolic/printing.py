@@ -627,6 +627,13 @@ def _program_names(system: EligibilitySystem, time: str = "") -> dict[str, str]:
         *(("b", (k,), x) for k, x in system.drive.items()),
         *(("c", (k,), x) for k, x in system.spike_gradient.items()),
     ]
+    entries += [("r", (k,), x) for k, x in system.cost_gradient.items()]
+    for parameter in system.learned.values():
+        of = parameter.name
+        entries += [("b", (k, of), x) for k, x in parameter.drive.items()]
+        entries += [("c", (of,), parameter.spike_gradient), ("r", (of,), parameter.cost_gradient)]
+        for slope, constant in zip(parameter.slopes, parameter.constants, strict=True):
+            names[slope] = rf"\frac{{d {_tex(constant)}}}{{d {_tex(of)}}}"
     names |= {x.name: name(base, "j", *map(_tex, of)) for base, of, x in entries if x.name}
     return names
 

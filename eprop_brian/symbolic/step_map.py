@@ -37,6 +37,7 @@ from eprop_brian.base.suggestions import did_you_mean, unknown
 from eprop_brian.equations.neuron import Neuron
 from eprop_brian.equations.readouts import Readout
 from eprop_brian.symbolic.bounds import (
+    EXACT,
     check_solvable,
     check_step,
     check_unit,
@@ -46,6 +47,7 @@ from eprop_brian.symbolic.bounds import (
 )
 from eprop_brian.symbolic.derivatives import derivative, tidied, vanishes
 from eprop_brian.symbolic.errors import EquationError
+from eprop_brian.symbolic.exact import exact_update
 from eprop_brian.symbolic.functions import WHERE
 from eprop_brian.symbolic.names import BEFORE, Signals, refuse_reserved, substituted
 from eprop_brian.symbolic.parameters import (
@@ -610,7 +612,8 @@ def _state_update(method: str, equations: Equations) -> str:
     """Brian2's statements for a step, kept: solving the same equations again takes seconds."""
     key = method, str(equations)
     if key not in _state_updates:
-        _state_updates[key] = str(StateUpdateMethod.stateupdaters[method](equations))
+        update = exact_update if method in EXACT else StateUpdateMethod.stateupdaters[method]
+        _state_updates[key] = str(update(equations))
     return _state_updates[key]
 
 
