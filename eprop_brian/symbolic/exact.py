@@ -60,7 +60,8 @@ def _pair(equations: Equations) -> str:
     mean = (matrix[0, 0] + matrix[1, 1]) / 2
     half = (matrix[0, 0] - matrix[1, 1]) / 2
     square = half**2 + matrix[0, 1] * matrix[1, 0]
-    if square.is_nonpositive:
+    parameters = {s: sympy.Dummy(real=True, nonzero=True) for s in square.free_symbols}
+    if square.xreplace(parameters).is_nonpositive:
         raise UnsupportedEquationsException("The solution of the linear system has complex values")
     label = "_".join(names)
     r, even, odd = (
@@ -73,7 +74,11 @@ def _pair(equations: Equations) -> str:
         (even + sign * odd * half) * apart[k] + odd * matrix[k, 1 - k] * apart[1 - k]
         for k, sign in enumerate((1, -1))
     ]
-    statements = [(r, sympy.sqrt(square)), (even, (slow + fast) / 2), (odd, (slow - fast) / (2 * r))]
+    statements = [
+        (r, sympy.sqrt(square)),
+        (even, (slow + fast) / 2),
+        (odd, (slow - fast) / (2 * r)),
+    ]
     statements += [(f"_{name}", x + new) for name, x, new in zip(names, rest, grown, strict=True)]
     code = [f"{name} = {expression_text(sympy.sympify(x))}" for name, x in statements]
     return "\n".join([*code, *(f"{name} = _{name}" for name in names)])

@@ -21,7 +21,12 @@ from sympy.printing.latex import translate
 from eprop_brian.equations.learning_signals import LEARNING_SIGNAL
 from eprop_brian.equations.regularizers import FIRING_RATE
 from eprop_brian.symbolic.derivatives import derivative, tidied
-from eprop_brian.symbolic.eligibility import Coefficient, EligibilitySystem, eps_name
+from eprop_brian.symbolic.eligibility import (
+    Coefficient,
+    EligibilitySystem,
+    LearnedParameter,
+    eps_name,
+)
 from eprop_brian.symbolic.functions import where
 from eprop_brian.symbolic.names import BEFORE, free_name, is_own, shown, substituted
 from eprop_brian.symbolic.parameters import expression_text
@@ -132,6 +137,7 @@ def _text_neuron(system: EligibilitySystem) -> list[str]:
     lines += _heading("Parameters and constants")
     pairs = [(name, _shown(value)) for name, value in neuron.parameters.items()]
     pairs += [(name, f"= {expression}") for name, expression in neuron.constants.items()]
+    pairs += [(name, f"= {x}") for p in system.learned.values() for name, x in p.slopes.items()]
     pairs += [(f"{name}[0]", f"= {value}") for name, value in neuron.initial.items()]
     return lines + _table(pairs or [("none", "")])
 
@@ -480,6 +486,9 @@ def _latex_quantities(system: EligibilitySystem) -> list[str]:
     neuron = system.step.neuron
     rows = [f"{_tex(name)} &= {_words(_shown(x))}" for name, x in neuron.parameters.items()]
     rows += [f"{_tex(name)} &= {_latex(x, {})}" for name, x in neuron.constants.items()]
+    for parameter in system.learned.values():
+        slopes = _slope_names(parameter)
+        rows += [f"{slopes[name]} &= {_latex(x, {})}" for name, x in parameter.slopes.items()]
     rows += [
         f"{_tex(state, 'j', '0')} &= {_latex(str(x), {})}" for state, x in neuron.initial.items()
     ]
@@ -630,12 +639,21 @@ def _program_names(system: EligibilitySystem, time: str = "") -> dict[str, str]:
     entries += [("r", (k,), x) for k, x in system.cost_gradient.items()]
     for parameter in system.learned.values():
         of = parameter.name
+        names[f"gradient_sum_{of}"] = name("G", "j", _tex(of))
+        names[f"batch_trace_sum_{of}"] = name("S", "j", _tex(of))
         entries += [("b", (k, of), x) for k, x in parameter.drive.items()]
         entries += [("c", (of,), parameter.spike_gradient), ("r", (of,), parameter.cost_gradient)]
-        for slope, constant in zip(parameter.slopes, parameter.constants, strict=True):
-            names[slope] = rf"\frac{{d {_tex(constant)}}}{{d {_tex(of)}}}"
+        names |= _slope_names(parameter)
     names |= {x.name: name(base, "j", *map(_tex, of)) for base, of, x in entries if x.name}
     return names
+
+
+def _slope_names(parameter: LearnedParameter) -> dict[str, str]:
+    """LaTeX of the derivatives of constants by a learned parameter."""
+    return {
+        slope: rf"\frac{{d {_tex(constant)}}}{{d {_tex(parameter.name)}}}"
+        for slope, constant in zip(parameter.slopes, parameter.constants, strict=True)
+    }
 
 
 def _latex(expression: sympy.Basic | str, names: Mapping[str, str]) -> str:

@@ -184,6 +184,24 @@ def test_print_follows_the_system(leaky):
     assert r"\epsilon^{v}_{ji} &\leftarrow \mathrm{marked} \epsilon^{v}_{ji}" in latex
 
 
+def test_learned_parameters_are_printed(any_neuron, leaky):
+    """With all that belongs to them: drives, costs, slopes of constants, sums."""
+    step = step_map(any_neuron)
+    able = [p for p in ("tau_m", "v_th", "g_l") if p in any_neuron.parameters]
+    system = derive(step, able[:1], f"{step.states[0]}**2")
+    latex, text = derivation_latex(system, leaky), derivation_text(system, leaky)
+    for name in able[:1]:
+        assert f"gradient_sum_{name}" in text
+        assert r"G^{" in latex
+
+
+def test_the_slope_of_a_constant_is_printed(leaky):
+    system = derive(step_map(LIF), ("tau_m",))
+    assert r"\frac{d \alpha}{d \tau_{m}} &= " in derivation_latex(system, leaky)
+    text = derivation_text(system, leaky)
+    assert has_line(text, "slope_alpha_tau_m", "= dt*exp(-dt/tau_m)/tau_m**2")
+
+
 # --- LaTeX ---------------------------------------------------------------------------------------
 
 
