@@ -208,7 +208,7 @@ def evaluate(
     result = np.asarray(result, dtype=float)
     if not np.all(np.isfinite(result)):
         given = ", ".join(f"{name} = {values[name]}" for name in names)
-        raise EquationError(where, line, f"is not finite with {given}")
+        raise EquationError(where, line, "is not finite" + (f" with {given}" if given else ""))
     return result if result.ndim else float(result)
 
 

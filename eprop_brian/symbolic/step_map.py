@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import sympy
-from brian2.core.functions import DEFAULT_FUNCTIONS, timestep
+from brian2.core.functions import DEFAULT_CONSTANTS, DEFAULT_FUNCTIONS, timestep
 from brian2.equations.equations import (
     DIFFERENTIAL_EQUATION,
     EQUATIONS,
@@ -427,7 +427,7 @@ def _dimensions(
     parsed = parse_expression(expression, where, detached=detached)
     require_known(sorted(s.name for s in parsed.free_symbols), known, where, expression)
     variables = {name: _Named(dim) for name, dim in known.items()}
-    variables.update({name: f for name, f in DEFAULT_FUNCTIONS.items() if name not in variables})
+    variables = {**DEFAULT_CONSTANTS, **DEFAULT_FUNCTIONS, **variables}
     try:
         return parse_expression_dimensions(expression, variables)
     except (DimensionMismatchError, SyntaxError, KeyError, ValueError) as error:
