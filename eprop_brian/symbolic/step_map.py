@@ -105,6 +105,7 @@ UNDIFFERENTIABLE = {
     "sign": "sign",
     "timestep": "timestep",
     "clip": "clip",
+    "Mod": "%",
 }
 
 
@@ -304,6 +305,8 @@ def step_map(neuron: Neuron) -> StepMap:
 
     known = {**dimensions, **units, "dt": second.dim}
     margin = _margin(written, states, known, where)
+    moving = {symbol(state) for state in states}
+    _refuse_steps(margin, moving, written.threshold, f"{where}, threshold")
     _check_surrogate(written, states, known, margin, where)
     _check_refractory_surrogate(written, known, where)
     _check_refractory(neuron, parameters, dimensions, where)
@@ -851,11 +854,20 @@ def _default_detached(statements, states, membrane: list[str], signals: Signals)
     return tuple(state for state in states if state in entered or state in membrane)
 
 
+def _refuse_steps(expression: sympy.Expr, moving: set[sympy.Symbol], line: str, where: str) -> None:
+    """Raise for a function that has no derivative, unless it is one of parameters alone."""
+    for part in expression.atoms(sympy.Function):
+        if str(part.func) in UNDIFFERENTIABLE and part.free_symbols & moving:
+            name = UNDIFFERENTIABLE[str(part.func)]
+            raise EquationError(where, line, f"'{name}' cannot be differentiated")
+
+
 def _compose(statements, states, detached, signals: Signals, where: str) -> dict[str, sympy.Expr]:
     """New states as expressions of the old ones, ``I``, ``z`` and ``z_detached``."""
     environment = {state: symbol(state) for state in states}
     sizes: dict[sympy.Symbol, int] = {}
     depths: dict[sympy.Symbol, int] = {}
+    lines: dict[sympy.Basic, str] = {}
     for name, expression in statements:
         parsed = parse_expression(expression, where, detached=True)
         if name in detached:
@@ -865,13 +877,11 @@ def _compose(statements, states, detached, signals: Signals, where: str) -> dict
         check_step(operations, nesting, f"{name} = {expression}", where)
         sizes[symbol(name)], depths[symbol(name)] = operations, nesting
         environment[name] = parsed.xreplace({symbol(n): x for n, x in environment.items()})
-    for state in states:
-        refused = sorted(
-            UNDIFFERENTIABLE[str(f.func)]
-            for f in environment[state].atoms(sympy.Function)
-            if str(f.func) in UNDIFFERENTIABLE
-        )
-        if refused:
-            line = next(f"{n} = {x}" for n, x in statements if f"{refused[0]}(" in x)
-            raise EquationError(where, line, f"'{refused[0]}' cannot be differentiated")
+        for part in environment[name].atoms(sympy.Function):
+            if str(part.func) in UNDIFFERENTIABLE:
+                lines.setdefault(part, f"{name} = {expression}")
+    moving = {symbol(name) for name in (*states, signals.input, signals.spike, signals.detached)}
+    for part, line in lines.items():
+        if any(environment[k].has(part) for k in states):
+            _refuse_steps(part, moving, line, where)
     return {state: environment[state] for state in states}
