@@ -132,7 +132,9 @@ def _number_of(node: ast.AST, expression: str, where: str) -> float | None:
 
 def _finite(value: float, node: ast.AST, expression: str, where: str) -> float:
     if not math.isfinite(value):
-        raise EquationError(where, expression, f"`{ast.unparse(node)}` is not a finite number")
+        # Of 1e400, which Python knows as infinity, it would write 1e309.
+        written = ast.get_source_segment(expression.strip(), node) or ast.unparse(node)
+        raise EquationError(where, expression, f"`{written}` is not a finite number")
     return value
 
 

@@ -14,6 +14,7 @@ from brian2.stateupdaters.base import StateUpdateMethod, UnsupportedEquationsExc
 from brian2.stateupdaters.exact import get_linear_system
 
 from eprop_brian.symbolic.bounds import coupled, longest_row, read_states
+from eprop_brian.symbolic.names import free_name, substituted
 from eprop_brian.symbolic.parameters import expression_text
 
 __all__ = ["exact_update"]
@@ -27,6 +28,10 @@ def exact_update(equations: Equations) -> str:
     Exception
         Brian2's own types, if the equations have no exact solution.
     """
+    # Brian2 lets sympy read the states' names, of which it knows some as something else.
+    taken = {*equations.names, *equations.identifiers}
+    safe = {state: free_name(f"{state}_state", taken) for state in _taken_by_sympy(equations)}
+    equations = equations.substitute(**safe)
     reads = read_states(equations)
     pairs = [group for group in coupled(reads) if longest_row({s: reads[s] for s in group}) is None]
     others = set(reads).difference(*pairs)
@@ -34,7 +39,20 @@ def exact_update(equations: Equations) -> str:
     if others or not code:
         rest = _part(equations, others) if code else equations
         code.append(str(StateUpdateMethod.stateupdaters["exact"](rest)))
-    return "\n".join(code)
+    back = {new: state for state, new in safe.items()}
+    return substituted("\n".join(code), back | {f"_{new}": f"_{x}" for new, x in back.items()})
+
+
+def _taken_by_sympy(equations: Equations) -> list[str]:
+    """States that have the name of a function or constant of sympy, as S, beta and oo."""
+
+    def free(name: str) -> bool:
+        try:
+            return sympy.sympify(name) == sympy.Symbol(name)
+        except (sympy.SympifyError, SyntaxError, TypeError, AttributeError):
+            return False
+
+    return [state for state in equations.diff_eq_names if not free(state)]
 
 
 def _part(equations: Equations, states: Iterable[str]) -> Equations:

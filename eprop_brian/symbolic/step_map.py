@@ -569,8 +569,9 @@ def _check_bounds(model: str, where: str) -> None:
         return  # Brian2 says where
     expressions = {}
     for equation in parsed:
-        name, expression = equation["identifier"], equation.get("expression", "")
-        line = f"{name} = {expression} : {equation['unit']}" if expression else name
+        name, expression = equation["identifier"], equation.get("expression", "").strip()
+        left = f"d{name}/dt" if equation.getName() == DIFFERENTIAL_EQUATION else name
+        line = f"{left} = {expression} : {equation['unit']}" if expression else name
         check_unit(equation["unit"], line, where)
         if expression:
             parse_expression(expression, where)

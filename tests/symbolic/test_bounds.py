@@ -99,3 +99,11 @@ def test_a_derivation_ends_where_exponentials_are_nested():
 def test_teachers_are_bounded_too(unit):
     with pytest.raises(EquationError, match="power of numbers in its unit"):
         teacher_map(Teacher(name="t", model=f"dx/dt = -x/second : {unit}"))
+
+
+def test_lines_are_quoted_as_they_are_written():
+    with pytest.raises(EquationError) as error:
+        step_map(model(f"dv/dt = -v/ms : {TOWER}"))
+    assert error.value.line == f"dv/dt = -v/ms : {TOWER}"
+    with pytest.raises(EquationError, match="`1e400` is not a finite number"):
+        step_map(update("v = 0.9*v + 1e400*I"))

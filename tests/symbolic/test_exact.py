@@ -1,6 +1,7 @@
 """Exact solutions of states that act on each other, against the matrix exponential."""
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -65,3 +66,31 @@ def test_pair(v, x, method):
 def test_a_pair_that_oscillates_is_refused():
     with pytest.raises(EquationError, match="cannot integrate it: .* complex values"):
         step_map(neuron("-v + p*0 + x", "-x - v"))
+
+
+@pytest.mark.parametrize("other", ["h", "S"])
+@pytest.mark.parametrize(
+    "name", ["S", "beta", "gamma", "zeta", "E1", "Q", "O", "oo", "max", "sum", "I", "zoo", "nan"]
+)
+def test_names_that_sympy_knows(name, other):
+    """A state may have them; its statements are those of any other name."""
+
+    def code(state):
+        text = f"d{state}/dt = (p - {state})/tau : 1\nd{other}_1/dt = ({state} - {other}_1)/tau : 1"
+        step = step_map(
+            replace(
+                neuron("", ""),
+                model=text,
+                on_pre=f"{state} += w",
+                threshold=f"{state} > 1",
+                surrogate=f"clip({state}, 0, 1)",
+            )
+        )
+        derive(step).check_finite(DT)
+        values = {**step.values(DT), **step.at_rest, "dt": DT, state: 0.4, f"{other}_1": -0.7}
+        for line in step.code:
+            left, expression = line.split(" = ", 1)
+            values[left] = evaluate(expression, values, "")
+        return values[state], values[f"{other}_1"]
+
+    np.testing.assert_allclose(code(name), code("usual"), rtol=1e-14)
