@@ -21,14 +21,20 @@ from eprop_brian.symbolic.errors import EquationError
 from eprop_brian.symbolic.functions import IN_NUMPY
 
 __all__ = [
+    "EXACT",
     "check_length",
+    "check_nesting",
     "check_numbers",
     "check_solvable",
     "check_step",
     "check_terms",
     "check_unit",
     "check_written_out",
+    "coupled",
     "expanded_terms",
+    "longest_row",
+    "read_states",
+    "step_nesting",
     "step_operations",
 ]
 
@@ -40,9 +46,13 @@ _MOST_TERMS = 5000
 _MOST_OPERATIONS = 3000
 #: Largest exponent of a number, and of a unit.
 _LARGEST_POWER, _LARGEST_UNIT_POWER = 100, 9
+#: Most functions and powers within each other: Brian2 works out the unit of an argument up to four
+#: times at each level, and a derivative grows with their square. In a line, and in a whole step.
+_MOST_NESTED, _MOST_NESTED_IN_STEP = 8, 12
 #: Most states that are solved for exactly: in a row, and where each of them acts on one other.
 _MOST_IN_ROW, _MOST_PARALLEL = 4, 8
-_EXACT = ("exact", "linear")
+#: Methods that solve exactly: two names of one.
+EXACT = ("exact", "linear")
 
 
 # --- text ----------------------------------------------------------------------------------------
@@ -122,8 +132,28 @@ def _number_of(node: ast.AST, expression: str, where: str) -> float | None:
 
 def _finite(value: float, node: ast.AST, expression: str, where: str) -> float:
     if not math.isfinite(value):
-        raise EquationError(where, expression, f"`{ast.unparse(node)}` is not a finite number")
+        # Of 1e400, which Python knows as infinity, it would write 1e309.
+        written = ast.get_source_segment(expression.strip(), node) or ast.unparse(node)
+        raise EquationError(where, expression, f"`{written}` is not a finite number")
     return value
+
+
+def check_nesting(tree: ast.Expression, expression: str, where: str) -> None:
+    """Check that functions and powers are not too deep within each other."""
+    # As a loop: what is too deep for Python's own recursion arrives here too.
+    left: list[tuple[ast.AST, int]] = [(tree, 0)]
+    while left:
+        node, depth = left.pop()
+        power = isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow)
+        depth += isinstance(node, ast.Call) or power
+        if depth > _MOST_NESTED:
+            raise EquationError(
+                where,
+                expression,
+                f"has more than {_MOST_NESTED} functions and powers within each other: too many to "
+                "work with",
+            )
+        left += [(child, depth) for child in ast.iter_child_nodes(node)]
 
 
 def check_unit(unit: str, line: str, where: str) -> None:
@@ -200,8 +230,26 @@ def step_operations(parsed: sympy.Expr, sizes: Mapping[sympy.Symbol, int]) -> in
     return own + sum(sizes.get(node, 0) for node in sympy.preorder_traversal(parsed))
 
 
-def check_step(operations: int, line: str, where: str) -> None:
+def step_nesting(parsed: sympy.Basic, depths: Mapping[sympy.Symbol, int]) -> int:
+    """Functions, powers and quotients within each other, with symbols that hold such themselves."""
+    known: dict[sympy.Basic, int] = {}
+    for node in sympy.postorder_traversal(parsed):
+        own = node.is_Function or (node.is_Pow and not node.exp.is_positive)
+        inner = max((known[part] for part in node.args), default=depths.get(node, 0))
+        known[node] = inner + bool(own)
+    return known[parsed]
+
+
+def check_step(operations: int, nesting: int, line: str, where: str) -> None:
     """Check that a state's new value can be differentiated."""
+    if nesting > _MOST_NESTED_IN_STEP:
+        raise EquationError(
+            where,
+            line,
+            f"has {nesting} functions within each other as a function of the step before, more "
+            f"than {_MOST_NESTED_IN_STEP}: too many to differentiate. A method with fewer "
+            "intermediate steps (exponential_euler, euler) needs fewer",
+        )
     if operations > _MOST_OPERATIONS:
         raise EquationError(
             where,
@@ -225,16 +273,11 @@ def check_solvable(method: str, equations: Any, where: str) -> None:
     ------
     EquationError
     """
-    if method not in _EXACT:
+    if method not in EXACT:
         return
-    states = set(equations.diff_eq_names)
-    reads = {
-        state: get_identifiers(str(expression)) & states - {state}
-        for state, expression in equations.get_substituted_expressions()
-        if state in states
-    }
-    for group in _coupled(reads):
-        row = _longest_row({state: reads[state] for state in group})
+    reads = read_states(equations)
+    for group in coupled(reads):
+        row = longest_row({state: reads[state] for state in group})
         looped = row is None
         most = 2 if looped else _MOST_IN_ROW if row > 2 else _MOST_PARALLEL
         if len(group) > most:
@@ -247,7 +290,17 @@ def check_solvable(method: str, equations: Any, where: str) -> None:
             )
 
 
-def _coupled(reads: Mapping[str, set[str]]) -> Iterable[set[str]]:
+def read_states(equations: Any) -> dict[str, set[str]]:
+    """The other states that each state's equation reads."""
+    states = set(equations.diff_eq_names)
+    return {
+        state: get_identifiers(str(expression)) & states - {state}
+        for state, expression in equations.get_substituted_expressions()
+        if state in states
+    }
+
+
+def coupled(reads: Mapping[str, set[str]]) -> Iterable[set[str]]:
     """States that act on each other, directly or through others."""
     groups: list[set[str]] = []
     for state, others in reads.items():
@@ -258,7 +311,7 @@ def _coupled(reads: Mapping[str, set[str]]) -> Iterable[set[str]]:
     return groups
 
 
-def _longest_row(reads: Mapping[str, set[str]]) -> int | None:
+def longest_row(reads: Mapping[str, set[str]]) -> int | None:
     """States in the longest row in which each acts on the next, None if there is a loop."""
     left, length = dict(reads), 0
     while left:

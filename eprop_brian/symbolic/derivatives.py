@@ -79,6 +79,7 @@ def derivative(expression: sympy.Expr, variable: sympy.Symbol) -> sympy.Expr:
 def _prepared(expression: sympy.Expr) -> sympy.Expr:
     """The expression with functions whose derivatives are stable in place of some of its own."""
     prepared = expression.replace(_is_root_of_power, _as_one_power)
+    prepared = prepared.replace(_is_root_of_open_power, _as_power_of_size)
     prepared = prepared.replace(exprel, _Exprel).replace(sympy.Abs, _Absolute)
     return prepared.replace(_has_open_exponent, lambda power: _Power(*power.args))
 
@@ -103,6 +104,23 @@ def _as_one_power(node: sympy.Pow) -> sympy.Expr:
     return sympy.Pow(node.base.base, node.base.exp * node.exp)
 
 
+def _is_root_of_open_power(node: sympy.Basic) -> bool:
+    """Whether a node is, for example, ``sqrt(x**n)``."""
+    return (
+        node.is_Pow
+        and node.base.is_Pow
+        and node.base.base.is_number is not True
+        and node.base.exp.is_number is not True
+        and node.exp.is_number
+        and node.exp.is_integer is not True
+    )
+
+
+def _as_power_of_size(node: sympy.Pow) -> sympy.Expr:
+    """The same wherever the node has a value: ``sqrt(x**n)`` of a negative x if n is even."""
+    return sympy.Pow(_Absolute(node.base.base), node.base.exp * node.exp)
+
+
 def _stable(slope: sympy.Expr) -> sympy.Expr:
     slope = slope.replace(_Power, sympy.Pow).replace(_Exprel, exprel)
     slope = slope.replace(_Absolute, sympy.Abs)
@@ -119,6 +137,7 @@ def _merged(product: sympy.Mul) -> sympy.Expr:
     _merge_signs(powers)
     _merge_hyperbolic(powers)
     _merge_logistic(powers)
+    _merge_hill(powers)
     if len(powers) == len(factors) and all(f.as_base_exp() in powers.items() for f in factors):
         return product
     return sympy.Mul(coefficient, *(sympy.Pow(base, n) for base, n in powers.items()))
@@ -164,6 +183,46 @@ def _merge_logistic(powers: dict[sympy.Expr, sympy.Expr]) -> None:
                 powers[sympy.E] -= grown
                 powers[below] += 1
                 powers[divided] = powers.get(divided, sympy.S.Zero) - 1
+
+
+def _merge_hill(powers: dict[sympy.Expr, sympy.Expr]) -> None:
+    """``(K/c)**n/(a + b*(K/c)**n)`` as ``1/(a*(c/K)**n + b)``, which has a value at c = 0."""
+    for below in [b for b, n in powers.items() if b.is_Add and n.is_integer and n.is_negative]:
+        poles = [pole for term in below.args if (pole := _pole(term)) is not None]
+        if len(poles) != 1:
+            continue
+        (power, base, exponent) = poles[0]
+        n, above = powers.pop(below), powers.pop(power.base, sympy.S.Zero)
+        finite = sympy.Add(
+            *(
+                term / power if term.has(power) else term * sympy.Pow(base, exponent)
+                for term in below.args
+            )
+        )
+        turned = above if power.base == base else -above
+        turned += powers.pop(base, sympy.S.Zero) if power.base != base else 0
+        powers[finite] = powers.get(finite, sympy.S.Zero) + n
+        turned -= exponent * n
+        for factor in sympy.Mul.make_args(base) if base.is_Mul else ():
+            # 1/c is (c/K)**-1/K.
+            if factor.is_Symbol and powers.get(factor, sympy.S.Zero).is_negative:
+                k = powers.pop(factor)
+                turned += k
+                for other, by in (base / factor).as_powers_dict().items():
+                    powers[other] = powers.get(other, sympy.S.Zero) - k * by
+        powers[base] = turned
+
+
+def _pole(term: sympy.Expr) -> tuple[sympy.Expr, sympy.Expr, sympy.Expr] | None:
+    """A power in a term that is infinite where a variable is 0, ``base**-exponent``."""
+    for factor in sympy.Mul.make_args(term):
+        if not factor.is_Pow or factor.exp.is_number or factor.base.is_number:
+            continue
+        if factor.exp.could_extract_minus_sign():
+            return factor, factor.base, -factor.exp
+        if factor.base.is_Mul and any(x.is_Pow and x.exp == -1 for x in factor.base.args):
+            return factor, 1 / factor.base, factor.exp
+    return None
 
 
 def _holds(exponent: sympy.Expr, part: sympy.Expr) -> bool:

@@ -315,28 +315,37 @@ def derive(step: StepMap, learned: Collection[str] = (), cost: str = "") -> Elig
             per_neuron.add(name)
     heterogeneous = {symbol(name) for name in per_neuron}
 
-    def entry(state: str, expression: sympy.Expr, name: str) -> Coefficient:
+    nothing = Coefficient(sympy.S.Zero)
+
+    def entry(of: str, expression: sympy.Expr, name: str) -> Coefficient:
+        """A derivative of a state, of the threshold or of the cost, whose text `of` quotes."""
+        if expression == 0:
+            return nothing
         expression = expression.xreplace({symbol(step.signals.detached): spike})
         if expression.has(Detached):
             expression = expression.replace(Detached, lambda value: value)
         expression = tidied(expression)
         if expression.has(*_LEFTOVERS):
-            line = next(line for line in step.code if line.startswith(f"{state} "))
+            line = next((line for line in step.code if line.startswith(f"{of} ")), of)
             raise EquationError(
                 f"neuron '{step.neuron.name}'", line, "has no derivative that can be evaluated"
             )
         return Coefficient(expression, name if expression.free_symbols & moving else "")
 
     new = step.composed
+    # Most states of a large neuron read few others.
+    read = {k: new[k].free_symbols for k in states}
     transition = {
-        (k, m): entry(k, derivative(new[k], h[m]), f"A_{k}_{m}") for k in states for m in states
+        (k, m): entry(k, derivative(new[k], h[m]), f"A_{k}_{m}") if h[m] in read[k] else nothing
+        for k in states
+        for m in states
     }
     spike_path = {k: entry(k, derivative(new[k], spike), f"u_{k}") for k in states}
     drive = {k: entry(k, derivative(new[k], arriving), f"b_{k}") for k in states}
-    gradient = {k: entry(k, derivative(step.margin, h[k]), f"c_{k}") for k in states}
+    gradient = {k: entry(step.threshold, derivative(step.margin, h[k]), f"c_{k}") for k in states}
 
     penalty = state_cost(step, cost)
-    cost_gradient = {k: entry(k, derivative(penalty, h[k]), f"r_{k}") for k in states}
+    cost_gradient = {k: entry(cost, derivative(penalty, h[k]), f"r_{k}") for k in states}
     parameters = {name: _learned(step, name, penalty, entry) for name in learned}
     sources = {
         k: [drive[k], *(parameter.drive[k] for parameter in parameters.values())] for k in states
@@ -403,6 +412,7 @@ def _learned(
     if name == step.neuron.refractory.strip():
         raise EquationError(where, name, "is the refractory time, whose effect has no derivative")
     theta = symbol(name)
+    _check_smooth(step, name, where)
     initial = {state: str(text) for state, text in step.neuron.initial.items()}
     taken = {*step.states, *step.parameters, *step.constants}
     slopes: dict[str, str] = {}
@@ -429,7 +439,7 @@ def _learned(
     parameter = LearnedParameter(
         name=name,
         drive={k: entry(k, total_derivative(x), f"b_{k}_{name}") for k, x in step.composed.items()},
-        spike_gradient=entry(step.states[0], total_derivative(step.margin), f"c_{name}"),
+        spike_gradient=entry(step.threshold, total_derivative(step.margin), f"c_{name}"),
         slopes=slopes,
         constants=tuple(constant.name for constant in through),
         cost_gradient=entry(step.states[0], total_derivative(penalty), f"r_{name}"),
@@ -437,6 +447,26 @@ def _learned(
     if parameter.spike_gradient.is_zero and all(c.is_zero for c in parameter.drive.values()):
         raise EquationError(where, name, "acts on no state and no threshold, so it cannot learn")
     return parameter
+
+
+def _check_smooth(step: StepMap, parameter: str, where: str) -> None:
+    """Check that the step has a derivative by a parameter."""
+    lines = [f"{name} = {text}" for name, text in step.constants.items()]
+    lines += [*step.code, f"_threshold = {expression_text(step.margin)}"]
+    depending = {symbol(parameter)}
+    for line in lines:
+        name, text = line.split(" = ", 1)
+        parsed = parse_expression(text, where, detached=True)
+        for part in parsed.atoms(sympy.Function):
+            if str(part.func) in UNDIFFERENTIABLE and part.free_symbols & depending:
+                raise EquationError(
+                    where,
+                    step.threshold if name == "_threshold" else line,
+                    f"'{UNDIFFERENTIABLE[str(part.func)]}' cannot be differentiated, so "
+                    f"'{parameter}' cannot learn",
+                )
+        if parsed.free_symbols & depending:
+            depending.add(symbol(name))
 
 
 def _relevant(states, transition, spike_path, sources, gradient, seen) -> tuple[str, ...]:

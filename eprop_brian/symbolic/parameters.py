@@ -25,7 +25,7 @@ from brian2.units.fundamentalunits import (
 )
 
 from eprop_brian.base.suggestions import did_you_mean
-from eprop_brian.symbolic.bounds import check_length, check_numbers, check_terms
+from eprop_brian.symbolic.bounds import check_length, check_nesting, check_numbers, check_terms
 from eprop_brian.symbolic.errors import EquationError
 from eprop_brian.symbolic.functions import IN_NUMPY, OFFERED, WHERE
 
@@ -208,7 +208,7 @@ def evaluate(
     result = np.asarray(result, dtype=float)
     if not np.all(np.isfinite(result)):
         given = ", ".join(f"{name} = {values[name]}" for name in names)
-        raise EquationError(where, line, f"is not finite with {given}")
+        raise EquationError(where, line, "is not finite" + (f" with {given}" if given else ""))
     return result if result.ndim else float(result)
 
 
@@ -289,6 +289,7 @@ def parse_expression(expression: str, where: str, *, detached: bool = False) -> 
 
 
 def _check_syntax(tree: ast.Expression, expression: str, where: str, detached: bool) -> None:
+    check_nesting(tree, expression, where)
     for node in ast.walk(tree):
         if isinstance(node, ast.Call):
             called = ast.unparse(node.func)

@@ -21,7 +21,12 @@ from sympy.printing.latex import translate
 from eprop_brian.equations.learning_signals import LEARNING_SIGNAL
 from eprop_brian.equations.regularizers import FIRING_RATE
 from eprop_brian.symbolic.derivatives import derivative, tidied
-from eprop_brian.symbolic.eligibility import Coefficient, EligibilitySystem, eps_name
+from eprop_brian.symbolic.eligibility import (
+    Coefficient,
+    EligibilitySystem,
+    LearnedParameter,
+    eps_name,
+)
 from eprop_brian.symbolic.functions import where
 from eprop_brian.symbolic.names import BEFORE, free_name, is_own, shown, substituted
 from eprop_brian.symbolic.parameters import expression_text
@@ -132,6 +137,7 @@ def _text_neuron(system: EligibilitySystem) -> list[str]:
     lines += _heading("Parameters and constants")
     pairs = [(name, _shown(value)) for name, value in neuron.parameters.items()]
     pairs += [(name, f"= {expression}") for name, expression in neuron.constants.items()]
+    pairs += [(name, f"= {x}") for p in system.learned.values() for name, x in p.slopes.items()]
     pairs += [(f"{name}[0]", f"= {value}") for name, value in neuron.initial.items()]
     return lines + _table(pairs or [("none", "")])
 
@@ -146,15 +152,15 @@ def _text_derivative(system: EligibilitySystem) -> list[str]:
     lines += _table(
         [
             *(
-                (f"A[{k}, {m}] = dM_{k}/d{m}", _entry(entry))
+                (f"A[{k}, {m}] = dM_{k}/d{m}", _entry(system, entry))
                 for (k, m), entry in _nonzero(system.transition)
             ),
             *(
-                (f"u[{k}] = dM_{k}/d{signals.spike}", _entry(entry))
+                (f"u[{k}] = dM_{k}/d{signals.spike}", _entry(system, entry))
                 for k, entry in _nonzero(system.spike_path)
             ),
             *(
-                (f"b[{k}] = dM_{k}/d{signals.input}", _entry(entry))
+                (f"b[{k}] = dM_{k}/d{signals.input}", _entry(system, entry))
                 for k, entry in _nonzero(system.drive)
             ),
             *(
@@ -195,14 +201,19 @@ def _text_eligibility(system: EligibilitySystem, readout: ReadoutProgram) -> lis
     )
     rows = []
     for k in system.components:
-        terms = [_times(system.transition[k, m], f"{eps_name(m)}[t-1]") for m in system.components]
-        own_spike = _times(system.spike_path[k], "e[t-1]")
-        rows.append(
-            f"{eps_name(k)}[t] = {total(*terms, own_spike, _times(system.drive[k], 'pre[t]'))}"
-        )
-    now = {n: f"{n}[t]" for n in (system.step.signals.psi, *system.varying(after=True))}
-    now |= {eps_name(k): f"{eps_name(k)}[t]" for k in system.components}
-    now |= {"eligibility_trace": "e[t]", "filtered_trace": "ebar[t-1]"}
+        terms = [
+            _times(system, system.transition[k, m], f"{_eps(system, m)}[t-1]")
+            for m in system.components
+        ]
+        terms.append(_times(system, system.spike_path[k], "e[t-1]"))
+        terms.append(_times(system, system.drive[k], "pre[t]"))
+        rows.append(f"{_eps(system, k)}[t] = {total(*terms)}")
+    now = {n: f"{n}[t]" for n in (system.step.signals.psi, *_varying(system, after=True))}
+    now |= {_eps(system, k): f"{_eps(system, k)}[t]" for k in system.components}
+    now |= {
+        _free(system, "eligibility_trace"): "e[t]",
+        _free(system, "filtered_trace"): "ebar[t-1]",
+    }
     for trace, statement in _trace_statements(system, readout).items():
         short = "e" if trace == "eligibility_trace" else "ebar"
         rows.append(f"{short}[t] = {substituted(statement, now)}")
@@ -210,7 +221,7 @@ def _text_eligibility(system: EligibilitySystem, readout: ReadoutProgram) -> lis
     varying = [
         f"{name}[t] = {substituted(expression_text(x), _indices(system, after=after))}"
         for after in (False, True)
-        for name, x in system.varying(after=after).items()
+        for name, x in _varying(system, after=after).items()
     ]
     if varying:
         lines += ["", *_prose("Coefficients that change in time, one value per neuron j:")]
@@ -300,13 +311,15 @@ def _fold(text: str, indent: int, hanging: int) -> list[str]:
     return [*lines, lead + text]
 
 
-def _entry(entry: Coefficient) -> str:
+def _entry(system: EligibilitySystem, entry: Coefficient) -> str:
     text = f"= {expression_text(entry.expression)}"
-    return f"{text}   (changes in time: {entry.name})" if entry.name else text
+    return f"{text}   (changes in time: {_free(system, entry.name)})" if entry.name else text
 
 
-def _times(entry: Coefficient, factor: str) -> str:
-    return f"{entry.name}[t]*{factor}" if entry.name else entry.times(factor)
+def _times(system: EligibilitySystem, entry: Coefficient, factor: str) -> str:
+    if entry.name:
+        return f"{_free(system, entry.name)}[t]*{factor}"
+    return entry.times(factor)
 
 
 # --- what both kinds of print share --------------------------------------------------------------
@@ -369,14 +382,29 @@ def _displayed(system: EligibilitySystem, statement: str) -> str:
 
     Users' names as they are written; a number behind another that would be the same.
     """
-    users, signals = {*neuron_names(system.step)}, system.step.signals
+    signals = system.step.signals
     known = {"psi": signals.psi, "z": signals.spike, "I": signals.input}
 
     def name(match: re.Match) -> str:
         word = shown(match.group())
-        return word if is_own(match.group()) else known.get(word) or free_name(word, users)
+        return word if is_own(match.group()) else known.get(word) or _free(system, word)
 
     return re.sub(r"(?<![\w.])[A-Za-z_]\w*", name, statement)
+
+
+def _eps(system: EligibilitySystem, state: str) -> str:
+    """A component of the eligibility vector as it is printed."""
+    return _free(system, eps_name(state))
+
+
+def _free(system: EligibilitySystem, name: str) -> str:
+    """A name of the toolkit's, with a number behind it if the neuron has a quantity called so."""
+    return free_name(name, neuron_names(system.step))
+
+
+def _varying(system: EligibilitySystem, *, after: bool) -> dict[str, sympy.Expr]:
+    """Coefficients that change in time, by the names that they are printed with."""
+    return {_free(system, name): x for name, x in system.varying(after=after).items()}
 
 
 def _programs(
@@ -403,7 +431,7 @@ def _places(system: EligibilitySystem, readout: ReadoutProgram) -> list[tuple[st
     """Name, place and number of values of what the online program keeps."""
     signals = [_displayed(system, name) for name in ("psi", "L")]
     online, _, _ = _programs(system, readout)
-    varying = (*system.varying(after=False), *system.varying(after=True))
+    varying = (*_varying(system, after=False), *_varying(system, after=True))
     return [
         *((name, "presynaptic neuron", "N_pre") for name in online.pre_variables),
         *((name, "synapse", "N_pre*N_post") for name in online.synapse_variables),
@@ -480,6 +508,9 @@ def _latex_quantities(system: EligibilitySystem) -> list[str]:
     neuron = system.step.neuron
     rows = [f"{_tex(name)} &= {_words(_shown(x))}" for name, x in neuron.parameters.items()]
     rows += [f"{_tex(name)} &= {_latex(x, {})}" for name, x in neuron.constants.items()]
+    for parameter in system.learned.values():
+        slopes = _slope_names(parameter)
+        rows += [f"{slopes[name]} &= {_latex(x, {})}" for name, x in parameter.slopes.items()]
     rows += [
         f"{_tex(state, 'j', '0')} &= {_latex(str(x), {})}" for state, x in neuron.initial.items()
     ]
@@ -513,20 +544,20 @@ def _latex_derivative(system: EligibilitySystem) -> list[str]:
 
 def _latex_eligibility(system: EligibilitySystem, readout: ReadoutProgram) -> list[str]:
     before, now = _program_names(system, "t-1"), _program_names(system, "t")
-    recursive = {name: before[name] for name in [*map(eps_name, system.components)]}
+    recursive = {name: before[name] for name in (_eps(system, k) for k in system.components)}
     trace = _displayed(system, "eligibility_trace")
     recursive[trace] = before[trace]
 
     def value(entry: Coefficient) -> sympy.Expr:
-        return symbol(entry.name) if entry.name else entry.expression
+        return symbol(_free(system, entry.name)) if entry.name else entry.expression
 
     rows = []
     for k in system.components:
         advanced = value(system.spike_path[k]) * symbol(trace)
         advanced += value(system.drive[k]) * symbol(_displayed(system, "pre"))
         for m in system.components:
-            advanced += value(system.transition[k, m]) * symbol(eps_name(m))
-        rows.append(f"{now[eps_name(k)]} &= {_latex(advanced, now | recursive)}")
+            advanced += value(system.transition[k, m]) * symbol(_eps(system, m))
+        rows.append(f"{now[_eps(system, k)]} &= {_latex(advanced, now | recursive)}")
     filtered_trace = _displayed(system, "filtered_trace")
     filtered = now | {filtered_trace: before[filtered_trace]}
     for name, statement in _trace_statements(system, readout).items():
@@ -534,7 +565,8 @@ def _latex_eligibility(system: EligibilitySystem, readout: ReadoutProgram) -> li
     for after in (False, True):
         states = _state_names(system, "t" if after else "t-1")
         rows += [
-            f"{now[name]} &= {_latex(x, states)}" for name, x in system.varying(after=after).items()
+            f"{now[name]} &= {_latex(x, states)}"
+            for name, x in _varying(system, after=after).items()
         ]
     return rows
 
@@ -615,11 +647,11 @@ def _program_names(system: EligibilitySystem, time: str = "") -> dict[str, str]:
     for k in system.components:
         label = _tex(k)
         names |= {
-            eps_name(k): name(r"\epsilon", "ji", label),
+            _eps(system, k): name(r"\epsilon", "ji", label),
             f"_{eps_name(k)}": name(r"\tilde{\epsilon}", "ji", label),
-            f"{eps_name(k)}_before": name(r"\epsilon", "ji", label, at="t-1"),
+            _free(system, f"{eps_name(k)}_before"): name(r"\epsilon", "ji", label, at="t-1"),
             f"_mu_{k}": name(r"\mu", "j", label),
-            f"carry_{k}": name(r"\hat{\mu}", "j", label),
+            _free(system, f"carry_{k}"): name(r"\hat{\mu}", "j", label),
         }
     entries = [
         *(("A", (k, m), x) for (k, m), x in system.transition.items()),
@@ -627,8 +659,26 @@ def _program_names(system: EligibilitySystem, time: str = "") -> dict[str, str]:
         *(("b", (k,), x) for k, x in system.drive.items()),
         *(("c", (k,), x) for k, x in system.spike_gradient.items()),
     ]
-    names |= {x.name: name(base, "j", *map(_tex, of)) for base, of, x in entries if x.name}
+    entries += [("r", (k,), x) for k, x in system.cost_gradient.items()]
+    for parameter in system.learned.values():
+        of = parameter.name
+        names[_free(system, f"gradient_sum_{of}")] = name("G", "j", _tex(of))
+        names[_free(system, f"batch_trace_sum_{of}")] = name("S", "j", _tex(of))
+        entries += [("b", (k, of), x) for k, x in parameter.drive.items()]
+        entries += [("c", (of,), parameter.spike_gradient), ("r", (of,), parameter.cost_gradient)]
+        names |= _slope_names(parameter)
+    names |= {
+        _free(system, x.name): name(base, "j", *map(_tex, of)) for base, of, x in entries if x.name
+    }
     return names
+
+
+def _slope_names(parameter: LearnedParameter) -> dict[str, str]:
+    """LaTeX of the derivatives of constants by a learned parameter."""
+    return {
+        slope: rf"\frac{{d {_tex(constant)}}}{{d {_tex(parameter.name)}}}"
+        for slope, constant in zip(parameter.slopes, parameter.constants, strict=True)
+    }
 
 
 def _latex(expression: sympy.Basic | str, names: Mapping[str, str]) -> str:

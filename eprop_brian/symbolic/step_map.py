@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import sympy
-from brian2.core.functions import DEFAULT_FUNCTIONS, timestep
+from brian2.core.functions import DEFAULT_CONSTANTS, DEFAULT_FUNCTIONS, timestep
 from brian2.equations.equations import (
     DIFFERENTIAL_EQUATION,
     EQUATIONS,
@@ -38,14 +38,17 @@ from eprop_brian.base.suggestions import did_you_mean, unknown
 from eprop_brian.equations.neuron import Neuron
 from eprop_brian.equations.readouts import Readout
 from eprop_brian.symbolic.bounds import (
+    EXACT,
     check_solvable,
     check_step,
     check_unit,
     check_written_out,
+    step_nesting,
     step_operations,
 )
 from eprop_brian.symbolic.derivatives import derivative, tidied, vanishes
 from eprop_brian.symbolic.errors import EquationError
+from eprop_brian.symbolic.exact import exact_update
 from eprop_brian.symbolic.functions import WHERE
 from eprop_brian.symbolic.names import BEFORE, Signals, refuse_reserved, substituted
 from eprop_brian.symbolic.parameters import (
@@ -105,6 +108,7 @@ UNDIFFERENTIABLE = {
     "sign": "sign",
     "timestep": "timestep",
     "clip": "clip",
+    "Mod": "%",
 }
 
 
@@ -304,6 +308,8 @@ def step_map(neuron: Neuron) -> StepMap:
 
     known = {**dimensions, **units, "dt": second.dim}
     margin = _margin(written, states, known, where)
+    moving = {symbol(state) for state in states}
+    _refuse_steps(margin, moving, written.threshold, f"{where}, threshold")
     _check_surrogate(written, states, known, margin, where)
     _check_refractory_surrogate(written, known, where)
     _check_refractory(neuron, parameters, dimensions, where)
@@ -427,7 +433,7 @@ def _dimensions(
     parsed = parse_expression(expression, where, detached=detached)
     require_known(sorted(s.name for s in parsed.free_symbols), known, where, expression)
     variables = {name: _Named(dim) for name, dim in known.items()}
-    variables.update({name: f for name, f in DEFAULT_FUNCTIONS.items() if name not in variables})
+    variables = {**DEFAULT_CONSTANTS, **DEFAULT_FUNCTIONS, **variables}
     try:
         return parse_expression_dimensions(expression, variables)
     except (DimensionMismatchError, SyntaxError, KeyError, ValueError) as error:
@@ -566,8 +572,9 @@ def _check_bounds(model: str, where: str) -> None:
         return  # Brian2 says where
     expressions = {}
     for equation in parsed:
-        name, expression = equation["identifier"], equation.get("expression", "")
-        line = f"{name} = {expression} : {equation['unit']}" if expression else name
+        name, expression = equation["identifier"], equation.get("expression", "").strip()
+        left = f"d{name}/dt" if equation.getName() == DIFFERENTIAL_EQUATION else name
+        line = f"{left} = {expression} : {equation['unit']}" if expression else name
         check_unit(equation["unit"], line, where)
         if expression:
             parse_expression(expression, where)
@@ -609,7 +616,8 @@ def _state_update(method: str, equations: Equations) -> str:
     """Brian2's statements for a step, kept: solving the same equations again takes seconds."""
     key = method, str(equations)
     if key not in _state_updates:
-        _state_updates[key] = str(StateUpdateMethod.stateupdaters[method](equations))
+        update = exact_update if method in EXACT else StateUpdateMethod.stateupdaters[method]
+        _state_updates[key] = str(update(equations))
     return _state_updates[key]
 
 
@@ -874,25 +882,34 @@ def _default_detached(statements, states, membrane: list[str], signals: Signals)
     return tuple(state for state in states if state in entered or state in membrane)
 
 
+def _refuse_steps(expression: sympy.Expr, moving: set[sympy.Symbol], line: str, where: str) -> None:
+    """Raise for a function that has no derivative, unless it is one of parameters alone."""
+    for part in expression.atoms(sympy.Function):
+        if str(part.func) in UNDIFFERENTIABLE and part.free_symbols & moving:
+            name = UNDIFFERENTIABLE[str(part.func)]
+            raise EquationError(where, line, f"'{name}' cannot be differentiated")
+
+
 def _compose(statements, states, detached, signals: Signals, where: str) -> dict[str, sympy.Expr]:
     """New states as expressions of the old ones, ``I``, ``z`` and ``z_detached``."""
     environment = {state: symbol(state) for state in states}
     sizes: dict[sympy.Symbol, int] = {}
+    depths: dict[sympy.Symbol, int] = {}
+    lines: dict[sympy.Basic, str] = {}
     for name, expression in statements:
         parsed = parse_expression(expression, where, detached=True)
         if name in detached:
             parsed = parsed.subs(symbol(signals.spike), symbol(signals.detached))
         operations = step_operations(parsed, sizes)
-        check_step(operations, f"{name} = {expression}", where)
-        sizes[symbol(name)] = operations
+        nesting = step_nesting(parsed, depths)
+        check_step(operations, nesting, f"{name} = {expression}", where)
+        sizes[symbol(name)], depths[symbol(name)] = operations, nesting
         environment[name] = parsed.xreplace({symbol(n): x for n, x in environment.items()})
-    for state in states:
-        refused = sorted(
-            UNDIFFERENTIABLE[str(f.func)]
-            for f in environment[state].atoms(sympy.Function)
-            if str(f.func) in UNDIFFERENTIABLE
-        )
-        if refused:
-            line = next(f"{n} = {x}" for n, x in statements if f"{refused[0]}(" in x)
-            raise EquationError(where, line, f"'{refused[0]}' cannot be differentiated")
+        for part in environment[name].atoms(sympy.Function):
+            if str(part.func) in UNDIFFERENTIABLE:
+                lines.setdefault(part, f"{name} = {expression}")
+    moving = {symbol(name) for name in (*states, signals.input, signals.spike, signals.detached)}
+    for part, line in lines.items():
+        if any(environment[k].has(part) for k in states):
+            _refuse_steps(part, moving, line, where)
     return {state: environment[state] for state in states}

@@ -41,6 +41,11 @@ SMOOTH = {
     "tanh": ("tanh(v)", np.tanh),
     # What derivatives need beside: the logarithm of a base that is 0 at the start.
     "power": ("abs(v)**n", lambda v: np.abs(v) ** 1.7),
+    # Brian2's constants.
+    "constants": (
+        "cos(pi*v/e) + exp(-inf) + 1/(1 + inf)",
+        lambda v: np.cos(np.pi * v / np.e),
+    ),
 }
 #: Functions without a slope: of parameters, they may stand in a threshold.
 STEPS = {
@@ -113,9 +118,9 @@ def in_jax(trials):
 
 
 def test_every_function_is_tried():
-    assert {*SMOOTH, *STEPS} - {"power"} == {*OFFERED}
+    assert {*SMOOTH, *STEPS} - {"power", "constants"} == {*OFFERED}
     assert not {"rand", "randn", "poisson"} & {*OFFERED}
-    assert set(UNDIFFERENTIABLE.values()) == {*STEPS}
+    assert set(UNDIFFERENTIABLE.values()) == {*STEPS, "%"}
     # Whatever an error message offers.
     with pytest.raises(EquationError) as error:
         parse_expression("sine(v)", "")

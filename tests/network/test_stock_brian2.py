@@ -104,6 +104,10 @@ def eif(name, slope, /, **changes):
 def _methods():
     for method in ("exact", "exponential_euler", "euler", "rk2", "rk4", "heun"):
         yield Case(cuba(f"cuba_{method}", method=method, refractory="2 ms"), 1.5)
+    # Two states that act on each other, which are not solved by Brian2 here.
+    pair = "dv/dt = (x - v)/tau : 1\ndx/dt = (0.3*v + 0.1 - x)/(30*ms) : 1"
+    changes = {"model": pair, "method": "exact", "on_pre": "x += w", "refractory": "3 ms"}
+    yield Case(lif("pair", **changes), 4.0)
 
 
 def _refractory_times():

@@ -16,6 +16,15 @@ TOWER = "9**9**9**9"
 LAUGHS = "\n".join(f"x{i} = x{i - 1} + v*x{i - 1} : 1" for i in range(1, 60))
 DOUBLED = "\n".join(f"x{i} = x{i - 1} + sin(x{i - 1})" for i in range(1, 60))
 
+CHAIN = "\n".join(f"x{i} = sin(x{i - 1})" for i in range(1, 60))
+
+
+def _nested(template, depth):
+    text = "v"
+    for _ in range(depth):
+        text = template.format(text)
+    return text
+
 
 def model(text, method="euler"):
     return Neuron(name="u", model=text, on_pre="v += w", method=method, **COMMON)
@@ -53,6 +62,13 @@ def update(text="v = 0.9*v + I", **options):
         (update(threshold=f"v > {TOWER}"), "power of numbers"),
         (update(surrogate=f"clip(v, 0, {TOWER})"), "power of numbers"),
         (update(refractory="2 ms", refractory_surrogate=f"v*{TOWER}"), "power of numbers"),
+        (update(surrogate=_nested("clip({}, 0, 1)", 12)), "within each other"),
+        (update(f"v = 0.9*v + I + {_nested('where({}, v, 1)', 30)}"), "within each other"),
+        (update(f"v = 0.9*v + I + {_nested('sin({})', 100)}"), "within each other"),
+        (update("v = 0.9*v + I + " + "**".join("v" * 60)), "within each other"),
+        (update(f"v = 0.9*v + I + {_nested('1/(1 + {})', 50)}"), "within each other"),
+        (update(f"x0 = v\n{CHAIN}\nv = 0.9*v + I + x59"), "within each other"),
+        (model(f"dv/dt = -v*{_nested('clip({}, 0, 1)', 12)}/ms : 1"), "within each other"),
         (update(constants={"k": TOWER}), "power of numbers"),
         (update(constants={"k": "exp(exp(exp(9)))"}), "not a finite number"),
         (update(initial={"v": TOWER}), "power of numbers"),
@@ -83,3 +99,11 @@ def test_a_derivation_ends_where_exponentials_are_nested():
 def test_teachers_are_bounded_too(unit):
     with pytest.raises(EquationError, match="power of numbers in its unit"):
         teacher_map(Teacher(name="t", model=f"dx/dt = -x/second : {unit}"))
+
+
+def test_lines_are_quoted_as_they_are_written():
+    with pytest.raises(EquationError) as error:
+        step_map(model(f"dv/dt = -v/ms : {TOWER}"))
+    assert error.value.line == f"dv/dt = -v/ms : {TOWER}"
+    with pytest.raises(EquationError, match="`1e400` is not a finite number"):
+        step_map(update("v = 0.9*v + 1e400*I"))

@@ -8,7 +8,7 @@ import pytest
 import sympy
 from matplotlib.mathtext import MathTextParser
 
-from eprop_brian.equations import ALIF, LIF, get_neuron
+from eprop_brian.equations import ALIF, LIF, Neuron, get_neuron
 from eprop_brian.symbolic.eligibility import Coefficient, derive
 from eprop_brian.symbolic.printing import derivation_latex, derivation_text
 from eprop_brian.symbolic.programs import factored_program, online_program
@@ -182,6 +182,49 @@ def test_print_follows_the_system(leaky):
     assert has_line(text, "A[v, v] = dM_v/dv", "= marked")
     latex = derivation_latex(changed, leaky)
     assert r"\epsilon^{v}_{ji} &\leftarrow \mathrm{marked} \epsilon^{v}_{ji}" in latex
+
+
+def test_learned_parameters_are_printed(any_neuron, leaky):
+    """With all that belongs to them: drives, costs, slopes of constants, sums."""
+    step = step_map(any_neuron)
+    able = [p for p in ("tau_m", "v_th", "g_l") if p in any_neuron.parameters]
+    system = derive(step, able[:1], f"{step.states[0]}**2")
+    latex, text = derivation_latex(system, leaky), derivation_text(system, leaky)
+    for name in able[:1]:
+        assert f"gradient_sum_{name}" in text
+        assert r"G^{" in latex
+
+
+def test_the_slope_of_a_constant_is_printed(leaky):
+    system = derive(step_map(LIF), ("tau_m",))
+    assert r"\frac{d \alpha}{d \tau_{m}} &= " in derivation_latex(system, leaky)
+    text = derivation_text(system, leaky)
+    assert has_line(text, "slope_alpha_tau_m", "= dt*exp(-dt/tau_m)/tau_m**2")
+
+
+def test_generated_names_are_no_states(leaky):
+    """A state called as a trace or a coefficient is: that one has a number, wherever it stands."""
+    names = ("eps_v", "A_v_v", "carry_v", "eligibility_trace")
+    neuron = Neuron(
+        name="n",
+        update="v = 0.9*v - 0.1*v**2 + I + 0.1*eps_v + 0.1*A_v_v + 0.1*carry_v\n"
+        + "\n".join(f"{name} = 0.9*{name} + v" for name in names),
+        threshold="v + 0.1*eligibility_trace >= 1",
+        surrogate="clip(1 - abs(v - 1), 0, 1)",
+    )
+    system = derive(step_map(neuron))
+    text = derivation_text(system, leaky)
+    lines = section(text, "Eligibility system")
+    assert "eps_v_2[t] = A_v_v_2[t]*eps_v_2[t-1] + 0.1*eps_eps_v[t-1]" in lines
+    assert has_line(lines, "A_v_v_2[t] = 0.9 - 0.2*v[t-1]")
+    assert has_line(lines, "e[t] = psi[t]*(eps_v_2[t] + 0.1*eps_eligibility_trace[t])")
+    assert "(changes in time: A_v_v_2)" in text
+    places = section(text, "Where each quantity lives")
+    assert has_line(places, "A_v_v_2", "postsynaptic neuron", "N_post values")
+    # They are states in the step map and its derivatives, and nothing else.
+    for name in names:
+        assert not re.search(rf"\b{name}\b", lines + places)
+    assert derivation_latex(system, leaky)
 
 
 # --- LaTeX ---------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import sympy
 from brian2 import ms
 
 from eprop_brian.equations import ALIF, LEAKY, LIF, Neuron
+from eprop_brian.symbolic.eligibility import derive
 from eprop_brian.symbolic.errors import EquationError
 from eprop_brian.symbolic.functions import where
 from eprop_brian.symbolic.names import BEFORE
@@ -592,3 +593,57 @@ def test_mistake_is_named_with_its_line(neuron, change, line, problem):
         step_map(replace(neuron, **change))
     assert line in caught.value.line
     assert caught.value.where.startswith("neuron '")
+
+
+STEPS = (
+    ("floor({})", "floor"),
+    ("ceil({})", "ceil"),
+    ("int({})", "int"),
+    ("sign({})", "sign"),
+    ("clip({}, 0, 1)", "clip"),
+    ("timestep({}*second, dt)", "timestep"),
+    ("{}//1", "floor"),
+    ("{} % 0.3", "%"),
+    ("int({} > 1 and {} < 3)", "int"),
+)
+
+
+@pytest.mark.parametrize(("step", "name"), STEPS)
+def test_functions_without_a_slope_may_be_of_parameters(step, name):
+    def neuron(of, threshold="v > 1", before=""):
+        return Neuron(
+            name="s",
+            update=f"{before}\nv = 0.9*v + I + ({step.format(of, of)})",
+            threshold=threshold,
+            surrogate="clip(1 - abs(v - 1), 0, 1)",
+            parameters={"q": 1.4},
+        )
+
+    mapped = step_map(neuron("q"))
+    assert derive(mapped).transition["v", "v"].code == "0.9"
+    with pytest.raises(EquationError, match=f"'{name}' cannot be differentiated") as error:
+        derive(mapped, ("q",))
+    assert error.value.line.startswith("v = 0.9*v + I + (")
+    for moving in ("v", "I", "z", "x"):
+        with pytest.raises(EquationError, match=f"'{name}' cannot be differentiated") as error:
+            step_map(neuron(moving, before="x = 0.9*x + I"))
+        assert error.value.line.startswith("v = 0.9*v + I + (")
+    if "and" not in step:
+        threshold = f"({step.format('v')}) > 0.5"
+        with pytest.raises(EquationError, match=f"'{name}' cannot be differentiated") as error:
+            step_map(neuron("q", threshold))
+        assert error.value.line == threshold
+
+
+def test_the_line_with_the_step_is_quoted():
+    neuron = Neuron(
+        name="s",
+        model="dv/dt = (0.1*(v % 0.3) - v)/(10*ms) : 1",
+        on_pre="v += w",
+        method="euler",
+        threshold="v > 1",
+        surrogate="clip(1 - abs(v - 1), 0, 1)",
+    )
+    with pytest.raises(EquationError, match="'%' cannot be differentiated") as error:
+        step_map(neuron)
+    assert error.value.line.startswith("_v = dt*(") and "%" in error.value.line
