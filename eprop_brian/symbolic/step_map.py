@@ -706,11 +706,41 @@ def _brian2_style(neuron: Neuron, equations: Equations, dimensions, signals: Sig
             changed = total(name, scaled(change, signals.spike))
         statements.append((name, changed))
     statements += [(name, written_out[name]) for name in kept]
-    for name, expression in split_statements(updater, f"{where}, model"):
-        if name in clamped:
-            expression = f"{WHERE}(not_refractory, {expression}, {name})"
+    moving = split_statements(updater, f"{where}, model")
+    held: dict[str, str] = {}
+    if _drives_others(equations, clamped):
+        # Brian2 solves the equations with slopes of 0 while refractory: the others see that too.
+        standing = _with_parameters(equations, clamped)
+        check_solvable(neuron.method, standing, f"{where}, model")
+        solution = split_statements(_state_update(neuron.method, standing), f"{where}, model")
+        names = {name: f"_held_{name.strip('_')}" for name, _ in solution}
+        temporary = {name: new for name, new in names.items() if name.startswith("_")}
+        statements += [(names[name], substituted(x, temporary)) for name, x in solution]
+        held = {name: new for name, new in names.items() if not name.startswith("_")}
+    held |= {name: name for name in clamped}
+    for name, expression in moving:
+        if name in held:
+            expression = f"{WHERE}(not_refractory, {expression}, {held[name]})"
         statements.append((name, expression))
     return statements, {**units, **kept}
+
+
+def _drives_others(equations: Equations, clamped: set[str]) -> bool:
+    """Whether a state that moves while the neuron is refractory reads one that is held."""
+    return any(
+        name not in clamped and get_identifiers(str(expression)) & clamped
+        for name, expression in equations.get_substituted_expressions()
+    )
+
+
+def _with_parameters(equations: Equations, names: set[str]) -> Equations:
+    """The equations with some states as parameters."""
+    return Equations(
+        [
+            SingleEquation(PARAMETER, eq.varname, eq.dim) if eq.varname in names else eq
+            for eq in equations.ordered
+        ]
+    )
 
 
 def _margin(neuron: Neuron, states, known, where: str) -> sympy.Expr:

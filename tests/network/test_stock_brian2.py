@@ -125,6 +125,14 @@ def _flags():
     """
     yield Case(lif("clamped", model=CLAMPED, refractory="5 ms"), 0.9)
     yield Case(lif("clamped_no_time", model=CLAMPED), 0.9)
+    # While one is held, the other sees it standing still.
+    coupled = """
+    dv/dt = (x - v)/tau : 1 (unless refractory)
+    dx/dt = (0.3*v + 0.1 - x)/(30*ms) : 1
+    """
+    for method in ("exact", "rk2", "exponential_euler"):
+        neuron = lif(f"coupled_{method}", model=coupled, method=method, refractory="3 ms")
+        yield Case(neuron, 0.9)
     yield Case(lif("both", model=both, on_pre="x += w", refractory="5 ms"), 4.0)
     yield Case(lif("two_enter", model=both, on_pre="x += w; v += 0.2*w", refractory="5 ms"), 2.0)
     yield Case(
