@@ -426,7 +426,10 @@ def _new_run(out: Path | None, task: str) -> Iterator[Path]:
 def _new_folder(task: str) -> Iterator[Path]:
     """Make the first folder of a task that is not there; it does not stay if it stays empty."""
     for folder in _folders(task):
-        folder.parent.mkdir(exist_ok=True)
+        try:
+            folder.parent.mkdir(exist_ok=True)
+        except FileExistsError:
+            raise ValueError(f"cannot write to {folder}: {folder.parent} is not a folder") from None
         with contextlib.suppress(FileExistsError):
             folder.mkdir()
             break

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -71,6 +72,37 @@ def test_folders_that_stay_empty_do_not_stay(tmp_path):
 def test_what_cannot_be_written_is_said(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(ValueError, match=r"cannot write to .*file"), claimed(tmp_path / "file"):
+        pass
+
+
+@pytest.mark.parametrize("make", [Path.touch, lambda p: p.symlink_to("nowhere")])
+def test_where_runs_should_be_is_no_folder(tmp_path, monkeypatch, make):
+    """The next name would not help: `runs` itself is in the way."""
+    monkeypatch.chdir(tmp_path)
+    make(Path("runs"))
+    message = "cannot write to runs/pattern-generation: runs is not a folder"
+    with (
+        pytest.raises(ValueError, match=message),
+        claimed(Path("runs/pattern-generation"), new=True),
+    ):
+        pass
+    assert message in call("train", "pattern-generation", "--device", "runtime")
+    (tmp_path / "exported").mkdir()
+    CONFIG.write(tmp_path / "exported" / "run")
+    assert message in call("import-run", "exported/run")
+
+
+def test_a_file_in_the_place_of_a_run_is_passed_over(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("runs").mkdir()
+    Path("runs/a").touch()
+    with pytest.raises(FileExistsError), claimed(Path("runs/a"), new=True):
+        pass
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="there is no /proc")
+def test_a_folder_that_cannot_be_made_is_not_waited_for():
+    with pytest.raises(ValueError, match="cannot write to /proc/run"), claimed(Path("/proc/run")):
         pass
 
 

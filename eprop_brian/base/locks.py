@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import itertools
 import os
 import threading
 from collections import Counter
@@ -21,6 +22,8 @@ __all__ = ["LOCK", "claimed", "locked"]
 LOCK = ".lock"
 #: What a file system says that has no locks. There, nothing is kept from other processes.
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+#: How often a folder is made again that other processes remove.
+_ATTEMPTS = 1000
 #: Folders that this process has claimed: how often, and by which open file.
 _counts: Counter[Path] = Counter()
 _handles: dict[Path, int] = {}
@@ -70,12 +73,14 @@ def claimed(folder: Path, *, new: bool = False) -> Iterator[None]:
 
 def _take(folder: Path, new: bool, made: list[Path]) -> int:
     """Make a folder and lock it; says which folders were made."""
-    while True:
+    for attempt in itertools.count(1):
         try:
             _make(folder, new, made)
             return _lock(folder / LOCK, wait=False)
-        except FileNotFoundError:
-            continue  # another process made the folder, and has removed it
+        except FileNotFoundError as error:
+            # Another process made the folder, and has removed it; or none can be made, as in /proc.
+            if attempt == _ATTEMPTS:
+                raise ValueError(f"cannot write to {folder}: {error.strerror}") from None
         except BlockingIOError:
             raise ValueError(
                 f"another process is writing to {folder}: wait until it has ended, or choose "
@@ -96,8 +101,11 @@ def _make(folder: Path, new: bool, made: list[Path]) -> None:
             path.mkdir()
             made.append(path)
         except FileExistsError:
-            if must_be_new or not path.is_dir():
+            if must_be_new:
                 raise
+            if not path.is_dir():
+                # No FileExistsError, which has the caller choose another name for the folder.
+                raise NotADirectoryError(errno.ENOTDIR, f"{path} is not a folder") from None
 
 
 @contextlib.contextmanager
