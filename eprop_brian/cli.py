@@ -391,6 +391,8 @@ def _train(run: Any, iterations: int | None) -> None:
         lambda: (
             f"interrupted; checkpoint of iteration {run.saved_iteration} saved. "
             f"Resume with:\n  eprop-brian train --resume {run.folder}"
+            if run.is_there
+            else f"interrupted; nothing is saved: {run.folder} was deleted or moved meanwhile"
         ),
     )
 
@@ -609,7 +611,7 @@ def gradcheck(
         try:
             check_gradients(run.trainer, config.run["iterations"], every, check=found[seed])
         finally:
-            with uninterrupted():
+            with uninterrupted(), claimed(folder):
                 # First: rows beyond the checkpoint are found again, but none may be missing.
                 write_checks(found, table)
                 run.save()

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -147,6 +148,42 @@ def test_a_run_that_went_on_elsewhere_is_not_overwritten(tmp_path):
     with pytest.raises(ValueError, match="is of iteration 2, not 0: another process"):
         first.train(3, progress=False)
     assert Run.open(first.folder).trainer.iteration == 2
+
+
+def test_a_folder_that_is_deleted_during_training_is_not_made_again(tmp_path, monkeypatch):
+    run = Run.start(CONFIG, tmp_path / "run")
+    monkeypatch.setattr(run, "_save_now_and_then", lambda _: shutil.rmtree(run.folder))
+    with pytest.raises(ValueError, match=r"run is gone: it was deleted or moved while"):
+        run.train(2, progress=False)
+    assert not run.folder.exists()
+    assert not run.is_there
+
+
+def test_a_run_whose_config_is_deleted_during_training_is_said(tmp_path, monkeypatch):
+    run = Run.start(CONFIG, tmp_path / "run")
+    config = run.folder / "config.toml"
+    monkeypatch.setattr(run, "_save_now_and_then", lambda _: config.unlink())
+    with pytest.raises(ValueError, match="run holds no run any more: its config.toml was deleted"):
+        run.train(1, progress=False)
+
+
+def test_a_run_that_took_the_place_of_another_is_left_alone(tmp_path):
+    folder = tmp_path / "run"
+    with claimed(folder):
+        shutil.rmtree(folder)
+        with elsewhere(folder):
+            with pytest.raises(ValueError, match="another process"), claimed(folder):
+                pass
+            assert (folder / LOCK).exists()
+
+
+def test_a_lock_that_was_deleted_is_taken_again(tmp_path):
+    folder = tmp_path / "run"
+    with claimed(folder):
+        (folder / LOCK).unlink()
+        with claimed(folder):
+            assert (folder / LOCK).exists()
+    assert not folder.exists()
 
 
 @pytest.mark.slow

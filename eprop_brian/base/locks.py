@@ -34,8 +34,8 @@ _changing = threading.Lock()
 def claimed(folder: Path, *, new: bool = False) -> Iterator[None]:
     """Make a folder if it is not there, and keep other processes from writing to it.
 
-    A process may claim a folder again that it has claimed. Folders that were made for this and are
-    empty at the end are removed.
+    A process may claim a folder again that it has claimed, if it is still there. Folders that were
+    made for this and are empty at the end are removed.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def claimed(folder: Path, *, new: bool = False) -> Iterator[None]:
     FileExistsError
         If it must not be there, and is.
     ValueError
-        If another process has claimed it, or it cannot be written.
+        If another process has claimed it, it cannot be written, or it was claimed and is gone.
     """
     folder = Path(folder)
     made: list[Path] = []
@@ -57,6 +57,8 @@ def claimed(folder: Path, *, new: bool = False) -> Iterator[None]:
             key = folder.resolve()
             if new or not _counts[key]:
                 _handles[key] = _take(folder, new, made)
+            elif not _is_of(_handles[key], key / LOCK):
+                _take_again(key)
             _counts[key] += 1
         try:
             yield
@@ -90,6 +92,17 @@ def _take(folder: Path, new: bool, made: list[Path]) -> int:
             if new and isinstance(error, FileExistsError):
                 raise
             raise ValueError(f"cannot write to {folder}: {error.strerror}") from None
+
+
+def _take_again(folder: Path) -> None:
+    """Lock a claimed folder whose lock somebody has deleted, if it is still there itself."""
+    if not folder.is_dir():
+        raise ValueError(
+            f"{folder} is gone: it was deleted or moved while this process was writing to it"
+        )
+    handle = _take(folder, False, [])
+    os.close(_handles[folder])
+    _handles[folder] = handle
 
 
 def _make(folder: Path, new: bool, made: list[Path]) -> None:
@@ -132,10 +145,8 @@ def _lock(path: Path, wait: bool) -> int:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
             # Who held it before has removed it, unless the file is still this one.
-            if os.path.samestat(os.fstat(handle), os.stat(path)):
+            if _is_of(handle, path):
                 return handle
-        except FileNotFoundError:
-            pass
         except OSError as error:
             if error.errno in _NO_LOCKS:
                 return handle
@@ -145,6 +156,16 @@ def _lock(path: Path, wait: bool) -> int:
 
 
 def _give_back(path: Path, handle: int) -> None:
+    # In a folder that took the place of this one, it may be another process's.
     with contextlib.suppress(OSError):
-        path.unlink()
+        if _is_of(handle, path):
+            path.unlink()
     os.close(handle)
+
+
+def _is_of(handle: int, path: Path) -> bool:
+    """Whether an open file is still the one at a path."""
+    try:
+        return os.path.samestat(os.fstat(handle), os.stat(path))
+    except FileNotFoundError:
+        return False
