@@ -58,6 +58,11 @@ def _plain_errors(command: Callable[..., Any]) -> Callable[..., Any]:
                 return _interruptible(lambda: command(*args, **kwargs), "interrupted")
             except _SHOWN as error:
                 raise click.ClickException(str(error)) from error
+            except (MemoryError, OverflowError) as error:
+                raise click.ClickException(
+                    f"there is not enough memory for sizes as large as these ({error}): take "
+                    "fewer neurons, inputs, steps or trials per batch"
+                ) from error
 
     return wrapped
 

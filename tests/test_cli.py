@@ -178,6 +178,19 @@ def test_feedback_by_file_and_by_equation(tmp_path):
     assert not (tmp_path / "wrong").exists()
 
 
+@pytest.mark.parametrize(
+    ("setting", "expected"),
+    [
+        ("task.n_inputs=99999999999999", "not enough memory for sizes as large as these"),
+        ("size.lif=99999999999999", "[size] lif = 99999999999999: there can be 2147483647 at most"),
+    ],
+)
+def test_a_network_beyond_all_memory_is_said(tmp_path, setting, expected):
+    arguments = (*SMALL, "--device", "runtime", "--set", setting)
+    assert expected in call(*arguments, "--out", tmp_path / "run", code=1)
+    assert not (tmp_path / "run").exists()
+
+
 def test_evaluate_prints_loss_and_error(tmp_path):
     folder = tmp_path / "run"
     call(

@@ -204,3 +204,38 @@ def test_names_that_become_files_are_identifiers(name, tmp_path):
     with pytest.raises(ValueError, match=r"config.toml: \[size\] names a neuron"):
         RunConfig.read(folder)
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("task", '["a"]', "unknown task"),
+        ("iterations", "-1", "iterations must be at least 1, got -1"),
+        ("iterations", '"x"', "iterations must be an integer, got 'x'"),
+        ("batch_size", "3.5", "batch_size must be an integer, got 3.5"),
+        ("seed", "-1", "seed must be at least 0, got -1"),
+        ("seed", "true", "seed must be an integer, got True"),
+        ("device", "{a = 1}", "unknown device"),
+        ("dtype", "3", "unknown dtype '3'"),
+    ],
+)
+def test_what_a_run_cannot_be_told_is_named_with_its_file(tmp_path, key, value, message):
+    RunConfig.from_recipe(TASK).write(tmp_path)
+    path = tmp_path / "config.toml"
+    text = re.sub(rf"(?m)^{key} = .*$", f"{key} = {value}", path.read_text(), count=1)
+    path.write_text(text)
+    with pytest.raises(ValueError, match=rf"config\.toml: {re.escape(message)}"):
+        RunConfig.read(tmp_path)
+
+
+@pytest.mark.parametrize("value", ['["a"]', "{a = 1}", "3"])
+def test_an_optimizer_that_is_no_name_is_unknown(value):
+    with pytest.raises(ValueError, match="unknown optimizer"):
+        config = RunConfig.from_recipe(TASK, settings=[f"optimizer.name={value}"])
+        config.make_network(config.make_task())
+
+
+def test_a_number_beyond_all_floats_is_not_finite():
+    config = RunConfig.from_recipe(TASK, settings=[f"network.c_reg={10**400}"])
+    with pytest.raises(ValueError, match="c_reg must be a finite number"):
+        config.make_network(config.make_task())
