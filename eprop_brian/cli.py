@@ -320,6 +320,11 @@ def train(
         run = Run.start(config, folder, workers=workers, scheduler=scheduler)
         click.echo(f"training in {folder}")
     _train(run, iterations)
+    _interruptible(lambda: _report(run, figures=not no_figures), lambda: _trained(run))
+
+
+def _report(run: Any, figures: bool) -> None:
+    """Draw a run whose training has ended, and print what came of it."""
     trainer = run.trainer
     if trainer.solved:
         found = trainer.confirmation
@@ -327,7 +332,7 @@ def train(
             f"solved at iteration {trainer.iteration}, confirmed by an error of {found.error:.4f} "
             f"on {found.n_trials} other trials"
         )
-    if not no_figures:
+    if figures:
         from eprop_brian.plotting import plot_run
 
         for path in plot_run(run.folder):
@@ -338,6 +343,15 @@ def train(
     else:
         # Not the tests that ended training, which were chosen for being low.
         click.echo(str(trainer.evaluate()))
+
+
+def _trained(run: Any) -> str:
+    """What is said when a command is interrupted after training."""
+    return (
+        f"interrupted after training; the checkpoint of iteration {run.saved_iteration} is saved. "
+        f"For what is missing:\n  eprop-brian plot {run.folder}\n"
+        f"  eprop-brian evaluate {run.folder}"
+    )
 
 
 def _show_program(program: Program) -> None:
@@ -411,6 +425,14 @@ def _interruptible(work: Callable[[], Any], message: str | Callable[[], str]) ->
         with uninterrupted(), contextlib.suppress(OSError):
             click.echo(f"\n{message if isinstance(message, str) else message()}", err=True)
         raise SystemExit(130) from None
+
+
+def _without_figures(table: Path) -> str:
+    """What is said when a command is interrupted that trains nothing any more."""
+    return (
+        f"interrupted after training; {table} and all runs are written. The same command draws the "
+        "figures that are missing"
+    )
 
 
 def _hold(claim: contextlib.AbstractContextManager[Any]) -> Any:
@@ -528,9 +550,15 @@ def compare(
         "interrupted; the same command goes on from the last checkpoint",
     )
     found = comparison.summaries(results)
-    comparison.write_summaries(folder / "comparison.csv", found)
-    figure = plot_comparison(comparison.histories(results), config.make_task().error_threshold)
-    for path in (folder / "comparison.csv", *save_figure(figure, folder / "comparison", formats)):
+    table = folder / "comparison.csv"
+    comparison.write_summaries(table, found)
+
+    def draw() -> list[Path]:
+        threshold = config.make_task().error_threshold
+        figure = plot_comparison(comparison.histories(results), threshold)
+        return save_figure(figure, folder / "comparison", formats)
+
+    for path in (table, *_interruptible(draw, _without_figures(table))):
         click.echo(f"wrote {path}")
     for result in results:
         if result.failure:
@@ -627,8 +655,13 @@ def gradcheck(
             lambda s=seed: checked(s), "interrupted; the same command goes on from the checkpoint"
         )
     checks = {seed: found[seed] for seed in seeds}
-    figure = plot_gradient_check(list(checks.values()))
-    for path in (table, *save_figure(figure, folder / "gradients", formats)):
+
+    def draw() -> list[Path]:
+        return save_figure(
+            plot_gradient_check(list(checks.values())), folder / "gradients", formats
+        )
+
+    for path in (table, *_interruptible(draw, _without_figures(table))):
         click.echo(f"wrote {path}")
     for name in checks[seeds[0]].cosine:
         cosines = [[check.cosine[name][i] for check in checks.values()] for i in (0, -1)]
