@@ -2,7 +2,8 @@
 
 Brian2 evaluates a file ``brian_preferences`` of the working folder as Python while it is imported,
 and Matplotlib evaluates parts of a ``matplotlibrc`` there. The working folder may be one that
-somebody else has filled. So both are imported with this package's folder as the working folder.
+somebody else has filled. So where one of these files is, both are imported with this package's
+folder as the working folder, which all threads of the process see meanwhile.
 Their files in the user's home are read as ever, and so is the one that ``$MATPLOTLIBRC`` names.
 Where a program has imported either library by itself, that is done, and nothing is changed.
 """
@@ -20,10 +21,16 @@ from pathlib import Path
 __all__ = ["import_libraries"]
 
 
+#: What is evaluated in a working folder.
+_EVALUATED = ("brian_preferences", "matplotlibrc")
+
+
 def import_libraries() -> None:
     """Import Brian2, and Matplotlib with it."""
     handler = signal.getsignal(signal.SIGINT)
-    with _elsewhere():
+    # Where files of the working folder may not be looked at, nor can these be read.
+    evaluated = any(os.path.exists(name) for name in _EVALUATED)
+    with _elsewhere() if evaluated else contextlib.nullcontext():
         import brian2  # noqa: F401
         import matplotlib  # noqa: F401 - Brian2 can do without, and then does not import it
     in_main_thread = threading.current_thread() is threading.main_thread()
@@ -38,8 +45,7 @@ def _elsewhere() -> Iterator[None]:
     before = os.open(".", getattr(os, "O_PATH", os.O_RDONLY))
     try:
         places = list(sys.path)
-        with contextlib.suppress(FileNotFoundError):  # a working folder that was deleted
-            sys.path[:] = [os.path.abspath(place) for place in places]
+        sys.path[:] = [os.path.abspath(place) for place in places]
         absolute = list(sys.path)
         os.chdir(Path(__file__).parent)
         try:

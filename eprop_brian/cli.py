@@ -58,6 +58,11 @@ def _plain_errors(command: Callable[..., Any]) -> Callable[..., Any]:
                 return _interruptible(lambda: command(*args, **kwargs), "interrupted")
             except _SHOWN as error:
                 raise click.ClickException(str(error)) from error
+            except (MemoryError, OverflowError) as error:
+                raise click.ClickException(
+                    f"there is not enough memory for sizes as large as these ({error}): take "
+                    "fewer neurons, inputs, steps or trials per batch"
+                ) from error
 
     return wrapped
 
@@ -315,6 +320,11 @@ def train(
         run = Run.start(config, folder, workers=workers, scheduler=scheduler)
         click.echo(f"training in {folder}")
     _train(run, iterations)
+    _interruptible(lambda: _report(run, figures=not no_figures), lambda: _trained(run))
+
+
+def _report(run: Any, figures: bool) -> None:
+    """Draw a run whose training has ended, and print what came of it."""
     trainer = run.trainer
     if trainer.solved:
         found = trainer.confirmation
@@ -323,7 +333,7 @@ def train(
             f"solved at iteration {trainer.iteration}, confirmed by an error of {found.error:.4f} "
             f"on {found.n_trials} other trials{examples}"
         )
-    if not no_figures:
+    if figures:
         from eprop_brian.plotting import plot_run
 
         for path in plot_run(run.folder):
@@ -334,6 +344,15 @@ def train(
     else:
         # Not the tests that ended training, which were chosen for being low.
         click.echo(str(trainer.evaluate()))
+
+
+def _trained(run: Any) -> str:
+    """What is said when a command is interrupted after training."""
+    return (
+        f"interrupted after training; the checkpoint of iteration {run.saved_iteration} is saved. "
+        f"For what is missing:\n  eprop-brian plot {run.folder}\n"
+        f"  eprop-brian evaluate {run.folder}"
+    )
 
 
 def _show_program(program: Program) -> None:
@@ -392,6 +411,8 @@ def _train(run: Any, iterations: int | None) -> None:
         lambda: (
             f"interrupted; checkpoint of iteration {run.saved_iteration} saved. "
             f"Resume with:\n  eprop-brian train --resume {run.folder}"
+            if run.is_there
+            else f"interrupted; nothing is saved: {run.folder} was deleted or moved meanwhile"
         ),
     )
 
@@ -405,6 +426,14 @@ def _interruptible(work: Callable[[], Any], message: str | Callable[[], str]) ->
         with uninterrupted(), contextlib.suppress(OSError):
             click.echo(f"\n{message if isinstance(message, str) else message()}", err=True)
         raise SystemExit(130) from None
+
+
+def _without_figures(table: Path) -> str:
+    """What is said when a command is interrupted that trains nothing any more."""
+    return (
+        f"interrupted after training; {table} and all runs are written. The same command draws the "
+        "figures that are missing"
+    )
 
 
 def _hold(claim: contextlib.AbstractContextManager[Any]) -> Any:
@@ -427,7 +456,10 @@ def _new_run(out: Path | None, task: str) -> Iterator[Path]:
 def _new_folder(task: str) -> Iterator[Path]:
     """Make the first folder of a task that is not there; it does not stay if it stays empty."""
     for folder in _folders(task):
-        folder.parent.mkdir(exist_ok=True)
+        try:
+            folder.parent.mkdir(exist_ok=True)
+        except FileExistsError:
+            raise ValueError(f"cannot write to {folder}: {folder.parent} is not a folder") from None
         with contextlib.suppress(FileExistsError):
             folder.mkdir()
             break
@@ -519,9 +551,15 @@ def compare(
         "interrupted; the same command goes on from the last checkpoint",
     )
     found = comparison.summaries(results)
-    comparison.write_summaries(folder / "comparison.csv", found)
-    figure = plot_comparison(comparison.histories(results), config.make_task().error_threshold)
-    for path in (folder / "comparison.csv", *save_figure(figure, folder / "comparison", formats)):
+    table = folder / "comparison.csv"
+    comparison.write_summaries(table, found)
+
+    def draw() -> list[Path]:
+        threshold = config.make_task().error_threshold
+        figure = plot_comparison(comparison.histories(results), threshold)
+        return save_figure(figure, folder / "comparison", formats)
+
+    for path in (table, *_interruptible(draw, _without_figures(table))):
         click.echo(f"wrote {path}")
     for result in results:
         if result.failure:
@@ -607,7 +645,7 @@ def gradcheck(
         try:
             check_gradients(run.trainer, config.run["iterations"], every, check=found[seed])
         finally:
-            with uninterrupted():
+            with uninterrupted(), claimed(folder):
                 # First: rows beyond the checkpoint are found again, but none may be missing.
                 write_checks(found, table)
                 run.save()
@@ -618,8 +656,13 @@ def gradcheck(
             lambda s=seed: checked(s), "interrupted; the same command goes on from the checkpoint"
         )
     checks = {seed: found[seed] for seed in seeds}
-    figure = plot_gradient_check(list(checks.values()))
-    for path in (table, *save_figure(figure, folder / "gradients", formats)):
+
+    def draw() -> list[Path]:
+        return save_figure(
+            plot_gradient_check(list(checks.values())), folder / "gradients", formats
+        )
+
+    for path in (table, *_interruptible(draw, _without_figures(table))):
         click.echo(f"wrote {path}")
     for name in checks[seeds[0]].cosine:
         cosines = [[check.cosine[name][i] for check in checks.values()] for i in (0, -1)]

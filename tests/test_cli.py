@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from eprop_brian import plotting
 from eprop_brian.cli import main
 from eprop_brian.tasks import TASKS
 from eprop_brian.tasks.dynamics import DYNAMICS
@@ -178,6 +179,19 @@ def test_feedback_by_file_and_by_equation(tmp_path):
     assert not (tmp_path / "wrong").exists()
 
 
+@pytest.mark.parametrize(
+    ("setting", "expected"),
+    [
+        ("task.n_inputs=99999999999999", "not enough memory for sizes as large as these"),
+        ("size.lif=99999999999999", "[size] lif = 99999999999999: there can be 2147483647 at most"),
+    ],
+)
+def test_a_network_beyond_all_memory_is_said(tmp_path, setting, expected):
+    arguments = (*SMALL, "--device", "runtime", "--set", setting)
+    assert expected in call(*arguments, "--out", tmp_path / "run", code=1)
+    assert not (tmp_path / "run").exists()
+
+
 def test_evaluate_prints_loss_and_error(tmp_path):
     folder = tmp_path / "run"
     call(
@@ -190,6 +204,39 @@ def test_evaluate_prints_loss_and_error(tmp_path):
     )
     output = call("evaluate", folder, "--batches", 1, "--batch-size", 4)
     assert re.fullmatch(r"loss [\d.]+ error [\d.]+", last_line(output))
+
+
+def interrupt(*_, **__):
+    raise KeyboardInterrupt
+
+
+def test_an_interrupt_after_training_names_what_is_written(tmp_path, monkeypatch):
+    folder = tmp_path / "run"
+    arguments = ["train", "pattern-generation", *SMALL[3:], "--device", "runtime"]
+    monkeypatch.setattr(plotting, "plot_run", interrupt)
+    output = call(*arguments, "--iterations", 2, "--out", folder, code=130)
+    assert "interrupted after training; the checkpoint of iteration 2 is saved" in output
+    assert f"eprop-brian plot {folder}" in output
+    assert f"eprop-brian evaluate {folder}" in output
+    assert (folder / "checkpoint.npz").exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "figure", "table"),
+    [
+        (["compare", "--methods", "random"], "plot_comparison", "comparison.csv"),
+        (["gradcheck"], "plot_gradient_check", "gradients.csv"),
+    ],
+)
+def test_an_interrupt_of_a_figure_names_the_table(tmp_path, monkeypatch, command, figure, table):
+    if command[0] == "gradcheck":
+        pytest.importorskip("jax")
+    monkeypatch.setattr(plotting, figure, interrupt)
+    arguments = [command[0], "pattern-generation", *command[1:], *SMALL[3:]]
+    arguments += ["--device", "runtime", "--iterations", 1, "--seeds", "1,", "--out", tmp_path]
+    output = call(*arguments, code=130)
+    assert f"interrupted after training; {tmp_path / table} and all runs are written" in output
+    assert (tmp_path / table).exists()
 
 
 @pytest.mark.slow

@@ -2,10 +2,12 @@
 
 import contextlib
 import os
+import shutil
 import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -74,6 +76,37 @@ def test_what_cannot_be_written_is_said(tmp_path):
         pass
 
 
+@pytest.mark.parametrize("make", [Path.touch, lambda p: p.symlink_to("nowhere")])
+def test_where_runs_should_be_is_no_folder(tmp_path, monkeypatch, make):
+    """The next name would not help: `runs` itself is in the way."""
+    monkeypatch.chdir(tmp_path)
+    make(Path("runs"))
+    message = "cannot write to runs/pattern-generation: runs is not a folder"
+    with (
+        pytest.raises(ValueError, match=message),
+        claimed(Path("runs/pattern-generation"), new=True),
+    ):
+        pass
+    assert message in call("train", "pattern-generation", "--device", "runtime")
+    (tmp_path / "exported").mkdir()
+    CONFIG.write(tmp_path / "exported" / "run")
+    assert message in call("import-run", "exported/run")
+
+
+def test_a_file_in_the_place_of_a_run_is_passed_over(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("runs").mkdir()
+    Path("runs/a").touch()
+    with pytest.raises(FileExistsError), claimed(Path("runs/a"), new=True):
+        pass
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="there is no /proc")
+def test_a_folder_that_cannot_be_made_is_not_waited_for():
+    with pytest.raises(ValueError, match="cannot write to /proc/run"), claimed(Path("/proc/run")):
+        pass
+
+
 def test_a_lock_that_is_a_link_makes_no_file_elsewhere(tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / LOCK).symlink_to(tmp_path / "victim")
@@ -115,6 +148,42 @@ def test_a_run_that_went_on_elsewhere_is_not_overwritten(tmp_path):
     with pytest.raises(ValueError, match="is of iteration 2, not 0: another process"):
         first.train(3, progress=False)
     assert Run.open(first.folder).trainer.iteration == 2
+
+
+def test_a_folder_that_is_deleted_during_training_is_not_made_again(tmp_path, monkeypatch):
+    run = Run.start(CONFIG, tmp_path / "run")
+    monkeypatch.setattr(run, "_save_now_and_then", lambda _: shutil.rmtree(run.folder))
+    with pytest.raises(ValueError, match=r"run is gone: it was deleted or moved while"):
+        run.train(2, progress=False)
+    assert not run.folder.exists()
+    assert not run.is_there
+
+
+def test_a_run_whose_config_is_deleted_during_training_is_said(tmp_path, monkeypatch):
+    run = Run.start(CONFIG, tmp_path / "run")
+    config = run.folder / "config.toml"
+    monkeypatch.setattr(run, "_save_now_and_then", lambda _: config.unlink())
+    with pytest.raises(ValueError, match="run holds no run any more: its config.toml was deleted"):
+        run.train(1, progress=False)
+
+
+def test_a_run_that_took_the_place_of_another_is_left_alone(tmp_path):
+    folder = tmp_path / "run"
+    with claimed(folder):
+        shutil.rmtree(folder)
+        with elsewhere(folder):
+            with pytest.raises(ValueError, match="another process"), claimed(folder):
+                pass
+            assert (folder / LOCK).exists()
+
+
+def test_a_lock_that_was_deleted_is_taken_again(tmp_path):
+    folder = tmp_path / "run"
+    with claimed(folder):
+        (folder / LOCK).unlink()
+        with claimed(folder):
+            assert (folder / LOCK).exists()
+    assert not folder.exists()
 
 
 @pytest.mark.slow

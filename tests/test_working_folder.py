@@ -1,5 +1,6 @@
 """What stands in the working folder is not run, although Brian2 and Matplotlib would run it."""
 
+import os
 import shutil
 import signal
 import subprocess
@@ -76,6 +77,33 @@ def test_a_folder_that_is_gone_is_no_hindrance(tmp_path):
     assert python(gone, code) == ["imported"]
 
 
+def test_a_folder_that_may_not_be_entered_is_no_hindrance(tmp_path):
+    """Nothing in it can be read, so nothing is evaluated."""
+    closed = tmp_path / "closed"
+    closed.mkdir()
+    code = (
+        "import os; os.chmod('.', 0); assert not os.access('.', os.X_OK, effective_ids=True);"
+        "import eprop_brian; print('imported')"
+    )
+    command = [sys.executable, "-c", code]
+    if os.getuid() == 0:  # may enter every folder, unless it gives that up
+        if shutil.which("setpriv") is None:
+            pytest.skip("needs setpriv, to run without root's rights")
+        command = ["setpriv", "--inh-caps=-all", "--bounding-set=-all", *command]
+    done = subprocess.run(command, cwd=closed, capture_output=True, text=True)
+    closed.chmod(0o700)
+    assert done.stdout == "imported\n", done.stderr
+
+
+def test_the_working_folder_stays_where_nothing_would_be_run(tmp_path):
+    """Other threads would see it change."""
+    code = (
+        "import os; places = []; os.chdir = places.append;"
+        "import eprop_brian; print('changed', places)"
+    )
+    assert python(tmp_path, code) == ["changed", "[]"]
+
+
 @pytest.mark.slow
 def test_ctrl_c_stays_ignored_in_the_background(tmp_path):
     code = "import eprop_brian, signal; print(signal.getsignal(signal.SIGINT) is signal.SIG_IGN)"
@@ -90,6 +118,7 @@ def test_relative_places_of_modules_stay_valid(tmp_path):
     (tmp_path / "lib").mkdir()
     shutil.copy(package / "_libraries.py", tmp_path / "lib" / "libraries.py")
     (tmp_path / "lib" / "mine.py").write_text("")
+    (tmp_path / "brian_preferences").write_text("")
     code = (
         "import sys; sys.path.insert(0, 'lib'); import libraries; libraries.import_libraries();"
         "import mine; print(sys.path[0])"

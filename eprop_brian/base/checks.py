@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Iterable
 from typing import Any
@@ -31,9 +32,17 @@ def is_number(value: Any) -> bool:
     return isinstance(value, int | float | np.number) and not isinstance(value, bool)
 
 
+def _is_finite(value: Any) -> bool:
+    """Whether a value is a real number without unit, and finite as a float."""
+    try:
+        return is_number(value) and math.isfinite(value)
+    except OverflowError:  # an integer beyond all floats
+        return False
+
+
 def check_real(name: str, value: Any, minimum: float = -np.inf) -> None:
     """Raise ValueError unless `value` is a finite number that is at least `minimum`."""
-    if not is_number(value) or not np.isfinite(value):
+    if not _is_finite(value):
         raise ValueError(f"{name} must be a finite number without unit, not {value!r}")
     if value < minimum:
         raise ValueError(f"{name} must be at least {minimum}, not {value}")
@@ -41,7 +50,7 @@ def check_real(name: str, value: Any, minimum: float = -np.inf) -> None:
 
 def check_positive(name: str, value: Any) -> None:
     """Raise ValueError unless `value` is a positive whole number."""
-    if not is_number(value) or not np.isfinite(value) or int(value) != value or value < 1:
+    if not _is_finite(value) or int(value) != value or value < 1:
         raise ValueError(f"{name} must be a positive whole number, not {value!r}")
 
 
@@ -55,6 +64,7 @@ def check_positive_quantity(name: str, value: Any, unit: Quantity, example: str)
 
 def check_choice(name: str, value: Any, allowed: Iterable[str]) -> None:
     """Raise ValueError unless `value` is one of the `allowed`."""
+    allowed = tuple(allowed)  # a list of a file cannot be looked up in a dictionary
     if value not in allowed:
         raise ValueError(unknown(name, value, allowed))
 

@@ -77,6 +77,11 @@ def write_array(path: Path, array: np.ndarray) -> None:
         np.save(file, array, allow_pickle=False)
 
 
+def _reason(error: Exception) -> str:
+    """Why a file could not be read; not NumPy's advice to load pickled objects, which run code."""
+    return "" if "pickle" in str(error) else f" ({error})"
+
+
 def read_array(path: Path) -> np.ndarray:
     """Read an ``.npy``.
 
@@ -91,7 +96,7 @@ def read_array(path: Path) -> np.ndarray:
     except FileNotFoundError:
         raise ValueError(f"{path}: no such file") from None
     except (ValueError, OSError) as error:
-        raise ValueError(f"{path}: not an .npy of a plain array ({error})") from None
+        raise ValueError(f"{path}: not an .npy of a plain array{_reason(error)}") from None
 
 
 def read_arrays(path: Path) -> dict[str, Matrix]:
@@ -108,7 +113,7 @@ def read_arrays(path: Path) -> dict[str, Matrix]:
     except FileNotFoundError:
         raise ValueError(f"{path}: no such file") from None
     except Exception as error:  # NumPy and zipfile raise many types for a damaged file
-        raise ValueError(f"{path}: not an .npz of plain arrays ({error})") from None
+        raise ValueError(f"{path}: not an .npz of plain arrays{_reason(error)}") from None
     for name in [key.removesuffix(".indptr") for key in arrays if key.endswith(".indptr")]:
         try:
             data, indices, indptr, shape = (arrays.pop(f"{name}.{part}") for part in _PARTS)

@@ -31,12 +31,12 @@ def raising_interrupts() -> Iterator[None]:
 
 @contextlib.contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Put off signals that ask the process to end until a block is done."""
-    waiting: list[int] = []
-    with _handled(lambda number, _: waiting.append(number)):
+    """Put off signals that ask the process to end until a block is done, or has failed."""
+    with (
+        contextlib.ExitStack() as waiting,
+        _handled(lambda number, _: waiting.callback(signal.raise_signal, number)),
+    ):
         yield
-    for number in waiting:
-        signal.raise_signal(number)
 
 
 @contextlib.contextmanager

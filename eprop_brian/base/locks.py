@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import itertools
 import os
 import threading
 from collections import Counter
@@ -21,6 +22,8 @@ __all__ = ["LOCK", "claimed", "locked"]
 LOCK = ".lock"
 #: What a file system says that has no locks. There, nothing is kept from other processes.
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+#: How often a folder is made again that other processes remove.
+_ATTEMPTS = 1000
 #: Folders that this process has claimed: how often, and by which open file.
 _counts: Counter[Path] = Counter()
 _handles: dict[Path, int] = {}
@@ -31,8 +34,8 @@ _changing = threading.Lock()
 def claimed(folder: Path, *, new: bool = False) -> Iterator[None]:
     """Make a folder if it is not there, and keep other processes from writing to it.
 
-    A process may claim a folder again that it has claimed. Folders that were made for this and are
-    empty at the end are removed.
+    A process may claim a folder again that it has claimed, if it is still there. Folders that were
+    made for this and are empty at the end are removed.
 
     Parameters
     ----------
@@ -45,7 +48,7 @@ def claimed(folder: Path, *, new: bool = False) -> Iterator[None]:
     FileExistsError
         If it must not be there, and is.
     ValueError
-        If another process has claimed it, or it cannot be written.
+        If another process has claimed it, it cannot be written, or it was claimed and is gone.
     """
     folder = Path(folder)
     made: list[Path] = []
@@ -54,6 +57,8 @@ def claimed(folder: Path, *, new: bool = False) -> Iterator[None]:
             key = folder.resolve()
             if new or not _counts[key]:
                 _handles[key] = _take(folder, new, made)
+            elif not _is_of(_handles[key], key / LOCK):
+                _take_again(key)
             _counts[key] += 1
         try:
             yield
@@ -70,12 +75,14 @@ def claimed(folder: Path, *, new: bool = False) -> Iterator[None]:
 
 def _take(folder: Path, new: bool, made: list[Path]) -> int:
     """Make a folder and lock it; says which folders were made."""
-    while True:
+    for attempt in itertools.count(1):
         try:
             _make(folder, new, made)
             return _lock(folder / LOCK, wait=False)
-        except FileNotFoundError:
-            continue  # another process made the folder, and has removed it
+        except FileNotFoundError as error:
+            # Another process made the folder, and has removed it; or none can be made, as in /proc.
+            if attempt == _ATTEMPTS:
+                raise ValueError(f"cannot write to {folder}: {error.strerror}") from None
         except BlockingIOError:
             raise ValueError(
                 f"another process is writing to {folder}: wait until it has ended, or choose "
@@ -87,6 +94,17 @@ def _take(folder: Path, new: bool, made: list[Path]) -> int:
             raise ValueError(f"cannot write to {folder}: {error.strerror}") from None
 
 
+def _take_again(folder: Path) -> None:
+    """Lock a claimed folder whose lock somebody has deleted, if it is still there itself."""
+    if not folder.is_dir():
+        raise ValueError(
+            f"{folder} is gone: it was deleted or moved while this process was writing to it"
+        )
+    handle = _take(folder, False, [])
+    os.close(_handles[folder])
+    _handles[folder] = handle
+
+
 def _make(folder: Path, new: bool, made: list[Path]) -> None:
     for path in (*reversed(folder.parents), folder):
         must_be_new = new and path == folder and path not in made
@@ -96,8 +114,11 @@ def _make(folder: Path, new: bool, made: list[Path]) -> None:
             path.mkdir()
             made.append(path)
         except FileExistsError:
-            if must_be_new or not path.is_dir():
+            if must_be_new:
                 raise
+            if not path.is_dir():
+                # No FileExistsError, which has the caller choose another name for the folder.
+                raise NotADirectoryError(errno.ENOTDIR, f"{path} is not a folder") from None
 
 
 @contextlib.contextmanager
@@ -124,10 +145,8 @@ def _lock(path: Path, wait: bool) -> int:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
             # Who held it before has removed it, unless the file is still this one.
-            if os.path.samestat(os.fstat(handle), os.stat(path)):
+            if _is_of(handle, path):
                 return handle
-        except FileNotFoundError:
-            pass
         except OSError as error:
             if error.errno in _NO_LOCKS:
                 return handle
@@ -137,6 +156,16 @@ def _lock(path: Path, wait: bool) -> int:
 
 
 def _give_back(path: Path, handle: int) -> None:
+    # In a folder that took the place of this one, it may be another process's.
     with contextlib.suppress(OSError):
-        path.unlink()
+        if _is_of(handle, path):
+            path.unlink()
     os.close(handle)
+
+
+def _is_of(handle: int, path: Path) -> bool:
+    """Whether an open file is still the one at a path."""
+    try:
+        return os.path.samestat(os.fstat(handle), os.stat(path))
+    except FileNotFoundError:
+        return False

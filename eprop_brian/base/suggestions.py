@@ -28,6 +28,6 @@ def unknown(what: str, name: str, known: Iterable[str], where: str = "") -> str:
         Where the name stands.
     """
     known = list(known)
-    hint = did_you_mean(name, known)
+    hint = did_you_mean(str(name), known)  # a file may have anything in the place of a name
     begin = f"{where}: " if where else ""
     return f"{begin}unknown {what} '{name}'{hint}. There are: {', '.join(known)}"

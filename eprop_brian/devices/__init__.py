@@ -54,6 +54,6 @@ def make_program(device: str, dtype: str = "float64", **options: Any) -> Callabl
         If there is no such device or type.
     """
     for given, known, what in ((device, DEVICES, "device"), (dtype, DTYPES, "dtype")):
-        if given not in known:
+        if given not in tuple(known):
             raise ValueError(unknown(what, given, known))
     return partial(DEVICES[device], dtype=DTYPES[dtype], **options)

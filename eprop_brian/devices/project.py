@@ -36,7 +36,7 @@ __all__ = [
 
 
 class CompilerMissingError(RuntimeError):
-    """What a device compiles with is missing: says what to install, or what to run on without."""
+    """What a device compiles with is missing or does not work: says what to do about it."""
 
 
 @contextlib.contextmanager
@@ -108,9 +108,13 @@ def digest(project: Path, compiler: str, native: bool = True) -> str:
     """Hash of everything that is compiled or loaded, and of the compiler and its flags.
 
     With `native` also of this processor, which ``-march=native`` compiles for.
+
+    Raises
+    ------
+    CompilerMissingError
+        If the compiler does not even say its version.
     """
-    version = subprocess.run([compiler, "--version"], capture_output=True, check=True).stdout
-    found = hashlib.sha256(version)
+    found = hashlib.sha256(_version(compiler))
     if native:
         found.update(_processor().encode())
     for path in sorted(project.rglob("*")):
@@ -118,6 +122,24 @@ def digest(project: Path, compiler: str, native: bool = True) -> str:
             found.update(str(path.relative_to(project)).encode())
             found.update(path.read_bytes())
     return found.hexdigest()[:32]
+
+
+def _version(compiler: str) -> bytes:
+    """What a compiler says of itself."""
+    try:
+        done = subprocess.run([compiler, "--version"], capture_output=True, check=False)
+    except OSError as error:
+        problem = f"cannot be run: {error.strerror}"
+    else:
+        if done.returncode == 0:
+            return done.stdout
+        said = done.stderr.decode(errors="replace").strip()[-500:]
+        problem = f"ended with status {done.returncode}" + (f" and said: {said}" if said else "")
+    raise CompilerMissingError(
+        f"the compiler {compiler} does not work: `{compiler} --version` {problem}\n"
+        "Repair it or have another one found first ($CXX, for CUDA $CUDA_HOME), or run without a "
+        "compiler, slower: --device runtime"
+    )
 
 
 def _processor() -> str:

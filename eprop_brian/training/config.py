@@ -14,11 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from eprop_brian.base.checks import check_positive
+from eprop_brian.base.checks import check_choice, check_count, is_number
 from eprop_brian.base.files import read_array, write_array, write_text
 from eprop_brian.base.settings import read_tables, read_value
 from eprop_brian.base.suggestions import unknown
 from eprop_brian.base.toml import toml_table
+from eprop_brian.devices import DEVICES, DTYPES
 from eprop_brian.equations import LEAKY, OPTIMIZERS, Neuron, Optimizer, get_neuron
 from eprop_brian.equations.learning_signals import FEEDBACKS, LearningSignal
 from eprop_brian.network.feedback import as_learning_signal, unused_scale
@@ -72,6 +73,8 @@ _NETWORK_OPTIONS = [
 ]
 #: Options that are equations, not quantities.
 _EQUATIONS = ("loss", "voltage_cost")
+#: They are numbered by 32-bit integers.
+_MOST_NEURONS = 2**31 - 1
 #: What ``network.feedback`` is called where its weights stand in a file.
 _GIVEN, _FEEDBACK_FILE = "given", "feedback.npy"
 
@@ -103,12 +106,8 @@ class RunConfig:
     feedback_matrix: np.ndarray | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        _check_names(self.size)
-        for key in ("iterations", "batch_size"):
-            check_positive(f"run.{key}", self.run[key])
-        seed = self.run["seed"]
-        if not isinstance(seed, int | np.integer) or isinstance(seed, bool) or seed < 0:
-            raise ValueError(f"run.seed must be a whole number, 0 or greater, not {seed!r}")
+        _check_run(self.run)
+        _check_size(self.size)
 
     @classmethod
     def from_recipe(
@@ -290,8 +289,7 @@ class RunConfig:
 
     def _optimizer_name(self) -> str:
         name = self.optimizer["name"]
-        if name not in OPTIMIZERS:
-            raise ValueError(unknown("optimizer", name, OPTIMIZERS))
+        check_choice("optimizer", name, OPTIMIZERS)
         return name
 
     def make_task(self) -> Task:
@@ -420,11 +418,10 @@ class RunConfig:
         keys = {name: _NEEDED.get(name, ()) for name in needed}
         tables = read_tables(folder, keys)
         path = Path(folder) / "config.toml"
-        if tables["run"].get("task") not in TASKS:
-            raise ValueError(f"{path}: unknown task {tables['run'].get('task')!r}")
         try:
-            _check_names(tables["size"])
-        except ValueError as error:
+            _check_run(tables["run"])
+            _check_size(tables["size"])
+        except (TypeError, ValueError) as error:
             raise ValueError(f"{path}: {error}") from None
         neurons = {
             name: read_neuron(Path(folder) / f"neuron-{name}.toml") for name in tables["size"]
@@ -432,22 +429,33 @@ class RunConfig:
         matrix = None
         if tables["network"].get("feedback") == _GIVEN:
             matrix = read_array(Path(folder) / _FEEDBACK_FILE)
-        try:
-            return cls(
-                **{name: tables[name] for name in needed}, neurons=neurons, feedback_matrix=matrix
-            )
-        except ValueError as error:
-            raise ValueError(f"{path}: {error}") from None
+        return cls(
+            **{name: tables[name] for name in needed}, neurons=neurons, feedback_matrix=matrix
+        )
 
 
-def _check_names(size: Iterable[str]) -> None:
-    """Raise ValueError for neurons whose names, which become names of files, are no identifiers."""
-    for name in size:
+def _check_run(run: Mapping[str, Any]) -> None:
+    """Raise TypeError or ValueError, naming the setting, for what a run cannot be told."""
+    check_choice("task", run["task"], TASKS)
+    for name, minimum in (("iterations", 1), ("batch_size", 1), ("seed", 0)):
+        check_count(name, run[name], minimum)
+    check_choice("device", run["device"], DEVICES)
+    check_choice("dtype", run["dtype"], DTYPES)
+
+
+def _check_size(size: Mapping[str, Any]) -> None:
+    """Raise ValueError for names of neurons that are no identifiers, and for too many of them.
+
+    The names become names of files.
+    """
+    for name, n in size.items():
         if not is_identifier(name):
             raise ValueError(
                 f"[size] names a neuron {name!r}: a name is letters, digits and _, starting with a "
                 "letter"
             )
+        if is_number(n) and n > _MOST_NEURONS:
+            raise ValueError(f"[size] {name} = {n}: there can be {_MOST_NEURONS} at most")
 
 
 def _choose_neuron(neuron: str, settings: Mapping[str, Any]) -> Neuron:

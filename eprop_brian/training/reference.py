@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from brian2.units import Hz, ms
 
+from eprop_brian.base.checks import check_choice, check_count, check_real
 from eprop_brian.base.files import read_arrays
 from eprop_brian.equations import (
     ADAM,
@@ -24,6 +25,7 @@ from eprop_brian.equations import (
     LEAKY,
     LIF,
     LOSSES,
+    SURROGATES,
     Neuron,
     surrogate,
 )
@@ -46,6 +48,20 @@ _REQUIRED_OF_TRIALS = (
     *("rec_regular_spike_arrival", "out_regular_spike_arrival"),
 )
 _REQUIRED_OF_CONTINUOUS = ("n_trials", "n_rec", "kappa", "kappa_reg", "V_reset")
+#: Entries that count something, and the least of each.
+_COUNTS = {
+    **dict.fromkeys(("T", "learning_window", "n_in", "n_out"), 1),
+    **dict.fromkeys(("n_iter", "batch_size", "n_trials", "n_rec"), 1),
+    **dict.fromkeys(("n_reg", "n_ad"), 0),
+}
+#: Entries that must be above 0.
+_POSITIVE = ("dt", "tau_m", "tau_m_out", "adapt_tau", "sg_width")
+#: Entries that are other numbers, and the least of each.
+_NUMBERS = {
+    **dict.fromkeys((*_POSITIVE, "c_reg", "f_target", "t_ref", "cutoff", "kappa", "kappa_reg"), 0),
+    **dict.fromkeys(("V_th", "V_reset", "sg_height", "adapt_beta"), -np.inf),
+}
+_FLAGS = ("average_gradient", "rec_regular_spike_arrival", "out_regular_spike_arrival")
 #: Spiking neurons of continuous cases: equations that run the same.
 _MODELS = {
     # The membrane is lowered by v_th in the step of the spike, not in the next.
@@ -140,6 +156,7 @@ def load_case(path: str | Path, gradient: str = "factored") -> ReferenceCase:
     if missing:
         raise ValueError(f"{path}: a reference case needs the array '{missing[0]}'")
 
+    _check_shapes(path, arrays, meta)
     continuous = "model" in meta
     n_iterations = meta["n_trials"] if continuous else meta["n_iter"]
     batch_size = 1 if continuous else meta["batch_size"]
@@ -158,13 +175,10 @@ def load_case(path: str | Path, gradient: str = "factored") -> ReferenceCase:
     if continuous:
         window = _window(path, arrays, meta["T"])
         n_steps, target = meta["T"], target[np.newaxis]
-        if len(spikes_in) != n_trials * n_steps:
-            raise ValueError(f"{path}: 'x' has {len(spikes_in)} steps, not {n_trials * n_steps}")
         spikes_in, spikes = (a.reshape(n_trials, n_steps, -1) for a in (spikes_in, spikes))
-    if any(len(rows) not in (1, n_trials) for rows in (target, spikes_in)):
+    if len(target) not in (1, n_trials):
         raise ValueError(
-            f"{path}: {n_trials} trials need one or {n_trials} inputs and targets, "
-            f"not {len(spikes_in)} and {len(target)}"
+            f"{path}: {n_trials} trials need one or {n_trials} targets, not {len(target)}"
         )
     if not continuous and np.any(spikes_in[:, 0]):
         raise ValueError(
@@ -198,19 +212,95 @@ def _meta(path: Path, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
         meta = json.loads(str(arrays["meta"]))
     except (KeyError, json.JSONDecodeError):
         raise ValueError(f"{path}: a reference case needs a JSON entry 'meta'") from None
-    if "model" in meta and meta["model"] not in _MODELS:
+    if not isinstance(meta, dict):
+        raise ValueError(f"{path}: its meta must be a JSON object, not {meta!r}")
+    if "model" in meta and meta["model"] not in tuple(_MODELS):
         raise ValueError(
             f"{path}: neurons '{meta['model']}' cannot be replayed; there are {', '.join(_MODELS)}"
         )
     kind = _REQUIRED_OF_CONTINUOUS if "model" in meta else _REQUIRED_OF_TRIALS
+    adapts = "adapt" in meta["model"] if "model" in meta else meta.get("n_ad")
+    if adapts:
+        kind += ("adapt_tau", "adapt_beta")
     missing = [key for key in (*_REQUIRED, *kind) if key not in meta]
     if missing:
         raise ValueError(f"{path}: its meta lacks '{missing[0]}'")
-    if meta.get("loss", "mean_squared_error") not in _LOSSES:
-        raise ValueError(f"{path}: unknown loss '{meta['loss']}'; known: {', '.join(_LOSSES)}")
-    if meta["optimizer"].get("type") not in _OPTIMIZERS:
-        raise ValueError(f"{path}: unknown optimizer '{meta['optimizer'].get('type')}'")
+    try:
+        _check_values(meta, kind)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path}: in its meta, {error}") from None
     return meta
+
+
+def _check_values(meta: dict[str, Any], kind: tuple[str, ...]) -> None:
+    """Raise TypeError or ValueError, naming the entry, for what no recorded run can have."""
+    given = {key: meta[key] for key in (*_REQUIRED, *kind)}
+    given |= {key: meta[key] for key in _NUMBERS if meta.get(key) is not None}
+    for key, value in given.items():
+        if key in _COUNTS:
+            check_count(key, value, _COUNTS[key])
+        elif key in _NUMBERS:
+            check_real(key, value, _NUMBERS[key])
+            if key in _POSITIVE and value == 0:
+                raise ValueError(f"{key} must be above 0")
+        elif key in _FLAGS and value not in (False, True):
+            raise ValueError(f"{key} must be true or false, not {value!r}")
+    if meta["learning_window"] > meta["T"]:
+        raise ValueError(
+            f"learning_window must be T = {meta['T']} steps at most, not {meta['learning_window']}"
+        )
+    check_choice("loss", meta.get("loss", "mean_squared_error"), _LOSSES)
+    check_choice("sg_fun", meta["sg_fun"], (*SURROGATES, *_SURROGATES))
+    if not isinstance(meta["optimizer"], dict):
+        raise ValueError(f"optimizer must be a table with a type, not {meta['optimizer']!r}")
+    check_choice("optimizer", meta["optimizer"].get("type"), _OPTIMIZERS)
+
+
+def _check_shapes(path: Path, arrays: dict[str, np.ndarray], meta: dict[str, Any]) -> None:
+    """Raise ValueError for an array whose shape or type is not what the meta says."""
+    continuous = "model" in meta
+    steps, n_in, n_out = (meta[key] for key in ("T", "n_in", "n_out"))
+    n_rec = meta["n_rec"] if continuous else meta["n_reg"] + meta["n_ad"]
+    n_iterations = meta["n_trials"] if continuous else meta["n_iter"]
+    matrices = {"w_in": (n_rec, n_in), "w_rec": (n_rec, n_rec), "w_out": (n_out, n_rec)}
+    expected: dict[str, tuple[int, ...]] = {"B": (n_rec, n_out), "loss": (n_iterations,)}
+    for name, shape in matrices.items():
+        expected |= {name: (n_iterations + 1, *shape), f"{name}0": shape, f"{name}_final": shape}
+    if continuous:
+        expected["target"] = (steps, n_out)
+    for name, array in arrays.items():
+        if name not in expected and name != "target":
+            continue
+        if array.dtype.kind not in "fiu":
+            raise ValueError(f"{path}: '{name}' does not hold numbers but {array.dtype}")
+        shape = expected.get(name)
+        if shape is not None and array.shape != shape:
+            raise ValueError(
+                f"{path}: '{name}' has the shape {array.shape}, where its meta says {shape}"
+            )
+    target = arrays["target"]
+    if not continuous and (
+        target.ndim != 3 or target.shape[2] != n_out or not 1 <= target.shape[1] <= steps
+    ):
+        raise ValueError(
+            f"{path}: 'target' has the shape {target.shape}; it must be trials, steps (at most "
+            f"{steps}) and {n_out} outputs"
+        )
+    for name, size in (("x", n_in), ("z_rec", n_rec)):
+        bits, shape = arrays[name], arrays[f"{name}_shape"]
+        if bits.dtype != np.uint8 or bits.ndim != 1:
+            raise ValueError(f"{path}: '{name}' must hold packed bits: bytes in one dimension")
+        if shape.dtype.kind not in "iu" or shape.ndim != 1:
+            raise ValueError(f"{path}: '{name}_shape' must be whole numbers, not {shape}")
+        trials = n_iterations if continuous else n_iterations * meta["batch_size"]
+        allowed = [(trials * steps, size)] if continuous else [(trials, steps, size)]
+        if name == "x" and not continuous:
+            allowed.append((1, steps, size))
+        if tuple(shape.tolist()) not in allowed:
+            raise ValueError(
+                f"{path}: '{name}_shape' is {tuple(shape.tolist())}, where its meta says "
+                f"{' or '.join(map(str, dict.fromkeys(allowed)))}"
+            )
 
 
 def _unpack(path: Path, arrays: dict[str, np.ndarray], name: str) -> np.ndarray:

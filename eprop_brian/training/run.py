@@ -77,7 +77,7 @@ class Run:
             run = cls(config, folder, config.make_trainer(**where))
             with uninterrupted():
                 write_arrays(folder / INITIAL, run.trainer.session.state())
-                run.save()
+                run._save()
                 # Last: the folder is a run from here on.
                 config.write(folder)
         return run
@@ -150,12 +150,33 @@ class Run:
             self.save()
 
     def save(self) -> None:
-        """Write history and checkpoint, of the last call that ended; no interrupt comes between."""
-        with claimed(self.folder), uninterrupted():
+        """Write history and checkpoint, of the last call that ended; no interrupt comes between.
+
+        Raises
+        ------
+        ValueError
+            If the folder is gone or holds no run any more, or another process is writing to it.
+        """
+        with uninterrupted():
             self.trainer.take_back()
-            self.trainer.history.write(self.folder / HISTORY)
-            write_arrays(self.folder / CHECKPOINT, self.trainer.session.state())
-            self.saved_iteration = self.trainer.iteration
+            with claimed(self.folder):
+                if not self.is_there:
+                    raise ValueError(
+                        f"{self.folder} holds no run any more: its config.toml was deleted or "
+                        f"moved. What was learned after iteration {self.saved_iteration} is not "
+                        "saved"
+                    )
+                self._save()
+
+    @property
+    def is_there(self) -> bool:
+        """Whether the folder still holds the run."""
+        return (self.folder / "config.toml").exists()
+
+    def _save(self) -> None:
+        self.trainer.history.write(self.folder / HISTORY)
+        write_arrays(self.folder / CHECKPOINT, self.trainer.session.state())
+        self.saved_iteration = self.trainer.iteration
         self._saved_at = time.monotonic()
 
     def weights(self, which: str = CHECKPOINT) -> dict[str, Matrix]:

@@ -170,3 +170,20 @@ def test_a_build_that_fails_leaves_nothing_in_the_cache(tmp_path, monkeypatch):
     with pytest.raises(SimulationError, match="compiler failed"):
         CppProgram(NETWORK, CAPACITY)
     assert not any(cache.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("#!/bin/sh\necho no licence >&2\nexit 3\n", r"ended with status 3 and said: no licence"),
+        ("#!/nowhere/sh\n", r"cannot be run: No such file"),
+    ],
+)
+def test_a_compiler_that_does_not_work_is_named(tmp_path, monkeypatch, text, message):
+    compiler = tmp_path / "g++"
+    compiler.write_text(text)
+    compiler.chmod(0o755)
+    monkeypatch.setenv("CXX", str(compiler))
+    with pytest.raises(CompilerMissingError, match=message) as error:
+        CppProgram(NETWORK, CAPACITY)
+    assert str(error.value).startswith(f"the compiler {compiler} does not work")

@@ -1,10 +1,12 @@
 """Checkpoints of runs with sparse matrices: plain arrays, and only for the same connectivity."""
 
+import pickle
+
 import numpy as np
 import pytest
 from scipy import sparse
 
-from eprop_brian.base.files import flattened, read_arrays, write_arrays
+from eprop_brian.base.files import flattened, read_array, read_arrays, write_arrays
 from eprop_brian.base.sparse import same_structure
 from eprop_brian.plotting import plot_run
 from eprop_brian.training.config import RunConfig
@@ -105,3 +107,14 @@ def test_a_clock_that_is_no_step_is_refused(tmp_path, clock):
     write_arrays(run.folder / "checkpoint.npz", state)
     with pytest.raises(ValueError, match="no step"):
         Run.open(run.folder)
+
+
+def test_a_checkpoint_of_another_format_is_not_to_be_loaded_unsafely(folder, tmp_path):
+    config(SPARSE).write(tmp_path)
+    for written in (b"weights", pickle.dumps({"w_in": 1})):
+        (tmp_path / "checkpoint.npz").write_bytes(written)
+        with pytest.raises(ValueError, match=r"not an \.npz of plain arrays$"):
+            Run.open(tmp_path)
+    np.save(tmp_path / "objects.npy", np.array([{}]), allow_pickle=True)
+    with pytest.raises(ValueError, match=r"not an \.npy of a plain array$"):
+        read_array(tmp_path / "objects.npy")

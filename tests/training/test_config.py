@@ -208,21 +208,24 @@ def test_names_that_become_files_are_identifiers(name, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("setting", "message"),
+    ("key", "value", "message"),
     [
-        ("seed = -1", "run.seed must be a whole number, 0 or greater, not -1"),
-        ("seed = 1.5", "run.seed must be a whole number, 0 or greater, not 1.5"),
-        ("seed = true", "run.seed must be a whole number, 0 or greater, not True"),
-        ("seed = 'x'", "run.seed must be a whole number, 0 or greater, not 'x'"),
-        ("batch_size = 0", "run.batch_size must be a positive whole number, not 0"),
-        ("iterations = 'x'", "run.iterations must be a positive whole number, not 'x'"),
+        ("task", '["a"]', "unknown task"),
+        ("iterations", "-1", "iterations must be at least 1, got -1"),
+        ("iterations", '"x"', "iterations must be an integer, got 'x'"),
+        ("batch_size", "3.5", "batch_size must be an integer, got 3.5"),
+        ("seed", "-1", "seed must be at least 0, got -1"),
+        ("seed", "true", "seed must be an integer, got True"),
+        ("device", "{a = 1}", "unknown device"),
+        ("dtype", "3", "unknown dtype '3'"),
     ],
 )
-def test_numbers_of_a_run_are_checked_where_they_are_read(setting, message, tmp_path):
+def test_what_a_run_cannot_be_told_is_named_with_its_file(tmp_path, key, value, message):
     RunConfig.from_recipe(TASK).write(tmp_path)
-    file, key = tmp_path / "config.toml", setting.split()[0]
-    file.write_text(re.sub(rf"^{key} = .*$", setting, file.read_text(), flags=re.MULTILINE))
-    with pytest.raises(ValueError, match=re.escape(f"{file}: {message}")):
+    path = tmp_path / "config.toml"
+    text = re.sub(rf"(?m)^{key} = .*$", f"{key} = {value}", path.read_text(), count=1)
+    path.write_text(text)
+    with pytest.raises(ValueError, match=rf"config\.toml: {re.escape(message)}"):
         RunConfig.read(tmp_path)
 
 
@@ -231,3 +234,16 @@ def test_a_trainer_checks_its_seed_before_it_asks_the_task():
     task = config.make_task()
     with pytest.raises(ValueError, match="^seed must be at least 0, got -1"):
         Trainer(config.make_network(task), task, seed=-1)
+
+
+@pytest.mark.parametrize("value", ['["a"]', "{a = 1}", "3"])
+def test_an_optimizer_that_is_no_name_is_unknown(value):
+    with pytest.raises(ValueError, match="unknown optimizer"):
+        config = RunConfig.from_recipe(TASK, settings=[f"optimizer.name={value}"])
+        config.make_network(config.make_task())
+
+
+def test_a_number_beyond_all_floats_is_not_finite():
+    config = RunConfig.from_recipe(TASK, settings=[f"network.c_reg={10**400}"])
+    with pytest.raises(ValueError, match="c_reg must be a finite number"):
+        config.make_network(config.make_task())

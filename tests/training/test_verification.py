@@ -176,6 +176,57 @@ def test_inputs_and_windows_that_nest_has_not_are_refused(tmp_path, name, change
 
 
 @pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("n_iter", 100, r"'w_in' has the shape \(4, 1, 1\), where its meta says \(101, 1, 1\)"),
+        ("n_iter", "x", "in its meta, n_iter must be an integer, got 'x'"),
+        ("optimizer", 3, "optimizer must be a table with a type, not 3"),
+        ("optimizer", {"type": ["a"]}, "unknown optimizer"),
+        ("T", -1, "T must be at least 1, got -1"),
+        ("T", 41, r"'x_shape' is \(3, 40, 1\), where its meta says \(3, 41, 1\) or \(1, 41, 1\)"),
+        ("learning_window", 1000, "learning_window must be T = 40 steps at most, not 1000"),
+        ("n_in", 2, "'w_in' has the shape"),
+        ("n_ad", 1, "'B' has the shape"),
+        ("tau_m", "20", "tau_m must be a finite number without unit, not '20'"),
+        ("dt", 0, "dt must be above 0"),
+        ("sg_fun", ["a"], "unknown sg_fun"),
+        ("loss", {}, "unknown loss"),
+        ("model", [], "cannot be replayed"),
+        ("average_gradient", "no", "average_gradient must be true or false, not 'no'"),
+    ],
+)
+def test_damaged_entries_are_named(tmp_path, key, value, message):
+    def change(meta):
+        return np.array(json.dumps({**json.loads(str(meta)), key: value}))
+
+    path = altered(REFERENCE / "unit_1_1_1_gd.npz", tmp_path, meta=change)
+    with pytest.raises(ValueError, match=message):
+        load_case(path)
+
+
+@pytest.mark.parametrize(
+    ("array", "change", "message"),
+    [
+        ("loss", lambda a: a.astype(str), "'loss' does not hold numbers"),
+        ("B", lambda a: a[0], "'B' has the shape"),
+        ("target", lambda a: a[0], "'target' has the shape"),
+        ("x", lambda a: a.astype(float), "'x' must hold packed bits"),
+        ("z_rec_shape", lambda a: a.astype(float), "'z_rec_shape' must be whole numbers"),
+        ("z_rec_shape", lambda a: -a, "'z_rec_shape' is"),
+        ("meta", lambda _: np.array("[1]"), "its meta must be a JSON object"),
+    ],
+)
+def test_damaged_arrays_are_named(tmp_path, array, change, message):
+    path = altered(REFERENCE / "unit_1_1_1_gd.npz", tmp_path, **{array: change})
+    with pytest.raises(ValueError, match=message):
+        load_case(path)
+
+
+def test_every_recorded_case_can_be_read():
+    assert all(load_case(path).path == path for path in CASES)
+
+
+@pytest.mark.parametrize(
     ("name", "surrogate"),
     [
         ("piecewise_linear", "piecewise_linear"),
