@@ -42,5 +42,7 @@ def read_table(path: Path, columns: Sequence[str]) -> Iterator[dict[str, str]]:
                 if None in row.values() or None in row:
                     raise ValueError(f"{path}, line {rows.line_num}: not {len(columns)} values")
                 yield row
+    except FileNotFoundError:
+        raise ValueError(f"{path}: no such file") from None
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"{path}: {error}") from None
