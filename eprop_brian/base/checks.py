@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -22,6 +23,7 @@ __all__ = [
     "check_quantity",
     "check_rate",
     "check_real",
+    "is_identifier",
     "is_number",
     "whole_steps",
 ]
@@ -38,6 +40,11 @@ def _is_finite(value: Any) -> bool:
         return is_number(value) and math.isfinite(value)
     except OverflowError:  # an integer beyond all floats
         return False
+
+
+def is_identifier(name: str) -> bool:
+    """Whether a name can be one of a file, of a Brian2 object and in C++."""
+    return re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name) is not None
 
 
 def check_real(name: str, value: Any, minimum: float = -np.inf) -> None:

@@ -9,7 +9,7 @@ from brian2.devices.device import get_device
 from brian2.groups.group import CodeRunner
 
 from eprop_brian.network.blocks import StepCode
-from eprop_brian.steps import Node
+from eprop_brian.steps.nodes import Node
 
 __all__ = ["StepRunner"]
 

@@ -221,18 +221,14 @@ class EligibilitySystem:
         EquationError
             If they do not. It names the state and the expression.
         """
-        self.step.check_finite(dt)
-        values = {**self.step.values(dt), **self.step.initial_values(dt), "dt": dt}
-        values |= self.step.at_rest
+        before, after = self.step.first_step(dt)
+        slopes: dict[str, np.ndarray | float] = {}
         for parameter in self.learned.values():
             for name, slope in parameter.slopes.items():
-                values[name] = evaluate(slope, values, f"neuron '{self.step.neuron.name}'")
-        self._check_slopes(self._slopes(after=False), values)
-        for line in self.step.code:
-            name, expression = line.split(" = ", 1)
-            where = f"neuron '{self.step.neuron.name}'"
-            values[name] = evaluate(expression, values, where, detached=True)
-        self._check_slopes(self._slopes(after=True), values)
+                where = f"neuron '{self.step.neuron.name}'"
+                slopes[name] = evaluate(slope, {**before, **slopes}, where)
+        self._check_slopes(self._slopes(after=False), {**before, **slopes})
+        self._check_slopes(self._slopes(after=True), {**after, **slopes})
 
     def _slopes(self, *, after: bool) -> dict[tuple[str, str], sympy.Expr]:
         """The entries by what is differentiated and by what, of the step or of the new state."""

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from brian2.units.fundamentalunits import DIMENSIONLESS
 
+from eprop_brian.base.checks import is_identifier
 from eprop_brian.base.suggestions import unknown
 from eprop_brian.symbolic.errors import EquationError
 from eprop_brian.symbolic.parameters import resolve_parameters, unit_name
@@ -21,7 +22,6 @@ __all__ = [
     "check_keys",
     "check_names",
     "equation_file",
-    "is_identifier",
     "is_parameter",
     "writable",
 ]
@@ -68,11 +68,6 @@ def check_keys(given: Iterable[str], valid: Iterable[str], kind: str, where: str
     for key in given:
         if key not in valid:
             raise EquationError(where, key, unknown(kind, key, valid))
-
-
-def is_identifier(name: str) -> bool:
-    """Whether a name can be one of a file, of a Brian2 object and in C++."""
-    return re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name) is not None
 
 
 def check_names(names: Iterable[str], where: str) -> None:

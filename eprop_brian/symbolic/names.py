@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from brian2.core.functions import DEFAULT_FUNCTIONS
 
+from eprop_brian.base.checks import is_identifier
 from eprop_brian.symbolic.errors import EquationError
 
 __all__ = [
@@ -44,7 +45,6 @@ RESERVED = frozenset(
         *("not_refractory", "refractory", "refractory_until", "detached", BEFORE),
     }
 )
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _WORD = re.compile(r"(?<![\w.])[A-Za-z_]\w*")
 _OWN = re.compile(rf"(?:(?<=_)|^)[{NEURON}{READOUT}{OPTIMIZER}](\d+)_")
 
@@ -133,7 +133,7 @@ def refuse_reserved(names: Iterable[str], where: str, also: Iterable[str] = ()) 
     """
     reserved = {*RESERVED, *also}
     for name in names:
-        if not isinstance(name, str) or not _NAME.fullmatch(name):
+        if not isinstance(name, str) or not is_identifier(name):
             raise EquationError(
                 where, str(name), "names are made of letters, digits and _, and start with a letter"
             )

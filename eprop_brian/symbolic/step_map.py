@@ -34,6 +34,7 @@ from brian2.units.fundamentalunits import DIMENSIONLESS, Dimension, DimensionMis
 from brian2.utils.stringtools import get_identifiers
 from pyparsing import ParseException
 
+from eprop_brian.base.checks import is_identifier
 from eprop_brian.base.suggestions import did_you_mean, unknown
 from eprop_brian.equations.neuron import Neuron
 from eprop_brian.equations.readouts import Readout
@@ -213,21 +214,22 @@ class StepMap:
             for state in self.states
         }
 
-    def check_finite(self, dt: float) -> None:
-        """Check that a step from the initial values gives numbers.
+    def first_step(self, dt: float) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Values of all names before and after a step from the initial values, without input.
 
         Raises
         ------
         EquationError
-            If it does not: two time constants that are equal, for example, where an exact solution
-            divides by their difference.
+            If a value is no number: two time constants that are equal, for example, where an exact
+            solution divides by their difference.
         """
-        values = {**self.values(dt), **self.initial_values(dt), "dt": dt}
-        values |= self.at_rest
+        before = {**self.values(dt), **self.initial_values(dt), "dt": dt, **self.at_rest}
+        after = dict(before)
         for line in self.code:
             name, expression = line.split(" = ", 1)
             where = f"neuron '{self.neuron.name}', {name}"
-            values[name] = evaluate(expression, values, where, detached=True)
+            after[name] = evaluate(expression, after, where, detached=True)
+        return before, after
 
     def refractory_steps(self, dt: float) -> np.ndarray | int:
         """Refractory time in steps: the smallest inter-spike interval, if it is any.
@@ -259,7 +261,7 @@ def step_map(neuron: Neuron) -> StepMap:
         differentiated; the message quotes the line.
     """
     where = f"neuron '{neuron.name}'"
-    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", neuron.name):
+    if not is_identifier(neuron.name):
         raise EquationError(
             where, f"name = {neuron.name}", "must be letters, digits and _, starting with a letter"
         )

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from eprop_brian.base.checks import check_choice, check_count, is_number
+from eprop_brian.base.checks import check_choice, check_count, is_identifier, is_number
 from eprop_brian.base.files import read_array, write_array, write_text
 from eprop_brian.base.settings import read_tables, read_value
 from eprop_brian.base.suggestions import unknown
@@ -24,7 +24,6 @@ from eprop_brian.equations import LEAKY, OPTIMIZERS, Neuron, Optimizer, get_neur
 from eprop_brian.equations.learning_signals import FEEDBACKS, LearningSignal
 from eprop_brian.network.feedback import as_learning_signal, unused_scale
 from eprop_brian.network.spec import Network
-from eprop_brian.symbolic.equation_file import is_identifier
 from eprop_brian.symbolic.neuron_file import read_neuron, write_neuron
 from eprop_brian.symbolic.parameters import parse_quantity, resolve_parameters
 from eprop_brian.symbolic.step_map import step_map
