@@ -334,7 +334,7 @@ def _report(run: Any, figures: bool) -> None:
             f"on {found.n_trials} other trials{examples}"
         )
     if figures:
-        from eprop_brian.plotting import plot_run
+        from eprop_brian.figures.run import plot_run
 
         for path in plot_run(run.folder):
             click.echo(f"wrote {path}")
@@ -536,7 +536,8 @@ def compare(
     formats: tuple[str, ...],
 ) -> None:
     """Train TASK by several methods with several seeds, and draw their learning curves."""
-    from eprop_brian.plotting import plot_comparison, save_figure
+    from eprop_brian.figures.learning import plot_comparison
+    from eprop_brian.figures.style import save_figure
     from eprop_brian.training import comparison
 
     config = _config(
@@ -604,7 +605,8 @@ def gradcheck(
     formats: tuple[str, ...],
 ) -> None:
     """Train TASK by e-prop, and compare its gradient with backpropagation through time's."""
-    from eprop_brian.plotting import plot_gradient_check, save_figure
+    from eprop_brian.figures.learning import plot_gradient_check
+    from eprop_brian.figures.style import save_figure
     from eprop_brian.training.gradient_check import (
         GradientCheck,
         check_comparable,
@@ -982,9 +984,9 @@ def derive(neuron: str, latex: bool, toml: bool) -> None:
 def plot(folder: Path, formats: tuple[str, ...]) -> None:
     """Draw the run in FOLDER: learning curve, a trial before and after, weights."""
     if _is_balanced(folder):
-        from eprop_brian.balanced.plotting import plot_experiment as draw
+        from eprop_brian.figures.balanced import plot_experiment as draw
     else:
-        from eprop_brian.plotting import plot_run as draw
+        from eprop_brian.figures.run import plot_run as draw
 
     for path in draw(folder, formats=formats):
         click.echo(f"wrote {path}")
