@@ -59,7 +59,8 @@ def compare_command(
     formats: tuple[str, ...],
 ) -> None:
     """Train TASK by several methods with several seeds, and draw their learning curves."""
-    from eprop_brian.plotting import plot_comparison, save_figure
+    from eprop_brian.figures.learning import plot_comparison
+    from eprop_brian.figures.style import save_figure
     from eprop_brian.training import comparison
 
     config = run_config(
@@ -127,7 +128,8 @@ def gradcheck_command(
     formats: tuple[str, ...],
 ) -> None:
     """Train TASK by e-prop, and compare its gradient with backpropagation through time's."""
-    from eprop_brian.plotting import plot_gradient_check, save_figure
+    from eprop_brian.figures.learning import plot_gradient_check
+    from eprop_brian.figures.style import save_figure
     from eprop_brian.training.gradient_check import (
         GradientCheck,
         check_comparable,
