@@ -6,7 +6,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from brian2 import ms
-from by_hand import (
+
+from eprop_brian.equations import LIF, Neuron
+from eprop_brian.network.learned import Learned
+from eprop_brian.network.spec import Network
+from eprop_brian.training.bptt import BpttSession
+from eprop_brian.training.recording import TracedSynapse, record_trial
+from eprop_brian.training.session import MATRICES, Session
+from eprop_brian.training.workers import ParallelSession
+from support.by_hand import (
     DEVICES,
     LEARNING_WINDOW,
     N_STEPS,
@@ -25,14 +33,6 @@ from by_hand import (
     trials_of,
     whole_gradient,
 )
-
-from eprop_brian.equations import LIF, Neuron
-from eprop_brian.network.learned import Learned
-from eprop_brian.network.spec import Network
-from eprop_brian.training.bptt import BpttSession
-from eprop_brian.training.recording import TracedSynapse, record_trial
-from eprop_brian.training.session import MATRICES, Session
-from eprop_brian.training.workers import ParallelSession
 
 SPARSE = {"connectivity": {"w_in": 0.6, "w_rec": 0.5}}
 CASES = {
