@@ -5,7 +5,6 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 from brian2.core.functions import DEFAULT_FUNCTIONS
-from by_hand import deviation, gradient_of
 
 from eprop_brian import Network, Neuron
 from eprop_brian.devices import make_program
@@ -18,6 +17,7 @@ from eprop_brian.symbolic.step_map import UNDIFFERENTIABLE, step_map
 from eprop_brian.tasks.base import Trials
 from eprop_brian.training.bptt import BpttSession
 from eprop_brian.training.session import Session
+from support.by_hand import deviation, gradient_of
 
 N_IN, N_STEPS, SIZE, DT = 5, 30, 4, 1e-3
 #: Functions that have a slope, where it is finite for any v.

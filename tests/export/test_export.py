@@ -13,16 +13,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from programs import (
-    SMALL_CUES,
-    SMALL_PATTERN,
-    assert_same,
-    build,
-    configure,
-    exported,
-    in_tool,
-    run,
-)
 
 import eprop_brian.export
 from eprop_brian.base.files import read_arrays
@@ -35,6 +25,16 @@ from eprop_brian.training.history import History
 from eprop_brian.training.run import Run
 from eprop_brian.training.session import pack_spikes
 from eprop_brian.training.trainer import Trainer
+from support.programs import (
+    SMALL_CUES,
+    SMALL_PATTERN,
+    assert_same,
+    build,
+    configure,
+    exported,
+    in_tool,
+    run,
+)
 
 TEMPLATES = Path(eprop_brian.export.__file__).parent / "templates"
 CUES = configure("evidence-accumulation", *SMALL_CUES, batch_size=4)

@@ -4,12 +4,12 @@ import shutil
 
 import numpy as np
 import pytest
-from fuzzing import damaged, problem, sanitized
-from programs import configure, run
 
 from eprop_brian.base.files import read_arrays, write_arrays
 from eprop_brian.export import export_inference, export_project
 from eprop_brian.training.run import Run
+from support.fuzzing import damaged, problem, sanitized
+from support.programs import configure, run
 
 #: Synapses that are listed, delays, several answers, recorded trials, words that are not full.
 CONFIG = configure(

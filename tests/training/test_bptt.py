@@ -7,21 +7,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from brian2 import ms
-from by_hand import (
-    DEVICES,
-    KAPPA,
-    LEARNING_WINDOW,
-    MANY_SPIKES,
-    N_STEPS,
-    N_TRIALS,
-    Case,
-    data,
-    deviation,
-    gradient_of,
-    reference,
-    trials_of,
-    whole_gradient,
-)
 
 from eprop_brian.base.sparse import dense, values_of
 from eprop_brian.devices import make_program
@@ -42,6 +27,21 @@ from eprop_brian.tasks import get_task
 from eprop_brian.training.bptt import BpttSession
 from eprop_brian.training.session import MATRICES, Session
 from eprop_brian.training.trainer import Trainer
+from support.by_hand import (
+    DEVICES,
+    KAPPA,
+    LEARNING_WINDOW,
+    MANY_SPIKES,
+    N_STEPS,
+    N_TRIALS,
+    Case,
+    data,
+    deviation,
+    gradient_of,
+    reference,
+    trials_of,
+    whole_gradient,
+)
 
 #: Largest relative deviation of a loss, and of a gradient relative to its largest entry.
 TOLERANCE = 1e-12

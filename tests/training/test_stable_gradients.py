@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 from brian2 import ms
-from by_hand import deviation, gradient_of
 
 from eprop_brian import Network, Neuron
 from eprop_brian.devices import make_program
@@ -12,6 +11,7 @@ from eprop_brian.network.learned import Learned
 from eprop_brian.tasks.base import Trials
 from eprop_brian.training.bptt import BpttSession
 from eprop_brian.training.session import Session
+from support.by_hand import deviation, gradient_of
 
 #: An after-hyperpolarisation gated by calcium c, which is 0 until the first spike.
 HILL = Neuron(

@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from network_by_hand import oscillator, simulate
 
 from eprop_brian.balanced.config import random_basis
 from eprop_brian.balanced.field import (
@@ -17,6 +16,7 @@ from eprop_brian.balanced.field import (
 from eprop_brian.balanced.simulation import Simulation
 from eprop_brian.balanced.spec import closed_form, learned, random_decoder
 from eprop_brian.equations.teachers import BISTABLE
+from support.balanced_by_hand import oscillator, simulate
 
 A = np.array([[-0.5, 6.0], [-6.0, -0.5]])
 N, DT = 10, 1e-4

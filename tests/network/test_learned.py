@@ -3,7 +3,12 @@
 import numpy as np
 import pytest
 from brian2 import ms
-from by_hand import (
+
+from eprop_brian.equations import ADAM, GRADIENT_DESCENT, Optimizer
+from eprop_brian.network.built import SHARE
+from eprop_brian.network.learned import Learned
+from eprop_brian.training.session import Session
+from support.by_hand import (
     DEVICES,
     LONGEST,
     NEURONS,
@@ -22,11 +27,6 @@ from by_hand import (
     session_of,
     trials_of,
 )
-
-from eprop_brian.equations import ADAM, GRADIENT_DESCENT, Optimizer
-from eprop_brian.network.built import SHARE
-from eprop_brian.network.learned import Learned
-from eprop_brian.training.session import Session
 
 EVERY = {name: Learned() for name in ("tau_m", "tau_a", "beta", "v_th")}
 W_REC = np.random.default_rng(5).integers(1, LONGEST, (N, N)) * ms

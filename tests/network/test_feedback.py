@@ -7,7 +7,20 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from brian2 import ms
-from by_hand import (
+from scipy.sparse import issparse
+
+from eprop_brian.equations import ADAM, GRADIENT_DESCENT
+from eprop_brian.equations.learning_signals import (
+    ADAPTIVE,
+    BROADCAST,
+    RANDOM,
+    SYMMETRIC,
+    LearningSignal,
+)
+from eprop_brian.network.built import SHARE
+from eprop_brian.network.learned import Learned
+from eprop_brian.training.workers import ParallelSession
+from support.by_hand import (
     LEARNING_WINDOW,
     PROGRAM_TOLERANCE,
     PROGRAMS,
@@ -22,19 +35,6 @@ from by_hand import (
     run,
     session_of,
 )
-from scipy.sparse import issparse
-
-from eprop_brian.equations import ADAM, GRADIENT_DESCENT
-from eprop_brian.equations.learning_signals import (
-    ADAPTIVE,
-    BROADCAST,
-    RANDOM,
-    SYMMETRIC,
-    LearningSignal,
-)
-from eprop_brian.network.built import SHARE
-from eprop_brian.network.learned import Learned
-from eprop_brian.training.workers import ParallelSession
 
 _RNG = np.random.default_rng(21)
 GIVEN = _RNG.normal(size=(N, 2))

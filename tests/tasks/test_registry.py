@@ -6,7 +6,6 @@ import re
 import numpy as np
 import pytest
 from brian2 import ms
-from data_sets import WRITERS
 
 from eprop_brian.tasks import (
     TASKS,
@@ -24,6 +23,7 @@ from eprop_brian.tasks import (
     get_task,
 )
 from eprop_brian.training.recipes import RECIPES
+from support.data_sets import WRITERS
 
 
 def test_names():

@@ -9,7 +9,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from brian2 import ms
-from by_hand import (
+from scipy.sparse import csc_array
+
+from eprop_brian.equations.learning_signals import RANDOM, SYMMETRIC, LearningSignal
+from eprop_brian.network.learned import Learned
+from eprop_brian.training.session import Session
+from support.by_hand import (
     C_REG,
     DEVICES,
     DT,
@@ -37,11 +42,6 @@ from by_hand import (
     session_of,
     whole_gradient,
 )
-from scipy.sparse import csc_array
-
-from eprop_brian.equations.learning_signals import RANDOM, SYMMETRIC, LearningSignal
-from eprop_brian.network.learned import Learned
-from eprop_brian.training.session import Session
 
 _RNG = np.random.default_rng(11)
 W_REC = _RNG.integers(1, LONGEST, (N, N)) * ms

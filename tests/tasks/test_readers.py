@@ -6,7 +6,11 @@ import h5py
 import numpy as np
 import pytest
 from brian2 import ms
-from data_sets import (
+
+from eprop_brian.tasks import NMnist, Shd, get_task
+from eprop_brian.tasks.datasets import DataError
+from eprop_brian.tasks.n_mnist import read_events
+from support.data_sets import (
     EVENTS,
     WRITERS,
     event_bytes,
@@ -15,10 +19,6 @@ from data_sets import (
     write_shd,
     write_shd_file,
 )
-
-from eprop_brian.tasks import NMnist, Shd, get_task
-from eprop_brian.tasks.datasets import DataError
-from eprop_brian.tasks.n_mnist import read_events
 
 # --- N-MNIST --------------------------------------------------------------------------------------
 

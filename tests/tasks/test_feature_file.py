@@ -5,7 +5,6 @@ import struct
 import numpy as np
 import pytest
 from brian2 import DimensionMismatchError, Hz
-from data_sets import write_features, write_htk
 
 from eprop_brian.tasks.datasets import DataError
 from eprop_brian.tasks.feature_file import (
@@ -15,6 +14,7 @@ from eprop_brian.tasks.feature_file import (
     read_htk,
     spike_code,
 )
+from support.data_sets import write_features, write_htk
 
 
 @pytest.fixture

@@ -6,7 +6,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from brian2 import ms
-from by_hand import (
+
+from eprop_brian.equations import LIF, Neuron
+from eprop_brian.network.learned import Learned
+from eprop_brian.network.spec import Network
+from eprop_brian.training.bptt import BpttSession
+from eprop_brian.training.recording import TracedSynapse, record_trial
+from eprop_brian.training.session import MATRICES, Session
+from eprop_brian.training.workers import ParallelSession
+from support.by_hand import (
     DEVICES,
     LEARNING_WINDOW,
     N_STEPS,
@@ -25,14 +33,6 @@ from by_hand import (
     trials_of,
     whole_gradient,
 )
-
-from eprop_brian.equations import LIF, Neuron
-from eprop_brian.network.learned import Learned
-from eprop_brian.network.spec import Network
-from eprop_brian.training.bptt import BpttSession
-from eprop_brian.training.recording import TracedSynapse, record
-from eprop_brian.training.session import MATRICES, Session
-from eprop_brian.training.workers import ParallelSession
 
 SPARSE = {"connectivity": {"w_in": 0.6, "w_rec": 0.5}}
 CASES = {
@@ -190,7 +190,7 @@ def test_a_recording_has_the_values_and_their_traces():
     _, inputs, targets = data(CASES["plain"], CASES["plain"].network("online"))
     trials = trials_of(inputs, targets)
     synapse = TracedSynapse("inputs", 2, "lif", 1)
-    recording = record(network, trials, network.initial_weights(1), synapses=[synapse])
+    recording = record_trial(network, trials, network.initial_weights(1), synapses=[synapse])
     np.testing.assert_array_equal(recording.inputs, inputs[0])
     filtered = np.zeros(N_STEPS)
     for t in range(N_STEPS):
