@@ -10,18 +10,13 @@ from click.testing import CliRunner
 
 from eprop_brian.balanced.experiment import Experiment, SavedExperiment
 from eprop_brian.cli import main
+from support.command import call
 
 #: A small experiment, in this process.
 SMALL = (
     *("--device", "runtime", "--set", "network.n=10", "--set", "test.duration=0.2"),
     *("--set", "test.settle=0.05", "--set", "network.norm=0.5"),
 )
-
-
-def call(*arguments, code=0):
-    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
-    assert result.exit_code == code, result.output + str(result.exception)
-    return result.output
 
 
 @pytest.fixture(scope="module")
