@@ -10,14 +10,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
 from eprop_brian.base.locks import LOCK, claimed, locked
-from eprop_brian.cli import main
 from eprop_brian.devices.project import build_once
 from eprop_brian.export.folders import new_project
 from eprop_brian.training.config import RunConfig
 from eprop_brian.training.run import Run
+from support.command import call
 
 CONFIG = RunConfig.from_recipe(
     "pattern-generation",
@@ -48,12 +47,6 @@ def elsewhere(folder):
     finally:
         process.kill()
         process.communicate()
-
-
-def call(*arguments, code=1):
-    result = CliRunner().invoke(main, [str(a) for a in arguments])
-    assert result.exit_code == code, result.output + str(result.exception)
-    return result.output
 
 
 def test_folders_that_stay_empty_do_not_stay(tmp_path):
@@ -87,10 +80,10 @@ def test_where_runs_should_be_is_no_folder(tmp_path, monkeypatch, make):
         claimed(Path("runs/pattern-generation"), new=True),
     ):
         pass
-    assert message in call("train", "pattern-generation", "--device", "runtime")
+    assert message in call("train", "pattern-generation", "--device", "runtime", code=1)
     (tmp_path / "exported").mkdir()
     CONFIG.write(tmp_path / "exported" / "run")
-    assert message in call("import-run", "exported/run")
+    assert message in call("import-run", "exported/run", code=1)
 
 
 def test_a_file_in_the_place_of_a_run_is_passed_over(tmp_path, monkeypatch):
@@ -129,11 +122,11 @@ def test_another_process_is_refused_until_the_first_ends(tmp_path):
             ["compare", "pattern-generation", "--methods", "random", "--out", folder],
             ["gradcheck", "pattern-generation", "--out", folder],
         ):
-            assert message in call(*arguments)
+            assert message in call(*arguments, code=1)
         with pytest.raises(ValueError, match=message):
             run.train(2, progress=False)
         # Reading is for everyone.
-        assert "1 fresh trial" in call("evaluate", folder, code=0)
+        assert "1 fresh trial" in call("evaluate", folder)
         process.kill()
         process.wait()
     # A process that was killed leaves nothing that would have to be removed.

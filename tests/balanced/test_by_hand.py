@@ -1,7 +1,6 @@
 """Every spike and the weights after learning, on every device, against the network by hand."""
 
 from dataclasses import replace
-from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -17,15 +16,6 @@ DT = 1e-4
 N, N_DENDRITES, N_STEPS = 12, 14, 1500
 #: Largest relative deviation of what is no spike.
 TOLERANCE = 1e-11
-NO_BRIAN2CUDA = pytest.mark.skipif(
-    find_spec("brian2cuda") is None, reason="Brian2CUDA is not installed (it needs Python 3.12)"
-)
-#: ``cuda`` by emulation.
-DEVICES = [
-    "runtime",
-    pytest.param("cpp", marks=pytest.mark.slow),
-    pytest.param("cuda", marks=[pytest.mark.slow, NO_BRIAN2CUDA]),
-]
 
 A = [[-0.5, 6.0], [-6.0, -0.5]]
 DECODER = random_decoder(2, N, 0.06, seed=3)
@@ -51,17 +41,24 @@ _t = np.arange(N_STEPS)[:, None] * DT
 INPUTS = np.concatenate([16 * np.sin(40 * _t), 10 * np.cos(23 * _t + 1)], axis=1)
 
 
-@pytest.fixture(scope="module", params=DEVICES)
-def run(request):
-    """Run a network on a device; networks that differ in numbers alone share a program."""
-    device, simulations = request.param, {}
-    environment = pytest.MonkeyPatch()
-    environment.setenv("EPROP_BRIAN_CUDA_EMULATED", "1")
-    environment.setenv("EPROP_BRIAN_EMULATED_ORDER", "shuffled")
+@pytest.fixture(scope="module")
+def simulations():
+    """Networks that differ in numbers alone share a program."""
+    made = {}
+    yield made
+    for simulation in made.values():
+        simulation.close()
+
+
+@pytest.fixture
+def run(device, simulations):
+    """Run a network on a device."""
 
     def run_network(network, inputs=INPUTS, killed=None, seed=1, **options):
-        key = (network.basis, network.steps("delay"))
-        simulation = simulations.setdefault(key, Simulation(network, device))
+        key = (device, network.basis, network.steps("delay"))
+        if key not in simulations:
+            simulations[key] = Simulation(network, device)
+        simulation = simulations[key]
         # What is not compiled, but set by a reset or a call.
         simulation.network, simulation.seed = network, seed
         simulation.reset()
@@ -84,10 +81,7 @@ def run(request):
         states = [np.concatenate(column) for column in (x, estimate, v)]
         return spikes, *states, simulation.slow_weights(), simulation.fast_weights()
 
-    yield run_network
-    for simulation in simulations.values():
-        simulation.close()
-    environment.undo()
+    return run_network
 
 
 def assert_equal(got, expected, least=70):

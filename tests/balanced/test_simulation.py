@@ -186,10 +186,10 @@ def test_weights_that_do_not_learn(simulation):
             simulation.run(INPUTS, **options)
 
 
-@pytest.mark.parametrize(("device", "dtype"), [("opencl", "float64"), ("runtime", "float16")])
-def test_devices_and_types_that_there_are_not(device, dtype):
+@pytest.mark.parametrize(("name", "dtype"), [("opencl", "float64"), ("runtime", "float16")])
+def test_devices_and_types_that_there_are_not(name, dtype):
     with pytest.raises(ValueError, match="unknown"):
-        Simulation(CLOSED, device, dtype)
+        Simulation(CLOSED, name, dtype)
 
 
 # --- what is noticed ------------------------------------------------------------------------------

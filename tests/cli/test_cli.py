@@ -18,6 +18,7 @@ from click.testing import CliRunner
 from eprop_brian.cli import main
 from eprop_brian.tasks import TASKS
 from eprop_brian.tasks.dynamics import DYNAMICS
+from support.command import call, last_line
 
 REFERENCE = Path(__file__).parents[1] / "reference"
 #: A pattern-generation run small enough for a test.
@@ -25,16 +26,6 @@ SMALL = [
     *("train", "pattern-generation", "--no-figures"),
     *("--set", "task.n_steps=60", "--set", "task.n_inputs=20", "--set", "size.lif=8"),
 ]
-
-
-def call(*arguments: str | Path, code: int = 0) -> str:
-    result = CliRunner().invoke(main, [str(a) for a in arguments])
-    assert result.exit_code == code, result.output + str(result.exception)
-    return result.output
-
-
-def last_line(output: str) -> str:
-    return output.rstrip().splitlines()[-1]
 
 
 def test_tasks_are_listed_one_line_each():

@@ -20,13 +20,13 @@ from eprop_brian.devices import (
     project,
     report,
 )
-from eprop_brian.equations.learning_signals import RANDOM
 from eprop_brian.network.built import Capacity
 from eprop_brian.network.learned import Learned
 from eprop_brian.tasks.base import Trials
 from eprop_brian.training.config import RunConfig
 from eprop_brian.training.session import Session
 from eprop_brian.training.workers import ParallelSession
+from support.trials import DELAYED
 
 needs_brian2cuda = pytest.mark.skipif(
     find_spec("brian2cuda") is None, reason="Brian2CUDA is not installed (it needs Python 3.12)"
@@ -37,13 +37,6 @@ CAPACITY = Capacity(n_steps=10, n_patterns=1, n_targets=1, target_steps=1, n_tri
 N_IN, N_STEPS = 5, 40
 #: More neurons than a warp has threads, and than the threads that the tests give a block.
 NEURONS = [(LIF, 37), (ALIF, 6)]
-#: All that reaches beyond a step, or a trial's end.
-DELAYED = {
-    "delays": {"w_rec": ("1 ms", "4 ms"), "w_in": "2 ms", "w_out": "1 ms"},
-    "feedback": RANDOM.with_options(delay=("1 ms", "5 ms")),
-    "rate_averaging": "moving",
-    "learned": {"tau_m": Learned()},
-}
 SPARSE = {
     "connectivity": {"w_in": 0.5, "w_rec": 0.4, "w_out": 0.7},
     "delays": {"w_rec": ("1 ms", "4 ms")},

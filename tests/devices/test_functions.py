@@ -1,7 +1,5 @@
 """Every function that an equation may name has NumPy's values on every device, and JAX's slopes."""
 
-from importlib.util import find_spec
-
 import numpy as np
 import pytest
 from brian2.core.functions import DEFAULT_FUNCTIONS
@@ -17,7 +15,8 @@ from eprop_brian.symbolic.step_map import UNDIFFERENTIABLE, step_map
 from eprop_brian.tasks.base import Trials
 from eprop_brian.training.bptt import BpttSession
 from eprop_brian.training.session import Session
-from support.by_hand import deviation, gradient_of
+from support.arrays import deviation
+from support.by_hand import gradient_of
 
 N_IN, N_STEPS, SIZE, DT = 5, 30, 4, 1e-3
 #: Functions that have a slope, where it is finite for any v.
@@ -78,17 +77,6 @@ NETWORK = Network(
     learned={"n": Learned()},
     gradient="factored",
 )
-DEVICES = [
-    "runtime",
-    pytest.param("cpp", marks=pytest.mark.slow),
-    pytest.param(
-        "cuda",
-        marks=[
-            pytest.mark.slow,
-            pytest.mark.skipif(find_spec("brian2cuda") is None, reason="no Brian2CUDA"),
-        ],
-    ),
-]
 
 
 def run(make, trials, dtype="float64"):
@@ -128,12 +116,8 @@ def test_every_function_is_tried():
     assert offered == [*OFFERED] and {*offered} <= {*DEFAULT_FUNCTIONS}
 
 
-@pytest.mark.parametrize("device", DEVICES)
 def test_values_are_those_of_numpy_and_slopes_those_of_jax(device, trials, in_jax):
-    options = {"emulated": True} if device == "cuda" else {}
-    session = run(
-        lambda t, w: Session(NETWORK, make_program(device, **options), t, N_STEPS, w), trials
-    )
+    session = run(lambda t, w: Session(NETWORK, make_program(device), t, N_STEPS, w), trials)
     v = session.program.get("f.v").astype(float)
     assert np.all(np.abs(v) > 1e-3) and session.spikes().sum() > 10
     for name, (_, function) in SMOOTH.items():

@@ -7,24 +7,16 @@ import pytest
 
 from eprop_brian import ALIF, LIF, Network
 from eprop_brian.devices import cpp, make_program
-from eprop_brian.equations.learning_signals import RANDOM
 from eprop_brian.network.build import build
 from eprop_brian.network.built import Capacity
-from eprop_brian.network.learned import Learned
-from eprop_brian.tasks.base import Trials
 from eprop_brian.training.session import MATRICES, Session
+from support.trials import DELAYED, random_trials
 
 N_IN, N_STEPS, N_TRIALS = 5, 40, 2
 
 
 def trials(n_out):
-    rng = np.random.default_rng(7)
-    return Trials(
-        inputs=rng.random((N_TRIALS, N_STEPS, N_IN)) < 0.3,
-        targets=rng.random((1, N_STEPS, n_out)),
-        pattern=np.arange(N_TRIALS),
-        target=np.zeros(N_TRIALS, dtype=int),
-    )
+    return random_trials(7, (N_TRIALS, N_STEPS, N_IN), n_out)
 
 
 def run(neurons, n_out=2, device="cpp", **options):
@@ -47,15 +39,6 @@ def assert_equal(found, expected):
         np.testing.assert_allclose(found[1][name], expected[1][name], rtol=0, atol=1e-12 * scale)
 
 
-#: All that reaches beyond a step, or a trial's end.
-DELAYED = {
-    "delays": {"w_rec": ("1 ms", "4 ms"), "w_in": "2 ms", "w_out": "1 ms"},
-    "feedback": RANDOM.with_options(delay=("1 ms", "5 ms")),
-    "rate_averaging": "moving",
-    "learned": {"tau_m": Learned()},
-}
-
-
 @pytest.mark.parametrize("options", [{}, DELAYED], ids=["at once", "delayed"])
 def test_a_population_may_take_several_tiles_the_last_one_shorter(monkeypatch, options):
     neurons = [(LIF, 69), (ALIF, 37)]
@@ -75,7 +58,7 @@ def test_results_of_a_tile_are_as_wide_as_the_tile(monkeypatch):
     assert results == tile * N_STEPS
 
 
-@pytest.mark.parametrize("device", ["cpp", "runtime"])
+@pytest.mark.devices("cpp", "runtime", slow=())
 def test_more_outputs_than_are_summed_at_once(device):
     neurons = [(ALIF, 6)]
     assert_equal(run(neurons, 11, device), run(neurons, 11, gradient="online"))

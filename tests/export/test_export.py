@@ -12,12 +12,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
 import eprop_brian.export
 from eprop_brian.base.files import read_arrays
 from eprop_brian.base.sparse import dense
-from eprop_brian.cli import main
 from eprop_brian.export import export_project, import_run
 from eprop_brian.export.trials import write_trials
 from eprop_brian.tasks.evidence_accumulation import EvidenceAccumulation
@@ -25,6 +23,7 @@ from eprop_brian.training.history import History
 from eprop_brian.training.run import Run
 from eprop_brian.training.session import pack_spikes
 from eprop_brian.training.trainer import Trainer
+from support.command import call, last_line
 from support.programs import (
     SMALL_CUES,
     SMALL_PATTERN,
@@ -44,18 +43,8 @@ PATTERN = configure(
 )
 
 
-def call(*arguments, code: int = 0) -> str:
-    result = CliRunner().invoke(main, [str(a) for a in arguments])
-    assert result.exit_code == code, result.output + str(result.exception)
-    return result.output
-
-
 def settings(texts) -> list[str]:
     return [part for text in texts for part in ("--set", text)]
-
-
-def last_line(output: str) -> str:
-    return output.rstrip().splitlines()[-1]
 
 
 @pytest.fixture(scope="module")

@@ -1,12 +1,12 @@
 """Analog inputs: values in the place of spikes, against a network written by hand."""
 
-import itertools
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from brian2 import ms
 
+from eprop_brian.devices import make_program
 from eprop_brian.equations import LIF, Neuron
 from eprop_brian.network.learned import Learned
 from eprop_brian.network.spec import Network
@@ -14,8 +14,8 @@ from eprop_brian.training.bptt import BpttSession
 from eprop_brian.training.recording import TracedSynapse, record_trial
 from eprop_brian.training.session import MATRICES, Session
 from eprop_brian.training.workers import ParallelSession
+from support.arrays import deviation
 from support.by_hand import (
-    DEVICES,
     LEARNING_WINDOW,
     N_STEPS,
     N_TRIALS,
@@ -24,15 +24,15 @@ from support.by_hand import (
     Case,
     assert_right,
     data,
-    deviation,
     expected,
     gradient_of,
     reference,
     run,
     session_of,
-    trials_of,
     whole_gradient,
 )
+from support.devices import on_devices
+from support.trials import trials_of
 
 SPARSE = {"connectivity": {"w_in": 0.6, "w_rec": 0.5}}
 CASES = {
@@ -49,29 +49,14 @@ CASES = {
         analog=True,
     ),
 }
-#: Of these the compiled program is made in every run of the tests: all there is in the template.
-COMPILED = (("plain", "factored"), ("plain", "online"), ("all", "factored"))
+#: Cases to compile: together they have all there is.
+COMPILED = ("plain", "learned", "all")
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
-@pytest.mark.parametrize("name", CASES)
-def test_gradient_equals_the_network_by_hand(name, program):
-    assert_right(CASES[name], program, "runtime")
-
-
-@pytest.mark.parametrize(
-    ("name", "program"),
-    [
-        *COMPILED,
-        *(
-            pytest.param(*case, marks=pytest.mark.slow)
-            for case in itertools.product(CASES, PROGRAMS)
-            if case not in COMPILED
-        ),
-    ],
-)
-def test_compiled_gradient_equals_the_network_by_hand(name, program):
-    assert_right(CASES[name], program, "cpp")
+@pytest.mark.parametrize("name", on_devices(CASES, COMPILED))
+def test_gradient_equals_the_network_by_hand(name, program, device):
+    assert_right(CASES[name], program, device)
 
 
 def test_values_are_not_taken_for_spikes():
@@ -79,7 +64,7 @@ def test_values_are_not_taken_for_spikes():
     assert deviation({"w_in": found["w_in"]}, wanted) > 0.1
 
 
-@pytest.mark.parametrize("device", ["runtime", pytest.param("cpp", marks=pytest.mark.slow)])
+@pytest.mark.devices("runtime", "cpp")
 @pytest.mark.parametrize("program", PROGRAMS)
 @pytest.mark.parametrize("options", [{}, SPARSE], ids=["dense", "sparse"])
 def test_values_of_0_and_1_are_spikes_to_the_bit(options, program, device):
@@ -89,7 +74,7 @@ def test_values_of_0_and_1_are_spikes_to_the_bit(options, program, device):
     outcomes, gradients = [], []
     for inputs in (spikes, spikes.astype(float)):
         trials = trials_of(inputs, targets)
-        session = Session(network, DEVICES[device], trials, LEARNING_WINDOW, weights)
+        session = Session(network, make_program(device), trials, LEARNING_WINDOW, weights)
         outcomes.append(session.run(trials, case.n_trials))
         gradients.append(gradient_of(session))
         session.close()
@@ -113,7 +98,9 @@ def test_a_neuron_may_take_its_input_as_it_likes():
     _, inputs, targets = data(CASES["plain"], CASES["plain"].network("online"))
     trials, weights = trials_of(2 * inputs, targets), network.initial_weights(1)
     sessions = [
-        Session(network.with_options(gradient=program), DEVICES["runtime"], trials, 45, weights)
+        Session(
+            network.with_options(gradient=program), make_program("runtime"), trials, 45, weights
+        )
         for program in PROGRAMS
     ]
     bptt = BpttSession(network.with_options(gradient="bptt"), trials, 45, weights)

@@ -24,6 +24,7 @@ import numpy as np
 import pytest
 from brian2 import Hz, ms
 
+from eprop_brian.base.sparse import dense
 from eprop_brian.devices import make_program
 from eprop_brian.equations import (
     ADAM,
@@ -40,6 +41,8 @@ from eprop_brian.network.spec import Network
 from eprop_brian.symbolic.errors import EquationError
 from eprop_brian.tasks.base import Trials
 from eprop_brian.training.session import MATRICES, Session
+from support.arrays import all_dense, assert_same_state, deviation
+from support.devices import on_devices
 
 #: Largest deviation, relative to the largest entry of a matrix.
 TOLERANCE = 1e-11
@@ -155,11 +158,11 @@ CASES = {
     "step-analog-adam": Case("step", 0, adam=True, analog=True, cutoff=3),
     "spike-lag-sparse-symmetric": Case("spike", 1, feedback="symmetric", density=0.5),
 }
-#: Compiled in every run of the tests: together they go through all that the template has for
-#: continuous operation.
+#: Cases to compile: together they go through all that continuous operation has.
 COMPILED = (
     *("step-adam-softmax", "spike-cutoff-adam", "spike-lag-delays", "step-delays"),
-    "spike-analog-cutoff-delays",
+    *("spike-analog-cutoff-delays", "step-lag-delays-cutoff", "spike-lag-attached-cutoff"),
+    "spike-lag-window",
 )
 
 
@@ -345,8 +348,7 @@ def trials(first: int, n_steps: int, n_trials: int = 1, analog: bool = False) ->
 def initial_weights(network: Network) -> dict[str, np.ndarray]:
     weights = network.initial_weights(3)
     scale = {"w_in": 1.2, "w_rec": 0.8, "w_out": 0.6, "B": 1.0}
-    dense = {k: w.toarray() if hasattr(w, "toarray") else w for k, w in weights.items()}
-    weights = {k: w * scale[k] for k, w in dense.items()}
+    weights = {k: w * scale[k] for k, w in all_dense(weights).items()}
     if network.feedback.weights == "symmetric":
         weights["B"] = weights["w_out"].T.copy()
     return weights
@@ -364,34 +366,12 @@ def session_of(
     return Session(network, make_program(device), example, window or n_steps, weights)
 
 
-def dense(matrix) -> np.ndarray:
-    return matrix.toarray() if hasattr(matrix, "toarray") else matrix
-
-
-def deviation(weights: dict[str, Any], expected: dict[str, np.ndarray]) -> float:
-    """The largest, relative to the largest entry of a matrix."""
-    return max(
-        np.max(np.abs(dense(weights[name]) - w)) / np.max(np.abs(w)) for name, w in expected.items()
-    )
-
-
-@pytest.mark.parametrize(
-    ("name", "device"),
-    [
-        *((name, "runtime") for name in CASES),
-        *((name, "cpp") for name in COMPILED),
-        *(
-            pytest.param(name, "cpp", marks=pytest.mark.slow)
-            for name in CASES
-            if name not in COMPILED
-        ),
-    ],
-)
+@pytest.mark.parametrize("name", on_devices(CASES, COMPILED))
 def test_simulation_gives_the_same(name, device):
     case = CASES[name]
     network = case.network()
     session = session_of(network, device, window=case.window, analog=case.analog)
-    initial = {k: dense(w).copy() for k, w in session.weights.items()}
+    initial = all_dense(session.weights)
     simulation = Simulation(case, network, initial)
     x, targets = data(case.analog)
     n_spikes, largest = 0, 0.0
@@ -419,25 +399,20 @@ def test_simulation_gives_the_same(name, device):
     assert min(changes.values()) > 0.01
 
 
-def assert_same(state: dict[str, Any], expected: dict[str, Any]) -> None:
-    """Bit for bit."""
-    assert state.keys() == expected.keys()
-    for key, value in expected.items():
-        np.testing.assert_array_equal(dense(state[key]), dense(value), err_msg=key)
-
-
 def going_on(session: Session) -> dict[str, Any]:
     """What a session goes on from."""
     return {k: v for k, v in session.state().items() if k != "n_updates"}
 
 
 @pytest.mark.parametrize(
-    ("name", "device", "shortest"),
+    ("name", "shortest"),
     [
-        ("spike-lag-delays", "runtime", 10),
-        pytest.param("spike-lag-delays", "cpp", 10, marks=pytest.mark.slow),
-        pytest.param("step-adam-softmax", "cpp", 1, marks=pytest.mark.slow),
-        pytest.param("step-lag-delays-cutoff", "runtime", 1, marks=pytest.mark.slow),
+        pytest.param("spike-lag-delays", 10, marks=pytest.mark.devices("runtime", "cpp")),
+        pytest.param("step-adam-softmax", 1, marks=pytest.mark.devices("cpp")),
+        pytest.param(
+            *("step-lag-delays-cutoff", 1),
+            marks=[pytest.mark.devices("runtime"), pytest.mark.slow],
+        ),
     ],
 )
 def test_calls_of_any_length_give_the_same(name, device, shortest):
@@ -459,16 +434,16 @@ def test_calls_of_any_length_give_the_same(name, device, shortest):
         short.run(trials(g, shortest), 1)
         np.testing.assert_array_equal(short.spikes(), fired[g : g + shortest])
     for session in (thirds, short):
-        assert_same(going_on(session), going_on(whole))
+        assert_same_state(going_on(session), going_on(whole))
     for session in (whole, thirds, short):
         session.apply_pending()
     for session in (thirds, short):
-        assert_same(going_on(session), going_on(whole))
+        assert_same_state(going_on(session), going_on(whole))
     for session in (whole, thirds, short):
         session.close()
 
 
-@pytest.mark.parametrize("device", ["runtime", "cpp"])
+@pytest.mark.devices("runtime", "cpp", slow=())
 @pytest.mark.parametrize("name", ["spike-lag-delays", "step-delays", "spike-cutoff-adam"])
 def test_a_restored_state_goes_on(name, device):
     network = CASES[name].network()
@@ -481,13 +456,13 @@ def test_a_restored_state_goes_on(name, device):
     other.restore(state)
     for session in (one, other):
         session.run(trials(N_STEPS, N_STEPS), 1)
-    assert_same(other.state(), one.state())
+    assert_same_state(other.state(), one.state())
     assert np.any(dense(one.weights["w_rec"]) != dense(state["w_rec"]))
     for session in (one, other):
         session.close()
 
 
-@pytest.mark.parametrize("device", ["runtime", "cpp"])
+@pytest.mark.devices("runtime", "cpp", slow=())
 @pytest.mark.parametrize("name", ["spike-lag-delays", "step-adam-softmax"])
 def test_an_evaluation_leaves_no_trace(name, device):
     network = CASES[name].network()
@@ -497,10 +472,10 @@ def test_an_evaluation_leaves_no_trace(name, device):
     before = one.state()
     evaluated = one.run(trials(N_STEPS, N_STEPS), 1, learning=False)
     assert np.sum(one.spikes()) > 10
-    assert_same(one.state(), before)
+    assert_same_state(one.state(), before)
     outcomes = [session.run(trials(N_STEPS, N_STEPS), 1) for session in (one, other)]
     assert outcomes[0].loss == outcomes[1].loss != evaluated.loss
-    assert_same(one.state(), other.state())
+    assert_same_state(one.state(), other.state())
     for session in (one, other):
         session.close()
 
@@ -548,7 +523,7 @@ def test_a_cutoff_longer_than_the_run_cuts_nothing_off(updates):
         session.run(trials(0, N_STEPS), 1)
         session.apply_pending()
         weights.append(dict(session.weights))
-    assert_same(weights[1], weights[0])
+    assert_same_state(weights[1], weights[0])
     assert np.any(weights[2]["w_in"] != weights[0]["w_in"])
 
 

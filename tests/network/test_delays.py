@@ -11,12 +11,13 @@ import pytest
 from brian2 import ms
 from scipy.sparse import csc_array
 
+from eprop_brian.devices import make_program
 from eprop_brian.equations.learning_signals import RANDOM, SYMMETRIC, LearningSignal
 from eprop_brian.network.learned import Learned
 from eprop_brian.training.session import Session
+from support.arrays import deviation
 from support.by_hand import (
     C_REG,
-    DEVICES,
     DT,
     F_TARGET,
     GAMMA,
@@ -34,7 +35,6 @@ from support.by_hand import (
     N,
     assert_right,
     data,
-    deviation,
     expected,
     gradient_of,
     reference,
@@ -42,6 +42,7 @@ from support.by_hand import (
     session_of,
     whole_gradient,
 )
+from support.devices import on_devices
 
 _RNG = np.random.default_rng(11)
 W_REC = _RNG.integers(1, LONGEST, (N, N)) * ms
@@ -97,18 +98,9 @@ COMPILED = ("sparse and given", "readout", "all", "all, sparse")
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
-@pytest.mark.parametrize("name", CASES)
-def test_gradient_is_the_derivative(name, program):
-    assert_right(CASES[name], program, "runtime")
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("program", PROGRAMS)
-@pytest.mark.parametrize("name", COMPILED)
-def test_compiled_gradient_is_the_derivative(name, program):
-    assert_right(CASES[name], program, "cpp")
-    compiled, interpreted = run(CASES[name], program, "cpp"), run(CASES[name], program, "runtime")
-    assert deviation(compiled[0], interpreted[0]) <= PROGRAM_TOLERANCE
+@pytest.mark.parametrize("name", on_devices(CASES, COMPILED))
+def test_gradient_is_the_derivative(name, program, device):
+    assert_right(CASES[name], program, device)
 
 
 def test_simulation_has_the_derivative_of_its_loss():
@@ -169,7 +161,9 @@ def test_programs_agree_where_the_traces_decay_is_a_sum(decay):
         session, trials = session_of(CASES["feedback"], program, "runtime")
         network = session.network
         changed = network.with_options(readout=replace(network.readout, trace_decay=decay))
-        session = Session(changed, DEVICES["runtime"], trials, LEARNING_WINDOW, session.weights)
+        session = Session(
+            changed, make_program("runtime"), trials, LEARNING_WINDOW, session.weights
+        )
         session.run(trials, trials.n_trials)
         found.append(gradient_of(session))
     assert deviation(*found) <= PROGRAM_TOLERANCE

@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from brian2 import ms
-from scipy.sparse import issparse
 
 from eprop_brian.equations import ADAM, GRADIENT_DESCENT
 from eprop_brian.equations.learning_signals import (
@@ -20,6 +19,7 @@ from eprop_brian.equations.learning_signals import (
 from eprop_brian.network.built import SHARE
 from eprop_brian.network.learned import Learned
 from eprop_brian.training.workers import ParallelSession
+from support.arrays import all_dense, assert_same_state, deviation
 from support.by_hand import (
     LEARNING_WINDOW,
     PROGRAM_TOLERANCE,
@@ -29,12 +29,11 @@ from support.by_hand import (
     N,
     assert_right,
     data,
-    deviation,
     gradient_of,
     reference,
-    run,
     session_of,
 )
+from support.devices import on_devices
 
 _RNG = np.random.default_rng(21)
 GIVEN = _RNG.normal(size=(N, 2))
@@ -63,25 +62,12 @@ UPDATED = {
     "dense": Case({**KOLEN_POLLACK, **DESCENT}),
     "sparse": Case({**KOLEN_POLLACK, **DESCENT, "connectivity": SPARSE}),
 }
-COMPILED = [
-    pytest.param(device, marks=pytest.mark.slow if device == "cpp" else [])
-    for device in ("runtime", "cpp")
-]
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
-@pytest.mark.parametrize("name", CASES)
-def test_gradient_is_the_derivative(name, program):
-    assert_right(CASES[name], program, "runtime")
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("program", PROGRAMS)
-def test_compiled_gradient_is_the_derivative(program):
-    case = CASES["delayed equation"]
-    assert_right(case, program, "cpp")
-    compiled, interpreted = (run(case, program, device)[0] for device in ("cpp", "runtime"))
-    assert deviation(compiled, interpreted) <= PROGRAM_TOLERANCE
+@pytest.mark.parametrize("name", on_devices(CASES, ["delayed equation"]))
+def test_gradient_is_the_derivative(name, program, device):
+    assert_right(CASES[name], program, device)
 
 
 def test_weights_are_drawn_as_said():
@@ -95,14 +81,7 @@ def test_weights_are_drawn_as_said():
     np.testing.assert_array_equal(weights["adaptive, sparse"]["B"].T != 0, there)
 
 
-def dense(weights):
-    return {
-        name: value.toarray() if issparse(value) else value.copy()
-        for name, value in weights.items()
-    }
-
-
-@pytest.mark.parametrize("device", COMPILED)
+@pytest.mark.devices("runtime", "cpp")
 @pytest.mark.parametrize("program", PROGRAMS)
 @pytest.mark.parametrize("name", UPDATED)
 def test_adaptive_feedback_follows_kolen_and_pollack(name, program, device):
@@ -113,9 +92,9 @@ def test_adaptive_feedback_follows_kolen_and_pollack(name, program, device):
     if name == "sparse":
         connected = session.network.adjacency["w_out"].toarray()
     for _ in range(5):
-        before = dense(session.weights)
+        before = all_dense(session.weights)
         session.run(trials, trials.n_trials)
-        after, gradient = dense(session.weights), gradient_of(session)
+        after, gradient = all_dense(session.weights), gradient_of(session)
         increment = -ETA * gradient["w_out"]
         assert np.abs(increment).max() > 1e-4
         w_out = (1 - DECAY) * before["w_out"] + increment
@@ -138,7 +117,7 @@ def test_adaptive_feedback_follows_kolen_and_pollack(name, program, device):
     session.close()
 
 
-@pytest.mark.parametrize("device", COMPILED)
+@pytest.mark.devices("runtime", "cpp")
 @pytest.mark.parametrize("name", ["dense", "sparse"])
 def test_symmetric_feedback_follows_the_readout_weights(name, device):
     options = {**DESCENT, **({"connectivity": SPARSE} if name == "sparse" else {})}
@@ -147,13 +126,13 @@ def test_symmetric_feedback_follows_the_readout_weights(name, device):
     # An update between the two batches of a call; B as given by the user does not count.
     session.weights["B"] = np.zeros_like(session.weights["B"])
     session.run(trials.part(slice(0, 2)), 2)
-    first = dense(session.weights)
+    first = all_dense(session.weights)
     np.testing.assert_array_equal(first["B"], first["w_out"].T)
     session.run(trials.part(slice(2, 4)), 2)
-    one_by_one = dense(session.weights)
+    one_by_one = all_dense(session.weights)
     together, _ = session_of(case, "factored", device)
     together.run(trials, 2)
-    for matrix, value in dense(together.weights).items():
+    for matrix, value in all_dense(together.weights).items():
         np.testing.assert_array_equal(value, one_by_one[matrix], err_msg=matrix)
     assert np.any(first["w_out"] != one_by_one["w_out"])
 
@@ -186,10 +165,10 @@ def test_broadcast_that_says_something_is_silent(signal, softmax):
 def test_static_feedback_stays(kind):
     case = CASES[kind]
     session, trials = session_of(case, "factored", "runtime")
-    before = dense(session.weights)
+    before = all_dense(session.weights)
     session.run(trials, trials.n_trials)
     np.testing.assert_array_equal(session.weights["B"], before["B"])
-    assert np.any(dense(session.weights)["w_out"] != before["w_out"])
+    assert np.any(all_dense(session.weights)["w_out"] != before["w_out"])
 
 
 def test_update_rule_of_the_user_reads_increment_and_weight_before():
@@ -198,9 +177,9 @@ def test_update_rule_of_the_user_reads_increment_and_weight_before():
     rule = LearningSignal(signal=rule.signal, update=rule.update, parameters={"pull": 0.25})
     case = Case({"feedback": rule, **DESCENT})
     session, trials = session_of(case, "online", "runtime")
-    before = dense(session.weights)
+    before = all_dense(session.weights)
     session.run(trials, trials.n_trials)
-    after = dense(session.weights)
+    after = all_dense(session.weights)
     wanted = before["B"] + 0.25 * (after["w_out"].T - before["B"])
     np.testing.assert_allclose(after["B"], wanted, rtol=0, atol=1e-14)
 
@@ -244,7 +223,7 @@ def trained(program, device, workers=None):
         )
     for _ in range(2):
         session.run(trials, size)
-    state = dense(session.state())
+    state = all_dense(session.state())
     session.close()
     return state
 
@@ -261,6 +240,4 @@ def test_devices_agree_after_updates(program):
 @pytest.mark.parametrize("workers", [1, 2])
 def test_any_number_of_workers_gives_the_same_to_the_bit(workers):
     alone, shared = trained("factored", "cpp"), trained("factored", "cpp", workers)
-    assert alone.keys() == shared.keys()
-    for name, value in alone.items():
-        np.testing.assert_array_equal(shared[name], value, err_msg=name)
+    assert_same_state(shared, alone)

@@ -19,10 +19,10 @@ from eprop_brian.symbolic.names import own, shown, substituted
 from eprop_brian.symbolic.printing import derivation_latex, derivation_text
 from eprop_brian.symbolic.programs import readout_program
 from eprop_brian.symbolic.step_map import step_map
-from eprop_brian.tasks.base import Trials
 from eprop_brian.training.bptt import BpttSession
 from eprop_brian.training.recording import record
 from eprop_brian.training.session import Session
+from support.trials import random_trials
 
 N_IN, N_STEPS, SIZE = 4, 60, 3
 #: An adapting neuron with a current, in Brian2's customary names and some of the toolkit's.
@@ -80,13 +80,7 @@ PLAIN = renamed(CUSTOMARY, PLAIN_NAMES, "current += w*(1 + 0.1*a)")
 
 
 def trials():
-    rng = np.random.default_rng(5)
-    return Trials(
-        inputs=rng.random((2, N_STEPS, N_IN)) < 0.3,
-        targets=rng.random((2, N_STEPS, 1)),
-        pattern=np.arange(2),
-        target=np.arange(2),
-    )
+    return random_trials(5, (2, N_STEPS, N_IN), 1, n_targets=2)
 
 
 def network_of(neuron, **options):

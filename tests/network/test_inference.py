@@ -6,27 +6,23 @@ from brian2 import Hz
 
 from eprop_brian import ALIF, LIF, Network, get_neuron
 from eprop_brian.devices import make_program
-from eprop_brian.equations.learning_signals import RANDOM
 from eprop_brian.network.learned import Learned
 from eprop_brian.tasks.base import Trials
 from eprop_brian.training.session import Session
+from support.trials import DELAYS
 
 N_IN, N_OUT, N_STEPS, N_TRIALS = 6, 2, 60, 3
 MIXED = [(LIF, 20), (ALIF, 13)]
-DELAYED = {
-    "delays": {"w_rec": ("1 ms", "4 ms"), "w_in": "2 ms", "w_out": "1 ms"},
-    "feedback": RANDOM.with_options(delay=("1 ms", "5 ms")),
-}
 #: By name: neurons and options of a network.
 NETWORKS = {
     "factored": (MIXED, {"c_reg": 2.0}),
     "online": (MIXED, {"gradient": "online", "rate_averaging": "batch", "f_target": 5 * Hz}),
     "softmax": (MIXED, {"loss": "softmax_cross_entropy", "clip_norm": 1.0, "c_l2": 0.1}),
     "coupled": (MIXED, {"loss": "(p - y_target)**2", "c_v": 0.1}),
-    "delayed": (MIXED, {**DELAYED, "rate_averaging": "moving"}),
+    "delayed": (MIXED, {**DELAYS, "rate_averaging": "moving"}),
     "sparse": (MIXED, {"connectivity": {"w_in": 0.5, "w_rec": 0.3, "w_out": 0.5}}),
     "learned": (MIXED, {"learned": {"tau_m": Learned()}}),
-    "continuous": (MIXED, {**DELAYED, "gradient": "online", "updates": "spike"}),
+    "continuous": (MIXED, {**DELAYS, "gradient": "online", "updates": "spike"}),
     **{
         name: ([(get_neuron(name), 33)], {})
         for name in ("stdp_alif", "lif_exp", "adex", "izhikevich", "glif")
@@ -69,17 +65,11 @@ def assert_same(network: Network, data: Trials, device: str, dtype: str = "float
         np.testing.assert_array_equal(one, other)
 
 
-@pytest.mark.slow
+@pytest.mark.devices("runtime", "cpp")
 @pytest.mark.parametrize("name", NETWORKS)
-def test_the_outcome_is_that_of_the_program_that_learns(name):
+def test_the_outcome_is_that_of_the_program_that_learns(name, device):
     neurons, options = NETWORKS[name]
-    assert_same(Network(N_IN, N_OUT, neurons, **options), trials(), "cpp")
-
-
-@pytest.mark.parametrize("name", NETWORKS)
-def test_the_outcome_is_the_same_in_numpy_too(name):
-    neurons, options = NETWORKS[name]
-    assert_same(Network(N_IN, N_OUT, neurons, **options), trials(), "runtime")
+    assert_same(Network(N_IN, N_OUT, neurons, **options), trials(), device)
 
 
 @pytest.mark.slow

@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 from brian2 import ms
 
+from eprop_brian.devices import make_program
 from eprop_brian.equations import ADAM, GRADIENT_DESCENT, Optimizer
 from eprop_brian.network.built import SHARE
 from eprop_brian.network.learned import Learned
 from eprop_brian.training.session import Session
+from support.arrays import deviation
 from support.by_hand import (
-    DEVICES,
     LONGEST,
     NEURONS,
     POPULATIONS,
@@ -19,14 +20,13 @@ from support.by_hand import (
     N,
     assert_right,
     data,
-    deviation,
     expected,
     gradient_of,
     reference,
     run,
     session_of,
-    trials_of,
 )
+from support.trials import trials_of
 
 EVERY = {name: Learned() for name in ("tau_m", "tau_a", "beta", "v_th")}
 W_REC = np.random.default_rng(5).integers(1, LONGEST, (N, N)) * ms
@@ -82,7 +82,7 @@ def test_learned_values_count_from_the_session_and_not_from_the_network():
     assert deviation(expected(case)[0], wanted) > 0.1
 
 
-@pytest.mark.parametrize("device", ["runtime", pytest.param("cpp", marks=pytest.mark.slow)])
+@pytest.mark.devices("runtime", "cpp")
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_updates_move_values_by_eta_relative_to_their_scale(program, device):
     """Gradient descent on value/scale; an eta of one's own; bounds; constants follow."""
@@ -187,4 +187,4 @@ def test_wrong_weights_to_start_from_are_refused(name, value, message):
     shape = np.shape(weights.get(name, 0.0))
     weights[name] = np.full(shape, 1.0) * value
     with pytest.raises(ValueError, match=message):
-        Session(network, DEVICES["runtime"], trials_of(spikes, targets), 10, weights)
+        Session(network, make_program("runtime"), trials_of(spikes, targets), 10, weights)

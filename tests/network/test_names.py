@@ -9,7 +9,6 @@ import builtins
 import keyword
 import re
 from functools import lru_cache
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +22,8 @@ from eprop_brian.network.blocks import LOOP_INDICES
 from eprop_brian.network.learned import Learned
 from eprop_brian.symbolic.errors import EquationError
 from eprop_brian.symbolic.names import refuse_reserved
-from eprop_brian.tasks.base import Trials
 from eprop_brian.training.session import Session
+from support.trials import random_trials
 
 TEMPLATES = Path(eprop_brian.devices.__file__).parent / "templates"
 #: What the C++ standard reserves, without what Python does too.
@@ -39,22 +38,13 @@ CPP_WORDS = re.findall(
     fmin isnan isinf restrict NULL NAN INFINITY M_PI errno assert
     """,
 )
-needs_brian2cuda = pytest.mark.skipif(
-    find_spec("brian2cuda") is None, reason="Brian2CUDA is not installed (it needs Python 3.12)"
-)
 N_IN, N_STEPS, SIZE = 3, 25, 2
 #: Names of a neuron: a threshold, a surrogate's size, and pairs of a state and its decay.
 N_NAMES = 64
 
 
 def trials():
-    rng = np.random.default_rng(3)
-    return Trials(
-        inputs=rng.random((2, N_STEPS, N_IN)) < 0.4,
-        targets=rng.random((2, N_STEPS, 1)),
-        pattern=np.arange(2),
-        target=np.arange(2),
-    )
+    return random_trials(3, (2, N_STEPS, N_IN), 1, p=0.4, n_targets=2)
 
 
 def session_of(neurons, device, gradient="factored", weights=None, **options):
@@ -63,8 +53,7 @@ def session_of(neurons, device, gradient="factored", weights=None, **options):
         weights = network.initial_weights(1)
         for name in ("w_in", "w_rec"):
             weights[name] = weights[name] * 2
-    emulated = {"emulated": True} if device == "cuda" else {}
-    return Session(network, make_program(device, **emulated), trials(), N_STEPS, weights)
+    return Session(network, make_program(device), trials(), N_STEPS, weights)
 
 
 @lru_cache
@@ -183,9 +172,8 @@ def test_no_name_changes_anything(gradient):
         check(([*rows, plain_names()])[first : first + 2], "runtime", gradient)
 
 
-@pytest.mark.slow
+@pytest.mark.devices("cpp", "cuda")
 @pytest.mark.parametrize("gradient", ["factored", "online"])
-@pytest.mark.parametrize("device", ["cpp", pytest.param("cuda", marks=needs_brian2cuda)])
 def test_close_names_change_nothing_in_compiled_programs(device, gradient):
     # A program of each: a compiler's own words are among them all.
     rows = rows_of(generated_names()[0])[gradient == "online" :: 2]

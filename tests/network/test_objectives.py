@@ -17,6 +17,7 @@ from eprop_brian.symbolic.parameters import evaluate
 from eprop_brian.training.bptt import BpttSession
 from eprop_brian.training.session import MATRICES, Session
 from eprop_brian.training.workers import ParallelSession
+from support.arrays import deviation
 from support.by_hand import (
     LEARNING_WINDOW,
     N_STEPS,
@@ -26,14 +27,14 @@ from support.by_hand import (
     Case,
     assert_right,
     data,
-    deviation,
     expected,
     gradient_of,
     reference,
     run,
     session_of,
-    trials_of,
 )
+from support.devices import on_devices
+from support.trials import trials_of
 
 
 def log_cosh(y, target):
@@ -119,16 +120,9 @@ COMPILED = ("focal", "class weights", "voltage, batch regulariser", "all")
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
-@pytest.mark.parametrize("name", CASES)
-def test_gradient_equals_the_network_by_hand(name, program):
-    assert_right(CASES[name], program, "runtime")
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("program", PROGRAMS)
-@pytest.mark.parametrize("name", COMPILED)
-def test_compiled_gradient_equals_the_network_by_hand(name, program):
-    assert_right(CASES[name], program, "cpp")
+@pytest.mark.parametrize("name", on_devices(CASES, COMPILED))
+def test_gradient_equals_the_network_by_hand(name, program, device):
+    assert_right(CASES[name], program, device)
 
 
 @pytest.mark.parametrize("name", ["voltage", "l2", "log_cosh", "periods"])
@@ -228,7 +222,7 @@ def test_a_softmax_that_is_sure_has_a_loss_and_an_error(gradient, dtype):
 # --- clipping and optimizers ----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("device", ["runtime", pytest.param("cpp", marks=pytest.mark.slow)])
+@pytest.mark.devices("runtime", "cpp")
 def test_gradients_are_clipped_by_value(device):
     whole = expected(Case())[0]
     limit = 0.2 * max(np.abs(whole[name]).max() for name in MATRICES)
@@ -237,7 +231,7 @@ def test_gradients_are_clipped_by_value(device):
     assert deviation(found, wanted) <= PROGRAM_TOLERANCE
 
 
-@pytest.mark.parametrize("device", ["runtime", pytest.param("cpp", marks=pytest.mark.slow)])
+@pytest.mark.devices("runtime", "cpp")
 @pytest.mark.parametrize("factor", [0.3, 3.0])
 def test_gradients_are_clipped_by_their_norm(factor, device):
     whole = expected(Case())[0]

@@ -54,7 +54,7 @@ def gradient(made, weights, device, dtype="float64"):
 
 
 @pytest.mark.parametrize("feedback", ["symmetric", "random"])
-@pytest.mark.parametrize("device", ["cpp", "runtime"])
+@pytest.mark.devices("cpp", "runtime", slow=())
 @pytest.mark.parametrize("program", ["factored", "online"])
 def test_sparse_rows_equal_a_dense_network_with_zeros(program, device, feedback):
     options = {"gradient": program, "feedback": feedback, "rate_averaging": "batch"}
@@ -80,7 +80,7 @@ def test_sparse_rows_equal_a_dense_network_with_zeros(program, device, feedback)
         assert np.mean(learned[connected] != dense[name][connected]) > 0.5
 
 
-@pytest.mark.parametrize("device", ["cpp", "runtime"])
+@pytest.mark.devices("cpp", "runtime", slow=())
 @pytest.mark.parametrize("program", ["factored", "online"])
 def test_nothing_of_a_call_is_left_for_the_next(program, device):
     made = network(connectivity={"w_out": 0.3, "w_rec": 0.5}, gradient=program)

@@ -26,16 +26,15 @@ import numpy as np
 from brian2 import Hz, ms, second
 from scipy.sparse import issparse
 
-from eprop_brian.devices.cpp import CppProgram
-from eprop_brian.devices.runtime import RuntimeProgram
+from eprop_brian.devices import make_program
 from eprop_brian.equations import ALIF, GRADIENT_DESCENT, LEAKY, LIF
 from eprop_brian.network.learned import Learned
 from eprop_brian.network.spec import Network
 from eprop_brian.tasks.base import Trials
 from eprop_brian.training.session import MATRICES, Session
-
-jax.config.update("jax_enable_x64", True)
-jax.config.update("jax_platforms", "cpu")
+from support.arrays import all_dense, deviation
+from support.neurons_by_hand import DT, GAMMA, T_REF_STEPS, adaptive_lif, spike
+from support.trials import trials_of
 
 #: Largest deviation from automatic differentiation, relative to the largest entry of a matrix.
 TOLERANCE = 1e-12
@@ -44,17 +43,14 @@ PROGRAM_TOLERANCE = 1e-12
 #: Fewest spikes of a batch for a comparison to mean something.
 MANY_SPIKES = 100
 
-DT = 1e-3
 N_INPUTS, N_LIF, N_ALIF = 4, 3, 4
 N = N_LIF + N_ALIF
 N_TRIALS, N_STEPS, LEARNING_WINDOW = 2, 60, 45
 TAU_OUT, ZETA_OUT = 15e-3, 0.4
 KAPPA = np.exp(-DT / TAU_OUT)
 C_REG, F_TARGET, KAPPA_REG = 40.0, 20.0, 0.9
-GAMMA, T_REF_STEPS = 0.3, 3
 #: Longest delay that the simulation can have, in steps.
 LONGEST = 6
-DEVICES = {"runtime": RuntimeProgram, "cpp": CppProgram}
 PROGRAMS = ("factored", "online")
 #: Where each population stands among the neurons.
 POPULATIONS = {"lif": slice(0, N_LIF), "alif": slice(N_LIF, N)}
@@ -160,18 +156,6 @@ class Case:
 # --- simulation -----------------------------------------------------------------------------------
 
 
-@jax.custom_jvp
-def spike(margin, slope, active):
-    """1 at or above threshold if `active`, else 0; its derivative is `slope`."""
-    return (margin >= 0) * active
-
-
-@spike.defjvp
-def _spike_jvp(primals, tangents):
-    _, slope, _ = primals
-    return spike(*primals), slope * tangents[0]
-
-
 def _simulate(learned, fixed, spikes, targets, counts, functions):
     """One trial: what readouts send, spikes, filtered spikes, mean rates, loss and voltage cost.
 
@@ -180,11 +164,11 @@ def _simulate(learned, fixed, spikes, targets, counts, functions):
     """
     stopped = jax.lax.stop_gradient
     sent, scored = functions
-    alpha, rho = jnp.exp(-DT / learned["tau_m"]), jnp.exp(-DT / learned["tau_a"])
+    neuron = adaptive_lif(*(learned[name] for name in ("tau_m", "tau_a", "beta", "v_th")))
     inputs, neurons = jnp.arange(N_INPUTS), jnp.arange(N)
 
     def step(carry, now):
-        v, a, z_before, x_before, refractory, y, filtered, rate = carry
+        h, z_before, x_before, refractory, y, filtered, rate = carry
         x, target, in_window = now
         x_before = jnp.roll(x_before, 1, axis=0).at[0].set(x)
         arriving_x = x_before[fixed["delay_in"], inputs]
@@ -194,14 +178,11 @@ def _simulate(learned, fixed, spikes, targets, counts, functions):
         current += jnp.sum(learned["w_rec"] * fixed["mask"] * arriving_z, axis=1)
         z_last = z_before[0]
         z_reset = fixed["keep_reset"] * z_last + (1 - fixed["keep_reset"]) * stopped(z_last)
-        v = alpha * v + current - learned["v_th"] * z_reset
-        a = rho * a + z_last
+        h = neuron.step(h, current, z_reset, z_last)
         refractory = jnp.maximum(refractory - 1, 0)
         active = (refractory == 0).astype(float)
-        margin = v - (learned["v_th"] + learned["beta"] * a)
-        slope = active * GAMMA / learned["v_th"]
-        slope *= jnp.maximum(0.0, 1 - jnp.abs(margin / learned["v_th"]))
-        z = spike(margin, stopped(slope), active)
+        margin = neuron.margin(h)
+        z = spike(margin, stopped(active * neuron.surrogate(h)), active)
         refractory = jnp.where(z > 0, T_REF_STEPS, refractory)
         seen = fixed["lag"] * z_last + (1 - fixed["lag"]) * z
         y = KAPPA * y + ZETA_OUT * learned["w_out"] @ seen
@@ -216,12 +197,12 @@ def _simulate(learned, fixed, spikes, targets, counts, functions):
         rate = KAPPA_REG * rate + (1 - KAPPA_REG) * z
         z_before = jnp.roll(z_before, 1, axis=0).at[0].set(z)
         signal = in_window * stopped(sent(error))
-        carry = (v, a, z_before, x_before, refractory, y, filtered, rate)
+        carry = (h, z_before, x_before, refractory, y, filtered, rate)
         return carry, (signal, z, filtered, rate, loss, cost)
 
     silent = jnp.zeros(N)
     start = (
-        *(silent, silent, jnp.zeros((LONGEST, N)), jnp.zeros((LONGEST, N_INPUTS)), silent),
+        *((silent, silent), jnp.zeros((LONGEST, N)), jnp.zeros((LONGEST, N_INPUTS)), silent),
         *(jnp.zeros(learned["w_out"].shape[0]), silent, silent),
     )
     _, history = jax.lax.scan(step, start, (spikes, targets, counts))
@@ -329,7 +310,10 @@ def fixed_numbers(case: Case, network: Network, weights) -> dict[str, Any]:
 
 
 def reference(case: Case, differentiate: Callable = _gradient, *, neurons=None, weights=None):
-    """Gradient of weights and parameters [neuron], and spikes (n_trials, n_steps, n_neurons).
+    """Gradient, and spikes (n_trials, n_steps, n_neurons).
+
+    The gradient is that of weights, of parameters [neuron], and of parameters as the package calls
+    them, population by population.
 
     Neurons and weights are those of the case if they are not given.
     """
@@ -345,6 +329,10 @@ def reference(case: Case, differentiate: Callable = _gradient, *, neurons=None, 
     gradient = {name: np.array(g) / divisor for name, g in gradient.items()}
     for name, connected in network.adjacency.items():
         gradient[name] = gradient[name] * connected.toarray()
+    for neuron in (LIF, ALIF):
+        here = POPULATIONS[neuron.name]
+        for name in NEURONS.keys() & neuron.parameters.keys():
+            gradient[f"{neuron.name}.{name}"] = gradient[name][here]
     return gradient, z
 
 
@@ -359,26 +347,17 @@ def expected(case: Case):
 # --- the package ----------------------------------------------------------------------------------
 
 
-def trials_of(spikes, targets, periods=None) -> Trials:
-    """Each pattern with its own target."""
-    each = np.arange(len(spikes))
-    return Trials(inputs=spikes, targets=targets, pattern=each, target=each, periods=periods)
-
-
 def session_of(case: Case, program: str, device: str) -> tuple[Session, Trials]:
     """A session that has not run, and its trials."""
     network = case.network(program)
     weights, spikes, targets = data(case, network)
     trials = trials_of(spikes, targets, case.periods)
-    return Session(network, DEVICES[device], trials, LEARNING_WINDOW, weights), trials
+    return Session(network, make_program(device), trials, LEARNING_WINDOW, weights), trials
 
 
 def gradient_of(session: Session) -> dict[str, np.ndarray]:
     """Gradient of the last update, dense; of learned parameters by ``"population.parameter"``."""
-    return {
-        name: value.toarray() if issparse(value) else value
-        for name, value in session.gradient().items()
-    }
+    return all_dense(session.gradient())
 
 
 @lru_cache(maxsize=64)
@@ -389,20 +368,6 @@ def run(case: Case, program: str, device: str) -> tuple[dict[str, np.ndarray], n
     found = gradient_of(session), session.spikes()
     session.close()
     return found
-
-
-def deviation(found, wanted) -> float:
-    """Largest difference relative to the largest entry, the worst of the matrices; nan stays."""
-    deviations = []
-    for name, value in found.items():
-        if "." in name:
-            population, parameter = name.split(".")
-            right = wanted[name] if name in wanted else wanted[parameter][POPULATIONS[population]]
-        else:
-            right = wanted[name]
-        assert np.abs(right).max() > 0
-        deviations.append(np.abs(value - right).max() / np.abs(right).max())
-    return np.max(deviations)
 
 
 def assert_right(case: Case, program: str, device: str) -> None:

@@ -27,8 +27,8 @@ from eprop_brian.tasks import get_task
 from eprop_brian.training.bptt import BpttSession
 from eprop_brian.training.session import MATRICES, Session
 from eprop_brian.training.trainer import Trainer
+from support.arrays import deviation
 from support.by_hand import (
-    DEVICES,
     KAPPA,
     LEARNING_WINDOW,
     MANY_SPIKES,
@@ -36,12 +36,11 @@ from support.by_hand import (
     N_TRIALS,
     Case,
     data,
-    deviation,
     gradient_of,
     reference,
-    trials_of,
     whole_gradient,
 )
+from support.trials import trials_of
 
 #: Largest relative deviation of a loss, and of a gradient relative to its largest entry.
 TOLERANCE = 1e-12
@@ -117,7 +116,7 @@ def sessions_of(case: Case, network: Network, device: str = "runtime", dtype="fl
     eprop = network.with_options(gradient="factored")
     return (
         BpttSession(network, trials, LEARNING_WINDOW, weights, dtype),
-        Session(eprop, DEVICES[device], trials, LEARNING_WINDOW, weights),
+        Session(eprop, make_program(device), trials, LEARNING_WINDOW, weights),
         trials,
     )
 
@@ -137,7 +136,7 @@ def assert_same_trials(bptt: BpttSession, device: Session, trials) -> None:
 # --- forwards -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("device", ["runtime", pytest.param("cpp", marks=pytest.mark.slow)])
+@pytest.mark.devices("runtime", "cpp")
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_trials_are_those_of_a_device(case, device):
     bptt, eprop, trials = sessions_of(case, case.network("bptt"), device)
@@ -155,7 +154,7 @@ def test_trials_of_other_neurons_are_those_of_a_device(name):
     weights["w_in"] *= 3
     weights["w_in"][:3] = np.abs(weights["w_in"][:3])
     bptt = BpttSession(network.with_options(gradient="bptt"), trials, 100, weights)
-    eprop = Session(network, DEVICES["cpp"], trials, 100, weights)
+    eprop = Session(network, make_program("cpp"), trials, 100, weights)
     outcomes = [s.run(trials, 2, learning=False) for s in (bptt, eprop)]
     assert eprop.spikes().sum() > MANY_SPIKES / 4
     np.testing.assert_array_equal(bptt.spikes(), eprop.spikes())
@@ -190,19 +189,9 @@ def test_without_recurrent_synapses_it_is_the_gradient_of_e_prop(detached, optio
     assert deviation(found, expected) <= TOLERANCE
 
 
-@pytest.mark.parametrize(
-    "detached, device",
-    [
-        (None, "runtime"),
-        ((), "runtime"),
-        *(pytest.param((), device, marks=pytest.mark.slow) for device in ("cpp", "cuda")),
-    ],
-)
-def test_what_is_chosen_has_the_derivative_of_what_was_chosen(detached, device, monkeypatch):
+@pytest.mark.parametrize("detached", [pytest.param(None, marks=pytest.mark.devices("runtime")), ()])
+def test_what_is_chosen_has_the_derivative_of_what_was_chosen(detached, device):
     """Held and set membranes, one of them infinite at a spike, and what is kept for a step."""
-    if device == "cuda":
-        pytest.importorskip("brian2cuda")
-        monkeypatch.setenv("EPROP_BRIAN_CUDA_EMULATED", "1")
     neurons = [(replace(neuron, detach=detached), 4) for neuron in (HELD, STEEP, KEPT)]
     network = Network(20, 2, neurons, optimizer=GRADIENT_DESCENT, connectivity={"w_rec": 0.0})
     rng = np.random.default_rng(3)
@@ -398,7 +387,7 @@ def test_devices_do_not_take_it():
     network = case.network("bptt")
     weights, spikes, targets = data(case, network)
     with pytest.raises(ValueError, match="no program of a device"):
-        Session(network, DEVICES["cpp"], trials_of(spikes, targets), LEARNING_WINDOW, weights)
+        Session(network, make_program("cpp"), trials_of(spikes, targets), LEARNING_WINDOW, weights)
 
 
 SMALL_TASK = {"n_steps": 60, "n_inputs": 20}

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from eprop_brian.base.files import flattened, read_array, read_arrays, write_arrays
+from eprop_brian.base.files import read_array, read_arrays, write_arrays
 from eprop_brian.base.sparse import same_structure
 from eprop_brian.figures.run import plot_run
 from eprop_brian.training.config import RunConfig
 from eprop_brian.training.run import INITIAL, Run
+from support.arrays import assert_same_state
 
 SPARSE = "network.connectivity={w_in = 0.5, w_rec = 0.25, w_out = 0.5}"
 ADAM = "optimizer.name=adam"
@@ -22,13 +23,6 @@ def config(*settings, device="runtime"):
     return RunConfig.from_recipe("pattern-generation", run=run, settings=(*sizes, ADAM, *settings))
 
 
-def assert_same(state, expected):
-    state, expected = flattened(state), flattened(expected)
-    assert state.keys() == expected.keys()
-    for name, value in expected.items():
-        np.testing.assert_array_equal(state[name], value, err_msg=name)
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "sparse"
@@ -36,14 +30,14 @@ def folder(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("device", ["runtime", "cpp"])
+@pytest.mark.devices("runtime", "cpp", slow=())
 def test_a_resumed_run_equals_one_without_interruption(tmp_path, device):
     whole = Run.start(config(SPARSE, device=device), tmp_path / "whole")
     whole.train(4, progress=False)
     Run.start(config(SPARSE, device=device), tmp_path / "parts").train(2, progress=False)
     parts = Run.open(tmp_path / "parts")
     parts.train(4, progress=False)
-    assert_same(parts.trainer.session.state(), whole.trainer.session.state())
+    assert_same_state(parts.trainer.session.state(), whole.trainer.session.state())
     assert parts.trainer.history.loss == whole.trainer.history.loss
     initial = read_arrays(tmp_path / "parts" / INITIAL)["w_rec"]
     assert np.any(whole.trainer.session.weights["w_rec"].data != initial.data)
@@ -53,7 +47,7 @@ def test_what_is_written_is_read_again(folder):
     run = Run.open(folder)
     state = run.trainer.session.state()
     run.save()
-    assert_same(read_arrays(folder / "checkpoint.npz"), state)
+    assert_same_state(read_arrays(folder / "checkpoint.npz"), state)
     assert sparse.issparse(state["m.w_rec"]) and np.any(state["m.w_rec"].data)
     for name, connected in run.trainer.network.adjacency.items():
         assert same_structure(run.weights()[name], connected)

@@ -198,7 +198,7 @@ def test_an_evaluation_is_none_if_states_are_no_numbers(where):
     trainer.close()
 
 
-@pytest.mark.parametrize("device", ["runtime", "cpp"])
+@pytest.mark.devices("runtime", "cpp", slow=())
 @pytest.mark.parametrize("updates", ["batch", "step"])
 def test_looking_at_states_changes_no_outcome(device, updates):
     options = {} if updates == "batch" else {"gradient": "online", "updates": updates}

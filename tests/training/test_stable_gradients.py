@@ -11,7 +11,8 @@ from eprop_brian.network.learned import Learned
 from eprop_brian.tasks.base import Trials
 from eprop_brian.training.bptt import BpttSession
 from eprop_brian.training.session import Session
-from support.by_hand import deviation, gradient_of
+from support.arrays import deviation
+from support.by_hand import gradient_of
 
 #: An after-hyperpolarisation gated by calcium c, which is 0 until the first spike.
 HILL = Neuron(

@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 
 from eprop_brian import ALIF, LIF, Network, Trainer
-from eprop_brian.base.files import flattened
 from eprop_brian.devices import CppProgram, SimulationError
 from eprop_brian.network.built import SHARE
 from eprop_brian.tasks import get_task
 from eprop_brian.training import workers as workers_module
 from eprop_brian.training.session import RETRIES, Session
 from eprop_brian.training.workers import useful_workers
+from support.arrays import assert_same_state
 
 TASK = get_task("evidence-accumulation")
 #: Not a whole number of shares.
@@ -42,18 +42,12 @@ def trained(iterations=3, **options):
     return result
 
 
-def assert_same(state, expected):
-    state = flattened(state)
-    for name, value in flattened(expected).items():
-        np.testing.assert_array_equal(state[name], value, err_msg=name)
-
-
 @pytest.mark.parametrize("rate_averaging", ["trial", "batch"])
 def test_any_number_of_workers_gives_the_same_to_the_bit(rate_averaging):
     alone, *others = (trained(workers=n, rate_averaging=rate_averaging) for n in (1, 2, 3))
     assert np.any(alone[0]["w_in"] != trainer(workers=1).session.weights["w_in"])
     for state, history, evaluation in others:
-        assert_same(state, alone[0])
+        assert_same_state(state, alone[0])
         assert history.loss == alone[1].loss
         assert evaluation == alone[2]
 
@@ -70,7 +64,7 @@ def test_a_batch_is_summed_share_by_share():
     parts = [trials.part(slice(i, min(i + SHARE, BATCH_SIZE))) for i in range(0, BATCH_SIZE, SHARE)]
     shares = session.shares([session.data(part) for part in parts], BATCH_SIZE)
     session.update([share.sums for share in shares], BATCH_SIZE)
-    assert_same(session.state(), expected)
+    assert_same_state(session.state(), expected)
 
 
 def test_a_program_killed_in_mid_batch_costs_time_and_nothing_else(monkeypatch):
@@ -88,7 +82,7 @@ def test_a_program_killed_in_mid_batch_costs_time_and_nothing_else(monkeypatch):
     monkeypatch.setattr(Session, "shares", killing_once)
     state, *_ = trained(workers=2)
     assert killed
-    assert_same(state, expected)
+    assert_same_state(state, expected)
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -106,7 +100,7 @@ def test_a_killed_program_that_makes_the_update_is_started_anew(monkeypatch, wor
     monkeypatch.setattr(Session, "_run", killing_once)
     state, *_ = trained(workers=workers)
     assert killed
-    assert_same(state, expected)
+    assert_same_state(state, expected)
 
 
 def test_a_program_that_is_killed_again_and_again_is_reported(monkeypatch):
@@ -179,7 +173,7 @@ def test_a_worker_of_a_cluster_may_die(cluster, monkeypatch):
     made.train(10, progress=False)
     assert batches[4] == 2
     assert len(made.session._client.nthreads()) == 1
-    assert_same(made.session.state(), expected)
+    assert_same_state(made.session.state(), expected)
     made.close()
 
 
@@ -248,7 +242,7 @@ def test_an_interrupt_ends_the_programs_and_training_goes_on(monkeypatch):
         made.train(3, progress=False)
     assert made.iteration == 0
     made.train(3, progress=False)
-    assert_same(made.session.state(), expected)
+    assert_same_state(made.session.state(), expected)
     made.close()
     deadline = time.monotonic() + 10
     while any(p is not None and p.poll() is None for p in processes):
@@ -261,7 +255,7 @@ def test_an_interrupt_ends_the_programs_and_training_goes_on(monkeypatch):
 )
 def test_every_path_can_be_shared_out(options):
     (alone, *_), (shared, *_) = (trained(workers=n, **options) for n in (1, 2))
-    assert_same(shared, alone)
+    assert_same_state(shared, alone)
 
 
 def test_workers_need_the_compiled_device():
