@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from eprop_brian.balanced import command
 from eprop_brian.balanced.config import BalancedConfig
 from eprop_brian.balanced.experiment import Experiment, SavedExperiment, read_recording
 from eprop_brian.balanced.metrics import nmse
 from eprop_brian.balanced.simulation import UnstableNetworkError
+from eprop_brian.cli import balanced as command
 from eprop_brian.symbolic.errors import EquationError
 from eprop_brian.symbolic.teacher import teacher_map
 from eprop_brian.tasks.dynamics import DYNAMICS

@@ -13,7 +13,7 @@ from eprop_brian.balanced import (
     learned,
     random_decoder,
 )
-from eprop_brian.balanced import command as commands
+from eprop_brian.cli import balanced as commands
 from eprop_brian.equations.teachers import Teacher
 from eprop_brian.symbolic.teacher import teacher_from_string, teacher_map
 

@@ -20,7 +20,7 @@ from eprop_brian.cli import main
 from eprop_brian.tasks import TASKS
 from eprop_brian.tasks.dynamics import DYNAMICS
 
-REFERENCE = Path(__file__).parent / "reference"
+REFERENCE = Path(__file__).parents[1] / "reference"
 #: A pattern-generation run small enough for a test.
 SMALL = [
     *("train", "pattern-generation", "--no-figures"),

@@ -1,0 +1,44 @@
+"""The command ``eprop-brian``: the Python API for scripts and clusters."""
+
+from __future__ import annotations
+
+import click
+
+from eprop_brian.cli.compare import compare_command, gradcheck_command
+from eprop_brian.cli.export import export_command, export_nir_command, import_run_command
+from eprop_brian.cli.look import (
+    derive_command,
+    devices_command,
+    evaluate_command,
+    plot_command,
+    tasks_command,
+    verify_command,
+)
+from eprop_brian.cli.sweep import sweep_command
+from eprop_brian.cli.train import train_command
+
+__all__ = ["main"]
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="eprop_brian")
+def main() -> None:
+    """Spiking neurons written as equations, trained with e-prop."""
+
+
+for _command in (
+    compare_command,
+    derive_command,
+    devices_command,
+    evaluate_command,
+    export_command,
+    export_nir_command,
+    gradcheck_command,
+    import_run_command,
+    plot_command,
+    sweep_command,
+    tasks_command,
+    train_command,
+    verify_command,
+):
+    main.add_command(_command)

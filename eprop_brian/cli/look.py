@@ -1,0 +1,166 @@
+"""Commands that look at what is there and change nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from eprop_brian.cli.errors import plain_errors, refuse
+from eprop_brian.cli.models import is_balanced
+from eprop_brian.cli.options import BALANCED_OPTIONS, FORMAT_OPTION, options
+from eprop_brian.devices import DEVICES
+from eprop_brian.equations import get_neuron
+from eprop_brian.network.spec import PROGRAMS
+from eprop_brian.tasks import TASKS
+from eprop_brian.tasks.dynamics import DYNAMICS
+
+__all__ = [
+    "derive_command",
+    "devices_command",
+    "evaluate_command",
+    "plot_command",
+    "tasks_command",
+    "verify_command",
+]
+
+
+@click.command("tasks")
+def tasks_command() -> None:
+    """List the tasks, one line each."""
+    described = {name: task.description for name, task in (*TASKS.items(), *DYNAMICS.items())}
+    width = max(map(len, described))
+    for name, description in described.items():
+        click.echo(f"{name:<{width}}  {description}")
+
+
+@click.command("devices")
+@plain_errors
+def devices_command() -> None:
+    """Say what each device needs, what of it is there and what is missing."""
+    from eprop_brian.devices.report import report
+
+    for line in report():
+        click.echo(line)
+
+
+@click.command("derive")
+@click.argument("neuron", metavar="NAME|FILE.toml")
+@click.option("--latex", is_flag=True, help="LaTeX instead of plain text.")
+@click.option("--toml", is_flag=True, help="Print the neuron as a neuron file instead.")
+@plain_errors
+def derive_command(neuron: str, latex: bool, toml: bool) -> None:
+    """Print a neuron's step map, eligibility system and where each trace lives.
+
+    With the name balanced, the equations of balanced networks and their learning rules.
+    """
+    if neuron.lower() == "balanced":
+        from eprop_brian.balanced.printing import balanced_text
+
+        if latex or toml:
+            raise click.UsageError("balanced is printed as text only")
+        click.echo(balanced_text())
+        return
+    from eprop_brian.symbolic.derivation import derive as derive_rule
+    from eprop_brian.symbolic.neuron_file import read_neuron, write_neuron
+
+    is_file = neuron.endswith(".toml") or Path(neuron).is_file()
+    chosen = read_neuron(Path(neuron)) if is_file else get_neuron(neuron.lower())
+    if toml:
+        click.echo(write_neuron(chosen), nl=False)
+        return
+    rule = derive_rule(chosen)
+    click.echo(rule.latex if latex else str(rule))
+
+
+@click.command("evaluate")
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--batches", type=click.IntRange(min=1), default=8, show_default=True)
+@click.option("--batch-size", type=click.IntRange(min=1), default=64, show_default=True)
+@click.option("--device", type=click.Choice(list(DEVICES)))
+@options(*BALANCED_OPTIONS[1:])
+@click.pass_context
+@plain_errors
+def evaluate_command(
+    ctx: click.Context,
+    folder: Path,
+    batches: int,
+    batch_size: int,
+    device: str | None,
+    kill: float | None,
+    noise: float | None,
+) -> None:
+    """Run fresh trials with the weights in FOLDER and print loss and error.
+
+    A balanced network runs freely on a fresh input.
+    """
+    if is_balanced(folder):
+        from eprop_brian.cli import balanced as command
+
+        for name in ("batches", "batch_size"):
+            if ctx.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT:
+                option = f"--{name.replace('_', '-')}"
+                raise click.UsageError(f"{option} is no option of a balanced network")
+        command.evaluate(folder, click.echo, device=device, kill=kill, noise=noise)
+        return
+    refuse({"--kill": kill, "--noise": noise}, "is an option of balanced networks only")
+    from eprop_brian.training.run import Run
+
+    trainer = Run.open(folder, device=device).trainer
+    result = trainer.evaluate(batches, batch_size)
+    if result.rate_hz == 0:
+        click.echo("no neuron fires in any of these trials", err=True)
+    click.echo(
+        f"{result.n_trials} fresh trial{'s' * (result.n_trials > 1)} at iteration "
+        f"{trainer.iteration}, "
+        f"mean rate {result.rate_hz:.1f} Hz"
+    )
+    click.echo(str(result))
+
+
+@click.command("plot")
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@FORMAT_OPTION
+@plain_errors
+def plot_command(folder: Path, formats: tuple[str, ...]) -> None:
+    """Draw the run in FOLDER: learning curve, a trial before and after, weights."""
+    if is_balanced(folder):
+        from eprop_brian.balanced.plotting import plot_experiment as draw
+    else:
+        from eprop_brian.plotting import plot_run as draw
+
+    for path in draw(folder, formats=formats):
+        click.echo(f"wrote {path}")
+
+
+@click.command("verify")
+@click.argument(
+    "cases",
+    metavar="CASE.npz...",
+    nargs=-1,
+    required=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+)
+@click.option("--gradient", type=click.Choice(PROGRAMS), default="factored", show_default=True)
+@click.option("--device", type=click.Choice(list(DEVICES)), default="cpp", show_default=True)
+@click.pass_context
+@plain_errors
+def verify_command(ctx: click.Context, cases: tuple[Path, ...], gradient: str, device: str) -> None:
+    """Replay recorded runs of another simulator; exit 0 only if every case holds."""
+    from eprop_brian.training.reference import load_case
+    from eprop_brian.training.verification import verify as verify_case
+
+    failed = 0
+    for path in cases:
+        try:
+            result = verify_case(load_case(path, gradient), device)
+        except (ValueError, TypeError, IndexError, KeyError, AttributeError) as error:
+            # Any damage to a recording fails its case, and the next one is still replayed.
+            click.echo(f"{path.name}: FAILED: {error}")
+            failed += 1
+            continue
+        click.echo(f"{path.name}: {result}")
+        failed += not result.ok
+    if failed:
+        click.echo(f"{failed} of {len(cases)} cases deviate", err=True)
+        ctx.exit(1)
