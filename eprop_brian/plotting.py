@@ -29,11 +29,11 @@ from eprop_brian.figure_style import draw_median_and_range, save_figure
 from eprop_brian.figure_style import styled as _style
 from eprop_brian.network.spec import Network, Population
 from eprop_brian.symbolic.parameters import parse_quantity
-from eprop_brian.training.config import RunConfig
+from eprop_brian.runs.config import RunConfig
 from eprop_brian.training.gradient_check import GradientCheck
 from eprop_brian.training.history import History
 from eprop_brian.training.recording import Recording, record_trial
-from eprop_brian.training.run import CHECKPOINT, HISTORY, INITIAL
+from eprop_brian.runs.run import CHECKPOINT, HISTORY, INITIAL
 
 __all__ = [
     "plot_comparison",
@@ -848,7 +848,7 @@ def plot_run(folder: str | Path, formats: Sequence[str] = ("png",)) -> list[Path
     Parameters
     ----------
     folder : path
-        As `eprop_brian.training.run.Run` fills it.
+        As `eprop_brian.runs.run.Run` fills it.
     formats : sequence of str
         File types, e.g. ``("png", "pdf")``.
 

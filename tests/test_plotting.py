@@ -12,14 +12,14 @@ from matplotlib.figure import Figure
 from eprop_brian import plotting
 from eprop_brian.equations import ALIF, LIF, Neuron
 from eprop_brian.network.spec import Network
-from eprop_brian.training.config import RunConfig
+from eprop_brian.runs.config import RunConfig
 from eprop_brian.training.history import History
 from eprop_brian.training.recording import (
     RecordedPopulation,
     Recording,
     TracedSynapse,
 )
-from eprop_brian.training.run import Run
+from eprop_brian.runs.run import Run
 
 mpl.use("Agg")
 

@@ -41,7 +41,7 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 import eprop_brian
-from eprop_brian.balanced.config import BalancedConfig
+from eprop_brian.runs.config import RunConfig
 from eprop_brian.base.toml import toml_table
 from eprop_brian.cli import main
 from eprop_brian.equations import LEAKY, Neuron, get_neuron
@@ -53,7 +53,7 @@ from eprop_brian.symbolic.programs import readout_program
 from eprop_brian.symbolic.step_map import step_map
 from eprop_brian.symbolic.teacher import read_teacher
 from eprop_brian.tasks.dynamics import DYNAMICS
-from eprop_brian.training.config import RunConfig
+from eprop_brian.runs.config import RunConfig
 
 #: The package's modules.
 _SOURCES = [
@@ -251,7 +251,7 @@ class _Recipe(_Printed):
     def printed(self) -> list[nodes.Node]:
         task = self.arguments[0]
         if task in DYNAMICS:
-            config = BalancedConfig.from_recipe(task)
+            config = RunConfig.from_recipe(task)
             names = ("run", "network", "input", "training", "test")
         else:
             config = RunConfig.from_recipe(task)

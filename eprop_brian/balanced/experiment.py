@@ -23,6 +23,7 @@ from eprop_brian.tasks.dynamics import Dynamics
 
 __all__ = [
     "RECORDED",
+    "RESULTS",
     "TEST",
     "Experiment",
     "Outcome",
@@ -33,7 +34,7 @@ __all__ = [
 ]
 
 #: What a network did in the test, as `Experiment.save_test` writes it.
-TEST = "test.npz"
+TEST, RESULTS = "test.npz", "results.toml"
 RECORDED = tuple(f.name for f in fields(Recording))
 #: How keys of a checkpoint begin that are of the simulation in the middle of a training.
 _UNDERWAY = "underway."
@@ -89,6 +90,8 @@ class Outcome:
     killed : int
     error : float
         Mean distance of signal and estimate.
+    silent_error : float
+        What it would be without a spike: the mean size of the signal.
     """
 
     nmse: float
@@ -98,6 +101,7 @@ class Outcome:
     cv: float
     killed: int
     error: float
+    silent_error: float
 
 
 class Experiment:
@@ -299,9 +303,7 @@ class Experiment:
         sigma = network.sigma if noise < 0 else noise
         dt, own = float(network.dt), self.seed + 1000 * seed
         settle, n_steps = round(settings["settle"] / dt), max(1, round(duration / dt))
-        inputs = self.task.inputs(
-            settle + n_steps, network.n_dimensions, dt, own + _TEST_SEED
-        )
+        inputs = self.task.inputs(settle + n_steps, network.n_dimensions, dt, own + _TEST_SEED)
         n_killed = round(kill * network.n)
         if n_killed >= network.n:
             raise ValueError(
@@ -332,6 +334,7 @@ class Experiment:
             cv=_median(cv_isi(recording.spike_times, recording.spike_neurons, network.n)),
             killed=n_killed,
             error=float(np.mean(error)),
+            silent_error=float(np.mean(np.linalg.norm(recording.x, axis=1))),
         )
         return outcome, recording
 
@@ -390,7 +393,7 @@ class Experiment:
         if found is not None:
             tables |= {"teacher": found[0].table(), "network": found[1].table()}
         text = "\n".join(toml_table(name, values) for name, values in tables.items())
-        write_text(folder / "results.toml", text)
+        write_text(folder / RESULTS, text)
 
     def close(self) -> None:
         """End the program's process."""

@@ -10,7 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from eprop_brian.balanced.attractors import Attractors
-from eprop_brian.balanced.config import BalancedConfig
+from eprop_brian.runs.config import RunConfig
 from eprop_brian.balanced.experiment import Experiment, Outcome
 from eprop_brian.balanced.metrics import Robustness, relative_performance
 from eprop_brian.balanced.plotting import plot_experiment, plot_sweep
@@ -33,12 +33,12 @@ SWEEPS = {
 Echo = Callable[[str], None]
 
 
-def train(config: BalancedConfig, folder: Path, echo: Echo, *, figures: bool = True) -> Outcome:
+def train(config: RunConfig, folder: Path, echo: Echo, *, figures: bool = True) -> Outcome:
     """Train and test; everything lands in a new folder at the end.
 
     Parameters
     ----------
-    config : BalancedConfig
+    config : RunConfig
     folder : Path
     echo : callable
         Gets every line that is printed; the last is ``NMSE VALUE``.
@@ -58,7 +58,7 @@ def train(config: BalancedConfig, folder: Path, echo: Echo, *, figures: bool = T
         return _train(config, folder, echo, figures)
 
 
-def _train(config: BalancedConfig, folder: Path, echo: Echo, figures: bool) -> Outcome:
+def _train(config: RunConfig, folder: Path, echo: Echo, figures: bool) -> Outcome:
     config.make_network()
     if config.run["device"] in COMPILED:
         echo("building the program (a few seconds for a new network) ...")
@@ -166,7 +166,7 @@ def evaluate(
 
 
 def sweep(
-    config: BalancedConfig,
+    config: RunConfig,
     over: str,
     levels: Sequence[float],
     seeds: Iterable[int],
@@ -178,7 +178,7 @@ def sweep(
 
     Parameters
     ----------
-    config : BalancedConfig
+    config : RunConfig
         Of all; the seed is replaced.
     over : str
         A key of `SWEEPS`.
@@ -266,7 +266,7 @@ def sweep(
     return Robustness(over, np.asarray(levels), results["nmse"], performance, results["rate"])
 
 
-def _at(config: BalancedConfig, over: str, level: float, seed: int) -> BalancedConfig:
+def _at(config: RunConfig, over: str, level: float, seed: int) -> RunConfig:
     config = replace(config, run={**config.run, "seed": seed})
     if over == "n":
         if level != int(level):

@@ -135,7 +135,7 @@ def gradcheck_command(
         read_checks,
         write_checks,
     )
-    from eprop_brian.training.run import Run
+    from eprop_brian.runs.run import Run
 
     numbers = {"iterations": iterations, "batch_size": batch_size, "device": device, "dtype": dtype}
     folder = out or Path("runs") / f"{task}-gradcheck"

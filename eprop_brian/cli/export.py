@@ -73,7 +73,7 @@ def export_command(
     It builds with make or CMake and a compiler.
     """
     from eprop_brian.export import export_inference, export_project
-    from eprop_brian.training.config import RunConfig
+    from eprop_brian.runs.config import RunConfig
 
     if what in DYNAMICS or is_balanced(Path(what)):
         raise ValueError(
@@ -159,8 +159,8 @@ def import_run_command(folder: Path, out: Path | None) -> None:
     """
     from eprop_brian.export import find_run
     from eprop_brian.export import import_run as bring_back
-    from eprop_brian.training.config import RunConfig
-    from eprop_brian.training.run import own_trials
+    from eprop_brian.runs.config import RunConfig
+    from eprop_brian.runs.run import own_trials
 
     task = RunConfig.read(find_run(folder)).run["task"]
     target = out or hold(new_folder(task))

@@ -104,7 +104,7 @@ def evaluate_command(
         command.evaluate(folder, click.echo, device=device, kill=kill, noise=noise)
         return
     refuse({"--kill": kill, "--noise": noise}, "is an option of balanced networks only")
-    from eprop_brian.training.run import Run
+    from eprop_brian.runs.run import Run
 
     trainer = Run.open(folder, device=device).trainer
     result = trainer.evaluate(batches, batch_size)

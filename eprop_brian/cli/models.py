@@ -18,7 +18,7 @@ def run_config(
     **run: Any,
 ) -> Any:
     """The configuration of a run of a task."""
-    from eprop_brian.training.config import RunConfig
+    from eprop_brian.runs.config import RunConfig
 
     network = {"feedback": feedback, "gradient": gradient, "updates": updates}
     return RunConfig.from_recipe(task, neuron=neuron, run=run, network=network, settings=settings)
@@ -35,9 +35,9 @@ def balanced_config(
     seed: int | None = None,
 ) -> Any:
     """The configuration of an experiment with a balanced network."""
-    from eprop_brian.balanced.config import BalancedConfig
+    from eprop_brian.runs.config import RunConfig
 
-    return BalancedConfig.from_recipe(
+    return RunConfig.from_recipe(
         task,
         teacher=teacher,
         run={"device": device, "dtype": dtype, "seed": seed},

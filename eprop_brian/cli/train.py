@@ -104,7 +104,7 @@ def train_command(
         return
     refuse(balanced, f"is an option of balanced networks only: {', '.join(DYNAMICS)}")
     # Imported here: listing tasks or deriving a neuron should not wait for it.
-    from eprop_brian.training.run import Run
+    from eprop_brian.runs.run import Run
 
     if workers is not None and scheduler is not None:
         raise click.UsageError("a scheduler has workers of its own: give --workers or --scheduler")

@@ -7,14 +7,14 @@ library does.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from brian2.units import Hz, ms
 
-from eprop_brian.balanced.experiment import Experiment, TrainingHistory, part_edges
+from eprop_brian.balanced.experiment import RESULTS, Experiment, TrainingHistory, part_edges
+from eprop_brian.balanced.metrics import relative_performance
 from eprop_brian.balanced.simulation import UnstableNetworkError
 from eprop_brian.balanced.spec import (
     BalancedNetwork,
@@ -23,11 +23,12 @@ from eprop_brian.balanced.spec import (
     random_basis,
     random_decoder,
 )
+from eprop_brian.base.checks import is_number
 from eprop_brian.base.sparse import Matrix
-from eprop_brian.devices import DEVICES, DTYPES
 from eprop_brian.equations.balanced import FEEDBACKS
 from eprop_brian.equations.teachers import Teacher
-from eprop_brian.runs.settings import Schema, Setting, Table, Tables
+from eprop_brian.runs.balanced_settings import PARAMETERS, SCHEMA
+from eprop_brian.runs.settings import Tables, read_tables
 from eprop_brian.symbolic.parameters import parse_quantity
 from eprop_brian.symbolic.teacher import (
     read_teacher,
@@ -40,117 +41,9 @@ from eprop_brian.tasks.dynamics import DYNAMICS, Dynamics, get_dynamics
 if TYPE_CHECKING:
     from eprop_brian.runs.config import RunConfig
 
-__all__ = ["BALANCED", "RULES"]
+__all__ = ["BALANCED"]
 
-#: Where the slow weights come from.
-RULES = ("closed", "learned")
 _TEACHER_FILE = "teacher.toml"
-
-_SCHEMA: Schema = {
-    "run": Table(
-        "What is run, and where.",
-        {
-            "model": Setting("text", "`balanced`", default="balanced", choices=("balanced",)),
-            "task": Setting("value", "name of the task", choices=DYNAMICS),
-            "seed": Setting(
-                "count", "of weights, decoder and inputs", default=1, least=0, most=2**31 - 1
-            ),
-            "device": Setting("value", "where it runs", default="cpp", choices=DEVICES),
-            "dtype": Setting("value", "type of all state", default="float64", choices=DTYPES),
-        },
-    ),
-    "network": Table(
-        "The network; what is not here follows from the teacher.",
-        {
-            "n": Setting("count", "neurons", default=100, least=1, most=20_000),
-            "rule": Setting(
-                "text", "where slow weights come from", default="closed", choices=RULES
-            ),
-            "norm": Setting("number", "length of the decoding vectors, times `n`", default=2.5),
-            "mu": Setting("number", "quadratic cost of spikes", default=0.0),
-            "nu": Setting("number", "linear cost of spikes", default=0.0),
-            "sigma": Setting(
-                "number",
-                "voltage noise: the standard deviation that it alone would give a potential",
-                default=0.0,
-            ),
-            "lambda_r": Setting("quantity", "decay of filtered spikes", default="20 Hz", unit=Hz),
-            "lambda_v": Setting("quantity", "leak of the potentials", default="20 Hz", unit=Hz),
-            "t_ref": Setting("quantity", "refractory period", default="0 ms", unit=ms),
-            "delay": Setting("quantity", "delay of fast synapses", default="0 ms", unit=ms),
-            "dt": Setting("quantity", "time step", default="0.1 ms", unit=ms),
-            "one_spike": Setting("switch", "at most one spike a step", default=True),
-            "basis": Setting("text", "what slow weights see: `linear` or `tanh`", default="linear"),
-            "feedback": Setting(
-                "text",
-                "how the error enters: `corrected`, `published` or an expression",
-                default="corrected",
-            ),
-            "n_basis": Setting(
-                "count", "dendrites; 0: as many as neurons", default=0, least=0, most=20_000
-            ),
-            "basis_gain": Setting(
-                "numbers",
-                "least and largest slope of a dendrite, times half the size of the region",
-                default=[3.0, 8.0],
-            ),
-            "fast_start": Setting(
-                "number",
-                "start of fast weights, as a share of the best ones' diagonal; 0: the best ones",
-                default=0.0,
-            ),
-            "region": Setting("numbers", "half the size of the box to learn, by dimension"),
-        },
-    ),
-    "input": Table(
-        "The input of the test: noise, filtered twice.",
-        {
-            "std": Setting("number", "standard deviation in 1/s", shown="the task's"),
-            "tau": Setting("number", "time constant in s", shown="the task's"),
-        },
-    ),
-    "training": Table(
-        "Training. The teacher is drawn along a path through the region, or driven by noise.",
-        {
-            "duration": Setting("number", "in s; 0: none", default=0.0, least=0.0),
-            "k_0": Setting("number", "error gain in 1/s", default=0.0),
-            "eta_0": Setting("number", "learning rate of slow weights, per s", default=0.0),
-            "eta_fast": Setting("number", "learning rate of fast weights, per spike", default=0.0),
-            "gain": Setting("text", "the gain by `k_0`, `t` and `duration`", default="k_0"),
-            "rate": Setting("text", "the rate by `eta_0`, `t` and `duration`", default="eta_0"),
-            "fast_rate": Setting(
-                "text", "the rate by `eta_fast_0`, `t` and `duration`", default="eta_fast_0"
-            ),
-            "input_std": Setting("number", "noise in 1/s, where `pull` is 0", default=0.0),
-            "input_tau": Setting("number", "its time constant in s", default=0.1),
-            "pull": Setting("number", "pull to the path in 1/s; 0: noise", default=0.0),
-            "reach": Setting("number", "size of the path, of the region", default=1.2),
-            "explore_tau": Setting(
-                "number", "time constant of the path in s", default=0.05, least=0.0
-            ),
-        },
-    ),
-    "test": Table(
-        "The test, without error feedback.",
-        {
-            # Shares of time, by which a network is judged, mean nothing in less.
-            "duration": Setting("number", "in s", default=10.0, least=0.1),
-            "settle": Setting("number", "seconds before it", default=1.0, least=0.0),
-            "kill": Setting(
-                "number", "fraction of the neurons that falls silent", default=0.0, least=0.0,
-                most=0.95,
-            ),
-            "noise": Setting("number", "in place of `sigma`; negative: stays", default=-1.0),
-        },
-    ),
-}
-_PARAMETERS: Schema = {
-    "teacher": Table(
-        "Parameters of the teacher.",
-        further=lambda tables: {key: Setting("value", "") for key in tables.get("teacher", {})},
-        further_doc="by their names in the teacher",
-    )
-}
 
 
 class _Balanced:
@@ -158,8 +51,8 @@ class _Balanced:
 
     name = "balanced"
     tasks: Mapping[str, str] = {name: task.description for name, task in DYNAMICS.items()}
-    schema = _SCHEMA
-    parameters = _PARAMETERS
+    schema = SCHEMA
+    parameters = PARAMETERS
     needed = (("run", "task"), ("network", "region"), ("input", "std"), ("input", "tau"))
     example = "network.n=50 or training.duration=100"
     spec = BalancedNetwork
@@ -169,6 +62,12 @@ class _Balanced:
     curves = ("nmse", "field_nmse")
     failures = (UnstableNetworkError,)
     tested_tables = ("input", "test")
+    levels: Mapping[str, str] = {
+        "n": "neurons",
+        "kill": "killed fraction",
+        "noise": "voltage noise (of the threshold)",
+        "dt": "time step (ms)",
+    }
 
     def check(self, config: RunConfig) -> None:
         """Raise ValueError if settings do not fit each other or the teacher."""
@@ -311,6 +210,41 @@ class _Balanced:
             dtype=config.run["dtype"],
         )
 
+    def refuse_unused(self, config: RunConfig, settings: Sequence[str]) -> None:
+        """Accept all: no setting depends on another one."""
+
+    def methods_of(self, config: RunConfig) -> tuple[str, ...]:
+        """Give all methods, the closed form only for linear teachers and slow weights."""
+        linear = config.training["eta_0"] and _matrix(config.teacher) is not None
+        return self.methods if linear else self.methods[:-1]
+
+    def at_level(self, config: RunConfig, name: str, value: Any) -> RunConfig:
+        """Set neurons, killed fraction, noise in units of the threshold, or time step in ms."""
+        if not is_number(value):
+            raise ValueError(f"{self.levels[name]} must be a number, not {value!r}")
+        if name == "n":
+            if value != int(value):
+                raise ValueError(f"a number of neurons must be whole, not {value}")
+            return config.with_values("network", n=int(value))
+        if name == "dt":
+            return config.with_values("network", dt=f"{value!r} ms")
+        if name == "noise":
+            if value < 0:
+                raise ValueError(f"noise cannot be negative, as {value:g} is")
+            threshold = float(np.median(config.make_network().threshold))
+            return config.with_values("test", noise=value * threshold)
+        return config.with_values("test", kill=float(value))
+
+    def beside(
+        self, results: Mapping[str, float], reference: Mapping[str, float]
+    ) -> Mapping[str, float]:
+        """Add the performance relative to a reference's."""
+        if not results:
+            return results
+        error = reference.get("error", float("nan"))
+        performance = relative_performance(results["error"], error, results["silent_error"])
+        return {**results, "performance": float(performance)}
+
     def check_trainable(self, config: RunConfig) -> None:
         """Raise ValueError, before anything is trained, for what cannot be."""
         self.make_network(config, self.make_task(config))
@@ -347,9 +281,13 @@ class _Balanced:
         """Train to the end."""
         trainer.train(progress=progress, after_part=after_call)
 
-    def results(self, trainer: Experiment) -> dict[str, float]:
-        """Give what a test shows."""
-        return asdict(trainer.test()[0])
+    def results(self, trainer: Experiment, folder: Path) -> dict[str, float]:
+        """Give what a test shows, which is done once and saved."""
+        path = folder / RESULTS
+        if not path.exists():
+            outcome, recording = trainer.test()
+            trainer.save_test(folder, outcome, recording)
+        return {name: float(value) for name, value in read_tables(path)["results"].items()}
 
     def figures(self, folder: Path, formats: Sequence[str]) -> list[Path]:
         """Draw the test and the course of the training."""

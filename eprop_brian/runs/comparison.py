@@ -1,27 +1,22 @@
-"""Comparison: the same task learned by several methods, with several seeds each.
-
-Every method and seed is an ordinary run in a folder of its own, ``METHOD-seedK``, which can be
-resumed, evaluated and drawn by itself. A comparison that was stopped goes on where it was.
-"""
+"""Comparison: the same task learned by several methods, with several seeds each."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from eprop_brian.base.history import Rows
 from eprop_brian.base.table import write_table
-from eprop_brian.training.config import METHODS, RunConfig
-from eprop_brian.training.history import History
-from eprop_brian.training.run import Run
-from eprop_brian.training.trainer import TrainingError, check_fit, require_jax
+from eprop_brian.runs.config import RunConfig
+from eprop_brian.runs.series import train_all
 
 __all__ = ["Compared", "Summary", "compare", "histories", "summaries", "write_summaries"]
 
-#: Iterations at the end over which a final loss or error is the mean.
+#: Rows at the end of a history over which a final value is the mean.
 _LAST = 10
 
 
@@ -34,19 +29,23 @@ class Compared:
     method : str
     seed : int
     folder : Path
-    history : History
+    history : History or TrainingHistory
     solved : bool
         Whether it ended because the task was solved.
     failure : str
-        Why it ended, if something was no longer finite or nothing could be learned; else empty.
+        Why it ended, if something was no longer finite, nothing could be learned or a balanced
+        network was unstable; else empty.
+    curves : tuple of str
+        Columns of the history that are reported: a loss, and an error that may be undefined.
     """
 
     method: str
     seed: int
     folder: Path
-    history: History = field(repr=False)
+    history: Rows = field(repr=False)
     solved: bool
     failure: str = ""
+    curves: tuple[str, ...] = ("loss", "error")
 
 
 @dataclass(frozen=True)
@@ -61,8 +60,10 @@ class Summary:
     iterations : tuple of float
         Median, least and most iterations until the task was solved; infinite where it was not.
     loss, error : tuple of float
-        Median, least and most of the mean over the last 10 iterations; infinite where there is
-        none.
+        Median, least and most of the mean over the last 10 iterations, or parts of a training, of
+        `curves`; infinite where there is none.
+    curves : tuple of str
+        What `loss` and `error` are called: decoding and vector-field error of balanced networks.
     """
 
     method: str
@@ -72,22 +73,29 @@ class Summary:
     iterations: tuple[float, float, float]
     loss: tuple[float, float, float]
     error: tuple[float, float, float]
+    curves: tuple[str, ...] = ("loss", "error")
 
     def __str__(self) -> str:
-        text = f"{self.method:<9}  final loss {_shown(self.loss)}"
+        loss, error = self.curves
+        text = f"{self.method:<9}  final {loss} {_shown(self.loss)}"
         if np.isfinite(self.error[0]):
-            text += f"  final error {_shown(self.error)}  solved {self.solved}/{self.seeds}"
+            text += f"  final {error} {_shown(self.error)}"
+            if error == "error":
+                text += f"  solved {self.solved}/{self.seeds}"
         if self.solved:
             text += f" after {_shown(self.iterations)} iterations"
-        return text + (
-            f"  {self.failed} no longer finite or without a spike" if self.failed else ""
-        )
+        return text + (f"  {self.failed} {self._failure}" if self.failed else "")
+
+    @property
+    def _failure(self) -> str:
+        plain = "no longer finite or without a spike"
+        return plain if self.curves[1] == "error" else "unstable"
 
 
 def compare(
     config: RunConfig,
     folder: Path,
-    methods: Sequence[str] = METHODS,
+    methods: Sequence[str] | None = None,
     seeds: Sequence[int] = (1, 2, 3, 4, 5),
     *,
     progress: bool = True,
@@ -100,10 +108,12 @@ def compare(
     config : RunConfig
         Of all runs, but for method and seed.
     folder : Path
-        Gets a folder ``METHOD-seedK`` for every run. Those that exist are gone on with, up to the
-        iterations of `config`; finished ones are not trained again.
-    methods : sequence of str
-        Some of `METHODS`: kinds of feedback, and ``"bptt"``.
+        Gets a folder ``METHOD-seedK`` for every run. Existing runs are resumed until they reach
+        the iterations of `config`; finished ones are not trained again.
+    methods : sequence of str, optional
+        Some of the model's `methods`. For e-prop: kinds of feedback, and ``"bptt"``. For balanced
+        networks: how the error enters, and ``"closed"``, weights that need no learning.
+        Default: all that go with these settings.
     seeds : sequence of int
         Of weights and trials. The same seed is the same weights and trials for all methods, but
         for the feedback weights.
@@ -119,50 +129,42 @@ def compare(
     Raises
     ------
     ValueError
-        If a method is unknown or cannot be had with these settings, or a folder holds another run.
+        If a method is unknown or cannot be had with these settings, a folder holds another run, or
+        the task needs no training.
     """
+    methods = config.model.methods_of(config) if methods is None else methods
     if not methods or not seeds:
         raise ValueError("a comparison needs at least one method and one seed")
     for name, given in (("methods", methods), ("seeds", seeds)):
         if len(set(given)) < len(given):
             raise ValueError(f"{name} must differ from each other: {', '.join(map(str, given))}")
-    of_methods = [config.with_method(method) for method in methods]
-    configs = [
-        replace(chosen, run={**chosen.run, "seed": seed}) for chosen in of_methods for seed in seeds
+    if not config.model.length(config):
+        raise ValueError(
+            f"{config.run['task']} needs no training, so there is nothing to compare: its weights "
+            "are known in closed form"
+        )
+    pairs = [(method, seed) for method in methods for seed in seeds]
+    runs = {Path(folder) / f"{method}-seed{seed}": (method, seed) for method, seed in pairs}
+    by_method = {method: config.with_method(method) for method in methods}
+    configs = {
+        path: by_method[method].with_values("run", seed=seed)
+        for path, (method, seed) in runs.items()
+    }
+    return [
+        Compared(
+            *runs[result.folder],
+            result.folder,
+            result.history,
+            result.solved,
+            result.failure,
+            config.model.curves,
+        )
+        for result in train_all(configs, progress=progress, **where)
     ]
-    names = [f"{method}-seed{seed}" for method in methods for seed in seeds]
-    folders = [Path(folder) / name for name in names]
-    # All of them first: what cannot be trained is said before anything is.
-    for chosen in of_methods:
-        task = chosen.make_task()
-        check_fit(chosen.make_network(task), task)
-    for chosen, own in zip(configs, folders, strict=True):
-        if (own / "config.toml").exists() and not chosen.is_of(own):
-            raise ValueError(
-                f"{own} holds a run with other settings; give the same or choose another folder"
-            )
-    if "bptt" in methods:
-        require_jax()
-    results = []
-    for number, (chosen, own) in enumerate(zip(configs, folders, strict=True)):
-        method = methods[number // len(seeds)]
-        elsewhere = {} if method == "bptt" else where
-        exists = (own / "config.toml").exists()
-        run = Run.open(own, **elsewhere) if exists else Run.start(chosen, own, **elsewhere)
-        failure = ""
-        try:
-            run.train(chosen.run["iterations"], progress=progress)
-        except TrainingError as error:
-            failure = str(error)
-        finally:
-            run.trainer.close()
-        seed, trainer = chosen.run["seed"], run.trainer
-        results.append(Compared(method, seed, own, trainer.history, trainer.solved, failure))
-    return results
 
 
 def summaries(results: Sequence[Compared]) -> list[Summary]:
-    """What each method reached, in the order of the results.
+    """Say what each method reached, in the order of the results.
 
     Parameters
     ----------
@@ -179,37 +181,39 @@ def summaries(results: Sequence[Compared]) -> list[Summary]:
             solved=sum(run.solved for run in runs),
             failed=sum(bool(run.failure) for run in runs),
             iterations=_spread([len(run.history) if run.solved else np.inf for run in runs]),
-            loss=_spread([_last(run.history.loss) for run in runs]),
-            error=_spread([_last(run.history.error) for run in runs]),
+            loss=_spread([_last(run.history.columns[run.curves[0]]) for run in runs]),
+            error=_spread([_last(run.history.columns[run.curves[1]]) for run in runs]),
+            curves=runs[0].curves,
         )
         for method, runs in by_method.items()
     ]
 
 
-def write_summaries(path: Path, found: Sequence[Summary]) -> None:
+def write_summaries(path: Path, rows: Sequence[Summary]) -> None:
     """Write a table, one row a method; what is infinite or undefined is an empty field.
 
     Parameters
     ----------
     path : Path
-    found : sequence of Summary
+    rows : sequence of Summary
     """
     spreads = ("iterations", "loss", "error")
-    columns = [f"{name}_{part}" for name in spreads for part in ("median", "least", "most")]
-    rows = []
-    for row in found:
+    names = ("iterations", *rows[0].curves)
+    columns = [f"{name}_{part}" for name in names for part in ("median", "least", "most")]
+    lines = []
+    for row in rows:
         values = [value for name in spreads for value in getattr(row, name)]
-        shown = [f"{value:.6g}" if np.isfinite(value) else "" for value in values]
-        rows.append([row.method, row.seeds, row.solved, row.failed, *shown])
-    write_table(path, ["method", "seeds", "solved", "failed", *columns], rows)
+        texts = [f"{value:.6g}" if np.isfinite(value) else "" for value in values]
+        lines.append([row.method, row.seeds, row.solved, row.failed, *texts])
+    write_table(path, ["method", "seeds", "solved", "failed", *columns], lines)
 
 
-def histories(results: Sequence[Compared]) -> Mapping[str, list[History]]:
-    """Histories of every method, in the order of the results."""
-    found: dict[str, list[History]] = {}
+def histories(results: Sequence[Compared]) -> Mapping[str, list[Rows]]:
+    """Give the histories of every method, in the order of the results."""
+    by_method: dict[str, list[Rows]] = {}
     for result in results:
-        found.setdefault(result.method, []).append(result.history)
-    return found
+        by_method.setdefault(result.method, []).append(result.history)
+    return by_method
 
 
 def _last(values: Sequence[float]) -> float:
@@ -218,7 +222,7 @@ def _last(values: Sequence[float]) -> float:
 
 def _spread(values: Sequence[float]) -> tuple[float, float, float]:
     """Median, least and most."""
-    # Sorted by hand: NumPy's median of infinite numbers is none. What is unknown comes last.
+    # Sorted by hand: NumPy's median of infinite numbers is NaN. What is unknown comes last.
     ordered = sorted(np.inf if np.isnan(value) else value for value in values)
     middle = ordered[(len(ordered) - 1) // 2], ordered[len(ordered) // 2]
     median = middle[0] if middle[0] == middle[1] else sum(middle) / 2

@@ -169,8 +169,15 @@ class RunConfig:
 
     def with_values(self, table: str, **values: Any) -> RunConfig:
         """Return a copy with some values of a table replaced."""
-        tables = {**self.tables, table: {**self.tables[table], **values}}
-        return replace(self, tables=tables)
+        return self.with_tables({table: {**self.tables[table], **values}})
+
+    def with_tables(self, tables: Tables) -> RunConfig:
+        """Return a copy with some tables replaced."""
+        return replace(self, tables={**self.tables, **tables})
+
+    def refuse_unused(self, settings: Iterable[str]) -> None:
+        """Raise ValueError if one of these settings, ``table.key=value``, changes nothing."""
+        self.model.refuse_unused(self, tuple(settings))
 
     # The model's own, by settings.
 
@@ -203,8 +210,13 @@ class RunConfig:
 
     def files(self) -> dict[str, str | np.ndarray]:
         """Everything that is written, by name: texts and arrays, ``config.toml`` last."""
-        tables = [toml_table(name, self.tables[name]) for name in self.model.schema]
+        tables = [toml_table(name, self._ordered(name)) for name in self.model.schema]
         return {**self.model.part_files(self), CONFIG: "\n".join(tables)}
+
+    def _ordered(self, table: str) -> dict[str, Any]:
+        """Give a table in the schema's order, so that equal settings are equal files."""
+        values, settings = self.tables[table], self.model.schema[table].settings
+        return {**{key: values[key] for key in settings if key in values}, **values}
 
     def write(self, folder: Path) -> None:
         """Write ``config.toml`` and what stands beside it."""

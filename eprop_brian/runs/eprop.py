@@ -33,7 +33,7 @@ from eprop_brian.training.trainer import Trainer, TrainingError, check_fit, requ
 if TYPE_CHECKING:
     from eprop_brian.runs.config import RunConfig
 
-__all__ = ["EPROP", "METHODS", "learning_signal", "refuse_unused_scale"]
+__all__ = ["EPROP", "METHODS", "learning_signal"]
 
 #: Ways to learn that can be compared: e-prop with each kind of feedback, and the yardstick.
 METHODS = (*FEEDBACKS, "bptt")
@@ -60,7 +60,8 @@ class _Eprop:
     methods = METHODS
     curves = ("loss", "error")
     failures = (TrainingError,)
-    tested_tables = ()
+    tested_tables: tuple[str, ...] = ()
+    levels: Mapping[str, str] = {}
 
     def check(self, config: RunConfig) -> None:
         """Raise ValueError for names of neurons that are not identifiers: they name files."""
@@ -206,6 +207,29 @@ class _Eprop:
             scheduler=scheduler,
         )
 
+    def refuse_unused(self, config: RunConfig, settings: Sequence[str]) -> None:
+        """Raise ValueError if a ``network.feedback_scale`` among settings changes nothing.
+
+        A recipe's is silent: it is there for other kinds of feedback.
+        """
+        is_set = any(s.partition("=")[0].strip() == "network.feedback_scale" for s in settings)
+        if is_set and (problem := unused_scale(learning_signal(config))):
+            raise ValueError(problem)
+
+    def methods_of(self, config: RunConfig) -> tuple[str, ...]:
+        """All methods go with all settings."""
+        return self.methods
+
+    def at_level(self, config: RunConfig, name: str, value: Any) -> RunConfig:
+        """There are no levels but settings."""
+        raise KeyError(name)
+
+    def beside(
+        self, results: Mapping[str, float], reference: Mapping[str, float]
+    ) -> Mapping[str, float]:
+        """Nothing is measured by a reference."""
+        return results
+
     def check_trainable(self, config: RunConfig) -> None:
         """Raise ValueError, before anything is trained, for what cannot be."""
         task = self.make_task(config)
@@ -237,7 +261,7 @@ class _Eprop:
         """Train to so many iterations in all, or until the task is solved."""
         trainer.train(iterations, progress=progress, after_call=after_call)
 
-    def results(self, trainer: Trainer) -> dict[str, float]:
+    def results(self, trainer: Trainer, folder: Path) -> dict[str, float]:
         """Give iterations until the task was solved, and the means of the last 10 iterations."""
         history = trainer.history
         last = {
@@ -270,16 +294,6 @@ def learning_signal(config: RunConfig) -> LearningSignal:
         # A recipe's is for the kinds that have one.
         options.pop("scale", None)
     return feedback.with_options(**options)
-
-
-def refuse_unused_scale(config: RunConfig, settings: Sequence[str]) -> None:
-    """Raise ValueError if a ``network.feedback_scale`` among settings changes nothing.
-
-    A recipe's is silent: it is there for other kinds of feedback.
-    """
-    is_set = any(s.partition("=")[0].strip() == "network.feedback_scale" for s in settings)
-    if is_set and (problem := unused_scale(learning_signal(config))):
-        raise ValueError(problem)
 
 
 def _optimizer(config: RunConfig) -> Optimizer:

@@ -92,7 +92,9 @@ def _network_settings() -> dict[str, Setting]:
 
 def _task_settings(tables: Tables) -> dict[str, Setting]:
     task = TASKS.get(tables["run"].get("task", ""))
-    return {f.name: Setting("value", f"of the task `{task.name}`") for f in fields(task)} if task else {}
+    if task is None:
+        return {}
+    return {f.name: Setting("value", f"of the task `{task.name}`") for f in fields(task)}
 
 
 def _sizes(tables: Tables) -> dict[str, Setting]:
@@ -139,8 +141,15 @@ SCHEMA: Schema = {
     "optimizer": Table(
         "How gradients change weights.",
         {
-            "name": Setting("value", "one of these; another name resets the rest", default="adam", choices=OPTIMIZERS),
-            "schedule": Setting("value", "factor of the learning rate, an expression of the update"),
+            "name": Setting(
+                "value",
+                "one of these; another name resets the rest",
+                default="adam",
+                choices=OPTIMIZERS,
+            ),
+            "schedule": Setting(
+                "value", "factor of the learning rate, an expression of the update"
+            ),
         },
         further=_optimizer_settings,
         further_doc="parameters of the [optimizer](training.md#optimizers) that is named",

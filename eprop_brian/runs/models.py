@@ -66,6 +66,8 @@ class Model(Protocol):
         Errors with which training or a test ends that are a result of the settings.
     tested_tables : tuple of str
         Tables that do not change training, only what is tested afterwards.
+    levels : mapping of str to str
+        Names other than settings that can be swept over, and what they mean.
     """
 
     @property
@@ -92,6 +94,8 @@ class Model(Protocol):
     def failures(self) -> tuple[type[Exception], ...]: ...
     @property
     def tested_tables(self) -> tuple[str, ...]: ...
+    @property
+    def levels(self) -> Mapping[str, str]: ...
 
     def check(self, config: RunConfig) -> None:
         """Raise ValueError if settings do not fit each other."""
@@ -167,8 +171,26 @@ class Model(Protocol):
         """Train to so many iterations in all."""
         ...
 
-    def results(self, trainer: Any) -> dict[str, float]:
-        """Give the numbers by which a trained network is judged in a sweep."""
+    def refuse_unused(self, config: RunConfig, settings: Sequence[str]) -> None:
+        """Raise ValueError if one of these settings changes nothing."""
+        ...
+
+    def methods_of(self, config: RunConfig) -> tuple[str, ...]:
+        """Give the methods that go with these settings."""
+        ...
+
+    def at_level(self, config: RunConfig, name: str, value: Any) -> RunConfig:
+        """Return a copy at a value of one of `levels`."""
+        ...
+
+    def results(self, trainer: Any, folder: Path) -> dict[str, float]:
+        """Give the numbers by which a trained network is judged, from its folder if it has them."""
+        ...
+
+    def beside(
+        self, results: Mapping[str, float], reference: Mapping[str, float]
+    ) -> Mapping[str, float]:
+        """Add what is measured by the results of a reference."""
         ...
 
     def figures(self, folder: Path, formats: Sequence[str]) -> list[Path]:

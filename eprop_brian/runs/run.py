@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 
+from eprop_brian.balanced.experiment import TrainingHistory
 from eprop_brian.base.files import read_arrays, write_arrays
 from eprop_brian.base.interrupts import uninterrupted
 from eprop_brian.base.locks import claimed
 from eprop_brian.base.sparse import Matrix
 from eprop_brian.base.table import read_table
-from eprop_brian.balanced.experiment import TrainingHistory
 from eprop_brian.runs.config import CONFIG, RunConfig
 
 __all__ = ["CHECKPOINT", "HISTORY", "INITIAL", "TRIALS", "Run", "own_trials", "read_state"]

@@ -109,12 +109,12 @@ class Setting:
             if self.most == math.inf:
                 raise ValueError(f"{name} must be at least {self.least}, not {value}")
             raise ValueError(f"{name} must be {self.least} to {self.most}, not {value}")
-        if self.unit is not None:
-            if not have_same_dimensions(parse_quantity(value, name), self.unit):
-                raise ValueError(
-                    f"{name} = {value!r} has the wrong unit: it is a quantity such as "
-                    f"'{self.default or self.unit}'"
-                )
+        if self.unit is None:
+            return
+        if not have_same_dimensions(parse_quantity(value, name), self.unit):
+            raise ValueError(
+                f"{name} = {value!r} has the wrong unit: write a quantity in {self.unit!r}"
+            )
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from eprop_brian.balanced.config import BalancedConfig
+from eprop_brian.runs.config import RunConfig
 from eprop_brian.balanced.experiment import Experiment, SavedExperiment, read_recording
 from eprop_brian.balanced.metrics import nmse
 from eprop_brian.balanced.simulation import UnstableNetworkError
@@ -17,12 +17,12 @@ TASK = "balanced-van-der-pol"
 
 @pytest.fixture(scope="module")
 def config():
-    return BalancedConfig.from_recipe(TASK)
+    return RunConfig.from_recipe(TASK)
 
 
 @pytest.mark.parametrize("task", [name for name in DYNAMICS if name != "balanced-arm"])
 def test_every_task_makes_a_network(task):
-    config = BalancedConfig.from_recipe(task, settings=["network.n=12", "run.seed=3"])
+    config = RunConfig.from_recipe(task, settings=["network.n=12", "run.seed=3"])
     network = config.make_network()
     k = len(config.dynamics.region)
     assert network.decoder.shape == (k, 12)
@@ -60,7 +60,7 @@ def test_a_seed_is_the_networks_and_the_inputs(config):
 
 
 def test_settings_are_written_and_read(tmp_path):
-    config = BalancedConfig.from_recipe(
+    config = RunConfig.from_recipe(
         TASK,
         run={"seed": 5, "device": "runtime", "dtype": None},
         test={"kill": 0.25, "noise": None},
@@ -71,7 +71,7 @@ def test_settings_are_written_and_read(tmp_path):
         ],
     )
     config.write(tmp_path)
-    read = BalancedConfig.read(tmp_path)
+    read = RunConfig.read(tmp_path)
     assert read == config
     network = read.make_network()
     assert (network.n, network.steps("delay"), network.one_spike) == (40, 3, False)
@@ -83,15 +83,15 @@ def test_settings_are_written_and_read(tmp_path):
 
 
 def test_another_teacher(tmp_path):
-    config = BalancedConfig.from_recipe(
+    config = RunConfig.from_recipe(
         "balanced-lorenz", teacher="dx/dt = (x - x**3)/second : 1", settings=["network.n=9"]
     )
     assert config.network["region"] == [1.0]
     assert config.make_network().decoder.shape == (1, 9)
     config.write(tmp_path)
-    again = BalancedConfig.from_recipe("balanced-lorenz", teacher=str(tmp_path / "teacher.toml"))
+    again = RunConfig.from_recipe("balanced-lorenz", teacher=str(tmp_path / "teacher.toml"))
     assert teacher_map(again.teacher).code == teacher_map(config.teacher).code
-    linear = BalancedConfig.from_recipe(
+    linear = RunConfig.from_recipe(
         "balanced-oscillator", teacher="dx/dt = -3*Hz*(x - y) : 1; dy/dt = -y/(1*second) : 1"
     )
     network = linear.make_network()
@@ -155,12 +155,12 @@ def test_what_the_network_refuses(setting, message, config):
 @pytest.mark.parametrize("text", ["dx/dt = -x : 1", "dx/dt = -q*x/ms : 1", "x"])
 def test_teachers_that_cannot_be_read(text):
     with pytest.raises(EquationError):
-        BalancedConfig.from_recipe(TASK, teacher=text)
+        RunConfig.from_recipe(TASK, teacher=text)
 
 
 def test_folders_that_hold_no_experiment(tmp_path, config):
     with pytest.raises(ValueError, match="holds no run"):
-        BalancedConfig.read(tmp_path)
+        RunConfig.read(tmp_path)
     config.write(tmp_path)
     path = tmp_path / "config.toml"
     text = path.read_text()
@@ -173,7 +173,7 @@ def test_folders_that_hold_no_experiment(tmp_path, config):
         assert old in text
         path.write_text(text.replace(old, new, 1))
         with pytest.raises(ValueError, match=message):
-            BalancedConfig.read(tmp_path)
+            RunConfig.read(tmp_path)
 
 
 # --- experiments ----------------------------------------------------------------------------------
@@ -186,7 +186,7 @@ SHORT = [
 
 @pytest.fixture(scope="module")
 def experiment():
-    return Experiment(BalancedConfig.from_recipe("balanced-bistable", settings=SHORT))
+    return Experiment(RunConfig.from_recipe("balanced-bistable", settings=SHORT))
 
 
 def test_an_experiment_comes_back_as_it_was(experiment, tmp_path):
@@ -237,7 +237,7 @@ def test_a_test_starts_anew_and_depends_on_its_seed(experiment):
 
 def test_nothing_is_saved_of_a_network_that_is_unstable(tmp_path):
     settings = [*SHORT, "training.eta_0=1e9", "training.rate=eta_0"]
-    config = BalancedConfig.from_recipe(TASK, settings=settings)
+    config = RunConfig.from_recipe(TASK, settings=settings)
     lines = []
     with np.errstate(all="ignore"), pytest.raises(UnstableNetworkError):
         command.train(config, tmp_path / "run", lines.append)
@@ -247,7 +247,7 @@ def test_nothing_is_saved_of_a_network_that_is_unstable(tmp_path):
 
 def test_weights_stay_as_they_were_when_training_fails():
     settings = [*SHORT, "training.eta_0=1e9", "training.rate=eta_0"]
-    experiment = Experiment(BalancedConfig.from_recipe(TASK, settings=settings))
+    experiment = Experiment(RunConfig.from_recipe(TASK, settings=settings))
     with np.errstate(all="ignore"), pytest.raises(UnstableNetworkError):
         experiment.train()
     assert not experiment.slow_weights.any()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from network_by_hand import oscillator, simulate
 
-from eprop_brian.balanced.config import random_basis
+from eprop_brian.balanced.spec import random_basis
 from eprop_brian.balanced.field import (
     NetworkField,
     currents,

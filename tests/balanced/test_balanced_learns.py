@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.linalg import expm
 
-from eprop_brian.balanced.config import BalancedConfig
+from eprop_brian.runs.config import RunConfig
 from eprop_brian.balanced.experiment import Experiment
 from eprop_brian.balanced.field import NetworkField
 from eprop_brian.balanced.metrics import fixed_points, mean_rate, nmse
@@ -19,7 +19,7 @@ SEEDS = (1, 2, 3)
 
 
 def experiment(task, *settings):
-    return Experiment(BalancedConfig.from_recipe(task, settings=settings))
+    return Experiment(RunConfig.from_recipe(task, settings=settings))
 
 
 # --- closed form ----------------------------------------------------------------------------------
@@ -29,7 +29,7 @@ def experiment(task, *settings):
 def oscillator():
     """NMSE and mean rate of the damped oscillator: a function of N, seed and killed share."""
     simulations = {}
-    task = BalancedConfig.from_recipe("balanced-oscillator").dynamics.with_input(3.0)
+    task = RunConfig.from_recipe("balanced-oscillator").dynamics.with_input(3.0)
 
     def run(n, seed, killed=0.0, steps=50_000):
         # Decoding vectors of this length keep all sizes away from silence.
@@ -68,7 +68,7 @@ def test_half_of_the_neurons_can_die(oscillator):
 
 
 def test_the_teacher_follows_its_equations():
-    config = BalancedConfig.from_recipe("balanced-oscillator", settings=["network.n=100"])
+    config = RunConfig.from_recipe("balanced-oscillator", settings=["network.n=100"])
     simulation = Simulation(config.make_network())
     inputs = config.dynamics.inputs(5000, 2, DT, 1)
     found = simulation.run(inputs)

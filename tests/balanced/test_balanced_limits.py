@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from eprop_brian.balanced import (
-    BalancedConfig,
+    RunConfig,
     Experiment,
     NetworkField,
     Simulation,
@@ -24,7 +24,7 @@ SMALL = (
 
 
 def config(task, *settings):
-    return BalancedConfig.from_recipe(task, settings=(*SMALL, *settings))
+    return RunConfig.from_recipe(task, settings=(*SMALL, *settings))
 
 
 @pytest.mark.parametrize("name", ["step_size", "v", "r", "k", "x", "time", "noise", "error", "D"])

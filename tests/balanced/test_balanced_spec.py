@@ -7,7 +7,7 @@ import pytest
 from brian2 import Hz, ms, mV
 from brian2.utils.stringtools import get_identifiers
 
-from eprop_brian.balanced.config import random_basis
+from eprop_brian.balanced.spec import random_basis
 from eprop_brian.balanced.field import effective_matrix
 from eprop_brian.balanced.simulation import Simulation
 from eprop_brian.balanced.spec import BalancedNetwork, closed_form, learned, random_decoder

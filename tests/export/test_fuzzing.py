@@ -9,7 +9,7 @@ from programs import configure, run
 
 from eprop_brian.base.files import read_arrays, write_arrays
 from eprop_brian.export import export_inference, export_project
-from eprop_brian.training.run import Run
+from eprop_brian.runs.run import Run
 
 #: Synapses that are listed, delays, several answers, recorded trials, words that are not full.
 CONFIG = configure(

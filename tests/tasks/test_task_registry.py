@@ -23,7 +23,7 @@ from eprop_brian.tasks import (
     Task,
     get_task,
 )
-from eprop_brian.training.recipes import RECIPES
+from eprop_brian.runs.recipes import RECIPES
 
 
 def test_names():

@@ -9,8 +9,8 @@ from scipy import sparse
 from eprop_brian.base.files import flattened, read_array, read_arrays, write_arrays
 from eprop_brian.base.sparse import same_structure
 from eprop_brian.plotting import plot_run
-from eprop_brian.training.config import RunConfig
-from eprop_brian.training.run import INITIAL, Run
+from eprop_brian.runs.config import RunConfig
+from eprop_brian.runs.run import INITIAL, Run
 
 SPARSE = "network.connectivity={w_in = 0.5, w_rec = 0.25, w_out = 0.5}"
 ADAM = "optimizer.name=adam"

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from eprop_brian.plotting import plot_comparison, plot_gradient_check, save_figure
-from eprop_brian.training.comparison import (
+from eprop_brian.runs.comparison import (
     Compared,
     Summary,
     compare,
@@ -15,7 +15,7 @@ from eprop_brian.training.comparison import (
     summaries,
     write_summaries,
 )
-from eprop_brian.training.config import METHODS, RunConfig
+from eprop_brian.runs.config import METHODS, RunConfig
 from eprop_brian.training.gradient_check import GradientCheck, check_gradients, write_checks
 from eprop_brian.training.history import History
 from eprop_brian.training.trainer import Trainer, TrainingError

@@ -8,7 +8,7 @@ import pytest
 
 from eprop_brian.equations import FEEDBACKS, NEURONS, get_neuron
 from eprop_brian.symbolic.errors import EquationError
-from eprop_brian.training.config import RunConfig
+from eprop_brian.runs.config import RunConfig
 from eprop_brian.training.trainer import Trainer
 
 TASK = "pattern-generation"
