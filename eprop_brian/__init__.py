@@ -69,7 +69,8 @@ __all__ = [
     "get_neuron",
     "get_recipe",
     "get_task",
-    "record_trial",
+    "plot",
+    "record",
     "surrogate",
 ]
 
@@ -79,11 +80,13 @@ _LATER = {
     "Run": "eprop_brian.runs.run",
     "RunConfig": "eprop_brian.runs.config",
     "get_recipe": "eprop_brian.runs.recipes",
-    "record_trial": "eprop_brian.training.recording",
+    "record": "eprop_brian.training.recording",
 }
 
 
 def __getattr__(name: str) -> Any:
+    if name == "plot":
+        return import_module("eprop_brian.plot")
     if name not in _LATER:
         raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
     return getattr(import_module(_LATER[name]), name)

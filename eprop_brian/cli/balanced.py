@@ -10,16 +10,16 @@ import numpy as np
 from tqdm import tqdm
 
 from eprop_brian.balanced.attractors import Attractors
-from eprop_brian.runs.config import RunConfig
 from eprop_brian.balanced.experiment import Experiment, Outcome
 from eprop_brian.balanced.metrics import Robustness, relative_performance
-from eprop_brian.balanced.plotting import plot_experiment, plot_sweep
 from eprop_brian.balanced.simulation import Recording, UnstableNetworkError
 from eprop_brian.base.interrupts import uninterrupted
 from eprop_brian.base.locks import claimed
 from eprop_brian.base.table import write_table
 from eprop_brian.devices import COMPILED
-from eprop_brian.figure_style import save_figure
+from eprop_brian.figures.balanced import plot_experiment, plot_sweep
+from eprop_brian.figures.style import save_figure
+from eprop_brian.runs.config import RunConfig
 
 __all__ = ["SWEEPS", "evaluate", "sweep", "train"]
 

@@ -59,7 +59,8 @@ def compare_command(
     formats: tuple[str, ...],
 ) -> None:
     """Train TASK by several methods with several seeds, and draw their learning curves."""
-    from eprop_brian.plotting import plot_comparison, save_figure
+    from eprop_brian.figures.learning import plot_comparison
+    from eprop_brian.figures.style import save_figure
     from eprop_brian.training import comparison
 
     config = run_config(
@@ -127,7 +128,9 @@ def gradcheck_command(
     formats: tuple[str, ...],
 ) -> None:
     """Train TASK by e-prop, and compare its gradient with backpropagation through time's."""
-    from eprop_brian.plotting import plot_gradient_check, save_figure
+    from eprop_brian.figures.learning import plot_gradient_check
+    from eprop_brian.figures.style import save_figure
+    from eprop_brian.runs.run import Run
     from eprop_brian.training.gradient_check import (
         GradientCheck,
         check_comparable,
@@ -135,7 +138,6 @@ def gradcheck_command(
         read_checks,
         write_checks,
     )
-    from eprop_brian.runs.run import Run
 
     numbers = {"iterations": iterations, "batch_size": batch_size, "device": device, "dtype": dtype}
     folder = out or Path("runs") / f"{task}-gradcheck"

@@ -125,9 +125,9 @@ def evaluate_command(
 def plot_command(folder: Path, formats: tuple[str, ...]) -> None:
     """Draw the run in FOLDER: learning curve, a trial before and after, weights."""
     if is_balanced(folder):
-        from eprop_brian.balanced.plotting import plot_experiment as draw
+        from eprop_brian.figures.balanced import plot_experiment as draw
     else:
-        from eprop_brian.plotting import plot_run as draw
+        from eprop_brian.figures.run import plot_run as draw
 
     for path in draw(folder, formats=formats):
         click.echo(f"wrote {path}")

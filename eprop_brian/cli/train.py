@@ -178,7 +178,7 @@ def _report(run: Any, figures: bool) -> None:
             f"on {found.n_trials} other trials{examples}"
         )
     if figures:
-        from eprop_brian.plotting import plot_run
+        from eprop_brian.figures.run import plot_run
 
         for path in plot_run(run.folder):
             click.echo(f"wrote {path}")

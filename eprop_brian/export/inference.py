@@ -17,9 +17,9 @@ from eprop_brian.devices import DTYPES
 from eprop_brian.devices.cpp import generate
 from eprop_brian.export.folders import new_project
 from eprop_brian.network.built import BuiltNetwork
-from eprop_brian.tasks.base import hand_out
 from eprop_brian.runs.config import RunConfig
 from eprop_brian.runs.run import CHECKPOINT
+from eprop_brian.tasks.base import hand_out
 from eprop_brian.training.session import SessionState
 
 __all__ = ["export_inference", "inference_state", "network_arrays"]

@@ -30,10 +30,10 @@ from eprop_brian.export.linear import (
     linear_neuron,
 )
 from eprop_brian.network.spec import LEAST_DELAY, Network, Population
-from eprop_brian.symbolic.parameters import evaluate
-from eprop_brian.symbolic.step_map import split_statements
 from eprop_brian.runs.config import RunConfig
 from eprop_brian.runs.run import CHECKPOINT
+from eprop_brian.symbolic.parameters import evaluate
+from eprop_brian.symbolic.step_map import split_statements
 
 if TYPE_CHECKING:
     import nir

@@ -291,7 +291,7 @@ class _Balanced:
 
     def figures(self, folder: Path, formats: Sequence[str]) -> list[Path]:
         """Draw the test and the course of the training."""
-        from eprop_brian.balanced.plotting import plot_experiment
+        from eprop_brian.figures.balanced import plot_experiment
 
         return plot_experiment(folder, formats=formats)
 

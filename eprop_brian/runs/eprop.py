@@ -274,7 +274,7 @@ class _Eprop:
 
     def figures(self, folder: Path, formats: Sequence[str]) -> list[Path]:
         """Draw learning curve, a trial before and after, and weights."""
-        from eprop_brian.plotting import plot_run
+        from eprop_brian.figures.run import plot_run
 
         return plot_run(folder, formats=formats)
 

@@ -27,7 +27,7 @@ from eprop_brian.symbolic.step_map import symbol
 from eprop_brian.tasks.base import Task, Trials, hand_out
 from eprop_brian.training.session import Session
 
-__all__ = ["RecordedPopulation", "Recording", "TracedSynapse", "record_trial"]
+__all__ = ["RecordedPopulation", "Recording", "TracedSynapse", "record"]
 
 
 @dataclass(frozen=True)
@@ -168,7 +168,7 @@ class Recording:
         raise ValueError(f"there is no population '{population}'; there are {names}")
 
 
-def record_trial(
+def record(
     network: Network,
     task_or_trials: Task | Trials,
     weights: Mapping[str, Matrix],

@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from eprop_brian import plotting
 from eprop_brian.cli import main
 from eprop_brian.tasks import TASKS
 from eprop_brian.tasks.dynamics import DYNAMICS
@@ -213,7 +212,7 @@ def interrupt(*_, **__):
 def test_an_interrupt_after_training_names_what_is_written(tmp_path, monkeypatch):
     folder = tmp_path / "run"
     arguments = ["train", "pattern-generation", *SMALL[3:], "--device", "runtime"]
-    monkeypatch.setattr(plotting, "plot_run", interrupt)
+    monkeypatch.setattr("eprop_brian.figures.run.plot_run", interrupt)
     output = call(*arguments, "--iterations", 2, "--out", folder, code=130)
     assert "interrupted after training; the checkpoint of iteration 2 is saved" in output
     assert f"eprop-brian plot {folder}" in output
@@ -231,7 +230,7 @@ def test_an_interrupt_after_training_names_what_is_written(tmp_path, monkeypatch
 def test_an_interrupt_of_a_figure_names_the_table(tmp_path, monkeypatch, command, figure, table):
     if command[0] == "gradcheck":
         pytest.importorskip("jax")
-    monkeypatch.setattr(plotting, figure, interrupt)
+    monkeypatch.setattr(f"eprop_brian.figures.learning.{figure}", interrupt)
     arguments = [command[0], "pattern-generation", *command[1:], *SMALL[3:]]
     arguments += ["--device", "runtime", "--iterations", 1, "--seeds", "1,", "--out", tmp_path]
     output = call(*arguments, code=130)

@@ -21,7 +21,7 @@ from eprop_brian.symbolic.programs import readout_program
 from eprop_brian.symbolic.step_map import step_map
 from eprop_brian.tasks.base import Trials
 from eprop_brian.training.bptt import BpttSession
-from eprop_brian.training.recording import record_trial
+from eprop_brian.training.recording import record
 from eprop_brian.training.session import Session
 
 N_IN, N_STEPS, SIZE = 4, 60, 3
@@ -178,7 +178,7 @@ def test_learning_is_that_of_plain_names(gradient):
 
 def test_recordings_and_groups_show_users_names():
     network = network_of(CUSTOMARY)
-    named, plain = (record_trial(n, trials(), weights_of(n)) for n in (network, network_of(PLAIN)))
+    named, plain = (record(n, trials(), weights_of(n)) for n in (network, network_of(PLAIN)))
     assert named.populations[0].membrane == "L"
     for part in ("v", "threshold", "psi", "learning_signal", "eligibility_trace"):
         np.testing.assert_allclose(

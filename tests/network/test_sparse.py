@@ -11,9 +11,9 @@ from eprop_brian import ALIF, LIF, Network
 from eprop_brian.base.files import read_arrays, write_arrays
 from eprop_brian.base.sparse import draw_pairs, same_structure
 from eprop_brian.devices import make_program
-from eprop_brian.plotting import plot_weights
+from eprop_brian.figures.weights import plot_weights
 from eprop_brian.tasks.base import Trials
-from eprop_brian.training.recording import TracedSynapse, record_trial
+from eprop_brian.training.recording import TracedSynapse, record
 from eprop_brian.training.session import MATRICES, Session
 
 N_IN, N_OUT, N_STEPS, N_TRIALS = 6, 2, 60, 3
@@ -243,7 +243,7 @@ def test_traces_are_recorded_of_synapses_that_exist():
     made = network(connectivity={"w_in": 0.5, "w_rec": 0.3})
     weights = made.initial_weights(3)
     weights["w_in"] *= 3
-    recording = record_trial(made, trials(), weights, learning_window=N_STEPS, synapses=6)
+    recording = record(made, trials(), weights, learning_window=N_STEPS, synapses=6)
     first = {"lif": 0, "alif": 11}
     for synapse in recording.synapses:
         matrix = made.adjacency["w_in" if synapse.source == "inputs" else "w_rec"]
@@ -253,7 +253,7 @@ def test_traces_are_recorded_of_synapses_that_exist():
     post, pre = np.argwhere(~made.adjacency["w_in"].toarray()[11:])[0]
     missing = TracedSynapse("inputs", int(pre), "alif", int(post))
     with pytest.raises(ValueError, match="no synapse"):
-        record_trial(made, trials(), weights, learning_window=N_STEPS, synapses=[missing])
+        record(made, trials(), weights, learning_window=N_STEPS, synapses=[missing])
 
 
 def test_traces_and_their_choice_are_those_of_a_dense_network():
@@ -264,7 +264,7 @@ def test_traces_and_their_choice_are_those_of_a_dense_network():
     weights = network().initial_weights(3)
     weights["w_in"] *= 3
     dense, rows = (
-        record_trial(made, trials(), weights, learning_window=N_STEPS, synapses=12)
+        record(made, trials(), weights, learning_window=N_STEPS, synapses=12)
         for made in (network(), network(connectivity=everything))
     )
     assert rows.synapses == dense.synapses
@@ -277,11 +277,9 @@ def test_traces_of_few_synapses_are_those_of_a_dense_network_with_zeros():
     made = network(connectivity={"w_in": 0.5, "w_rec": 0.1})
     weights = made.initial_weights(3)
     weights["w_in"] *= 3
-    found = record_trial(made, trials(), weights, learning_window=N_STEPS, synapses=30)
+    found = record(made, trials(), weights, learning_window=N_STEPS, synapses=30)
     dense = {k: w.toarray() if sparse.issparse(w) else w for k, w in weights.items()}
-    expected = record_trial(
-        network(), trials(), dense, learning_window=N_STEPS, synapses=found.synapses
-    )
+    expected = record(network(), trials(), dense, learning_window=N_STEPS, synapses=found.synapses)
     assert {s.source for s in found.synapses} == {"inputs", "lif", "alif"}
     np.testing.assert_allclose(found.filtered_trace, expected.filtered_trace, rtol=1e-12)
 

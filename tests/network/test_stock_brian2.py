@@ -13,7 +13,7 @@ from brian2 import Quantity, ms
 
 from eprop_brian import Network, Neuron, Trials, get_neuron
 from eprop_brian.symbolic.parameters import UNITS, resolve_parameters, unit_name
-from eprop_brian.training.recording import record_trial
+from eprop_brian.training.recording import record
 
 N_STEPS, N_INPUTS, SIZE = 200, 10, 3
 #: Largest deviation of a membrane relative to its largest value.
@@ -289,7 +289,7 @@ def in_the_package(case, number):
     weights = dict(network.initial_weights(0))
     weights["w_in"], weights["w_rec"] = weights_of(case, number)
     trials = Trials(inputs_of()[None], np.zeros((1, 1, 1)), *np.zeros((2, 1), dtype=int))
-    recording = record_trial(network, trials, weights, synapses=0)
+    recording = record(network, trials, weights, synapses=0)
     return recording.spikes, recording.v
 
 

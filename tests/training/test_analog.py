@@ -30,7 +30,7 @@ from eprop_brian.equations import LIF, Neuron
 from eprop_brian.network.learned import Learned
 from eprop_brian.network.spec import Network
 from eprop_brian.training.bptt import BpttSession
-from eprop_brian.training.recording import TracedSynapse, record_trial
+from eprop_brian.training.recording import TracedSynapse, record
 from eprop_brian.training.session import MATRICES, Session
 from eprop_brian.training.workers import ParallelSession
 
@@ -190,7 +190,7 @@ def test_a_recording_has_the_values_and_their_traces():
     _, inputs, targets = data(CASES["plain"], CASES["plain"].network("online"))
     trials = trials_of(inputs, targets)
     synapse = TracedSynapse("inputs", 2, "lif", 1)
-    recording = record_trial(network, trials, network.initial_weights(1), synapses=[synapse])
+    recording = record(network, trials, network.initial_weights(1), synapses=[synapse])
     np.testing.assert_array_equal(recording.inputs, inputs[0])
     filtered = np.zeros(N_STEPS)
     for t in range(N_STEPS):

@@ -8,7 +8,7 @@ import pytest
 from eprop_brian import LIF, Network, Trainer
 from eprop_brian.devices import make_program
 from eprop_brian.tasks.base import Task, Trials, hand_out
-from eprop_brian.training.recording import record_trial
+from eprop_brian.training.recording import record
 from eprop_brian.training.session import Session
 
 BATCH_SIZE, N_EXAMPLES = 4, 10
@@ -207,7 +207,7 @@ def test_continuous_operation_and_recordings_need_their_one_trial():
     with pytest.raises(ValueError, match="asked for 1 trial of iteration 3 and handed out 2"):
         Trainer(continuous, task, device="runtime")
     with pytest.raises(ValueError, match="asked for 1 trial of iteration 3 and handed out 2"):
-        record_trial(network(), task, network().initial_weights(0), stream="train", index=2)
+        record(network(), task, network().initial_weights(0), stream="train", index=2)
 
 
 def test_other_errors_of_a_task_stay_what_they_are():

@@ -8,7 +8,7 @@ from scipy import sparse
 
 from eprop_brian.base.files import flattened, read_array, read_arrays, write_arrays
 from eprop_brian.base.sparse import same_structure
-from eprop_brian.plotting import plot_run
+from eprop_brian.figures.run import plot_run
 from eprop_brian.runs.config import RunConfig
 from eprop_brian.runs.run import INITIAL, Run
 

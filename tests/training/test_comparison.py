@@ -6,7 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from eprop_brian.plotting import plot_comparison, plot_gradient_check, save_figure
+from eprop_brian.figures.learning import plot_comparison, plot_gradient_check
+from eprop_brian.figures.style import save_figure
 from eprop_brian.runs.comparison import (
     Compared,
     Summary,

@@ -11,7 +11,7 @@ from eprop_brian.equations import ALIF, GRADIENT_DESCENT, LIF, RANDOM, Neuron
 from eprop_brian.network.spec import Network
 from eprop_brian.tasks import get_task
 from eprop_brian.tasks.base import Trials
-from eprop_brian.training.recording import TracedSynapse, record_trial
+from eprop_brian.training.recording import TracedSynapse, record
 from eprop_brian.training.reference import load_case
 
 CASE = Path(__file__).parents[1] / "reference" / "alif_classification_gd.npz"
@@ -39,7 +39,7 @@ def recorded(request, reference):
     case, trial = load_case(CASE), request.param
     # The case has one trial per update.
     weights = {name: reference[name][trial] for name in ("w_in", "w_rec", "w_out")}
-    recording = record_trial(
+    recording = record(
         case.network,
         case.trials,
         {**weights, "B": reference["B"]},
@@ -170,10 +170,10 @@ def test_largest_synapses_are_chosen_in_turn_from_each_population():
         if (source, pre) != (target, post)
     ]
     options = {"index": 2, "learning_window": 30}
-    full = record_trial(network, trials, weights, synapses=every, **options)
+    full = record(network, trials, weights, synapses=every, **options)
     size = dict(zip(every, np.abs(full.filtered_trace).sum(axis=0), strict=True))
 
-    chosen = record_trial(network, trials, weights, synapses=6, **options)
+    chosen = record(network, trials, weights, synapses=6, **options)
 
     by_target = {}
     for target in ("lif", "alif"):
@@ -204,7 +204,7 @@ def test_largest_synapses_are_chosen_in_turn_from_each_population():
 def test_a_task_gives_the_trial():
     task = get_task("pattern-generation", n_steps=50, n_inputs=4, n_outputs=2)
     network = small_network((LIF, 2))
-    recording = record_trial(network, task, network.initial_weights(0), seed=5, synapses=0)
+    recording = record(network, task, network.initial_weights(0), seed=5, synapses=0)
     trials = task.trials(5, "test", 0, 1)
     np.testing.assert_array_equal(recording.inputs, trials.inputs[0])
     np.testing.assert_array_equal(recording.target, trials.targets[0])
@@ -231,7 +231,7 @@ def test_membrane_with_a_unit_and_a_threshold_per_neuron():
     )
     network = small_network((neuron, 2))
     weights = {name: 0.02 * w for name, w in network.initial_weights(0).items()}
-    recording = record_trial(network, small_trials(), weights, synapses=0)
+    recording = record(network, small_trials(), weights, synapses=0)
     assert recording.populations[0].unit == "volt"
     np.testing.assert_allclose(recording.threshold, np.tile([-0.055, -0.05], (80, 1)))
     assert recording.v[0] == pytest.approx(-0.07, abs=0.03)
@@ -240,7 +240,7 @@ def test_membrane_with_a_unit_and_a_threshold_per_neuron():
 def test_no_membrane_where_the_threshold_compares_an_expression():
     neuron = replace(ALIF, threshold="v - beta*a >= v_th")
     network = small_network((LIF, 2), (neuron, 2))
-    recording = record_trial(network, small_trials(), network.initial_weights(0), synapses=0)
+    recording = record(network, small_trials(), network.initial_weights(0), synapses=0)
     assert [p.membrane for p in recording.populations] == ["v", None]
     assert recording.v is None and recording.threshold is None
     assert recording.psi.shape == (80, 4)
@@ -261,13 +261,13 @@ def test_no_membrane_where_the_threshold_compares_an_expression():
 def test_mistakes_are_named(options, message):
     network = small_network()
     with pytest.raises(ValueError, match=message):
-        record_trial(network, small_trials(), network.initial_weights(0), **options)
+        record(network, small_trials(), network.initial_weights(0), **options)
 
 
 def test_trials_must_fit_the_network():
     network = small_network(n_inputs=3)
     with pytest.raises(ValueError, match="4 inputs and 2 outputs, the network 3 and 2"):
-        record_trial(network, small_trials(), network.initial_weights(0))
+        record(network, small_trials(), network.initial_weights(0))
 
 
 def test_what_connections_transmit_adds_up_to_the_learning_signal():
@@ -276,7 +276,7 @@ def test_what_connections_transmit_adds_up_to_the_learning_signal():
         6, 2, [(LIF, 3), (ALIF, 2)], feedback=RANDOM.with_options(delay=delays), c_reg=1.0
     )
     weights = network.initial_weights(0)
-    recording = record_trial(network, small_trials(6), weights, synapses=2, transmitted=True)
+    recording = record(network, small_trials(6), weights, synapses=2, transmitted=True)
     assert recording.transmitted.shape == (80, 5, 2)
     np.testing.assert_allclose(
         recording.transmitted.sum(axis=2), recording.learning_signal, rtol=1e-12, atol=1e-15
@@ -285,7 +285,7 @@ def test_what_connections_transmit_adds_up_to_the_learning_signal():
         arrived = np.zeros(80)
         arrived[late:] = weights["B"][j, k] * recording.error[: 80 - late, k]
         np.testing.assert_allclose(recording.transmitted[:, j, k], arrived, rtol=1e-12)
-    assert record_trial(network, small_trials(6), weights, synapses=0).transmitted is None
+    assert record(network, small_trials(6), weights, synapses=0).transmitted is None
 
 
 def test_a_network_in_continuous_operation_is_recorded_in_a_trial_of_its_own():
@@ -295,7 +295,7 @@ def test_a_network_in_continuous_operation_is_recorded_in_a_trial_of_its_own():
     streaming = network.with_options(
         gradient="online", updates="spike", trace_cutoff=10 * ms, optimizer=GRADIENT_DESCENT
     )
-    first, second = (record_trial(n, trials, weights, synapses=2) for n in (network, streaming))
+    first, second = (record(n, trials, weights, synapses=2) for n in (network, streaming))
     np.testing.assert_array_equal(first.spikes, second.spikes)
     np.testing.assert_array_equal(first.filtered_trace, second.filtered_trace)
     assert first.spikes.any()
@@ -306,9 +306,9 @@ def test_a_delay_beyond_the_trial_is_recorded_in_continuous_operation():
     options = {"gradient": "online", "updates": "spike", "feedback": "random"}
     network = Network(6, 2, [(LIF, 5)], delays={"w_rec": 90 * ms}, **options)
     weights = network.initial_weights(0)
-    recording = record_trial(network, small_trials(6), weights, synapses=0)
+    recording = record(network, small_trials(6), weights, synapses=0)
     weights["w_rec"][:] = 0
-    alone = record_trial(network, small_trials(6), weights, synapses=0)
+    alone = record(network, small_trials(6), weights, synapses=0)
     np.testing.assert_array_equal(recording.spikes, alone.spikes)
     assert alone.spikes.any()
 
@@ -318,7 +318,7 @@ def test_threshold_of_neurons_that_have_learned_it():
     weights = network.initial_weights(0)
     weights["alif.v_th"] = np.linspace(0.5, 0.7, 5)
     weights["alif.beta"] = np.linspace(0.1, 0.2, 5)
-    recording = record_trial(network, small_trials(6), weights, synapses=2)
+    recording = record(network, small_trials(6), weights, synapses=2)
     crossed = recording.v >= recording.threshold
     refractory = np.zeros_like(crossed)
     for t, j in zip(*np.nonzero(recording.spikes), strict=True):

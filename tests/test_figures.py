@@ -9,8 +9,10 @@ from brian2 import ms
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from eprop_brian import plotting
+from eprop_brian import plot
 from eprop_brian.equations import ALIF, LIF, Neuron
+from eprop_brian.figures import run as figures_of_a_run
+from eprop_brian.figures import weights as figures_of_weights
 from eprop_brian.network.spec import Network
 from eprop_brian.runs.config import RunConfig
 from eprop_brian.training.history import History
@@ -91,12 +93,12 @@ def draw(figure):
 
 
 def test_learning_curve_of_a_regression_has_no_error():
-    labels = draw(plotting.plot_learning_curve(history()))
+    labels = draw(plot.learning(history()))
     assert labels == ["loss (dimensionless)", "firing rate (Hz)"]
 
 
 def test_learning_curve_of_a_classification_shows_the_threshold():
-    figure = plotting.plot_learning_curve(history(120, error=0.25), error_threshold=0.07)
+    figure = plot.learning(history(120, error=0.25), error_threshold=0.07)
     labels = draw(figure)
     assert labels == ["loss (dimensionless)", "wrong trials (%)", "firing rate (Hz)"]
     error, mean, threshold = figure.axes[1].lines
@@ -110,14 +112,14 @@ def test_learning_curve_of_a_classification_shows_the_threshold():
 def test_learning_curve_shows_an_alignment_that_could_be_other():
     aligned = history(120)
     aligned.alignment[49::50] = [0.25, 0.75]
-    figure = plotting.plot_learning_curve(aligned)
+    figure = plot.learning(aligned)
     assert draw(figure)[-1] == "feedback alignment (cosine)"
     line = figure.axes[-1].lines[0]
     np.testing.assert_array_equal(line.get_xdata(), [50, 100])
     np.testing.assert_array_equal(line.get_ydata(), [0.25, 0.75])
     symmetric = history(5)
     symmetric.alignment[-1] = 1.0
-    assert "alignment" not in " ".join(draw(plotting.plot_learning_curve(symmetric)))
+    assert "alignment" not in " ".join(draw(plot.learning(symmetric)))
 
 
 def test_learned_parameters_are_drawn_in_their_unit():
@@ -125,30 +127,30 @@ def test_learned_parameters_are_drawn_in_their_unit():
     network = Network(4, 1, [(LIF, 3), (slow, 2)], learned={"tau_m": {}, "beta": {}})
     before = network.initial_weights(0)
     after = {**before, "lif.tau_m": before["lif.tau_m"] + 0.002}
-    figure = plotting.plot_parameters(before, network, after)
+    figure = plot.parameters(before, network, after)
     draw(figure)
     labels = [ax.get_xlabel() for ax in figure.axes]
     assert labels == ["tau_m of lif (ms)", "tau_m of alif (ms)", "beta of alif (dimensionless)"]
     edges = [bar.get_x() for bar in figure.axes[0].patches if bar.get_height()]
     assert min(edges) == pytest.approx(20) and max(edges) < 22 < 1.01 * max(edges) + 0.1
     with pytest.raises(ValueError, match="no learned parameters"):
-        plotting.plot_parameters(before, network.with_options(learned={}))
+        plot.parameters(before, network.with_options(learned={}))
 
 
 def test_trial_with_a_surrogate_below_zero_shows_it():
-    figure = plotting.plot_trial(make_recording(psi=np.full((N_STEPS, 5), -0.5)))
+    figure = plot.trial(make_recording(psi=np.full((N_STEPS, 5), -0.5)))
     psi = next(ax for ax in figure.axes if "surrogate" in ax.get_ylabel())
     assert psi.get_ylim()[0] < -0.5
 
 
 def test_learning_curve_of_one_iteration_and_of_none():
-    draw(plotting.plot_learning_curve(history(1)))
+    draw(plot.learning(history(1)))
     with pytest.raises(ValueError, match="empty"):
-        plotting.plot_learning_curve(History())
+        plot.learning(History())
 
 
 def test_trial_has_a_panel_for_everything():
-    figure = plotting.plot_trial(make_recording(), title="a trial")
+    figure = plot.trial(make_recording(), title="a trial")
     assert draw(figure) == [
         "input neuron (index)",
         "recurrent neuron (index)",
@@ -172,7 +174,7 @@ def test_trial_has_a_panel_for_everything():
 
 def test_trial_shows_analog_inputs_as_an_image():
     values = np.random.default_rng(1).normal(size=(N_STEPS, 4))
-    figure = plotting.plot_trial(make_recording(inputs=values))
+    figure = plot.trial(make_recording(inputs=values))
     assert draw(figure)[0] == "analog input (index)"
     (image,) = figure.axes[0].get_images()
     np.testing.assert_array_equal(image.get_array(), values.T)
@@ -180,12 +182,12 @@ def test_trial_shows_analog_inputs_as_an_image():
 
 
 def test_trial_shades_the_learning_window_and_shows_the_target_there():
-    figure = plotting.plot_trial(make_recording())
+    figure = plot.trial(make_recording())
     output = figure.axes[-1]
     (window,) = output.patches
     assert (window.get_x(), window.get_width()) == (N_STEPS - WINDOW, WINDOW)
     assert np.isfinite(output.lines[1].get_ydata()).sum() == WINDOW
-    whole = plotting.plot_trial(make_recording(counts=np.ones(N_STEPS, dtype=bool)))
+    whole = plot.trial(make_recording(counts=np.ones(N_STEPS, dtype=bool)))
     assert not whole.axes[-1].patches
 
 
@@ -199,7 +201,7 @@ def test_trial_without_membrane_traces_or_softmax():
         eligibility_trace=nothing,
         filtered_trace=nothing,
     )
-    labels = draw(plotting.plot_trial(recording))
+    labels = draw(plot.trial(recording))
     assert labels[2:] == [
         "surrogate ψ (dimensionless)",
         "learning signal L (dimensionless)",
@@ -211,7 +213,7 @@ def test_trial_in_volts_is_drawn_in_millivolts():
     lif = RecordedPopulation("lif", slice(0, 5), "v_m", "volt")
     synapses = (TracedSynapse("inputs", 1, "lif", 4),)
     recording = make_recording(populations=(lif,), synapses=synapses)
-    figure = plotting.plot_trial(recording)
+    figure = plot.trial(recording)
     labels = draw(figure)
     assert "membrane v_m (mV)" in labels
     assert "surrogate ψ (1/volt)" in labels
@@ -221,7 +223,7 @@ def test_trial_in_volts_is_drawn_in_millivolts():
 def test_trajectory_is_drawn_over_its_target():
     after = make_recording(softmax=False)
     before = make_recording(softmax=False, output=np.zeros((N_STEPS, 2)))
-    figure = plotting.plot_trajectory(after, before)
+    figure = plot.trajectory(after, before)
     assert draw(figure) == ["readout 1 (dimensionless)"]
     lines = {line.get_label(): line for line in figure.axes[0].lines}
     assert list(lines) == ["target", "output", "output before training"]
@@ -229,20 +231,20 @@ def test_trajectory_is_drawn_over_its_target():
     np.testing.assert_array_equal(lines["target"].get_xydata(), after.target[-WINDOW:])
     np.testing.assert_array_equal(lines["output"].get_xydata(), after.output[-WINDOW:])
     assert figure.axes[0].get_aspect() == 1
-    assert len(plotting.plot_trajectory(after).axes[0].lines) == 2
+    assert len(plot.trajectory(after).axes[0].lines) == 2
 
 
 def test_a_trajectory_needs_two_coordinates():
     with pytest.raises(ValueError, match="two readouts that follow targets, got 2 of a class"):
-        plotting.plot_trajectory(make_recording())
+        plot.trajectory(make_recording())
     three = np.zeros((N_STEPS, 3))
     with pytest.raises(ValueError, match="two readouts that follow targets, got 3$"):
-        plotting.plot_trajectory(make_recording(softmax=False, output=three, target=three))
+        plot.trajectory(make_recording(softmax=False, output=three, target=three))
 
 
 def test_many_readouts_have_no_legend():
     many = np.zeros((N_STEPS, 8))
-    figure = plotting.plot_trial(make_recording(y=many, output=many, target=many, softmax=False))
+    figure = plot.trial(make_recording(y=many, output=many, target=many, softmax=False))
     draw(figure)
     assert figure.axes[-1].get_legend() is None
 
@@ -252,7 +254,7 @@ def test_weights_have_symmetric_scales(n_outputs, trained):
     network = Network(4, n_outputs, [(LIF, 3), (ALIF, 2)])
     weights = network.initial_weights(1)
     after = {name: w + 0.1 for name, w in weights.items()} if trained else None
-    figure = plotting.plot_weights(weights, network.populations, after)
+    figure = plot.weights(weights, network.populations, after)
     labels = draw(figure)
     images = [ax.images[0] for ax in figure.axes if ax.images]
     assert len(images) == (9 if trained else 3)
@@ -269,7 +271,7 @@ def test_sparse_weights_are_drawn_like_dense_ones(fraction):
     network = Network(4, 2, [(LIF, 3), (ALIF, 2)], connectivity={"w_rec": fraction})
     weights = network.initial_weights(1)
     after = {name: 2 * w for name, w in weights.items()}
-    figure = plotting.plot_weights(weights, network.populations, after)
+    figure = plot.weights(weights, network.populations, after)
     draw(figure)
     images = [ax.images[0] for ax in figure.axes if ax.images]
     for image, matrices in zip(images[1::3], (weights, after, weights), strict=True):
@@ -278,12 +280,12 @@ def test_sparse_weights_are_drawn_like_dense_ones(fraction):
 
 
 def test_a_pixel_of_a_large_sparse_matrix_is_a_mean(monkeypatch):
-    monkeypatch.setattr(plotting, "_MOST_PIXELS", 3)
+    monkeypatch.setattr(figures_of_weights, "_MOST_PIXELS", 3)
     network = Network(4, 2, [(LIF, 6)], connectivity={"w_rec": 0.5})
     matrix = network.initial_weights(1)["w_rec"]
     blocks = matrix.toarray().reshape(3, 2, 3, 2).swapaxes(1, 2)
     means = [[b[b != 0].mean() if np.any(b) else 0 for b in row] for row in blocks]
-    np.testing.assert_allclose(plotting._pixels(matrix), means, rtol=1e-14)
+    np.testing.assert_allclose(figures_of_weights._pixels(matrix), means, rtol=1e-14)
 
 
 def test_weights_of_a_model_with_units_say_so():
@@ -298,14 +300,14 @@ def test_weights_of_a_model_with_units_say_so():
     )
     network = Network(4, 2, [(neuron, 3)])
     zero = {name: 0 * w for name, w in network.initial_weights(1).items()}
-    labels = draw(plotting.plot_weights(zero, network.populations))
+    labels = draw(plot.weights(zero, network.populations))
     assert labels[3:] == ["weight (SI units)", "weight (SI units)", "weight (dimensionless)"]
 
 
 def test_settings_of_matplotlib_are_neither_used_nor_changed(monkeypatch):
     monkeypatch.setitem(mpl.rcParams, "axes.labelsize", 30)
     before = mpl.rcParams.copy()
-    figure = plotting.plot_learning_curve(history())
+    figure = plot.learning(history())
     assert figure.axes[0].yaxis.label.get_size() == 8
     assert mpl.rcParams == before
 
@@ -331,7 +333,7 @@ def run_folder(request, tmp_path_factory):
 
 
 def test_a_run_is_drawn(run_folder):
-    paths = plotting.plot_run(run_folder, formats=("png", "pdf"))
+    paths = plot.run(run_folder, formats=("png", "pdf"))
     names = ["learning_curve", "trial_before", "trial_after", "weights"]
     if RunConfig.read(run_folder).make_task().n_outputs == 2:
         names.append("trajectory")
@@ -344,24 +346,24 @@ def test_a_run_is_drawn(run_folder):
 
 
 def test_a_run_without_iterations_has_no_learning_curve(run_folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(plotting, "record_trial", lambda *_, **__: make_recording())
-    monkeypatch.setattr(plotting, "plot_trial", lambda *_: plt.figure())
+    monkeypatch.setattr(figures_of_a_run, "record", lambda *_, **__: make_recording())
+    monkeypatch.setattr(figures_of_a_run, "plot_trial", lambda *_: plt.figure())
     run = Run(RunConfig.read(run_folder), tmp_path, RunConfig.read(run_folder).make_trainer())
     run.config.write(tmp_path)
     run.save()
     (tmp_path / "checkpoint.npz").rename(tmp_path / "initial.npz")
     run.save()
-    names = [path.name for path in plotting.plot_run(tmp_path)]
+    names = [path.name for path in plot.run(tmp_path)]
     assert names == ["trial_before.png", "trial_after.png", "weights.png"]
 
 
 def test_a_folder_without_a_usable_run_is_refused(run_folder, tmp_path):
     with pytest.raises(ValueError, match="holds no run"):
-        plotting.plot_run(tmp_path)
+        plot.run(tmp_path)
     config = RunConfig.read(run_folder)
     config.write(tmp_path)
     history(2).write(tmp_path / "history.csv")
     np.savez(tmp_path / "initial.npz", n_updates=0)
     np.savez(tmp_path / "checkpoint.npz", n_updates=0)
     with pytest.raises(ValueError, match=r"initial.npz: there is no 'w_in' of shape \(5, 6\)"):
-        plotting.plot_run(tmp_path)
+        plot.run(tmp_path)

@@ -1,0 +1,237 @@
+"""Figures of learning: curves of one run, methods side by side, gradients against BPTT's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import cycle
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from eprop_brian.base.history import Rows
+from eprop_brian.figures.style import (
+    COLOURS,
+    WIDTH,
+    count_iterations,
+    draw_median_and_range,
+    draw_threshold,
+    legend_above,
+    lighter,
+    log_if_wide,
+    mark_optimum,
+    stacked,
+    styled,
+)
+from eprop_brian.figures.weights import matrix_title
+from eprop_brian.training.gradient_check import GradientCheck
+from eprop_brian.training.history import History
+
+__all__ = ["plot_comparison", "plot_gradient_check", "plot_learning_curve"]
+
+#: What each column of a history is called on its axis.
+_LABELS = {
+    "loss": "loss\n(dimensionless)",
+    "error": "wrong trials\n(%)",
+    "rate_hz": "firing rate\n(Hz)",
+    "alignment": "feedback\nalignment\n(cosine)",
+    "nmse": "decoding NMSE\n(dimensionless)",
+    "field_nmse": "vector-field NMSE\n(dimensionless)",
+    "rate": "firing rate\n(Hz)",
+}
+#: What curves of several methods show, of the columns that a history has.
+_COMPARED = ("loss", "error", "rate_hz", "nmse", "field_nmse", "rate")
+#: Columns that are drawn on a logarithmic axis where they span much.
+_LOGARITHMIC = ("loss", "nmse", "field_nmse")
+#: A curve is the running mean over this part of the iterations.
+_WINDOWS_PER_RUN = 50
+_X_LABEL = "iteration (number)"
+
+
+@styled()
+def plot_learning_curve(history: History, error_threshold: float | None = None) -> Figure:
+    """Draw loss, error (where the task defines one) and firing rate over the iterations.
+
+    Below them stands the alignment of the feedback with the readout weights, unless it is symmetric
+    feedback, which is aligned by definition.
+
+    Parameters
+    ----------
+    history : History
+    error_threshold : float, optional
+        The fraction of wrong trials below which the task counts as solved.
+
+    Returns
+    -------
+    Figure
+
+    Raises
+    ------
+    ValueError
+        If the history is empty.
+    """
+    columns = history.arrays()
+    iteration = columns["iteration"]
+    if not len(iteration):
+        raise ValueError("the history is empty: there is nothing to draw")
+    alignment = columns["alignment"]
+    absent = {
+        "error": bool(np.all(np.isnan(columns["error"]))),
+        "alignment": not np.any(np.abs(alignment[np.isfinite(alignment)] - 1) > 1e-9),
+    }
+    names = [name for name in _LABELS if not absent.get(name)]
+    window = max(1, len(iteration) // _WINDOWS_PER_RUN)
+    figure, panels = stacked(dict.fromkeys(names, 1.4), _X_LABEL, width=0.8 * WIDTH, margin=0.5)
+    for (name, ax), colour in zip(panels.items(), COLOURS, strict=False):
+        values = _in_axis_units(name, columns[name])
+        measured = np.isfinite(values)
+        if window == 1 or not np.all(measured):
+            # Some values are measured after some iterations only, and the last of them counts.
+            ax.plot(iteration[measured], values[measured], color=colour, marker=".", markersize=3)
+        else:
+            ax.plot(iteration, values, color=lighter(colour, 0.5), linewidth=0.6)
+            mean = np.convolve(values, np.ones(window) / window, mode="valid")
+            centre = iteration[(window - 1) // 2 :][: len(mean)]
+            label = f"mean of {window} iterations" if ax is panels[names[0]] else None
+            ax.plot(centre, mean, color=colour, linewidth=1.4, label=label)
+        if name == "error" and error_threshold is not None:
+            label = f"solved below {100 * error_threshold:g} %"
+            draw_threshold(ax, 100 * error_threshold, label)
+        _scale_panel(ax, name, values[measured])
+        if ax.get_legend_handles_labels()[0]:
+            legend_above(ax)
+    count_iterations(panels[names[-1]], iteration[0], iteration[-1])
+    return figure
+
+
+@styled()
+def plot_comparison(
+    histories: Mapping[str, Sequence[Rows]], error_threshold: float | None = None
+) -> Figure:
+    """Draw learning curves of several methods: median and range over the seeds of each.
+
+    Curves are running means of a fiftieth of the iterations. A run that ended, solved or not,
+    counts with its last value from there on; the curve of a method ends with its last run.
+
+    Parameters
+    ----------
+    histories : mapping of str to sequence of History or TrainingHistory
+        Runs of every method, by its name.
+    error_threshold : float, optional
+        The fraction of wrong trials below which the task counts as solved.
+
+    Returns
+    -------
+    Figure
+
+    Raises
+    ------
+    ValueError
+        If all histories are empty.
+    """
+    runs = {method: [h for h in seeds if len(h)] for method, seeds in histories.items()}
+    every = [history for seeds in runs.values() for history in seeds]
+    if not every:
+        raise ValueError("the histories are empty: there is nothing to draw")
+    longest = max(map(len, every))
+    window = max(1, longest // _WINDOWS_PER_RUN)
+    columns = [history.columns for history in every]
+    names = [
+        name
+        for name in _COMPARED
+        if name in columns[0] and not all(np.all(np.isnan(c[name])) for c in columns)
+    ]
+    x_label = _X_LABEL if every[0].numbered else "part of the training (number)"
+    figure, panels = stacked(dict.fromkeys(names, 1.7), x_label, width=0.8 * WIDTH)
+    for name, ax in panels.items():
+        medians = []
+        for (method, seeds), colour in zip(runs.items(), cycle(COLOURS), strict=False):
+            if not seeds:
+                continue
+            curves = _extended([_running_mean(getattr(h, name), window) for h in seeds])
+            curves = _in_axis_units(name, curves)
+            iteration = np.arange(1, curves.shape[1] + 1)
+            draw_median_and_range(ax, iteration, curves, color=colour, label=method)
+            medians.append(np.median(curves, axis=0))
+        if name == "error" and error_threshold is not None:
+            draw_threshold(ax, 100 * error_threshold)
+        _scale_panel(ax, name, np.concatenate(medians))
+    legend_above(panels[names[0]], columns=max(1, len(runs)))
+    count_iterations(panels[names[0]], 1, longest)
+    return figure
+
+
+@styled()
+def plot_gradient_check(checks: Sequence[GradientCheck]) -> Figure:
+    """Draw how e-prop's gradient compares with that of backpropagation through time.
+
+    Parameters
+    ----------
+    checks : sequence of GradientCheck
+        One for each seed.
+
+    Returns
+    -------
+    Figure
+        Above the cosine of the angle between the two, below the ratio of their lengths, for every
+        projection and learned parameter: median and range over the seeds that got so far.
+
+    Raises
+    ------
+    ValueError
+        If nothing was compared.
+    """
+    iterations = np.array(sorted({i for check in checks for i in check.iteration}))
+    if not len(iterations):
+        raise ValueError("no gradients were compared: there is nothing to draw")
+    names = list(checks[0].cosine)
+    figure, panels = stacked({"cosine": 1.5, "ratio": 1.5}, _X_LABEL, width=0.8 * WIDTH, margin=0.6)
+    least = 1.0
+    for measure, ax in panels.items():
+        for name, colour in zip(names, cycle(COLOURS), strict=False):
+            curves = np.full((len(checks), len(iterations)), np.nan)
+            for row, check in zip(curves, checks, strict=True):
+                row[np.searchsorted(iterations, check.iteration)] = getattr(check, measure)[name]
+            look = {"color": colour, "marker": ".", "markersize": 3}
+            draw_median_and_range(ax, iterations, curves, label=matrix_title(name), **look)
+            if measure == "cosine":
+                least = float(np.nanmin(curves, initial=least))
+        mark_optimum(ax, 1)
+    panels["cosine"].set_ylim(min(0.0, least) - 0.05, 1.05)
+    panels["cosine"].set_ylabel("cosine of the\nangle between\ngradients")
+    panels["ratio"].set_yscale("log")
+    panels["ratio"].set_ylabel("length of\ne-prop's over\nBPTT's")
+    legend_above(panels["cosine"], columns=len(names))
+    count_iterations(panels["ratio"], iterations[0], iterations[-1])
+    return figure
+
+
+def _in_axis_units(column: str, values: np.ndarray) -> np.ndarray:
+    """Values of a history's column as its axis shows them: errors in per cent."""
+    return 100 * values if column == "error" else values
+
+
+def _scale_panel(ax: Axes, column: str, values: np.ndarray) -> None:
+    """Label and scale the axis that shows these values of a history's column."""
+    ax.set_ylabel(_LABELS[column])
+    if column in _LOGARITHMIC:
+        log_if_wide(ax, values)
+    elif column == "alignment":
+        ax.set_ylim(min(0.0, np.min(values)) - 0.05, 1.05)
+        mark_optimum(ax, 1)
+    else:
+        ax.set_ylim(bottom=0)
+
+
+def _running_mean(values: Sequence[float], window: int) -> np.ndarray:
+    """Mean of the last `window` values, of fewer at the start; as long as `values`."""
+    sums = np.concatenate([[0.0], np.cumsum(values)])
+    ends = np.arange(1, len(sums))
+    starts = np.maximum(ends - window, 0)
+    return (sums[ends] - sums[starts]) / (ends - starts)
+
+
+def _extended(curves: Sequence[np.ndarray]) -> np.ndarray:
+    """Curves of equal length, (n_curves, longest): each keeps its last value."""
+    longest = max(map(len, curves))
+    return np.array([np.pad(curve, (0, longest - len(curve)), mode="edge") for curve in curves])

@@ -1,0 +1,369 @@
+"""Figures of a trial: from inputs to readout, and what two readouts draw in a plane."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import cycle
+from typing import Any
+
+import numpy as np
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from eprop_brian.figures.style import (
+    COLOURS,
+    WIDTH,
+    draw_spikes,
+    legend_beside,
+    lighter,
+    stacked,
+    styled,
+    whole_numbers,
+)
+from eprop_brian.training.recording import RecordedPopulation, Recording
+
+__all__ = ["draws_trajectory", "plot_trajectory", "plot_trial"]
+
+#: Colours of readouts; those of populations and example neurons are `COLOURS`.
+_READOUT_COLOURS = ("#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0072B2", "#D55E00")
+_GREY = "#666666"
+#: Shares of white in the colours of several synapses of a neuron.
+_PALER = (0.0, 0.55, 0.3, 0.75)
+_MOST_EXAMPLES = 3
+_MOST_LABELLED_READOUTS = 6
+
+#: A neuron: its population and its index there.
+_Example = tuple[str, int]
+
+
+@styled()
+def plot_trial(recording: Recording, title: str | None = None) -> Figure:
+    """Draw what happens within a trial, from inputs to readout.
+
+    The panels share their time axis: input spikes or analog inputs; recurrent spikes; membrane and
+    threshold of example neurons, those whose synapses were traced; their surrogate derivative and
+    learning signal; eligibility traces and filtered traces of the traced synapses; output and
+    target. The learning window is shaded unless it is the whole trial.
+
+    Parameters
+    ----------
+    recording : Recording
+    title : str, optional
+
+    Returns
+    -------
+    Figure
+    """
+    examples = _examples(recording)
+    heights = {"inputs": 1.1, "recurrent": 1.3}
+    if recording.v is not None:
+        heights.update({_membrane_panel(example): 0.95 for example in examples})
+    heights.update(psi=0.95, signal=0.95)
+    if recording.synapses:
+        heights.update(eligibility=1.0, filtered=1.0)
+    heights["output"] = 1.2
+    figure, panels = stacked(heights, "time in the trial (ms)")
+    _draw_inputs(panels["inputs"], recording)
+    _draw_recurrent(panels["recurrent"], recording, examples)
+    if recording.v is not None and recording.threshold is not None:
+        for number, (example, colour) in enumerate(examples.items()):
+            v, threshold = (
+                x[:, recording.column(*example)] for x in (recording.v, recording.threshold)
+            )
+            ax = panels[_membrane_panel(example)]
+            _draw_membrane(ax, recording, example, v, threshold, colour, explained=number == 0)
+    _draw_signals(panels["psi"], panels["signal"], recording, examples)
+    if recording.synapses:
+        _draw_traces(panels["eligibility"], panels["filtered"], recording, examples)
+    _draw_output(panels["output"], recording)
+    _shade_window(list(panels.values()), recording)
+    panels["output"].set_xlim(0.0, recording.time[-1] + recording.dt)
+    if title:
+        figure.suptitle(title)
+    return figure
+
+
+@styled()
+def plot_trajectory(recording: Recording, before: Recording | None = None) -> Figure:
+    """Draw two readouts against each other over the two targets: a line in a plane.
+
+    Parameters
+    ----------
+    recording : Recording
+        Of a regression task with two readouts, such as the coordinates of a pen.
+    before : Recording, optional
+        The same trial before training, drawn in grey.
+
+    Returns
+    -------
+    Figure
+
+    Raises
+    ------
+    ValueError
+        If there are not two readouts that follow targets.
+    """
+    if not draws_trajectory(recording):
+        raise ValueError(
+            f"a trajectory needs two readouts that follow targets, got {recording.output.shape[1]}"
+            f"{' of a classification' if recording.softmax else ''}"
+        )
+    lines: list[tuple[str, np.ndarray, dict[str, Any]]] = [
+        ("target", recording.target, {"color": "black", "linestyle": "--", "zorder": 3}),
+        ("output", recording.output, {"color": _READOUT_COLOURS[0], "linewidth": 1.4}),
+    ]
+    if before is not None:
+        pale = {"color": "#999999", "linewidth": 0.6, "zorder": 1}
+        lines.append(("output before training", before.output, pale))
+    figure, ax = plt.subplots(figsize=(0.8 * WIDTH, 3.4), layout="constrained")
+    for label, values, look in lines:
+        ax.plot(*values[recording.counts].T, label=label, **look)
+    ax.set_aspect("equal", adjustable="datalim")
+    ax.set_xlabel("readout 0 (dimensionless)")
+    ax.set_ylabel("readout 1 (dimensionless)")
+    ax.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), borderaxespad=0.0, ncols=3)
+    return figure
+
+
+def draws_trajectory(recording: Recording) -> bool:
+    """Whether the readouts of a recording are the coordinates of a line in a plane."""
+    return recording.output.shape[1] == 2 and not recording.softmax
+
+
+def _examples(recording: Recording) -> dict[_Example, str]:
+    """Neurons to show with their colours: the traced or most active ones.
+
+    The first of a population has the population's colour.
+    """
+    neurons = list(dict.fromkeys((s.target, s.post) for s in recording.synapses))
+    if not neurons:
+        counts = recording.spikes.sum(axis=0)
+        neurons = [(p.name, int(np.argmax(counts[p.neurons]))) for p in recording.populations]
+    of_population = _population_colours(recording)
+    spare = cycle([c for c in COLOURS if c not in of_population.values()] or COLOURS)
+    colours = {}
+    for name, neuron in neurons[:_MOST_EXAMPLES]:
+        colours[name, neuron] = of_population.pop(name) if name in of_population else next(spare)
+    return colours
+
+
+def _population_colours(recording: Recording) -> dict[str, str]:
+    return dict(zip((p.name for p in recording.populations), cycle(COLOURS), strict=False))
+
+
+def _label(example: _Example) -> str:
+    population, neuron = example
+    return f"{population} {neuron}"
+
+
+def _membrane_panel(example: _Example) -> str:
+    return f"membrane of {_label(example)}"
+
+
+def _draw_inputs(ax: Axes, recording: Recording) -> None:
+    """Input spikes, or analog inputs as an image with its scale beside it."""
+    ax.set_ylabel("input neuron\n(index)")
+    if recording.inputs.dtype == bool:
+        _draw_raster(ax, recording.time, recording.inputs, "black")
+        return
+    limit = float(np.abs(recording.inputs).max()) or 1.0
+    image = ax.imshow(
+        recording.inputs.T,
+        extent=(0.0, recording.time[-1] + recording.dt, -0.5, recording.inputs.shape[1] - 0.5),
+        origin="lower",
+        cmap="RdBu_r",
+        vmin=-limit,
+        vmax=limit,
+        aspect="auto",
+        interpolation="nearest",
+    )
+    # Beside the panel, not taken from it: its time axis is that of the panels below.
+    scale = ax.inset_axes((1.01, 0.0, 0.012, 1.0))
+    ax.figure.colorbar(image, cax=scale, label="value")
+    ax.set_ylabel("analog input\n(index)")
+    ax.yaxis.set_major_locator(whole_numbers(5))
+
+
+def _draw_raster(
+    ax: Axes,
+    time: np.ndarray,
+    spikes: np.ndarray,
+    colour: str,
+    label: str | None = None,
+    first: int = 0,
+) -> None:
+    """The spikes of an array (n_steps, n), whose first neuron is in row `first`."""
+    steps, neurons = np.nonzero(spikes)
+    n = spikes.shape[1]
+    draw_spikes(ax, time[steps], first + neurons, n, colour, label)
+    ax.set_ylim(-1, first + n)
+
+
+def _draw_recurrent(ax: Axes, recording: Recording, examples: Mapping[_Example, str]) -> None:
+    colours = _population_colours(recording)
+    for population in recording.populations:
+        _draw_raster(
+            ax,
+            recording.time,
+            recording.spikes[:, population.neurons],
+            colours[population.name],
+            population.name,
+            first=population.neurons.start,
+        )
+    ax.set_ylabel("recurrent\nneuron\n(index)")
+    pointer: dict[str, Any] = {"linestyle": "none", "marker": "<", "markersize": 4}
+    for example, colour in examples.items():
+        row = recording.column(*example)
+        right_edge = ax.get_yaxis_transform()
+        ax.plot(1.005, row, color=colour, transform=right_edge, clip_on=False, **pointer)
+    ax.plot([], [], color=_GREY, label="shown below", **pointer)
+    for handle in legend_beside(ax).legend_handles[:-1]:
+        if isinstance(handle, Line2D):
+            handle.set_markersize(7)
+            handle.set_markeredgewidth(1.5)
+
+
+def _draw_membrane(
+    ax: Axes,
+    recording: Recording,
+    example: _Example,
+    v: np.ndarray,
+    threshold: np.ndarray,
+    colour: str,
+    *,
+    explained: bool,
+) -> None:
+    """Membrane, threshold and spikes of a neuron; `explained` puts all of them in the legend."""
+    population = next(p for p in recording.populations if p.name == example[0])
+    scale, unit = (1e3, "mV") if population.unit == "volt" else (1.0, _unit([population]))
+    time, v = recording.time, scale * v
+    ax.plot(time, v, color=colour, linewidth=0.8, label=_label(example))
+    ax.plot(
+        time,
+        scale * threshold,
+        color="black",
+        linewidth=0.8,
+        label="threshold" if explained else None,
+    )
+    fired = np.flatnonzero(recording.spikes[:, recording.column(*example)])
+    ax.plot(
+        time[fired],
+        v[fired],
+        linestyle="none",
+        marker="o",
+        markersize=2.0,
+        color="black",
+        label="spike" if explained else None,
+    )
+    ax.set_ylabel(f"membrane {population.membrane}\n({unit})")
+    legend_beside(ax)
+
+
+def _draw_signals(
+    psi: Axes, signal: Axes, recording: Recording, examples: Mapping[_Example, str]
+) -> None:
+    """Surrogate derivatives and learning signals of the examples."""
+    curves = ((psi, recording.psi, 0.6), (signal, recording.learning_signal, 1.0))
+    for example, colour in examples.items():
+        look: dict[str, Any] = {"color": colour, "alpha": 0.85, "label": _label(example)}
+        for ax, values, width in curves:
+            ax.plot(recording.time, values[:, recording.column(*example)], linewidth=width, **look)
+    psi.set_ylabel(f"surrogate ψ\n({_unit(recording.populations, inverse=True)})")
+    if np.min(recording.psi) >= 0:
+        psi.set_ylim(bottom=0)
+    signal.set_ylabel("learning\nsignal L\n(dimensionless)")
+    legend_beside(signal)
+
+
+def _draw_traces(
+    eligibility: Axes, filtered: Axes, recording: Recording, examples: Mapping[_Example, str]
+) -> None:
+    curves = (
+        (eligibility, recording.eligibility_trace, 0.6),
+        (filtered, recording.filtered_trace, 1.0),
+    )
+    numbers: dict[_Example, int] = {}
+    for column, synapse in enumerate(recording.synapses):
+        neuron = (synapse.target, synapse.post)
+        number = numbers[neuron] = numbers.get(neuron, -1) + 1
+        colour = lighter(examples.get(neuron, _GREY), _PALER[number % len(_PALER)])
+        for ax, values, width in curves:
+            ax.plot(
+                recording.time,
+                values[:, column],
+                color=colour,
+                linewidth=width,
+                label=str(synapse),
+                # The first of a neuron, in the strongest colour, is hidden by no other.
+                zorder=3 - 0.1 * number,
+            )
+    # A trace has the inverse unit of the weight, which without units has none either.
+    unit = _unit(recording.populations)
+    unit = unit if unit == "dimensionless" else "SI units"
+    eligibility.set_ylabel(f"eligibility\ntrace e\n({unit})")
+    filtered.set_ylabel(f"filtered\ntrace ē\n({unit})")
+    legend_beside(filtered)
+
+
+def _draw_output(ax: Axes, recording: Recording) -> None:
+    n_outputs = recording.output.shape[1]
+    labelled = n_outputs <= _MOST_LABELLED_READOUTS
+    # Nothing is drawn where nothing counts.
+    target = np.where(recording.counts[:, np.newaxis], recording.target, np.nan)
+    for number in range(n_outputs):
+        colour = _READOUT_COLOURS[number % len(_READOUT_COLOURS)]
+        suffix = f" {number}" if n_outputs > 1 else ""
+        ax.plot(
+            recording.time,
+            recording.output[:, number],
+            color=colour,
+            label=f"output{suffix}" if labelled else None,
+        )
+        ax.plot(
+            recording.time,
+            target[:, number],
+            color=colour if n_outputs > 1 else "black",
+            linestyle="--",
+            linewidth=1.4,
+            label=f"target{suffix}" if labelled else None,
+        )
+    if recording.softmax:
+        ax.set_ylabel("softmax output\n(probability)")
+        ax.set_ylim(-0.07, 1.07)
+    else:
+        ax.set_ylabel("readout y\n(dimensionless)")
+    if labelled:
+        legend_beside(ax)
+
+
+def _shade_window(axes: Sequence[Axes], recording: Recording) -> None:
+    """Shade the steps in which the error counts, unless these are all."""
+    if recording.counts.all():
+        return
+    edges = np.diff(recording.counts.astype(int), prepend=0, append=0)
+    spans = recording.dt * np.column_stack([np.flatnonzero(edges == e) for e in (1, -1)])
+    for ax in axes:
+        for start, end in spans:
+            ax.axvspan(start, end, color="#F0E442", alpha=0.25, linewidth=0, zorder=0)
+    axes[0].annotate(
+        "learning window" if len(spans) == 1 else "error counts",
+        (spans[-1, 1], 1.0),
+        xycoords=axes[0].get_xaxis_transform(),
+        xytext=(0, 2),
+        textcoords="offset points",
+        ha="right",
+        va="bottom",
+        fontsize=7.5,
+    )
+
+
+def _unit(populations: Iterable[RecordedPopulation], *, inverse: bool = False) -> str:
+    """The unit of the populations' membranes, or its inverse, as an axis names it."""
+    units = {population.unit for population in populations}
+    if units == {"1"}:
+        return "dimensionless"
+    if len(units) > 1:
+        return "SI units"
+    return f"1/{units.pop()}" if inverse else units.pop()

@@ -1,0 +1,215 @@
+"""Figures of what is learned: weight matrices and parameters of the neurons."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from brian2.units import Quantity
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+from scipy.sparse import csc_array, issparse
+
+from eprop_brian.base.sparse import Matrix, values_of
+from eprop_brian.equations.neuron import Parameter
+from eprop_brian.figures.style import COLOURS, WIDTH, legend_above, styled, whole_numbers
+from eprop_brian.network.spec import Network, Population
+from eprop_brian.symbolic.parameters import parse_quantity
+
+__all__ = ["matrix_title", "plot_parameters", "plot_weights"]
+
+#: Rows and columns of the image of a sparse matrix.
+_MOST_PIXELS = 1000
+_RECURRENT = "recurrent neuron"
+#: Title, postsynaptic and presynaptic side of each matrix.
+_MATRICES = {
+    "w_in": (r"$W_\mathrm{in}$", _RECURRENT, "input neuron"),
+    "w_rec": (r"$W_\mathrm{rec}$", _RECURRENT, _RECURRENT),
+    "w_out": (r"$W_\mathrm{out}$", "readout", _RECURRENT),
+}
+
+
+def matrix_title(name: str) -> str:
+    """What a weight matrix is called in figures; other names stay as they are."""
+    return _MATRICES[name][0] if name in _MATRICES else name
+
+
+@styled()
+def plot_weights(
+    weights: Mapping[str, Matrix],
+    populations: Sequence[Population],
+    after: Mapping[str, Matrix] | None = None,
+) -> Figure:
+    """Draw the weight matrices, and how they changed if a second set is given.
+
+    Rows are postsynaptic, columns presynaptic neurons. The colour scale of a matrix is symmetric
+    about 0 and ends at the 99.5th percentile of the absolute values; ``before`` and ``after`` share
+    it. Of a sparse matrix with more than 1000 rows or columns, a pixel is the mean weight of the
+    synapses in a block.
+
+    Parameters
+    ----------
+    weights : mapping
+        ``w_in`` (n_recurrent, n_inputs), ``w_rec`` (n_recurrent, n_recurrent), ``w_out``
+        (n_outputs, n_recurrent), each an array or a scipy.sparse array.
+    populations : sequence of Population
+        Of the network (``network.populations``); lines separate them.
+    after : mapping, optional
+        The same matrices after training.
+
+    Returns
+    -------
+    Figure
+    """
+    rows: list[tuple[str, Mapping[str, Matrix]]] = [("", weights)]
+    if after is not None:
+        change = {name: after[name] - weights[name] for name in _MATRICES}
+        rows = [("before", weights), ("after", after), ("change", change)]
+    ends = np.cumsum([p.size for p in populations])
+    without_units = all(set(p.system.step.units.values()) == {"1"} for p in populations)
+    figure, axes = plt.subplots(
+        len(rows),
+        len(_MATRICES),
+        figsize=(WIDTH, 0.7 + 2.2 * len(rows)),
+        width_ratios=[0.8, 1.0, 1.0],
+        squeeze=False,
+        layout="constrained",
+    )
+    for column, name in enumerate(_MATRICES):
+        scale = _scale([matrices[name] for heading, matrices in rows if heading != "change"])
+        # A weight has the unit of the state it adds to; readouts have none.
+        unit = "dimensionless" if name == "w_out" or without_units else "SI units"
+        for ax, (heading, matrices) in zip(axes[:, column], rows, strict=True):
+            is_change = heading == "change"
+            limit = _scale([matrices[name]]) if is_change else scale
+            image = _draw_matrix(ax, name, matrices[name], limit, ends[:-1])
+            if heading:
+                ax.set_title(f"{matrix_title(name)}, {heading}")
+            label = f"{'change' if is_change else 'weight'} ({unit})"
+            figure.colorbar(image, ax=ax, extend="both", label=label, pad=0.02)
+    if len(populations) > 1:
+        ranges = "  ".join(
+            f"{p.name} {end - p.size}–{end - 1}" for p, end in zip(populations, ends, strict=True)
+        )
+        figure.supxlabel(f"recurrent neurons: {ranges}", fontsize=8.0)
+    return figure
+
+
+def _draw_matrix(
+    ax: Axes, name: str, matrix: Matrix, limit: float, boundaries: np.ndarray
+) -> AxesImage:
+    """Draw a matrix between -limit and limit, with lines between populations."""
+    title, post, pre = _MATRICES[name]
+    n_post, n_pre = matrix.shape
+    image = ax.imshow(
+        _pixels(matrix) if issparse(matrix) else matrix,
+        extent=(-0.5, n_pre - 0.5, n_post - 0.5, -0.5),
+        cmap="RdBu_r",
+        vmin=-limit,
+        vmax=limit,
+        aspect="auto",
+        interpolation="nearest",
+    )
+    for spine in ax.spines.values():
+        spine.set_visible(True)
+    for boundary in boundaries:
+        if post == _RECURRENT:
+            ax.axhline(boundary - 0.5, color="black", linewidth=0.6)
+        if pre == _RECURRENT:
+            ax.axvline(boundary - 0.5, color="black", linewidth=0.6)
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_locator(whole_numbers(5))
+    ax.set_title(title)
+    ax.set_ylabel(f"to {post} (index)")
+    ax.set_xlabel(f"from {pre} (index)")
+    return image
+
+
+def _pixels(matrix: csc_array) -> np.ndarray:
+    """A sparse matrix as an image; of a large one, the mean of the synapses in each block."""
+    if max(matrix.shape) <= _MOST_PIXELS:
+        return matrix.toarray()
+    n_rows, n_columns = (min(n, _MOST_PIXELS) for n in matrix.shape)
+    pairs = matrix.tocoo()
+    # In 64 bits: an index times the number of pixels is larger than 32 hold.
+    row = pairs.row.astype(np.int64) * n_rows // matrix.shape[0]
+    column = pairs.col.astype(np.int64) * n_columns // matrix.shape[1]
+    pixel = row * n_columns + column
+    total, count = (np.bincount(pixel, w, n_rows * n_columns) for w in (pairs.data, None))
+    return (total / np.maximum(count, 1)).reshape(n_rows, n_columns)
+
+
+def _scale(matrices: Sequence[Matrix]) -> float:
+    """End of a symmetric colour scale, above 0 even for matrices of zeros or without synapses."""
+    values = np.concatenate([values_of(m).ravel() for m in matrices])
+    largest = np.percentile(np.abs(values), 99.5) if len(values) else 0
+    return float(largest) if largest > 0 else 1.0
+
+
+@styled()
+def plot_parameters(
+    values: Mapping[str, Matrix], network: Network, after: Mapping[str, Matrix] | None = None
+) -> Figure:
+    """Draw how the learned parameters are distributed over the neurons.
+
+    Parameters
+    ----------
+    values : mapping
+        Has a vector, in SI units, for every learned parameter (``"population.parameter"``).
+    network : Network
+        Whose parameters they are.
+    after : mapping, optional
+        The same after training.
+
+    Returns
+    -------
+    Figure
+
+    Raises
+    ------
+    ValueError
+        If no parameter of the network is learned.
+    """
+    names = list(network.learned_shapes)
+    if not names:
+        raise ValueError("the network has no learned parameters")
+    sets = {"before": values} if after is None else {"before": values, "after": after}
+    parameters = {p.name: p.neuron.parameters for p in network.populations}
+    n_columns = min(3, len(names))
+    n_rows = -(-len(names) // n_columns)
+    figure, axes = plt.subplots(
+        n_rows,
+        n_columns,
+        figsize=(WIDTH * n_columns / 3 + 0.3, 0.4 + 1.8 * n_rows),
+        squeeze=False,
+        layout="constrained",
+    )
+    for ax, name in zip(axes.flat, names, strict=False):
+        population, parameter = name.split(".")
+        scale, unit = _fitting_unit(parameters[population][parameter])
+        vectors = {when: np.asarray(vector[name]) / scale for when, vector in sets.items()}
+        bins = np.histogram_bin_edges(np.concatenate(list(vectors.values())), bins=20)
+        for (when, vector), colour in zip(vectors.items(), ("#888888", COLOURS[0]), strict=False):
+            ax.hist(vector, bins=bins, color=colour, alpha=0.7, label=when)
+        ax.set_xlabel(f"{parameter} of {population} ({unit})")
+        ax.set_ylabel("neurons (number)")
+        ax.yaxis.set_major_locator(whole_numbers(5))
+    for ax in axes.flat[len(names) :]:
+        ax.set_visible(False)
+    if after is not None:
+        legend_above(axes[0, 0])
+    return figure
+
+
+def _fitting_unit(value: Parameter) -> tuple[float, str]:
+    """A unit for values like this one, in SI units, and its name."""
+    if isinstance(value, list | tuple):
+        value = value[0]
+    if isinstance(value, str):
+        value = parse_quantity(value, "parameter")
+    if not isinstance(value, Quantity) or value.is_dimensionless:
+        return 1.0, "dimensionless"
+    unit = value.get_best_unit()
+    return float(unit), str(unit)
