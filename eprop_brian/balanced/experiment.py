@@ -442,7 +442,7 @@ def training_inputs(
 def drawn_arrays(network: BalancedNetwork) -> dict[str, np.ndarray]:
     """Give what a network's seed decides, by which a checkpoint is known to be its own."""
     arrays = {"decoder": network.decoder, "threshold": network.threshold}
-    if network.basis_equations.model:
+    if network.basis_weights is not None and network.basis_offset is not None:
         arrays |= {"basis_weights": network.basis_weights, "basis_offset": network.basis_offset}
     return arrays
 

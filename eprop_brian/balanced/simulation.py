@@ -152,7 +152,7 @@ class Simulation:
             "signal.estimate": np.zeros(k),
             **{f"neurons.{name}": np.zeros(n) for name in ("r", "refractory_counter", "noise")},
         }
-        if network.basis_equations.model:
+        if network.basis_weights is not None and network.basis_offset is not None:
             arrays |= {
                 "dendrites.u": np.zeros(m),
                 "dendrites.theta": network.basis_offset,
@@ -271,12 +271,11 @@ class Simulation:
         for first in range(0, len(inputs), most):
             settings["control.time"] = elapsed + first * self._dt
             parts.append(self._call(inputs[first : first + most], record_every, settings))
-        return Recording(
-            *(np.concatenate(columns) for columns in zip(*parts, strict=True)),
-            r_start=r_start,
-            t_start=start * self._dt,
-            t_stop=self._n_steps * self._dt,
+        t, x, estimate, v, spike_times, spike_neurons = map(
+            np.concatenate, zip(*parts, strict=True)
         )
+        t_start, t_stop = start * self._dt, self._n_steps * self._dt
+        return Recording(t, x, estimate, v, spike_times, spike_neurons, r_start, t_start, t_stop)
 
     def _call(
         self, inputs: np.ndarray, every: int, settings: Mapping[str, float]
@@ -298,8 +297,10 @@ class Simulation:
         )
         self._whole = False
         self.program.run({})
-        keys = ("control.step", "control.n_spikes", "control.n_records", "spikes.neuron")
-        keys += ("spikes.step", "record.x", "record.estimate", "record_v.v", "neurons.v")
+        keys = [
+            *("control.step", "control.n_spikes", "control.n_records", "spikes.neuron"),
+            *("spikes.step", "record.x", "record.estimate", "record_v.v", "neurons.v"),
+        ]
         got = self.program.get_all(keys)
         done, n_spikes, n_records = (int(got[key][0]) for key in keys[:3])
         neurons = got["spikes.neuron"][:n_spikes].astype(int)

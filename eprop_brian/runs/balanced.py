@@ -175,7 +175,7 @@ class _Balanced:
                 decoder,
                 mu=mu,
                 nu=nu,
-                initial=system.initial,
+                initial=[*system.initial],
                 name=config.teacher.name,
                 **options,
             )

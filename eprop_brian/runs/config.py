@@ -165,6 +165,8 @@ class RunConfig:
         settings = self.model.schema[table].all_settings(self.tables)
         if key not in settings:
             raise ValueError(unknown("key", key, settings, where))
+        if (table, key) in (("run", "model"), ("run", "task")):
+            raise ValueError(f"{where}: a recipe is for one task, start from that of another")
         return self.model.with_value(self, table, key, value)
 
     def with_values(self, table: str, **values: Any) -> RunConfig:

@@ -97,6 +97,12 @@ class Setting:
     unit: Quantity | None = None
     shown: str = ""
 
+    @property
+    def shown_default(self) -> str:
+        """The default as the documentation shows it; empty if there is none."""
+        text = self.shown or ("" if self.default is None else str(self.default))
+        return f"`{text}`" if text else ""
+
     def check(self, name: str, value: Any) -> None:
         """Raise ValueError, naming the setting, for a value of another kind or out of bounds."""
         table, _, key = name.partition(".")

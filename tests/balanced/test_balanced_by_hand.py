@@ -8,9 +8,8 @@ import pytest
 from brian2 import Hz, ms
 from network_by_hand import constant, normal_numbers, oscillator, simulate, van_der_pol
 
-from eprop_brian.balanced.spec import random_basis
 from eprop_brian.balanced.simulation import Simulation
-from eprop_brian.balanced.spec import closed_form, learned, random_decoder
+from eprop_brian.balanced.spec import closed_form, learned, random_basis, random_decoder
 from eprop_brian.equations.teachers import VAN_DER_POL
 
 DT = 1e-4

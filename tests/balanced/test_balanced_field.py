@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from network_by_hand import oscillator, simulate
 
-from eprop_brian.balanced.spec import random_basis
 from eprop_brian.balanced.field import (
     NetworkField,
     currents,
@@ -15,7 +14,7 @@ from eprop_brian.balanced.field import (
     filtered_spikes,
 )
 from eprop_brian.balanced.simulation import Simulation
-from eprop_brian.balanced.spec import closed_form, learned, random_decoder
+from eprop_brian.balanced.spec import closed_form, learned, random_basis, random_decoder
 from eprop_brian.equations.teachers import BISTABLE
 
 A = np.array([[-0.5, 6.0], [-6.0, -0.5]])

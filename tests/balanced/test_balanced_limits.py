@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from eprop_brian.balanced import (
-    RunConfig,
     Experiment,
     NetworkField,
+    RunConfig,
     Simulation,
     UnstableNetworkError,
     closed_form,
