@@ -23,6 +23,7 @@ PACKAGES = [
     "eprop_brian.balanced",
     "eprop_brian.export",
     "eprop_brian.figures",
+    "eprop_brian.runs",
     "eprop_brian.cli",
     "eprop_brian.equations",
     "eprop_brian.tasks",

@@ -14,15 +14,13 @@ from typing import Any
 import numpy as np
 
 from eprop_brian.base.table import write_table
+from eprop_brian.runs.learners import mean_of_last, open_or_start
+from eprop_brian.runs.sweep import check_folder, spread, spread_text
 from eprop_brian.training.config import METHODS, RunConfig
 from eprop_brian.training.history import History
-from eprop_brian.training.run import Run
 from eprop_brian.training.trainer import TrainingError, check_fit, require_jax
 
 __all__ = ["Compared", "Summary", "compare", "histories", "summaries", "write_summaries"]
-
-#: Iterations at the end over which a final loss or error is the mean.
-_LAST = 10
 
 
 @dataclass(frozen=True)
@@ -74,11 +72,11 @@ class Summary:
     error: tuple[float, float, float]
 
     def __str__(self) -> str:
-        text = f"{self.method:<9}  final loss {_shown(self.loss)}"
+        text = f"{self.method:<9}  final loss {spread_text(self.loss)}"
         if np.isfinite(self.error[0]):
-            text += f"  final error {_shown(self.error)}  solved {self.solved}/{self.seeds}"
+            text += f"  final error {spread_text(self.error)}  solved {self.solved}/{self.seeds}"
         if self.solved:
-            text += f" after {_shown(self.iterations)} iterations"
+            text += f" after {spread_text(self.iterations)} iterations"
         return text + (
             f"  {self.failed} no longer finite or without a spike" if self.failed else ""
         )
@@ -137,18 +135,14 @@ def compare(
         task = chosen.make_task()
         check_fit(chosen.make_network(task), task)
     for chosen, own in zip(configs, folders, strict=True):
-        if (own / "config.toml").exists() and not chosen.is_of(own):
-            raise ValueError(
-                f"{own} holds a run with other settings; give the same or choose another folder"
-            )
+        check_folder(chosen, own)
     if "bptt" in methods:
         require_jax()
     results = []
     for number, (chosen, own) in enumerate(zip(configs, folders, strict=True)):
         method = methods[number // len(seeds)]
         elsewhere = {} if method == "bptt" else where
-        exists = (own / "config.toml").exists()
-        run = Run.open(own, **elsewhere) if exists else Run.start(chosen, own, **elsewhere)
+        run = open_or_start(chosen, own, **elsewhere)
         failure = ""
         try:
             run.train(chosen.run["iterations"], progress=progress)
@@ -178,9 +172,9 @@ def summaries(results: Sequence[Compared]) -> list[Summary]:
             seeds=len(runs),
             solved=sum(run.solved for run in runs),
             failed=sum(bool(run.failure) for run in runs),
-            iterations=_spread([len(run.history) if run.solved else np.inf for run in runs]),
-            loss=_spread([_last(run.history.loss) for run in runs]),
-            error=_spread([_last(run.history.error) for run in runs]),
+            iterations=spread([len(run.history) if run.solved else np.inf for run in runs]),
+            loss=spread([mean_of_last(run.history.loss) for run in runs]),
+            error=spread([mean_of_last(run.history.error) for run in runs]),
         )
         for method, runs in by_method.items()
     ]
@@ -210,21 +204,3 @@ def histories(results: Sequence[Compared]) -> Mapping[str, list[History]]:
     for result in results:
         found.setdefault(result.method, []).append(result.history)
     return found
-
-
-def _last(values: Sequence[float]) -> float:
-    return float(np.mean(values[-_LAST:])) if values else float("nan")
-
-
-def _spread(values: Sequence[float]) -> tuple[float, float, float]:
-    """Median, least and most."""
-    # Sorted by hand: NumPy's median of infinite numbers is none. What is unknown comes last.
-    ordered = sorted(np.inf if np.isnan(value) else value for value in values)
-    middle = ordered[(len(ordered) - 1) // 2], ordered[len(ordered) // 2]
-    median = middle[0] if middle[0] == middle[1] else sum(middle) / 2
-    return median, ordered[0], ordered[-1]
-
-
-def _shown(spread: tuple[float, float, float]) -> str:
-    median, least, most = (f"{v:.4g}" if np.isfinite(v) else "never" for v in spread)
-    return median if least == most else f"{median} ({least} to {most})"

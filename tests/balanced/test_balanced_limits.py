@@ -13,8 +13,9 @@ from eprop_brian.balanced import (
     learned,
     random_decoder,
 )
-from eprop_brian.cli import balanced as commands
 from eprop_brian.equations.teachers import Teacher
+from eprop_brian.runs.learners import BalancedLearner
+from eprop_brian.runs.sweep import grid, sweep
 from eprop_brian.symbolic.teacher import teacher_from_string, teacher_map
 
 SMALL = (
@@ -52,13 +53,12 @@ def test_what_was_not_trained_is_not_tested(monkeypatch, tmp_path):
         raise UnstableNetworkError("no")
 
     monkeypatch.setattr(Experiment, "train", fail)
-    lines = []
-    found = commands.sweep(
-        config("balanced-bistable", "network.n_basis=8", "training.duration=0.1"),
-        *("kill", [0.0, 0.2], [1], tmp_path, lines.append),
+    results = sweep(
+        grid(["network.n_basis=8", "training.duration=0.1", "test.kill=0,0.2"]),
+        lambda settings, seed: config("balanced-bistable", *settings),
+        *(BalancedLearner(), [1], tmp_path),
     )
-    assert np.all(np.isnan(found.nmse))
-    assert "killed fraction 0.2: NMSE no result, 0 of 1 seeds" in lines
+    assert [(result.values, result.failure) for result in results] == [({}, "no")] * 2
 
 
 def test_networks_are_judged_over_calls_that_are_short():
@@ -122,8 +122,10 @@ def test_teachers_need_no_derivative(f):
 
 def test_levels_of_a_sweep_are_checked_before_anything_runs(tmp_path):
     with pytest.raises(ValueError, match="no small part of"):
-        commands.sweep(
-            config("balanced-oscillator"), "dt", [0.1, 60.0], [1], tmp_path, lambda line: None
+        sweep(
+            grid(["network.dt=0.1 ms,60 ms"]),
+            lambda settings, seed: config("balanced-oscillator", *settings),
+            *(BalancedLearner(), [1], tmp_path),
         )
     assert not list(tmp_path.iterdir())
 

@@ -70,25 +70,11 @@ def test_plot_draws_again(trained):
         path.unlink()
 
 
-def test_a_sweep_has_a_row_for_every_level_and_seed(tmp_path):
-    output = call(
-        *("sweep", "balanced-oscillator", "--over", "kill", "--levels", "0,0.5", "--seeds", "2"),
-        *(*SMALL, "--out", tmp_path),
-    )
-    assert "killed fraction 0.5: NMSE" in output
-    with (tmp_path / "sweep-kill.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    assert [(row["kill"], row["seed"]) for row in rows] == [
-        *(("0", "1"), ("0", "2"), ("0.5", "1"), ("0.5", "2")),
-    ]
-    assert [float(row["performance"]) for row in rows[:2]] == [1.0, 1.0]
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("balanced-oscillator", "--iterations", "5"), "--iterations is no option of a balanced"),
-        (("pattern-generation", "--kill", "0.5"), "--kill is an option of balanced networks"),
+        (("balanced-oscillator", "--iterations", "5"), "--iterations does not apply to balanced"),
+        (("pattern-generation", "--kill", "0.5"), "--kill applies to balanced networks only"),
         (("balanced-oscilator",), "did you mean 'balanced-oscillator'"),
         (("balanced-oscillator", "--set", "network.nn=5"), "did you mean 'n'"),
         (("balanced-oscillator", "--set", "network.n=some"), "must be a whole number"),
