@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -11,7 +12,10 @@ import numpy as np
 
 from eprop_brian.base.table import read_table, write_table
 
-__all__ = ["Rows", "column"]
+__all__ = ["Rows", "column", "mean_of_last"]
+
+#: Rows at the end of a history over which a final value is the mean.
+_LAST = 10
 
 
 def column(write: str = "{!r}", optional: bool = False) -> Any:
@@ -94,3 +98,8 @@ class Rows:
             except ValueError as error:
                 raise ValueError(f"{path}, row {number}: {error}") from None
         return history
+
+
+def mean_of_last(values: Sequence[float]) -> float:
+    """Return the mean of the last 10 values of a column; NaN without any."""
+    return float(np.mean(values[-_LAST:])) if values else math.nan

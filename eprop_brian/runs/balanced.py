@@ -23,7 +23,6 @@ from eprop_brian.balanced.spec import (
     random_basis,
     random_decoder,
 )
-from eprop_brian.base.checks import is_number
 from eprop_brian.base.sparse import Matrix
 from eprop_brian.equations.balanced import FEEDBACKS
 from eprop_brian.equations.teachers import Teacher
@@ -55,6 +54,7 @@ class _Balanced:
     parameters = PARAMETERS
     needed = (("run", "task"), ("network", "region"), ("input", "std"), ("input", "tau"))
     example = "network.n=50 or training.duration=100"
+    unit = "part"
     spec = BalancedNetwork
     history = TrainingHistory
     #: How the error enters, and the weights that need no learning.
@@ -62,12 +62,6 @@ class _Balanced:
     curves = ("nmse", "field_nmse")
     failures = (UnstableNetworkError,)
     tested_tables = ("input", "test")
-    levels: Mapping[str, str] = {
-        "n": "neurons",
-        "kill": "killed fraction",
-        "noise": "voltage noise (of the threshold)",
-        "dt": "time step (ms)",
-    }
 
     def check(self, config: RunConfig) -> None:
         """Raise ValueError if settings do not fit each other or the teacher."""
@@ -193,7 +187,7 @@ class _Balanced:
         self, config: RunConfig, device: str, workers: int | None, scheduler: str | None
     ) -> Experiment:
         """Make the experiment, before its training."""
-        if workers is not None or scheduler is not None:
+        if workers not in (None, 1) or scheduler is not None:
             name = "workers" if scheduler is None else "a scheduler"
             raise ValueError(
                 f"{name} cannot be given for a balanced network: it learns from one long signal, "
@@ -218,22 +212,15 @@ class _Balanced:
         linear = config.training["eta_0"] and _matrix(config.teacher) is not None
         return self.methods if linear else self.methods[:-1]
 
-    def at_level(self, config: RunConfig, name: str, value: Any) -> RunConfig:
-        """Set neurons, killed fraction, noise in units of the threshold, or time step in ms."""
-        if not is_number(value):
-            raise ValueError(f"{self.levels[name]} must be a number, not {value!r}")
-        if name == "n":
-            if value != int(value):
-                raise ValueError(f"a number of neurons must be whole, not {value}")
-            return config.with_values("network", n=int(value))
-        if name == "dt":
-            return config.with_values("network", dt=f"{value!r} ms")
-        if name == "noise":
-            if value < 0:
-                raise ValueError(f"noise cannot be negative, as {value:g} is")
-            threshold = float(np.median(config.make_network().threshold))
-            return config.with_values("test", noise=value * threshold)
-        return config.with_values("test", kill=float(value))
+    def measures(self, config: RunConfig, names: Sequence[str]) -> dict[str, str]:
+        """Give what a test shows; the performance if the networks are the same."""
+        measures = {"nmse": "NMSE", "rate": "firing rate (Hz)"}
+        if config.network["rule"] == "learned":
+            measures["field_nmse"] = "vector-field NMSE"
+        if all(name.startswith("test.") for name in names):
+            # Other settings make another network, with another unperturbed performance.
+            measures["performance"] = "relative performance"
+        return measures
 
     def beside(
         self, results: Mapping[str, float], reference: Mapping[str, float]

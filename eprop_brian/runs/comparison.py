@@ -9,15 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from eprop_brian.base.history import Rows
+from eprop_brian.base.history import Rows, mean_of_last
 from eprop_brian.base.table import write_table
 from eprop_brian.runs.config import RunConfig
-from eprop_brian.runs.series import train_all
+from eprop_brian.runs.series import check_run, train_runs
+from eprop_brian.runs.sweep import spread, spread_text
 
 __all__ = ["Compared", "Summary", "compare", "histories", "summaries", "write_summaries"]
-
-#: Rows at the end of a history over which a final value is the mean.
-_LAST = 10
 
 
 @dataclass(frozen=True)
@@ -77,13 +75,13 @@ class Summary:
 
     def __str__(self) -> str:
         loss, error = self.curves
-        text = f"{self.method:<9}  final {loss} {_shown(self.loss)}"
+        text = f"{self.method:<9}  final {loss} {spread_text(self.loss)}"
         if np.isfinite(self.error[0]):
-            text += f"  final {error} {_shown(self.error)}"
+            text += f"  final {error} {spread_text(self.error)}"
             if error == "error":
                 text += f"  solved {self.solved}/{self.seeds}"
         if self.solved:
-            text += f" after {_shown(self.iterations)} iterations"
+            text += f" after {spread_text(self.iterations)} iterations"
         return text + (f"  {self.failed} {self._failure}" if self.failed else "")
 
     @property
@@ -150,17 +148,15 @@ def compare(
         path: by_method[method].with_values("run", seed=seed)
         for path, (method, seed) in runs.items()
     }
-    return [
-        Compared(
-            *runs[result.folder],
-            result.folder,
-            result.history,
-            result.solved,
-            result.failure,
-            config.model.curves,
-        )
-        for result in train_all(configs, progress=progress, **where)
-    ]
+    # All of them first: what cannot be trained is refused before anything is.
+    for path, chosen in configs.items():
+        check_run(chosen, path)
+    results = []
+    for path, chosen in configs.items():
+        (run,) = train_runs([chosen], [path], progress=progress, **where)
+        seen = (path, run.history, run.solved, run.failure, config.model.curves)
+        results.append(Compared(*runs[path], *seen))
+    return results
 
 
 def summaries(results: Sequence[Compared]) -> list[Summary]:
@@ -180,9 +176,9 @@ def summaries(results: Sequence[Compared]) -> list[Summary]:
             seeds=len(runs),
             solved=sum(run.solved for run in runs),
             failed=sum(bool(run.failure) for run in runs),
-            iterations=_spread([len(run.history) if run.solved else np.inf for run in runs]),
-            loss=_spread([_last(run.history.columns[run.curves[0]]) for run in runs]),
-            error=_spread([_last(run.history.columns[run.curves[1]]) for run in runs]),
+            iterations=spread([len(run.history) if run.solved else np.inf for run in runs]),
+            loss=spread([mean_of_last(run.history.columns[run.curves[0]]) for run in runs]),
+            error=spread([mean_of_last(run.history.columns[run.curves[1]]) for run in runs]),
             curves=runs[0].curves,
         )
         for method, runs in by_method.items()
@@ -214,21 +210,3 @@ def histories(results: Sequence[Compared]) -> Mapping[str, list[Rows]]:
     for result in results:
         by_method.setdefault(result.method, []).append(result.history)
     return by_method
-
-
-def _last(values: Sequence[float]) -> float:
-    return float(np.mean(values[-_LAST:])) if values else float("nan")
-
-
-def _spread(values: Sequence[float]) -> tuple[float, float, float]:
-    """Median, least and most."""
-    # Sorted by hand: NumPy's median of infinite numbers is NaN. What is unknown comes last.
-    ordered = sorted(np.inf if np.isnan(value) else value for value in values)
-    middle = ordered[(len(ordered) - 1) // 2], ordered[len(ordered) // 2]
-    median = middle[0] if middle[0] == middle[1] else sum(middle) / 2
-    return median, ordered[0], ordered[-1]
-
-
-def _shown(spread: tuple[float, float, float]) -> str:
-    median, least, most = (f"{v:.4g}" if np.isfinite(v) else "never" for v in spread)
-    return median if least == most else f"{median} ({least} to {most})"

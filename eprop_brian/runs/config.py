@@ -20,7 +20,7 @@ from eprop_brian.runs.models import MODELS, Model
 from eprop_brian.runs.recipes import Recipe, get_recipe
 from eprop_brian.runs.settings import Tables, check_tables, read_tables, read_value, with_defaults
 
-__all__ = ["CONFIG", "RunConfig"]
+__all__ = ["CONFIG", "RunConfig", "model_of_folder"]
 
 #: The file of a run's settings; a folder that has one is a run.
 CONFIG = "config.toml"
@@ -177,6 +177,11 @@ class RunConfig:
         """Return a copy with some tables replaced."""
         return replace(self, tables={**self.tables, **tables})
 
+    def shares_training(self, other: RunConfig) -> bool:
+        """Whether a run is trained as this one is, and tested in another way at most."""
+        tested = {name: other.tables.get(name, {}) for name in self.model.tested_tables}
+        return bool(tested) and self.with_tables(tested) == other
+
     def refuse_unused(self, settings: Iterable[str]) -> None:
         """Raise ValueError if one of these settings, ``table.key=value``, changes nothing."""
         self.model.refuse_unused(self, tuple(settings))
@@ -250,14 +255,8 @@ class RunConfig:
         ValueError
             If the folder holds no run or its configuration is damaged.
         """
-        path = Path(folder) / CONFIG
-        if not path.exists():
-            raise ValueError(f"{folder} holds no run: there is no {path.name} in it")
-        tables = read_tables(path)
-        if "run" not in tables:
-            raise ValueError(f"{path}: the table [run] is missing")
-        name = model_of(tables["run"], path)
-        model = MODELS[name]
+        path, name = Path(folder) / CONFIG, model_of_folder(folder)
+        model, tables = MODELS[name], read_tables(path)
         for table in model.schema:
             if table not in tables:
                 raise ValueError(f"{path}: the table [{table}] is missing")
@@ -272,6 +271,17 @@ class RunConfig:
             return cls(filled, parts)
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
+
+
+def model_of_folder(folder: Path) -> str:
+    """Name the model of the run in a folder (ValueError if it holds none)."""
+    path = Path(folder) / CONFIG
+    if not path.exists():
+        raise ValueError(f"{folder} holds no run: there is no {path.name} in it")
+    run = read_tables(path).get("run")
+    if run is None:
+        raise ValueError(f"{path}: the table [run] is missing")
+    return model_of(run, path)
 
 
 def model_of(run: Mapping[str, Any], path: Path) -> str:

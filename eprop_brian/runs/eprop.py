@@ -15,6 +15,7 @@ import numpy as np
 
 from eprop_brian.base.checks import is_identifier
 from eprop_brian.base.files import read_array
+from eprop_brian.base.history import mean_of_last
 from eprop_brian.base.sparse import Matrix
 from eprop_brian.base.suggestions import unknown
 from eprop_brian.equations import LEAKY, OPTIMIZERS, Neuron, Optimizer, get_neuron
@@ -39,8 +40,6 @@ __all__ = ["EPROP", "METHODS", "learning_signal"]
 METHODS = (*FEEDBACKS, "bptt")
 #: What ``network.feedback`` is called where its weights stand in a file.
 _GIVEN, _FEEDBACK_FILE = "given", "feedback.npy"
-#: Iterations at the end over which a final loss or error is the mean.
-_LAST = 10
 
 
 class _Eprop:
@@ -55,13 +54,13 @@ class _Eprop:
         ("optimizer", "name"),
     )
     example = "optimizer.eta=1e-3 or neuron.tau_m='30 ms'"
+    unit = "iteration"
     spec = Network
     history = History
     methods = METHODS
     curves = ("loss", "error")
     failures = (TrainingError,)
     tested_tables: tuple[str, ...] = ()
-    levels: Mapping[str, str] = {}
 
     def check(self, config: RunConfig) -> None:
         """Raise ValueError for names of neurons that are not identifiers: they name files."""
@@ -220,9 +219,14 @@ class _Eprop:
         """All methods go with all settings."""
         return self.methods
 
-    def at_level(self, config: RunConfig, name: str, value: Any) -> RunConfig:
-        """There are no levels but settings."""
-        raise KeyError(name)
+    def measures(self, config: RunConfig, names: Sequence[str]) -> dict[str, str]:
+        """Give the means of the last 10 iterations, and iterations until the task was solved."""
+        return {
+            "loss": "loss",
+            "error": "fraction of wrong trials",
+            "iterations": "iterations until solved",
+            "rate_hz": "firing rate (Hz)",
+        }
 
     def beside(
         self, results: Mapping[str, float], reference: Mapping[str, float]
@@ -263,14 +267,9 @@ class _Eprop:
 
     def results(self, trainer: Trainer, folder: Path) -> dict[str, float]:
         """Give iterations until the task was solved, and the means of the last 10 iterations."""
-        history = trainer.history
-        last = {
-            name: float(np.mean(values[-_LAST:])) if values else float("nan")
-            for name, values in history.columns.items()
-            if name in ("loss", "error", "rate_hz")
-        }
-        solved = float(len(history)) if trainer.solved else float("nan")
-        return {**last, "solved_after": solved}
+        columns = trainer.history.columns
+        last = {name: mean_of_last(columns[name]) for name in ("loss", "error", "rate_hz")}
+        return {"iterations": float(trainer.iteration) if trainer.solved else np.inf, **last}
 
     def figures(self, folder: Path, formats: Sequence[str]) -> list[Path]:
         """Draw learning curve, a trial before and after, and weights."""

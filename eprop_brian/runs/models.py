@@ -54,6 +54,8 @@ class Model(Protocol):
         Tables and keys without default that every ``config.toml`` has.
     example : str
         Examples of ``--set``.
+    unit : str
+        What training is counted in.
     spec : type
         Class of the network.
     history : type
@@ -66,8 +68,6 @@ class Model(Protocol):
         Errors with which training or a test ends that are a result of the settings.
     tested_tables : tuple of str
         Tables that do not change training, only what is tested afterwards.
-    levels : mapping of str to str
-        Names other than settings that can be swept over, and what they mean.
     """
 
     @property
@@ -83,6 +83,8 @@ class Model(Protocol):
     @property
     def example(self) -> str: ...
     @property
+    def unit(self) -> str: ...
+    @property
     def spec(self) -> type: ...
     @property
     def history(self) -> type[Rows]: ...
@@ -94,8 +96,6 @@ class Model(Protocol):
     def failures(self) -> tuple[type[Exception], ...]: ...
     @property
     def tested_tables(self) -> tuple[str, ...]: ...
-    @property
-    def levels(self) -> Mapping[str, str]: ...
 
     def check(self, config: RunConfig) -> None:
         """Raise ValueError if settings do not fit each other."""
@@ -179,8 +179,8 @@ class Model(Protocol):
         """Give the methods that go with these settings."""
         ...
 
-    def at_level(self, config: RunConfig, name: str, value: Any) -> RunConfig:
-        """Return a copy at a value of one of `levels`."""
+    def measures(self, config: RunConfig, names: Sequence[str]) -> dict[str, str]:
+        """Give the results that a sweep over these settings shows, and the labels of their axes."""
         ...
 
     def results(self, trainer: Any, folder: Path) -> dict[str, float]:

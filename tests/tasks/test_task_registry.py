@@ -42,7 +42,7 @@ def test_names():
 
 
 def test_every_task_has_a_recipe():
-    assert list(RECIPES) == list(TASKS)
+    assert {*TASKS} < {*RECIPES}
 
 
 @pytest.fixture(params=TASKS)
