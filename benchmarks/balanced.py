@@ -119,11 +119,11 @@ def same_spikes(first: Run, second: Run) -> int:
 
 def _case(n: int, seconds: float, repeats: int):
     """Network, settings of its training, and inputs of warm-up and repeats."""
-    from eprop_brian.balanced.config import BalancedConfig
+    from eprop_brian.runs.config import RunConfig
 
     sizes = [f"network.n={n}", f"network.n_basis={2 * n}", f"network.norm={_LENGTH * n}"]
     settings = [*_SETTINGS, *sizes]
-    config = BalancedConfig.from_recipe("balanced-van-der-pol", settings=settings)
+    config = RunConfig.from_recipe("balanced-van-der-pol", settings=settings)
     network = config.make_network()
     steps = round(seconds / float(network.dt))
     return network, config.training, config.training_inputs(_WARM_UP + repeats * steps), steps

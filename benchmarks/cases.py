@@ -318,7 +318,7 @@ def pattern_generation(
 
 
 def _case(name: str, settings: list[str], n_trials: int, batch_size: int, seed: int) -> Case:
-    from eprop_brian.training.config import RunConfig
+    from eprop_brian.runs.config import RunConfig
 
     config = RunConfig.from_recipe(name, settings=settings)
     task = config.make_task()

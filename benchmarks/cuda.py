@@ -227,7 +227,7 @@ def _outcome(case: Case, device: str, gradient: str, calls: int) -> dict[str, np
 
 def solve(seed: int, seconds: float) -> dict[str, Any]:
     """Train evidence accumulation with its recipe until it is solved or the time is over."""
-    from eprop_brian.training.config import RunConfig
+    from eprop_brian.runs.config import RunConfig
 
     run = {"seed": seed, "device": "cuda"}
     before = time.perf_counter()
@@ -392,7 +392,7 @@ def _compile_recorded(path: Path, gradient: str) -> None:
 
 
 def _compile_recipe() -> None:
-    from eprop_brian.training.config import RunConfig
+    from eprop_brian.runs.config import RunConfig
 
     run = {"seed": 1, "device": "cuda"}
     RunConfig.from_recipe("evidence-accumulation", run=run).make_trainer().close()

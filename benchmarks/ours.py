@@ -146,7 +146,7 @@ def solve(seed: int, workers: int | None = None, feedback: str | None = None) ->
 
 
 def _solve(seed: int, workers: int | None, feedback: str | None) -> Solved:
-    from eprop_brian.training.config import RunConfig
+    from eprop_brian.runs.config import RunConfig
 
     before = time.perf_counter()
     config = RunConfig.from_recipe(

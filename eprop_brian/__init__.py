@@ -77,9 +77,9 @@ __all__ = [
 __version__ = version("eprop_brian")
 #: What is imported when it is first asked for, by module.
 _LATER = {
-    "Run": "eprop_brian.training.run",
-    "RunConfig": "eprop_brian.training.config",
-    "get_recipe": "eprop_brian.training.recipes",
+    "Run": "eprop_brian.runs.run",
+    "RunConfig": "eprop_brian.runs.config",
+    "get_recipe": "eprop_brian.runs.recipes",
     "record": "eprop_brian.training.recording",
 }
 

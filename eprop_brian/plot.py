@@ -9,7 +9,6 @@ from eprop_brian.figures.balanced import plot_balance as balance
 from eprop_brian.figures.balanced import plot_decoding as decoding
 from eprop_brian.figures.balanced import plot_experiment as experiment
 from eprop_brian.figures.balanced import plot_phase_portrait as phase_portrait
-from eprop_brian.figures.balanced import plot_sweep as sweep
 from eprop_brian.figures.balanced import plot_training as balanced_training
 from eprop_brian.figures.balanced import plot_tuning as tuning
 from eprop_brian.figures.learning import plot_comparison as comparison
@@ -17,6 +16,7 @@ from eprop_brian.figures.learning import plot_gradient_check as gradient_check
 from eprop_brian.figures.learning import plot_learning_curve as learning
 from eprop_brian.figures.run import plot_run as run
 from eprop_brian.figures.style import save_figure as save
+from eprop_brian.figures.sweep import plot_sweep as sweep
 from eprop_brian.figures.trial import plot_trajectory as trajectory
 from eprop_brian.figures.trial import plot_trial as trial
 from eprop_brian.figures.weights import plot_parameters as parameters

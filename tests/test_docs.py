@@ -8,8 +8,8 @@ import pytest
 
 from eprop_brian.cli import main
 from eprop_brian.equations import NEURONS
+from eprop_brian.runs.models import MODELS
 from eprop_brian.symbolic.neuron_file import read_neuron
-from eprop_brian.training.config import RunConfig
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 DOCS = REPOSITORY / "docs"
@@ -108,15 +108,9 @@ def test_call_uses_commands_and_options_that_exist(page, call):
     assert used <= options, page
 
 
-@pytest.mark.parametrize("table", ["network", "readout"])
-def test_every_key_of_set_is_listed(table):
-    with pytest.raises(ValueError, match="There are: ") as refused:
-        RunConfig.from_recipe("pattern-generation").with_setting(f"{table}.nothing=1")
-    keys = str(refused.value).partition("There are: ")[2].split(", ")
-    text = (DOCS / "command.md").read_text()
-    (row,) = re.findall(rf"^\| `{table}` \| (.*) \|$", text, re.MULTILINE)
-    listed = re.findall(r"`(\w+)`", row.partition(": ")[2] or row)
-    assert listed == keys
+@pytest.mark.parametrize("model", MODELS)
+def test_the_settings_of_every_model_are_printed(model):
+    assert f"```{{schema}} {model}\n" in (DOCS / "settings.md").read_text()
 
 
 def test_every_reference_case_is_in_the_table():

@@ -11,17 +11,16 @@ import numpy as np
 import pytest
 from brian2.core.network import Network as Brian2Network
 
-from eprop_brian.balanced.config import BalancedConfig
 from eprop_brian.balanced.simulation import Simulation
 from eprop_brian.base.files import read_arrays
 from eprop_brian.base.interrupts import raising_interrupts, uninterrupted
 from eprop_brian.base.sparse import dense
 from eprop_brian.devices import SimulationError
 from eprop_brian.devices.codeobjects import NumpyStepCodeObject
+from eprop_brian.runs.config import RunConfig
+from eprop_brian.runs.run import Run
 from eprop_brian.training import run as runs
-from eprop_brian.training.config import RunConfig
 from eprop_brian.training.history import History
-from eprop_brian.training.run import Run
 
 CONFIG = RunConfig.from_recipe(
     "pattern-generation",
@@ -80,7 +79,7 @@ def test_brian2s_stop_makes_no_result(in_step):
 
 
 def test_an_interrupted_balanced_network_has_to_be_reset(in_step):
-    config = BalancedConfig.from_recipe("balanced-oscillator", settings=["network.n=10"])
+    config = RunConfig.from_recipe("balanced-oscillator", settings=["network.n=10"])
     network = config.make_network()
     inputs = np.ones((200, network.n_dimensions))
     simulation = Simulation(network, "runtime")

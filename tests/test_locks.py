@@ -14,8 +14,8 @@ import pytest
 from eprop_brian.base.locks import LOCK, claimed, locked
 from eprop_brian.devices.project import build_once
 from eprop_brian.export.folders import new_project
-from eprop_brian.training.config import RunConfig
-from eprop_brian.training.run import Run
+from eprop_brian.runs.config import RunConfig
+from eprop_brian.runs.run import Run
 from support.command import call
 
 CONFIG = RunConfig.from_recipe(

@@ -23,6 +23,8 @@ PACKAGES = [
     "eprop_brian.balanced",
     "eprop_brian.export",
     "eprop_brian.figures",
+    "eprop_brian.runs",
+    "eprop_brian.recipes",
     "eprop_brian.cli",
     "eprop_brian.equations",
     "eprop_brian.tasks",

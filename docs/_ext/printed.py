@@ -16,6 +16,8 @@
     Usage, arguments and options of one of its commands.
 ``{recipe}``
     The settings with which a task is trained by default.
+``{schema}``
+    The settings of a model, as its schema declares them.
 ``{settings}``
     Fields of a dataclass and their defaults.
 """
@@ -41,10 +43,10 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 import eprop_brian
-from eprop_brian.balanced.config import BalancedConfig
-from eprop_brian.base.toml import toml_table
 from eprop_brian.cli import main
 from eprop_brian.equations import LEAKY, Neuron, get_neuron
+from eprop_brian.runs.config import CONFIG, RunConfig
+from eprop_brian.runs.models import MODELS
 from eprop_brian.symbolic.eligibility import derive
 from eprop_brian.symbolic.errors import EquationError
 from eprop_brian.symbolic.neuron_file import read_neuron
@@ -52,8 +54,6 @@ from eprop_brian.symbolic.printing import derivation_latex
 from eprop_brian.symbolic.programs import readout_program
 from eprop_brian.symbolic.step_map import step_map
 from eprop_brian.symbolic.teacher import read_teacher
-from eprop_brian.tasks.dynamics import DYNAMICS
-from eprop_brian.training.config import RunConfig
 
 #: The package's modules.
 _SOURCES = [
@@ -249,15 +249,26 @@ class _Recipe(_Printed):
     required_arguments = 1
 
     def printed(self) -> list[nodes.Node]:
-        task = self.arguments[0]
-        if task in DYNAMICS:
-            config = BalancedConfig.from_recipe(task)
-            names = ("run", "network", "input", "training", "test")
-        else:
-            config = RunConfig.from_recipe(task)
-            names = ("run", "task", "size", "network", "readout", "optimizer")
-        tables = [toml_table(name, getattr(config, name)) for name in names]
-        return [self.literal("\n".join(tables).strip(), "toml", "config.toml")]
+        config = RunConfig.from_recipe(self.arguments[0])
+        return [self.literal(str(config.files()[CONFIG]).strip(), "toml", CONFIG)]
+
+
+class _Schema(_Printed):
+    """``{schema} MODEL``: tables of ``config.toml``, and what ``--set`` takes beside them."""
+
+    required_arguments = 1
+
+    def printed(self) -> list[nodes.Node]:
+        model = MODELS[self.arguments[0]]
+        shown: list[nodes.Node] = []
+        for name, table in {**model.schema, **model.parameters}.items():
+            further = f" Also: {table.further_doc}." if table.further_doc else ""
+            text = f"`[{name}]` {table.doc}{further}"
+            shown.append(nodes.paragraph("", "", *_prose(re.sub(r"\[(.+?)\]\(.+?\)", r"\1", text))))
+            rows = [(key, s.shown_default, s.doc) for key, s in table.settings.items()]
+            if rows:
+                shown.append(_table(("Key", "Default", "Meaning"), rows))
+        return shown
 
 
 class _Settings(_Printed):
@@ -351,6 +362,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
         "shell": _Shell,
         "command": _Command,
         "recipe": _Recipe,
+        "schema": _Schema,
         "settings": _Settings,
     }.items():
         app.add_directive(name, directive)

@@ -1,14 +1,18 @@
 """Efficient balanced networks: spikes that lower the error of what a network represents."""
 
-from eprop_brian.balanced.config import BalancedConfig, random_basis
 from eprop_brian.balanced.experiment import Experiment, Outcome
 from eprop_brian.balanced.field import NetworkField, field_nmse
 from eprop_brian.balanced.metrics import nmse
 from eprop_brian.balanced.simulation import Recording, Simulation, UnstableNetworkError
-from eprop_brian.balanced.spec import BalancedNetwork, closed_form, learned, random_decoder
+from eprop_brian.balanced.spec import (
+    BalancedNetwork,
+    closed_form,
+    learned,
+    random_basis,
+    random_decoder,
+)
 
 __all__ = [
-    "BalancedConfig",
     "BalancedNetwork",
     "Experiment",
     "NetworkField",

@@ -1,29 +1,43 @@
-"""An experiment with a balanced network: train, test with k = 0, perturb; in a folder.
-
-The folder holds ``config.toml`` and ``teacher.toml``, ``history.csv`` (training), ``weights.npz``,
-``test.npz`` (what the network did in the test), ``results.toml`` and figures.
-"""
+"""An experiment with a balanced network: train, test with k = 0, perturb."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
 from eprop_brian.balanced.attractors import Attractors, attractors
-from eprop_brian.balanced.config import BalancedConfig
 from eprop_brian.balanced.field import currents, effective_matrix, field_nmse
 from eprop_brian.balanced.metrics import Currents, balance, cv_isi, mean_rate, nmse
 from eprop_brian.balanced.simulation import Recording, Simulation
 from eprop_brian.balanced.spec import BalancedNetwork
-from eprop_brian.base.files import read_arrays, write_arrays, write_text
-from eprop_brian.base.table import read_table, write_table
+from eprop_brian.base.files import write_arrays, write_text
+from eprop_brian.base.history import Rows, column
+from eprop_brian.base.interrupts import uninterrupted
 from eprop_brian.base.toml import toml_table
+from eprop_brian.tasks.dynamics import Dynamics
 
-__all__ = ["Experiment", "Outcome", "SavedExperiment", "TrainingHistory", "read_recording"]
+__all__ = [
+    "RECORDED",
+    "RESULTS",
+    "TEST",
+    "Experiment",
+    "Outcome",
+    "TrainingHistory",
+    "check_arrays",
+    "part_edges",
+    "training_inputs",
+]
+
+#: What a network did in the test, as `Experiment.save_test` writes it.
+TEST, RESULTS = "test.npz", "results.toml"
+RECORDED = tuple(f.name for f in fields(Recording))
+#: How keys of a checkpoint begin that are of the simulation in the middle of a training.
+_UNDERWAY = "underway."
 
 #: Parts of the training, each a row of its history.
 _PARTS = 50
@@ -34,45 +48,29 @@ _TEST_SEED, _KILL_SEED = 1_000_003, 7
 
 
 @dataclass
-class TrainingHistory:
-    """What training did, part by part.
+class TrainingHistory(Rows):
+    """What training did, one row a part of it.
 
     Attributes
     ----------
-    columns : dict of str to list of float
-        ``seconds`` simulated, ``nmse`` of the decoding in the part,
-        ``field_nmse``, ``rate`` in Hz, ``slow`` and ``fast`` (norms of the weights).
+    seconds : list of float
+        Simulated time at its end.
+    nmse : list of float
+        Of the decoding in the part.
+    field_nmse : list of float
+        Of the network's vector field, over what the teacher visited in the part.
+    rate : list of float
+        Mean rate in Hz.
+    slow, fast : list of float
+        Norms of the weights.
     """
 
-    columns: dict[str, list[float]] = field(
-        default_factory=lambda: {
-            name: [] for name in ("seconds", "nmse", "field_nmse", "rate", "slow", "fast")
-        }
-    )
-
-    def append(self, **values: float) -> None:
-        """Add a row."""
-        for name, value in values.items():
-            self.columns[name].append(float(value))
-
-    def __len__(self) -> int:
-        return len(self.columns["seconds"])
-
-    def write(self, path: Path) -> None:
-        """Write a table with these columns."""
-        rows = zip(*self.columns.values(), strict=True)
-        write_table(path, self.columns, ([f"{value:.8g}" for value in row] for row in rows))
-
-    @classmethod
-    def read(cls, path: Path) -> TrainingHistory:
-        """Read what `write` wrote (ValueError if it is damaged)."""
-        history = cls()
-        try:
-            for row in read_table(path, tuple(history.columns)):
-                history.append(**{name: float(value) for name, value in row.items()})
-        except ValueError as error:
-            raise ValueError(f"{path} is no history of a training: {error}") from None
-        return history
+    seconds: list[float] = column("{:.8g}")
+    nmse: list[float] = column("{:.8g}")
+    field_nmse: list[float] = column("{:.8g}")
+    rate: list[float] = column("{:.8g}")
+    slow: list[float] = column("{:.8g}")
+    fast: list[float] = column("{:.8g}")
 
 
 @dataclass(frozen=True)
@@ -92,6 +90,8 @@ class Outcome:
     killed : int
     error : float
         Mean distance of signal and estimate.
+    silent_error : float
+        What it would be without a spike: the mean size of the signal.
     """
 
     nmse: float
@@ -101,6 +101,7 @@ class Outcome:
     cv: float
     killed: int
     error: float
+    silent_error: float
 
 
 class Experiment:
@@ -108,77 +109,168 @@ class Experiment:
 
     Parameters
     ----------
-    config : BalancedConfig
+    network : BalancedNetwork
+    task : Dynamics
+        The teacher, its region, and the input of the test.
+    training, test : mapping
+        Settings of the tables of these names (`eprop_brian.runs.balanced`).
+    seed : int
+        Of inputs, and of those that are killed.
+    device, dtype : str
+        As `eprop_brian.devices.make_program`.
 
     Attributes
     ----------
-    network : BalancedNetwork
     slow_weights, fast_weights : ndarray
         As learned so far.
     points : ndarray of shape (n, K) or None
-        States that the teacher visited in training.
+        States that the teacher visited in training; None before its end.
     history : TrainingHistory
+    n_parts : int
+        Parts of the training; 0 if there is nothing to train.
     """
 
-    def __init__(self, config: BalancedConfig) -> None:
-        self.config = config
-        self.network: BalancedNetwork = config.make_network()
-        self.simulation = Simulation(
-            self.network, config.run["device"], config.run["dtype"], seed=config.run["seed"]
-        )
-        self.slow_weights = np.array(self.network.slow_weights)
-        self.fast_weights = np.array(self.network.fast_weights)
+    def __init__(
+        self,
+        network: BalancedNetwork,
+        task: Dynamics,
+        training: Mapping[str, Any],
+        test: Mapping[str, Any],
+        *,
+        seed: int = 1,
+        device: str = "cpp",
+        dtype: str = "float64",
+    ) -> None:
+        self.network, self.task = network, task
+        self.training, self.test_settings, self.seed = training, test, seed
+        self.simulation = Simulation(network, device, dtype, seed=seed)
+        self.slow_weights = np.array(network.slow_weights)
+        self.fast_weights = np.array(network.fast_weights)
         self.points: np.ndarray | None = None
         self.history = TrainingHistory()
+        self._edges = part_edges(training["duration"], float(network.dt))
+        self.n_parts = len(self._edges) - 1 if network.learns else 0
+        self._visited = np.zeros((0, network.n_dimensions))
+        # State of the simulation in the middle of a training.
+        self._underway: dict[str, np.ndarray] | None = None
 
-    def train(self, after_part: Callable[[int, int], None] | None = None) -> TrainingHistory:
-        """Train from the start.
+    @property
+    def iteration(self) -> int:
+        """Parts of the training that are done."""
+        return len(self.history)
+
+    def take_back(self) -> None:
+        """Do nothing: a part that has not ended has changed nothing here."""
+
+    def train(
+        self, *, progress: bool = False, after_part: Callable[[Experiment], None] | None = None
+    ) -> TrainingHistory:
+        """Train to the end, from the last part that ended.
 
         Parameters
         ----------
+        progress : bool
+            Show a progress bar.
         after_part : callable, optional
-            Called with the number of parts done and of all of them.
+            Called with the experiment after every part, e.g. to save a checkpoint.
 
         Raises
         ------
         UnstableNetworkError
-            If the network diverges or fires without end; the weights stay as they were.
+            If the network diverges or fires without end; the weights are those of the last part
+            that ended.
         """
-        training, network = self.config.training, self.network
-        dt = float(network.dt)
-        n_steps = round(training["duration"] / dt)
-        if not n_steps or not network.learns:
+        if self.iteration >= self.n_parts:
             return self.history
-        inputs = self.config.training_inputs(n_steps)
-        simulation, history, visited = self.simulation, TrainingHistory(), []
-        simulation.reset()
-        edges = np.unique(np.linspace(0, n_steps, _PARTS + 1).round().astype(int))
-        for part, (first, last) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
-            done = simulation.run(
-                inputs[first:last],
-                gain=training["k_0"],
-                rate=training["eta_0"],
-                fast_rate=training["eta_fast"],
-                pull=training["pull"],
-                elapsed=first * dt,
-                duration=n_steps * dt,
-            )
-            visited.append(done.x)
-            slow, fast = simulation.slow_weights(), simulation.fast_weights()
-            history.append(
-                seconds=last * dt,
-                nmse=nmse(done.x, done.estimate),
-                field_nmse=self._field_nmse(slow, done.x),
-                rate=mean_rate(len(done.spike_times), network.n, done.duration),
-                slow=np.linalg.norm(slow),
-                fast=np.linalg.norm(fast),
-            )
-            if after_part is not None:
-                after_part(part + 1, len(edges) - 1)
-        points = np.concatenate(visited)
-        self.points = points[:: max(1, len(points) // _POINTS)]
-        self.slow_weights, self.fast_weights, self.history = slow, fast, history
-        return history
+        inputs = training_inputs(
+            self.task, self.training, int(self._edges[-1]), float(self.network.dt), self.seed
+        )
+        self.simulation.seed = self.seed
+        if self._underway is None:
+            self.simulation.reset()
+        else:
+            self.simulation.restore(self._underway)
+        bar = tqdm(
+            total=self.n_parts,
+            initial=self.iteration,
+            unit="part",
+            leave=False,
+            disable=not progress,
+        )
+        with bar:
+            while self.iteration < self.n_parts:
+                self._train_part(inputs)
+                bar.update()
+                if after_part is not None:
+                    after_part(self)
+        return self.history
+
+    def _train_part(self, inputs: np.ndarray) -> None:
+        training, network, simulation = self.training, self.network, self.simulation
+        dt, (first, last) = float(network.dt), self._edges[self.iteration : self.iteration + 2]
+        done = simulation.run(
+            inputs[first:last],
+            gain=training["k_0"],
+            rate=training["eta_0"],
+            fast_rate=training["eta_fast"],
+            pull=training["pull"],
+            elapsed=first * dt,
+            duration=int(self._edges[-1]) * dt,
+        )
+        slow, fast = simulation.slow_weights(), simulation.fast_weights()
+        row = {
+            "seconds": last * dt,
+            "nmse": nmse(done.x, done.estimate),
+            "field_nmse": self._field_nmse(slow, done.x),
+            "rate": mean_rate(len(done.spike_times), network.n, done.duration),
+            "slow": float(np.linalg.norm(slow)),
+            "fast": float(np.linalg.norm(fast)),
+        }
+        underway = simulation.state()
+        # An interrupt must not leave weights without history.
+        with uninterrupted():
+            self.slow_weights, self.fast_weights, self._underway = slow, fast, underway
+            self._visited = np.concatenate([self._visited, done.x])
+            self.history.append(**row)
+            if self.iteration == self.n_parts:
+                self.points = self._visited[:: max(1, len(self._visited) // _POINTS)]
+                self._underway = None
+
+    def state(self) -> dict[str, Any]:
+        """Give the arrays of a checkpoint: weights, what they belong to, and, in the middle of a
+        training, all that it goes on from.
+        """
+        network = self.network
+        visited = self._visited if self.points is None else self.points
+        return {
+            "n_updates": np.array(self.iteration),
+            "slow_weights": self.slow_weights,
+            "fast_weights": self.fast_weights,
+            **drawn_arrays(network),
+            "points": visited,
+            **{f"{_UNDERWAY}{key}": value for key, value in (self._underway or {}).items()},
+        }
+
+    def restore(self, state: Mapping[str, Any], path: Path) -> None:
+        """Go back to a checkpoint's state; its history is to be set too.
+
+        Raises
+        ------
+        ValueError
+            If an array is missing or does not fit; the message names `path`.
+        """
+        check_arrays(self.network, state, path)
+        self.slow_weights = np.array(state["slow_weights"])
+        self.fast_weights = np.array(state["fast_weights"])
+        underway = {
+            key.removeprefix(_UNDERWAY): value
+            for key, value in state.items()
+            if key.startswith(_UNDERWAY)
+        }
+        self._underway = underway or None
+        self._visited, self.points = state["points"], None
+        if not underway and len(self._visited):
+            self.points = self._visited
 
     def test(
         self,
@@ -204,16 +296,14 @@ class Experiment:
         UnstableNetworkError
             If the network diverges or fires without end.
         """
-        settings, network, simulation = self.config.test, self.network, self.simulation
+        settings, network, simulation = self.test_settings, self.network, self.simulation
         kill = settings["kill"] if kill is None else kill
         noise = settings["noise"] if noise is None else noise
         duration = settings["duration"] if duration is None else duration
         sigma = network.sigma if noise < 0 else noise
-        dt, own = float(network.dt), self.config.run["seed"] + 1000 * seed
+        dt, own = float(network.dt), self.seed + 1000 * seed
         settle, n_steps = round(settings["settle"] / dt), max(1, round(duration / dt))
-        inputs = self.config.dynamics.inputs(
-            settle + n_steps, network.n_dimensions, dt, own + _TEST_SEED
-        )
+        inputs = self.task.inputs(settle + n_steps, network.n_dimensions, dt, own + _TEST_SEED)
         n_killed = round(kill * network.n)
         if n_killed >= network.n:
             raise ValueError(
@@ -244,6 +334,7 @@ class Experiment:
             cv=_median(cv_isi(recording.spike_times, recording.spike_neurons, network.n)),
             killed=n_killed,
             error=float(np.mean(error)),
+            silent_error=float(np.mean(np.linalg.norm(recording.x, axis=1))),
         )
         return outcome, recording
 
@@ -274,14 +365,14 @@ class Experiment:
         except ValueError:
             return None
 
-    def save(
+    def save_test(
         self,
         folder: Path,
         outcome: Outcome,
         recording: Recording,
         found: tuple[Attractors, Attractors] | None = None,
     ) -> None:
-        """Write everything into a folder; ``config.toml`` comes last and makes it a run.
+        """Write ``test.npz`` and ``results.toml`` into a run's folder.
 
         Parameters
         ----------
@@ -292,21 +383,9 @@ class Experiment:
             What `attractors` returned, which takes seconds; default: it is called.
         """
         folder = Path(folder)
-        self.history.write(folder / "history.csv")
-        network = self.network
-        arrays: dict[str, Any] = {
-            "decoder": network.decoder,
-            "slow_weights": self.slow_weights,
-            "fast_weights": self.fast_weights,
-            "threshold": network.threshold,
-            "killed": self.simulation.killed,
-            "points": np.zeros((0, network.n_dimensions)) if self.points is None else self.points,
-        }
-        if network.basis_equations.model:
-            arrays |= {"basis_weights": network.basis_weights, "basis_offset": network.basis_offset}
-        write_arrays(folder / "weights.npz", arrays)
-        test = {name: getattr(recording, name) for name in _RECORDED}
-        write_arrays(folder / "test.npz", {**test, "inputs": self.test_inputs})
+        test = {name: getattr(recording, name) for name in RECORDED}
+        arrays = {**test, "inputs": self.test_inputs, "killed": self.simulation.killed}
+        write_arrays(folder / TEST, arrays)
         tables = {"results": {f.name: getattr(outcome, f.name) for f in fields(Outcome)}}
         correlation, left = balance(self.currents(recording))
         tables["balance"] = {"correlation": correlation, "net_share": left}
@@ -314,26 +393,7 @@ class Experiment:
         if found is not None:
             tables |= {"teacher": found[0].table(), "network": found[1].table()}
         text = "\n".join(toml_table(name, values) for name, values in tables.items())
-        write_text(folder / "results.toml", text)
-        self.config.write(folder)
-
-    @classmethod
-    def open(cls, folder: Path, device: str | None = None) -> Experiment:
-        """Open an experiment with what it learned, on its device or another.
-
-        Raises
-        ------
-        ValueError
-            If the folder holds none, or a file is damaged.
-        """
-        saved = SavedExperiment.read(folder)
-        config = saved.config
-        if device is not None:
-            config = config.with_values("run", {"device": device})
-        experiment = cls(config)
-        experiment.slow_weights, experiment.fast_weights = saved.slow_weights, saved.fast_weights
-        experiment.points, experiment.history = saved.points, saved.history
-        return experiment
+        write_text(folder / RESULTS, text)
 
     def close(self) -> None:
         """End the program's process."""
@@ -346,81 +406,64 @@ def _median(values: np.ndarray) -> float:
     return float(np.median(known)) if len(known) else float("nan")
 
 
-@dataclass(frozen=True)
-class SavedExperiment:
-    """What an experiment's folder holds, without a program that runs it.
+def part_edges(duration: float, dt: float) -> np.ndarray:
+    """Give the steps at which parts of a training begin and end, of a duration and dt in s."""
+    n_steps = round(duration / dt)
+    return np.unique(np.linspace(0, n_steps, _PARTS + 1).round().astype(int))
 
-    Attributes
+
+def training_inputs(
+    task: Dynamics, training: Mapping[str, Any], n_steps: int, dt: float, seed: int
+) -> np.ndarray:
+    """Draw the inputs of a training.
+
+    Parameters
     ----------
-    config : BalancedConfig
-    network : BalancedNetwork
-    slow_weights, fast_weights : ndarray
-        As learned.
-    points : ndarray of shape (n, K) or None
-        States that the teacher visited in training.
-    killed : ndarray of bool of shape (N,)
-        In the test.
-    history : TrainingHistory
+    task : Dynamics
+    training : mapping
+        Settings.
+    n_steps : int
+    dt : float
+        In s.
+    seed : int
+
+    Returns
+    -------
+    ndarray of shape (n_steps, K)
+        In 1/s; of an exploring teacher, where it is pulled to, times the pull.
     """
-
-    config: BalancedConfig
-    network: BalancedNetwork
-    slow_weights: np.ndarray
-    fast_weights: np.ndarray
-    points: np.ndarray | None
-    killed: np.ndarray
-    history: TrainingHistory
-
-    @classmethod
-    def read(cls, folder: Path) -> SavedExperiment:
-        """Read a folder (ValueError if it holds no experiment, or a file is damaged)."""
-        folder = Path(folder)
-        config = BalancedConfig.read(folder)
-        network = config.make_network()
-        path = folder / "weights.npz"
-        arrays = read_arrays(path)
-        shapes = {
-            "slow_weights": network.slow_weights.shape,
-            "fast_weights": network.fast_weights.shape,
-            "killed": (network.n,),
-        }
-        for name, shape in shapes.items():
-            if name not in arrays or arrays[name].shape != shape:
-                raise ValueError(f"{path} lacks '{name}' of shape {shape}")
-            if not np.all(np.isfinite(arrays[name])):
-                raise ValueError(f"{path}: '{name}' is not finite")
-        drawn = ["decoder", "threshold"]
-        if network.basis_equations.model:
-            drawn += ["basis_weights", "basis_offset"]
-        for name in drawn:
-            own = getattr(network, name)
-            if name not in arrays or not np.array_equal(arrays[name], own):
-                raise ValueError(
-                    f"{path}: '{name}' is not what {folder / 'config.toml'} and its seed give: the "
-                    "weights belong to another network"
-                )
-        points = arrays.get("points")
-        return cls(
-            config,
-            network,
-            np.array(arrays["slow_weights"]),
-            np.array(arrays["fast_weights"]),
-            points if points is not None and len(points) else None,
-            arrays["killed"].astype(bool),
-            TrainingHistory.read(folder / "history.csv"),
-        )
+    if training["pull"]:
+        places = task.places(n_steps, dt, training["explore_tau"], training["reach"], seed)
+        return training["pull"] * places
+    driven = task.with_input(training["input_std"], training["input_tau"])
+    return driven.inputs(n_steps, len(task.region), dt, seed)
 
 
-_RECORDED = tuple(f.name for f in fields(Recording))
+def drawn_arrays(network: BalancedNetwork) -> dict[str, np.ndarray]:
+    """Give what a network's seed decides, by which a checkpoint is known to be its own."""
+    arrays = {"decoder": network.decoder, "threshold": network.threshold}
+    if network.basis_weights is not None and network.basis_offset is not None:
+        arrays |= {"basis_weights": network.basis_weights, "basis_offset": network.basis_offset}
+    return arrays
 
 
-def read_recording(folder: Path) -> tuple[Recording, np.ndarray]:
-    """The test of a saved experiment, and its inputs."""
-    arrays = read_arrays(Path(folder) / "test.npz")
-    missing = [name for name in (*_RECORDED, "inputs") if name not in arrays]
-    if missing:
-        raise ValueError(f"{Path(folder) / 'test.npz'} lacks '{missing[0]}'")
-    parts = {name: arrays[name] for name in _RECORDED}
-    for name in ("t_start", "t_stop"):
-        parts[name] = float(parts[name])
-    return Recording(**parts), arrays["inputs"]
+def check_arrays(network: BalancedNetwork, arrays: Mapping[str, Any], path: Path) -> None:
+    """Raise ValueError, naming the file, unless arrays are those of a network's checkpoint."""
+    shapes = {
+        "slow_weights": network.slow_weights.shape,
+        "fast_weights": network.fast_weights.shape,
+    }
+    for name, shape in shapes.items():
+        if name not in arrays or arrays[name].shape != shape:
+            raise ValueError(f"{path} lacks '{name}' of shape {shape}")
+        if not np.all(np.isfinite(arrays[name])):
+            raise ValueError(f"{path}: '{name}' is not finite")
+    points = arrays.get("points")
+    if points is None or points.ndim != 2 or points.shape[1] != network.n_dimensions:
+        raise ValueError(f"{path} lacks 'points' of shape (n, {network.n_dimensions})")
+    for name, drawn in drawn_arrays(network).items():
+        if name not in arrays or not np.array_equal(arrays[name], drawn):
+            raise ValueError(
+                f"{path}: '{name}' is not what the settings beside it and their seed give: the "
+                "weights belong to another network"
+            )

@@ -12,7 +12,6 @@ __all__ = [
     "Currents",
     "FixedPoint",
     "LimitCycle",
-    "Robustness",
     "balance",
     "cv_isi",
     "fixed_points",
@@ -307,25 +306,6 @@ def lobe_switches(t: np.ndarray, x: np.ndarray) -> float:
 
 
 # --- robustness -----------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Robustness:
-    """What a perturbation does to a network.
-
-    Attributes
-    ----------
-    perturbation : str
-    levels : ndarray of shape (n,)
-    nmse, performance, rate : ndarray of shape (n, seeds)
-        Error, performance (`relative_performance`) and mean rate in Hz.
-    """
-
-    perturbation: str
-    levels: np.ndarray
-    nmse: np.ndarray
-    performance: np.ndarray
-    rate: np.ndarray
 
 
 def relative_performance(

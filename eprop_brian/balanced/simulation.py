@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from eprop_brian.balanced.build import NEVER, BalancedCapacity, build
-from eprop_brian.balanced.metrics import ping_pong
 from eprop_brian.balanced.spec import BalancedNetwork, check_noise
+from eprop_brian.balanced.watchdog import Call, UnstableNetworkError, Watchdog
 from eprop_brian.devices import SimulationError, make_program
 
 __all__ = ["Recording", "Simulation", "UnstableNetworkError"]
@@ -20,23 +20,16 @@ _CALL_STEPS = 10_000
 _CALL_RECORDS = 1_000
 #: Spikes per step and neuron for which a call has room; more is no result.
 _MOST_SPIKES = 0.2
-#: Share of the steps with a spike beyond which one spike a step cannot keep up.
-_MOST_STEPS_WITH_SPIKE = 0.5
-#: A network that cannot keep its potentials below so many thresholds for more than such a share of
-#: the time does not control its error. One that does has at most 1.1 of them, or, catching up with
-#: a sudden change, more for some milliseconds.
-_OVERSHOOT, _MOST_TIME = 4.0, 0.1
-#: An error so many times as large as the signal is beyond any transient.
-_DIVERGED = 1e3
-#: Share of spikes that a neuron of the opposite direction answers at once from which on this is
-#: the reason. Noise makes such pairs too, without harm.
-_PING_PONG = 0.5
-#: Simulated time in s below which shares mean nothing.
-_SHORT = 0.1
 
-
-class UnstableNetworkError(SimulationError):
-    """A network that diverges or fires without end: the message says what to change."""
+#: What changes while a network runs, weights included; groups that a network lacks are left out.
+_STATE = (
+    *("signal.x", "signal.estimate", "dendrites.u", "arriving.arriving", "slow.w_slow"),
+    *("neurons.v", "neurons.r", "neurons.refractory_counter", "neurons.noise", "fast.w_fast"),
+)
+_LOST = (
+    "an earlier run of this network was interrupted or failed, and its state is lost: reset it "
+    "first"
+)
 
 
 @dataclass(frozen=True)
@@ -142,7 +135,7 @@ class Simulation:
         start = _checked(network.teacher_map.initial if x is None else x, (k,), "x")
         self.killed = np.zeros(n, dtype=bool)
         self.time, self._n_steps = 0.0, 0
-        self._watched = _Watched()
+        self._watchdog = Watchdog(network)
         arrays: dict[str, np.ndarray | float] = {
             "control.lambda_r": float(network.lambda_r),
             "control.lambda_v": float(network.lambda_v),
@@ -159,7 +152,7 @@ class Simulation:
             "signal.estimate": np.zeros(k),
             **{f"neurons.{name}": np.zeros(n) for name in ("r", "refractory_counter", "noise")},
         }
-        if network.basis_equations.model:
+        if network.basis_weights is not None and network.basis_offset is not None:
             arrays |= {
                 "dendrites.u": np.zeros(m),
                 "dendrites.theta": network.basis_offset,
@@ -278,12 +271,11 @@ class Simulation:
         for first in range(0, len(inputs), most):
             settings["control.time"] = elapsed + first * self._dt
             parts.append(self._call(inputs[first : first + most], record_every, settings))
-        return Recording(
-            *(np.concatenate(columns) for columns in zip(*parts, strict=True)),
-            r_start=r_start,
-            t_start=start * self._dt,
-            t_stop=self._n_steps * self._dt,
+        t, x, estimate, v, spike_times, spike_neurons = map(
+            np.concatenate, zip(*parts, strict=True)
         )
+        t_start, t_stop = start * self._dt, self._n_steps * self._dt
+        return Recording(t, x, estimate, v, spike_times, spike_neurons, r_start, t_start, t_stop)
 
     def _call(
         self, inputs: np.ndarray, every: int, settings: Mapping[str, float]
@@ -293,10 +285,7 @@ class Simulation:
         padded = np.zeros((_CALL_STEPS, k))
         padded[:n_steps] = inputs
         if not self._whole:
-            raise SimulationError(
-                "an earlier run of this network was interrupted or failed, and its state is lost: "
-                "reset it first"
-            )
+            raise SimulationError(_LOST)
         self._set(
             {
                 **settings,
@@ -308,8 +297,10 @@ class Simulation:
         )
         self._whole = False
         self.program.run({})
-        keys = ("control.step", "control.n_spikes", "control.n_records", "spikes.neuron")
-        keys += ("spikes.step", "record.x", "record.estimate", "record_v.v", "neurons.v")
+        keys = [
+            *("control.step", "control.n_spikes", "control.n_records", "spikes.neuron"),
+            *("spikes.step", "record.x", "record.estimate", "record_v.v", "neurons.v"),
+        ]
         got = self.program.get_all(keys)
         done, n_spikes, n_records = (int(got[key][0]) for key in keys[:3])
         neurons = got["spikes.neuron"][:n_spikes].astype(int)
@@ -317,80 +308,13 @@ class Simulation:
         x = got["record.x"][: n_records * k].reshape(n_records, k)
         estimate = got["record.estimate"][: n_records * k].reshape(n_records, k)
         v = got["record_v.v"][: n_records * n].reshape(n_records, n)
-        learns_fast = settings["control.eta_fast_0"] > 0
-        self._check(done, n_steps, neurons, steps, x, estimate, v, got["neurons.v"], learns_fast)
+        call = Call(n_steps, done, neurons, steps, x, estimate, v, got["neurons.v"])
+        self._watchdog.check(call, ~self.killed, settings["control.eta_fast_0"] > 0)
         self._whole = True
         self._n_steps = first + n_steps
         self.time = self._n_steps * self._dt
         times = (first + np.arange(n_records) * every) * self._dt
         return times, x, estimate, v, (first + steps) * self._dt, neurons
-
-    def _check(self, done, n_steps, neurons, steps, x, estimate, v, last_v, learns_fast) -> None:
-        """Raise if what a call did is no result."""
-        network = self.network
-        seconds = max(done, 1) * self._dt
-        if not np.all(np.isfinite(x)):
-            raise UnstableNetworkError(
-                f"teacher '{network.teacher.name}' diverges within {seconds:.3g} s: its states are "
-                "no longer finite. Check its equations and initial values, or lower dt or the input"
-            )
-        # A potential is an error times the length of the decoding vector.
-        lengths = np.linalg.norm(network.decoder, axis=0) + np.sqrt(2 * network.threshold)
-        error = np.max(np.abs(np.vstack([v, last_v])) / lengths)
-        what = "its error is far larger than the signal"
-        for name, values in (("potential of neuron", last_v), ("estimate of dimension", estimate)):
-            bad = np.argwhere(~np.isfinite(np.atleast_2d(values)))
-            if len(bad):
-                what = f"the {name} {bad[0][1]} is {np.atleast_2d(values)[tuple(bad[0])]:g}"
-                break
-        if not (np.all(np.isfinite(estimate)) and error < _DIVERGED * (1 + np.max(np.abs(x)))):
-            raise UnstableNetworkError(
-                f"the network diverges within {seconds:.3g} s: {what}. Lower the learning rate or "
-                "the error gain, or dt "
-                f"(now {network.dt})"
-            )
-        rate = len(neurons) / seconds / network.n
-        if done < n_steps:
-            raise UnstableNetworkError(
-                f"the network fires without end: {rate:.0f} Hz a neuron. Spikes answer each other "
-                "before they are felt: let at most one neuron spike a step, add a refractory "
-                "period, raise the costs mu and nu, or shorten the delay and dt"
-            )
-        if learns_fast:
-            self._watched = _Watched()
-            return
-        watched = self._watched
-        watched.add(done, neurons, steps, v)
-        if watched.steps * self._dt < _SHORT:
-            return
-        self._watched = _Watched()
-        neurons, steps, v = watched.neurons, watched.times, watched.v
-        share = len(np.unique(steps)) / watched.steps
-        if network.one_spike and share > _MOST_STEPS_WITH_SPIKE:
-            raise UnstableNetworkError(
-                f"there is a spike in {100 * share:.0f} % of all steps: one spike a step cannot "
-                f"keep up. Lower dt (now {network.dt}), the learning rate, the error gain or the "
-                "noise, or take larger decoding vectors"
-            )
-        alive = ~self.killed
-        if not np.any(alive):
-            return
-        overshoot = np.max(v[:, alive] / network.threshold[alive], axis=1) > _OVERSHOOT
-        if np.mean(overshoot) <= _MOST_TIME:
-            return
-        answered = ping_pong(neurons, steps, network.decoder, network.steps("delay"))
-        if answered > _PING_PONG:
-            raise UnstableNetworkError(
-                f"ping-pong: {100 * answered:.0f} % of the spikes are answered at once by a neuron "
-                "of the opposite direction. Lower dt or the delay, let at most one neuron spike a "
-                "step, add a refractory period, or raise the costs mu and nu"
-            )
-        raise UnstableNetworkError(
-            f"potentials are more than {_OVERSHOOT:g} times the threshold for "
-            f"{100 * np.mean(overshoot):.0f} % of the time: the network does not follow. "
-            f"Lower dt (now {network.dt}), the learning rate or the input, or take more neurons or "
-            "larger decoding vectors"
-        )
 
     def slow_weights(self) -> np.ndarray:
         """Ws, shape (N, n_basis)."""
@@ -408,6 +332,36 @@ class Simulation:
         self._slow = weights
         self._set({"slow.w_slow": weights.T.ravel()})
 
+    def state(self) -> dict[str, np.ndarray]:
+        """Give all that a run goes on from; nothing is drawn but by the number of a step."""
+        if not self._whole:
+            raise SimulationError(_LOST)
+        keys = [key for key in _STATE if key.partition(".")[0] in self._stateful]
+        arrays = {key: np.array(value) for key, value in self.program.get_all(keys).items()}
+        watched = {f"watched.{name}": value for name, value in self._watchdog.state().items()}
+        return {**arrays, **watched, "n_steps": np.array(self._n_steps)}
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Go back to what `state` gave; neurons that were killed are alive again."""
+        self.reset()
+        self._set({key: value for key, value in state.items() if key in _STATE})
+        prefix = "watched."
+        self._watchdog.restore(
+            {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+        )
+        self._n_steps = int(state["n_steps"])
+        self.time = self._n_steps * self._dt
+
+    @property
+    def _stateful(self) -> set[str]:
+        """Names of the groups that have a state."""
+        groups = {"signal", "neurons", "slow", "fast"}
+        if self.network.basis_equations.model:
+            groups.add("dendrites")
+        if self.network.steps("delay"):
+            groups.add("arriving")
+        return groups
+
     def close(self) -> None:
         """End the program's process."""
         self.program.close()
@@ -416,38 +370,6 @@ class Simulation:
         whole, self._whole = self._whole, False
         self.program.set({key: np.ravel(value) for key, value in arrays.items()})
         self._whole = whole
-
-
-class _Watched:
-    """What happened since a network was last judged: shares mean nothing over a short time."""
-
-    def __init__(self) -> None:
-        self.steps = 0
-        self._neurons: list[np.ndarray] = []
-        self._times: list[np.ndarray] = []
-        self._v: list[np.ndarray] = []
-
-    def add(self, n_steps: int, neurons: np.ndarray, steps: np.ndarray, v: np.ndarray) -> None:
-        """Add a call: its length, its spikes and when they were, and potentials."""
-        self._neurons.append(neurons)
-        self._times.append(steps + self.steps)
-        self._v.append(v)
-        self.steps += n_steps
-
-    @property
-    def neurons(self) -> np.ndarray:
-        """Neurons of all spikes."""
-        return np.concatenate(self._neurons)
-
-    @property
-    def times(self) -> np.ndarray:
-        """Steps of all spikes."""
-        return np.concatenate(self._times)
-
-    @property
-    def v(self) -> np.ndarray:
-        """All recorded potentials."""
-        return np.concatenate(self._v)
 
 
 def _checked(values: np.ndarray, shape: tuple[int, ...], name: str) -> np.ndarray:

@@ -25,7 +25,15 @@ from eprop_brian.symbolic.parameters import (
 )
 from eprop_brian.symbolic.teacher import TeacherMap, teacher_map
 
-__all__ = ["LEARNS", "BalancedNetwork", "check_noise", "closed_form", "learned", "random_decoder"]
+__all__ = [
+    "LEARNS",
+    "BalancedNetwork",
+    "check_noise",
+    "closed_form",
+    "learned",
+    "random_basis",
+    "random_decoder",
+]
 
 #: Weights that can learn.
 LEARNS = ("slow", "fast")
@@ -239,6 +247,41 @@ def random_decoder(
     directions = np.random.default_rng([seed, 0]).standard_normal((n_dimensions, n))
     directions /= np.linalg.norm(directions, axis=0)
     return directions * (2.5 / n if norm is None else norm)
+
+
+def random_basis(
+    decoder: np.ndarray,
+    n_basis: int,
+    gain: Sequence[float] = (3.0, 8.0),
+    region: Sequence[float] | float = 1.0,
+    seed: int = 1,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Dendrites tanh(M r + theta) that see the estimate from random directions.
+
+    M = G D with rows of G of random direction, and theta such that each dendrite's midpoint lies
+    at a random place of the region.
+
+    Parameters
+    ----------
+    decoder : array of shape (K, N)
+    n_basis : int
+    gain : (float, float)
+        Least and largest slope of a dendrite, in units of 1 over the region's size.
+    region : array of shape (K,) or float
+        Half the size of the box in which the dendrites lie.
+    seed : int
+
+    Returns
+    -------
+    M : ndarray of shape (n_basis, N)
+    theta : ndarray of shape (n_basis,)
+    """
+    rng = np.random.default_rng([seed, 2])
+    directions = rng.standard_normal((n_basis, len(decoder)))
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    scaled = rng.uniform(*gain, (n_basis, 1)) * directions
+    midpoints = rng.uniform(-1.0, 1.0, directions.shape)
+    return (scaled / np.asarray(region)) @ decoder, -np.sum(scaled * midpoints, axis=1)
 
 
 def closed_form(

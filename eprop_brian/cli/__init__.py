@@ -11,6 +11,7 @@ from eprop_brian.cli.look import (
     devices_command,
     evaluate_command,
     plot_command,
+    recipe_command,
     tasks_command,
     verify_command,
 )
@@ -36,6 +37,7 @@ for _command in (
     gradcheck_command,
     import_run_command,
     plot_command,
+    recipe_command,
     sweep_command,
     tasks_command,
     train_command,

@@ -1,10 +1,15 @@
-"""What a user sees of errors and interrupts, and the exit status."""
+"""What a user sees of errors and interrupts, and the exit statuses.
+
+A mistake in an option ends with status 2 (click's own), any other error with 1, an interrupt with
+130. A reader of the output that is gone (``eprop-brian tasks | head -1``) ends a command with 1
+and no message.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +20,7 @@ from eprop_brian.base.interrupts import raising_interrupts, uninterrupted
 from eprop_brian.devices import CompilerMissingError, SimulationError
 from eprop_brian.training.trainer import TrainingError
 
-__all__ = ["interruptible", "plain_errors", "refuse", "without_figures"]
+__all__ = ["interruptible", "plain_errors", "without_figures"]
 
 #: What a user's mistake or the machine can raise: shown as one message, without a traceback.
 _SHOWN = (
@@ -27,6 +32,8 @@ _SHOWN = (
     TypeError,
     ValueError,
 )
+#: What shells report of a command that Ctrl-C ended.
+_INTERRUPTED = 130
 
 
 def plain_errors(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -36,7 +43,10 @@ def plain_errors(command: Callable[..., Any]) -> Callable[..., Any]:
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         with raising_interrupts():
             try:
-                return interruptible(lambda: command(*args, **kwargs), "interrupted")
+                with interruptible("interrupted"):
+                    return command(*args, **kwargs)
+            except BrokenPipeError:
+                raise  # nobody reads any more: click ends the command without a word
             except _SHOWN as error:
                 raise click.ClickException(str(error)) from error
             except (MemoryError, OverflowError) as error:
@@ -48,27 +58,21 @@ def plain_errors(command: Callable[..., Any]) -> Callable[..., Any]:
     return wrapped
 
 
-def interruptible(work: Callable[[], Any], message: str | Callable[[], str]) -> Any:
-    """Do some work; when interrupted, end with a message and exit status 130."""
+@contextlib.contextmanager
+def interruptible(message: str | Callable[[], str]) -> Iterator[None]:
+    """When a block is interrupted, end with a message and exit status 130."""
     try:
-        return work()
+        yield
     except KeyboardInterrupt:
         # The terminal may be what was closed.
         with uninterrupted(), contextlib.suppress(OSError):
             click.echo(f"\n{message if isinstance(message, str) else message()}", err=True)
-        raise SystemExit(130) from None
+        raise SystemExit(_INTERRUPTED) from None
 
 
 def without_figures(table: Path) -> str:
-    """What is said when a command is interrupted that trains nothing any more."""
+    """The message when a command is interrupted while it draws, after all training."""
     return (
         f"interrupted after training; {table} and all runs are written. The same command draws the "
         "figures that are missing"
     )
-
-
-def refuse(options: dict[str, Any], reason: str) -> None:
-    """Raise for the first option that was given."""
-    given = [name for name, value in options.items() if value is not None]
-    if given:
-        raise click.UsageError(f"{given[0]} {reason}")

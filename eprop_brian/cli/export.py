@@ -6,19 +6,18 @@ from pathlib import Path
 
 import click
 
-from eprop_brian.cli.errors import interruptible, plain_errors, refuse
+from eprop_brian.base.suggestions import unknown
+from eprop_brian.cli.errors import interruptible, plain_errors
 from eprop_brian.cli.folders import hold, new_folder
-from eprop_brian.cli.models import is_balanced, run_config
+from eprop_brian.cli.models import all_tasks, check_supported, model_of_run, model_of_task, task_of
 from eprop_brian.cli.options import (
-    FEEDBACK_OPTION,
-    GRADIENT_OPTION,
-    RUN_OPTIONS,
-    SEED_OPTION,
-    UPDATES_OPTION,
-    options,
+    FOLDER,
+    RunChoices,
+    new_file_option,
+    new_folder_option,
+    refuse,
+    run_options,
 )
-from eprop_brian.tasks import TASKS
-from eprop_brian.tasks.dynamics import DYNAMICS
 
 __all__ = ["export_command", "export_nir_command", "import_run_command"]
 
@@ -32,14 +31,8 @@ __all__ = ["export_command", "export_nir_command", "import_run_command"]
     show_default=True,
     help="What the program runs on.",
 )
-@click.option(
-    "--out",
-    required=True,
-    type=click.Path(path_type=Path),
-    help="Folder of the project (new or empty).",
-)
-@options(*RUN_OPTIONS[:3], FEEDBACK_OPTION, GRADIENT_OPTION, UPDATES_OPTION)
-@options(RUN_OPTIONS[4], SEED_OPTION, RUN_OPTIONS[5])
+@new_folder_option("Folder of the project (new or empty).", required=True)
+@run_options(without=("device", "workers", "scheduler", "teacher", "kill", "noise"))
 @click.option(
     "--trial-iterations",
     type=click.IntRange(min=1),
@@ -56,15 +49,7 @@ def export_command(
     what: str,
     device: str,
     out: Path,
-    iterations: int | None,
-    batch_size: int | None,
-    neuron: str | None,
-    feedback: str | None,
-    gradient: str | None,
-    updates: str | None,
-    dtype: str | None,
-    seed: int | None,
-    settings: tuple[str, ...],
+    choices: RunChoices,
     trial_iterations: int | None,
     inference: bool,
 ) -> None:
@@ -73,47 +58,23 @@ def export_command(
     It builds with make or CMake and a compiler.
     """
     from eprop_brian.export import export_inference, export_project
-    from eprop_brian.training.config import RunConfig
+    from eprop_brian.runs.config import RunConfig
 
-    if what in DYNAMICS or is_balanced(Path(what)):
+    is_task, folder = what in all_tasks(), Path(what)
+    if not is_task and not (folder / "config.toml").exists():
         raise ValueError(
-            f"{what} is a balanced network, which cannot be exported: Python measures and changes "
-            "it between calls"
+            unknown("task", what, all_tasks())
+            + f". To export a trained network, name the folder of its run; {what} holds none"
         )
-    run = None
-    if what in TASKS:
-        config = run_config(
-            what,
-            neuron,
-            settings,
-            feedback,
-            gradient,
-            updates,
-            iterations=iterations,
-            batch_size=batch_size,
-            seed=seed,
-            dtype=dtype,
-        )
-        config.refuse_unused_scale(settings)
-    elif (Path(what) / "config.toml").exists():
-        fixed = {
-            "--iterations": iterations,
-            "--batch-size": batch_size,
-            "--neuron": neuron,
-            "--feedback": feedback,
-            "--gradient": gradient,
-            "--updates": updates,
-            "--dtype": dtype,
-            "--seed": seed,
-            "--set": settings or None,
-        }
-        refuse(fixed, "cannot be changed when a run is exported")
-        run = Path(what)
-        config = RunConfig.read(run)
+    model = model_of_task(what) if is_task else model_of_run(folder)
+    check_supported("export", model, what)
+    if is_task:
+        config = model.configure(task_of(what, choices), choices)
+        config.refuse_unused(choices.settings)
     else:
-        raise ValueError(
-            f"{what} is neither a folder with a run nor a task; tasks: {', '.join(TASKS)}"
-        )
+        refuse(choices.chosen(), "cannot be changed when a run is exported")
+        config = RunConfig.read(folder)
+    run = None if is_task else folder
     if inference:
         if run is None:
             raise click.UsageError(
@@ -121,7 +82,7 @@ def export_command(
             )
         if device != "cpp" or trial_iterations is not None:
             option = "--device cuda" if device != "cpp" else "--trial-iterations"
-            raise click.UsageError(f"{option} is no option of a program for inference")
+            raise click.UsageError(f"{option} cannot be combined with --inference")
         command = "infer --help"
 
         def write() -> Path:
@@ -138,33 +99,29 @@ def export_command(
         whole = out.is_dir() and any(out.iterdir())
         return f"interrupted; {f'{out} is complete' if whole else 'nothing was written'}"
 
-    interruptible(write, interrupted)
+    with interruptible(interrupted):
+        write()
     click.echo(f"wrote {out}; build and run it with:")
     click.echo(f"  make -C {out} -j2")
     click.echo(f"  {out}/{command}")
 
 
 @click.command("import-run")
-@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    help="Folder of the run (new or empty; default: runs/TASK).",
-)
+@click.argument("folder", type=FOLDER)
+@new_folder_option("Folder of the run (new or empty; default: runs/TASK).")
 @plain_errors
 def import_run_command(folder: Path, out: Path | None) -> None:
     """Check the run of an exported program, and copy it to where runs are.
 
     FOLDER is the exported project, or the folder that its program was given with --run.
     """
-    from eprop_brian.export import find_run
-    from eprop_brian.export import import_run as bring_back
-    from eprop_brian.training.config import RunConfig
-    from eprop_brian.training.run import own_trials
+    from eprop_brian.export import find_run, import_run
+    from eprop_brian.runs.config import RunConfig
+    from eprop_brian.runs.run import own_trials
 
     task = RunConfig.read(find_run(folder)).run["task"]
     target = out or hold(new_folder(task))
-    history = bring_back(folder, target)
+    history = import_run(folder, target)
     click.echo(f"wrote {target}: {len(history)} iterations")
     files = own_trials(target)
     if files:
@@ -176,10 +133,8 @@ def import_run_command(folder: Path, out: Path | None) -> None:
 
 
 @click.command("export-nir")
-@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option(
-    "--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="FILE.nir."
-)
+@click.argument("folder", type=FOLDER)
+@new_file_option("File of the graph, ending in .nir.")
 @click.option(
     "--discretisation",
     type=click.Choice(["exact", "euler"]),
@@ -198,7 +153,6 @@ def export_nir_command(folder: Path, out: Path, discretisation: str, portable: b
     """Write the trained network in FOLDER as a NIR graph, or say what has no node there."""
     from eprop_brian.export.nir import export_run
 
-    if is_balanced(folder):
-        raise click.UsageError("NIR has no nodes for balanced networks")
+    check_supported("export-nir", model_of_run(folder), folder)
     export_run(folder, out, discretisation=discretisation, portable=portable)
     click.echo(f"wrote {out}")

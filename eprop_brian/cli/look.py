@@ -6,20 +6,19 @@ from pathlib import Path
 
 import click
 
-from eprop_brian.cli.errors import plain_errors, refuse
-from eprop_brian.cli.models import is_balanced
-from eprop_brian.cli.options import BALANCED_OPTIONS, FORMAT_OPTION, options
+from eprop_brian.cli.errors import plain_errors
+from eprop_brian.cli.models import all_tasks, model_of_run, refuse_unused
+from eprop_brian.cli.options import FOLDER, RunChoices, TaskName, format_option, run_options
 from eprop_brian.devices import DEVICES
 from eprop_brian.equations import get_neuron
 from eprop_brian.network.spec import PROGRAMS
-from eprop_brian.tasks import TASKS
-from eprop_brian.tasks.dynamics import DYNAMICS
 
 __all__ = [
     "derive_command",
     "devices_command",
     "evaluate_command",
     "plot_command",
+    "recipe_command",
     "tasks_command",
     "verify_command",
 ]
@@ -28,9 +27,9 @@ __all__ = [
 @click.command("tasks")
 def tasks_command() -> None:
     """List the tasks, one line each."""
-    described = {name: task.description for name, task in (*TASKS.items(), *DYNAMICS.items())}
-    width = max(map(len, described))
-    for name, description in described.items():
+    descriptions = all_tasks()
+    width = max(map(len, descriptions))
+    for name, description in descriptions.items():
         click.echo(f"{name:<{width}}  {description}")
 
 
@@ -74,63 +73,51 @@ def derive_command(neuron: str, latex: bool, toml: bool) -> None:
 
 
 @click.command("evaluate")
-@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--batches", type=click.IntRange(min=1), default=8, show_default=True)
-@click.option("--batch-size", type=click.IntRange(min=1), default=64, show_default=True)
-@click.option("--device", type=click.Choice(list(DEVICES)))
-@options(*BALANCED_OPTIONS[1:])
-@click.pass_context
+@click.argument("folder", type=FOLDER)
+@click.option(
+    "--batches",
+    type=click.IntRange(min=1),
+    show_default="8",
+    help="Number of batches of fresh trials.",
+)
+@click.option(
+    "--batch-size", type=click.IntRange(min=1), show_default="64", help="Trials per batch."
+)
+@run_options(("device", "kill", "noise"))
 @plain_errors
 def evaluate_command(
-    ctx: click.Context,
-    folder: Path,
-    batches: int,
-    batch_size: int,
-    device: str | None,
-    kill: float | None,
-    noise: float | None,
+    folder: Path, batches: int | None, batch_size: int | None, choices: RunChoices
 ) -> None:
     """Run fresh trials with the weights in FOLDER and print loss and error.
 
     A balanced network runs freely on a fresh input.
     """
-    if is_balanced(folder):
-        from eprop_brian.cli import balanced as command
-
-        for name in ("batches", "batch_size"):
-            if ctx.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT:
-                option = f"--{name.replace('_', '-')}"
-                raise click.UsageError(f"{option} is no option of a balanced network")
-        command.evaluate(folder, click.echo, device=device, kill=kill, noise=noise)
-        return
-    refuse({"--kill": kill, "--noise": noise}, "is an option of balanced networks only")
-    from eprop_brian.training.run import Run
-
-    trainer = Run.open(folder, device=device).trainer
-    result = trainer.evaluate(batches, batch_size)
-    if result.rate_hz == 0:
-        click.echo("no neuron fires in any of these trials", err=True)
-    click.echo(
-        f"{result.n_trials} fresh trial{'s' * (result.n_trials > 1)} at iteration "
-        f"{trainer.iteration}, "
-        f"mean rate {result.rate_hz:.1f} Hz"
-    )
-    click.echo(str(result))
+    model = model_of_run(folder)
+    refuse_unused(model, choices)
+    model.evaluate(folder, choices, batches, batch_size)
 
 
 @click.command("plot")
-@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@FORMAT_OPTION
+@click.argument("folder", type=FOLDER)
+@format_option
 @plain_errors
 def plot_command(folder: Path, formats: tuple[str, ...]) -> None:
     """Draw the run in FOLDER: learning curve, a trial before and after, weights."""
-    if is_balanced(folder):
-        from eprop_brian.figures.balanced import plot_experiment as draw
-    else:
-        from eprop_brian.figures.run import plot_run as draw
+    from eprop_brian.runs.config import model_of_folder
+    from eprop_brian.runs.models import MODELS
 
-    for path in draw(folder, formats=formats):
+    for path in MODELS[model_of_folder(folder)].figures(folder, formats):
         click.echo(f"wrote {path}")
+
+
+@click.command("recipe")
+@click.argument("task", type=TaskName("recipe"), metavar="TASK")
+@plain_errors
+def recipe_command(task: str) -> None:
+    """Print the recipe of TASK: a file to copy, change and train with --recipe."""
+    from eprop_brian.runs.recipes import get_recipe
+
+    click.echo(str(get_recipe(task)), nl=False)
 
 
 @click.command("verify")

@@ -1,51 +1,136 @@
-"""Which model a task or a folder is of, and its configuration."""
+"""What the command does with each model: the one place where it tells them apart.
+
+A model of `eprop_brian.runs.models.MODELS` has a module of this package with its name, which has
+what `Model` says.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Protocol, cast
 
-__all__ = ["balanced_config", "is_balanced", "run_config"]
+import click
 
+from eprop_brian.cli.options import RunChoices, refuse
+from eprop_brian.devices import Program
 
-def run_config(
-    task: str,
-    neuron: str | None,
-    settings: tuple[str, ...],
-    feedback: str | None = None,
-    gradient: str | None = None,
-    updates: str | None = None,
-    **run: Any,
-) -> Any:
-    """The configuration of a run of a task."""
-    from eprop_brian.training.config import RunConfig
+if TYPE_CHECKING:
+    from eprop_brian.runs.config import RunConfig
+    from eprop_brian.runs.run import Run
 
-    network = {"feedback": feedback, "gradient": gradient, "updates": updates}
-    return RunConfig.from_recipe(task, neuron=neuron, run=run, network=network, settings=settings)
-
-
-def balanced_config(
-    task: str,
-    settings: tuple[str, ...],
-    teacher: str | None = None,
-    kill: float | None = None,
-    noise: float | None = None,
-    device: str | None = None,
-    dtype: str | None = None,
-    seed: int | None = None,
-) -> Any:
-    """The configuration of an experiment with a balanced network."""
-    from eprop_brian.balanced.config import BalancedConfig
-
-    return BalancedConfig.from_recipe(
-        task,
-        teacher=teacher,
-        run={"device": device, "dtype": dtype, "seed": seed},
-        test={"kill": kill, "noise": noise},
-        settings=settings,
-    )
+__all__ = [
+    "Model",
+    "all_tasks",
+    "check_supported",
+    "model_of_run",
+    "model_of_task",
+    "refuse_unused",
+    "task_of",
+]
 
 
-def is_balanced(folder: Path) -> bool:
-    """Whether a folder holds an experiment with a balanced network."""
-    return (folder / "teacher.toml").exists()
+class Model(Protocol):
+    """What the command does with the runs of a model.
+
+    Attributes
+    ----------
+    REFUSED : mapping of str to str
+        Commands that the model cannot do, with the end of a message that begins with a task or a
+        folder.
+    UNUSED : frozenset of str
+        Fields of `RunChoices` that mean nothing to the model.
+    WHY_UNUSED : str
+        The end of a message that begins with the option.
+    NOTHING_LEFT : str
+        Said when a run is resumed whose training is complete.
+    FOR_THE_REST : str
+        Commands that do what is missing after training in a folder, ``{folder}``.
+    """
+
+    REFUSED: Mapping[str, str]
+    UNUSED: frozenset[str]
+    WHY_UNUSED: str
+    NOTHING_LEFT: str
+    FOR_THE_REST: str
+
+    def configure(self, task: str, choices: RunChoices) -> RunConfig:
+        """Make the configuration of a new run."""
+
+    def compiled_program(self, config: RunConfig) -> Program:
+        """Compile the program of a run."""
+
+    def report(self, run: Run, figures: bool) -> None:
+        """Print the result of a run whose training has ended, and draw it."""
+
+    def evaluate(
+        self, folder: Path, choices: RunChoices, batches: int | None, batch_size: int | None
+    ) -> None:
+        """Test the network in a folder, and report."""
+
+
+def all_tasks() -> dict[str, str]:
+    """Names and descriptions of the tasks of all models."""
+    # Imported when needed: the help should not wait for it.
+    from eprop_brian.runs.models import MODELS
+
+    return {name: text for model in MODELS.values() for name, text in model.tasks.items()}
+
+
+def task_of(task: str | None, choices: RunChoices) -> str:
+    """Name the task of a command: the one given, or that of the recipe in a file.
+
+    Raises
+    ------
+    click.UsageError
+        If there is neither, or they differ.
+    """
+    from eprop_brian.runs.recipes import get_recipe
+
+    if choices.recipe is None:
+        if task is None:
+            raise click.UsageError(f"name a task: {', '.join(all_tasks())}")
+        return task
+    of_recipe = get_recipe(choices.recipe).task
+    if task not in (None, of_recipe):
+        raise click.UsageError(f"the recipe in {choices.recipe} is for {of_recipe}, not for {task}")
+    return of_recipe
+
+
+def model_of_task(task: str) -> Model:
+    """The model that learns a task."""
+    from eprop_brian.runs.models import MODELS
+
+    return _model(next(name for name, model in MODELS.items() if task in model.tasks))
+
+
+def model_of_run(folder: Path) -> Model:
+    """The model whose run is in a folder."""
+    from eprop_brian.runs.config import model_of_folder
+
+    return _model(model_of_folder(folder))
+
+
+def check_supported(command: str, model: Model, subject: str | Path) -> None:
+    """Raise if a model cannot do what a command does.
+
+    Parameters
+    ----------
+    command : str
+    model : Model
+    subject : str or Path
+        The task or folder that the user named.
+    """
+    if command in model.REFUSED:
+        raise click.UsageError(f"{subject} {model.REFUSED[command]}")
+
+
+def refuse_unused(model: Model, choices: RunChoices) -> None:
+    """Raise for the first option that the user gave and that means nothing to a model."""
+    used = {name for name in RunChoices.__dataclass_fields__ if name not in model.UNUSED}
+    refuse(choices.chosen(without=used), model.WHY_UNUSED)
+
+
+def _model(name: str) -> Model:
+    return cast(Model, import_module(f"eprop_brian.cli.{name}"))

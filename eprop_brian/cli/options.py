@@ -1,153 +1,281 @@
-"""Options that several commands share."""
+"""Options that several commands share, and the object in which a command gets them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
 from typing import Any
 
 import click
 
+from eprop_brian.base.suggestions import unknown
 from eprop_brian.devices import DEVICES, DTYPES
 from eprop_brian.equations.learning_signals import FEEDBACKS
 from eprop_brian.network.spec import GRADIENTS, UPDATES
 
 __all__ = [
-    "BALANCED_OPTIONS",
-    "FEEDBACK_OPTION",
-    "FORMAT_OPTION",
-    "GRADIENT_OPTION",
-    "RUN_OPTIONS",
-    "SEED_OPTION",
-    "UPDATES_OPTION",
-    "options",
+    "FOLDER",
+    "RunChoices",
+    "TaskName",
+    "format_option",
+    "new_file_option",
+    "new_folder_option",
+    "refuse",
+    "run_options",
     "seeds_option",
 ]
 
-#: What a run of a task can be told, whichever command makes it.
-RUN_OPTIONS = (
-    click.option("--iterations", type=click.IntRange(min=1), help="Number of updates, in all."),
-    click.option("--batch-size", type=click.IntRange(min=1), help="Trials per update."),
-    click.option(
-        "--neuron",
-        metavar="NAME|FILE.toml",
-        help="Take this neuron for all recurrent neurons.",
-    ),
-    click.option("--device", type=click.Choice(list(DEVICES)), help="Where it runs."),
-    click.option("--dtype", type=click.Choice(list(DTYPES)), help="Float type of all state."),
-    click.option(
+#: An existing folder.
+FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+
+
+def refuse(options: Iterable[str], reason: str) -> None:
+    """Raise for the first of these options, if there is one.
+
+    Parameters
+    ----------
+    options : iterable of str
+        Options that the user chose, ``"--batch-size"``.
+    reason : str
+        What follows the option's name in the message: "cannot be combined with --inference".
+    """
+    for option in options:
+        raise click.UsageError(f"{option} {reason}")
+
+
+def _chosen_by(name: str, default: Any = None, **attributes: Any) -> Any:
+    """A field of `RunChoices` with the option of the command that fills it."""
+    return field(default=default, metadata={"option": name, "attributes": attributes})
+
+
+@dataclass(frozen=True)
+class RunChoices:
+    """What a user chose for a run; None (of `settings`, nothing) keeps the recipe's value.
+
+    Every field is an option of the commands that `run_options` decorates, in this order.
+    """
+
+    recipe: Path | None = _chosen_by(
+        "--recipe",
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        metavar="FILE.toml",
+        help="Start from this recipe, not from the task's; eprop-brian recipe prints one to copy.",
+    )
+    iterations: int | None = _chosen_by(
+        "--iterations", type=click.IntRange(min=1), help="Number of updates, in all."
+    )
+    batch_size: int | None = _chosen_by(
+        "--batch-size", type=click.IntRange(min=1), help="Trials per update."
+    )
+    neuron: str | None = _chosen_by(
+        "--neuron", metavar="NAME|FILE.toml", help="Take this neuron for all recurrent neurons."
+    )
+    feedback: str | None = _chosen_by(
+        "--feedback",
+        metavar="KIND|FILE.npy|EQUATION",
+        help=f"The learning signal: {', '.join(FEEDBACKS)}; a file with the matrix B (n_recurrent, "
+        "n_outputs); or an equation of what arrives, e.g. 'B*tanh(error)'.",
+    )
+    gradient: str | None = _chosen_by(
+        "--gradient",
+        type=click.Choice(GRADIENTS),
+        help="Gradient program of e-prop, or bptt: backpropagation through time, in JAX.",
+    )
+    updates: str | None = _chosen_by(
+        "--updates",
+        type=click.Choice(UPDATES),
+        help="When weights change: at the end of a batch, or without trials and resets in every "
+        "step or at every presynaptic spike (with --gradient online).",
+    )
+    device: str | None = _chosen_by(
+        "--device", type=click.Choice(list(DEVICES)), help="Where it runs."
+    )
+    dtype: str | None = _chosen_by(
+        "--dtype", type=click.Choice(list(DTYPES)), help="Float type of all state."
+    )
+    seed: int | None = _chosen_by(
+        "--seed", type=click.IntRange(min=0), help="Seed of weights and trials."
+    )
+    settings: tuple[str, ...] = _chosen_by(
         "--set",
-        "settings",
+        (),
         multiple=True,
         metavar="TABLE.KEY=VALUE",
         help="Replace a setting, e.g. optimizer.eta=1e-3, neuron.tau_m='30 ms', task.n_cues=5, "
         "size.lif=80, network.c_reg=10. May be given several times.",
-    ),
-    click.option(
+    )
+    workers: int | None = _chosen_by(
         "--workers",
         type=click.IntRange(min=1),
-        help="Processes that share the trials of a batch (default: one a core if that pays).",
-    ),
-    click.option(
+        help="Processes that share the trials of a batch (default: one per core if that pays).",
+    )
+    scheduler: str | None = _chosen_by(
         "--scheduler",
         metavar="ADDRESS",
         help="Share the trials among the workers of a running Dask scheduler, e.g. "
         "tcp://host:8786.",
-    ),
-)
-
-
-FEEDBACK_OPTION = click.option(
-    "--feedback",
-    metavar="KIND|FILE.npy|EQUATION",
-    help=f"The learning signal: {', '.join(FEEDBACKS)}; a file with the matrix B (n_recurrent, "
-    "n_outputs); or an equation of what arrives, e.g. 'B*tanh(error)'.",
-)
-
-
-GRADIENT_OPTION = click.option(
-    "--gradient",
-    type=click.Choice(GRADIENTS),
-    help="Gradient program of e-prop, or bptt: backpropagation through time, in JAX.",
-)
-
-
-UPDATES_OPTION = click.option(
-    "--updates",
-    type=click.Choice(UPDATES),
-    help="When weights change: at the end of a batch, or without trials and resets in every step "
-    "or at every presynaptic spike (with --gradient online).",
-)
-
-
-SEED_OPTION = click.option("--seed", type=click.IntRange(min=0), help="Of weights and trials.")
-
-
-#: What only balanced networks can be told.
-BALANCED_OPTIONS = (
-    click.option(
+    )
+    teacher: str | None = _chosen_by(
         "--teacher",
         metavar="FILE.toml|EQUATIONS",
         help="Balanced networks: learn this system instead of the task's, e.g. "
         "'dx/dt = (x - x**3)/second : 1'.",
-    ),
-    click.option(
+    )
+    kill: float | None = _chosen_by(
         "--kill",
         type=click.FloatRange(0, 0.95),
         metavar="FRACTION",
         help="Balanced networks: silence this fraction of the neurons in the test.",
-    ),
-    click.option(
+    )
+    noise: float | None = _chosen_by(
         "--noise",
         type=click.FloatRange(min=0),
         metavar="SIGMA",
         help="Balanced networks: voltage noise in the test, the standard deviation that it alone "
         "would give a potential.",
-    ),
-)
+    )
+
+    def __post_init__(self) -> None:
+        if self.workers is not None and self.scheduler is not None:
+            raise click.UsageError(
+                "a scheduler has workers of its own: give --workers or --scheduler"
+            )
+
+    def chosen(self, *, without: Iterable[str] = ()) -> list[str]:
+        """Options that the user gave, as they are typed, but for the fields named `without`."""
+        return [
+            option.metadata["option"]
+            for option in fields(self)
+            if option.name not in without and getattr(self, option.name) not in (None, ())
+        ]
+
+    def values(self, *names: str) -> dict[str, Any]:
+        """Some of the fields, by name."""
+        return {name: getattr(self, name) for name in names}
+
+    @property
+    def place(self) -> dict[str, Any]:
+        """Where the trials of a run are computed: workers and scheduler."""
+        return self.values("workers", "scheduler")
+
+    def with_seed(self, seed: int) -> RunChoices:
+        """Return a copy with another seed."""
+        return replace(self, seed=seed)
 
 
-FORMAT_OPTION = click.option(
-    "--format",
-    "formats",
-    multiple=True,
-    type=click.Choice(["png", "pdf", "svg"]),
-    default=("png",),
-    show_default=True,
-)
+def run_options(
+    only: Iterable[str] = (), *, without: Iterable[str] = ()
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Give a command options of a run; it gets them as one argument, ``choices``.
 
-
-def options(*options: Callable[..., Any]) -> Callable[..., Any]:
-    """Several options as one decorator; help lists them in this order."""
+    Parameters
+    ----------
+    only : iterable of str, optional
+        Fields of `RunChoices`; default: all.
+    without : iterable of str, optional
+        Fields to leave out.
+    """
+    known = {option.name: option for option in fields(RunChoices)}
+    unknown_names = {*only, *without} - set(known)
+    if unknown_names:
+        raise ValueError(f"RunChoices has no field {', '.join(sorted(unknown_names))}")
+    names = [name for name in known if (not only or name in only) and name not in without]
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
-        for option in reversed(options):
-            command = option(command)
-        return command
+        @functools.wraps(command)
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            choices = RunChoices(**{name: kwargs.pop(name) for name in names})
+            return command(*args, choices=choices, **kwargs)
+
+        decorated: Callable[..., Any] = wrapped
+        # The option that is added last comes first in the help.
+        for name in reversed(names):
+            metadata = known[name].metadata
+            add = click.option(metadata["option"], name, **metadata["attributes"])
+            decorated = add(decorated)
+        return decorated
 
     return decorate
 
 
-def _seeds(ctx: click.Context, parameter: click.Parameter, text: str) -> list[int]:
-    """``5`` is the seeds 1 to 5, ``3,7`` those two."""
+class TaskName(click.ParamType):
+    """The name of a task that a command can take.
+
+    Parameters
+    ----------
+    command : str
+    """
+
+    name = "task"
+
+    def __init__(self, command: str) -> None:
+        self.command = command
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the name, or say which one may be meant, or why the command cannot take it."""
+        from eprop_brian.cli.models import all_tasks, check_supported, model_of_task
+
+        names = all_tasks()
+        if value not in names:
+            self.fail(unknown("task", value, names), param, ctx)
+        check_supported(self.command, model_of_task(value), value)
+        return str(value)
+
+
+def new_folder_option(text: str, *, required: bool = False) -> Callable[..., Any]:
+    """The option ``--out`` for a folder, with its help; the command gets `out`."""
+    kind = click.Path(file_okay=False, path_type=Path)
+    return click.option("--out", "--output", type=kind, required=required, help=text)
+
+
+def new_file_option(text: str) -> Callable[..., Any]:
+    """The required option ``--out`` for a file, with its help; the command gets `out`."""
+    kind = click.Path(dir_okay=False, path_type=Path)
+    return click.option("--out", "--output", type=kind, required=True, help=text)
+
+
+def format_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The option ``--format`` of commands that draw; the command gets `formats`."""
+    return click.option(
+        "--format",
+        "formats",
+        multiple=True,
+        type=click.Choice(["png", "pdf", "svg"]),
+        default=("png",),
+        show_default=True,
+        help="File type of the figures. May be given several times.",
+    )(command)
+
+
+def _seeds(_: click.Context, __: click.Parameter, text: str) -> list[int]:
+    """``5`` is the seeds 1 to 5, ``3,7`` those two, ``4-6`` the seeds 4 to 6."""
+    numbers: list[int] = []
     try:
-        numbers = [int(part) for part in text.rstrip(",").split(",")]
+        if text.isdecimal():
+            numbers = list(range(1, int(text) + 1))
+        else:
+            for part in text.rstrip(",").split(","):
+                first, dash, last = part.partition("-")
+                numbers += range(int(first), int(last if dash else first) + 1)
     except ValueError:
         numbers = []
-    if "," not in text and numbers:
-        numbers = list(range(1, numbers[0] + 1))
     if not numbers or min(numbers) < 0 or len(set(numbers)) < len(numbers):
         raise click.BadParameter(
-            f"'{text}' is neither a number of seeds, e.g. 5, nor a list of them, e.g. 3,7"
+            f"'{text}' is neither a number of seeds, e.g. 5, nor a list of different ones, e.g. "
+            "3,7 or 4-6"
         )
     return numbers
 
 
 def seeds_option(default: str) -> Callable[..., Any]:
+    """The option ``--seeds``; the command gets a list of int."""
     return click.option(
         "--seeds",
         default=default,
         show_default=True,
         callback=_seeds,
         metavar="NUMBER|SEED,...",
-        help="How many seeds, from 1 on, or which (a single one: 7,).",
+        help="How many seeds, from 1 on, or which: 3,7 or 4-6 (a single one: 7,).",
     )

@@ -2,77 +2,145 @@
 
 from __future__ import annotations
 
-import math
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from eprop_brian.base.locks import claimed
-from eprop_brian.cli.errors import plain_errors
+from eprop_brian.cli.errors import interruptible, plain_errors, without_figures
 from eprop_brian.cli.folders import hold
-from eprop_brian.cli.models import balanced_config
+from eprop_brian.cli.models import model_of_task, refuse_unused, task_of
 from eprop_brian.cli.options import (
-    BALANCED_OPTIONS,
-    FORMAT_OPTION,
-    RUN_OPTIONS,
-    options,
+    RunChoices,
+    TaskName,
+    format_option,
+    new_folder_option,
+    run_options,
     seeds_option,
 )
-from eprop_brian.tasks.dynamics import DYNAMICS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from eprop_brian.runs.config import RunConfig
+    from eprop_brian.runs.sweep import Points, Result
 
 __all__ = ["sweep_command"]
 
 
 @click.command("sweep")
-@click.argument("task", type=click.Choice(list(DYNAMICS)), metavar="TASK")
+@click.argument("task", required=False, type=TaskName("sweep"), metavar="TASK")
 @click.option(
-    "--over",
-    type=click.Choice(["n", "kill", "noise", "dt"]),
-    required=True,
-    help="Neurons, killed fraction, voltage noise (in units of the threshold) or time step (ms).",
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="TABLE.KEY=VALUE,...",
+    help="Values of a setting, e.g. optimizer.eta=1e-4,1e-3 or neuron.tau_m='20 ms,30 ms'; "
+    "commas in quotes of their own or in brackets do not separate values. All combinations are "
+    "trained. May be given several times.",
 )
 @click.option(
-    "--levels",
-    metavar="NUMBER,...",
-    required=True,
-    callback=lambda _, __, text: _numbers(text),
-    help="Values to try, the first is the reference.",
+    "--points",
+    "table",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE.csv",
+    help="Train these points instead of all combinations: a column for each setting, headed "
+    "TABLE.KEY, and a row for each point.",
 )
-@options(seeds_option("5"), BALANCED_OPTIONS[0], *RUN_OPTIONS[3:6])
+@seeds_option("5")
 @click.option(
-    "--out",
-    "--output",
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Folder of the table and the figure (default: runs/TASK-sweep).",
+    "--workers",
+    "side_by_side",
+    type=click.IntRange(min=1),
+    help="Runs that are trained side by side (default: one per core; on a GPU or with a scheduler, "
+    "one).",
 )
-@FORMAT_OPTION
+@run_options(without=("seed", "settings", "workers"))
+@new_folder_option("Folder of the sweep; one that was stopped goes on (default: runs/TASK-sweep).")
+@format_option
 @plain_errors
 def sweep_command(
-    task: str,
-    over: str,
-    levels: list[float],
-    seeds: list[int],
-    teacher: str | None,
-    device: str | None,
-    dtype: str | None,
+    task: str | None,
     settings: tuple[str, ...],
+    table: Path | None,
+    seeds: list[int],
+    side_by_side: int | None,
+    choices: RunChoices,
     out: Path | None,
     formats: tuple[str, ...],
 ) -> None:
-    """Measure how the error of a balanced network depends on something, with several seeds."""
-    from eprop_brian.cli import balanced as command
+    """Train TASK with different settings and several seeds; write a table and draw a figure."""
+    from eprop_brian.runs.sweep import grid, read_points, summary, sweep, write_results
+    from eprop_brian.training.workers import cores
 
-    config = balanced_config(task, settings, teacher, device=device, dtype=dtype)
+    task = task_of(task, choices)
+    model = model_of_task(task)
+    refuse_unused(model, choices)
+    points = grid(settings)
+    if table is not None:
+        if points.names:
+            raise click.UsageError(
+                f"{points.names[0]} has several values in --set: with --points, which lists all "
+                "points, --set gives each setting one value"
+            )
+        points = read_points(table, points.fixed)
+    if side_by_side is not None and choices.scheduler is not None:
+        raise click.UsageError("a scheduler has workers of its own: give --workers or --scheduler")
+    if side_by_side is None:
+        side_by_side = 1 if choices.scheduler or choices.device == "cuda" else cores()
+
+    def configure(varied: Sequence[str], seed: int) -> RunConfig:
+        config = model.configure(task, replace(choices, settings=tuple(varied), seed=seed))
+        config.refuse_unused(varied)
+        return config
+
+    # Runs side by side take a core each; one at a time, its batches are shared among cores.
+    place = choices.place if side_by_side == 1 else {**choices.place, "workers": 1}
     folder = out or Path("runs") / f"{task}-sweep"
     hold(claimed(folder))
-    command.sweep(config, over, levels, seeds, folder, click.echo, formats)
+    with interruptible("interrupted; the same command goes on from the last checkpoints"):
+        results = sweep(
+            points,
+            configure,
+            seeds,
+            folder,
+            side_by_side=side_by_side,
+            report=_report,
+            device=choices.device,
+            **place,
+        )
+    path = folder / "sweep.csv"
+    write_results(path, points, results)
+    click.echo(f"wrote {path}")
+    first = configure(points.settings(points.values[0]), seeds[0])
+    measures = first.model.measures(first, points.names)
+    with interruptible(without_figures(path)):
+        _draw(points, results, measures, folder / "sweep", formats)
+    for line in summary(points, results, measures):
+        click.echo(line)
 
 
-def _numbers(text: str) -> list[float]:
-    try:
-        numbers = [float(part) for part in text.split(",")]
-    except ValueError:
-        numbers = []
-    if not numbers or not all(math.isfinite(number) for number in numbers):
-        raise click.BadParameter(f"'{text}' is no list of numbers, for example 10,20,50")
-    return numbers
+def _report(result: Result, done: int, total: int) -> None:
+    """Say that a run has ended."""
+    click.echo(f"{done}/{total} {result.folder}" + f": {result.failure}" * bool(result.failure))
+
+
+def _draw(
+    points: Points,
+    results: Sequence[Result],
+    measures: Mapping[str, str],
+    path: Path,
+    formats: tuple[str, ...],
+) -> None:
+    from eprop_brian.figures.style import save_figure
+    from eprop_brian.figures.sweep import can_plot_sweep, plot_sweep
+
+    if not any(result.values for result in results):
+        click.echo("no figure: all runs failed")
+    elif not can_plot_sweep(points):
+        click.echo("no figure: it shows one setting, or all combinations of two")
+    else:
+        for written in save_figure(plot_sweep(points, results, measures), path, formats):
+            click.echo(f"wrote {written}")

@@ -3,200 +3,121 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from eprop_brian.base.locks import claimed
-from eprop_brian.cli.errors import interruptible, plain_errors, refuse
+from eprop_brian.cli.errors import interruptible, plain_errors
 from eprop_brian.cli.folders import hold, new_run
-from eprop_brian.cli.models import balanced_config, is_balanced, run_config
+from eprop_brian.cli.models import Model, model_of_run, model_of_task, refuse_unused, task_of
 from eprop_brian.cli.options import (
-    BALANCED_OPTIONS,
-    FEEDBACK_OPTION,
-    GRADIENT_OPTION,
-    RUN_OPTIONS,
-    SEED_OPTION,
-    UPDATES_OPTION,
-    options,
+    FOLDER,
+    RunChoices,
+    TaskName,
+    new_folder_option,
+    refuse,
+    run_options,
 )
 from eprop_brian.devices import COMPILED, ProcessProgram, Program
-from eprop_brian.tasks import TASKS
-from eprop_brian.tasks.dynamics import BALANCED, DYNAMICS
+
+if TYPE_CHECKING:
+    from eprop_brian.runs.run import Run
 
 __all__ = ["train_command"]
 
-#: Why options of a run mean nothing with --no-run.
+#: What can change when a run is resumed: fields of `RunChoices`.
+_RESUMABLE = ("iterations", "device", "workers", "scheduler")
 _NOTHING_WRITTEN = "cannot be given with --no-run, which compiles a program and begins no run"
 
 
 @click.command("train")
-@click.argument("task", required=False)
-@options(*RUN_OPTIONS[:3], FEEDBACK_OPTION, GRADIENT_OPTION, UPDATES_OPTION)
-@options(*RUN_OPTIONS[3:5], SEED_OPTION, RUN_OPTIONS[5])
-@click.option(
-    "--out", type=click.Path(file_okay=False, path_type=Path), help="Folder of the run (new)."
-)
+@click.argument("task", required=False, type=TaskName("train"), metavar="TASK")
+@run_options()
+@new_folder_option("Folder of the run (new; default: runs/TASK).")
 @click.option(
     "--resume",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    type=FOLDER,
     help="Continue the run in this folder; only --iterations and where it runs can be given too.",
 )
-@options(*RUN_OPTIONS[6:])
 @click.option("--no-figures", is_flag=True, help="Write no figures at the end.")
 @click.option(
     "--no-run",
     is_flag=True,
     help="Compile the program only, and say where it is: with --device cuda it takes no GPU.",
 )
-@options(*BALANCED_OPTIONS)
 @plain_errors
 def train_command(
     task: str | None,
-    iterations: int | None,
-    batch_size: int | None,
-    neuron: str | None,
-    feedback: str | None,
-    gradient: str | None,
-    updates: str | None,
-    device: str | None,
-    dtype: str | None,
-    seed: int | None,
-    settings: tuple[str, ...],
+    choices: RunChoices,
     out: Path | None,
     resume: Path | None,
-    workers: int | None,
-    scheduler: str | None,
     no_figures: bool,
     no_run: bool,
-    teacher: str | None,
-    kill: float | None,
-    noise: float | None,
 ) -> None:
     """Train a network on TASK; the last line printed is the final loss (and error).
 
-    Of a balanced network (tasks balanced-...) it is the error of a test, NMSE.
+    For a balanced network (tasks balanced-...) the last line is the error of a test, NMSE.
     """
-    balanced = {"--teacher": teacher, "--kill": kill, "--noise": noise}
-    if task is not None and task.startswith(BALANCED):
-        refuse(
-            {
-                "--iterations": iterations,
-                "--batch-size": batch_size,
-                "--neuron": neuron,
-                "--feedback": feedback,
-                "--gradient": gradient,
-                "--updates": updates,
-                "--resume": resume,
-                "--workers": workers,
-                "--scheduler": scheduler,
-            },
-            "is no option of a balanced network; its settings are changed with --set",
-        )
-        config = balanced_config(task, settings, teacher, kill, noise, device, dtype, seed)
-        if no_run:
-            from eprop_brian.balanced.experiment import Experiment
-
-            refuse({"--out": out}, _NOTHING_WRITTEN)
-            _show_program(Experiment(config).simulation.program)
-            return
-        _train_balanced(config, hold(new_run(out, task)), not no_figures)
-        return
-    refuse(balanced, f"is an option of balanced networks only: {', '.join(DYNAMICS)}")
-    # Imported here: listing tasks or deriving a neuron should not wait for it.
-    from eprop_brian.training.run import Run
-
-    if workers is not None and scheduler is not None:
-        raise click.UsageError("a scheduler has workers of its own: give --workers or --scheduler")
+    written = ["--out"] * (out is not None) + ["--resume"] * (resume is not None)
     if no_run:
-        given = {"--out": out, "--resume": resume, "--workers": workers, "--scheduler": scheduler}
-        refuse(given, _NOTHING_WRITTEN)
+        where = [f"--{name}" for name, value in choices.place.items() if value is not None]
+        refuse([*written, *where], _NOTHING_WRITTEN)
+    # Imported here: the help should not wait for it.
+    from eprop_brian.runs.run import Run
+
     if resume is not None:
-        if is_balanced(resume):
-            raise click.UsageError(
-                f"{resume} holds a balanced network, whose training is not resumed: train it anew"
-            )
-        fixed = {
-            "TASK": task,
-            "--batch-size": batch_size,
-            "--neuron": neuron,
-            "--feedback": feedback,
-            "--gradient": gradient,
-            "--updates": updates,
-            "--dtype": dtype,
-            "--seed": seed,
-            "--set": settings or None,
-            "--out": out,
-        }
-        given = [name for name, value in fixed.items() if value is not None]
-        if given:
-            raise click.UsageError(f"{given[0]} cannot be changed when a run is resumed")
+        new = ["TASK"] * (task is not None) + choices.chosen(without=_RESUMABLE)
+        new += ["--out"] * (out is not None)
+        refuse(new, "cannot be changed when a run is resumed")
+        model = model_of_run(resume)
+        refuse_unused(model, choices)
         hold(claimed(resume))
-        run = Run.open(resume, device=device, workers=workers, scheduler=scheduler)
-        click.echo(f"resuming {resume} at iteration {run.trainer.iteration}")
-        if run.trainer.iteration >= (iterations or run.config.run["iterations"]):
-            click.echo("nothing to do: give a larger --iterations to go on")
-    else:
-        if task is None:
-            raise click.UsageError(f"name a task: {', '.join((*TASKS, *DYNAMICS))}")
-        config = run_config(
-            task,
-            neuron,
-            settings,
-            feedback,
-            gradient,
-            updates,
-            iterations=iterations,
-            batch_size=batch_size,
-            seed=seed,
-            device=device,
-            dtype=dtype,
+        run = Run.open(resume, device=choices.device, **choices.place)
+        click.echo(f"resuming {resume} at {run.config.model.unit} {run.trainer.iteration}")
+        length = choices.iterations or run.config.model.length(run.config)
+        if run.trainer.iteration >= length:
+            click.echo(model.NOTHING_LEFT)
+        _train(run, model, choices.iterations, not no_figures)
+        return
+    task = task_of(task, choices)
+    model = model_of_task(task)
+    refuse_unused(model, choices)
+    config = model.configure(task, choices)
+    config.refuse_unused(choices.settings)
+    if no_run:
+        _show_program(model.compiled_program(config))
+        return
+    folder = hold(new_run(out, task))
+    if config.run["device"] in COMPILED and config.network.get("gradient") != "bptt":
+        click.echo("building the program (a few seconds for a new network) ...")
+    run = Run.start(config, folder, **choices.place)
+    click.echo(f"training in {folder}")
+    _train(run, model, None, not no_figures)
+
+
+def _train(run: Run, model: Model, iterations: int | None, figures: bool) -> None:
+    """Train and report; when interrupted, say what is saved and how to go on."""
+    unit = run.config.model.unit
+
+    def stopped() -> str:
+        if not run.is_there:
+            return f"interrupted; nothing is saved: {run.folder} was deleted or moved meanwhile"
+        return (
+            f"interrupted; checkpoint of {unit} {run.saved_iteration} saved. Resume with:\n"
+            f"  eprop-brian train --resume {run.folder}"
         )
-        config.refuse_unused_scale(settings)
-        if no_run:
-            if config.network["gradient"] == "bptt":
-                raise click.UsageError("gradient bptt runs in JAX: there is no program to compile")
-            _show_program(config.make_trainer(workers=1).session.program)
-            return
-        folder = hold(new_run(out, task))
-        if config.run["device"] in COMPILED and config.network["gradient"] != "bptt":
-            click.echo("building the program (a few seconds for a new network) ...")
-        run = Run.start(config, folder, workers=workers, scheduler=scheduler)
-        click.echo(f"training in {folder}")
-    _train(run, iterations)
-    interruptible(lambda: _report(run, figures=not no_figures), lambda: _trained(run))
 
-
-def _report(run: Any, figures: bool) -> None:
-    """Draw a run whose training has ended, and print what came of it."""
-    trainer = run.trainer
-    if trainer.solved:
-        found = trainer.confirmation
-        examples = "" if found.n_examples is None else f" of {found.n_examples} other examples"
-        click.echo(
-            f"solved at iteration {trainer.iteration}, confirmed by an error of {found.error:.4f} "
-            f"on {found.n_trials} other trials{examples}"
+    def stopped_after_training() -> str:
+        return (
+            f"interrupted after training; the checkpoint of {unit} {run.saved_iteration} is "
+            f"saved. For what is missing:\n  {model.FOR_THE_REST.format(folder=run.folder)}"
         )
-    if figures:
-        from eprop_brian.figures.run import plot_run
 
-        for path in plot_run(run.folder):
-            click.echo(f"wrote {path}")
-    click.echo(f"wrote {run.folder}/history.csv, {run.folder}/checkpoint.npz")
-    if trainer.task.loss == "squared_error":
-        click.echo(f"loss {trainer.history.loss[-1]:.6g}")
-    else:
-        # Not the tests that ended training, which were chosen for being low.
-        click.echo(str(trainer.evaluate()))
-
-
-def _trained(run: Any) -> str:
-    """What is said when a command is interrupted after training."""
-    return (
-        f"interrupted after training; the checkpoint of iteration {run.saved_iteration} is saved. "
-        f"For what is missing:\n  eprop-brian plot {run.folder}\n"
-        f"  eprop-brian evaluate {run.folder}"
-    )
+    with interruptible(stopped):
+        run.train(iterations)
+    with interruptible(stopped_after_training):
+        model.report(run, figures)
 
 
 def _show_program(program: Program) -> None:
@@ -204,29 +125,3 @@ def _show_program(program: Program) -> None:
     if not isinstance(program, ProcessProgram):
         raise click.UsageError("device runtime compiles nothing: --no-run is for cpp and cuda")
     click.echo(f"{'compiled' if program.compiled else 'found'} {program.folder / 'main'}")
-
-
-def _train_balanced(config: Any, folder: Path, figures: bool) -> None:
-    from eprop_brian.cli import balanced as command
-
-    interruptible(
-        lambda: command.train(config, folder, click.echo, figures=figures),
-        lambda: (
-            f"interrupted; {folder} is complete but for figures"
-            if (folder / "config.toml").exists()
-            else "interrupted; nothing was written"
-        ),
-    )
-
-
-def _train(run: Any, iterations: int | None) -> None:
-    """Train; when interrupted say where the checkpoint is and how to go on."""
-    interruptible(
-        lambda: run.train(iterations),
-        lambda: (
-            f"interrupted; checkpoint of iteration {run.saved_iteration} saved. "
-            f"Resume with:\n  eprop-brian train --resume {run.folder}"
-            if run.is_there
-            else f"interrupted; nothing is saved: {run.folder} was deleted or moved meanwhile"
-        ),
-    )

@@ -17,9 +17,9 @@ from eprop_brian.devices import DTYPES
 from eprop_brian.devices.cpp import generate
 from eprop_brian.export.folders import new_project
 from eprop_brian.network.built import BuiltNetwork
+from eprop_brian.runs.config import RunConfig
+from eprop_brian.runs.run import CHECKPOINT
 from eprop_brian.tasks.base import hand_out
-from eprop_brian.training.config import RunConfig
-from eprop_brian.training.run import CHECKPOINT
 from eprop_brian.training.session import SessionState
 
 __all__ = ["export_inference", "inference_state", "network_arrays"]
@@ -35,7 +35,7 @@ def export_inference(run: Path, folder: Path) -> Path:
     Parameters
     ----------
     run : Path
-        A run (`eprop_brian.training.run`), however it was trained.
+        A run (`eprop_brian.runs.run`), however it was trained.
     folder : Path
         New or empty.
 

@@ -13,9 +13,9 @@ from scipy.sparse import issparse
 from eprop_brian.base.sparse import Matrix, with_values
 from eprop_brian.equations.losses import LOSSES
 from eprop_brian.network.built import BuiltNetwork, Projection, state_variable
+from eprop_brian.runs.config import RunConfig
 from eprop_brian.symbolic.names import OPTIMIZER, own
 from eprop_brian.tasks.base import Task
-from eprop_brian.training.config import RunConfig
 from eprop_brian.training.session import MATRICES, SessionState
 from eprop_brian.training.trainer import (
     CHECK_EVERY,

@@ -30,10 +30,10 @@ from eprop_brian.export.linear import (
     linear_neuron,
 )
 from eprop_brian.network.spec import LEAST_DELAY, Network, Population
+from eprop_brian.runs.config import RunConfig
+from eprop_brian.runs.run import CHECKPOINT
 from eprop_brian.symbolic.parameters import evaluate
 from eprop_brian.symbolic.step_map import split_statements
-from eprop_brian.training.config import RunConfig
-from eprop_brian.training.run import CHECKPOINT
 
 if TYPE_CHECKING:
     import nir
@@ -67,7 +67,7 @@ def export_run(folder: Path, path: Path, **options: Any) -> None:
     Parameters
     ----------
     folder : Path
-        A run (`eprop_brian.training.run`).
+        A run (`eprop_brian.runs.run`).
     path : Path
         The file, by custom ``.nir``.
     **options

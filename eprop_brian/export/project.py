@@ -20,9 +20,9 @@ from eprop_brian.export.runs import copy_run
 from eprop_brian.export.trials import source_of, write_trials
 from eprop_brian.export.ziggurat import ziggurat_tables
 from eprop_brian.network.spec import Network
+from eprop_brian.runs.config import RunConfig
+from eprop_brian.runs.run import INITIAL
 from eprop_brian.tasks.base import Task
-from eprop_brian.training.config import RunConfig
-from eprop_brian.training.run import INITIAL
 from eprop_brian.training.session import SessionState
 from eprop_brian.training.trainer import (
     check_continuous,

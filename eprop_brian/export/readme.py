@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from scipy.sparse import issparse
 
+from eprop_brian.runs.config import RunConfig
 from eprop_brian.symbolic.printing import derivation_text
 from eprop_brian.tasks.base import Task
-from eprop_brian.training.config import RunConfig
 from eprop_brian.training.session import SessionState
 
 if TYPE_CHECKING:

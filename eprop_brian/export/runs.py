@@ -9,10 +9,10 @@ import numpy as np
 
 from eprop_brian.base.files import read_arrays, write_arrays
 from eprop_brian.export.folders import new_project
+from eprop_brian.runs.config import RunConfig
+from eprop_brian.runs.run import CHECKPOINT, HISTORY, INITIAL, TRIALS
 from eprop_brian.tasks.base import hand_out
-from eprop_brian.training.config import RunConfig
 from eprop_brian.training.history import History
-from eprop_brian.training.run import CHECKPOINT, HISTORY, INITIAL, TRIALS
 from eprop_brian.training.session import SessionState
 
 __all__ = ["copy_run", "find_run", "import_run"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from itertools import cycle
 from pathlib import Path
@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from eprop_brian.balanced.experiment import SavedExperiment, TrainingHistory, read_recording
+from eprop_brian.balanced.experiment import TrainingHistory
 from eprop_brian.balanced.field import NetworkField, currents
 from eprop_brian.balanced.metrics import Currents, balance, cv_isi
 from eprop_brian.balanced.simulation import Recording
@@ -19,7 +19,6 @@ from eprop_brian.balanced.spec import BalancedNetwork
 from eprop_brian.figures.style import (
     COLOURS,
     WIDTH,
-    draw_median_and_range,
     draw_spikes,
     legend_above,
     legend_beside,
@@ -28,6 +27,7 @@ from eprop_brian.figures.style import (
     stacked,
     styled,
 )
+from eprop_brian.runs.saved import SavedExperiment, read_recording
 
 __all__ = [
     "plot_activity",
@@ -35,7 +35,6 @@ __all__ = [
     "plot_decoding",
     "plot_experiment",
     "plot_phase_portrait",
-    "plot_sweep",
     "plot_training",
     "plot_tuning",
 ]
@@ -328,41 +327,6 @@ def plot_training(history: TrainingHistory) -> Figure:
     if not log_if_wide(panels["NMSE"], errors):
         panels["NMSE"].set_ylim(bottom=0)
     panels["rate (Hz)"].set_ylim(bottom=0)
-    return figure
-
-
-@styled()
-def plot_sweep(
-    label: str, levels: Sequence[float], measured: Mapping[str, np.ndarray], *, log: bool = False
-) -> Figure:
-    """Draw what depends on something: median and range over seeds.
-
-    Parameters
-    ----------
-    label : str
-        Of what was varied.
-    levels : sequence of float
-    measured : mapping of str to array of shape (n_levels, n_seeds)
-        By the label of the axis. NaN where a network did not work.
-    log : bool
-        Whether the levels are drawn on a logarithmic axis.
-
-    Returns
-    -------
-    Figure
-    """
-    figure, axes = plt.subplots(
-        1, len(measured), figsize=(WIDTH, 2.4), layout="constrained", squeeze=False
-    )
-    x = np.asarray(levels, dtype=float)
-    for ax, (name, values), colour in zip(axes[0], measured.items(), cycle(COLOURS), strict=False):
-        draw_median_and_range(ax, x, values.T, color=colour, marker="o", markersize=3)
-        ax.set_ylabel(name)
-        ax.set_xlabel(label)
-        if log:
-            ax.set_xscale("log")
-        if not ("NMSE" in name and log_if_wide(ax, values)):
-            ax.set_ylim(bottom=min(0.0, float(np.nanmin(values, initial=0.0))))
     return figure
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from eprop_brian.base.history import Rows
 from eprop_brian.figures.style import (
     COLOURS,
     WIDTH,
@@ -34,7 +35,14 @@ _LABELS = {
     "error": "wrong trials\n(%)",
     "rate_hz": "firing rate\n(Hz)",
     "alignment": "feedback\nalignment\n(cosine)",
+    "nmse": "decoding NMSE\n(dimensionless)",
+    "field_nmse": "vector-field NMSE\n(dimensionless)",
+    "rate": "firing rate\n(Hz)",
 }
+#: What curves of several methods show, of the columns that a history has.
+_COMPARED = ("loss", "error", "rate_hz", "nmse", "field_nmse", "rate")
+#: Columns that are drawn on a logarithmic axis where they span much.
+_LOGARITHMIC = ("loss", "nmse", "field_nmse")
 #: A curve is the running mean over this part of the iterations.
 _WINDOWS_PER_RUN = 50
 _X_LABEL = "iteration (number)"
@@ -98,7 +106,7 @@ def plot_learning_curve(history: History, error_threshold: float | None = None) 
 
 @styled()
 def plot_comparison(
-    histories: Mapping[str, Sequence[History]], error_threshold: float | None = None
+    histories: Mapping[str, Sequence[Rows]], error_threshold: float | None = None
 ) -> Figure:
     """Draw learning curves of several methods: median and range over the seeds of each.
 
@@ -107,7 +115,7 @@ def plot_comparison(
 
     Parameters
     ----------
-    histories : mapping of str to sequence of History
+    histories : mapping of str to sequence of History or TrainingHistory
         Runs of every method, by its name.
     error_threshold : float, optional
         The fraction of wrong trials below which the task counts as solved.
@@ -127,10 +135,14 @@ def plot_comparison(
         raise ValueError("the histories are empty: there is nothing to draw")
     longest = max(map(len, every))
     window = max(1, longest // _WINDOWS_PER_RUN)
-    names = ["loss", "error", "rate_hz"]
-    if all(np.all(np.isnan(history.error)) for history in every):
-        names.remove("error")
-    figure, panels = stacked(dict.fromkeys(names, 1.7), _X_LABEL, width=0.8 * WIDTH)
+    columns = [history.columns for history in every]
+    names = [
+        name
+        for name in _COMPARED
+        if name in columns[0] and not all(np.all(np.isnan(c[name])) for c in columns)
+    ]
+    x_label = _X_LABEL if every[0].numbered else "part of the training (number)"
+    figure, panels = stacked(dict.fromkeys(names, 1.7), x_label, width=0.8 * WIDTH)
     for name, ax in panels.items():
         medians = []
         for (method, seeds), colour in zip(runs.items(), cycle(COLOURS), strict=False):
@@ -144,8 +156,8 @@ def plot_comparison(
         if name == "error" and error_threshold is not None:
             draw_threshold(ax, 100 * error_threshold)
         _scale_panel(ax, name, np.concatenate(medians))
-    legend_above(panels["loss"], columns=max(1, len(runs)))
-    count_iterations(panels["loss"], 1, longest)
+    legend_above(panels[names[0]], columns=max(1, len(runs)))
+    count_iterations(panels[names[0]], 1, longest)
     return figure
 
 
@@ -202,7 +214,7 @@ def _in_axis_units(column: str, values: np.ndarray) -> np.ndarray:
 def _scale_panel(ax: Axes, column: str, values: np.ndarray) -> None:
     """Label and scale the axis that shows these values of a history's column."""
     ax.set_ylabel(_LABELS[column])
-    if column == "loss":
+    if column in _LOGARITHMIC:
         log_if_wide(ax, values)
     elif column == "alignment":
         ax.set_ylim(min(0.0, np.min(values)) - 0.05, 1.05)

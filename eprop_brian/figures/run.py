@@ -12,10 +12,10 @@ from eprop_brian.figures.style import save_figure
 from eprop_brian.figures.trial import draws_trajectory, plot_trajectory, plot_trial
 from eprop_brian.figures.weights import plot_parameters, plot_weights
 from eprop_brian.network.spec import Network
-from eprop_brian.training.config import RunConfig
+from eprop_brian.runs.config import RunConfig
+from eprop_brian.runs.run import CHECKPOINT, HISTORY, INITIAL
 from eprop_brian.training.history import History
 from eprop_brian.training.recording import record
-from eprop_brian.training.run import CHECKPOINT, HISTORY, INITIAL
 
 __all__ = ["plot_run"]
 

@@ -1,21 +1,17 @@
-"""History of a training run, one row per iteration."""
+"""History of e-prop training, one row per iteration."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
+from typing import ClassVar
 
-import numpy as np
+from eprop_brian.base.history import Rows, column
 
-from eprop_brian.base.table import read_table, write_table
-
-__all__ = ["COLUMNS", "History"]
-
-COLUMNS = ("iteration", "loss", "error", "rate_hz", "seconds", "alignment")
+__all__ = ["History"]
 
 
 @dataclass
-class History:
+class History(Rows):
     """Loss, error, rate and time of every iteration, and how well the feedback is aligned.
 
     Attributes
@@ -33,70 +29,10 @@ class History:
         the last iteration of a call; NaN within one.
     """
 
-    loss: list[float] = field(default_factory=list)
-    error: list[float] = field(default_factory=list)
-    rate_hz: list[float] = field(default_factory=list)
-    seconds: list[float] = field(default_factory=list)
-    alignment: list[float] = field(default_factory=list)
+    numbered: ClassVar[str] = "iteration"
 
-    def __len__(self) -> int:
-        return len(self.loss)
-
-    def append(
-        self,
-        loss: float,
-        error: float,
-        rate_hz: float,
-        seconds: float,
-        alignment: float = float("nan"),
-    ) -> None:
-        """Add an iteration."""
-        self.loss.append(float(loss))
-        self.error.append(float(error))
-        self.rate_hz.append(float(rate_hz))
-        self.seconds.append(float(seconds))
-        self.alignment.append(float(alignment))
-
-    def truncated(self, n: int) -> History:
-        """The first `n` iterations."""
-        return History(*(getattr(self, name)[:n] for name in COLUMNS[1:]))
-
-    def arrays(self) -> dict[str, np.ndarray]:
-        """Every column as an array of shape (n_iterations,); iterations count from 1."""
-        columns = [getattr(self, name) for name in COLUMNS[1:]]
-        return {
-            "iteration": np.arange(1, len(self) + 1),
-            **{name: np.array(values) for name, values in zip(COLUMNS[1:], columns, strict=True)},
-        }
-
-    def write(self, path: Path) -> None:
-        """Write ``history.csv``; an undefined error or alignment is an empty field."""
-        rows = []
-        values = zip(*(getattr(self, name) for name in COLUMNS[1:]), strict=True)
-        for number, (loss, error, rate, seconds, alignment) in enumerate(values, start=1):
-            error, alignment = ("" if np.isnan(x) else repr(x) for x in (error, alignment))
-            rows.append([number, repr(loss), error, f"{rate:.6g}", f"{seconds:.6g}", alignment])
-        write_table(path, COLUMNS, rows)
-
-    @classmethod
-    def read(cls, path: Path) -> History:
-        """Read a file that `write` wrote.
-
-        Raises
-        ------
-        ValueError
-            If it is not such a file.
-        """
-        history = cls()
-        for number, row in enumerate(read_table(path, COLUMNS), start=1):
-            try:
-                history.append(
-                    float(row["loss"]),
-                    float(row["error"] or "nan"),
-                    float(row["rate_hz"]),
-                    float(row["seconds"]),
-                    float(row["alignment"] or "nan"),
-                )
-            except ValueError as error:
-                raise ValueError(f"{path}, row {number}: {error}") from None
-        return history
+    loss: list[float] = column()
+    error: list[float] = column(optional=True)
+    rate_hz: list[float] = column("{:.6g}")
+    seconds: list[float] = column("{:.6g}")
+    alignment: list[float] = column(optional=True)

@@ -117,12 +117,3 @@ def test_training_has_logarithmic_errors_where_they_span_decades(nmse, scale):
     assert [line.get_label() for line in weights.lines] == ["slow", "fast"]
     with pytest.raises(ValueError, match="empty"):
         plot.balanced_training(TrainingHistory())
-
-
-def test_a_sweep_shows_median_and_range_over_the_seeds():
-    nmse = np.array([[0.1, 0.3, 0.2], [0.001, np.nan, 0.003]])
-    figure = plot.sweep("neurons", [10, 100], {"NMSE": nmse, "rate (Hz)": 10 * nmse}, log=True)
-    errors, rate = figure.axes
-    np.testing.assert_allclose(errors.lines[0].get_xydata(), [[10, 0.2], [100, 0.002]])
-    assert (errors.get_xscale(), errors.get_yscale()) == ("log", "log")
-    assert rate.get_yscale() == "linear" and rate.get_ylim()[0] == 0

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 from brian2 import Hz, ms
 
-from eprop_brian.balanced.config import random_basis
 from eprop_brian.balanced.simulation import Simulation
-from eprop_brian.balanced.spec import closed_form, learned, random_decoder
+from eprop_brian.balanced.spec import closed_form, learned, random_basis, random_decoder
 from eprop_brian.equations.teachers import VAN_DER_POL
 from support.balanced_by_hand import constant, normal_numbers, oscillator, simulate, van_der_pol
 

@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from eprop_brian.balanced.config import random_basis
 from eprop_brian.balanced.field import (
     NetworkField,
     currents,
@@ -14,7 +13,7 @@ from eprop_brian.balanced.field import (
     filtered_spikes,
 )
 from eprop_brian.balanced.simulation import Simulation
-from eprop_brian.balanced.spec import closed_form, learned, random_decoder
+from eprop_brian.balanced.spec import closed_form, learned, random_basis, random_decoder
 from eprop_brian.equations.teachers import BISTABLE
 from support.balanced_by_hand import oscillator, simulate
 

@@ -4,12 +4,11 @@ import numpy as np
 import pytest
 from scipy.linalg import expm
 
-from eprop_brian.balanced.config import BalancedConfig
-from eprop_brian.balanced.experiment import Experiment
 from eprop_brian.balanced.field import NetworkField
 from eprop_brian.balanced.metrics import fixed_points, mean_rate, nmse
 from eprop_brian.balanced.simulation import Simulation
 from eprop_brian.balanced.spec import closed_form, random_decoder
+from eprop_brian.runs.config import RunConfig
 
 pytestmark = pytest.mark.slow
 
@@ -19,7 +18,7 @@ SEEDS = (1, 2, 3)
 
 
 def experiment(task, *settings):
-    return Experiment(BalancedConfig.from_recipe(task, settings=settings))
+    return RunConfig.from_recipe(task, settings=settings).make_trainer()
 
 
 # --- closed form ----------------------------------------------------------------------------------
@@ -29,7 +28,7 @@ def experiment(task, *settings):
 def oscillator():
     """NMSE and mean rate of the damped oscillator: a function of N, seed and killed share."""
     simulations = {}
-    task = BalancedConfig.from_recipe("balanced-oscillator").dynamics.with_input(3.0)
+    task = RunConfig.from_recipe("balanced-oscillator").make_task().with_input(3.0)
 
     def run(n, seed, killed=0.0, steps=50_000):
         # Decoding vectors of this length keep all sizes away from silence.
@@ -68,9 +67,9 @@ def test_half_of_the_neurons_can_die(oscillator):
 
 
 def test_the_teacher_follows_its_equations():
-    config = BalancedConfig.from_recipe("balanced-oscillator", settings=["network.n=100"])
+    config = RunConfig.from_recipe("balanced-oscillator", settings=["network.n=100"])
     simulation = Simulation(config.make_network())
-    inputs = config.dynamics.inputs(5000, 2, DT, 1)
+    inputs = config.make_task().inputs(5000, 2, DT, 1)
     found = simulation.run(inputs)
     # Exact while the input is constant, which it is over a step.
     step = expm(A * DT)

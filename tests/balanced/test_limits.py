@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from eprop_brian.balanced import (
-    BalancedConfig,
     Experiment,
     NetworkField,
     Simulation,
@@ -13,8 +12,10 @@ from eprop_brian.balanced import (
     learned,
     random_decoder,
 )
-from eprop_brian.cli import balanced as commands
 from eprop_brian.equations.teachers import Teacher
+from eprop_brian.runs.config import RunConfig
+from eprop_brian.runs.run import Run
+from eprop_brian.runs.sweep import grid, sweep
 from eprop_brian.symbolic.teacher import teacher_from_string, teacher_map
 
 SMALL = (
@@ -24,7 +25,7 @@ SMALL = (
 
 
 def config(task, *settings):
-    return BalancedConfig.from_recipe(task, settings=(*SMALL, *settings))
+    return RunConfig.from_recipe(task, settings=(*SMALL, *settings))
 
 
 @pytest.mark.parametrize("name", ["step_size", "v", "r", "k", "x", "time", "noise", "error", "D"])
@@ -48,17 +49,16 @@ def test_what_a_test_switches_off_is_off(option, text):
 def test_what_was_not_trained_is_not_tested(monkeypatch, tmp_path):
     """A training that fails leaves no numbers at the other levels of its seed."""
 
-    def fail(self, *_):
+    def fail(self, **_):
         raise UnstableNetworkError("no")
 
     monkeypatch.setattr(Experiment, "train", fail)
-    lines = []
-    found = commands.sweep(
-        config("balanced-bistable", "network.n_basis=8", "training.duration=0.1"),
-        *("kill", [0.0, 0.2], [1], tmp_path, lines.append),
+    results = sweep(
+        grid(["network.n_basis=8", "training.duration=0.1", "test.kill=0,0.2"]),
+        lambda settings, seed: config("balanced-bistable", *settings),
+        *([1], tmp_path),
     )
-    assert np.all(np.isnan(found.nmse))
-    assert "killed fraction 0.2: NMSE no result, 0 of 1 seeds" in lines
+    assert [(result.values, result.failure) for result in results] == [({}, "no")] * 2
 
 
 def test_networks_are_judged_over_calls_that_are_short():
@@ -73,13 +73,13 @@ def test_networks_are_judged_over_calls_that_are_short():
 
 
 def test_a_signal_that_stands_still_has_no_error():
-    experiment = Experiment(config("balanced-oscillator", "input.std=0"))
+    experiment = config("balanced-oscillator", "input.std=0").make_trainer()
     with pytest.raises(ValueError, match="does not vary"):
         experiment.test()
 
 
 def test_somebody_must_be_left():
-    experiment = Experiment(config("balanced-oscillator", "network.n=2"))
+    experiment = config("balanced-oscillator", "network.n=2").make_trainer()
     with pytest.raises(ValueError, match="leaves none of 2 neurons"):
         experiment.test(kill=0.9)
 
@@ -100,7 +100,7 @@ def test_fewer_neurons_than_dimensions_have_no_field():
         (("network.n_basis=-3",), "must be 0 to"),
         (("network.basis_gain=[8, 3]",), "the smaller one comes first"),
         (("training.duration=1",), "needs a learning rate"),
-        (("test.duration=0.01",), "must be 0.1 to"),
+        (("test.duration=0.01",), "must be at least 0.1"),
     ],
 )
 def test_options_without_effect_are_refused(settings, message):
@@ -122,16 +122,17 @@ def test_teachers_need_no_derivative(f):
 
 def test_levels_of_a_sweep_are_checked_before_anything_runs(tmp_path):
     with pytest.raises(ValueError, match="no small part of"):
-        commands.sweep(
-            config("balanced-oscillator"), "dt", [0.1, 60.0], [1], tmp_path, lambda line: None
+        sweep(
+            grid(["network.dt=0.1 ms,60 ms"]),
+            lambda settings, seed: config("balanced-oscillator", *settings),
+            *([1], tmp_path),
         )
     assert not list(tmp_path.iterdir())
 
 
 def test_weights_of_another_network_are_refused(tmp_path):
-    experiment = Experiment(config("balanced-oscillator"))
-    experiment.save(tmp_path, *experiment.test())
+    Run.start(config("balanced-oscillator"), tmp_path)
     text = (tmp_path / "config.toml").read_text()
     (tmp_path / "config.toml").write_text(text.replace("seed = 1", "seed = 2"))
     with pytest.raises(ValueError, match="belong to another network"):
-        Experiment.open(tmp_path)
+        Run.open(tmp_path)

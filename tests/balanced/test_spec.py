@@ -7,10 +7,15 @@ import pytest
 from brian2 import Hz, ms, mV
 from brian2.utils.stringtools import get_identifiers
 
-from eprop_brian.balanced.config import random_basis
 from eprop_brian.balanced.field import effective_matrix
 from eprop_brian.balanced.simulation import Simulation
-from eprop_brian.balanced.spec import BalancedNetwork, closed_form, learned, random_decoder
+from eprop_brian.balanced.spec import (
+    BalancedNetwork,
+    closed_form,
+    learned,
+    random_basis,
+    random_decoder,
+)
 from eprop_brian.equations.balanced import BASES, FAST_LEARNING, QUANTITIES, SLOW_LEARNING
 from eprop_brian.equations.teachers import VAN_DER_POL, linear_teacher
 from eprop_brian.network.runner import StepRunner

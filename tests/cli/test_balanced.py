@@ -1,6 +1,7 @@
 """The command with balanced networks: what it prints, writes and refuses."""
 
 import csv
+import shutil
 import signal
 import tomllib
 
@@ -8,8 +9,9 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from eprop_brian.balanced.experiment import Experiment, SavedExperiment
+from eprop_brian.balanced.experiment import Experiment
 from eprop_brian.cli import main
+from eprop_brian.runs.saved import SavedExperiment
 from support.command import call
 
 #: A small experiment, in this process.
@@ -41,14 +43,27 @@ def test_the_last_line_is_the_error(trained):
 def test_everything_is_in_the_folder(trained):
     folder, _ = trained
     figures = {"decoding", "balance", "tuning", "activity", "phase", "training"}
-    files = {"config.toml", "teacher.toml", "history.csv", "weights.npz", "test.npz"}
-    expected = {f"{name}.png" for name in figures} | files | {"results.toml"}
+    files = {"config.toml", "teacher.toml", "history.csv", "initial.npz", "checkpoint.npz"}
+    expected = {f"{name}.png" for name in figures} | files | {"test.npz", "results.toml"}
     assert {path.name for path in folder.iterdir()} == expected
-    weights = np.load(folder / "weights.npz", allow_pickle=False)
+    weights = np.load(folder / "checkpoint.npz", allow_pickle=False)
     assert weights["slow_weights"].shape == (10, 8)
     assert np.linalg.norm(weights["slow_weights"]) > 0
     with (folder / "history.csv").open() as file:
         assert float(list(csv.DictReader(file))[-1]["seconds"]) == pytest.approx(0.3)
+
+
+def test_a_trained_network_is_tested_again_when_it_is_resumed(trained, tmp_path):
+    folder, output = trained
+    copy = tmp_path / "run"
+    shutil.copytree(folder, copy)
+    (copy / "results.toml").unlink()
+    again = call("train", "--resume", copy, "--no-figures")
+    assert "the training is complete" in again
+    assert again.splitlines()[-1] == output.splitlines()[-1]
+    assert (copy / "results.toml").read_text() == (folder / "results.toml").read_text()
+    message = call("train", "--resume", copy, "--iterations", "99", code=2)
+    assert "--iterations does not apply to balanced networks" in message
 
 
 def test_evaluate_takes_another_input_and_perturbations(trained):
@@ -65,25 +80,11 @@ def test_plot_draws_again(trained):
         path.unlink()
 
 
-def test_a_sweep_has_a_row_for_every_level_and_seed(tmp_path):
-    output = call(
-        *("sweep", "balanced-oscillator", "--over", "kill", "--levels", "0,0.5", "--seeds", "2"),
-        *(*SMALL, "--out", tmp_path),
-    )
-    assert "killed fraction 0.5: NMSE" in output
-    with (tmp_path / "sweep-kill.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    assert [(row["kill"], row["seed"]) for row in rows] == [
-        *(("0", "1"), ("0", "2"), ("0.5", "1"), ("0.5", "2")),
-    ]
-    assert [float(row["performance"]) for row in rows[:2]] == [1.0, 1.0]
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("balanced-oscillator", "--iterations", "5"), "--iterations is no option of a balanced"),
-        (("pattern-generation", "--kill", "0.5"), "--kill is an option of balanced networks"),
+        (("balanced-oscillator", "--iterations", "5"), "--iterations does not apply to balanced"),
+        (("pattern-generation", "--kill", "0.5"), "--kill applies to balanced networks only"),
         (("balanced-oscilator",), "did you mean 'balanced-oscillator'"),
         (("balanced-oscillator", "--set", "network.nn=5"), "did you mean 'n'"),
         (("balanced-oscillator", "--set", "network.n=some"), "must be a whole number"),
@@ -108,7 +109,8 @@ def test_what_is_no_result_is_not_saved(tmp_path):
         code=1,
     )
     assert "Lower dt" in output
-    assert not folder.exists()
+    assert not (folder / "results.toml").exists()
+    assert "has not been tested" in call("plot", folder, code=1)
 
 
 def test_a_second_run_does_not_overwrite(trained):
@@ -123,14 +125,15 @@ def test_derive_prints_the_local_rules():
 
 
 def test_saving_cannot_be_interrupted(tmp_path, monkeypatch):
-    """What an interrupt leaves is a whole run; the message says so."""
-    folder, save = tmp_path / "run", Experiment.save
+    """What an interrupt leaves is a whole run; the message says how to get the rest."""
+    folder, save = tmp_path / "run", Experiment.save_test
 
     def interrupted(*arguments):
         signal.raise_signal(signal.SIGINT)
         save(*arguments)
 
-    monkeypatch.setattr(Experiment, "save", interrupted)
+    monkeypatch.setattr(Experiment, "save_test", interrupted)
     output = call("train", "balanced-oscillator", *SMALL, "--out", folder, code=130)
-    assert f"interrupted; {folder} is complete but for figures" in output
+    assert "interrupted after training; the checkpoint of part 0 is saved" in output
+    assert f"eprop-brian train --resume {folder}" in output
     assert len(SavedExperiment.read(folder).slow_weights) == 10

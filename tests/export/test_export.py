@@ -18,9 +18,9 @@ from eprop_brian.base.files import read_arrays
 from eprop_brian.base.sparse import dense
 from eprop_brian.export import export_project, import_run
 from eprop_brian.export.trials import write_trials
+from eprop_brian.runs.run import Run
 from eprop_brian.tasks.evidence_accumulation import EvidenceAccumulation
 from eprop_brian.training.history import History
-from eprop_brian.training.run import Run
 from eprop_brian.training.session import pack_spikes
 from eprop_brian.training.trainer import Trainer
 from support.command import call, last_line

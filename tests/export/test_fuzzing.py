@@ -7,7 +7,7 @@ import pytest
 
 from eprop_brian.base.files import read_arrays, write_arrays
 from eprop_brian.export import export_inference, export_project
-from eprop_brian.training.run import Run
+from eprop_brian.runs.run import Run
 from support.fuzzing import damaged, problem, sanitized
 from support.programs import configure, run
 

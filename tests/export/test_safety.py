@@ -6,7 +6,7 @@ import pytest
 from eprop_brian.base.files import read_arrays, write_arrays
 from eprop_brian.base.locks import claimed
 from eprop_brian.export.runs import import_run
-from eprop_brian.training.run import Run
+from eprop_brian.runs.run import Run
 from eprop_brian.training.session import pack_spikes
 from support.programs import SMALL_CUES, configure, exported, run
 

@@ -11,7 +11,7 @@ from eprop_brian.base.files import beside, read_arrays
 from eprop_brian.base.sparse import dense
 from eprop_brian.devices.project import cache_folder, digest
 from eprop_brian.export import export_project
-from eprop_brian.training.config import RunConfig
+from eprop_brian.runs.config import RunConfig
 from eprop_brian.training.history import History
 
 #: Networks and trials that take no time.

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from brian2 import ms
 
+from eprop_brian.runs.recipes import RECIPES
 from eprop_brian.tasks import (
     TASKS,
     DelayedMatch,
@@ -22,7 +23,6 @@ from eprop_brian.tasks import (
     Task,
     get_task,
 )
-from eprop_brian.training.recipes import RECIPES
 from support.data_sets import WRITERS
 
 
@@ -42,7 +42,7 @@ def test_names():
 
 
 def test_every_task_has_a_recipe():
-    assert list(RECIPES) == list(TASKS)
+    assert {*TASKS} < {*RECIPES}
 
 
 @pytest.fixture(params=TASKS)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from eprop_brian.training.config import RunConfig
+from eprop_brian.runs.config import RunConfig
 
 
 def trained(task):

@@ -9,8 +9,8 @@ from scipy import sparse
 from eprop_brian.base.files import read_array, read_arrays, write_arrays
 from eprop_brian.base.sparse import same_structure
 from eprop_brian.figures.run import plot_run
-from eprop_brian.training.config import RunConfig
-from eprop_brian.training.run import INITIAL, Run
+from eprop_brian.runs.config import RunConfig
+from eprop_brian.runs.run import INITIAL, Run
 from support.arrays import assert_same_state
 
 SPARSE = "network.connectivity={w_in = 0.5, w_rec = 0.25, w_out = 0.5}"

@@ -1,14 +1,13 @@
 """Methods side by side, and e-prop's gradient beside the total derivative."""
 
 import csv
-from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from eprop_brian.figures.learning import plot_comparison, plot_gradient_check
 from eprop_brian.figures.style import save_figure
-from eprop_brian.training.comparison import (
+from eprop_brian.runs.comparison import (
     Compared,
     Summary,
     compare,
@@ -16,7 +15,8 @@ from eprop_brian.training.comparison import (
     summaries,
     write_summaries,
 )
-from eprop_brian.training.config import METHODS, RunConfig
+from eprop_brian.runs.config import RunConfig
+from eprop_brian.runs.eprop import METHODS
 from eprop_brian.training.gradient_check import GradientCheck, check_gradients, write_checks
 from eprop_brian.training.history import History
 from eprop_brian.training.trainer import Trainer, TrainingError
@@ -46,7 +46,7 @@ def test_methods_change_what_they_are_and_nothing_else():
         network = chosen.make_network(chosen.make_task())
         assert network.gradient == ("bptt" if method == "bptt" else "factored")
         assert network.optimizer.parameters["eta"] == 1e-3
-        assert replace(chosen, network=base.network, run=base.run) == base
+        assert chosen.with_tables({"network": base.network, "run": base.run}) == base
         again = chosen.with_method("random")
         assert again.network["gradient"] == "factored"
     assert base.with_method("adaptive").make_network(base.make_task()).feedback.parameters == {

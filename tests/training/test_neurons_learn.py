@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from eprop_brian.equations import NEURONS
-from eprop_brian.training.config import RunConfig
+from eprop_brian.runs.config import RunConfig
 
 
 @pytest.mark.slow

@@ -282,7 +282,7 @@ def test_float32_learns_the_same():
 
 @pytest.mark.slow
 def test_pattern_generation_from_the_recipe_is_learned():
-    from eprop_brian.training.config import RunConfig
+    from eprop_brian.runs.config import RunConfig
 
     trainer = RunConfig.from_recipe("pattern-generation").make_trainer()
     trainer.train(2000, progress=False)

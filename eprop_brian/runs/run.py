@@ -1,29 +1,33 @@
 """A run: training that lives in a folder, can be stopped, resumed, evaluated and plotted.
 
-The folder holds ``config.toml`` and neuron files, ``history.csv``, ``initial.npz`` and
-``checkpoint.npz`` (weights and optimizer state) and figures. ``trials.txt``, in runs of exported
-programs that learned from trials in files, names these files.
+The folder holds ``config.toml`` with neuron or teacher files, ``history.csv``, ``initial.npz`` and
+``checkpoint.npz`` (weights, and all that training goes on from) and figures. A balanced network
+adds ``test.npz`` and ``results.toml``. ``trials.txt``, in runs of exported programs that learned
+from trials in files, names these files.
 """
 
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from eprop_brian.balanced.experiment import TrainingHistory
 from eprop_brian.base.files import read_arrays, write_arrays
 from eprop_brian.base.interrupts import uninterrupted
 from eprop_brian.base.locks import claimed
 from eprop_brian.base.sparse import Matrix
-from eprop_brian.training.config import RunConfig
-from eprop_brian.training.history import History
-from eprop_brian.training.trainer import Trainer
+from eprop_brian.base.table import read_table
+from eprop_brian.runs.config import CONFIG, RunConfig
 
-__all__ = ["CHECKPOINT", "HISTORY", "INITIAL", "TRIALS", "Run", "own_trials"]
+__all__ = ["CHECKPOINT", "HISTORY", "INITIAL", "TRIALS", "Run", "own_trials", "read_state"]
 
 CHECKPOINT, HISTORY, INITIAL = "checkpoint.npz", "history.csv", "initial.npz"
 TRIALS = "trials.txt"
+#: The state of a balanced network in folders of earlier versions, written after the test.
+_WEIGHTS = "weights.npz"
 #: Seconds between checkpoints.
 _CHECKPOINT_EVERY = 5.0
 
@@ -39,6 +43,24 @@ def own_trials(folder: Path) -> list[str]:
     return [line.partition(" ")[2] for line in shown]
 
 
+def read_state(folder: Path) -> tuple[Path, dict[str, Matrix]]:
+    """Read the checkpoint of a run, also of a balanced network that an earlier version trained.
+
+    Returns
+    -------
+    path : Path
+        Of the file.
+    state : dict of str to array
+        With ``n_updates``, the iterations or parts that are done.
+    """
+    path = Path(folder) / CHECKPOINT
+    if path.exists() or not (Path(folder) / _WEIGHTS).exists():
+        return path, read_arrays(path)
+    path = Path(folder) / _WEIGHTS
+    rows = read_table(Path(folder) / HISTORY, tuple(TrainingHistory().columns))
+    return path, {**read_arrays(path), "n_updates": np.array(sum(1 for _ in rows))}
+
+
 class Run:
     """A run in a folder.
 
@@ -46,7 +68,7 @@ class Run:
     ----------
     config : RunConfig
     folder : Path
-    trainer : Trainer
+    trainer : Trainer or Experiment
 
     Attributes
     ----------
@@ -54,9 +76,9 @@ class Run:
         Of the checkpoint in the folder, as it was last read or written here.
     """
 
-    def __init__(self, config: RunConfig, folder: Path, trainer: Trainer) -> None:
+    def __init__(self, config: RunConfig, folder: Path, trainer: Any) -> None:
         self.config, self.folder, self.trainer = config, Path(folder), trainer
-        self.saved_iteration = trainer.iteration
+        self.saved_iteration: int = trainer.iteration
         self._saved_at = time.monotonic()
 
     @classmethod
@@ -70,13 +92,13 @@ class Run:
         """
         folder = Path(folder)
         with claimed(folder):
-            if (folder / "config.toml").exists():
+            if (folder / CONFIG).exists():
                 raise ValueError(
                     f"{folder} already holds a run; resume it or choose another folder"
                 )
             run = cls(config, folder, config.make_trainer(**where))
             with uninterrupted():
-                write_arrays(folder / INITIAL, run.trainer.session.state())
+                write_arrays(folder / INITIAL, config.model.state(run.trainer))
                 run._save()
                 # Last: the folder is a run from here on.
                 config.write(folder)
@@ -93,20 +115,24 @@ class Run:
         """
         folder = Path(folder)
         config = RunConfig.read(folder)
-        state = read_arrays(folder / CHECKPOINT)
+        path, state = read_state(folder)
         trainer = config.make_trainer(**where)
-        trainer.session.restore(state)
-        if not trainer.session.is_finite():
-            raise ValueError(f"{folder / CHECKPOINT}: numbers are not finite")
-        history = History.read(folder / HISTORY)
-        if len(history) < trainer.session.n_updates:
+        config.model.restore(trainer, state, path)
+        done = int(state["n_updates"])
+        history = config.model.history.read(folder / HISTORY)
+        if len(history) < done:
             raise ValueError(
                 f"{folder / HISTORY} has {len(history)} rows, the checkpoint is of iteration "
-                f"{trainer.session.n_updates}: rows are missing; restore it or start a new run"
+                f"{done}: rows are missing; restore it or start a new run"
             )
         # A process killed between writing the two files leaves rows that will be made again.
-        trainer.history = history.truncated(trainer.session.n_updates)
+        trainer.history = history.truncated(done)
         return cls(config, folder, trainer)
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether all iterations, or parts, of the training are done."""
+        return self.trainer.iteration >= self.config.model.length(self.config)
 
     def train(self, iterations: int | None = None, progress: bool = True) -> None:
         """Train to the configured number of iterations, saving checkpoints on the way.
@@ -123,10 +149,10 @@ class Run:
             self._train(iterations, progress)
 
     def _train(self, iterations: int | None, progress: bool) -> None:
-        found = int(read_arrays(self.folder / CHECKPOINT)["n_updates"])
-        if found != self.saved_iteration:
+        saved = int(read_state(self.folder)[1]["n_updates"])
+        if saved != self.saved_iteration:
             raise ValueError(
-                f"the checkpoint in {self.folder} is of iteration {found}, not "
+                f"the checkpoint in {self.folder} is of iteration {saved}, not "
                 f"{self.saved_iteration}: another process has trained the run since it was "
                 "opened. Open it again"
             )
@@ -137,15 +163,13 @@ class Run:
                 f"task's: go on with the exported program and its --trials. To go on with the "
                 f"task's trials all the same, delete {self.folder / TRIALS}"
             )
-        if iterations is not None and iterations != self.config.run["iterations"]:
-            self.config = replace(self.config, run={**self.config.run, "iterations": iterations})
+        model = self.config.model
+        if iterations is not None and iterations != model.length(self.config):
+            self.config = model.with_length(self.config, iterations)
             self.config.write(self.folder)
         try:
-            self.trainer.train(
-                self.config.run["iterations"],
-                progress=progress,
-                after_call=self._save_now_and_then,
-            )
+            total = model.length(self.config)
+            model.train(self.trainer, total, progress, self._save_now_and_then)
         finally:
             self.save()
 
@@ -171,11 +195,11 @@ class Run:
     @property
     def is_there(self) -> bool:
         """Whether the folder still holds the run."""
-        return (self.folder / "config.toml").exists()
+        return (self.folder / CONFIG).exists()
 
     def _save(self) -> None:
         self.trainer.history.write(self.folder / HISTORY)
-        write_arrays(self.folder / CHECKPOINT, self.trainer.session.state())
+        write_arrays(self.folder / CHECKPOINT, self.config.model.state(self.trainer))
         self.saved_iteration = self.trainer.iteration
         self._saved_at = time.monotonic()
 
@@ -184,6 +208,6 @@ class Run:
         arrays = read_arrays(self.folder / which)
         return {name: arrays[name] for name in self.trainer.session.weights}
 
-    def _save_now_and_then(self, _: Trainer) -> None:
+    def _save_now_and_then(self, _: Any) -> None:
         if time.monotonic() - self._saved_at > _CHECKPOINT_EVERY:
             self.save()

@@ -1,0 +1,1 @@
+"""Runs: settings, recipes, models, and the folder in which a run lives."""

@@ -1,0 +1,305 @@
+"""Configuration of a run: everything that determines its result, as a TOML file.
+
+``config.toml`` has the tables of the run's model (`eprop_brian.runs.models`). What a library may
+change later stands beside it, so that a run stays what it is: the neurons, or the teacher.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from eprop_brian.base.files import write_array, write_text
+from eprop_brian.base.suggestions import unknown
+from eprop_brian.base.toml import toml_table
+from eprop_brian.runs.models import MODELS, Model
+from eprop_brian.runs.recipes import Recipe, get_recipe
+from eprop_brian.runs.settings import Tables, check_tables, read_tables, read_value, with_defaults
+
+__all__ = ["CONFIG", "RunConfig", "model_of_folder"]
+
+#: The file of a run's settings; a folder that has one is a run.
+CONFIG = "config.toml"
+
+
+@dataclass(frozen=True, eq=False)
+class RunConfig:
+    """Everything that determines a run.
+
+    Every table is an attribute too: ``config.network["c_reg"]``, and so is every part:
+    ``config.neurons``.
+
+    Attributes
+    ----------
+    tables : mapping of str to mapping
+        Settings by table and key, as ``config.toml`` has them; quantities as text with a unit.
+        ``run`` names the model.
+    parts : mapping of str to object
+        What stands in files of its own: ``neurons`` (dict of str to Neuron) and
+        ``feedback_matrix`` (array of shape (n_recurrent, n_outputs), or None), or ``teacher``
+        (Teacher).
+
+    Raises
+    ------
+    ValueError
+        If a setting is unknown, or a value does not fit.
+    """
+
+    tables: Tables
+    parts: Mapping[str, Any] = field(repr=False)
+
+    def __post_init__(self) -> None:
+        check_tables(self.model.schema, self.tables)
+        self.model.check(self)
+
+    def __getattr__(self, name: str) -> Any:
+        # Not of `tables` itself, which is missing while an object is unpickled.
+        if name not in ("tables", "parts"):
+            for source in (self.tables, self.parts):
+                if name in source:
+                    return source[name]
+        raise AttributeError(f"a configuration has no '{name}'")
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, RunConfig) and _same(self.files(), other.files())
+
+    __hash__ = None  # type: ignore[assignment]
+
+    @property
+    def model(self) -> Model:
+        """The model of the run."""
+        return MODELS[self.tables["run"]["model"]]
+
+    @classmethod
+    def from_recipe(
+        cls,
+        recipe: str | Path | Recipe,
+        *,
+        neuron: str | None = None,
+        teacher: str | None = None,
+        run: Mapping[str, Any] | None = None,
+        network: Mapping[str, Any] | None = None,
+        test: Mapping[str, Any] | None = None,
+        settings: Iterable[str] = (),
+    ) -> RunConfig:
+        """Take a recipe and replace settings.
+
+        Parameters
+        ----------
+        recipe : str, Path or Recipe
+            A task's name, or the file of a recipe.
+        neuron : str, optional
+            A library neuron or a neuron file that takes the place of all recurrent neurons.
+        teacher : str, optional
+            Of a balanced network: a teacher file (``.toml``) or equations, in place of the task's.
+        run, network, test : mapping, optional
+            Settings of these tables; those that are None keep the recipe's value.
+        settings : iterable of str
+            ``"table.key=value"``. The table ``neuron`` or ``teacher`` holds parameters;
+            ``neuron.detach`` is the list of states whose path through the neuron's own spike is not
+            differentiated (`eprop_brian.equations.neuron.Neuron`).
+
+        Raises
+        ------
+        ValueError, EquationError
+            For a name that does not exist or a value that does not fit.
+        """
+        if not isinstance(recipe, Recipe):
+            recipe = get_recipe(recipe)
+        model = MODELS[model_of(recipe.tables["run"], recipe.path)]
+        schema = {**model.schema, **model.parameters}
+        check_tables(schema, recipe.tables, str(recipe.path))
+        tables, parts = model.begin(recipe.tables, {"neuron": neuron, "teacher": teacher})
+        tables["run"] = {"model": model.name, **tables.get("run", {})}
+        base = cls(with_defaults(model.schema, tables), parts)
+        given = {"run": run or {}, "network": network or {}, "test": test or {}}
+        settings = tuple(settings)
+        chosen = base._with_options(given, settings)
+        other = model.reconsidered(base, chosen)
+        return chosen if other is base else other._with_options(given, settings)
+
+    def _with_options(self, given: Tables, settings: Iterable[str]) -> RunConfig:
+        """Return a copy with settings by table, unless they are None, and ``table.key=value``."""
+        config = self
+        for table, values in given.items():
+            for key, value in values.items():
+                if value is not None:
+                    config = config._with_known(table, key, value, f"{table}.{key}")
+        for setting in settings:
+            config = config.with_setting(setting)
+        return config
+
+    def with_method(self, method: str) -> RunConfig:
+        """Return a copy that learns by another of the model's methods.
+
+        Raises
+        ------
+        ValueError
+            If there is no such method, or it cannot be had with these settings.
+        """
+        if method not in self.model.methods:
+            raise ValueError(unknown("method", method, self.model.methods))
+        return self.model.with_method(self, method)
+
+    def with_setting(self, setting: str) -> RunConfig:
+        """Return a copy with one ``table.key=value`` replaced."""
+        path, equals, text = setting.partition("=")
+        table, dot, key = path.strip().partition(".")
+        if not equals or not dot:
+            raise ValueError(
+                f"--set {setting}: write TABLE.KEY=VALUE, for example {self.model.example}"
+            )
+        return self._with_known(table, key, read_value(text.strip()), f"--set {setting}")
+
+    def _with_known(self, table: str, key: str, value: Any, where: str) -> RunConfig:
+        """Return a copy with one setting replaced; `where` is named if there is none."""
+        if table in self.model.parameters:
+            return self.model.with_parameter(self, key, value, where)
+        if table not in self.model.schema:
+            names = [*self.model.schema, *self.model.parameters]
+            raise ValueError(unknown("table", table, names, where))
+        settings = self.model.schema[table].all_settings(self.tables)
+        if key not in settings:
+            raise ValueError(unknown("key", key, settings, where))
+        if (table, key) in (("run", "model"), ("run", "task")):
+            raise ValueError(f"{where}: a recipe is for one task, start from that of another")
+        return self.model.with_value(self, table, key, value)
+
+    def with_values(self, table: str, **values: Any) -> RunConfig:
+        """Return a copy with some values of a table replaced."""
+        return self.with_tables({table: {**self.tables[table], **values}})
+
+    def with_tables(self, tables: Tables) -> RunConfig:
+        """Return a copy with some tables replaced."""
+        return replace(self, tables={**self.tables, **tables})
+
+    def shares_training(self, other: RunConfig) -> bool:
+        """Whether a run is trained as this one is, and tested in another way at most."""
+        tested = {name: other.tables.get(name, {}) for name in self.model.tested_tables}
+        return bool(tested) and self.with_tables(tested) == other
+
+    def refuse_unused(self, settings: Iterable[str]) -> None:
+        """Raise ValueError if one of these settings, ``table.key=value``, changes nothing."""
+        self.model.refuse_unused(self, tuple(settings))
+
+    # The model's own, by settings.
+
+    def make_task(self) -> Any:
+        """Make the task with its settings: a `Task`, or the `Dynamics` of a balanced network."""
+        return self.model.make_task(self)
+
+    def make_network(self, task: Any = None) -> Any:
+        """Make the network, for a task (default: the run's): `Network` or `BalancedNetwork`."""
+        return self.model.make_network(self, self.make_task() if task is None else task)
+
+    def make_trainer(
+        self,
+        device: str | None = None,
+        workers: int | None = None,
+        scheduler: str | None = None,
+    ) -> Any:
+        """Make the `Trainer` or `Experiment` of this run, before its first iteration.
+
+        Parameters
+        ----------
+        device : str, optional
+            Default: the run's.
+        workers, scheduler : optional
+            As for `Trainer`; the trials of a balanced network, which is one, are not shared.
+        """
+        return self.model.make_trainer(self, device or self.run["device"], workers, scheduler)
+
+    # Files.
+
+    def files(self) -> dict[str, str | np.ndarray]:
+        """Everything that is written, by name: texts and arrays, ``config.toml`` last."""
+        tables = [toml_table(name, self._ordered(name)) for name in self.model.schema]
+        return {**self.model.part_files(self), CONFIG: "\n".join(tables)}
+
+    def _ordered(self, table: str) -> dict[str, Any]:
+        """Give a table in the schema's order, so that equal settings are equal files."""
+        values, settings = self.tables[table], self.model.schema[table].settings
+        return {**{key: values[key] for key in settings if key in values}, **values}
+
+    def write(self, folder: Path) -> None:
+        """Write ``config.toml`` and what stands beside it."""
+        for name, content in self.files().items():
+            path = Path(folder) / name
+            if isinstance(content, str):
+                write_text(path, content)
+            else:
+                write_array(path, content)
+
+    def is_of(self, folder: Path) -> bool:
+        """Whether the run in a folder is this one, perhaps of another length or elsewhere.
+
+        Raises
+        ------
+        ValueError
+            If the folder holds no run or its configuration is damaged.
+        """
+        here = {key: self.run[key] for key in ("iterations", "device") if key in self.run}
+        other = RunConfig.read(folder)
+        return other.model is self.model and other.with_values("run", **here) == self
+
+    @classmethod
+    def read(cls, folder: Path) -> RunConfig:
+        """Read what `write` wrote, or an earlier version, which did not name the model.
+
+        Raises
+        ------
+        ValueError
+            If the folder holds no run or its configuration is damaged.
+        """
+        path, name = Path(folder) / CONFIG, model_of_folder(folder)
+        model, tables = MODELS[name], read_tables(path)
+        for table in model.schema:
+            if table not in tables:
+                raise ValueError(f"{path}: the table [{table}] is missing")
+        tables["run"] = {"model": name, **tables["run"]}
+        check_tables(model.schema, tables, str(path))
+        filled = with_defaults(model.schema, tables)
+        for table, key in model.needed:
+            if key not in filled[table]:
+                raise ValueError(f"{path}: [{table}] lacks '{key}'")
+        parts = model.read_parts(Path(folder), filled)
+        try:
+            return cls(filled, parts)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
+
+
+def model_of_folder(folder: Path) -> str:
+    """Name the model of the run in a folder (ValueError if it holds none)."""
+    path = Path(folder) / CONFIG
+    if not path.exists():
+        raise ValueError(f"{folder} holds no run: there is no {path.name} in it")
+    run = read_tables(path).get("run")
+    if run is None:
+        raise ValueError(f"{path}: the table [run] is missing")
+    return model_of(run, path)
+
+
+def model_of(run: Mapping[str, Any], path: Path) -> str:
+    """Name the model of a table ``run``; in earlier files only the task says which it is."""
+    name = run.get("model")
+    if name is None:
+        task = run.get("task")
+        of_task = [m.name for m in MODELS.values() if task in m.tasks]
+        if not of_task:
+            tasks = [task for model in MODELS.values() for task in model.tasks]
+            raise ValueError(f"{path}: {unknown('task', task, tasks)}")  # type: ignore[arg-type]
+        return of_task[0]
+    if name not in MODELS:
+        raise ValueError(f"{path}: {unknown('model', name, MODELS)}")
+    return str(name)
+
+
+def _same(files: Mapping[str, Any], others: Mapping[str, Any]) -> bool:
+    return files.keys() == others.keys() and all(
+        np.array_equal(content, others[name]) for name, content in files.items()
+    )

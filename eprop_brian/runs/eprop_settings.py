@@ -1,0 +1,171 @@
+"""Settings of recurrent networks that learn tasks by e-prop.
+
+Options of the network are the parameters of `Network`; they are named nowhere else.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from dataclasses import fields
+
+from brian2.units import Hz, ms
+
+from eprop_brian.devices import DEVICES, DTYPES
+from eprop_brian.equations import OPTIMIZERS
+from eprop_brian.network.spec import Network
+from eprop_brian.runs.settings import Schema, Setting, Table, Tables
+from eprop_brian.tasks import TASKS
+
+__all__ = ["EQUATIONS", "FEEDBACK", "PARAMETERS", "READOUT_TRACE", "SCHEMA"]
+
+#: Neurons are numbered by 32-bit integers.
+_MOST_NEURONS = 2**31 - 1
+READOUT_TRACE = {
+    "trace_gain": Setting("value", "gain of the readout's trace, in place of the derived one"),
+    "trace_decay": Setting("value", "decay of the readout's trace in a step, in its place"),
+}
+_READOUT = {
+    "tau_out": Setting("value", "time constant of the membrane"),
+    "kappa": Setting("value", "decay of the membrane in a step, an expression of `tau_out`"),
+    "zeta_out": Setting("value", "factor of the input, an expression of `kappa`"),
+}
+#: Of the learning signal; ``feedback_scale`` is its option ``scale``.
+FEEDBACK = {
+    "feedback": Setting(
+        "value",
+        "the learning signal: a kind, an equation such as `B*tanh(error)`, or a file `.npy` with B",
+        shown="symmetric",
+    ),
+    "feedback_scale": Setting("value", "scale of feedback weights that are drawn or all the same"),
+    "feedback_signal": Setting("value", "expression that a readout sends, such as `tanh(error)`"),
+    "feedback_delay": Setting("value", "dendritic delay, one time or a pair (shortest, longest)"),
+    "feedback_decay": Setting("value", "decay of adaptive feedback and readout weights"),
+    "feedback_update": Setting("value", "statements that change the feedback weights"),
+}
+#: Network options that need a more exact kind than their annotation has.
+_EXACT = {
+    "f_target": Setting("quantity", "", unit=Hz),
+    "trace_cutoff": Setting("quantity", "", unit=ms),
+}
+_KIND_OF_ANNOTATION = {
+    "float": "number",
+    "float | None": "number",
+    "int": "count",
+    "bool": "switch",
+    "str": "text",
+}
+#: Parameters of `Network` that follow from other tables.
+_ELSEWHERE = ("n_inputs", "n_outputs", "neurons", "readout", "feedback", "optimizer", "dt")
+#: Options that are equations, not quantities, though they may begin with a number.
+EQUATIONS = ("loss", "voltage_cost", "feedback_signal", "feedback_update")
+
+
+def _first_sentences(cls: type) -> dict[str, str]:
+    """Say in one line what each parameter of a class is, from its docstring."""
+    section = (inspect.getdoc(cls) or "").partition("Parameters\n----------\n")[2]
+    section = re.split(r"\n\n\w+\n-+\n", section)[0]
+    lines = {}
+    for entry in re.split(r"\n(?=\S)", section):
+        head, _, text = entry.partition("\n")
+        sentence = re.split(r"(?<=[.:;])\s|\n\n", " ".join(text.split()))[0].rstrip(".:;")
+        lines.update(dict.fromkeys(head.partition(" : ")[0].split(", "), sentence))
+    return lines
+
+
+def _network_settings() -> dict[str, Setting]:
+    """Give every option of `Network` that is a setting, as its constructor declares it."""
+    docs = _first_sentences(Network)
+    options = {}
+    for name, parameter in inspect.signature(Network).parameters.items():
+        if name in _ELSEWHERE:
+            continue
+        exact = _EXACT.get(name)
+        kind = exact.kind if exact else _KIND_OF_ANNOTATION.get(parameter.annotation, "value")
+        default = parameter.default
+        shown = "" if default is None or not isinstance(default, int | float | str) else default
+        doc = docs.get(name, "")
+        unit = exact.unit if exact else None
+        options[name] = Setting(kind, doc, unit=unit, shown=str(shown))
+    return options
+
+
+def _task_settings(tables: Tables) -> dict[str, Setting]:
+    task = TASKS.get(tables["run"].get("task", ""))
+    if task is None:
+        return {}
+    return {f.name: Setting("value", f"of the task `{task.name}`") for f in fields(task)}
+
+
+def _sizes(tables: Tables) -> dict[str, Setting]:
+    return {
+        name: Setting("count", "neurons of this kind", least=0, most=_MOST_NEURONS)
+        for name in tables.get("size", {})
+    }
+
+
+def _optimizer_settings(tables: Tables) -> dict[str, Setting]:
+    name = tables.get("optimizer", {}).get("name")
+    parameters = OPTIMIZERS[name].parameters if isinstance(name, str) and name in OPTIMIZERS else {}
+    return {key: Setting("value", f"of the optimizer `{name}`") for key in parameters}
+
+
+SCHEMA: Schema = {
+    "run": Table(
+        "What is run, and where.",
+        {
+            "model": Setting("text", "`eprop`", default="eprop", choices=("eprop",)),
+            "task": Setting("value", "name of the task", choices=TASKS),
+            "iterations": Setting("count", "updates, in all", default=1000, least=1),
+            "batch_size": Setting("count", "trials per update", default=1, least=1),
+            "seed": Setting("count", "of weights and trials", default=1, least=0),
+            "device": Setting("value", "where it runs", default="cpp", choices=DEVICES),
+            "dtype": Setting("value", "type of all state", default="float64", choices=DTYPES),
+        },
+    ),
+    "task": Table(
+        "Settings of the task.",
+        further=_task_settings,
+        further_doc="settings of the [task](tasks.md) that is named",
+    ),
+    "size": Table(
+        "Neurons of each kind, in this order.",
+        further=_sizes,
+        further_doc="by the neuron's name, how many there are",
+    ),
+    "network": Table(
+        "Options of the network.",
+        {**FEEDBACK, **_network_settings()},
+    ),
+    "readout": Table("The readout.", {**_READOUT, **READOUT_TRACE}),
+    "optimizer": Table(
+        "How gradients change weights.",
+        {
+            "name": Setting(
+                "value",
+                "one of these; another name resets the rest",
+                default="adam",
+                choices=OPTIMIZERS,
+            ),
+            "schedule": Setting(
+                "value", "factor of the learning rate, an expression of the update"
+            ),
+        },
+        further=_optimizer_settings,
+        further_doc="parameters of the [optimizer](training.md#optimizers) that is named",
+    ),
+}
+PARAMETERS: Schema = {
+    "neuron": Table(
+        "Parameters of the neurons, of all kinds that have them.",
+        {
+            "detach": Setting(
+                "value",
+                "list of states whose path through the neuron's own spike is not differentiated",
+            )
+        },
+        # A recipe's parameters are for those neurons that have them.
+        further=lambda tables: {key: Setting("value", "") for key in tables.get("neuron", {})},
+        further_doc="parameters and constants, by their names in the neuron",
+    )
+}

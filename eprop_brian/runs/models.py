@@ -1,0 +1,202 @@
+"""The models that can be trained, each with all that a run, a command or a figure asks of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from eprop_brian.base.history import Rows
+from eprop_brian.base.sparse import Matrix
+from eprop_brian.runs.balanced import BALANCED
+from eprop_brian.runs.eprop import EPROP
+from eprop_brian.runs.settings import Schema, Tables
+
+if TYPE_CHECKING:
+    from eprop_brian.runs.config import RunConfig
+
+__all__ = ["MODELS", "Model", "Training"]
+
+
+class Training(Protocol):
+    """What a model trains with: a `Trainer` or an `Experiment`."""
+
+    history: Any
+
+    @property
+    def iteration(self) -> int:
+        """Iterations, or parts of the training, that are done."""
+        ...
+
+    def take_back(self) -> None:
+        """Go back to the state before a call that has not ended."""
+        ...
+
+    def close(self) -> None:
+        """End the processes that run the network."""
+        ...
+
+
+class Model(Protocol):
+    """A kind of network and how it learns.
+
+    Attributes
+    ----------
+    name : str
+    tasks : mapping of str to str
+        Its tasks, and a line about each.
+    schema : Schema
+        The tables of ``config.toml``.
+    parameters : Schema
+        The table of a recipe and of ``--set`` that changes what stands in files of its own:
+        ``neuron`` or ``teacher``.
+    needed : tuple of (str, str)
+        Tables and keys without default that every ``config.toml`` has.
+    example : str
+        Examples of ``--set``.
+    unit : str
+        What training is counted in.
+    spec : type
+        Class of the network.
+    history : type
+        Class of the history, whose fields are the columns of ``history.csv``.
+    methods : tuple of str
+        Ways to learn that can be compared.
+    curves : tuple of str
+        Columns of the history whose last values a comparison and a sweep report, and draw.
+    failures : tuple of type
+        Errors with which training or a test ends that are a result of the settings.
+    tested_tables : tuple of str
+        Tables that do not change training, only what is tested afterwards.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def tasks(self) -> Mapping[str, str]: ...
+    @property
+    def schema(self) -> Schema: ...
+    @property
+    def parameters(self) -> Schema: ...
+    @property
+    def needed(self) -> tuple[tuple[str, str], ...]: ...
+    @property
+    def example(self) -> str: ...
+    @property
+    def unit(self) -> str: ...
+    @property
+    def spec(self) -> type: ...
+    @property
+    def history(self) -> type[Rows]: ...
+    @property
+    def methods(self) -> tuple[str, ...]: ...
+    @property
+    def curves(self) -> tuple[str, ...]: ...
+    @property
+    def failures(self) -> tuple[type[Exception], ...]: ...
+    @property
+    def tested_tables(self) -> tuple[str, ...]: ...
+
+    def check(self, config: RunConfig) -> None:
+        """Raise ValueError if settings do not fit each other."""
+        ...
+
+    def begin(
+        self, tables: Tables, replacements: Mapping[str, str | None]
+    ) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
+        """Make the tables and parts that a recipe means, with another neuron or teacher."""
+        ...
+
+    def reconsidered(self, base: RunConfig, chosen: RunConfig) -> RunConfig:
+        """Return what choices should have started from: `base`, or a copy without what they bar."""
+        ...
+
+    def with_value(self, config: RunConfig, table: str, key: str, value: Any) -> RunConfig:
+        """Return a copy with one setting replaced, and what follows from it."""
+        ...
+
+    def with_parameter(self, config: RunConfig, key: str, value: Any, where: str) -> RunConfig:
+        """Return a copy with one parameter of the neurons or the teacher replaced."""
+        ...
+
+    def with_method(self, config: RunConfig, method: str) -> RunConfig:
+        """Return a copy that learns by one of `methods`."""
+        ...
+
+    def part_files(self, config: RunConfig) -> dict[str, Any]:
+        """Give the files beside ``config.toml``, texts and arrays by name."""
+        ...
+
+    def read_parts(self, folder: Path, tables: Tables) -> dict[str, Any]:
+        """Read the files beside ``config.toml``."""
+        ...
+
+    def make_task(self, config: RunConfig) -> Any:
+        """Make the task."""
+        ...
+
+    def make_network(self, config: RunConfig, task: Any) -> Any:
+        """Make the network."""
+        ...
+
+    def make_trainer(
+        self, config: RunConfig, device: str, workers: int | None, scheduler: str | None
+    ) -> Any:
+        """Make what trains the network."""
+        ...
+
+    def check_trainable(self, config: RunConfig) -> None:
+        """Raise ValueError, before anything is trained, for what cannot be."""
+        ...
+
+    def length(self, config: RunConfig) -> int:
+        """Give the iterations, or parts, of the whole training."""
+        ...
+
+    def with_length(self, config: RunConfig, iterations: int) -> RunConfig:
+        """Return a copy that is trained for so many iterations in all."""
+        ...
+
+    def state(self, trainer: Any) -> dict[str, Matrix]:
+        """Give the arrays of a checkpoint, of the last call that ended."""
+        ...
+
+    def restore(self, trainer: Any, state: Mapping[str, Any], path: Path) -> None:
+        """Go back to a checkpoint's state."""
+        ...
+
+    def train(
+        self, trainer: Any, iterations: int, progress: bool, after_call: Callable[[Any], None]
+    ) -> None:
+        """Train to so many iterations in all."""
+        ...
+
+    def refuse_unused(self, config: RunConfig, settings: Sequence[str]) -> None:
+        """Raise ValueError if one of these settings changes nothing."""
+        ...
+
+    def methods_of(self, config: RunConfig) -> tuple[str, ...]:
+        """Give the methods that go with these settings."""
+        ...
+
+    def measures(self, config: RunConfig, names: Sequence[str]) -> dict[str, str]:
+        """Give the results that a sweep over these settings shows, and the labels of their axes."""
+        ...
+
+    def results(self, trainer: Any, folder: Path) -> dict[str, float]:
+        """Give the numbers by which a trained network is judged, from its folder if it has them."""
+        ...
+
+    def beside(
+        self, results: Mapping[str, float], reference: Mapping[str, float]
+    ) -> Mapping[str, float]:
+        """Add what is measured by the results of a reference."""
+        ...
+
+    def figures(self, folder: Path, formats: Sequence[str]) -> list[Path]:
+        """Draw the run in a folder."""
+        ...
+
+
+#: By the name that ``[run] model`` has.
+MODELS: Mapping[str, Model] = {model.name: model for model in (EPROP, BALANCED)}

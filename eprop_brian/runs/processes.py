@@ -1,0 +1,73 @@
+"""Jobs in processes of their own, which save what they have when they are interrupted."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from typing import Any
+
+from eprop_brian.base.interrupts import raising_interrupts
+
+__all__ = ["in_processes"]
+
+
+def in_processes(
+    work: Callable[..., Any],
+    jobs: Sequence[tuple[Any, ...]],
+    options: Mapping[str, Any],
+    n_processes: int,
+    finished: Callable[[int, Any], None],
+) -> None:
+    """Do jobs side by side.
+
+    When one fails, or this process is interrupted, all that are being done are interrupted, as by
+    Ctrl-C, and waited for.
+
+    Parameters
+    ----------
+    work : callable
+        It and its arguments must be picklable.
+    jobs : sequence of tuple
+        Arguments of `work`.
+    options : mapping
+        Keyword arguments of all jobs.
+    n_processes : int
+    finished : callable
+        Called here after every job, with its number and what `work` returned.
+    """
+    # Not forked: threads and handlers of this process would not survive that.
+    context = multiprocessing.get_context("spawn")
+    others = set(multiprocessing.active_children())
+    with ProcessPoolExecutor(n_processes, context, _start) as pool:
+        futures = {
+            pool.submit(_interruptibly, work, job, options): number
+            for number, job in enumerate(jobs)
+        }
+        try:
+            for future in as_completed(futures):
+                finished(futures[future], future.result())
+        except BaseException:
+            for future in futures:
+                future.cancel()
+            for process in set(multiprocessing.active_children()) - others:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process.pid, signal.SIGINT)
+            raise
+
+
+def _start() -> None:
+    """Leave signals without effect while a process waits for a job."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        # Not ignored, which would stay so during a job.
+        signal.signal(number, lambda *_: None)
+
+
+def _interruptibly(
+    work: Callable[..., Any], arguments: Sequence[Any], options: Mapping[str, Any]
+) -> Any:
+    with raising_interrupts():
+        return work(*arguments, **options)

@@ -1,0 +1,98 @@
+"""Recipes are files that a user can copy; what they mean does not change unnoticed."""
+
+import json
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from eprop_brian import RunConfig, get_recipe
+from eprop_brian.runs.config import CONFIG
+from eprop_brian.runs.models import MODELS
+from eprop_brian.runs.recipes import RECIPES
+
+#: ``config.toml`` of every recipe, from before recipes were files.
+STORED = json.loads((Path(__file__).parents[1] / "data" / "recipes.json").read_text())
+
+
+def test_there_is_a_recipe_for_every_task_and_none_else():
+    tasks = [task for model in MODELS.values() for task in model.tasks]
+    assert list(RECIPES) == tasks == list(STORED)
+    folder = Path(get_recipe(tasks[0]).path).parent
+    assert sorted(path.stem for path in folder.glob("*.toml")) == sorted(tasks)
+
+
+@pytest.mark.parametrize("task", RECIPES)
+def test_a_recipe_means_what_it_did(task):
+    tables = tomllib.loads(RunConfig.from_recipe(task).files()[CONFIG])
+    assert tables["run"].pop("model") == ("balanced" if task.startswith("balanced") else "eprop")
+    assert tables == STORED[task]
+    assert list(tables.get("size", {})) == list(STORED[task].get("size", {}))
+
+
+@pytest.mark.parametrize("task", RECIPES)
+def test_a_recipe_says_where_it_is_from(task):
+    recipe = get_recipe(task)
+    first = str(recipe).partition("\n\n")[0]
+    assert first.startswith("# ") and ("our own" in first or "20" in first or "NEST" in first)
+    assert recipe.task == task
+
+
+@pytest.mark.parametrize("task", ["evidence-accumulation", "balanced-lorenz"])
+def test_a_copy_of_a_recipe_is_the_recipe_until_it_is_changed(task, tmp_path):
+    path = tmp_path / "mine.toml"
+    text = str(get_recipe(task))
+    path.write_text(text)
+    assert RunConfig.from_recipe(path) == RunConfig.from_recipe(task)
+    path.write_text(
+        text + "\n[test]\nkill = 0.25\n"
+        if "balanced" in task
+        else text.replace('tau_m = "20 ms"', 'tau_m = "25 ms"\ndetach = ["v", "a"]')
+    )
+    mine = RunConfig.from_recipe(str(path))
+    assert mine != RunConfig.from_recipe(task)
+    if "balanced" in task:
+        assert mine.test["kill"] == 0.25
+    else:
+        assert mine.neurons["alif"].parameters["tau_m"] == "25 ms"
+        assert mine.neurons["alif"].detach == ("v", "a")
+
+
+def test_parameters_of_the_teacher_can_stand_in_a_recipe(tmp_path):
+    path = tmp_path / "mine.toml"
+    tables = ('[run]\ntask = "balanced-van-der-pol"', '[network]\nrule = "learned"')
+    path.write_text("\n".join([*tables, '[teacher]\nspeed = "3 Hz"\n']))
+    config = RunConfig.from_recipe(path)
+    assert config.model.name == "balanced"
+    assert config.teacher.parameters["speed"] == "3 Hz"
+    # What the file leaves out has the defaults of the model, not of the task's recipe.
+    assert config.training["duration"] == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", r"mine.toml: \[run\] lacks 'task'"),
+        ('[run]\ntask = "digit"\n', "mine.toml: unknown task 'digit' .did you mean 'digits'"),
+        ('[run]\ntask = "digits"\n[netwrk]\n', "mine.toml: unknown table 'netwrk'"),
+        ('[run]\ntask = "digits"\n[network]\nc_rg = 1\n', r"mine.toml: \[network\]: unknown key"),
+        ('[run]\ntask = "digits"\nmodel = "balanced"\n', "mine.toml: unknown task 'digits'"),
+        ("[run", "mine.toml: "),
+    ],
+)
+def test_a_file_that_is_not_a_recipe_is_named(text, message, tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=message):
+        RunConfig.from_recipe(path)
+
+
+def test_unknown_recipes_are_answered_with_those_that_exist(tmp_path):
+    with pytest.raises(ValueError, match="unknown task 'digit' .did you mean 'digits'"):
+        get_recipe("digit")
+    with pytest.raises(ValueError, match="none.toml: no such file"):
+        get_recipe(tmp_path / "none.toml")
+    with pytest.raises(ValueError, match="a teacher is for balanced networks"):
+        RunConfig.from_recipe("digits", teacher="dx/dt = -x/second : 1")
+    with pytest.raises(ValueError, match="follow from its task"):
+        RunConfig.from_recipe("balanced-lorenz", neuron="lif")
