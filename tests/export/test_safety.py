@@ -8,9 +8,7 @@ from eprop_brian.base.locks import claimed
 from eprop_brian.export.runs import import_run
 from eprop_brian.runs.run import Run
 from eprop_brian.training.session import pack_spikes
-from support.programs import SMALL_CUES, configure, exported, run
-
-CUES = configure("evidence-accumulation", *SMALL_CUES, batch_size=4)
+from support.programs import CUES, configure, exported, run
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ from eprop_brian.devices import make_program
 from eprop_brian.network.learned import Learned
 from eprop_brian.tasks.base import Trials
 from eprop_brian.training.session import Session
+from support.devices import on_devices
 from support.trials import DELAYS
 
 N_IN, N_OUT, N_STEPS, N_TRIALS = 6, 2, 60, 3
@@ -28,6 +29,11 @@ NETWORKS = {
         for name in ("stdp_alif", "lif_exp", "adex", "izhikevich", "glif")
     },
 }
+#: Networks to compile: the neurons of the others are compiled to be trained.
+COMPILED = (
+    *("factored", "online", "softmax", "coupled", "delayed", "sparse", "learned", "continuous"),
+    "glif",
+)
 
 
 def trials(kind: str = "spikes") -> Trials:
@@ -65,8 +71,7 @@ def assert_same(network: Network, data: Trials, device: str, dtype: str = "float
         np.testing.assert_array_equal(one, other)
 
 
-@pytest.mark.devices("runtime", "cpp")
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", on_devices(NETWORKS, COMPILED))
 def test_the_outcome_is_that_of_the_program_that_learns(name, device):
     neurons, options = NETWORKS[name]
     assert_same(Network(N_IN, N_OUT, neurons, **options), trials(), device)

@@ -167,7 +167,8 @@ def test_no_name_changes_anything(gradient):
     close, others = generated_names()
     assert {"feedback", "w", "L", "y", "psi", "gradient", "double", "register"} <= {*close}
     assert {"range", "sum"} <= {*others}
-    rows = rows_of([*close, *others])
+    # Names that no scope shares with users' names: half of them for each gradient program.
+    rows = rows_of([*close, *others[gradient == "online" :: 2]])
     for first in range(0, len(rows), 2):
         check(([*rows, plain_names()])[first : first + 2], "runtime", gradient)
 

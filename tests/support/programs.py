@@ -31,6 +31,10 @@ def configure(task: str, *settings: str, **run) -> RunConfig:
     return RunConfig.from_recipe(task, run=run, network=network, settings=settings)
 
 
+CUES = configure("evidence-accumulation", *SMALL_CUES, batch_size=4)
+DIGITS = configure("digits", "size.lif=10", "task.coding=analog", batch_size=8)
+
+
 def build(project: Path) -> Path:
     """Build with make, or take what was built of the same sources before; return the program."""
     program = project / "train"
@@ -69,6 +73,12 @@ def run(program: Path, *arguments, code: int = 0) -> str:
     )
     assert found.returncode == code, found.stdout + found.stderr
     return found.stderr + found.stdout
+
+
+def write_recorded(path: Path, trials, **more) -> None:
+    """Trials as a file for ``--trials``."""
+    arrays = {name: getattr(trials, name) for name in ("inputs", "targets", "pattern", "target")}
+    np.savez(path, **arrays, **more)
 
 
 def in_tool(config: RunConfig, iterations: int, **options):
