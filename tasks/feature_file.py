@@ -30,6 +30,7 @@ from brian2.units import Hz, Quantity, kHz
 from numpy.typing import ArrayLike, NDArray
 
 from eprop_brian.base.checks import check_count, check_quantity
+from eprop_brian.base.random import integers
 from eprop_brian.tasks.base import Task, Trials, rng_for
 from eprop_brian.tasks.datasets import (
     DataError,
@@ -277,7 +278,7 @@ class FeatureFile(Task):
         periods = np.zeros((n_trials, self.n_steps), dtype=np.int32)
         for trial, utterance in enumerate(which):
             features, phones = self._read_utterance(utterances[utterance])
-            first = rng.integers(max(1, len(features) - self.n_frames + 1))
+            first = int(integers(rng, max(1, len(features) - self.n_frames + 1), 1)[0])
             shown = slice(first, first + self.n_frames)
             z = (features[shown] - mean) / deviation
             frame = np.repeat(np.arange(len(z)), self.steps_per_frame)

@@ -22,6 +22,7 @@ PACKAGES = [
     "eprop_brian.training",
     "eprop_brian.balanced",
     "eprop_brian.export",
+    "eprop_brian.native",
     "eprop_brian.equations",
     "eprop_brian.tasks",
 ]

@@ -26,10 +26,9 @@ import numpy as np
 from brian2 import Hz, ms, second
 from scipy.sparse import issparse
 
-from eprop_brian.devices.cpp import CppProgram
-from eprop_brian.devices.runtime import RuntimeProgram
 from eprop_brian.equations import ALIF, GRADIENT_DESCENT, LEAKY, LIF
 from eprop_brian.network.learned import Learned
+from eprop_brian.network.program import make_program
 from eprop_brian.network.spec import Network
 from eprop_brian.tasks.base import Trials
 from eprop_brian.training.session import MATRICES, Session
@@ -54,7 +53,7 @@ C_REG, F_TARGET, KAPPA_REG = 40.0, 20.0, 0.9
 GAMMA, T_REF_STEPS = 0.3, 3
 #: Longest delay that the simulation can have, in steps.
 LONGEST = 6
-DEVICES = {"runtime": RuntimeProgram, "cpp": CppProgram}
+DEVICES = {name: make_program(name) for name in ("runtime", "cpp")}
 PROGRAMS = ("factored", "online")
 #: Where each population stands among the neurons.
 POPULATIONS = {"lif": slice(0, N_LIF), "alif": slice(N_LIF, N)}

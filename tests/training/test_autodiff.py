@@ -24,9 +24,8 @@ from brian2 import Hz, StateMonitor, second
 from brian2.codegen.runtime.numpy_rt import NumpyCodeObject
 from scipy.linalg import expm
 
-from eprop_brian.devices.cpp import CppProgram
-from eprop_brian.devices.runtime import RuntimeProgram
 from eprop_brian.equations import ALIF, GRADIENT_DESCENT, LEAKY, LIF, Neuron, get_neuron
+from eprop_brian.network.program import make_program
 from eprop_brian.network.spec import Network
 from eprop_brian.symbolic.parameters import resolve_parameters
 from eprop_brian.tasks.base import Trials
@@ -49,7 +48,7 @@ TAU_OUT = 15e-3
 KAPPA = np.exp(-DT / TAU_OUT)
 C_REG, F_TARGET = 40.0, 20.0
 T_REF_STEPS = 3
-DEVICES = {"runtime": RuntimeProgram, "cpp": CppProgram}
+DEVICES = {name: make_program(name) for name in ("runtime", "cpp")}
 
 # --- neurons, once as equation strings ------------------------------------------------------------
 

@@ -24,7 +24,6 @@ from by_hand import (
 )
 
 from eprop_brian.base.sparse import dense, values_of
-from eprop_brian.devices import make_program
 from eprop_brian.equations import (
     ADAM,
     ALIF,
@@ -37,6 +36,7 @@ from eprop_brian.equations import (
     get_neuron,
 )
 from eprop_brian.network.learned import Learned
+from eprop_brian.network.program import make_program
 from eprop_brian.network.spec import Network
 from eprop_brian.tasks import get_task
 from eprop_brian.training.bptt import BpttSession

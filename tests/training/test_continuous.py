@@ -24,7 +24,6 @@ import numpy as np
 import pytest
 from brian2 import Hz, ms
 
-from eprop_brian.devices import make_program
 from eprop_brian.equations import (
     ADAM,
     ADAPTIVE,
@@ -36,6 +35,7 @@ from eprop_brian.equations import (
     get_neuron,
 )
 from eprop_brian.equations.learning_signals import BROADCAST, RANDOM, SYMMETRIC
+from eprop_brian.network.program import make_program
 from eprop_brian.network.spec import Network
 from eprop_brian.symbolic.errors import EquationError
 from eprop_brian.tasks.base import Trials

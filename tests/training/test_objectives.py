@@ -24,9 +24,9 @@ from by_hand import (
     trials_of,
 )
 
-from eprop_brian.devices import make_program
 from eprop_brian.equations import GRADIENT_DESCENT, LIF, OPTIMIZERS, Optimizer
 from eprop_brian.network.learned import Learned
+from eprop_brian.network.program import make_program
 from eprop_brian.network.spec import Network
 from eprop_brian.symbolic.errors import EquationError
 from eprop_brian.symbolic.losses import derive_loss

@@ -6,9 +6,9 @@ from brian2 import ms
 from by_hand import deviation, gradient_of
 
 from eprop_brian import Network, Neuron
-from eprop_brian.devices import make_program
 from eprop_brian.equations import GRADIENT_DESCENT
 from eprop_brian.network.learned import Learned
+from eprop_brian.network.program import make_program
 from eprop_brian.tasks.base import Trials
 from eprop_brian.training.bptt import BpttSession
 from eprop_brian.training.session import Session
