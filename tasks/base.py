@@ -244,6 +244,7 @@ class Trials:
 
     def _in_answer(self) -> NDArray[np.bool_]:
         """Return which steps count for which answer, shape (n_targets, n_answers, n_steps)."""
+        assert self.periods is not None and self.n_answers is not None  # there are several answers
         answers = np.arange(1, self.n_answers + 1)
         return self.periods[:, np.newaxis, :] == answers[:, np.newaxis]
 

@@ -85,7 +85,8 @@ def words(rng: np.random.Generator, size: Shape) -> NDArray[np.uint64]:
 
 def as_uniforms(drawn: NDArray[np.uint64]) -> NDArray[np.float64]:
     """Uniform numbers of words: their upper 53 bits."""
-    return (drawn >> np.uint64(11)) * 2.0**-53
+    upper: NDArray[np.uint64] = drawn >> np.uint64(11)
+    return upper.astype(float) * 2.0**-53
 
 
 def uniforms(rng: np.random.Generator, size: Shape) -> NDArray[np.float64]:

@@ -36,7 +36,7 @@ __all__ = [
     "make_program",
 ]
 
-DEVICES: dict[str, type[Program]] = {
+DEVICES: dict[str, type[CppProgram] | type[CudaProgram] | type[RuntimeProgram]] = {
     "cpp": CppProgram,
     "cuda": CudaProgram,
     "runtime": RuntimeProgram,
@@ -58,7 +58,8 @@ def make_program(
     ValueError
         If there is no such device or type.
     """
-    for given, known, what in ((device, DEVICES, "device"), (dtype, DTYPES, "dtype")):
-        if given not in tuple(known):
-            raise ValueError(unknown(what, given, known))
+    if device not in DEVICES:
+        raise ValueError(unknown("device", device, DEVICES))
+    if dtype not in DTYPES:
+        raise ValueError(unknown("dtype", dtype, DTYPES))
     return partial(DEVICES[device], dtype=DTYPES[dtype], build=build, **options)

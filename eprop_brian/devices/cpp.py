@@ -75,7 +75,7 @@ def find_compiler() -> str:
     missing = [] if compiler else ["a C++ compiler (g++)"]
     if shutil.which("make") is None:
         missing.append("make")
-    if missing:
+    if compiler is None or missing:
         raise CompilerMissingError(
             f"device 'cpp' needs {' and '.join(missing)}, which cannot be found.\n"
             "Install with: apt-get install g++ make (Debian, Ubuntu), "

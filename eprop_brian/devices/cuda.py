@@ -208,7 +208,7 @@ def _find_compiler(emulated: bool) -> str:
     missing = [] if found else [needed]
     if shutil.which("make") is None:
         missing.append("make")
-    if missing:
+    if found is None or missing:
         raise CompilerMissingError(
             f"device 'cuda' needs {' and '.join(missing)}, which cannot be found. Say where the "
             "toolkit is with CUDA_HOME, or run on the CPU: --device cpp"

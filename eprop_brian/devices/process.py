@@ -142,14 +142,16 @@ class ProcessProgram(Program):
                     f"the compiled program in {self.folder} is gone; make it again"
                 ) from None
         process = self._process
+        stdin, stdout = process.stdin, process.stdout
+        assert stdin is not None and stdout is not None  # pipes, as asked for above
 
         def send(*parts: bytes) -> None:
             for part in parts:
-                process.stdin.write(part)
+                stdin.write(part)
 
         def receive(size: int) -> bytes:
-            process.stdin.flush()
-            data = process.stdout.read(size)
+            stdin.flush()
+            data = stdout.read(size)
             if len(data) < size:
                 raise BrokenPipeError
             return data
@@ -159,7 +161,7 @@ class ProcessProgram(Program):
         except BrokenPipeError:
             self._process, self._has_run = None, False
             with contextlib.suppress(BrokenPipeError):
-                process.stdin.close()
+                stdin.close()
             process.stdin = None
             output = process.communicate()[1].decode(errors="replace").strip()
             killed = process.returncode < 0

@@ -12,9 +12,8 @@ network := build/program.o build/access.o build/driver/network_description.o
 train: build/driver/train.o build/libnetwork.a
 	$(CXX) $(CXXFLAGS) $(LDFLAGS) $^ -o $@
 
-# What a program of your own is linked with: README.md shows one.
+# What a program of your own is linked with: see README.md.
 build/libnetwork.a: $(network)
-	rm -f $@
 	$(AR) rcs $@ $^
 
 build/program.o: flags = $(network_flags)

@@ -1,14 +1,17 @@
 // A network that learns, as a library.
 //
-//     Network network("project");              // the exported project, for its data/
-//     const auto source = task_trials("project", 1);
-//     const Outcome outcome = network.run(source->batches("train", 0, 1, 4), 4, true);
+//     Network network("project");                // the exported project, for its data/
+//     const auto task = task_trials("project", description.seed);
+//     const Outcome outcome = network.run(task->batches("train", 0, 1, 4), 4, true);
 //     const std::vector<double> w_in = network.get("w_in");
 //
-// `run` runs trials and, learning, updates the weights after every batch; `get` and `set` take the
-// names of data/start/initial.npz: weights, learned parameters and states of the optimizer, in rows
-// [postsynaptic, presynaptic]. There is one network in a program: the compiled one (../program.h).
-// Mistakes are thrown as Error.
+// `run` runs trials and, learning, updates the weights after every batch. `get` and `set` take the
+// names of data/start/initial.npz: weights, learned parameters and states of the optimizer; matrices
+// are stored by rows, [postsynaptic, presynaptic]. A program has one network, the one it was compiled
+// with (../program.h). Mistakes are thrown as Error.
+//
+// Trials come from the task (drawn_trials.h), from files (recorded_trials.h) or from a program's own
+// code, which fills the vectors of Trials (trials.h).
 #ifndef EPROP_BRIAN_EPROP_H
 #define EPROP_BRIAN_EPROP_H
 
@@ -88,6 +91,9 @@ public:
         state.values.at(name) = values;
         follow();
     }
+
+    // Write the state to a file like data/start/initial.npz.
+    void save(const std::string& path) const { state.archive(initial).write(path); }
 
     // Weights of a seed, in the order in which eprop_brian draws them.
     void draw_weights(std::uint64_t seed)
