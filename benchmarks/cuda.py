@@ -187,7 +187,7 @@ def _processes() -> ProcessPoolExecutor:
 
 def session(case: Case, device: str, **options: Any) -> Any:
     """A session of a case on a device."""
-    from eprop_brian.devices import make_program
+    from eprop_brian.network.program import make_program
     from eprop_brian.training.session import Session
 
     gradient = options.pop("gradient", "factored")

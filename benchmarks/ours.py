@@ -88,7 +88,7 @@ def _measure(
 ) -> Measurement:
     from brian2 import prefs
 
-    from eprop_brian.devices import make_program
+    from eprop_brian.network.program import make_program
     from eprop_brian.training.session import Session
     from eprop_brian.training.workers import ParallelSession
 
@@ -168,7 +168,7 @@ def start_seconds(case: Case) -> float:
 
 
 def _start(case: Case) -> float:
-    from eprop_brian.devices import make_program
+    from eprop_brian.network.program import make_program
     from eprop_brian.training.session import Session
 
     trials = case.task_trials()

@@ -117,7 +117,7 @@ def deviation(case: Case) -> float:
     Of losses, of the first batch's gradient and of the final weights' change, the matrices relative
     to their largest entry; infinite if the number of spikes of a trial differs.
     """
-    from eprop_brian.devices import make_program
+    from eprop_brian.network.program import make_program
     from eprop_brian.training.session import MATRICES, Session
 
     ours, trials, size = run(case), case.task_trials(), case.batch_size

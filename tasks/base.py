@@ -41,7 +41,6 @@ For settings that a user may choose, make it a dataclass, as `PatternGeneration`
 
 from __future__ import annotations
 
-import zlib
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -51,6 +50,7 @@ from brian2.units import Quantity, ms
 from numpy.typing import ArrayLike, NDArray
 
 from eprop_brian.base.checks import check_count, check_quantity
+from eprop_brian.base.random import generator
 
 __all__ = [
     "LOSSES",
@@ -81,16 +81,15 @@ def rng_for(seed: int, stream: str, index: int | None = None) -> np.random.Gener
     Returns
     -------
     numpy.random.Generator
-        Always in the same fresh state for the same arguments, on every machine.
+        Philox, always in the same fresh state for the same arguments, on every machine. What the
+        functions of `eprop_brian.base.random` draw from it stays the same in every version of
+        NumPy; what the generator's own methods draw, NumPy may change.
     """
     if not isinstance(stream, str) or not stream:
         raise ValueError(f"stream must be a name such as 'train', got {stream!r}")
-    # Not hash(): Python salts the hash of a string anew in every process.
-    key = (zlib.crc32(stream.encode()),)
     if index is not None:
-        key += (check_count("index", index, minimum=0),)
-    seed = check_count("seed", seed, minimum=0)
-    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))
+        index = check_count("index", index, minimum=0)
+    return generator(check_count("seed", seed, minimum=0), stream, index)
 
 
 @dataclass(frozen=True, eq=False)
@@ -245,6 +244,7 @@ class Trials:
 
     def _in_answer(self) -> NDArray[np.bool_]:
         """Return which steps count for which answer, shape (n_targets, n_answers, n_steps)."""
+        assert self.periods is not None and self.n_answers is not None  # there are several answers
         answers = np.arange(1, self.n_answers + 1)
         return self.periods[:, np.newaxis, :] == answers[:, np.newaxis]
 

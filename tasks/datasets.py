@@ -25,6 +25,7 @@ from brian2.units import Quantity
 from numpy.typing import NDArray
 
 from eprop_brian.base.checks import check_count, whole_steps
+from eprop_brian.base.random import permutation
 from eprop_brian.tasks.base import Task, Trials, is_confirmation, rng_for
 
 __all__ = [
@@ -108,7 +109,11 @@ def held_out(task: str, examples: Sequence[Any]) -> dict[Part, list[Any]]:
         )
     order = shuffled(len(examples))
     n = max(2, -(-len(examples) // 10))
-    places = {"train": order[n:], "validation": order[: n // 2], "confirmation": order[n // 2 : n]}
+    places: dict[Part, NDArray[np.intp]] = {
+        "train": order[n:],
+        "validation": order[: n // 2],
+        "confirmation": order[n // 2 : n],
+    }
     return {part: [examples[k] for k in which] for part, which in places.items()}
 
 
@@ -124,7 +129,7 @@ def shuffled(n: int) -> NDArray[np.intp]:
 
     For splitting a data set: an example is in the same part whatever the seed of a run.
     """
-    return rng_for(0, "split").permutation(n)
+    return permutation(rng_for(0, "split"), n)
 
 
 def examples_in_order(
@@ -134,7 +139,7 @@ def examples_in_order(
     first = check_count("index", index, minimum=0) * check_count("n_trials", n_trials)
     at = np.arange(first, first + n_trials)
     rounds, which = np.unique(at // n_examples, return_inverse=True)
-    orders = [rng_for(seed, f"{stream}: order", int(n)).permutation(n_examples) for n in rounds]
+    orders = [permutation(rng_for(seed, f"{stream}: order", int(n)), n_examples) for n in rounds]
     return np.array(orders)[which, at % n_examples]
 
 

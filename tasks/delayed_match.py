@@ -19,6 +19,7 @@ from brian2.units import Hz, Quantity, ms
 from numpy.typing import NDArray
 
 from eprop_brian.base.checks import whole_steps
+from eprop_brian.base.random import integers
 from eprop_brian.tasks.cues import CueTask
 
 __all__ = ["DelayedMatch"]
@@ -89,7 +90,7 @@ class DelayedMatch(CueTask):
 
     def draw_cues(self, rng: np.random.Generator, n_trials: int) -> NDArray[np.intp]:
         """Draw sample and test, 0 for A and 1 for B."""
-        return rng.integers(2, size=(n_trials, 2))
+        return integers(rng, 2, (n_trials, 2))
 
     def classes(self, cues: NDArray[np.intp]) -> NDArray[np.intp]:
         """Return 1 where both cues are the same, else 0."""

@@ -26,6 +26,7 @@ from brian2.units import Hz, Quantity, ms
 from numpy.typing import NDArray
 
 from eprop_brian.base.checks import check_quantity, check_rate
+from eprop_brian.base.random import normals, uniforms
 from eprop_brian.tasks.datasets import DatasetTask, Part, import_library, shuffled
 
 __all__ = ["CODINGS", "Digits"]
@@ -127,7 +128,7 @@ class Digits(DatasetTask):
             return np.broadcast_to(images[:, np.newaxis], shape)
         if self.coding == "poisson":
             probability = check_rate("max_rate", self.max_rate, self.dt) * images
-            spikes = rng.random(shape) < probability[:, np.newaxis]
+            spikes = uniforms(rng, shape) < probability[:, np.newaxis]
             spikes[:, 0] = False
             return spikes
         seen = self.n_steps - self.learning_window
@@ -135,7 +136,7 @@ class Digits(DatasetTask):
         image, pixel = np.nonzero(images >= self.faintest)
         # Brightest in step 1, faintest in the last step before the answer.
         step = 1 + (1 - images[image, pixel]) / (1 - self.faintest) * (seen - 2)
-        step += self._jitter_steps * rng.standard_normal(len(step))
+        step += self._jitter_steps * normals(rng, len(step))
         step = np.clip(np.rint(step), 1, seen - 1).astype(np.intp)
         spikes[image, step, pixel] = True
         return spikes

@@ -20,6 +20,7 @@ from brian2.units import Quantity, ms
 from numpy.typing import NDArray
 
 from eprop_brian.base.checks import check_count, check_probability, whole_steps
+from eprop_brian.base.random import integers, uniforms
 from eprop_brian.tasks.base import rng_for
 from eprop_brian.tasks.cues import CueTask
 
@@ -109,8 +110,8 @@ class EvidenceAccumulation(CueTask):
 
     def draw_cues(self, rng: np.random.Generator, n_trials: int) -> NDArray[np.intp]:
         """Draw the favoured side of each trial, then the side of each cue."""
-        favoured = rng.integers(2, size=(n_trials, 1))
-        with_favoured = rng.random((n_trials, self.n_cues)) < self.p_favoured
+        favoured = integers(rng, 2, (n_trials, 1))
+        with_favoured = uniforms(rng, (n_trials, self.n_cues)) < self.p_favoured
         return np.where(with_favoured, favoured, 1 - favoured)
 
     def classes(self, cues: NDArray[np.intp]) -> NDArray[np.intp]:

@@ -30,6 +30,7 @@ from brian2.units import Hz, Quantity, kHz
 from numpy.typing import ArrayLike, NDArray
 
 from eprop_brian.base.checks import check_count, check_quantity
+from eprop_brian.base.random import integers
 from eprop_brian.tasks.base import Task, Trials, rng_for
 from eprop_brian.tasks.datasets import (
     DataError,
@@ -154,7 +155,7 @@ def spike_code(z: ArrayLike, steps_per_frame: int) -> NDArray[np.bool_]:
 
 
 def _same_width(
-    path: Path, features: NDArray[np.float64], others: ArrayLike
+    path: Path, features: NDArray[np.float64], others: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Return the features, once they are as many as those of other files (a scalar: of none)."""
     if np.ndim(others) and features.shape[1] != len(others):
@@ -277,7 +278,7 @@ class FeatureFile(Task):
         periods = np.zeros((n_trials, self.n_steps), dtype=np.int32)
         for trial, utterance in enumerate(which):
             features, phones = self._read_utterance(utterances[utterance])
-            first = rng.integers(max(1, len(features) - self.n_frames + 1))
+            first = int(integers(rng, max(1, len(features) - self.n_frames + 1), 1)[0])
             shown = slice(first, first + self.n_frames)
             z = (features[shown] - mean) / deviation
             frame = np.repeat(np.arange(len(z)), self.steps_per_frame)
@@ -335,14 +336,14 @@ class FeatureFile(Task):
     def _training(self) -> tuple[list[str], NDArray[np.float64], NDArray[np.float64]]:
         """Phones of the files for training, and mean and standard deviation of each feature."""
         phones: set[str] = set()
-        count, total, squares = 0, 0.0, 0.0
+        count, total, squares = 0, np.zeros(()), np.zeros(())
         paths = [path for part, own in self._utterances.items() if part != "test" for path in own]
         for path in paths:
             features, labels = self._read_pair(path)
             phones.update(labels)
             count += len(features)
-            total += _same_width(path, features, total).sum(axis=0)
-            squares += np.square(features).sum(axis=0)
+            total = total + _same_width(path, features, total).sum(axis=0)
+            squares = squares + np.square(features).sum(axis=0)
         mean = total / count
         deviation = np.sqrt(np.maximum(squares / count - mean**2, 0.0))
         # A feature that is always the same says nothing, and must not divide by 0.

@@ -144,7 +144,7 @@ class NMnist(DatasetTask):
         """File and digit of each recording."""
         holds = "the folders Train and Test of N-MNIST, unpacked"
         folder = data_folder(self.name, self.path, holds, _WHERE)
-        found = {}
+        found: dict[str, list[tuple[Path, int]]] = {}
         for half in ("Train", "Test"):
             found[half] = []
             for digit in range(self.n_outputs):

@@ -21,6 +21,7 @@ from brian2.units import Quantity, ms
 from numpy.typing import ArrayLike, NDArray
 
 from eprop_brian.base.checks import check_count, check_quantity
+from eprop_brian.base.random import uniforms
 from eprop_brian.tasks.base import rng_for
 from eprop_brian.tasks.frozen import FrozenInputTask
 
@@ -47,8 +48,8 @@ def superimposed_sines(
     """
     periods = np.asarray(periods, dtype=float)
     shape = (len(periods), n_outputs)
-    amplitude = rng.uniform(0.5, 2.0, size=shape)
-    phase = rng.uniform(0.0, 2 * np.pi, size=shape)
+    amplitude = 0.5 + 1.5 * uniforms(rng, shape)
+    phase = 2 * np.pi * uniforms(rng, shape)
     angle = 2 * np.pi * np.arange(n_steps)[:, np.newaxis] / periods  # (n_steps, n_sines)
     signals = np.sum(amplitude * np.sin(angle[:, :, np.newaxis] + phase), axis=1)
     signals -= signals[0]

@@ -5,22 +5,33 @@ Drawing one random number for each (trial, step, input) would take a good part o
 simulation. Few of those bins hold a spike, so the spikes are found directly:
 
 1. the gaps between the successes of a Bernoulli process with the largest probability :math:`p_m`
-   are geometric, :math:`P(g) = (1 - p_m)^{g-1} p_m`, and are drawn as
-   :math:`g = 1 + \lfloor E / -\ln(1 - p_m) \rfloor` from an exponential variable :math:`E`;
-2. a candidate in a bin of probability :math:`p` is kept with probability :math:`p / p_m`.
+   are geometric, :math:`P(g) = (1 - p_m)^g p_m`. A word of 64 random bits gives a gap, or says that
+   there is no success in the next 1023 bins, by Walker's alias method: its lowest 10 bits choose
+   one of 1024 columns, its upper 53 bits one of the two outcomes that share this column;
+2. a candidate in a bin of probability :math:`p` is kept with probability :math:`p / p_m`, by a
+   second word. Where all bins have the same probability there are no second words.
 
-Both steps are exact; the result has the distribution of ``rng.random(shape) < p``.
+Probabilities are exact to :math:`2^{-53}`: the spikes have the distribution of
+``rng.random(shape) < p``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["poisson_spikes", "spike_bins", "spike_positions"]
+from eprop_brian.base.random import as_uniforms, words
 
+__all__ = ["SpikeBins", "poisson_spikes", "spike_bins", "spike_positions"]
+
+#: Outcomes of a word: so many bins without a spike before one with a spike; the last outcome is
+#: that many without, and no spike.
+_OUTCOMES = 1024
+_NONE = _OUTCOMES - 1
 # Gaps drawn at a time. The temporary arrays then stay in the cache and, at 64 kB, in memory that
 # the process already has: fresh pages would cost more than the arithmetic.
 _CHUNK = 8192
@@ -74,31 +85,56 @@ def spike_positions(
     return np.unravel_index(np.concatenate(chunks), (n_trials, *probability.shape))
 
 
-def spike_bins(
-    probability: NDArray[np.float64],
-) -> tuple[NDArray[np.intp], NDArray[np.float64], float]:
-    """Return where spikes are looked for, and how.
+@dataclass(frozen=True, eq=False)
+class SpikeBins:
+    """Where spikes are looked for, and how.
 
-    Parameters
+    Attributes
     ----------
-    probability : array of float, shape (n_steps, n_inputs)
-
-    Returns
-    -------
     bins : int array, shape (n_bins,)
         Places in the flattened (step, input) array. Bins that never fire are left out of the
         process, so silent periods cost nothing.
     kept_fraction : float array, shape (n_bins,)
         Fraction of the candidates in each bin that become spikes.
-    scale : float
-        Mean of the exponential variable that a gap between candidates is made of.
+    threshold : uint64 array, shape (1024,)
+        Upper 53 bits of a word are the gap of their own column below it.
+    alias : int array, shape (1024,)
+        The other outcome of each column.
+    mean_step : float
+        Mean number of bins that a word leads on.
     """
+
+    bins: NDArray[np.intp]
+    kept_fraction: NDArray[np.float64]
+    threshold: NDArray[np.uint64]
+    alias: NDArray[np.intp]
+    mean_step: float
+
+
+def spike_bins(probability: NDArray[np.float64]) -> SpikeBins:
+    """Return where spikes of such probabilities, shape (n_steps, n_inputs), are looked for."""
     bins = np.flatnonzero(probability)
     p = probability.reshape(-1)[bins]
     p_max = p.max(initial=0.0)
-    # p_max = 1 gives -1/-inf = 0, every gap is 1; a tiny p_max infinite gaps, capped when drawn.
-    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
-        return bins, p / p_max, float(-1 / np.log1p(-p_max))
+    return SpikeBins(bins, p / p_max, *_aliases(float(p_max)))
+
+
+@lru_cache(maxsize=64)
+def _aliases(p: float) -> tuple[NDArray[np.uint64], NDArray[np.intp], float]:
+    """Thresholds and aliases of the gaps of probability `p` (Vose 1991), and the mean step."""
+    # Products, not powers: they are rounded in the same way everywhere.
+    unsuccessful = np.cumprod([1.0, *[1.0 - p] * _NONE])
+    left = np.append(unsuccessful[:-1] * p, unsuccessful[-1]) * _OUTCOMES
+    threshold, alias = np.ones(_OUTCOMES), np.arange(_OUTCOMES)
+    small, large = (list(np.flatnonzero(which)) for which in (left < 1.0, left >= 1.0))
+    while small and large:
+        column, other = small.pop(), large[-1]
+        threshold[column], alias[column] = left[column], other
+        left[other] -= 1.0 - left[column]
+        if left[other] < 1.0:
+            small.append(large.pop())
+    mean_step = float(unsuccessful[:-1].sum())
+    return np.rint(threshold * 2.0**53).astype(np.uint64), alias, mean_step
 
 
 def _checked(probability: ArrayLike) -> NDArray[np.float64]:
@@ -116,22 +152,33 @@ def _flat_positions(
     rng: np.random.Generator, probability: NDArray[np.float64], n_trials: int
 ) -> Iterator[NDArray[np.intp]]:
     """Yield the spikes' positions in the flattened (trial, step, input) array, in order."""
-    bins, kept_fraction, scale = spike_bins(probability)
-    if bins.size == 0:
+    if not probability.any():
         return
+    places = spike_bins(probability)
+    bins, kept_fraction = places.bins, places.kept_fraction
+    thinned = bool(np.any(kept_fraction < 1.0))
     n_draws = n_trials * bins.size
-    last = -1.0
+    last = -1
     while last < n_draws - 1:
-        gaps = rng.standard_exponential(_CHUNK)
-        gaps *= scale
-        np.minimum(gaps, n_draws, out=gaps)
-        np.floor(gaps, out=gaps)
-        gaps += 1
-        gaps[0] += last
-        reached = np.cumsum(gaps, out=gaps)  # whole numbers far below 2^53: exact
-        last = reached[-1]
-        candidates = reached[: np.searchsorted(reached, n_draws)].astype(np.intp)
+        n = min(_CHUNK, int(1.05 * (n_draws - 1 - last) / places.mean_step) + 20)
+        drawn = words(rng, (n, 2 if thinned else 1))
+        outcome = _outcomes(places, drawn[:, 0])
+        reached = np.minimum(outcome + 1, _NONE)
+        reached[0] += last
+        np.cumsum(reached, out=reached)
+        last = int(reached[-1])
+        inside = np.searchsorted(reached, n_draws)
+        candidates = reached[:inside]
         trial = candidates // bins.size
         nth_bin = candidates - trial * bins.size
-        kept = rng.random(candidates.size) < kept_fraction[nth_bin]
+        kept = outcome[:inside] < _NONE
+        if thinned:
+            kept &= as_uniforms(drawn[:inside, 1]) < kept_fraction[nth_bin]
         yield (trial * probability.size + bins[nth_bin])[kept]
+
+
+def _outcomes(places: SpikeBins, drawn: NDArray[np.uint64]) -> NDArray[np.intp]:
+    """Return what each word says of the next bins."""
+    column = (drawn & np.uint64(_NONE)).astype(np.intp)
+    own = (drawn >> np.uint64(11)) < places.threshold[column]
+    return np.where(own, column, places.alias[column])

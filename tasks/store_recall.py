@@ -20,6 +20,7 @@ from brian2.units import Hz, Quantity, ms
 from numpy.typing import NDArray
 
 from eprop_brian.base.checks import check_count, check_rate, whole_steps
+from eprop_brian.base.random import integers, uniforms
 from eprop_brian.tasks.base import Task, Trials, rng_for
 from eprop_brian.tasks.spikes import spike_positions
 
@@ -156,11 +157,11 @@ class StoreRecall(Task):
         self, rng: np.random.Generator, n_trials: int
     ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         check_count("n_trials", n_trials)
-        values = rng.integers(2, size=(n_trials, self.n_symbols))
+        values = integers(rng, 2, (n_trials, self.n_symbols))
         given = np.zeros((n_trials, self.n_symbols), dtype=bool)
         lacking = np.arange(n_trials)
         while len(lacking):  # a store and a recall, at least
-            given[lacking] = rng.random((len(lacking), self.n_symbols)) < 1 / self.mean_delay
+            given[lacking] = uniforms(rng, (len(lacking), self.n_symbols)) < 1 / self.mean_delay
             lacking = lacking[given[lacking].sum(axis=1) < 2]
         # Stores and recalls take turns.
         turn = np.where(np.cumsum(given, axis=1) % 2, STORE, RECALL)

@@ -26,6 +26,7 @@ PACKAGES = [
     "eprop_brian.runs",
     "eprop_brian.recipes",
     "eprop_brian.cli",
+    "eprop_brian.native",
     "eprop_brian.equations",
     "eprop_brian.tasks",
 ]

@@ -34,8 +34,8 @@ from eprop_brian.equations.balanced import (
     SPIKE,
 )
 from eprop_brian.network.blocks import StepCode, Store, View
-from eprop_brian.network.built import Layout
 from eprop_brian.network.runner import StepRunner
+from eprop_brian.steps.layout import Layout
 from eprop_brian.symbolic.step_map import split_statements
 from eprop_brian.symbolic.teacher import INPUT as INPUT_PREFIX
 

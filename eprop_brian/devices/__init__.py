@@ -16,7 +16,7 @@ from eprop_brian.base.suggestions import unknown
 from eprop_brian.devices.cpp import CppProgram
 from eprop_brian.devices.cuda import CudaProgram
 from eprop_brian.devices.process import ProcessProgram
-from eprop_brian.devices.program import Program, ProgramKilledError, SimulationError
+from eprop_brian.devices.program import Build, Program, ProgramKilledError, SimulationError
 from eprop_brian.devices.project import CompilerMissingError
 from eprop_brian.devices.runtime import RuntimeProgram
 
@@ -24,6 +24,7 @@ __all__ = [
     "COMPILED",
     "DEVICES",
     "DTYPES",
+    "Build",
     "CompilerMissingError",
     "CppProgram",
     "CudaProgram",
@@ -35,7 +36,7 @@ __all__ = [
     "make_program",
 ]
 
-DEVICES: dict[str, type[Program]] = {
+DEVICES: dict[str, type[CppProgram] | type[CudaProgram] | type[RuntimeProgram]] = {
     "cpp": CppProgram,
     "cuda": CudaProgram,
     "runtime": RuntimeProgram,
@@ -45,15 +46,20 @@ COMPILED = tuple(name for name, kind in DEVICES.items() if issubclass(kind, Proc
 DTYPES: dict[str, type] = {"float64": np.float64, "float32": np.float32}
 
 
-def make_program(device: str, dtype: str = "float64", **options: Any) -> Callable[..., Program]:
+def make_program(
+    device: str, dtype: str = "float64", *, build: Build, **options: Any
+) -> Callable[..., Program]:
     """Return ``f(network, capacity) -> Program`` for a device, a float type and its options.
+
+    `build` makes the Brian2 objects of such a network.
 
     Raises
     ------
     ValueError
         If there is no such device or type.
     """
-    for given, known, what in ((device, DEVICES, "device"), (dtype, DTYPES, "dtype")):
-        if given not in tuple(known):
-            raise ValueError(unknown(what, given, known))
-    return partial(DEVICES[device], dtype=DTYPES[dtype], **options)
+    if device not in DEVICES:
+        raise ValueError(unknown("device", device, DEVICES))
+    if dtype not in DTYPES:
+        raise ValueError(unknown("dtype", dtype, DTYPES))
+    return partial(DEVICES[device], dtype=DTYPES[dtype], build=build, **options)

@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,10 @@ from brian2.core.variables import ArrayVariable
 
 from eprop_brian.devices.codeobjects import CppStepCodeObject
 from eprop_brian.devices.process import ProcessProgram
+from eprop_brian.devices.program import Build
 from eprop_brian.devices.project import (
     CompilerMissingError,
+    Project,
     array_variables,
     build_once,
     find_cxx,
@@ -27,16 +30,14 @@ from eprop_brian.devices.project import (
     step_runner,
     translated,
 )
-from eprop_brian.network.blocks import MOST_STEPS
-from eprop_brian.network.build import build
-from eprop_brian.network.built import BuiltNetwork, Capacity, Layout
-from eprop_brian.network.spec import Network
+from eprop_brian.native import copy_native
+from eprop_brian.steps.layout import MOST_STEPS, Layout
 
 __all__ = ["CppProgram", "find_compiler", "generate"]
 
-_TEMPLATES = Path(__file__).parent / "templates"
-#: Files of a project besides those that are generated.
-_COMMON = ("arrays.h", "main.cpp")
+#: Native sources of every program, which do not depend on the network, and headers of theirs.
+_SHARED = ("access.cpp", "calls.cpp")
+_HEADERS = ("arrays.h", "program.h")
 #: Headers that only some programs include.
 _OPTIONAL = ("noise.h",)
 #: Widest vector registers; a multiple of those of any processor does no harm.
@@ -44,13 +45,21 @@ _VECTOR_BYTES = 64
 #: Cache that the results of the backward pass may take: they are read soon after they are written.
 _TILE_BYTES = 2**20
 
-_MAKEFILE = """\
+_SETTINGS = """\
 CXX = {compiler}
 CXXFLAGS = {flags}
-FILES = {files}
+"""
+#: Whoever makes many programs passes what is shared as objects.
+_MAKEFILE = """\
+SHARED = {shared}
 
-main: $(FILES)
-\t$(CXX) $(CXXFLAGS) -o main main.cpp
+main: {files}
+\t$(CXX) $(CXXFLAGS) -o main program.cpp $(SHARED)
+"""
+_MAKEFILE_SHARED = """\
+
+objects: {files}
+\t$(CXX) $(CXXFLAGS) -c {shared}
 """
 
 
@@ -66,7 +75,7 @@ def find_compiler() -> str:
     missing = [] if compiler else ["a C++ compiler (g++)"]
     if shutil.which("make") is None:
         missing.append("make")
-    if missing:
+    if compiler is None or missing:
         raise CompilerMissingError(
             f"device 'cpp' needs {' and '.join(missing)}, which cannot be found.\n"
             "Install with: apt-get install g++ make (Debian, Ubuntu), "
@@ -81,14 +90,14 @@ class CppProgram(ProcessProgram):
 
     Parameters
     ----------
-    network : Network
-    capacity : Capacity
+    network, capacity : object
+        What `build` takes.
     dtype : type
         Float type of all state.
     profile : bool
         Measure the stages of a trial; see `stage_seconds`. Takes a few per cent more time.
-    build : callable
-        What makes Brian2 objects of `network`, see `Program`.
+    build : Build
+        What makes Brian2 objects of `network`.
 
     Attributes
     ----------
@@ -100,50 +109,49 @@ class CppProgram(ProcessProgram):
 
     def __init__(
         self,
-        network: Network,
-        capacity: Capacity,
+        network: Any,
+        capacity: Any,
         dtype: type = np.float64,
         profile: bool = False,
-        build: Callable[..., Any] = build,
+        *,
+        build: Build,
     ) -> None:
         compiler = find_compiler()
-        with tempfile.TemporaryDirectory() as parent:
-            project = Path(parent) / "project"
-            built, types = generate(project, network, capacity, dtype, profile, build)
-            _write_makefile(project, compiler)
-            folder, compiled = build_once(project, compiler)
-        super().__init__(built, folder, compiled, types)
+        project = generate(network, capacity, dtype, profile, build=build)
+        settings = _SETTINGS.format(compiler=compiler, flags=" ".join(_flags()))
+        shared = " ".join(_SHARED)
+        makefile = settings + _MAKEFILE.format(files=" ".join(project.files), shared=shared)
+        objects = _shared_objects(settings, compiler)
+        folder, compiled = project.build(makefile, compiler, f"SHARED={objects}")
+        super().__init__(project.built, folder, compiled, project.types)
+
+
+def _shared_objects(settings: str, compiler: str) -> str:
+    """Compile what all programs share, once with such settings; return the objects for a shell."""
+    with tempfile.TemporaryDirectory() as parent:
+        folder = Path(parent) / "shared"
+        folder.mkdir()
+        copy_native((*_SHARED, *_HEADERS), folder)
+        files, shared = " ".join([*_SHARED, *_HEADERS]), " ".join(_SHARED)
+        makefile = settings + _MAKEFILE_SHARED.format(files=files, shared=shared)
+        (folder / "makefile").write_text(makefile)
+        built, _ = build_once(folder, compiler, product="calls.o")
+    objects = [shlex.quote(str(built / name.replace(".cpp", ".o"))) for name in _SHARED]
+    return " ".join(objects).replace("$", "$$")
 
 
 def generate(
-    project: Path,
-    network: Network,
-    capacity: Capacity,
-    dtype: type = np.float64,
-    profile: bool = False,
-    build: Callable[..., Any] = build,
-    calls: Path = _TEMPLATES / "calls.h",
-) -> tuple[BuiltNetwork, dict[str, np.dtype]]:
-    """Write the C++ project of a network, without compiling it.
+    network: Any, capacity: Any, dtype: type = np.float64, profile: bool = False, *, build: Build
+) -> Project:
+    """Return the C++ project of a network.
 
     Brian2 translates the statements of the blocks, and the network's template puts loops around
-    them; nothing else of a project of Brian2's is needed. ``main.cpp`` includes all of it.
+    them; nothing else of a project of Brian2's is needed.
 
     Parameters
     ----------
-    project : Path
-        A new folder.
     network, capacity, dtype, profile, build
         As for `CppProgram`.
-    calls : Path
-        Header that says what the program does between calls: its ``next_call`` gets all arrays
-        and the arguments of the command line, and returns false when there is nothing left to do.
-
-    Returns
-    -------
-    built : BuiltNetwork
-    types : dict of str to dtype
-        Of every array, by ``"group.variable"``.
     """
     lanes = _VECTOR_BYTES // np.dtype(dtype).itemsize
     layout = Layout(lanes, _TILE_BYTES, MOST_STEPS, profile)
@@ -153,18 +161,9 @@ def generate(
         arrays = array_variables(built, device)
         memory = _Memory(arrays, runner.clock.variables["dt"], float(network.dt), device)
         source = translated(built, runner, memory)
-    project.mkdir()
-    (project / "program.cpp").write_text(source)
-    (project / "calls.h").write_bytes(calls.read_bytes())
-    for name in (*_COMMON, *(name for name in _OPTIONAL if f'"{name}"' in source)):
-        (project / name).write_bytes((_TEMPLATES / name).read_bytes())
-    return built, {key: np.dtype(v.dtype) for key, v in arrays.items()}
-
-
-def _write_makefile(project: Path, compiler: str) -> None:
-    files = " ".join(sorted(path.name for path in project.iterdir()))
-    text = _MAKEFILE.format(compiler=compiler, flags=" ".join(_flags()), files=files)
-    (project / "makefile").write_text(text)
+    optional = (name for name in _OPTIONAL if f'"{name}"' in source)
+    types = {key: np.dtype(v.dtype) for key, v in arrays.items()}
+    return Project(built, types, {"program.cpp": source}, (*_SHARED, *_HEADERS, *optional))
 
 
 def _flags() -> list[str]:

@@ -13,8 +13,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,18 +20,16 @@ import numpy as np
 
 from eprop_brian.devices.cuda_memory import Memory, NetworkMemory
 from eprop_brian.devices.process import ProcessProgram
+from eprop_brian.devices.program import Build
 from eprop_brian.devices.project import (
     CompilerMissingError,
+    Project,
     array_variables,
-    build_once,
     standalone,
     step_runner,
     translated,
 )
-from eprop_brian.network.blocks import MOST_STEPS
-from eprop_brian.network.build import build
-from eprop_brian.network.built import BuiltNetwork, Capacity, Layout
-from eprop_brian.network.spec import Network
+from eprop_brian.steps.layout import MOST_STEPS, Layout
 
 __all__ = [
     "SOURCES",
@@ -45,15 +41,14 @@ __all__ = [
     "gpus",
 ]
 
-_TEMPLATES = Path(__file__).parent / "templates"
 #: Where toolkits are installed.
 _TOOLKITS = Path("/usr/local")
-#: Files of a project besides those that are generated.
-_COMMON = ("arrays.h", "device.h", "cuda_emulation.h", "main.cu")
+#: What is compiled; it includes all other files.
+SOURCES = ("access.cu", "calls.cpp")
+#: Headers of a project besides those that are generated.
+_HEADERS = ("arrays.h", "program.h", "cuda_arrays.h", "device.h", "cuda_emulation.h")
 #: Headers that only some programs include.
 _OPTIONAL = ("noise.h",)
-#: What is compiled; it includes all other files.
-SOURCES = ("main.cu",)
 #: Of which GPU where none is found and none is asked for.
 DEFAULT_ARCHITECTURE = "sm_90"
 #: Rows of synapses and histories are padded to so many bytes: whole reads of a GPU, and the same as
@@ -153,17 +148,17 @@ class CudaProgram(ProcessProgram):
 
     Parameters
     ----------
-    network : Network
-    capacity : Capacity
+    network, capacity : object
+        What `build` takes.
     dtype : type
         Float type of all state.
     profile : bool
         Measure the stages of a call with CUDA events; see `stage_seconds`. ``neurons`` is the whole
         way forward: spikes, neurons, readout and, with ``online``, traces, which are one kernel.
-    build : callable
-        What makes Brian2 objects of `network`, see `Program`.
+    build : Build
+        What makes Brian2 objects of `network`.
     emulated : bool, optional
-        Compile for the CPU, with threads that take turns (``templates/cuda_emulation.h``): needs
+        Compile for the CPU, with threads that take turns (``native/cuda_emulation.h``): needs
         neither nvcc nor a GPU, and is slow. Default: whether ``$EPROP_BRIAN_CUDA_EMULATED`` is set,
         and not to 0.
 
@@ -186,24 +181,25 @@ class CudaProgram(ProcessProgram):
 
     def __init__(
         self,
-        network: Network,
-        capacity: Capacity,
+        network: Any,
+        capacity: Any,
         dtype: type = np.float64,
         profile: bool = False,
-        build: Callable[..., Any] = build,
+        *,
+        build: Build,
         emulated: bool | None = None,
     ) -> None:
         if emulated is None:
             emulated = emulation_asked_for()
         compiler = _find_compiler(emulated)
-        with tempfile.TemporaryDirectory() as parent:
-            project = Path(parent) / "project"
-            built, types = generate(project, network, capacity, dtype, profile, build)
-            _write_makefile(project)
-            # No -march=native here: a cache can be carried to the machine that has the GPU.
-            how = ("emulated", f"CXX={compiler}") if emulated else (f"NVCC={compiler}",)
-            folder, compiled = build_once(project, compiler, *how, native=False)
-        super().__init__(built, folder, compiled, types)
+        project = generate(network, capacity, dtype, profile, build=build)
+        makefile = _MAKEFILE.format(
+            architecture=architecture(), files=" ".join(project.files), sources=" ".join(SOURCES)
+        )
+        # No -march=native here: a cache can be carried to the machine that has the GPU.
+        how = ("emulated", f"CXX={compiler}") if emulated else (f"NVCC={compiler}",)
+        folder, compiled = project.build(makefile, compiler, *how, native=False)
+        super().__init__(project.built, folder, compiled, project.types)
 
 
 def _find_compiler(emulated: bool) -> str:
@@ -212,7 +208,7 @@ def _find_compiler(emulated: bool) -> str:
     missing = [] if found else [needed]
     if shutil.which("make") is None:
         missing.append("make")
-    if missing:
+    if found is None or missing:
         raise CompilerMissingError(
             f"device 'cuda' needs {' and '.join(missing)}, which cannot be found. Say where the "
             "toolkit is with CUDA_HOME, or run on the CPU: --device cpp"
@@ -221,38 +217,19 @@ def _find_compiler(emulated: bool) -> str:
 
 
 def generate(
-    project: Path,
-    network: Network,
-    capacity: Capacity,
-    dtype: type = np.float64,
-    profile: bool = False,
-    build: Callable[..., Any] = build,
-    calls: Path = _TEMPLATES / "calls.h",
-) -> tuple[BuiltNetwork, dict[str, np.dtype]]:
-    """Write the CUDA project of a network, without compiling it.
-
-    `SOURCES` are what is to be compiled.
+    network: Any, capacity: Any, dtype: type = np.float64, profile: bool = False, *, build: Build
+) -> Project:
+    """Return the CUDA project of a network; `SOURCES` are what is to be compiled.
 
     Parameters
     ----------
-    project : Path
-        A new folder.
     network, capacity, dtype, profile, build
         As for `CudaProgram`.
-    calls : Path
-        Header that says what the program does between calls, as for
-        `eprop_brian.devices.cpp.generate`. It sets and reads arrays with ``put`` and ``take``.
-
-    Returns
-    -------
-    built : BuiltNetwork
-    types : dict of str to dtype
-        Of every array, by ``"group.variable"``.
     """
     _require_brian2cuda()
     from eprop_brian.devices.cuda_codeobjects import CudaStepCodeObject
 
-    if isinstance(capacity, Capacity) and not capacity.learning:
+    if not getattr(capacity, "learning", True):
         raise ValueError("device 'cuda' has no programs that only run trials: choose cpp")
     lanes = _ROW_BYTES // np.dtype(dtype).itemsize
     with standalone("cuda_standalone", dtype) as device:
@@ -276,19 +253,10 @@ def generate(
             memory = Memory(code, held, device)
         source = translated(built, runner, memory)
         table = memory.table({"clock.dt": float(network.dt)})
-    project.mkdir()
-    (project / "program.cu").write_text(source)
-    (project / "table.h").write_text(table)
-    (project / "calls.h").write_bytes(calls.read_bytes())
-    for name in (*_COMMON, *(name for name in _OPTIONAL if f'"{name}"' in source)):
-        (project / name).write_bytes((_TEMPLATES / name).read_bytes())
-    return built, {key: np.dtype(v.dtype) for key, v in arrays.items()}
-
-
-def _write_makefile(project: Path) -> None:
-    files = " ".join(sorted(path.name for path in project.iterdir()))
-    text = _MAKEFILE.format(architecture=architecture(), files=files, sources=" ".join(SOURCES))
-    (project / "makefile").write_text(text)
+    optional = (name for name in _OPTIONAL if f'"{name}"' in source)
+    types = {key: np.dtype(v.dtype) for key, v in arrays.items()}
+    generated = {"program.cu": source, "table.h": table}
+    return Project(built, types, generated, (*SOURCES, *_HEADERS, *optional))
 
 
 def _threads(plan: dict[str, Any]) -> int:

@@ -1,6 +1,6 @@
 """Programs that are compiled once and run as a process of their own.
 
-The process stays and answers calls through its standard input and output (``templates/calls.h``).
+The process stays and answers calls through its standard input and output (``native/calls.cpp``).
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from eprop_brian.devices.program import Program, ProgramKilledError, SimulationError
-from eprop_brian.network.built import STAGES, BuiltNetwork
+from eprop_brian.devices.program import Built, Program, ProgramKilledError, SimulationError
+from eprop_brian.steps.layout import STAGES
 
 __all__ = ["ProcessProgram"]
 
@@ -28,7 +28,7 @@ class ProcessProgram(Program):
 
     Parameters
     ----------
-    built : BuiltNetwork
+    built : Built
     folder : Path
         The compiled project, in which ``main`` is the program.
     compiled : bool
@@ -38,7 +38,7 @@ class ProcessProgram(Program):
     """
 
     def __init__(
-        self, built: BuiltNetwork, folder: Path, compiled: bool, types: Mapping[str, np.dtype]
+        self, built: Built, folder: Path, compiled: bool, types: Mapping[str, np.dtype]
     ) -> None:
         self.built, self.folder, self.compiled = built, folder, compiled
         self._types = types
@@ -142,14 +142,16 @@ class ProcessProgram(Program):
                     f"the compiled program in {self.folder} is gone; make it again"
                 ) from None
         process = self._process
+        stdin, stdout = process.stdin, process.stdout
+        assert stdin is not None and stdout is not None  # pipes, as asked for above
 
         def send(*parts: bytes) -> None:
             for part in parts:
-                process.stdin.write(part)
+                stdin.write(part)
 
         def receive(size: int) -> bytes:
-            process.stdin.flush()
-            data = process.stdout.read(size)
+            stdin.flush()
+            data = stdout.read(size)
             if len(data) < size:
                 raise BrokenPipeError
             return data
@@ -159,7 +161,7 @@ class ProcessProgram(Program):
         except BrokenPipeError:
             self._process, self._has_run = None, False
             with contextlib.suppress(BrokenPipeError):
-                process.stdin.close()
+                stdin.close()
             process.stdin = None
             output = process.communicate()[1].decode(errors="replace").strip()
             killed = process.returncode < 0

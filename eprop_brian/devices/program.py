@@ -3,22 +3,19 @@
 A `Program` is called with arrays and returns arrays, all keyed ``"group.variable"``. A call resets
 the states and sums that it makes; of the rest it needs everything from the caller.
 
-Which network a device runs is its `build` function's: ``build(network, capacity, codeobj_class,
-dtype, layout)`` returns an object like `eprop_brian.network.built.BuiltNetwork`, of which a device
-needs ``brian2_network``, ``groups``, ``first`` and ``call_steps``; of the network, ``dt``.
+A device knows no model. The caller hands it a `Build` function, which makes the Brian2 objects of a
+network, `Built`.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from typing import ClassVar
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
+from brian2.core.network import Network as Brian2Network
 
-from eprop_brian.network.built import BuiltNetwork
-
-__all__ = ["Program", "ProgramKilledError", "SimulationError"]
+__all__ = ["Build", "Built", "Program", "ProgramKilledError", "SimulationError"]
 
 
 class SimulationError(RuntimeError):
@@ -29,25 +26,65 @@ class ProgramKilledError(SimulationError):
     """A compiled program was ended by a signal: another try may work."""
 
 
-class Program(ABC):
+class Built(Protocol):
+    """Brian2 objects that a device runs.
+
+    Attributes
+    ----------
+    network : object
+        What they are built from; ``dt`` is its time step.
+    brian2_network : Network
+        With one object that runs the step (`eprop_brian.network.runner.StepRunner`).
+    groups : mapping of str to Brian2 objects
+        All that have arrays.
+    first : mapping of str to array
+        What a call sets before it runs.
+    call_steps : int
+        Steps of Brian2's clock in a call.
+    """
+
+    @property
+    def network(self) -> Any: ...
+
+    @property
+    def brian2_network(self) -> Brian2Network: ...
+
+    @property
+    def groups(self) -> Mapping[str, Any]: ...
+
+    @property
+    def first(self) -> Mapping[str, np.ndarray]: ...
+
+    @property
+    def call_steps(self) -> int: ...
+
+
+class Build(Protocol):
+    """Makes Brian2 objects: ``build(network, capacity, codeobj_class, dtype, layout)``."""
+
+    def __call__(
+        self, network: Any, capacity: Any, codeobj_class: type, dtype: type, layout: Any = None, /
+    ) -> Built: ...
+
+
+class Program(Protocol):
     """A network built for a device.
 
     Attributes
     ----------
-    built : BuiltNetwork
+    built : Built
+        What the caller's `Build` function returned.
     side_by_side : bool
         Whether the trials of a call run at the same time. Else a call may also begin at a later
         trial, ``control.trial``.
     """
 
-    built: BuiltNetwork
+    built: Any
     side_by_side: ClassVar[bool] = False
 
-    @abstractmethod
     def set(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Set arrays, ``"group.variable"`` to values of the variable's full size."""
 
-    @abstractmethod
     def run(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Set arrays and run the first ``control.n_trials`` trials; with 0 of them, make an update.
 
@@ -57,12 +94,12 @@ class Program(ABC):
             ``"group.variable"`` to values of the variable's full size.
         """
 
-    def close(self) -> None:  # noqa: B027 - most devices hold nothing
+    def close(self) -> None:
         """Let go of what runs outside this process."""
 
-    @abstractmethod
     def get(self, key: str) -> np.ndarray:
         """Values of ``"group.variable"`` after the last run, shape (size,)."""
+        ...
 
     def get_all(self, keys: Iterable[str]) -> dict[str, np.ndarray]:
         """Several arrays at once, as `get` gives them."""

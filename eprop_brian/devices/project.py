@@ -8,9 +8,12 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from brian2.codegen.generators.cpp_generator import c_data_type
 from brian2.core.preferences import prefs
 from brian2.core.variables import ArrayVariable, Constant, DynamicArrayVariable
@@ -18,12 +21,12 @@ from brian2.devices.device import all_devices, get_device, set_device
 from brian2.parsing.rendering import CPPNodeRenderer
 
 from eprop_brian.base.locks import locked
-from eprop_brian.devices.program import SimulationError
-from eprop_brian.network.built import BuiltNetwork
-from eprop_brian.network.runner import StepRunner
+from eprop_brian.devices.program import Built, SimulationError
+from eprop_brian.native import copy_native
 
 __all__ = [
     "CompilerMissingError",
+    "Project",
     "array_variables",
     "build_once",
     "cache_folder",
@@ -37,6 +40,54 @@ __all__ = [
 
 class CompilerMissingError(RuntimeError):
     """What a device compiles with is missing or does not work: says what to do about it."""
+
+
+@dataclass(frozen=True)
+class Project:
+    """The sources of a compiled network.
+
+    Attributes
+    ----------
+    built : Built
+    types : dict of str to dtype
+        Of every array, by ``"group.variable"``.
+    generated : mapping of str to str
+        Sources that are the network's own, by the names of their files.
+    native : tuple of str
+        Files of `eprop_brian.native` that are compiled with them.
+    """
+
+    built: Any
+    types: dict[str, np.dtype]
+    generated: Mapping[str, str]
+    native: tuple[str, ...]
+
+    @property
+    def files(self) -> list[str]:
+        """Names of all files, in order."""
+        return sorted([*self.generated, *self.native])
+
+    def without(self, name: str) -> Project:
+        """The same without a native file, for whom another takes its place."""
+        return replace(self, native=tuple(other for other in self.native if other != name))
+
+    def write(self, folder: Path) -> None:
+        """Write the sources into a folder, which need not be there."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in self.generated.items():
+            (folder / name).write_text(text)
+        copy_native(self.native, folder)
+
+    def build(self, makefile: str, compiler: str, *arguments: str, native: bool = True):
+        """Compile the program ``main`` by a makefile, unless that was done before.
+
+        Parameters and returned values are those of `build_once`.
+        """
+        with tempfile.TemporaryDirectory() as parent:
+            folder = Path(parent) / "project"
+            self.write(folder)
+            (folder / "makefile").write_text(makefile)
+            return build_once(folder, compiler, *arguments, native=native)
 
 
 @contextlib.contextmanager
@@ -55,7 +106,7 @@ def standalone(name: str, dtype: type) -> Iterator:
         set_device(before)
 
 
-def array_variables(built: BuiltNetwork, device) -> dict[str, ArrayVariable]:
+def array_variables(built: Built, device) -> dict[str, ArrayVariable]:
     """All arrays of a network on a standalone device, by ``"group.variable"``."""
     return {
         f"{group.name}.{name}": variable
@@ -68,12 +119,12 @@ def array_variables(built: BuiltNetwork, device) -> dict[str, ArrayVariable]:
     }
 
 
-def step_runner(built: BuiltNetwork) -> StepRunner:
-    """What runs the step of a network."""
-    return next(o for o in built.brian2_network.objects if isinstance(o, StepRunner))
+def step_runner(built: Built) -> Any:
+    """What runs the step of a network (`eprop_brian.network.runner.StepRunner`)."""
+    return next(o for o in built.brian2_network.objects if hasattr(o, "step_code"))
 
 
-def translated(built: BuiltNetwork, runner: StepRunner, memory) -> str:
+def translated(built: Built, runner: Any, memory: Any) -> str:
     """The source of a network's step; its template asks `memory` for the arrays."""
     runner.template_kwds["memory"] = memory
     codeobj = runner.create_default_code_object({})
@@ -152,7 +203,11 @@ def _processor() -> str:
 
 
 def build_once(
-    project: Path, compiler: str, *arguments: str, native: bool = True
+    project: Path,
+    compiler: str,
+    *arguments: str,
+    native: bool = True,
+    product: str = "main",
 ) -> tuple[Path, bool]:
     """Compile a project by ``make`` with some arguments, unless that was done before.
 
@@ -163,6 +218,8 @@ def build_once(
     *arguments : str
     native : bool
         As for `digest`.
+    product : str
+        A file that `make` leaves there.
 
     Returns
     -------
@@ -172,15 +229,15 @@ def build_once(
         False if it was there.
     """
     folder = cache_folder() / digest(project, compiler, native)
-    if (folder / "main").exists():
+    if (folder / product).exists():
         return folder, False
     folder.parent.mkdir(parents=True, exist_ok=True)
     # Another process may be compiling the same: it is waited for.
     with locked(folder.with_name(f".{folder.name}.lock")):
-        compiled = not (folder / "main").exists()
+        compiled = not (folder / product).exists()
         if compiled:
             _make(project, *arguments)
-            _install(project, folder)
+            _install(project, folder, product)
     return folder, compiled
 
 
@@ -207,7 +264,7 @@ def _make(project: Path, *arguments: str) -> None:
         )
 
 
-def _install(project: Path, target: Path) -> None:
+def _install(project: Path, target: Path, product: str) -> None:
     """Move a finished build into the cache under its final name, in one step."""
     staging = Path(tempfile.mkdtemp(dir=target.parent, prefix=".building_"))
     try:
@@ -217,7 +274,7 @@ def _install(project: Path, target: Path) -> None:
         staging.rename(target)
     except OSError:
         # Where there are no locks another process may have been first; its build is the same.
-        if not (target / "main").exists():
+        if not (target / product).exists():
             raise
     finally:
         shutil.rmtree(staging, ignore_errors=True)

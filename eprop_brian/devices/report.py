@@ -23,7 +23,7 @@ def report() -> list[str]:
     missing = [] if compiler else ["a C++ compiler (g++)"]
     if shutil.which("make") is None:
         missing.append("make")
-    if missing:
+    if compiler is None or missing:
         lines.append(f"cpp: missing {' and '.join(missing)}")
     else:
         lines.append(f"cpp: ready. {compiler} {_version_of(compiler)}, make")

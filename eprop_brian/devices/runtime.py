@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,11 +13,8 @@ from brian2.core.preferences import prefs
 from brian2.devices.device import RuntimeDevice, all_devices, get_device, set_device
 
 from eprop_brian.devices.codeobjects import NumpyStepCodeObject
-from eprop_brian.devices.program import Program, SimulationError
+from eprop_brian.devices.program import Build, Program, SimulationError
 from eprop_brian.devices.project import step_runner
-from eprop_brian.network.build import build
-from eprop_brian.network.built import Capacity
-from eprop_brian.network.spec import Network
 
 __all__ = ["RuntimeProgram"]
 
@@ -27,20 +24,16 @@ class RuntimeProgram(Program):
 
     Parameters
     ----------
-    network : Network
-    capacity : Capacity
+    network, capacity : object
+        What `build` takes.
     dtype : type
         Float type of all state.
-    build : callable
-        What makes Brian2 objects of `network`, see `Program`.
+    build : Build
+        What makes Brian2 objects of `network`.
     """
 
     def __init__(
-        self,
-        network: Network,
-        capacity: Capacity,
-        dtype: type = np.float64,
-        build: Callable[..., Any] = build,
+        self, network: Any, capacity: Any, dtype: type = np.float64, *, build: Build
     ) -> None:
         if not isinstance(get_device(), RuntimeDevice):
             set_device(all_devices["runtime"])

@@ -16,6 +16,8 @@ from eprop_brian.base.files import read_arrays, write_array, write_text
 from eprop_brian.devices import DTYPES
 from eprop_brian.devices.cpp import generate
 from eprop_brian.export.folders import new_project
+from eprop_brian.native import copy_native
+from eprop_brian.network.build import build
 from eprop_brian.network.built import BuiltNetwork
 from eprop_brian.runs.config import RunConfig
 from eprop_brian.runs.run import CHECKPOINT
@@ -25,6 +27,8 @@ from eprop_brian.training.session import SessionState
 __all__ = ["export_inference", "inference_state", "network_arrays"]
 
 _TEMPLATES = Path(__file__).parent / "templates"
+#: What the program around the network is made of, of `eprop_brian.native`.
+_NATIVE = ("inference.cpp", "npy.h", "common")
 
 
 def export_inference(run: Path, folder: Path) -> Path:
@@ -57,15 +61,12 @@ def export_inference(run: Path, folder: Path) -> Path:
     with new_project(folder) as beside:
         code = beside / "src"
         dtype = DTYPES[config.run["dtype"]]
-        built, types = generate(
-            code, state.network, state.capacity, dtype, calls=_TEMPLATES / "calls.h"
-        )
-        for name in ("inference.cpp", "npy.h"):
-            shutil.copyfile(_TEMPLATES / name, code / name)
-        shutil.copytree(_TEMPLATES / "common", code / "common")
+        project = generate(state.network, state.capacity, dtype, build=build)
+        project.without("calls.cpp").write(code)
+        copy_native(_NATIVE, code)
         arrays = {
-            name: values.astype(types[name])
-            for name, values in network_arrays(built, state).items()
+            name: values.astype(project.types[name])
+            for name, values in network_arrays(project.built, state).items()
         }
         write_text(code / "trial.h", _trial_header(state, dtype, arrays))
         for name, values in arrays.items():

@@ -121,7 +121,7 @@ def linear_neuron(
     NotLinearError
         If there are none; it has all reasons.
     """
-    reasons = []
+    reasons: list[str] = []
     silence = np.maximum(np.broadcast_to(step.refractory_steps(dt), size) - 1, 0)
     values = {**step.values(dt, changed), "dt": dt}
     margin = _slopes(step.margin, step.states)
@@ -129,11 +129,13 @@ def linear_neuron(
         raise NotLinearError([*reasons, f"its threshold, {step.threshold}, is not linear"])
     flows = {}
     for state in _needed(step, margin):
-        flows[state] = _flow(step, state)
+        flow = _flow(step, state)
         if np.any(silence) and {*map(symbol, ACTIVE)} & step.composed[state].free_symbols:
             reasons.append(f"{state} takes another course in the refractory time after a spike")
-        if flows[state] is None:
+        if flow is None:
             reasons.append(f"{state} is not linear in the states and what arrives")
+        else:
+            flows[state] = flow
     if reasons:
         raise NotLinearError(reasons)
 
@@ -207,8 +209,8 @@ def _needed(step: StepMap, margin: Mapping[str, sympy.Expr]) -> list[str]:
 def _flow(step: StepMap, state: str) -> tuple[dict[str, sympy.Expr], dict[str, sympy.Expr]] | None:
     """Factors in a state's new value without and with a spike in the step before."""
     names = (*step.states, ARRIVING)
-    both = [_slopes(_new(step, state).subs(symbol(SPIKE), z), names) for z in (0, 1)]
-    return None if None in both else (both[0], both[1])
+    silent, spiking = (_slopes(_new(step, state).subs(symbol(SPIKE), z), names) for z in (0, 1))
+    return None if silent is None or spiking is None else (silent, spiking)
 
 
 def _solved(
@@ -219,7 +221,10 @@ def _solved(
 ) -> LinearNeuron:
     """The numbers with other states taken from the same step, instead of the step before."""
     one = np.ones_like(compared[ONE])
-    reasons, decay, terms, driven = [], {}, {}, {}
+    reasons: list[str] = []
+    decay: dict[str, np.ndarray] = {}
+    driven: dict[str, dict[str, np.ndarray]] = {}
+    terms = {}
     reset = None
     for state in _order(numbers):
         silent, spiking = numbers[state]

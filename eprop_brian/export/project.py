@@ -8,17 +8,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from string import Template
-from typing import Any
 
 from eprop_brian.base.files import write_arrays, write_text
 from eprop_brian.base.suggestions import unknown
 from eprop_brian.devices import DTYPES, cpp, cuda
+from eprop_brian.devices.project import Project
 from eprop_brian.export.folders import new_project
 from eprop_brian.export.network import constants, description, places
 from eprop_brian.export.readme import readme
 from eprop_brian.export.runs import copy_run
 from eprop_brian.export.trials import source_of, write_trials
-from eprop_brian.export.ziggurat import ziggurat_tables
+from eprop_brian.native import copy_native
+from eprop_brian.network.build import build
 from eprop_brian.network.spec import Network
 from eprop_brian.runs.config import RunConfig
 from eprop_brian.runs.run import INITIAL
@@ -39,6 +40,10 @@ _TRIAL_ITERATIONS = 100
 _SEEDS = 10**18
 
 
+#: What the program around the network is made of, of `eprop_brian.native`.
+_NATIVE = ("common", "driver", "philox.h")
+
+
 @dataclass(frozen=True)
 class Flavour:
     """How a project is generated for a device, and what builds it.
@@ -53,7 +58,7 @@ class Flavour:
         For the README: what builds it, how that is told of another machine, and whose the code is.
     """
 
-    generate: Callable[..., Any]
+    generate: Callable[..., Project]
     makefile: str
     cmake: str
     compiler: str
@@ -138,16 +143,11 @@ def export_project(
     )
     with new_project(folder) as beside:
         code, data = beside / "src", beside / "data"
-        built, types = flavour.generate(
-            code,
-            network,
-            capacity,
-            dtype=DTYPES[config.run["dtype"]],
-            calls=_TEMPLATES / "calls.h",
-        )
+        project = flavour.generate(network, capacity, DTYPES[config.run["dtype"]], build=build)
+        built, types = project.built, project.types
+        project.without("calls.cpp").write(code)
+        copy_native(_NATIVE, code)
         state.carried = built.initial_state()
-        for part in ("common", "driver"):
-            shutil.copytree(_TEMPLATES / part, code / part)
         start = data / "start"
         start.mkdir(parents=True)
         config.write(start)
@@ -157,7 +157,6 @@ def export_project(
             copy_run(run, beside / "run", config, state)
         write_arrays(data / "constants.npz", constants(state, built, types))
         write_arrays(data / "places.npz", places(state, built))
-        write_arrays(data / "ziggurat.npz", ziggurat_tables())
         recorded = write_trials(
             task,
             data,

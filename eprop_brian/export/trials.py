@@ -111,8 +111,13 @@ def _recorded(trials: Trials) -> dict[str, np.ndarray]:
 
 
 def _spikes(probability: np.ndarray) -> dict[str, np.ndarray]:
-    bins, kept_fraction, scale = spike_bins(probability)
-    return {"bins": bins, "kept_fraction": kept_fraction, "gap_scale": np.array([scale])}
+    places = spike_bins(probability)
+    return {
+        "bins": places.bins,
+        "kept_fraction": places.kept_fraction,
+        "gap_threshold": places.threshold.astype(np.int64),
+        "gap_alias": places.alias,
+    }
 
 
 def _cues(task: EvidenceAccumulation) -> dict[str, np.ndarray]:

@@ -19,11 +19,11 @@ from brian2.core.variables import AuxiliaryVariable, Variables
 from brian2.groups.group import Group
 from brian2.utils.stringtools import get_identifiers
 
+from eprop_brian.steps.layout import MOST_STEPS
 from eprop_brian.symbolic.names import free_name, is_own, shown, substituted
 
 __all__ = [
     "LOOP_INDICES",
-    "MOST_STEPS",
     "StepCode",
     "Store",
     "View",
@@ -33,8 +33,6 @@ __all__ = [
     "stored_name",
 ]
 
-#: Most times that a block can repeat its statements in one iteration of its loop.
-MOST_STEPS = 8
 #: Loop indices that the templates define.
 LOOP_INDICES = (
     *("_neuron", "_pre", "_post", "_synapse"),

@@ -18,14 +18,12 @@ from brian2.utils.stringtools import get_identifiers
 
 from eprop_brian.equations.learning_signals import LEARNING_SIGNAL, TRANSMITTED
 from eprop_brian.equations.regularizers import FIRING_RATE, L2, MOVING_RATE, MOVING_RATE_FACTOR
-from eprop_brian.network.blocks import MOST_STEPS, StepCode, View, repeat, stored_name
+from eprop_brian.network.blocks import StepCode, View, repeat, stored_name
 from eprop_brian.network.built import (
     NEVER,
     SHARE,
-    STAGES,
     BuiltNetwork,
     Capacity,
-    Layout,
     Projection,
     dependent_constants,
 )
@@ -33,6 +31,7 @@ from eprop_brian.network.groups import NetworkGroups
 from eprop_brian.network.optimization import update_statements
 from eprop_brian.network.runner import StepRunner
 from eprop_brian.network.spec import LEAST_DELAY, PROGRAMS, Network, Population
+from eprop_brian.steps.layout import MOST_STEPS, STAGES, Layout
 from eprop_brian.symbolic.eligibility import LIMITS
 from eprop_brian.symbolic.names import BEFORE, owned, substituted
 from eprop_brian.symbolic.programs import cutoff_program, parameter_sums

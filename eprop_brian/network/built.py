@@ -16,7 +16,7 @@ from brian2 import NeuronGroup
 from brian2.utils.stringtools import get_identifiers
 
 from eprop_brian.base.sparse import Matrix, with_values
-from eprop_brian.network.blocks import MOST_STEPS, Store, stored_name
+from eprop_brian.network.blocks import Store, stored_name
 from eprop_brian.network.spec import LEAST_DELAY, Network, Population
 from eprop_brian.symbolic.names import OPTIMIZER, READOUT, own
 from eprop_brian.symbolic.programs import VOLTAGE_SCALE, parameter_sums
@@ -25,10 +25,8 @@ from eprop_brian.symbolic.scope import neuron_names, scoped
 __all__ = [
     "NEVER",
     "SHARE",
-    "STAGES",
     "BuiltNetwork",
     "Capacity",
-    "Layout",
     "Projection",
     "dependent_constants",
     "neuron_values",
@@ -42,10 +40,6 @@ NEVER = 1e9
 #: Trials whose gradients are summed before the sum enters the batch's. Summing in shares of a fixed
 #: size makes results equal to the bit, whether one process runs a batch or several.
 SHARE = 8
-#: Parts of a trial that a profile tells apart: spikes entering, neurons and their spike lists,
-#: readout with loss, traces of the online program, errors and neurons backwards, sums over
-#: presynaptic spikes, the rest (starts and ends of trials, updates).
-STAGES = ("spikes", "neurons", "readout", "traces", "backward", "accumulate", "rest")
 
 
 @dataclass(frozen=True)
@@ -80,39 +74,6 @@ class Capacity:
     n_answers: int = 0
     analog: bool = False
     learning: bool = True
-
-
-@dataclass(frozen=True)
-class Layout:
-    """How a device wants arrays laid out.
-
-    Attributes
-    ----------
-    lanes : int
-        Numbers in a vector register. Rows of synapses and histories are padded to a multiple of it,
-        and loops over a population run over the padding too: what it holds means nothing.
-    tile_bytes : int, optional
-        Cache to plan for: the backward pass takes as many neurons at a time as have their results
-        in it, and four vectors at least. Default: all neurons at once.
-    steps_per_pass : int
-        Steps that the ``online`` program does in one pass over the synapses, which keeps a
-        synapse's traces in registers meanwhile; at most `MOST_STEPS`.
-    profile : bool
-        Measure how long each of `STAGES` takes, into ``profile.seconds``.
-    """
-
-    lanes: int = 1
-    tile_bytes: int | None = None
-    steps_per_pass: int = 1
-    profile: bool = False
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.steps_per_pass <= MOST_STEPS:
-            raise ValueError(f"steps_per_pass must be 1 to {MOST_STEPS}, not {self.steps_per_pass}")
-
-    def width(self, size: int) -> int:
-        """Size of a population with padding."""
-        return -(-size // self.lanes) * self.lanes
 
 
 @dataclass(frozen=True)

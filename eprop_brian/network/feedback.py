@@ -13,6 +13,7 @@ from brian2.units.fundamentalunits import have_same_dimensions
 from scipy.sparse import issparse
 
 from eprop_brian.base.checks import is_number
+from eprop_brian.base.random import normals
 from eprop_brian.base.sparse import Matrix, dense
 from eprop_brian.base.suggestions import unknown
 from eprop_brian.equations.learning_signals import FEEDBACKS, RANDOM, LearningSignal
@@ -227,7 +228,7 @@ def initial_feedback(
         return np.full((n_recurrent, n_outputs), float(feedback.scale))
     if feedback.weights == "given":
         return np.array(feedback.matrix)
-    drawn = rng.standard_normal((n_recurrent, n_outputs)) * feedback.scale
+    drawn = normals(rng, (n_recurrent, n_outputs)) * feedback.scale
     # What changes with the readout weights is there only where they are.
     if feedback.update.strip() and issparse(w_out):
         drawn = drawn * dense(w_out.T != 0)

@@ -13,15 +13,14 @@ from brian2 import Clock, NeuronGroup
 
 from eprop_brian.network.blocks import Store, keep_names, name_variables
 from eprop_brian.network.built import (
-    STAGES,
     Capacity,
-    Layout,
     Projection,
     neuron_values,
     regularization,
 )
 from eprop_brian.network.delays import longest
 from eprop_brian.network.spec import LEAST_DELAY, Network, Population
+from eprop_brian.steps.layout import STAGES, Layout
 from eprop_brian.symbolic.names import OPTIMIZER, READOUT, is_own, owned, shown
 from eprop_brian.symbolic.parameters import UNITS
 from eprop_brian.symbolic.programs import (

@@ -24,6 +24,7 @@ from eprop_brian.base.checks import (
     check_positive_quantity,
     check_real,
 )
+from eprop_brian.base.random import generator, normals, uniforms
 from eprop_brian.base.sparse import Matrix, draw_pairs, structure, with_values
 from eprop_brian.base.suggestions import unknown
 from eprop_brian.equations.learning_signals import SYMMETRIC, LearningSignal
@@ -56,7 +57,6 @@ __all__ = [
     "PROGRAMS",
     "RATE_AVERAGING",
     "UPDATES",
-    "WEIGHT_STREAM",
     "InitialDraw",
     "Network",
     "Population",
@@ -69,8 +69,6 @@ UPDATES = ("batch", "step", "spike")
 RATE_AVERAGING = ("trial", "batch", "moving")
 #: Steps between a spike and its arrival, at least.
 LEAST_DELAY = {"w_in": 0, "w_rec": 1, "w_out": 0}
-#: What tells the random numbers of weights from all others of a seed.
-WEIGHT_STREAM = 0x57
 #: Names that groups of a built network have, and other objects of its Brian2 network.
 _GENERATED = frozenset(
     ("control", "inputs", "input_data", "target_data", "trials", "outcomes", "answers")
@@ -109,8 +107,8 @@ class InitialDraw:
     def values(self, rng: np.random.Generator, size: Any) -> np.ndarray:
         """Draw so many values."""
         if self.uniform:
-            return rng.uniform(-self.limit, self.limit, size) * self.factor
-        return rng.standard_normal(size) / self.divisor * self.factor
+            return (-self.limit + 2 * self.limit * uniforms(rng, size)) * self.factor
+        return normals(rng, size) / self.divisor * self.factor
 
 
 @dataclass(frozen=True)
@@ -693,7 +691,7 @@ class Network:
             `adjacency` for the sparse matrices. Learned parameters by ``"population.parameter"``,
             in SI units.
         """
-        rng = np.random.default_rng(np.random.SeedSequence([seed, WEIGHT_STREAM]))
+        rng = generator(seed, "weights")
         weights: dict[str, Matrix] = {}
         for name in ("w_in", "w_rec", "w_out"):
             shape, adjacency = self.shapes[name], self.adjacency.get(name)

@@ -16,7 +16,7 @@ from brian2 import NetworkOperation
 from scipy.sparse import issparse
 
 from eprop_brian.base.sparse import Matrix, values_of
-from eprop_brian.devices import make_program
+from eprop_brian.network.program import make_program
 from eprop_brian.network.spec import PROGRAMS, Network, Population
 from eprop_brian.symbolic.eligibility import EligibilitySystem
 from eprop_brian.symbolic.parameters import evaluate, expression_text

@@ -17,9 +17,9 @@ from brian2 import NetworkOperation, NeuronGroup, StateMonitor
 from brian2.codegen.runtime.numpy_rt import NumpyCodeObject
 
 from eprop_brian.base.sparse import Matrix
-from eprop_brian.devices import make_program
 from eprop_brian.network.blocks import stored_name
 from eprop_brian.network.built import BuiltNetwork, Projection
+from eprop_brian.network.program import make_program
 from eprop_brian.network.spec import Network, Population
 from eprop_brian.symbolic.names import own
 from eprop_brian.symbolic.parameters import evaluate

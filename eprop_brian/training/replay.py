@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from eprop_brian.base.sparse import Matrix
-from eprop_brian.devices import make_program
 from eprop_brian.equations import Optimizer
+from eprop_brian.network.program import make_program
 from eprop_brian.network.spec import Network
 from eprop_brian.tasks.base import Trials
 from eprop_brian.training.reference import ReferenceCase

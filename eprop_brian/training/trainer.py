@@ -18,10 +18,10 @@ from tqdm import tqdm
 from eprop_brian.base.checks import check_count, check_positive
 from eprop_brian.base.interrupts import uninterrupted
 from eprop_brian.base.sparse import Matrix, dense, values_of
-from eprop_brian.devices import make_program
 from eprop_brian.equations.losses import LOSSES
 from eprop_brian.network.delays import check_fits
 from eprop_brian.network.optimization import learning_rate
+from eprop_brian.network.program import make_program
 from eprop_brian.network.spec import Network
 from eprop_brian.tasks.base import Task, Trials, confirmation_of, hand_out, rng_for
 from eprop_brian.training.diagnosis import (

@@ -27,8 +27,9 @@ from typing import Any
 import numpy as np
 
 from eprop_brian.base.sparse import Matrix
-from eprop_brian.devices import CppProgram, SimulationError, make_program
+from eprop_brian.devices import CppProgram, SimulationError
 from eprop_brian.network.built import SHARE, Capacity
+from eprop_brian.network.program import make_program
 from eprop_brian.network.spec import Network
 from eprop_brian.tasks.base import Trials
 from eprop_brian.training.session import (

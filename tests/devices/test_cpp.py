@@ -14,29 +14,33 @@ from brian2.devices.device import RuntimeDevice, get_device
 from eprop_brian import ALIF, LIF, Network, Neuron
 from eprop_brian.devices import (
     CompilerMissingError,
-    CppProgram,
-    RuntimeProgram,
     SimulationError,
     cpp,
 )
 from eprop_brian.network.built import Capacity
+from eprop_brian.network.program import make_program
 
 NETWORK = Network(2, 1, [(LIF, 3)])
 CAPACITY = Capacity(n_steps=10, n_patterns=1, n_targets=1, target_steps=1, n_trials=2)
 
 
+make_cpp = make_program("cpp")
+
+
 def test_an_unchanged_network_is_not_compiled_again(tmp_path, monkeypatch):
     monkeypatch.setenv("EPROP_BRIAN_CACHE", str(tmp_path))
-    first, second = (CppProgram(NETWORK, CAPACITY) for _ in range(2))
+    first, second = (make_cpp(NETWORK, CAPACITY) for _ in range(2))
     assert first.compiled
     assert not second.compiled
     assert first.folder == second.folder
-    assert [p.name for p in tmp_path.iterdir()] == [first.folder.name]
+    shared = {path.parent for path in tmp_path.glob("*/calls.o")}
+    assert len(shared) == 1
+    assert {*tmp_path.iterdir()} == {first.folder, *shared}
 
 
 def test_parameters_do_not_need_another_program():
     other = NETWORK.with_options(neurons=[(LIF.with_parameters(tau_m=15 * ms), 3)], c_reg=2.0)
-    assert CppProgram(NETWORK, CAPACITY).folder == CppProgram(other, CAPACITY).folder
+    assert make_cpp(NETWORK, CAPACITY).folder == make_cpp(other, CAPACITY).folder
 
 
 @pytest.mark.parametrize("method", ["euler", "exponential_euler"])
@@ -51,7 +55,7 @@ def test_units_may_stand_in_an_equation(method):
         method=method,
     )
     potentials = []
-    for device in (CppProgram, RuntimeProgram):
+    for device in (make_cpp, make_program("runtime")):
         program = device(Network(2, 1, [(neuron, 3)]), CAPACITY)
         counts = {f"control.{name}": np.ones(1) for name in ("n_trials", "batch_size")}
         start = {"leaky.v_initial": np.array([0.03])}
@@ -62,11 +66,14 @@ def test_units_may_stand_in_an_equation(method):
 
 
 def test_another_float_type_is_another_program():
-    assert CppProgram(NETWORK, CAPACITY).folder != CppProgram(NETWORK, CAPACITY, np.float32).folder
+    assert (
+        make_cpp(NETWORK, CAPACITY).folder
+        != make_program("cpp", "float32")(NETWORK, CAPACITY).folder
+    )
 
 
 def test_brian2_is_left_as_it_was():
-    CppProgram(NETWORK, CAPACITY)
+    make_cpp(NETWORK, CAPACITY)
     assert isinstance(get_device(), RuntimeDevice)
     group = NeuronGroup(1, "dv/dt = -v/(10*ms) : 1", method="exact")
     group.v = 1
@@ -77,20 +84,20 @@ def test_brian2_is_left_as_it_was():
 def test_without_a_compiler_the_message_says_what_to_do(monkeypatch):
     monkeypatch.setattr(cpp.shutil, "which", lambda name: None)
     with pytest.raises(CompilerMissingError) as error:
-        CppProgram(NETWORK, CAPACITY)
+        make_cpp(NETWORK, CAPACITY)
     for expected in ("g++", "make", "apt-get install", "--device runtime"):
         assert expected in str(error.value)
 
 
 def test_a_failing_program_is_reported():
-    program = CppProgram(NETWORK, CAPACITY)
+    program = make_cpp(NETWORK, CAPACITY)
     with pytest.raises(SimulationError, match="nonsense"):
         program._types["control.nonsense"] = np.float64
         program.run({"control.nonsense": np.zeros(1)})
 
 
 def test_a_killed_process_is_reported_and_the_next_call_starts_another():
-    program = CppProgram(NETWORK, CAPACITY)
+    program = make_cpp(NETWORK, CAPACITY)
     program.run({"control.c_reg": np.array([2.0])})
     program._process.kill()
     with pytest.raises(SimulationError, match="status -9"):
@@ -102,7 +109,7 @@ def test_a_killed_process_is_reported_and_the_next_call_starts_another():
 
 
 def test_no_process_is_left():
-    program = CppProgram(NETWORK, CAPACITY)
+    program = make_cpp(NETWORK, CAPACITY)
     program.run({})
     process = program._process
     assert process.poll() is None
@@ -119,9 +126,9 @@ def test_the_program_ends_with_the_process_that_started_it():
         "import os\n"
         "import numpy as np\n"
         "from eprop_brian import LIF, Network\n"
-        "from eprop_brian.devices import CppProgram\n"
         "from eprop_brian.network.built import Capacity\n"
-        "program = CppProgram(Network(2, 1, [(LIF, 3)]), Capacity(10, 1, 1, 1, 2))\n"
+        "from eprop_brian.network.program import make_program\n"
+        "program = make_program('cpp')(Network(2, 1, [(LIF, 3)]), Capacity(10, 1, 1, 1, 2))\n"
         "program.run({})\n"
         "print(program._process.pid, flush=True)\n"
         "os.kill(os.getpid(), 9)\n"
@@ -136,7 +143,7 @@ def test_the_program_ends_with_the_process_that_started_it():
 
 def test_values_of_another_size_are_refused():
     with pytest.raises(SimulationError, match="another size"):
-        CppProgram(NETWORK, CAPACITY).run({"lif.v": np.zeros(2)})
+        make_cpp(NETWORK, CAPACITY).run({"lif.v": np.zeros(2)})
 
 
 @pytest.mark.parametrize(
@@ -148,7 +155,7 @@ def test_values_of_another_size_are_refused():
     ],
 )
 def test_a_float32_program_computes_in_float32(network):
-    program = CppProgram(network, CAPACITY, np.float32)
+    program = make_program("cpp", "float32")(network, CAPACITY)
     source = (program.folder / "program.cpp").read_text()
     step = source[source.index("//// start of a call") :]
     assert "double" not in step
@@ -156,8 +163,9 @@ def test_a_float32_program_computes_in_float32(network):
 
 
 def test_a_project_is_the_program_and_nothing_else_of_brian2():
-    names = sorted(path.name for path in CppProgram(NETWORK, CAPACITY).folder.iterdir())
-    assert names == ["arrays.h", "calls.h", "main", "main.cpp", "makefile", "program.cpp"]
+    names = sorted(path.name for path in make_cpp(NETWORK, CAPACITY).folder.iterdir())
+    native = ["access.cpp", "arrays.h", "calls.cpp"]
+    assert names == [*native, "main", "makefile", "program.cpp", "program.h"]
 
 
 def test_a_build_that_fails_leaves_nothing_in_the_cache(tmp_path, monkeypatch):
@@ -168,7 +176,7 @@ def test_a_build_that_fails_leaves_nothing_in_the_cache(tmp_path, monkeypatch):
     compiler.chmod(0o755)
     monkeypatch.setenv("CXX", str(compiler))
     with pytest.raises(SimulationError, match="compiler failed"):
-        CppProgram(NETWORK, CAPACITY)
+        make_cpp(NETWORK, CAPACITY)
     assert not any(cache.iterdir())
 
 
@@ -185,5 +193,5 @@ def test_a_compiler_that_does_not_work_is_named(tmp_path, monkeypatch, text, mes
     compiler.chmod(0o755)
     monkeypatch.setenv("CXX", str(compiler))
     with pytest.raises(CompilerMissingError, match=message) as error:
-        CppProgram(NETWORK, CAPACITY)
+        make_cpp(NETWORK, CAPACITY)
     assert str(error.value).startswith(f"the compiler {compiler} does not work")

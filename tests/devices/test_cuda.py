@@ -16,12 +16,13 @@ from eprop_brian.devices import (
     CompilerMissingError,
     SimulationError,
     cuda,
-    make_program,
     project,
     report,
 )
+from eprop_brian.network.build import build
 from eprop_brian.network.built import Capacity
 from eprop_brian.network.learned import Learned
+from eprop_brian.network.program import make_program
 from eprop_brian.runs.config import RunConfig
 from eprop_brian.tasks.base import Trials
 from eprop_brian.training.session import Session
@@ -263,17 +264,17 @@ def test_single_precision(gradient, small_blocks):
 
 
 @needs_brian2cuda
-def test_a_single_precision_program_computes_in_single_precision(tmp_path):
-    cuda.generate(tmp_path / "project", NETWORK, CAPACITY, np.float32)
-    source = (tmp_path / "project" / "program.cu").read_text()
+def test_a_single_precision_program_computes_in_single_precision():
+    project = cuda.generate(NETWORK, CAPACITY, np.float32, build=build)
+    source = project.generated["program.cu"]
     trial = source[source.index("//// start of a trial") : source.index("//// end of a trial")]
     assert "double" not in trial
 
 
 @needs_brian2cuda
-def test_brian2_is_left_as_it_was(tmp_path):
+def test_brian2_is_left_as_it_was():
     before = prefs.core.default_float_dtype
-    cuda.generate(tmp_path / "project", NETWORK, CAPACITY, np.float32)
+    cuda.generate(NETWORK, CAPACITY, np.float32, build=build)
     assert isinstance(get_device(), RuntimeDevice)
     assert prefs.core.default_float_dtype == before
 
@@ -281,7 +282,7 @@ def test_brian2_is_left_as_it_was(tmp_path):
 @needs_brian2cuda
 @pytest.mark.slow
 def test_a_profile_measures_the_stages(small_blocks):
-    program = cuda.CudaProgram(NETWORK, CAPACITY, profile=True, emulated=True)
+    program = cuda.CudaProgram(NETWORK, CAPACITY, profile=True, build=build, emulated=True)
     control = {"n_trials": 2, "batch_size": 2, "learning": 1, "updating": 1}
     program.run({f"control.{name}": np.array([value]) for name, value in control.items()})
     seconds = program.stage_seconds()
@@ -305,13 +306,13 @@ def test_workers_are_refused():
 def test_without_brian2cuda_the_message_says_what_to_install(monkeypatch):
     monkeypatch.setattr(cuda.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(CompilerMissingError, match=r"pip install 'eprop_brian\[cuda\]'"):
-        cuda.CudaProgram(NETWORK, CAPACITY, emulated=True)
+        cuda.CudaProgram(NETWORK, CAPACITY, build=build, emulated=True)
 
 
 def test_without_nvcc_the_message_says_what_is_missing(monkeypatch):
     monkeypatch.setattr(cuda, "find_nvcc", lambda: None)
     with pytest.raises(CompilerMissingError, match="CUDA_HOME"):
-        cuda.CudaProgram(NETWORK, CAPACITY)
+        cuda.CudaProgram(NETWORK, CAPACITY, build=build)
 
 
 def test_the_architecture_is_asked_for_found_or_assumed(monkeypatch):

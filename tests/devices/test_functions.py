@@ -5,9 +5,9 @@ import pytest
 from brian2.core.functions import DEFAULT_FUNCTIONS
 
 from eprop_brian import Network, Neuron
-from eprop_brian.devices import make_program
 from eprop_brian.equations import GRADIENT_DESCENT
 from eprop_brian.network.learned import Learned
+from eprop_brian.network.program import make_program
 from eprop_brian.symbolic.errors import EquationError
 from eprop_brian.symbolic.functions import OFFERED
 from eprop_brian.symbolic.parameters import parse_expression

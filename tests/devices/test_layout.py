@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from eprop_brian import ALIF, LIF, Network
-from eprop_brian.devices import cpp, make_program
+from eprop_brian.devices import cpp
 from eprop_brian.network.build import build
 from eprop_brian.network.built import Capacity
+from eprop_brian.network.program import make_program
 from eprop_brian.training.session import MATRICES, Session
 from support.trials import DELAYED, random_trials
 
@@ -53,7 +54,7 @@ def test_results_of_a_tile_are_as_wide_as_the_tile(monkeypatch):
     session_width, tile = 72, 32
     assert session_width % tile
     capacity = Capacity(N_STEPS, N_TRIALS, 1, N_STEPS, N_TRIALS)
-    built = cpp.CppProgram(Network(N_IN, 2, neurons), capacity).built
+    built = make_program("cpp")(Network(N_IN, 2, neurons), capacity).built
     results = built.groups["lif_results"].N
     assert results == tile * N_STEPS
 

@@ -449,8 +449,9 @@ def test_changed_flags_build_anew(tmp_path, kind):
     compiler.write_text(
         'echo "$@" >> log\nwhile [ $# -gt 0 ]; do [ "$1" != -o ] || touch "$2"; shift; done\n'
     )
-    (tmp_path / "src").mkdir()
-    for name in ("main.cpp", "main.cu", "program.cpp", "inference.cpp"):
+    (tmp_path / "src" / "driver").mkdir(parents=True)
+    driver = ("driver/train.cpp", "driver/network_description.cpp")
+    for name in ("access.cpp", "access.cu", "program.cpp", "inference.cpp", *driver):
         (tmp_path / "src" / name).touch()
     name, flags = ("NVCC", "NVCCFLAGS") if kind == "cuda" else ("CXX", "CXXFLAGS")
 

@@ -63,7 +63,7 @@ def test_trials(project, tmp_path, packed):
     "name",
     [
         *("run/checkpoint.npz", "run/history.csv", "run/config.toml"),
-        *("data/constants.npz", "data/places.npz", "data/ziggurat.npz", "data/train.npz"),
+        *("data/constants.npz", "data/places.npz", "data/train.npz"),
         *("data/start/initial.npz", "data/start/config.toml"),
     ],
 )

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from eprop_brian.base.files import read_arrays
-from eprop_brian.devices import make_program
 from eprop_brian.export.folders import new_project
 from eprop_brian.export.inference import export_inference, inference_state
+from eprop_brian.network.program import make_program
 from eprop_brian.runs.config import RunConfig
 from eprop_brian.runs.run import CHECKPOINT, Run
 from eprop_brian.training.session import Session

@@ -13,10 +13,10 @@ from scipy.sparse.csgraph import connected_components
 
 from eprop_brian import ALIF, LIF, Network, get_neuron
 from eprop_brian.cli import main
-from eprop_brian.devices import make_program
 from eprop_brian.equations import NEURONS
 from eprop_brian.export.nir import NirError, to_nir
 from eprop_brian.network.learned import Learned
+from eprop_brian.network.program import make_program
 from eprop_brian.runs.config import RunConfig
 from eprop_brian.runs.run import Run
 from eprop_brian.tasks.base import Trials

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from brian2 import ms
 
-from eprop_brian.devices import make_program
 from eprop_brian.equations import LIF, Neuron
 from eprop_brian.network.learned import Learned
+from eprop_brian.network.program import make_program
 from eprop_brian.network.spec import Network
 from eprop_brian.training.bptt import BpttSession
 from eprop_brian.training.recording import TracedSynapse, record

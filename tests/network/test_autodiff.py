@@ -22,8 +22,8 @@ import pytest
 from brian2 import Hz, StateMonitor, second
 from brian2.codegen.runtime.numpy_rt import NumpyCodeObject
 
-from eprop_brian.devices import make_program
 from eprop_brian.equations import GRADIENT_DESCENT, LEAKY
+from eprop_brian.network.program import make_program
 from eprop_brian.network.spec import Network
 from eprop_brian.training.session import MATRICES, Session
 from support.arrays import deviation

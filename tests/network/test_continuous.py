@@ -25,7 +25,6 @@ import pytest
 from brian2 import Hz, ms
 
 from eprop_brian.base.sparse import dense
-from eprop_brian.devices import make_program
 from eprop_brian.equations import (
     ADAM,
     ADAPTIVE,
@@ -37,6 +36,7 @@ from eprop_brian.equations import (
     get_neuron,
 )
 from eprop_brian.equations.learning_signals import BROADCAST, RANDOM, SYMMETRIC
+from eprop_brian.network.program import make_program
 from eprop_brian.network.spec import Network
 from eprop_brian.symbolic.errors import EquationError
 from eprop_brian.tasks.base import Trials

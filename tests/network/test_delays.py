@@ -11,9 +11,9 @@ import pytest
 from brian2 import ms
 from scipy.sparse import csc_array
 
-from eprop_brian.devices import make_program
 from eprop_brian.equations.learning_signals import RANDOM, SYMMETRIC, LearningSignal
 from eprop_brian.network.learned import Learned
+from eprop_brian.network.program import make_program
 from eprop_brian.training.session import Session
 from support.arrays import deviation
 from support.by_hand import (

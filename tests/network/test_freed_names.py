@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from brian2 import ms
 
-from eprop_brian.devices import make_program
 from eprop_brian.equations import ALIF, LEAKY, LIF, Neuron
 from eprop_brian.equations.optimizers import MOMENTUM
 from eprop_brian.export.linear import linear_neuron
 from eprop_brian.network.built import Capacity
 from eprop_brian.network.learned import Learned
+from eprop_brian.network.program import make_program
 from eprop_brian.network.spec import Network
 from eprop_brian.symbolic.eligibility import derive
 from eprop_brian.symbolic.names import own, shown, substituted

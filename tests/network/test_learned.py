@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from brian2 import ms
 
-from eprop_brian.devices import make_program
 from eprop_brian.equations import ADAM, GRADIENT_DESCENT, Optimizer
 from eprop_brian.network.built import SHARE
 from eprop_brian.network.learned import Learned
+from eprop_brian.network.program import make_program
 from eprop_brian.training.session import Session
 from support.arrays import deviation
 from support.by_hand import (

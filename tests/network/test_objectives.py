@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from eprop_brian.devices import make_program
 from eprop_brian.equations import GRADIENT_DESCENT, LIF, OPTIMIZERS, Optimizer
 from eprop_brian.network.learned import Learned
+from eprop_brian.network.program import make_program
 from eprop_brian.network.spec import Network
 from eprop_brian.symbolic.errors import EquationError
 from eprop_brian.symbolic.losses import derive_loss

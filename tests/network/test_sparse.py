@@ -10,8 +10,8 @@ from scipy import sparse
 from eprop_brian import ALIF, LIF, Network
 from eprop_brian.base.files import read_arrays, write_arrays
 from eprop_brian.base.sparse import draw_pairs, same_structure
-from eprop_brian.devices import make_program
 from eprop_brian.figures.weights import plot_weights
+from eprop_brian.network.program import make_program
 from eprop_brian.tasks.base import Trials
 from eprop_brian.training.recording import TracedSynapse, record
 from eprop_brian.training.session import MATRICES, Session

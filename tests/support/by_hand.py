@@ -26,9 +26,9 @@ import numpy as np
 from brian2 import Hz, ms, second
 from scipy.sparse import issparse
 
-from eprop_brian.devices import make_program
 from eprop_brian.equations import ALIF, GRADIENT_DESCENT, LEAKY, LIF
 from eprop_brian.network.learned import Learned
+from eprop_brian.network.program import make_program
 from eprop_brian.network.spec import Network
 from eprop_brian.tasks.base import Trials
 from eprop_brian.training.session import MATRICES, Session

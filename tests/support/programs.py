@@ -40,11 +40,11 @@ def build(project: Path) -> Path:
     program = project / "train"
     kept = cache_folder() / "exported" / digest(project / "src", "g++")
     if not kept.exists():
-        compiled = project / "build" / "driver" / "driver.o"
+        compiled = project / "build" / "driver" / "train.o"
         if _driver and _driver["object"].exists():
             compiled.parent.mkdir(parents=True)
             # In this order: objects are younger than the settings that they were made with.
-            for name in ("settings", "driver/driver.o"):
+            for name in ("settings", "driver/train.o"):
                 source = _driver["object"].parents[1] / name
                 shutil.copyfile(source, project / "build" / name)
         subprocess.run(["make", "-j2"], cwd=project, check=True, capture_output=True)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from eprop_brian import LIF, Network, Trainer
-from eprop_brian.devices import make_program
+from eprop_brian.network.program import make_program
 from eprop_brian.tasks.base import Task, Trials, hand_out
 from eprop_brian.training.recording import record
 from eprop_brian.training.session import Session

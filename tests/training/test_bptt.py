@@ -9,7 +9,6 @@ import pytest
 from brian2 import ms
 
 from eprop_brian.base.sparse import dense, values_of
-from eprop_brian.devices import make_program
 from eprop_brian.equations import (
     ADAM,
     ALIF,
@@ -22,6 +21,7 @@ from eprop_brian.equations import (
     get_neuron,
 )
 from eprop_brian.network.learned import Learned
+from eprop_brian.network.program import make_program
 from eprop_brian.network.spec import Network
 from eprop_brian.tasks import get_task
 from eprop_brian.training.bptt import BpttSession

@@ -1,4 +1,4 @@
-{# What a compiled program is made of besides its main.cpp: the arrays, and what one call does to them. #}
+{# What a compiled program is made of besides native/: the arrays, and what one call does to them. #}
 {# USES_VARIABLES { N } #}
 {# ALLOWS_SCALAR_WRITE #}
 #include <algorithm>
@@ -31,17 +31,11 @@ __attribute__((noinline)) bool step()
 
 namespace eprop_brian
 {
-Arrays table()
-{
-    // Plain data: to construct so many strings one by one takes as long to compile as the step.
-    static const struct { const char* key; void* data; std::uint64_t bytes; } entries[] = {
-        {{ memory.entries() }}};
-    Arrays arrays;
-    for (const auto& entry : entries) arrays[entry.key] = {entry.data, entry.bytes};
-    return arrays;
-}
+// Plain data: to construct so many strings one by one takes as long to compile as the step.
+const Entry entries[] = {
+    {{ memory.entries() }}};
+const std::size_t n_entries = sizeof(entries)/sizeof(*entries);
 
-// Runs the trials that the arrays ask for, or, with 0 of them, makes an update.
 void run_call()
 {
     while (!step() && !stopping());

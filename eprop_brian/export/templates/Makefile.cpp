@@ -1,20 +1,23 @@
-# Builds ./train: the network, one file, and the program around it.
+# Builds ./train: the network, build/libnetwork.a, and the program around it.
 CXXFLAGS ?= -O3 -march=native
 
 # As eprop_brian compiles a network, for the same results.
 network_flags = -std=c++11 -w -ffast-math -fno-finite-math-only
 # Random numbers must come out the same everywhere.
-driver_flags = -std=c++17 -Wall -O2 -ffp-contract=off
+driver_flags = -std=c++17 -Wall -Wextra -O2 -ffp-contract=off
 
-sources := src/main.cpp $(wildcard src/driver/*.cpp)
-headers := src/program.cpp $(wildcard src/*.h src/common/*.h src/driver/*.h)
-objects := $(sources:src/%.cpp=build/%.o)
+headers := $(wildcard src/*.h src/common/*.h src/driver/*.h)
+network := build/program.o build/access.o build/driver/network_description.o
 
-train: $(objects)
-	$(CXX) $(CXXFLAGS) $(LDFLAGS) $(objects) -o $@
+train: build/driver/train.o build/libnetwork.a
+	$(CXX) $(CXXFLAGS) $(LDFLAGS) $^ -o $@
 
-build/main.o: flags = $(network_flags)
-build/driver/%.o: flags = $(driver_flags)
+# What a program of your own is linked with: see README.md.
+build/libnetwork.a: $(network)
+	$(AR) rcs $@ $^
+
+build/program.o: flags = $(network_flags)
+build/access.o build/driver/%.o: flags = $(driver_flags)
 
 # Other settings than those of the build before build anew.
 export settings := $(CXX) $(CXXFLAGS) $(LDFLAGS)
@@ -25,7 +28,7 @@ build/settings: FORCE
 
 build/%.o: src/%.cpp $(headers) Makefile build/settings
 	@mkdir -p $(@D)
-	$(CXX) $(CXXFLAGS) $(flags) -Isrc -c $< -o $@
+	$(CXX) $(CXXFLAGS) $(flags) -c $< -o $@
 
 clean:
 	rm -rf build train

@@ -1,13 +1,23 @@
-// Calls of a network that only runs trials: inputs from a file, outputs and spikes into files.
+// A network that only runs trials: inputs from a file, outputs and spikes into files.
+//
+// The generated header trial.h says what the network is.
+#include <algorithm>
 #include <cmath>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <map>
 #include <memory>
 #include <new>
+#include <string>
+#include <vector>
 
-#include "calls.h"
+#include "arrays.h"
 #include "common/crc32.h"
 #include "common/errors.h"
 #include "common/process.h"
 #include "npy.h"
+#include "program.h"
 #include "trial.h"
 
 namespace eprop_brian
@@ -95,7 +105,7 @@ Options read_options(const std::vector<std::string>& arguments)
 class Trials
 {
 public:
-    Trials(Arrays& arrays, const Options& options) : arrays(arrays), inputs(options.inputs)
+    explicit Trials(const Options& options) : inputs(options.inputs)
     {
         const Shape& shape = inputs.header.shape;
         if (shape.size() != 3 || shape[1] != trial::n_steps || shape[2] != trial::n_inputs)
@@ -119,63 +129,62 @@ public:
                 options.spikes, "|b1", {n_trials, trial::n_steps, trial::n_recurrent}));
     }
 
-    // Prepare the next trial; false if there is none.
-    bool next()
+    // Run all trials; false if a signal ended it.
+    bool run()
     {
-        if (begun)
-            write_outcome();
-        if (begun == n_trials)
+        for (std::size_t i = 0; i < n_trials; i++)
         {
-            for (NpyWriter* writer : {out.get(), readouts.get(), spikes.get()})
-                if (writer)
-                    writer->finish();
-            return false;
+            set<std::int32_t>("control.trial", 0);
+            set<std::int32_t>("control.step", 0);
+            const std::vector<double> values = inputs.read(trial::n_steps*trial::n_inputs);
+            if (trial::analog)
+                set_values(values);
+            else
+                set_spikes(values);
+            run_network();
+            if (stopping())
+                return false;
+            write_outcome();
         }
-        begun++;
-        set<std::int32_t>("control.trial", 0);
-        set<std::int32_t>("control.step", 0);
-        const std::vector<double> values = inputs.read(trial::n_steps*trial::n_inputs);
-        if (trial::analog)
-            set_values(values);
-        else
-            set_spikes(values);
+        for (NpyWriter* writer : {out.get(), readouts.get(), spikes.get()})
+            if (writer)
+                writer->finish();
         return true;
     }
 
 private:
-    Array& array(const std::string& name)
+    template <typename T> void set(const std::string& name, T value)
     {
-        const Arrays::iterator found = arrays.find(name);
-        if (found == arrays.end())
-            throw Error("the network has no array " + name);
-        return found->second;
+        set_array(name, &value);
     }
 
-    template <typename T> T* data(const std::string& name) { return (T*)array(name).data; }
-
-    template <typename T> void set(const std::string& name, T value) { *data<T>(name) = value; }
+    template <typename T> std::vector<T> get(const std::string& name)
+    {
+        std::vector<T> values(array_bytes(name)/sizeof(T));
+        get_array(name, values.data());
+        return values;
+    }
 
     void read_array(const std::string& folder, const trial::Given& given)
     {
         const std::string name(given.name);
         NpyReader file(folder + "/" + name + ".npy");
-        Array& target = array(name);
+        const std::size_t bytes = has_array(name) ? array_bytes(name) : 0;
         if (file.header.type != given.type || shape_text(file.header.shape) != given.shape ||
-            file.header.bytes() != target.bytes)
+            file.header.bytes() != bytes)
             file.wrong(
                 "does not fit the network, which was compiled for " + std::string(given.type) +
                 " of shape " + given.shape);
-        file.read_bytes(target.data, target.bytes);
+        std::vector<char> content(bytes);
+        file.read_bytes(content.data(), bytes);
+        // Which neurons a synapse joins and the like: the network finds its arrays by them.
+        if (file.header.type[1] != 'f' && crc32(content.data(), bytes) != given.sum)
+            file.wrong("holds other whole numbers than the network was compiled for");
+        set_array(name, content.data());
         if (file.header.type[1] != 'f')
-        {
-            // Which neurons a synapse joins and the like: the network finds its arrays by them.
-            if (crc32((const char*)target.data, target.bytes) != given.sum)
-                file.wrong("holds other whole numbers than the network was compiled for");
             return;
-        }
-        const trial::Real* const values = (const trial::Real*)target.data;
-        for (std::size_t i = 0; i < target.bytes/sizeof(trial::Real); i++)
-            if (!std::isfinite(values[i]))
+        for (const trial::Real value : get<trial::Real>(name))
+            if (!std::isfinite(value))
                 file.wrong("holds numbers that are not finite");
     }
 
@@ -184,15 +193,16 @@ private:
         for (const double value : values)
             if (!std::isfinite(value))
                 inputs.wrong("holds numbers that are not finite");
-        std::copy(values.begin(), values.end(), data<trial::Real>("input_data.x"));
+        std::vector<trial::Real> x(array_bytes("input_data.x")/sizeof(trial::Real));
+        std::copy(values.begin(), values.end(), x.begin());
+        set_array("input_data.x", x.data());
     }
 
     // Spikes are stored as bits, 32 inputs a word.
     void set_spikes(const std::vector<double>& values)
     {
         const int n_words = (trial::n_inputs + 31)/32;
-        std::uint32_t* words = data<std::uint32_t>("input_data.words");
-        std::fill(words, words + (std::size_t)trial::n_steps*n_words, 0u);
+        std::vector<std::uint32_t> words(array_bytes("input_data.words")/sizeof(std::uint32_t));
         for (std::size_t i = 0; i < values.size(); i++)
         {
             if (values[i] != 0 && values[i] != 1)
@@ -201,22 +211,24 @@ private:
             if (values[i] != 0)
                 words[step*n_words + input/32] |= (std::uint32_t)1 << input%32;
         }
+        set_array("input_data.words", words.data());
     }
 
     void write_outcome()
     {
         if (out)
         {
-            const trial::Real* sums = data<trial::Real>("answers.output");
-            std::vector<double> means(sums, sums + trial::n_outputs);
+            const std::vector<trial::Real> sums = get<trial::Real>("answers.output");
+            std::vector<double> means(sums.begin(), sums.begin() + trial::n_outputs);
             for (double& mean : means)
                 mean /= trial::window;
             out->write(means.data(), means.size()*sizeof(double));
         }
         if (readouts)
         {
-            const trial::Real* y = data<trial::Real>("readout_history.y");
-            const std::vector<double> values(y, y + (std::size_t)trial::n_steps*trial::n_outputs);
+            const std::vector<trial::Real> y = get<trial::Real>("readout_history.y");
+            const std::vector<double> values(
+                y.begin(), y.begin() + (std::ptrdiff_t)trial::n_steps*trial::n_outputs);
             readouts->write(values.data(), values.size()*sizeof(double));
         }
         if (!spikes)
@@ -226,42 +238,36 @@ private:
         for (const trial::Population& population : trial::populations)
         {
             const std::string name(population.name);
-            const std::int32_t* neurons = data<std::int32_t>(name + "_spikes.neuron");
+            const std::vector<std::int32_t> neurons = get<std::int32_t>(name + "_spikes.neuron");
             // The first entry is the step before the trial's first.
-            const std::int32_t* first = data<std::int32_t>(name + "_offsets.first") + 1;
+            const std::vector<std::int32_t> first = get<std::int32_t>(name + "_offsets.first");
             for (std::size_t step = 0; step < trial::n_steps; step++)
-                for (std::int32_t i = first[step]; i < first[step + 1]; i++)
+                for (std::int32_t i = first[step + 1]; i < first[step + 2]; i++)
                     fired[step*trial::n_recurrent + column + neurons[i]] = 1;
             column += population.size;
         }
         spikes->write(fired.data(), fired.size());
     }
 
-    Arrays& arrays;
     NpyReader inputs;
-    std::size_t n_trials, begun = 0;
+    std::size_t n_trials = 0;
     std::unique_ptr<NpyWriter> out, readouts, spikes;
 };
-
+}
 }
 
-bool next_call(Arrays& arrays, const std::vector<std::string>& arguments)
+int main(int argc, char** argv)
 {
-    static std::unique_ptr<Trials> trials;
+    using namespace eprop_brian;
     int status = 1;
     try
     {
-        if (!trials)
-        {
-            const Options options = read_options(arguments);
-            catch_interrupts();
-            flush_denormals();
-            trials.reset(new Trials(arrays, options));
-        }
-        if (!stopping())
-            return trials->next();
-        std::fprintf(stderr, "interrupted; nothing was written\n");
-        status = 130;
+        const Options options = read_options(std::vector<std::string>(argv + 1, argv + argc));
+        catch_interrupts();
+        flush_denormals();
+        status = Trials(options).run() ? 0 : 130;
+        if (status)
+            std::fprintf(stderr, "interrupted; nothing was written\n");
     }
     catch (const Error& error)
     {
@@ -271,8 +277,6 @@ bool next_call(Arrays& arrays, const std::vector<std::string>& arguments)
     {
         std::fprintf(stderr, "Error: there is not enough memory\n");
     }
-    // Removes what is half written.
-    trials.reset();
+    std::fflush(stdout);
     std::_Exit(status);
-}
 }

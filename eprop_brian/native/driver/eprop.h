@@ -1,133 +1,47 @@
-// Between the state of training, as files hold it, and the arrays of the compiled network.
-#ifndef EPROP_BRIAN_SESSION_H
-#define EPROP_BRIAN_SESSION_H
+// A network that learns, as a library.
+//
+//     Network network("project");                // the exported project, for its data/
+//     const auto task = task_trials("project", description.seed);
+//     const Outcome outcome = network.run(task->batches("train", 0, 1, 4), 4, true);
+//     const std::vector<double> w_in = network.get("w_in");
+//
+// `run` runs trials and, learning, updates the weights after every batch. `get` and `set` take the
+// names of data/start/initial.npz: weights, learned parameters and states of the optimizer; matrices
+// are stored by rows, [postsynaptic, presynaptic]. A program has one network, the one it was compiled
+// with (../program.h). Mistakes are thrown as Error.
+//
+// Trials come from the task (drawn_trials.h), from files (recorded_trials.h) or from a program's own
+// code, which fills the vectors of Trials (trials.h).
+#ifndef EPROP_BRIAN_EPROP_H
+#define EPROP_BRIAN_EPROP_H
 
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <limits>
 #include <map>
 #include <string>
 #include <vector>
 
 #include "../arrays.h"
-#include "archive.h"
+#include "../philox.h"
+#include "../program.h"
+#include "data.h"
 #include "description.h"
-#include "random.h"
+#include "drawn_trials.h"
+#include "state.h"
 #include "trials.h"
 
 namespace eprop_brian
 {
-// All that learning changes: weights, states of the optimizer, the number of updates.
-struct State
-{
-    std::map<std::string, std::vector<double>> values;
-    std::int64_t n_updates = 0;
-
-    State(const Archive& archive, const Archive& like)
-    {
-        for (const auto& member : like.members)
-        {
-            const std::string& name = member.first;
-            const Numbers& wanted = member.second;
-            if (!archive.has(name) || archive.at(name).shape != wanted.shape)
-                throw Error(
-                    "the saved state has no '" + name + "' of shape " + wanted.shape_text() +
-                    " that this network needs");
-            const Numbers& given = archive.at(name);
-            if (wanted.is_float())
-                values[name] = given.doubles();
-            else if (name == "n_updates")
-            {
-                if (given.is_float() || given.size() != 1)
-                    throw Error("the saved state's 'n_updates' is no whole number");
-                n_updates = given.integers().at(0);
-                if (n_updates < 0 || n_updates > 1000000000)
-                    throw Error("the saved state's 'n_updates' is " + std::to_string(n_updates));
-            }
-            else if (given.is_float() || given.integers() != wanted.integers())
-                throw Error("the saved state's '" + name + "' is another network's");
-        }
-        // Rows of what is kept of earlier steps are found by it.
-        const auto clock = values.find("carried.control.clock");
-        if (clock != values.end())
-            for (const double steps : clock->second)
-                if (!(steps >= 0 && steps <= 2000000000 && steps == std::floor(steps)))
-                    throw Error("the saved state's 'carried.control.clock' is no number of steps");
-    }
-
-    Archive archive(const Archive& like) const
-    {
-        Archive result = like;
-        for (auto& member : result.members)
-            if (member.second.is_float())
-                member.second = Numbers::of(values.at(member.first), member.second.shape);
-            else if (member.first == "n_updates")
-                member.second = Numbers::of(n_updates);
-        return result;
-    }
-
-    bool is_finite() const { return not_finite().empty(); }
-
-    // The first number that is not finite: "'w_in', number 7"; "" if all are.
-    std::string not_finite() const
-    {
-        for (const auto& entry : values)
-            for (std::size_t i = 0; i < entry.second.size(); i++)
-                if (!std::isfinite(entry.second[i]))
-                    return "'" + entry.first + "', number " + std::to_string(i);
-        return "";
-    }
-
-    double largest_weight() const
-    {
-        double largest = 0;
-        for (const std::string& name : description.weights)
-            largest = std::max(largest, largest_of(values.at(name)));
-        return largest;
-    }
-
-    // Largest change of a weight since a state, relative to the largest weight of its matrix.
-    double largest_change(const State& before) const
-    {
-        double largest = 0;
-        for (const std::string& name : description.weights)
-        {
-            const std::vector<double>&now = values.at(name), &old = before.values.at(name);
-            std::vector<double> change(now.size());
-            std::transform(
-                now.begin(), now.end(), old.begin(), change.begin(),
-                [](double a, double b) { return a - b; });
-            const double size = std::max(largest_of(old), std::numeric_limits<double>::min());
-            largest = std::max(largest, largest_of(change)/size);
-        }
-        return largest;
-    }
-
-    // Whether learning changed nothing.
-    bool is_as(const State& other) const
-    {
-        for (const auto& entry : values)
-            if (entry.first.compare(0, 8, "carried.") != 0 &&
-                entry.second != other.values.at(entry.first))
-                return false;
-        return true;
-    }
-
-private:
-    static double largest_of(const std::vector<double>& values)
-    {
-        double largest = 0;
-        for (const double value : values)
-            largest = std::max(largest, std::fabs(value));
-        return largest;
-    }
-};
-
-// What came out of trials.
+// What came out of trials, of each one. Without a task that has right and wrong, `error` is NAN.
 struct Outcome
 {
     std::vector<double> loss, error, rate_hz;
+};
+
+// A signal ended a run of trials; the state is that of before.
+struct Interrupted
+{
 };
 
 inline double mean(const std::vector<double>& values, std::size_t first = 0)
@@ -138,16 +52,20 @@ inline double mean(const std::vector<double>& values, std::size_t first = 0)
     return sum/(values.size() - first);
 }
 
-class Session
+class Network
 {
 public:
+    const Archive initial;  // the state before training, and the form of its files
     State state;
+    double learning_rate = description.learning_rate;
 
-    Session(Arrays& arrays, const Archive& constants, const Archive& places, const State& state)
-        : state(state), arrays(arrays), constants(constants)
+    explicit Network(const std::string& project)
+        : initial(Archive::read(project + "/data/start/initial.npz")), state(initial, initial),
+          constants(own_data(project, "constants.npz"))
     {
-        for (const auto& member : places.members)
-            this->places[member.first] = member.second.integers();
+        flush_denormals();
+        for (const auto& member : own_data(project, "places.npz").members)
+            places[member.first] = member.second.integers();
         for (const StateArray& array : description.state)
         {
             const std::size_t stored = values_of(array.state).size();
@@ -157,22 +75,40 @@ public:
                 throw Error("'" + array.state + "' of the saved state does not fit the network");
         }
         check_places(
-            "the readout", this->places.at("readout"), values_of("B").size(),
+            "the readout", places.at("readout"), values_of("B").size(),
             values_of(description.readout_weights).size());
     }
 
-    // Weights of a seed, in the order in which eprop_brian draws them.
-    void draw_weights(const Ziggurat& ziggurat, std::uint64_t seed)
+    // Numbers of the state by their name.
+    const std::vector<double>& get(const std::string& name) const { return values_of(name); }
+
+    void set(const std::string& name, const std::vector<double>& values)
     {
-        Random random(ziggurat, {seed, 0x57});
+        if (values.size() != values_of(name).size())
+            throw Error(
+                "'" + name + "' has " + std::to_string(values_of(name).size()) + " numbers, not " +
+                std::to_string(values.size()));
+        state.values.at(name) = values;
+        follow();
+    }
+
+    // Write the state to a file like data/start/initial.npz.
+    void save(const std::string& path) const { state.archive(initial).write(path); }
+
+    // Weights of a seed, in the order in which eprop_brian draws them.
+    void draw_weights(std::uint64_t seed)
+    {
+        Random random(seed, "weights");
         for (const Drawn& drawn : description.drawn)
         {
             std::vector<double>& weights = state.values.at(drawn.state);
+            if (drawn.uniform)
+                for (double& weight : weights)
+                    weight = -drawn.limit + 2*drawn.limit*random.uniform();
+            else
+                weights = random.normals(weights.size());
             for (double& weight : weights)
-                weight = drawn.uniform ? -drawn.limit + 2*drawn.limit*random.uniform()
-                                       : random.normal()/drawn.divisor;
-            for (double& weight : weights)
-                weight *= drawn.factor;
+                weight = (drawn.uniform ? weight : weight/drawn.divisor)*drawn.factor;
             if (drawn.without_diagonal)
                 for (int i = 0; i < description.n_recurrent; i++)
                     weights[(std::size_t)i*description.n_recurrent + i] = 0;
@@ -184,8 +120,48 @@ public:
         follow();
     }
 
+    // Run trials, at most description.n_trials; learning, with an update after every `batch_size`.
+    Outcome run(const Trials& trials, int batch_size, bool learning)
+    {
+        if (trials.size() < 1 || trials.size() > description.n_trials)
+            throw Error(
+                "a call runs 1 to " + std::to_string(description.n_trials) + " trials, not " +
+                std::to_string(trials.size()));
+        if (batch_size < 1 || trials.size() % batch_size != 0)
+            throw Error(
+                std::to_string(trials.size()) + " trials cannot be divided into batches of " +
+                std::to_string(batch_size));
+        prepare(trials, batch_size, learning);
+        run_network();
+        if (stopping())
+            throw Interrupted();
+        if (learning)
+            read_state(trials.size()/batch_size);
+        return outcome(trials);
+    }
+
+    // Cosine of the angle between feedback weights and transposed readout weights.
+    double alignment() const
+    {
+        const std::vector<double>& b = state.values.at("B");
+        double product = 0, b_square = 0, w_square = 0;
+        for (std::size_t i = 0; i < b.size(); i++)
+        {
+            product += b[i]*readout_weight(i);
+            b_square += b[i]*b[i];
+        }
+        for (const double w : state.values.at(description.readout_weights))
+            w_square += w*w;
+        const double size = std::sqrt(b_square)*std::sqrt(w_square);
+        return size > 0 ? product/size : NAN;
+    }
+
+private:
+    const Archive constants;
+    std::map<std::string, std::vector<std::int64_t>> places;
+
     // Everything that a run reads.
-    void prepare(const Trials& trials, int batch_size, bool learning, double learning_rate)
+    void prepare(const Trials& trials, int batch_size, bool learning) const
     {
         for (const auto& member : constants.members)
             put_bytes(member.first, member.second.bytes);
@@ -265,32 +241,11 @@ public:
         return result;
     }
 
-    // Cosine of the angle between feedback weights and transposed readout weights.
-    double alignment() const
-    {
-        const std::vector<double>& b = state.values.at("B");
-        double product = 0, b_square = 0, w_square = 0;
-        for (std::size_t i = 0; i < b.size(); i++)
-        {
-            product += b[i]*readout_weight(i);
-            b_square += b[i]*b[i];
-        }
-        for (const double w : state.values.at(description.readout_weights))
-            w_square += w*w;
-        const double size = std::sqrt(b_square)*std::sqrt(w_square);
-        return size > 0 ? product/size : NAN;
-    }
-
-private:
-    Arrays& arrays;
-    const Archive& constants;
-    std::map<std::string, std::vector<std::int64_t>> places;
-
     const std::vector<double>& values_of(const std::string& name) const
     {
         const auto found = state.values.find(name);
         if (found == state.values.end())
-            throw Error("the saved state has no '" + name + "' that this network needs");
+            throw Error("the state does not have '" + name + "'");
         return found->second;
     }
 
@@ -311,29 +266,23 @@ private:
         return std::string((const char*)values.data(), sizeof(T)*values.size());
     }
 
-    Array& array(const std::string& name) const
-    {
-        const Arrays::iterator found = arrays.find(name);
-        if (found == arrays.end())
-            throw Error("the program has no array " + name + ": src/ and data/ do not fit");
-        return found->second;
-    }
-
     char type(const std::string& name) const { return description.types.at(name); }
 
     std::size_t size(const std::string& name) const
     {
-        return array(name).bytes/(type(name) == 'd' ? 8 : 4);
+        if (!has_array(name))
+            throw Error("the network does not have the array " + name + ": src/ and data/ do not fit");
+        return array_bytes(name)/(type(name) == 'd' ? 8 : 4);
     }
 
     // What is beyond the end of the values is 0.
     void put_bytes(const std::string& name, std::string bytes) const
     {
-        Array& to = array(name);
-        if (bytes.size() > to.bytes)
+        const std::size_t size = array_bytes(name);
+        if (bytes.size() > size)
             throw Error("values for " + name + " do not fit");
-        bytes.resize(to.bytes, '\0');
-        put(to, bytes.data());
+        bytes.resize(size, '\0');
+        set_array(name, bytes.data());
     }
 
     void put_values(const std::string& name, const std::vector<double>& values) const
@@ -352,11 +301,10 @@ private:
         }
     }
 
-    template <typename T> std::vector<double> get(const std::string& name) const
+    template <typename T> std::vector<double> numbers(const std::string& name) const
     {
-        const Array& from = array(name);
-        std::vector<T> values(from.bytes/sizeof(T));
-        take(from, values.data());
+        std::vector<T> values(array_bytes(name)/sizeof(T));
+        get_array(name, values.data());
         return std::vector<double>(values.begin(), values.end());
     }
 
@@ -365,11 +313,11 @@ private:
         switch (type(name))
         {
         case 'd':
-            return get<double>(name);
+            return numbers<double>(name);
         case 'f':
-            return get<float>(name);
+            return numbers<float>(name);
         default:
-            return get<std::int32_t>(name);
+            return numbers<std::int32_t>(name);
         }
     }
 

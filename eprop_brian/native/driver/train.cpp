@@ -1,22 +1,24 @@
-// The program around the compiled network: options, files, trials and the training loop.
+// The program of an exported project: options, a run's folder, trials and training.
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <exception>
+#include <map>
 #include <memory>
 #include <sstream>
 #include <string>
 #include <vector>
 
-#include "../calls.h"
 #include "../common/errors.h"
 #include "../common/process.h"
 #include "archive.h"
 #include "description.h"
+#include "drawn_trials.h"
+#include "eprop.h"
 #include "options.h"
-#include "random.h"
+#include "recorded_trials.h"
 #include "run_folder.h"
-#include "session.h"
 #include "trainer.h"
-#include "trials.h"
 
 namespace eprop_brian
 {
@@ -26,60 +28,52 @@ namespace
 class Program
 {
 public:
-    Program(Arrays& arrays, const Options& options)
+    explicit Program(const Options& options)
         : options(options), home(folder_of(program_path("train"))), start(home + "/data/start"),
           folder(options.run.empty() ? home + "/run" : options.run),
-          constants(own_data("constants.npz")), places(own_data("places.npz")),
-          initial(Archive::read(start.file("initial.npz"))), ziggurat(own_data("ziggurat.npz")),
-          config(start.file("config.toml")),
-          session(arrays, constants, places, State(initial, initial))
+          config(start.file("config.toml")), network(home)
     {
         if (options.resume)
             resume();
         else
             begin();
-        trainer.reset(new Trainer(
-            session, *source, folder, initial, history, config.iterations(),
-            config.learning_rate(), options.stop, options.quiet));
+        network.learning_rate = config.learning_rate();
     }
 
-    bool next()
+    // Returns the exit status.
+    int run()
     {
-        bool more = !stopping();
+        Trainer trainer(
+            network, *source, folder, history, config.iterations(), options.stop, options.quiet);
         try
         {
-            more = more && trainer->next();
+            trainer.train();
+            return 0;
         }
-        catch (const Error&)
+        catch (const Interrupted&)
         {
-            trainer->abandon();
-            throw;
-        }
-        if (stopping())
-        {
-            trainer->abandon();
+            trainer.abandon();
             std::fprintf(
                 stderr,
                 "interrupted; checkpoint of iteration %d saved. Go on with:\n  %s --resume%s\n",
-                trainer->iteration(), quoted(program_path("train")).c_str(), again().c_str());
-            std::_Exit(130);
+                trainer.iteration(), quoted(program_path("train")).c_str(), again().c_str());
+            return 130;
         }
-        if (!more)
-            trainer->print_result();
-        return more;
+        catch (const Error&)
+        {
+            trainer.abandon();
+            throw;
+        }
     }
 
 private:
     const Options options;
     const std::string home;
     const RunFolder start, folder;
-    const Archive constants, places, initial;
-    const Ziggurat ziggurat;
     Config config;
-    Session session;
+    Network network;
     History history;
     std::unique_ptr<TrialSource> source;
-    std::unique_ptr<Trainer> trainer;
 
     void begin()
     {
@@ -97,8 +91,8 @@ private:
                 number_text(std::strtod(options.learning_rate.c_str(), nullptr)));
         make_source(seed);
         if (seed != description.seed)
-            session.draw_weights(ziggurat, seed);
-        folder.begin(start, config, session.state.archive(initial), own_trials());
+            network.draw_weights(seed);
+        folder.begin(start, config, network.state.archive(network.initial), own_trials());
         std::printf("training in %s\n", folder.path.c_str());
         std::fflush(stdout);
     }
@@ -116,11 +110,11 @@ private:
         config = own;
         check_trials();
         make_source(config.number("run", "seed"));
-        session.state = State(Archive::read(folder.file("checkpoint.npz")), initial);
-        if (!session.state.is_finite())
+        network.state = State(Archive::read(folder.file("checkpoint.npz")), network.initial);
+        if (!network.state.is_finite())
             throw Error(folder.file("checkpoint.npz") + " holds numbers that are not finite");
         history = History::read(folder.file("history.csv"));
-        const int done = session.state.n_updates;
+        const int done = network.state.n_updates;
         if (history.size() < done)
             throw Error(
                 folder.file("history.csv") + " has " + std::to_string(history.size()) +
@@ -195,21 +189,10 @@ private:
                     "trials of this task are recorded: another seed changes the initial weights "
                     "alone\n");
         }
-        if (!files.empty())
-            source.reset(new RecordedTrials(files));
-        else if (description.source == "cues")
-            source.reset(new CueTrials(own_data("task.npz"), ziggurat, seed));
+        if (files.empty())
+            source = task_trials(home, seed);
         else
-            source.reset(new FrozenTrials(own_data("task.npz"), ziggurat, seed));
-    }
-
-    // Data that belong to src/: the network takes indices from them, so only these very ones will do.
-    Archive own_data(const std::string& name) const
-    {
-        const std::string path = home + "/data/" + name, file = read_file(path);
-        if (crc32(file.data(), file.size()) != description.sums.at(name))
-            throw Error(path + " is not the file that src/ was written for: export the project anew");
-        return Archive::of(file, path);
+            source.reset(new RecordedTrials(files));
     }
 
     // The options that say what is resumed and with what.
@@ -242,29 +225,22 @@ private:
     }
 };
 }
+}
 
-bool next_call(Arrays& arrays, const std::vector<std::string>& arguments)
+int main(int argc, char** argv)
 {
-    static std::unique_ptr<Program> program;
+    using namespace eprop_brian;
     int status = 1;
     try
     {
-        if (!program)
+        const Options options(std::vector<std::string>(argv + 1, argv + argc));
+        if (options.help)
         {
-            const Options options(arguments);
-            if (options.help)
-            {
-                Options::print_help(program_path("train"));
-                std::fflush(stdout);
-                std::_Exit(0);
-            }
-            catch_interrupts();
-            flush_denormals();
-            program.reset(new Program(arrays, options));
+            Options::print_help(program_path("train"));
+            return 0;
         }
-        const bool more = program->next();
-        std::fflush(stdout);
-        return more;
+        catch_interrupts();
+        status = Program(options).run();
     }
     catch (const UsageError& error)
     {
@@ -281,5 +257,4 @@ bool next_call(Arrays& arrays, const std::vector<std::string>& arguments)
     }
     std::fflush(stdout);
     std::_Exit(status);
-}
 }

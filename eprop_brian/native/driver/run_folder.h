@@ -13,7 +13,7 @@
 #include "../common/process.h"
 #include "archive.h"
 #include "files.h"
-#include "session.h"
+#include "description.h"
 
 namespace eprop_brian
 {

@@ -241,7 +241,7 @@ inline __device__ double sum_of_block(double value)
     __syncthreads();
     for (int half = blockDim.x/2; half > 0; half /= 2)
     {
-        if (threadIdx.x < half)
+        if ((int)threadIdx.x < half)
             values[threadIdx.x] += values[threadIdx.x + half];
         __syncthreads();
     }

@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "run_folder.h"
-#include "session.h"
+#include "eprop.h"
 
 namespace eprop_brian
 {

@@ -1,23 +1,19 @@
-// The arrays of a compiled network, as whoever calls it sees them.
+// What a generated step is written with: arrays, a clock, and what to do when the program must end.
 #ifndef EPROP_BRIAN_ARRAYS_H
 #define EPROP_BRIAN_ARRAYS_H
 
 #include <chrono>
 #include <csignal>
+#include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <map>
-#include <string>
 #if defined(__linux__)
 #include <sys/mman.h>
 #endif
 #if defined(__SSE__)
 #include <xmmintrin.h>
-#endif
-#if defined(EPROP_BRIAN_CUDA)
-#include "device.h"
 #endif
 
 namespace eprop_brian
@@ -32,26 +28,27 @@ inline unsigned long long ticks()
 #endif
 }
 
-struct Array
+// An array of the program, by its key "group.variable".
+struct Entry
 {
+    const char* key;
     void* data;
     std::uint64_t bytes;
-#if defined(EPROP_BRIAN_CUDA)
-    // of the array that every trial has for itself: how many there are, and how far apart
-    int copies;
-    std::uint64_t stride;
-#endif
 };
 
-typedef std::map<std::string, Array> Arrays;
+// The generated source defines these. A call runs the trials that the arrays ask for, or, with 0 of
+// them, makes an update.
+extern const Entry entries[];
+extern const std::size_t n_entries;
+void run_call();
 
-inline void fail(const std::string& message)
+inline void fail(const char* message, const char* detail = "")
 {
-    std::fprintf(stderr, "%s\n", message.c_str());
+    std::fprintf(stderr, "%s%s\n", message, detail);
     std::_Exit(1);
 }
 
-// Whether a call is to end after the trial at hand; a handler of signals may say so.
+// Whether a call is to end after the current trial; a handler of signals may set it.
 inline volatile std::sig_atomic_t& stopping()
 {
     static volatile std::sig_atomic_t value = 0;
@@ -76,33 +73,6 @@ T* allocate(std::size_t size)
     std::memset(data, 0, padded);
     return static_cast<T*>(data);
 }
-
-// Set an array from values, and values from an array. On a GPU this is the only way to it.
-#if defined(EPROP_BRIAN_CUDA)
-inline void put(Array& array, const void* values)
-{
-    for (int copy = 0; copy < array.copies; copy++)
-        check(cudaMemcpy((char*)array.data + copy*array.stride, values, array.bytes,
-                         cudaMemcpyHostToDevice), "an array cannot be set");
-}
-
-inline void take(const Array& array, void* values)
-{
-    const int copy = array.copies > 1 ? shown_copy() : 0;
-    check(cudaMemcpy(values, (char*)array.data + copy*array.stride, array.bytes,
-                     cudaMemcpyDeviceToHost), "an array cannot be read");
-}
-#else
-inline void put(Array& array, const void* values)
-{
-    std::memcpy(array.data, values, array.bytes);
-}
-
-inline void take(const Array& array, void* values)
-{
-    std::memcpy(values, array.data, array.bytes);
-}
-#endif
 
 // Filters decay to denormal numbers, which take a hundred times as long: make them zero.
 inline void flush_denormals()

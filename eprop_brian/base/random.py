@@ -1,0 +1,142 @@
+r"""Random numbers that are the same on every machine, in every version of NumPy and in C++.
+
+All are made of the words of a counter-based generator, Philox4x64-10 (Salmon et al. 2011,
+"Parallel random numbers: as easy as 1, 2, 3"), a stream that NumPy promises to keep; the ways in
+which a ``numpy.random.Generator`` makes normal or whole numbers of it may change. The formulas
+below have additions, multiplications, divisions and square roots alone, which every processor
+rounds in the same way. ``eprop_brian/native/philox.h`` has them in C++, bit for bit.
+
+A word :math:`w` of 64 bits gives
+
+- a uniform number, :math:`u = \lfloor w / 2^{11} \rfloor 2^{-53}`, from 0 to below 1;
+- a whole number below :math:`n`, :math:`\lfloor u n \rfloor`;
+- with a second word, two normal numbers (Box & Muller 1958): the cosine and the sine of
+  :math:`2 \pi u_2`, times :math:`\sqrt{-2 \ln(1 - u_1)}`;
+- with :math:`n - 1` others, a permutation: the order of the words.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["generator", "integers", "normals", "permutation", "uniforms", "words"]
+
+Shape = int | tuple[int, ...]
+
+#: Terms of the series: the first that is left out is below half of the last digit.
+_LOGARITHM = [1 / (2 * k + 1) for k in range(11)]
+_SINE = [(-1) ** k / math.factorial(2 * k + 1) for k in range(9)]
+_COSINE = [(-1) ** k / math.factorial(2 * k) for k in range(10)]
+_LN_2 = 0.6931471805599453
+_HALF_PI = 1.5707963267948966
+_SQRT_HALF = 0.7071067811865476
+#: The largest seed and index, in bits.
+_SEED_BITS, _INDEX_BITS = 128, 63
+
+
+def generator(seed: int, stream: str, index: int | None = None) -> np.random.Generator:
+    """Return the generator of a stream, in its first state.
+
+    Philox has a key of two words and a counter of four. The key is the lower 64 bits of the seed
+    and the CRC-32 of the stream's name; the third word of the counter is 0 or, with an index, one
+    more than it, and the fourth the upper 64 bits of the seed.
+
+    Parameters
+    ----------
+    seed : int
+        From 0 to below 2^128.
+    stream : str
+        Name of what is drawn.
+    index : int, optional
+        From 0 to below 2^63.
+
+    Raises
+    ------
+    ValueError
+        If the seed or the index is too large.
+    """
+    for name, number, bits in (("seed", seed, _SEED_BITS), ("index", index or 0, _INDEX_BITS)):
+        if number >= 2**bits:
+            raise ValueError(f"{name} must be below 2^{bits}, got {number}")
+    high, low = divmod(seed, 2**64)
+    third = 0 if index is None else index + 1
+    # Not hash(): Python salts the hash of a string anew in every process.
+    key = low + (zlib.crc32(stream.encode()) << 64)
+    return np.random.Generator(np.random.Philox(key=key, counter=(third << 128) + (high << 192)))
+
+
+def words(rng: np.random.Generator, size: Shape) -> NDArray[np.uint64]:
+    """Draw words of 64 bits.
+
+    Raises
+    ------
+    TypeError
+        If the generator makes words of 32 bits.
+    """
+    if isinstance(rng.bit_generator, np.random.MT19937):
+        raise TypeError("MT19937 makes words of 32 bits; take numpy.random.Philox or PCG64")
+    drawn: NDArray[np.uint64] = rng.bit_generator.random_raw(math.prod(np.atleast_1d(size)))
+    return drawn.reshape(size)
+
+
+def as_uniforms(drawn: NDArray[np.uint64]) -> NDArray[np.float64]:
+    """Uniform numbers of words: their upper 53 bits."""
+    upper: NDArray[np.uint64] = drawn >> np.uint64(11)
+    return upper.astype(float) * 2.0**-53
+
+
+def uniforms(rng: np.random.Generator, size: Shape) -> NDArray[np.float64]:
+    """Draw numbers from 0 to below 1, a word each."""
+    return as_uniforms(words(rng, size))
+
+
+def integers(rng: np.random.Generator, n: int, size: Shape) -> NDArray[np.intp]:
+    """Draw whole numbers from 0 to below `n`, which is at most 2^32, a word each."""
+    return (uniforms(rng, size) * n).astype(np.intp)
+
+
+def permutation(rng: np.random.Generator, n: int) -> NDArray[np.intp]:
+    """Draw an order of the numbers from 0 to below `n`, a word each."""
+    return np.argsort(words(rng, n), kind="stable")
+
+
+def normals(rng: np.random.Generator, size: Shape) -> NDArray[np.float64]:
+    """Draw normal numbers of mean 0 and variance 1, two words for two of them."""
+    count = math.prod(np.atleast_1d(size))
+    pairs = uniforms(rng, ((count + 1) // 2, 2))
+    radius = np.sqrt(-2.0 * logarithm(1.0 - pairs[:, 0]))
+    both = np.stack(cosine_and_sine(pairs[:, 1]), axis=1) * radius[:, np.newaxis]
+    return both.reshape(-1)[:count].reshape(size)
+
+
+def logarithm(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Natural logarithm of positive numbers, by the series of atanh."""
+    mantissa, exponent = np.frexp(x)
+    low = mantissa < _SQRT_HALF
+    mantissa = np.where(low, 2.0 * mantissa, mantissa)
+    s = (mantissa - 1.0) / (mantissa + 1.0)
+    return (exponent - low) * _LN_2 + 2.0 * s * _polynomial(_LOGARITHM, s * s)
+
+
+def cosine_and_sine(turns: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Cosine and sine of angles of 0 to 1 turns, by their series within an eighth of a turn."""
+    quarters = np.floor(4.0 * turns + 0.5)
+    x = (4.0 * turns - quarters) * _HALF_PI
+    square = x * x
+    sine, cosine = x * _polynomial(_SINE, square), _polynomial(_COSINE, square)
+    quarter = quarters.astype(int) % 4
+    return (
+        np.choose(quarter, [cosine, -sine, -cosine, sine]),
+        np.choose(quarter, [sine, cosine, -sine, -cosine]),
+    )
+
+
+def _polynomial(coefficients: list[float], x: NDArray[np.float64]) -> NDArray[np.float64]:
+    result = np.full_like(x, coefficients[-1])
+    for coefficient in coefficients[-2::-1]:
+        result = result * x + coefficient
+    return result

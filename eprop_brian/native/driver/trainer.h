@@ -1,0 +1,258 @@
+// Training until the task is solved or all iterations are done.
+#ifndef EPROP_BRIAN_TRAINER_H
+#define EPROP_BRIAN_TRAINER_H
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstdio>
+#include <string>
+#include <vector>
+
+#include "description.h"
+#include "../common/errors.h"
+#include "files.h"
+#include "progress.h"
+#include "run_folder.h"
+#include "eprop.h"
+#include "trials.h"
+
+namespace eprop_brian
+{
+class Trainer
+{
+public:
+    Trainer(
+        Network& network, const TrialSource& source, const RunFolder& folder,
+        const History& history, int iterations, bool stop, bool quiet)
+        : network(network), source(source), folder(folder), history(history),
+          iterations(iterations), stop(stop), progress(iterations, quiet), good(network.state),
+          saved(std::chrono::steady_clock::now())
+    {
+    }
+
+    // Train, and test on fresh trials in the end.
+    void train()
+    {
+        if (history.size() > 0)
+            validate();
+        while (!solved && iteration() < iterations)
+            learn();
+        save();
+        progress.end();
+        if (solved)
+            std::printf("solved at iteration %d, %s\n", iteration(), confirmed.c_str());
+        std::printf("wrote %s, %s\n", folder.file("history.csv").c_str(),
+                    folder.file("checkpoint.npz").c_str());
+        std::fflush(stdout);
+        // Not the tests that ended training, which were chosen for being low.
+        if (source.has("test"))
+            print(evaluate("test"));
+        else if (iteration() > 0)
+            std::printf("loss %.6g\n", history.loss.back());
+    }
+
+    // Stop early, with the last good state.
+    void abandon()
+    {
+        progress.end();
+        save();
+    }
+
+    int iteration() const { return history.size(); }
+
+private:
+    Network& network;
+    const TrialSource& source;
+    const RunFolder& folder;
+    History history;
+    const int iterations;
+    const bool stop;
+    Progress progress;
+    State good;  // of the last call that went well
+    bool solved = false;
+    bool is_named = false;  // whether it was said that no neuron fires
+    std::string confirmed;  // by what
+    std::chrono::steady_clock::time_point saved;
+
+    void save() const { folder.save(history, good.archive(network.initial)); }
+
+    // Fresh trials without learning.
+    Outcome evaluate(const std::string& stream)
+    {
+        Outcome all;
+        for (int index = 0; index < source.test_batches(stream); index++)
+        {
+            const Trials batch = source.batches(stream, index, 1, source.test_size(stream));
+            for (int first = 0; first < batch.size(); first += description.n_trials)
+            {
+                const int last = std::min(batch.size(), first + description.n_trials);
+                const Outcome part = network.run(batch.part(first, last), last - first, false);
+                all.loss.insert(all.loss.end(), part.loss.begin(), part.loss.end());
+                all.error.insert(all.error.end(), part.error.begin(), part.error.end());
+            }
+        }
+        return all;
+    }
+
+    static void print(const Outcome& outcome)
+    {
+        std::printf("loss %.6g", mean(outcome.loss));
+        if (description.has_error)
+            std::printf(" error %.4f", mean(outcome.error));
+        std::printf("\n");
+    }
+
+    // Run the trials of some iterations and update after each.
+    void learn()
+    {
+        const int first = iteration();
+        // Calls end at the same iterations whether or not a run was interrupted.
+        const int size = description.iterations_per_call;
+        const int end = std::min(iterations, (first/size + 1)*size);
+        // A call ends early where a batch has fewer trials, as at the end of an epoch.
+        const int batch_size = source.batch_size(first);
+        int last = first + 1;
+        while (last < end && source.batch_size(last) == batch_size)
+            last++;
+        const Trials trials = source.batches("train", first, last - first, batch_size);
+        const auto started = std::chrono::steady_clock::now();
+        const Outcome outcome = network.run(trials, batch_size, true);
+        const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - started;
+        record(outcome, batch_size, elapsed.count());
+    }
+
+    void record(const Outcome& outcome, int size, double seconds)
+    {
+        const int n = outcome.loss.size()/size;
+        const int per_call = description.iterations_per_call;
+        const bool ends = iteration() + n == iterations || (iteration() + n) % per_call == 0;
+        for (std::size_t i = 0; i < outcome.loss.size(); i++)
+            if (!std::isfinite(outcome.loss[i]))
+                throw_not_finite(
+                    "the loss is no longer finite at iteration " +
+                    std::to_string(iteration() + i/size + 1) + ", trial " +
+                    std::to_string(i % size) + " of its batch");
+        const std::string bad = network.state.not_finite();
+        if (!bad.empty())
+            throw_not_finite(
+                bad + ", is no longer finite after iteration " + std::to_string(iteration() + n) +
+                ", while all losses are: an update made it so");
+        check_alive(outcome, n);
+        for (int i = 0; i < n; i++)
+        {
+            history.loss.push_back(of_batch(outcome.loss, i, size));
+            history.error.push_back(of_batch(outcome.error, i, size));
+            history.rate_hz.push_back(of_batch(outcome.rate_hz, i, size));
+            history.seconds.push_back(seconds/n);
+            history.alignment.push_back(ends && i == n - 1 ? network.alignment() : NAN);
+        }
+        good = network.state;
+        progress.show(history, outcome.loss.size()/seconds, iteration() == iterations);
+        const auto now = std::chrono::steady_clock::now();
+        if (now - saved > std::chrono::seconds(5))
+        {
+            save();
+            saved = now;
+        }
+        if (ends)
+            validate();
+    }
+
+    // Names a network of which a call had no spike, and whose weights stay where they are. As in
+    // Trainer._check_alive of eprop_brian, which can look at the surrogate too.
+    void check_alive(const Outcome& outcome, int n)
+    {
+        const bool learns = description.learning_rates.empty() || network.learning_rate != 0;
+        const bool fires = mean(outcome.rate_hz) > 0;
+        is_named = is_named && !fires;
+        if (fires || is_named || !learns)
+            return;
+        const double change = network.state.largest_change(good);
+        if (change > 1e-12)
+            return;
+        is_named = true;
+        int last_spike = iteration();
+        while (last_spike > 0 && history.rate_hz[last_spike - 1] == 0)
+            last_spike--;
+        const int first = last_spike > 0 ? last_spike : iteration();
+        std::string text =
+            "no neuron fires in any trial of iterations " + std::to_string(first + 1) + " to " +
+            std::to_string(iteration() + n);
+        if (last_spike > 0)
+            text += " (the last to fire did so in iteration " + std::to_string(last_spike) + ")";
+        text += std::string(", and no weight changes") + (change > 0 ? " by more than rounding" : "") +
+                ": the surrogate is all but 0, or no error arrives. ";
+        if (last_spike > 0 && !description.learning_rates.empty())
+            text += "The largest weight is " + short_text(network.state.largest_weight()) +
+                    ": if learning has silenced the network, try a smaller learning rate (now " +
+                    number_text(network.learning_rate) + ")";
+        else
+            text += "Scale the input weights up, lower the threshold, or choose a surrogate that is "
+                    "wide enough";
+        const bool all_right = mean(outcome.loss) == 0;
+        if (!all_right && network.state.is_as(good))
+            throw Error(text);
+        progress.end();
+        std::fprintf(stderr, "Warning: %s\n", text.c_str());
+    }
+
+    static std::string short_text(double value)
+    {
+        char text[20];
+        std::snprintf(text, sizeof text, "%.3g", value);
+        return text;
+    }
+
+    // Which state, surrogate or coefficient it was is found where every step can be looked at.
+    void throw_not_finite(const std::string& what)
+    {
+        const std::string rate =
+            description.learning_rates.empty()
+                ? std::string()
+                : ". If weights have grown, try a smaller learning rate (now " +
+                      number_text(network.learning_rate) + ")";
+        // Of trials in files the tool knows nothing, and refuses to go on.
+        const std::string advice =
+            exists(folder.trials())
+                ? std::string()
+                : ". `eprop-brian train --resume " + folder.path +
+                      "` names the quantity, the neuron and the step";
+        throw Error(what + rate + advice);
+    }
+
+    static double of_batch(const std::vector<double>& values, int batch, int batch_size)
+    {
+        const auto first = values.begin() + batch*batch_size;
+        return mean(std::vector<double>(first, first + batch_size));
+    }
+
+    // Training trials are fresh too: asking them first keeps lucky validations rare.
+    bool may_be_solved() const
+    {
+        const int every = description.check_every;
+        if (!stop || description.error_threshold <= 0 || iteration() % every ||
+            !source.has("validation"))
+            return false;
+        return mean(history.error, iteration() - every) < 1.25*description.error_threshold;
+    }
+
+    // Whether the task is solved: trials of a validation say so, and others confirm it.
+    void validate()
+    {
+        if (!may_be_solved())
+            return;
+        const std::string stream = "validation " + std::to_string(iteration());
+        if (!(mean(evaluate(stream).error) < description.error_threshold))
+            return;
+        const Outcome others = evaluate(confirmation_of(stream));
+        solved = mean(others.error) < description.error_threshold;
+        char text[80];
+        std::snprintf(
+            text, sizeof text, "confirmed by an error of %.4f on %zu other trials",
+            mean(others.error), others.error.size());
+        confirmed = text;
+    }
+};
+}
+#endif

@@ -1,0 +1,146 @@
+// Trials: what the network sees and what it should answer.
+#ifndef EPROP_BRIAN_TRIALS_H
+#define EPROP_BRIAN_TRIALS_H
+
+#include <algorithm>
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "description.h"
+
+namespace eprop_brian
+{
+// Trials of one call. What several share is stored once; rows are those of `description`.
+struct Trials
+{
+    // Spikes, 32 inputs a word, or analog values: (patterns, steps, words or inputs).
+    std::vector<std::int32_t> words;
+    std::vector<double> values;
+    std::vector<double> targets;        // (targets, target_steps, outputs)
+    std::vector<std::int32_t> periods;  // (targets, steps), if there are several answers
+    std::vector<std::int32_t> pattern, target;
+    int n_patterns = 0, n_targets = 0;
+
+    int size() const { return pattern.size(); }
+
+    static int n_words() { return (description.n_inputs + 31)/32; }
+    static std::size_t word_row() { return (std::size_t)description.n_steps*n_words(); }
+    static std::size_t value_row()
+    {
+        return (std::size_t)description.n_steps*description.n_inputs;
+    }
+    static std::size_t target_row()
+    {
+        return (std::size_t)description.target_steps*description.n_outputs;
+    }
+
+    // Some of the trials, with only the patterns and targets that they use.
+    Trials part(const std::vector<std::size_t>& which) const
+    {
+        Trials some;
+        std::map<int, int> patterns_taken, targets_taken;
+        for (const std::size_t trial : which)
+        {
+            const int p = pattern[trial], t = target[trial];
+            if (patterns_taken.emplace(p, some.n_patterns).second)
+            {
+                take(some.words, words, p, word_row());
+                take(some.values, values, p, value_row());
+                some.n_patterns++;
+            }
+            if (targets_taken.emplace(t, some.n_targets).second)
+            {
+                take(some.targets, targets, t, target_row());
+                take(some.periods, periods, t, description.n_steps);
+                some.n_targets++;
+            }
+            some.pattern.push_back(patterns_taken[p]);
+            some.target.push_back(targets_taken[t]);
+        }
+        return some;
+    }
+
+    Trials part(std::size_t first, std::size_t last) const
+    {
+        std::vector<std::size_t> which;
+        for (std::size_t trial = first; trial < last; trial++)
+            which.push_back(trial);
+        return part(which);
+    }
+
+    static int n_answers() { return std::max(1, description.n_answers); }
+
+    // Steps that count for an answer of a trial.
+    int counted(int trial, int answer) const
+    {
+        if (description.n_answers == 0)
+            return description.learning_window;
+        const auto row = periods.begin() + (std::size_t)target[trial]*description.n_steps;
+        return std::count(row, row + description.n_steps, answer + 1);
+    }
+
+    // The right class: the largest of the targets over the steps that count for an answer.
+    int right_class(int trial, int answer) const
+    {
+        std::vector<double> sums(description.n_outputs, 0.0);
+        const double* rows = &targets[target[trial]*target_row()];
+        for (int step = 0; step < description.n_steps; step++)
+        {
+            const bool counts =
+                description.n_answers == 0
+                    ? step >= description.n_steps - description.learning_window
+                    : periods[(std::size_t)target[trial]*description.n_steps + step] == answer + 1;
+            const int row = description.target_steps == 1 ? 0 : step;
+            for (int out = 0; counts && out < description.n_outputs; out++)
+                sums[out] += rows[row*description.n_outputs + out];
+        }
+        return std::max_element(sums.begin(), sums.end()) - sums.begin();
+    }
+
+private:
+    template <typename T>
+    static void take(std::vector<T>& to, const std::vector<T>& from, int row, std::size_t width)
+    {
+        if (!from.empty())
+            to.insert(to.end(), from.begin() + row*width, from.begin() + (row + 1)*width);
+    }
+};
+
+// The stream of the trials that confirm what those of a validation say.
+inline std::string confirmation_of(const std::string& validation) { return validation + " again"; }
+
+inline bool is_confirmation(const std::string& stream)
+{
+    const std::string end = confirmation_of("");
+    return stream.size() > end.size() &&
+           stream.compare(stream.size() - end.size(), end.size(), end) == 0;
+}
+
+// Where trials come from. A stream is "train", "test", ...; an index counts its batches.
+class TrialSource
+{
+public:
+    virtual ~TrialSource() {}
+
+    // `count` batches of `size` trials, one after the other.
+    virtual Trials batches(
+        const std::string& stream, std::uint64_t first, int count, int size) const = 0;
+
+    // Trials of a batch to learn from: as many as are asked for, or fewer.
+    virtual int batch_size(std::uint64_t) const { return description.batch_size; }
+
+    // Whether the source has fresh trials of a stream.
+    virtual bool has(const std::string& stream) const = 0;
+
+    // Fresh trials to test on: so many batches, of so many trials.
+    virtual int test_batches(const std::string& stream) const
+    {
+        return is_confirmation(stream) ? description.confirmation_batches
+                                       : description.validation_batches;
+    }
+    virtual int test_size(const std::string&) const { return description.validation_batch_size; }
+};
+}
+#endif

@@ -1,0 +1,80 @@
+"""Plain C++: it compiles without warnings, and draws what Python draws."""
+
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import eprop_brian.native
+from eprop_brian.base.random import generator, integers, normals, permutation, uniforms, words
+
+NATIVE = Path(eprop_brian.native.__file__).parent
+WARNINGS = ["-Wall", "-Wextra", "-Werror", "-std=c++17", "-O1"]
+HEADERS = sorted(str(path.relative_to(NATIVE)) for path in NATIVE.rglob("*.h"))
+#: What a generated header holds that `inference.cpp` needs.
+TRIAL_H = """
+namespace eprop_brian { namespace trial {
+typedef float Real;
+const int n_steps = 3, n_inputs = 2, n_outputs = 2, n_recurrent = 4, window = 2;
+const bool analog = false;
+struct Population { const char* name; int size; };
+const Population populations[] = {{"lif", 4}};
+struct Given { const char *name, *type, *shape; unsigned sum; };
+const Given given[] = {{"lif.v", "<f4", "(4,)", 3u}};
+} }
+"""
+SEEDS = [(0, "train", 0), (2**40 + 3, "validation 10", 2**40), (7, "pattern", None)]
+
+
+def compile_(*arguments) -> None:
+    done = subprocess.run(
+        ["g++", *map(str, arguments)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("header", HEADERS)
+def test_each_header_compiles_by_itself_without_warnings(header, tmp_path):
+    # Included twice: the second time must change nothing.
+    (tmp_path / "alone.cpp").write_text(f'#include "{header}"\n#include "{header}"\n')
+    compile_(*WARNINGS, "-fsyntax-only", f"-I{NATIVE}", tmp_path / "alone.cpp")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("source", ["access.cpp", "calls.cpp", "inference.cpp", "driver/train.cpp"])
+def test_each_source_compiles_without_warnings(source, tmp_path):
+    (tmp_path / "trial.h").write_text(TRIAL_H)
+    compile_(*WARNINGS, f"-I{tmp_path}", "-c", NATIVE / source, "-o", tmp_path / "object.o")
+
+
+@pytest.fixture(scope="module")
+def draw(tmp_path_factory):
+    program = tmp_path_factory.mktemp("philox") / "program"
+    flags = ["-std=c++17", "-O2", "-ffp-contract=off", f"-I{NATIVE}"]
+    compile_(*WARNINGS, *flags, Path(__file__).parent / "philox.cpp", "-o", program)
+
+    def draw(seed, stream, index, kind, count, dtype=float):
+        arguments = [seed, stream, -1 if index is None else index, kind, count]
+        done = subprocess.run(
+            [program, *map(str, arguments)], check=True, capture_output=True, text=True
+        )
+        return np.array(done.stdout.split(), dtype=dtype)
+
+    return draw
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("seed", "stream", "index"), SEEDS)
+def test_random_numbers_are_those_of_python(draw, seed, stream, index):
+    def rng():
+        return generator(seed, stream, index)
+
+    where = (seed, stream, index)
+    np.testing.assert_array_equal(draw(*where, "words", 1001, np.uint64), words(rng(), 1001))
+    np.testing.assert_array_equal(draw(*where, "uniforms", 999), uniforms(rng(), 999))
+    np.testing.assert_array_equal(draw(*where, "integers", 999), integers(rng(), 7, 999))
+    np.testing.assert_array_equal(draw(*where, "permutation", 99), permutation(rng(), 99))
+    for count in (60_000, 7):
+        np.testing.assert_array_equal(draw(*where, "normals", count), normals(rng(), count))
