@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from programs import SMALL_CUES, configure
 
 from eprop_brian.base.files import read_arrays
 from eprop_brian.export import export_project
+from support.programs import SMALL_CUES, configure
 
 SOURCE = Path(__file__).parents[2] / "docs" / "own_loop.cpp"
 ITERATIONS = 3
