@@ -8,8 +8,8 @@ import pytest
 
 from eprop_brian.cli import main
 from eprop_brian.equations import NEURONS
-from eprop_brian.symbolic.neuron_file import read_neuron
 from eprop_brian.runs.models import MODELS
+from eprop_brian.symbolic.neuron_file import read_neuron
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 DOCS = REPOSITORY / "docs"

@@ -15,13 +15,13 @@ from eprop_brian.figures import run as figures_of_a_run
 from eprop_brian.figures import weights as figures_of_weights
 from eprop_brian.network.spec import Network
 from eprop_brian.runs.config import RunConfig
+from eprop_brian.runs.run import Run
 from eprop_brian.training.history import History
 from eprop_brian.training.recording import (
     RecordedPopulation,
     Recording,
     TracedSynapse,
 )
-from eprop_brian.runs.run import Run
 
 mpl.use("Agg")
 

@@ -11,17 +11,16 @@ import numpy as np
 import pytest
 from brian2.core.network import Network as Brian2Network
 
-from eprop_brian.runs.config import RunConfig
 from eprop_brian.balanced.simulation import Simulation
 from eprop_brian.base.files import read_arrays
 from eprop_brian.base.interrupts import raising_interrupts, uninterrupted
 from eprop_brian.base.sparse import dense
 from eprop_brian.devices import SimulationError
 from eprop_brian.devices.codeobjects import NumpyStepCodeObject
-from eprop_brian.training import run as runs
+from eprop_brian.runs import run as runs
 from eprop_brian.runs.config import RunConfig
-from eprop_brian.training.history import History
 from eprop_brian.runs.run import Run
+from eprop_brian.training.history import History
 
 CONFIG = RunConfig.from_recipe(
     "pattern-generation",

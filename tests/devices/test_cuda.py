@@ -23,8 +23,8 @@ from eprop_brian.devices import (
 from eprop_brian.equations.learning_signals import RANDOM
 from eprop_brian.network.built import Capacity
 from eprop_brian.network.learned import Learned
-from eprop_brian.tasks.base import Trials
 from eprop_brian.runs.config import RunConfig
+from eprop_brian.tasks.base import Trials
 from eprop_brian.training.session import Session
 from eprop_brian.training.workers import ParallelSession
 

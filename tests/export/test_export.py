@@ -30,9 +30,9 @@ from eprop_brian.base.sparse import dense
 from eprop_brian.cli import main
 from eprop_brian.export import export_project, import_run
 from eprop_brian.export.trials import write_trials
+from eprop_brian.runs.run import Run
 from eprop_brian.tasks.evidence_accumulation import EvidenceAccumulation
 from eprop_brian.training.history import History
-from eprop_brian.runs.run import Run
 from eprop_brian.training.session import pack_spikes
 from eprop_brian.training.trainer import Trainer
 

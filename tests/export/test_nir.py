@@ -17,9 +17,9 @@ from eprop_brian.devices import make_program
 from eprop_brian.equations import NEURONS
 from eprop_brian.export.nir import NirError, to_nir
 from eprop_brian.network.learned import Learned
-from eprop_brian.tasks.base import Trials
 from eprop_brian.runs.config import RunConfig
 from eprop_brian.runs.run import Run
+from eprop_brian.tasks.base import Trials
 from eprop_brian.training.session import Session
 
 nir = pytest.importorskip("nir")

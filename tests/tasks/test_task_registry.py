@@ -8,6 +8,7 @@ import pytest
 from brian2 import ms
 from data_sets import WRITERS
 
+from eprop_brian.runs.recipes import RECIPES
 from eprop_brian.tasks import (
     TASKS,
     DelayedMatch,
@@ -23,7 +24,6 @@ from eprop_brian.tasks import (
     Task,
     get_task,
 )
-from eprop_brian.runs.recipes import RECIPES
 
 
 def test_names():
