@@ -119,6 +119,7 @@ def same_spikes(first: Run, second: Run) -> int:
 
 def _case(n: int, seconds: float, repeats: int):
     """Network, settings of its training, and inputs of warm-up and repeats."""
+    from eprop_brian.balanced.experiment import training_inputs
     from eprop_brian.runs.config import RunConfig
 
     sizes = [f"network.n={n}", f"network.n_basis={2 * n}", f"network.norm={_LENGTH * n}"]
@@ -126,7 +127,9 @@ def _case(n: int, seconds: float, repeats: int):
     config = RunConfig.from_recipe("balanced-van-der-pol", settings=settings)
     network = config.make_network()
     steps = round(seconds / float(network.dt))
-    return network, config.training, config.training_inputs(_WARM_UP + repeats * steps), steps
+    n_steps, dt = _WARM_UP + repeats * steps, float(network.dt)
+    inputs = training_inputs(config.make_task(), config.training, n_steps, dt, config.run["seed"])
+    return network, config.training, inputs, steps
 
 
 def ours(n: int, seconds: float, repeats: int) -> Run:

@@ -118,7 +118,7 @@ def test_another_process_is_refused_until_the_first_ends(tmp_path):
             ["train", "--resume", folder],
             ["train", "pattern-generation", "--out", folder],
             ["train", "balanced-oscillator", "--out", folder],
-            ["sweep", "balanced-oscillator", "--over", "n", "--levels", "5", "--out", folder],
+            ["sweep", "balanced-oscillator", "--set", "network.n=5,6", "--out", folder],
             ["compare", "pattern-generation", "--methods", "random", "--out", folder],
             ["gradcheck", "pattern-generation", "--out", folder],
         ):

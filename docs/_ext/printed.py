@@ -264,7 +264,8 @@ class _Schema(_Printed):
         for name, table in {**model.schema, **model.parameters}.items():
             further = f" Also: {table.further_doc}." if table.further_doc else ""
             text = f"`[{name}]` {table.doc}{further}"
-            shown.append(nodes.paragraph("", "", *_prose(re.sub(r"\[(.+?)\]\(.+?\)", r"\1", text))))
+            without_links = re.sub(r"\[([^][]+)\]\([^()]+\)", r"\1", text)
+            shown.append(nodes.paragraph("", "", *_prose(without_links)))
             rows = [(key, s.shown_default, s.doc) for key, s in table.settings.items()]
             if rows:
                 shown.append(_table(("Key", "Default", "Meaning"), rows))

@@ -79,7 +79,7 @@ def plot_learning_curve(history: History, error_threshold: float | None = None) 
         "error": bool(np.all(np.isnan(columns["error"]))),
         "alignment": not np.any(np.abs(alignment[np.isfinite(alignment)] - 1) > 1e-9),
     }
-    names = [name for name in _LABELS if not absent.get(name)]
+    names = [name for name in _LABELS if name in columns and not absent.get(name)]
     window = max(1, len(iteration) // _WINDOWS_PER_RUN)
     figure, panels = stacked(dict.fromkeys(names, 1.4), _X_LABEL, width=0.8 * WIDTH, margin=0.5)
     for (name, ax), colour in zip(panels.items(), COLOURS, strict=False):

@@ -184,9 +184,15 @@ class _Balanced:
         return network
 
     def make_trainer(
-        self, config: RunConfig, device: str, workers: int | None, scheduler: str | None
+        self,
+        config: RunConfig,
+        device: str,
+        workers: int | None,
+        scheduler: str | None,
+        state: Mapping[str, Any] | None,
+        source: Path,
     ) -> Experiment:
-        """Make the experiment, before its training."""
+        """Make the experiment, at its start or in a stored state."""
         if workers not in (None, 1) or scheduler is not None:
             name = "workers" if scheduler is None else "a scheduler"
             raise ValueError(
@@ -194,7 +200,7 @@ class _Balanced:
                 "and there are no trials to share"
             )
         task = self.make_task(config)
-        return Experiment(
+        experiment = Experiment(
             self.make_network(config, task),
             task,
             config.training,
@@ -203,6 +209,9 @@ class _Balanced:
             device=device,
             dtype=config.run["dtype"],
         )
+        if state is not None:
+            experiment.restore(state, source)
+        return experiment
 
     def refuse_unused(self, config: RunConfig, settings: Sequence[str]) -> None:
         """Accept all: no setting depends on another one."""
@@ -253,10 +262,6 @@ class _Balanced:
     def state(self, trainer: Experiment) -> dict[str, Matrix]:
         """Give weights, and in the middle of a training all that it goes on from."""
         return trainer.state()
-
-    def restore(self, trainer: Experiment, state: Mapping[str, Any], path: Path) -> None:
-        """Go back to weights and to the middle of a training."""
-        trainer.restore(state, path)
 
     def train(
         self,

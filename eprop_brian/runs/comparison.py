@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -154,8 +154,9 @@ def compare(
     results = []
     for path, chosen in configs.items():
         (run,) = train_runs([chosen], [path], progress=progress, **where)
-        seen = (path, run.history, run.solved, run.failure, config.model.curves)
-        results.append(Compared(*runs[path], *seen))
+        method, seed = runs[path]
+        result = Compared(method, seed, path, run.history, run.solved, run.failure)
+        results.append(replace(result, curves=config.model.curves))
     return results
 
 

@@ -201,17 +201,24 @@ class RunConfig:
         device: str | None = None,
         workers: int | None = None,
         scheduler: str | None = None,
+        state: Mapping[str, Any] | None = None,
+        source: Path = Path("state"),
     ) -> Any:
-        """Make the `Trainer` or `Experiment` of this run, before its first iteration.
+        """Make the `Trainer` or `Experiment` of this run, at its start or in a stored state.
 
         Parameters
         ----------
         device : str, optional
             Default: the run's.
         workers, scheduler : optional
-            As for `Trainer`; the trials of a balanced network, which is one, are not shared.
+            As for `Trainer`; a balanced network has no trials to share.
+        state : mapping of str to array, optional
+            Of a checkpoint.
+        source : Path
+            The file of `state`, which messages name.
         """
-        return self.model.make_trainer(self, device or self.run["device"], workers, scheduler)
+        place = (device or self.run["device"], workers, scheduler)
+        return self.model.make_trainer(self, *place, state, source)
 
     # Files.
 

@@ -191,11 +191,17 @@ class _Eprop:
         )
 
     def make_trainer(
-        self, config: RunConfig, device: str, workers: int | None, scheduler: str | None
+        self,
+        config: RunConfig,
+        device: str,
+        workers: int | None,
+        scheduler: str | None,
+        state: Mapping[str, Any] | None,
+        source: Path,
     ) -> Trainer:
-        """Make the trainer, before its first iteration."""
+        """Make the trainer, at its start or in a stored state."""
         task = self.make_task(config)
-        return Trainer(
+        trainer = Trainer(
             self.make_network(config, task),
             task,
             batch_size=config.run["batch_size"],
@@ -205,6 +211,11 @@ class _Eprop:
             workers=workers,
             scheduler=scheduler,
         )
+        if state is not None:
+            trainer.session.restore(state)
+            if not trainer.session.is_finite():
+                raise ValueError(f"{source}: numbers are not finite")
+        return trainer
 
     def refuse_unused(self, config: RunConfig, settings: Sequence[str]) -> None:
         """Raise ValueError if a ``network.feedback_scale`` among settings changes nothing.
@@ -252,12 +263,6 @@ class _Eprop:
     def state(self, trainer: Trainer) -> dict[str, Matrix]:
         """Give weights and the optimizer's state."""
         return trainer.session.state()
-
-    def restore(self, trainer: Trainer, state: Mapping[str, Any], path: Path) -> None:
-        """Go back to weights and the optimizer's state."""
-        trainer.session.restore(state)
-        if not trainer.session.is_finite():
-            raise ValueError(f"{path}: numbers are not finite")
 
     def train(
         self, trainer: Trainer, iterations: int, progress: bool, after_call: Callable[[Any], None]

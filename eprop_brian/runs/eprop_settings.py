@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from dataclasses import fields
+from dataclasses import fields, replace
 
 from brian2.units import Hz, ms
 
@@ -45,7 +45,7 @@ FEEDBACK = {
 }
 #: Network options that need a more exact kind than their annotation has.
 _EXACT = {
-    "f_target": Setting("quantity", "", unit=Hz),
+    "f_target": Setting("quantity", "", unit=Hz, shown="10 Hz"),
     "trace_cutoff": Setting("quantity", "", unit=ms),
 }
 _KIND_OF_ANNOTATION = {
@@ -68,7 +68,7 @@ def _first_sentences(cls: type) -> dict[str, str]:
     lines = {}
     for entry in re.split(r"\n(?=\S)", section):
         head, _, text = entry.partition("\n")
-        sentence = re.split(r"(?<=[.:;])\s|\n\n", " ".join(text.split()))[0].rstrip(".:;")
+        sentence = re.split(r"(?<=[.;])\s", " ".join(text.split()))[0].rstrip(".;")
         lines.update(dict.fromkeys(head.partition(" : ")[0].split(", "), sentence))
     return lines
 
@@ -80,13 +80,13 @@ def _network_settings() -> dict[str, Setting]:
     for name, parameter in inspect.signature(Network).parameters.items():
         if name in _ELSEWHERE:
             continue
-        exact = _EXACT.get(name)
-        kind = exact.kind if exact else _KIND_OF_ANNOTATION.get(parameter.annotation, "value")
-        default = parameter.default
-        shown = "" if default is None or not isinstance(default, int | float | str) else default
-        doc = docs.get(name, "")
-        unit = exact.unit if exact else None
-        options[name] = Setting(kind, doc, unit=unit, shown=str(shown))
+        default, doc = parameter.default, docs.get(name, "")
+        if name in _EXACT:
+            options[name] = replace(_EXACT[name], doc=doc)
+            continue
+        kind = _KIND_OF_ANNOTATION.get(parameter.annotation, "value")
+        shown = "" if not isinstance(default, int | float | str) else str(default)
+        options[name] = Setting(kind, doc, shown=shown)
     return options
 
 

@@ -140,9 +140,15 @@ class Model(Protocol):
         ...
 
     def make_trainer(
-        self, config: RunConfig, device: str, workers: int | None, scheduler: str | None
+        self,
+        config: RunConfig,
+        device: str,
+        workers: int | None,
+        scheduler: str | None,
+        state: Mapping[str, Any] | None,
+        source: Path,
     ) -> Any:
-        """Make what trains the network."""
+        """Make what trains the network, at its start or in the state of a checkpoint."""
         ...
 
     def check_trainable(self, config: RunConfig) -> None:
@@ -159,10 +165,6 @@ class Model(Protocol):
 
     def state(self, trainer: Any) -> dict[str, Matrix]:
         """Give the arrays of a checkpoint, of the last call that ended."""
-        ...
-
-    def restore(self, trainer: Any, state: Mapping[str, Any], path: Path) -> None:
-        """Go back to a checkpoint's state."""
         ...
 
     def train(

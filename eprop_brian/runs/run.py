@@ -116,8 +116,7 @@ class Run:
         folder = Path(folder)
         config = RunConfig.read(folder)
         path, state = read_state(folder)
-        trainer = config.make_trainer(**where)
-        config.model.restore(trainer, state, path)
+        trainer = config.make_trainer(**where, state=state, source=path)
         done = int(state["n_updates"])
         history = config.model.history.read(folder / HISTORY)
         if len(history) < done:

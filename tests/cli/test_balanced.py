@@ -60,7 +60,8 @@ def test_a_trained_network_is_tested_again_when_it_is_resumed(trained, tmp_path)
     (copy / "results.toml").unlink()
     again = call("train", "--resume", copy, "--no-figures")
     assert "the training is complete" in again
-    assert again.splitlines()[-1] == output.splitlines()[-1]
+    last, first = (text.rstrip().splitlines()[-1] for text in (again, output))
+    assert last == first
     assert (copy / "results.toml").read_text() == (folder / "results.toml").read_text()
     message = call("train", "--resume", copy, "--iterations", "99", code=2)
     assert "--iterations does not apply to balanced networks" in message

@@ -173,7 +173,7 @@ def test_feedback_by_file_and_by_equation(tmp_path):
     ("setting", "expected"),
     [
         ("task.n_inputs=99999999999999", "not enough memory for sizes as large as these"),
-        ("size.lif=99999999999999", "[size] lif = 99999999999999: there can be 2147483647 at most"),
+        ("size.lif=99999999999999", "size.lif must be 0 to 2147483647, not 99999999999999"),
     ],
 )
 def test_a_network_beyond_all_memory_is_said(tmp_path, setting, expected):
