@@ -27,7 +27,8 @@ from eprop_brian.figure_style import COLOURS as _COLOURS
 from eprop_brian.figure_style import WIDTH as _WIDTH
 from eprop_brian.figure_style import draw_median_and_range, save_figure
 from eprop_brian.figure_style import styled as _style
-from eprop_brian.network.spec import Network, Population
+from eprop_brian.network.graph import Population
+from eprop_brian.network.spec import Network
 from eprop_brian.symbolic.parameters import parse_quantity
 from eprop_brian.training.config import RunConfig
 from eprop_brian.training.gradient_check import GradientCheck

@@ -30,6 +30,7 @@ from eprop_brian.devices.project import (
 from eprop_brian.network.blocks import MOST_STEPS
 from eprop_brian.network.build import build
 from eprop_brian.network.built import BuiltNetwork, Capacity, Layout
+from eprop_brian.network.resolved import Resolved
 from eprop_brian.network.spec import Network
 
 __all__ = ["CppProgram", "find_compiler", "generate"]
@@ -81,7 +82,7 @@ class CppProgram(ProcessProgram):
 
     Parameters
     ----------
-    network : Network
+    network : Network or Resolved
     capacity : Capacity
     dtype : type
         Float type of all state.
@@ -100,7 +101,7 @@ class CppProgram(ProcessProgram):
 
     def __init__(
         self,
-        network: Network,
+        network: Network | Resolved,
         capacity: Capacity,
         dtype: type = np.float64,
         profile: bool = False,
@@ -117,7 +118,7 @@ class CppProgram(ProcessProgram):
 
 def generate(
     project: Path,
-    network: Network,
+    network: Network | Resolved,
     capacity: Capacity,
     dtype: type = np.float64,
     profile: bool = False,

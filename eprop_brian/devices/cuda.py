@@ -33,6 +33,7 @@ from eprop_brian.devices.project import (
 from eprop_brian.network.blocks import MOST_STEPS
 from eprop_brian.network.build import build
 from eprop_brian.network.built import BuiltNetwork, Capacity, Layout
+from eprop_brian.network.resolved import Resolved
 from eprop_brian.network.spec import Network
 
 __all__ = [
@@ -153,7 +154,7 @@ class CudaProgram(ProcessProgram):
 
     Parameters
     ----------
-    network : Network
+    network : Network or Resolved
     capacity : Capacity
     dtype : type
         Float type of all state.
@@ -186,7 +187,7 @@ class CudaProgram(ProcessProgram):
 
     def __init__(
         self,
-        network: Network,
+        network: Network | Resolved,
         capacity: Capacity,
         dtype: type = np.float64,
         profile: bool = False,
@@ -222,7 +223,7 @@ def _find_compiler(emulated: bool) -> str:
 
 def generate(
     project: Path,
-    network: Network,
+    network: Network | Resolved,
     capacity: Capacity,
     dtype: type = np.float64,
     profile: bool = False,

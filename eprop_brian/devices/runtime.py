@@ -17,6 +17,7 @@ from eprop_brian.devices.program import Program, SimulationError
 from eprop_brian.devices.project import step_runner
 from eprop_brian.network.build import build
 from eprop_brian.network.built import Capacity
+from eprop_brian.network.resolved import Resolved
 from eprop_brian.network.spec import Network
 
 __all__ = ["RuntimeProgram"]
@@ -27,7 +28,7 @@ class RuntimeProgram(Program):
 
     Parameters
     ----------
-    network : Network
+    network : Network or Resolved
     capacity : Capacity
     dtype : type
         Float type of all state.
@@ -37,7 +38,7 @@ class RuntimeProgram(Program):
 
     def __init__(
         self,
-        network: Network,
+        network: Network | Resolved,
         capacity: Capacity,
         dtype: type = np.float64,
         build: Callable[..., Any] = build,

@@ -20,7 +20,7 @@ from eprop_brian.network.built import BuiltNetwork
 from eprop_brian.tasks.base import hand_out
 from eprop_brian.training.config import RunConfig
 from eprop_brian.training.run import CHECKPOINT
-from eprop_brian.training.session import SessionState
+from eprop_brian.training.state import SessionState
 
 __all__ = ["export_inference", "inference_state", "network_arrays"]
 
@@ -58,7 +58,7 @@ def export_inference(run: Path, folder: Path) -> Path:
         code = beside / "src"
         dtype = DTYPES[config.run["dtype"]]
         built, types = generate(
-            code, state.network, state.capacity, dtype, calls=_TEMPLATES / "calls.h"
+            code, state.resolved, state.capacity, dtype, calls=_TEMPLATES / "calls.h"
         )
         for name in ("inference.cpp", "npy.h"):
             shutil.copyfile(_TEMPLATES / name, code / name)
@@ -81,7 +81,7 @@ def inference_state(config: RunConfig, run: Path) -> SessionState:
     network = config.make_network(task)
     trial = hand_out(task, config.run["seed"], "test", 0, 1)
     arrays = read_arrays(run / CHECKPOINT)
-    names = (*network.shapes, *network.learned_shapes)
+    names = network.resolved.keys.shapes()
     weights = {name: arrays[name] for name in names if name in arrays}
     # Which steps count for which answer is the task's to say, trial by trial.
     trial = replace(trial, periods=None, n_answers=None)
@@ -93,7 +93,7 @@ def network_arrays(built: BuiltNetwork, state: SessionState) -> dict[str, np.nda
     return {
         **built.parameter_arrays(),
         **built.synaptic_arrays("w", state.weights),
-        **{name: state.weights[name] for name in state.network.learned_shapes},
+        **{name: state.weights[name] for name in state.keys.learned},
         **built.initial_state(),
         "control.window_start": np.array([state.n_steps - state.learning_window]),
     }
@@ -101,7 +101,7 @@ def network_arrays(built: BuiltNetwork, state: SessionState) -> dict[str, np.nda
 
 def _trial_header(state: SessionState, dtype: type, given: Mapping[str, np.ndarray]) -> str:
     """What ``inference.cpp`` has to know of the network, as constants."""
-    network, capacity = state.network, state.capacity
+    network, capacity = state.resolved, state.capacity
     numbers = {
         "n_steps": state.n_steps,
         "n_inputs": network.n_inputs,
@@ -141,7 +141,7 @@ def _trial_header(state: SessionState, dtype: type, given: Mapping[str, np.ndarr
 
 
 def _readme(state: SessionState, task: str) -> str:
-    network, analog = state.network, state.capacity.analog
+    network, analog = state.resolved, state.capacity.analog
     template = Template((_TEMPLATES / "README.inference.md").read_text(encoding="utf-8"))
     return template.substitute(
         task=task,
@@ -152,7 +152,7 @@ def _readme(state: SessionState, task: str) -> str:
         n_steps=state.n_steps,
         dt=network.dt,
         window=state.learning_window,
-        output="softmax probabilities" if network.loss.softmax else "readouts y",
+        output="softmax probabilities" if network.readouts[0].loss.softmax else "readouts y",
         inputs="any" if analog else "bool, or 0 and 1",
         input_meaning="analog values" if analog else "spikes",
         version=version("eprop_brian"),

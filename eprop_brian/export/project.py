@@ -21,14 +21,11 @@ from eprop_brian.export.trials import source_of, write_trials
 from eprop_brian.export.ziggurat import ziggurat_tables
 from eprop_brian.network.spec import Network
 from eprop_brian.tasks.base import Task
+from eprop_brian.training.calls import example_of_call
 from eprop_brian.training.config import RunConfig
+from eprop_brian.training.requirements import check_continuous, check_fit
 from eprop_brian.training.run import INITIAL
-from eprop_brian.training.session import SessionState
-from eprop_brian.training.trainer import (
-    check_continuous,
-    check_fit,
-    example_of_call,
-)
+from eprop_brian.training.state import SessionState
 
 __all__ = ["FLAVOURS", "Flavour", "export_project"]
 

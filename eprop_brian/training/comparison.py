@@ -16,8 +16,10 @@ import numpy as np
 from eprop_brian.base.table import write_table
 from eprop_brian.training.config import METHODS, RunConfig
 from eprop_brian.training.history import History
+from eprop_brian.training.jax_session import require_jax
+from eprop_brian.training.requirements import check_fit
 from eprop_brian.training.run import Run
-from eprop_brian.training.trainer import TrainingError, check_fit, require_jax
+from eprop_brian.training.trainer import TrainingError
 
 __all__ = ["Compared", "Summary", "compare", "histories", "summaries", "write_summaries"]
 

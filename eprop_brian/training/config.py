@@ -17,6 +17,7 @@ import numpy as np
 from eprop_brian.base.checks import check_choice, check_count, is_identifier, is_number
 from eprop_brian.base.files import read_array, write_array, write_text
 from eprop_brian.base.settings import read_tables, read_value
+from eprop_brian.base.sparse import Matrix
 from eprop_brian.base.suggestions import unknown
 from eprop_brian.base.toml import toml_table
 from eprop_brian.devices import DEVICES, DTYPES
@@ -359,8 +360,9 @@ class RunConfig:
         device: str | None = None,
         workers: int | None = None,
         scheduler: str | None = None,
+        state: Mapping[str, Matrix] | None = None,
     ) -> Trainer:
-        """The trainer of this run, before its first iteration; where it runs as `Trainer` says."""
+        """The trainer of this run, at its start or in a stored state; the rest as for `Trainer`."""
         task = self.make_task()
         return Trainer(
             self.make_network(task),
@@ -371,6 +373,7 @@ class RunConfig:
             dtype=self.run["dtype"],
             workers=workers,
             scheduler=scheduler,
+            state=state,
         )
 
     def write(self, folder: Path) -> None:

@@ -94,8 +94,7 @@ class Run:
         folder = Path(folder)
         config = RunConfig.read(folder)
         state = read_arrays(folder / CHECKPOINT)
-        trainer = config.make_trainer(**where)
-        trainer.session.restore(state)
+        trainer = config.make_trainer(state=state, **where)
         if not trainer.session.is_finite():
             raise ValueError(f"{folder / CHECKPOINT}: numbers are not finite")
         history = History.read(folder / HISTORY)

@@ -11,8 +11,9 @@ from eprop_brian.equations.learning_signals import RANDOM
 from eprop_brian.network.build import build
 from eprop_brian.network.built import Capacity
 from eprop_brian.network.learned import Learned
+from eprop_brian.network.rewiring import MATRICES
 from eprop_brian.tasks.base import Trials
-from eprop_brian.training.session import MATRICES, Session
+from eprop_brian.training.session import Session
 
 N_IN, N_STEPS, N_TRIALS = 5, 40, 2
 

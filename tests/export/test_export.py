@@ -33,8 +33,8 @@ from eprop_brian.export.trials import write_trials
 from eprop_brian.tasks.evidence_accumulation import EvidenceAccumulation
 from eprop_brian.training.history import History
 from eprop_brian.training.run import Run
-from eprop_brian.training.session import pack_spikes
 from eprop_brian.training.trainer import Trainer
+from eprop_brian.training.trial_data import pack_spikes
 
 TEMPLATES = Path(eprop_brian.export.__file__).parent / "templates"
 CUES = configure("evidence-accumulation", *SMALL_CUES, batch_size=4)

@@ -11,10 +11,11 @@ from eprop_brian import ALIF, LIF, Network
 from eprop_brian.base.files import read_arrays, write_arrays
 from eprop_brian.base.sparse import draw_pairs, same_structure
 from eprop_brian.devices import make_program
+from eprop_brian.network.rewiring import MATRICES
 from eprop_brian.plotting import plot_weights
 from eprop_brian.tasks.base import Trials
 from eprop_brian.training.recording import TracedSynapse, record_trial
-from eprop_brian.training.session import MATRICES, Session
+from eprop_brian.training.session import Session
 
 N_IN, N_OUT, N_STEPS, N_TRIALS = 6, 2, 60, 3
 OPTIONS = {

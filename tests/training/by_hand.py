@@ -30,9 +30,10 @@ from eprop_brian.devices.cpp import CppProgram
 from eprop_brian.devices.runtime import RuntimeProgram
 from eprop_brian.equations import ALIF, GRADIENT_DESCENT, LEAKY, LIF
 from eprop_brian.network.learned import Learned
+from eprop_brian.network.rewiring import MATRICES
 from eprop_brian.network.spec import Network
 from eprop_brian.tasks.base import Trials
-from eprop_brian.training.session import MATRICES, Session
+from eprop_brian.training.session import Session
 
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_platforms", "cpu")
@@ -284,7 +285,7 @@ def data(case: Case, network: Network):
         weights[name] = weights[name] * connected.toarray()
     initial = network.initial_weights(3)
     weights["B"] = initial["B"]
-    if network.feedback.weights == "symmetric":
+    if network.resolved.signals[0].symmetric:
         weights["B"] = weights["w_out"].T.copy()
     weights |= {name: value for name, value in initial.items() if "." in name}
     inputs = rng.random((case.n_trials, N_STEPS, N_INPUTS)) < 0.3
@@ -309,7 +310,7 @@ def fixed_numbers(case: Case, network: Network, weights) -> dict[str, Any]:
         for name, given in network.delay_steps.items()
     }
     delay_B = network.feedback_delay_steps
-    averaging = network.rate_averaging
+    averaging = network.resolved.rate_averaging
     return {
         "B": weights["B"],
         "delay_B": np.ones(network.shapes["B"], int) if delay_B is None else delay_B.astype(int),

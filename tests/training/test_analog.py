@@ -28,10 +28,11 @@ from by_hand import (
 
 from eprop_brian.equations import LIF, Neuron
 from eprop_brian.network.learned import Learned
+from eprop_brian.network.rewiring import MATRICES
 from eprop_brian.network.spec import Network
 from eprop_brian.training.bptt import BpttSession
 from eprop_brian.training.recording import TracedSynapse, record_trial
-from eprop_brian.training.session import MATRICES, Session
+from eprop_brian.training.session import Session
 from eprop_brian.training.workers import ParallelSession
 
 SPARSE = {"connectivity": {"w_in": 0.6, "w_rec": 0.5}}

@@ -27,10 +27,11 @@ from scipy.linalg import expm
 from eprop_brian.devices.cpp import CppProgram
 from eprop_brian.devices.runtime import RuntimeProgram
 from eprop_brian.equations import ALIF, GRADIENT_DESCENT, LEAKY, LIF, Neuron, get_neuron
+from eprop_brian.network.rewiring import MATRICES
 from eprop_brian.network.spec import Network
 from eprop_brian.symbolic.parameters import resolve_parameters
 from eprop_brian.tasks.base import Trials
-from eprop_brian.training.session import MATRICES, Session
+from eprop_brian.training.session import Session
 
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_platforms", "cpu")

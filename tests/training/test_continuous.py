@@ -36,10 +36,11 @@ from eprop_brian.equations import (
     get_neuron,
 )
 from eprop_brian.equations.learning_signals import BROADCAST, RANDOM, SYMMETRIC
+from eprop_brian.network.rewiring import MATRICES
 from eprop_brian.network.spec import Network
 from eprop_brian.symbolic.errors import EquationError
 from eprop_brian.tasks.base import Trials
-from eprop_brian.training.session import MATRICES, Session
+from eprop_brian.training.session import Session
 
 #: Largest deviation, relative to the largest entry of a matrix.
 TOLERANCE = 1e-11
@@ -347,7 +348,7 @@ def initial_weights(network: Network) -> dict[str, np.ndarray]:
     scale = {"w_in": 1.2, "w_rec": 0.8, "w_out": 0.6, "B": 1.0}
     dense = {k: w.toarray() if hasattr(w, "toarray") else w for k, w in weights.items()}
     weights = {k: w * scale[k] for k, w in dense.items()}
-    if network.feedback.weights == "symmetric":
+    if network.resolved.signals[0].symmetric:
         weights["B"] = weights["w_out"].T.copy()
     return weights
 
