@@ -118,7 +118,8 @@ def deviation(case: Case) -> float:
     to their largest entry; infinite if the number of spikes of a trial differs.
     """
     from eprop_brian.network.program import make_program
-    from eprop_brian.training.session import MATRICES, Session
+    from eprop_brian.network.rewiring import MATRICES
+    from eprop_brian.training.session import Session
 
     ours, trials, size = run(case), case.task_trials(), case.batch_size
     batches = [trials.part(slice(k, k + size)) for k in range(0, case.n_trials, size)]

@@ -9,6 +9,7 @@ import numpy as np
 from scipy.signal import lfilter
 from scipy.special import erf
 
+from eprop_brian.base.converted import Converted
 from eprop_brian.base.suggestions import unknown
 from eprop_brian.equations.teachers import (
     BISTABLE,
@@ -21,6 +22,10 @@ from eprop_brian.equations.teachers import (
 )
 
 __all__ = ["BALANCED", "DYNAMICS", "Dynamics", "get_dynamics"]
+
+
+def _as_region(value: tuple[float, ...], dynamics: Dynamics) -> tuple[float, ...]:
+    return value or (1.0,) * dynamics.teacher.model.count("/dt")
 
 
 @dataclass(frozen=True)
@@ -46,15 +51,13 @@ class Dynamics:
     teacher: Teacher
     input_std: float = 0.0
     input_tau: float = 0.1
-    region: tuple[float, ...] = ()
+    region: Converted[tuple[float, ...]] = Converted(_as_region, ())
 
     def __post_init__(self) -> None:
         for name in ("input_std", "input_tau"):
             value = getattr(self, name)
             if not (np.isfinite(value) and value >= 0):
                 raise ValueError(f"{name} must be a finite number, 0 or more, not {value}")
-        if not self.region:
-            object.__setattr__(self, "region", (1.0,) * self.teacher.model.count("/dt"))
 
     def with_input(self, std: float | None = None, tau: float | None = None) -> Dynamics:
         """Return a copy with another input."""

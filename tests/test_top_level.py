@@ -34,9 +34,13 @@ def test_a_network_for_a_task_has_its_sizes_loss_and_time_step():
     task = get_task("evidence-accumulation", n_cues=3, dt=0.5 * ms)
     network = Network.for_task(task, [(LIF, 5), (ALIF, 5)], c_reg=1.0)
     assert (network.n_inputs, network.n_outputs, network.n_recurrent) == (40, 2, 10)
-    assert network.loss.softmax and network.dt == 0.5 * ms and network.c_reg == 1.0
+    assert (
+        network.resolved.readouts[0].loss.softmax
+        and network.dt == 0.5 * ms
+        and network.c_reg == 1.0
+    )
     own = Network.for_task(task, [(LIF, 5)], loss="-y_target*log(p)*2")
-    assert own.loss.name == "equation"
+    assert own.resolved.readouts[0].loss.name == "equation"
 
 
 def test_every_name_is_there():

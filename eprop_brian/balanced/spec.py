@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -13,6 +13,7 @@ from brian2.units import Hz, ms
 from brian2.units.fundamentalunits import Quantity, get_dimensions
 
 from eprop_brian.base.checks import is_number
+from eprop_brian.base.converted import Converted
 from eprop_brian.base.suggestions import unknown
 from eprop_brian.equations.balanced import BASES, FEEDBACKS, Basis
 from eprop_brian.equations.teachers import Teacher, linear_teacher
@@ -46,6 +47,21 @@ _EXPRESSIONS = {
 }
 #: Dimensions that a program can represent: each has a loop index of its own in the teacher's step.
 _MOST_DIMENSIONS = 8
+
+
+def _as_array(value: Any, _: BalancedNetwork) -> np.ndarray:
+    array = np.array(value, dtype=float)
+    array.setflags(write=False)
+    return array
+
+
+def _as_optional_array(value: Any, network: BalancedNetwork) -> np.ndarray | None:
+    return None if value is None else _as_array(value, network)
+
+
+def _in(unit: Quantity, name: str) -> Callable[[Any, BalancedNetwork], Quantity]:
+    """A conversion to a quantity in a unit."""
+    return lambda value, _: _quantity(value, unit, name)
 
 
 @dataclass(frozen=True)
@@ -98,30 +114,31 @@ class BalancedNetwork:
     """
 
     teacher: Teacher
-    decoder: np.ndarray = field(repr=False)
-    slow_weights: np.ndarray = field(repr=False)
-    fast_weights: np.ndarray = field(repr=False)
-    threshold: np.ndarray = field(repr=False)
+    decoder: Converted[np.ndarray] = field(repr=False, default=Converted(_as_array))
+    slow_weights: Converted[np.ndarray] = field(repr=False, default=Converted(_as_array))
+    fast_weights: Converted[np.ndarray] = field(repr=False, default=Converted(_as_array))
+    threshold: Converted[np.ndarray] = field(repr=False, default=Converted(_as_array))
     basis: str = "linear"
-    basis_weights: np.ndarray | None = field(default=None, repr=False)
-    basis_offset: np.ndarray | None = field(default=None, repr=False)
+    basis_weights: Converted[np.ndarray | None] = field(
+        repr=False, default=Converted(_as_optional_array, None)
+    )
+    basis_offset: Converted[np.ndarray | None] = field(
+        repr=False, default=Converted(_as_optional_array, None)
+    )
     learns: Sequence[str] = ()
-    lambda_r: Quantity | str = "20 Hz"
-    lambda_v: Quantity | str = "20 Hz"
+    lambda_r: Converted[Quantity] = Converted(_in(Hz, "lambda_r"), "20 Hz")
+    lambda_v: Converted[Quantity] = Converted(_in(Hz, "lambda_v"), "20 Hz")
     sigma: float = 0.0
-    t_ref: Quantity | str = "0 ms"
-    delay: Quantity | str = "0 ms"
+    t_ref: Converted[Quantity] = Converted(_in(ms, "t_ref"), "0 ms")
+    delay: Converted[Quantity] = Converted(_in(ms, "delay"), "0 ms")
     one_spike: bool = True
     feedback: str = "corrected"
     gain: str = "k_0"
     rate: str = "eta_0"
     fast_rate: str = "eta_fast_0"
-    dt: Quantity | str = "0.1 ms"
+    dt: Converted[Quantity] = Converted(_in(ms, "dt"), "0.1 ms")
 
     def __post_init__(self) -> None:
-        units = {"lambda_r": Hz, "lambda_v": Hz, "t_ref": ms, "delay": ms, "dt": ms}
-        for name, unit in units.items():
-            object.__setattr__(self, name, _quantity(getattr(self, name), unit, name))
         for name in ("lambda_r", "dt"):
             if not float(getattr(self, name)) > 0:
                 raise ValueError(f"{name} must be positive, not {getattr(self, name)}")
@@ -158,7 +175,7 @@ class BalancedNetwork:
                 f"teacher '{self.teacher.name}' has {size} states, at most {_MOST_DIMENSIONS} can "
                 "be represented"
             )
-        decoder = np.asarray(self.decoder, dtype=float)
+        decoder = self.decoder
         if decoder.ndim != 2 or decoder.shape[0] != size or not decoder.shape[1]:
             raise ValueError(
                 f"the decoder must have shape ({size}, N), one row per state of teacher "
@@ -168,7 +185,7 @@ class BalancedNetwork:
         arrays = {"fast_weights": (n, n), "threshold": (n,)}
         has_basis = bool(BASES[self.basis].model)
         if has_basis:
-            m = np.asarray(self.basis_weights, dtype=float)
+            m = np.asarray(self.basis_weights)
             if m.ndim != 2 or m.shape[1] != n or not m.shape[0]:
                 raise ValueError(
                     f"basis_weights must have shape (n_basis, {n}) with basis '{self.basis}', "
@@ -181,13 +198,11 @@ class BalancedNetwork:
             if self.basis_weights is not None or self.basis_offset is not None:
                 raise ValueError(f"basis '{self.basis}' has neither basis_weights nor basis_offset")
         for name, shape in {"decoder": decoder.shape, **arrays}.items():
-            value = np.array(getattr(self, name), dtype=float)
+            value = np.asarray(getattr(self, name), dtype=float)
             if value.shape != shape:
                 raise ValueError(f"{name} must have shape {shape}, not {value.shape}")
             if not np.all(np.isfinite(value)):
                 raise ValueError(f"{name} must be finite")
-            value.setflags(write=False)
-            object.__setattr__(self, name, value)
         if np.any(self.threshold <= 0):
             raise ValueError("threshold must be positive")
 

@@ -7,7 +7,7 @@ here makes an array of all pairs.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeAlias, TypeGuard
 
 import numpy as np
 from scipy.sparse import csc_array, issparse
@@ -18,6 +18,7 @@ __all__ = [
     "dense",
     "draw_pairs",
     "fit",
+    "is_sparse",
     "same_structure",
     "structure",
     "taken",
@@ -26,7 +27,7 @@ __all__ = [
 ]
 
 #: A weight matrix, dense or sparse.
-Matrix = np.ndarray | csc_array
+Matrix: TypeAlias = np.ndarray | csc_array
 
 
 def structure(pre: np.ndarray, post: np.ndarray, shape: tuple[int, int]) -> csc_array:
@@ -155,11 +156,16 @@ def dense(matrix: Any) -> np.ndarray:
     return np.array(matrix.toarray() if issparse(matrix) else matrix, dtype=float, order="C")
 
 
+def is_sparse(matrix: Any) -> TypeGuard[csc_array]:
+    """Whether a matrix stores the values of its synapses alone."""
+    return bool(issparse(matrix))
+
+
 def values_of(matrix: Matrix) -> np.ndarray:
     """What a matrix stores: all entries of a dense one, the synapses of a sparse one."""
-    return matrix.data if issparse(matrix) else matrix
+    return matrix.data if is_sparse(matrix) else matrix
 
 
 def copied(matrix: Matrix) -> Matrix:
     """A copy; a sparse one keeps the structure's arrays."""
-    return with_values(matrix, matrix.data.copy()) if issparse(matrix) else matrix.copy()
+    return with_values(matrix, matrix.data.copy()) if is_sparse(matrix) else matrix.copy()

@@ -12,7 +12,7 @@ from eprop_brian.devices import Program
 from eprop_brian.runs.config import RunConfig
 from eprop_brian.runs.run import Run
 from eprop_brian.tasks.dynamics import DYNAMICS
-from eprop_brian.training.trainer import VALIDATION_BATCH_SIZE, VALIDATION_BATCHES
+from eprop_brian.training.evaluation import VALIDATION_BATCH_SIZE, VALIDATION_BATCHES
 
 __all__ = [
     "FOR_THE_REST",

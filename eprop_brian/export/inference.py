@@ -22,7 +22,7 @@ from eprop_brian.network.built import BuiltNetwork
 from eprop_brian.runs.config import RunConfig
 from eprop_brian.runs.run import CHECKPOINT
 from eprop_brian.tasks.base import hand_out
-from eprop_brian.training.session import SessionState
+from eprop_brian.training.state import SessionState
 
 __all__ = ["export_inference", "inference_state", "network_arrays"]
 
@@ -61,7 +61,7 @@ def export_inference(run: Path, folder: Path) -> Path:
     with new_project(folder) as beside:
         code = beside / "src"
         dtype = DTYPES[config.run["dtype"]]
-        project = generate(state.network, state.capacity, dtype, build=build)
+        project = generate(state.resolved, state.capacity, dtype, build=build)
         project.without("calls.cpp").write(code)
         copy_native(_NATIVE, code)
         arrays = {
@@ -82,7 +82,7 @@ def inference_state(config: RunConfig, run: Path) -> SessionState:
     network = config.make_network(task)
     trial = hand_out(task, config.run["seed"], "test", 0, 1)
     arrays = read_arrays(run / CHECKPOINT)
-    names = (*network.shapes, *network.learned_shapes)
+    names = network.resolved.keys.shapes()
     weights = {name: arrays[name] for name in names if name in arrays}
     # Which steps count for which answer is the task's to say, trial by trial.
     trial = replace(trial, periods=None, n_answers=None)
@@ -94,7 +94,7 @@ def network_arrays(built: BuiltNetwork, state: SessionState) -> dict[str, np.nda
     return {
         **built.parameter_arrays(),
         **built.synaptic_arrays("w", state.weights),
-        **{name: state.weights[name] for name in state.network.learned_shapes},
+        **{name: state.weights[name] for name in state.keys.learned},
         **built.initial_state(),
         "control.window_start": np.array([state.n_steps - state.learning_window]),
     }
@@ -102,7 +102,7 @@ def network_arrays(built: BuiltNetwork, state: SessionState) -> dict[str, np.nda
 
 def _trial_header(state: SessionState, dtype: type, given: Mapping[str, np.ndarray]) -> str:
     """What ``inference.cpp`` has to know of the network, as constants."""
-    network, capacity = state.network, state.capacity
+    network, capacity = state.resolved, state.capacity
     numbers = {
         "n_steps": state.n_steps,
         "n_inputs": network.n_inputs,
@@ -142,7 +142,7 @@ def _trial_header(state: SessionState, dtype: type, given: Mapping[str, np.ndarr
 
 
 def _readme(state: SessionState, task: str) -> str:
-    network, analog = state.network, state.capacity.analog
+    network, analog = state.resolved, state.capacity.analog
     template = Template((_TEMPLATES / "README.inference.md").read_text(encoding="utf-8"))
     return template.substitute(
         task=task,
@@ -153,7 +153,7 @@ def _readme(state: SessionState, task: str) -> str:
         n_steps=state.n_steps,
         dt=network.dt,
         window=state.learning_window,
-        output="softmax probabilities" if network.loss.softmax else "readouts y",
+        output="softmax probabilities" if network.readouts[0].loss.softmax else "readouts y",
         inputs="any" if analog else "bool, or 0 and 1",
         input_meaning="analog values" if analog else "spikes",
         version=version("eprop_brian"),

@@ -8,22 +8,23 @@ from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 import numpy as np
-from scipy.sparse import issparse
 
-from eprop_brian.base.sparse import Matrix, with_values
+from eprop_brian.base.sparse import Matrix, is_sparse, with_values
 from eprop_brian.equations.losses import LOSSES
-from eprop_brian.network.built import BuiltNetwork, Projection, state_variable
+from eprop_brian.network.built import BuiltNetwork, state_variable
+from eprop_brian.network.draws import initial_draw
+from eprop_brian.network.keys import OptimizerState
+from eprop_brian.network.projection import Projection
 from eprop_brian.runs.config import RunConfig
 from eprop_brian.symbolic.names import OPTIMIZER, own
 from eprop_brian.tasks.base import Task
-from eprop_brian.training.session import MATRICES, SessionState
-from eprop_brian.training.trainer import (
-    CHECK_EVERY,
+from eprop_brian.training.calls import CHECK_EVERY, iterations_per_call
+from eprop_brian.training.evaluation import (
     CONFIRMATION_BATCHES,
     VALIDATION_BATCH_SIZE,
     VALIDATION_BATCHES,
-    iterations_per_call,
 )
+from eprop_brian.training.state import SessionState
 
 __all__ = ["constants", "description", "places", "state_name"]
 
@@ -61,7 +62,7 @@ class Drawn:
 
 def state_name(name: str, matrix: Matrix) -> str:
     """Name of what a matrix stores in a file."""
-    return f"{name}.data" if issparse(matrix) else name
+    return f"{name}.data" if is_sparse(matrix) else name
 
 
 def constants(
@@ -79,20 +80,25 @@ def constants(
 def places(state: SessionState, built: BuiltNetwork) -> dict[str, np.ndarray]:
     """Where the values of each projection stand in their matrix, as files hold it; -1: padding.
 
-    ``readout`` says it of the readout weights, for the entries of the feedback weights B.
+    By the name of a readout, the places of the readout weights for the entries of its feedback
+    weights.
     """
-    numbered = {name: _numbered(state.weights[name]) for name in (*MATRICES, "B")}
-    w_out = numbered["w_out"]
+    numbered = {name: _numbered(state.weights[name]) for name in state.resolved.shapes}
     return {
         **{p.name: _stored(p, numbered[p.matrix]) for p in built.projections},
-        **{f.name: _stored(f, numbered["B"]) for f in built.feedback},
-        "readout": (w_out.toarray() if issparse(w_out) else w_out).T.ravel().astype(np.int64) - 1,
+        **{f.name: _stored(f, numbered[f.matrix]) for f in built.feedback},
+        **{s.source: _followed(numbered[s.follows]) for s in state.resolved.signals},
     }
+
+
+def _followed(numbered: Matrix) -> np.ndarray:
+    dense = numbered.toarray() if is_sparse(numbered) else numbered
+    return dense.T.ravel().astype(np.int64) - 1
 
 
 def _numbered(matrix: Matrix) -> Matrix:
     """Count the entries that a matrix stores, from 1: what is not stored stays 0."""
-    if issparse(matrix):
+    if is_sparse(matrix):
         return with_values(matrix, np.arange(1.0, matrix.nnz + 1))
     return np.arange(1.0, matrix.size + 1).reshape(matrix.shape)
 
@@ -118,8 +124,10 @@ def description(
     sums : mapping of str to int
         CRC32 of the files in ``data`` that belong to the source, by their names.
     """
-    network, capacity = state.network, built.capacity
-    loss = network.loss
+    network, capacity = state.resolved, built.capacity
+    # The program of the driver knows one readout and its feedback.
+    (readout,), (signal,) = network.readouts, network.signals
+    loss = readout.loss
     rates = _learning_rates(built)
     arrays = _state_arrays(state, built)
     used = [a.array for a in arrays] + rates + [name for name in _CALL_ARRAYS if name in types]
@@ -151,14 +159,14 @@ def description(
         "mean_over_readouts": loss.mean_over_readouts,
         "mean_over_window": loss.mean_over_window,
         "continuous": network.continuous,
-        "feedback_follows": network.feedback.weights == "symmetric",
+        "feedback_follows": signal.symmetric,
         "learning_rate": float(network.optimizer.parameters.get("eta", 0.0)),
         "learning_rates": rates,
         "types": {name: _Character(_TYPES[types[name].str[1:]]) for name in sorted({*used})},
         "state": arrays,
         "weights": [state_name(name, values) for name, values in state.weights.items()],
         "drawn": _drawn(state),
-        "readout_weights": state_name("w_out", state.weights["w_out"]),
+        "readout_weights": state_name(signal.follows, state.weights[signal.follows]),
         "copied": list(copied),
         "sums": dict(sums),
     }
@@ -189,56 +197,57 @@ def _learning_rates(built: BuiltNetwork) -> list[str]:
     return [
         built.key("control", own("eta", OPTIMIZER)),
         *(
-            built.parameter_array(f"{population.name}.{name}", "eta")
-            for population in network.populations
-            for name, bounds in population.learned.items()
-            if bounds.eta is None
+            built.parameter_array(key, "eta")
+            for key, parameter in network.keys.learned.items()
+            if parameter.population.learned[parameter.name].eta is None
         ),
     ]
 
 
 def _state_arrays(state: SessionState, built: BuiltNetwork) -> list[StateArray]:
-    network, weights = state.network, state.weights
-    learns = bool(network.feedback.update.strip())
+    weights, keys = state.weights, state.keys
+    states = [(x, state_variable(x)) for x in state.resolved.optimizer.states]
     arrays = []
-    for p in built.projections:
+    for p in built.plastic:
         key = state_name(p.matrix, weights[p.matrix])
         arrays.append(StateArray(built.key(p.name, "w"), key, p.name, True))
         arrays += [
-            StateArray(built.key(p.name, state_variable(x)), f"{x}.{key}", p.name, True)
-            for x in network.optimizer.states
+            StateArray(built.key(p.name, variable), OptimizerState(x, key).key, p.name, True)
+            for x, variable in states
         ]
-    arrays += [StateArray(built.key(f.name, "B"), "B", f.name, learns) for f in built.feedback]
-    for name in network.learned_shapes:
+    arrays += [
+        StateArray(built.key(f.name, "B"), f.matrix, f.name, f.connection.learns)
+        for f in built.feedback
+    ]
+    for name in keys.learned:
         arrays.append(StateArray(name, name, "", True))
         arrays += [
-            StateArray(built.parameter_array(name, state_variable(x)), f"{x}.{name}", "", True)
-            for x in network.optimizer.states
+            StateArray(built.parameter_array(name, variable), OptimizerState(x, name).key, "", True)
+            for x, variable in states
         ]
     return arrays + [StateArray(name, f"carried.{name}", "", True) for name in state.carried]
 
 
 def _drawn(state: SessionState) -> list[Drawn]:
     """How `Network.initial_weights` draws, in its order."""
-    network = state.network
     drawn = []
-    for name in MATRICES:
-        draw = network.initial_draw(name)
+    for c in state.resolved.connections:
+        draw = initial_draw(c)
         drawn.append(
             Drawn(
-                state=state_name(name, state.weights[name]),
+                state=state_name(c.name, state.weights[c.name]),
                 uniform=draw.uniform,
                 divisor=draw.divisor,
                 limit=draw.limit,
                 factor=draw.factor,
-                without_diagonal=name == "w_rec" and not issparse(state.weights[name]),
+                without_diagonal=not c.autapses and c.adjacency is None,
                 masked=False,
             )
         )
-    feedback = network.feedback
-    if feedback.weights == "random":
-        masked = bool(feedback.update.strip()) and issparse(state.weights["w_out"])
-        drawn.append(Drawn("B", False, 1.0, 0.0, float(feedback.scale), False, masked))
+    for s in state.resolved.signals:
+        if s.feedback.weights == "random":
+            masked = s.learns and is_sparse(state.weights[s.follows])
+            drawn.append(Drawn(s.name, False, 1.0, 0.0, float(s.feedback.scale), False, masked))
     return drawn
 
 

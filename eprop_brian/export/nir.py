@@ -29,7 +29,9 @@ from eprop_brian.export.linear import (
     NotLinearError,
     linear_neuron,
 )
-from eprop_brian.network.spec import LEAST_DELAY, Network, Population
+from eprop_brian.network.graph import Connection, Population, ReadoutGroup
+from eprop_brian.network.resolved import Resolved
+from eprop_brian.network.spec import Network
 from eprop_brian.runs.config import RunConfig
 from eprop_brian.runs.run import CHECKPOINT
 from eprop_brian.symbolic.parameters import evaluate
@@ -126,7 +128,7 @@ def to_nir(
     """
     if discretisation not in DISCRETISATIONS:
         raise ValueError(unknown("discretisation", discretisation, DISCRETISATIONS))
-    return _Graph(network, weights, discretisation == "exact", portable).build()
+    return _Graph(network.resolved, weights, discretisation == "exact", portable).build()
 
 
 def _package() -> Any:
@@ -141,7 +143,7 @@ class _Graph:
     """A NIR graph that grows."""
 
     def __init__(
-        self, network: Network, weights: Mapping[str, Matrix], exact: bool, portable: bool
+        self, network: Resolved, weights: Mapping[str, Matrix], exact: bool, portable: bool
     ) -> None:
         self.nir = _package()
         self.network, self.weights = network, weights
@@ -158,15 +160,15 @@ class _Graph:
         self._add("input", nir.Input(np.array([network.n_inputs])))
         for population in network.populations:
             self._population(population)
-        self._readout()
+        # A graph has one input and one output.
+        (readout,) = network.readouts
+        self._readout(readout)
         if self.missing:
             raise NirError(self.missing)
-        for target in network.slices:
-            self._projection("w_in", "inputs", target)
-        for source in network.slices:
-            for target in network.slices:
-                self._projection("w_rec", source, target)
-            self._projection("w_out", source, "readout")
+        for source in (*network.input_slices, *network.slices):
+            for c in network.connections:
+                for target in c.targets if source in c.sources else ():
+                    self._projection(c, source, target)
         graph = nir.NIRGraph(self.nodes, self.edges)
         graph.metadata = self._metadata()
         return graph
@@ -183,7 +185,7 @@ class _Graph:
             else "as the Delay nodes say; no cycle is without one",
             # What Rockpool, snnTorch and SpikingJelly call it.
             **({"reset_mechanism": "subtract"} if subtracts else {}),
-            "output": "readouts y" + ", before the softmax" * self.network.loss.softmax,
+            "output": "readouts y" + ", before the softmax" * self.network.readouts[0].loss.softmax,
         }
 
     # --- neurons ----------------------------------------------------------------------------------
@@ -356,7 +358,7 @@ class _Graph:
 
     def _delayed(self, source: str, steps: int, size: int) -> str:
         """The node of a source's spikes of some steps before."""
-        node = "input" if source == "inputs" else source
+        node = "input" if source in self.network.input_slices else source
         if not steps:
             return node
         name = f"{node}_{steps}_steps_ago"
@@ -365,31 +367,29 @@ class _Graph:
             self.edges.append((node, name))
         return name
 
-    def _projection(self, matrix: str, source: str, target: str) -> None:
+    def _projection(self, c: Connection, source: str, target: str) -> None:
         """A linear node for all synapses of a delay."""
-        # Inputs and readouts are all of their matrices' columns and rows.
-        block = tuple(self.network.slices.get(name, slice(None)) for name in (target, source))
-        values = dense(self.weights[matrix])[block]
-        steps = self.network.delay_steps[matrix]
-        steps = np.broadcast_to(dense(steps)[block] if np.ndim(steps) else steps, values.shape)
-        implied = LEAST_DELAY[matrix] if self.portable else 0
-        delays = np.unique(steps[values != 0]).astype(int)
-        if not len(delays) and matrix != "w_rec":
+        block = c.targets[target], c.sources[source]
+        values = dense(self.weights[c.name])[block]
+        each = c.delay_steps
+        steps = np.broadcast_to(each if isinstance(each, int) else dense(each)[block], values.shape)
+        implied = c.least_delay if self.portable else 0
+        delays = [int(delay) for delay in np.unique(steps[values != 0])]
+        if not delays and c.kind != "recurrent":
             # Inputs, populations and readouts are connected even if by nothing.
-            delays = [LEAST_DELAY[matrix]]
+            delays = [c.least_delay]
         for delay in delays:
             name = f"{source}_to_{target}"
-            if np.ndim(self.network.delay_steps[matrix]):
+            if not isinstance(each, int):
                 name = f"{name}_after_{delay}_steps"
             self._add(name, self.nir.Linear(np.where(steps == delay, values, 0.0)))
             before = self._delayed(source, delay - implied, values.shape[1])
             self.edges.append((before, name))
             self.edges += [(name, entry) for entry in self.entries.get(target, [])]
 
-    def _readout(self) -> None:
-        network = self.network
-        readout = network.readout
-        where, values = f"readout '{readout.name}'", {**network.readout_values(), "dt": self.dt}
+    def _readout(self, group: ReadoutGroup) -> None:
+        readout = group.readout
+        where, values = f"readout '{readout.name}'", {**group.values, "dt": self.dt}
         # Linear, as its step has been checked to be: three values say all.
         ((_, update),) = split_statements(readout.update, where)
         rest, decay, gain = (
@@ -399,9 +399,9 @@ class _Graph:
         if not 0 < decay - rest < 1:
             self.missing.append(f"{where}: y does not decay by a factor between 0 and 1 in a step")
             return
-        one = np.ones(network.n_outputs)
+        one = np.ones(group.size)
         own = self._integrator((decay - rest) * one, (gain - rest) * one, rest)
-        self._add("readout", self.nir.LI(**own))
-        self._add("output", self.nir.Output(np.array([network.n_outputs])))
-        self.edges.append(("readout", "output"))
-        self.entries["readout"] = ["readout"]
+        self._add(group.name, self.nir.LI(**own))
+        self._add("output", self.nir.Output(np.array([group.size])))
+        self.edges.append((group.name, "output"))
+        self.entries[group.name] = [group.name]

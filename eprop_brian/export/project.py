@@ -24,12 +24,9 @@ from eprop_brian.network.spec import Network
 from eprop_brian.runs.config import RunConfig
 from eprop_brian.runs.run import INITIAL
 from eprop_brian.tasks.base import Task
-from eprop_brian.training.session import SessionState
-from eprop_brian.training.trainer import (
-    check_continuous,
-    check_fit,
-    example_of_call,
-)
+from eprop_brian.training.calls import example_of_call
+from eprop_brian.training.requirements import check_continuous, check_fit
+from eprop_brian.training.state import SessionState
 
 __all__ = ["FLAVOURS", "Flavour", "export_project"]
 

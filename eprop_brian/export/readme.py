@@ -12,7 +12,7 @@ from scipy.sparse import issparse
 from eprop_brian.runs.config import RunConfig
 from eprop_brian.symbolic.printing import derivation_text
 from eprop_brian.tasks.base import Task
-from eprop_brian.training.session import SessionState
+from eprop_brian.training.state import SessionState
 
 if TYPE_CHECKING:
     from eprop_brian.export.project import Flavour
@@ -44,7 +44,7 @@ def readme(
     has_run : bool
         Whether a run is there to go on with.
     """
-    network, capacity = state.network, state.capacity
+    network, capacity = state.resolved, state.capacity
     neurons = ", ".join(f"{p.size} {p.name}" for p in network.populations)
     source = (
         "It draws the trials that eprop_brian's task draws, from the same random numbers: a "
@@ -67,7 +67,9 @@ def readme(
     zeros = f"np.zeros((1, {capacity.target_steps}, {network.n_outputs}))"
     # A class, or a signal.
     example_targets = (
-        f"{zeros} + np.eye({network.n_outputs})[0]" if state.network.loss.softmax else zeros
+        f"{zeros} + np.eye({network.n_outputs})[0]"
+        if state.resolved.readouts[0].loss.softmax
+        else zeros
     )
     periods = ""
     if capacity.n_answers:
@@ -116,7 +118,7 @@ def readme(
         optimizer=network.optimizer.name,
         update="\n".join(f"    {line}" for line in network.optimizer.update.splitlines()),
         equations="\n\n".join(
-            _indented(derivation_text(p.system, network.readout_program))
+            _indented(derivation_text(p.system, network.readouts[0].program))
             for p in network.populations
         ),
     )

@@ -13,7 +13,7 @@ from eprop_brian.runs.config import RunConfig
 from eprop_brian.runs.run import CHECKPOINT, HISTORY, INITIAL, TRIALS
 from eprop_brian.tasks.base import hand_out
 from eprop_brian.training.history import History
-from eprop_brian.training.session import SessionState
+from eprop_brian.training.state import SessionState
 
 __all__ = ["copy_run", "find_run", "import_run"]
 

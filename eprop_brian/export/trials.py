@@ -18,12 +18,9 @@ from eprop_brian.tasks.handwriting import Handwriting
 from eprop_brian.tasks.lemniscate import Lemniscate
 from eprop_brian.tasks.pattern_generation import PatternGeneration
 from eprop_brian.tasks.spikes import spike_bins
-from eprop_brian.training.session import pack_spikes
-from eprop_brian.training.trainer import (
-    VALIDATION_BATCH_SIZE,
-    VALIDATION_BATCHES,
-    join_trials,
-)
+from eprop_brian.tasks.trials import join_trials
+from eprop_brian.training.evaluation import VALIDATION_BATCH_SIZE, VALIDATION_BATCHES
+from eprop_brian.training.trial_data import pack_spikes
 
 __all__ = ["source_of", "write_trials"]
 

@@ -24,13 +24,15 @@ from eprop_brian.network.built import (
     SHARE,
     BuiltNetwork,
     Capacity,
-    Projection,
     dependent_constants,
 )
+from eprop_brian.network.graph import Connection, Population, SignalConnection
 from eprop_brian.network.groups import NetworkGroups
 from eprop_brian.network.optimization import update_statements
+from eprop_brian.network.projection import Projection
+from eprop_brian.network.resolved import Resolved, as_resolved
 from eprop_brian.network.runner import StepRunner
-from eprop_brian.network.spec import LEAST_DELAY, PROGRAMS, Network, Population
+from eprop_brian.network.spec import PROGRAMS, Network
 from eprop_brian.steps.layout import MOST_STEPS, STAGES, Layout
 from eprop_brian.symbolic.eligibility import LIMITS
 from eprop_brian.symbolic.names import BEFORE, owned, substituted
@@ -46,7 +48,7 @@ SPIKES_AT_ONCE = 4
 
 
 def build(
-    network: Network,
+    network: Network | Resolved,
     capacity: Capacity,
     codeobj_class: type,
     dtype: type = np.float64,
@@ -69,6 +71,7 @@ def build(
     ValueError
         If the network is too large for one program.
     """
+    network = as_resolved(network)
     if capacity.learning and network.gradient not in PROGRAMS:
         raise ValueError(
             f"gradient = '{network.gradient}' is no program of a device, which has "
@@ -79,7 +82,7 @@ def build(
     return _Builder(network, capacity, codeobj_class, dtype, layout).build()
 
 
-def _check_sizes(network: Network, capacity: Capacity, layout: Layout) -> None:
+def _check_sizes(network: Resolved, capacity: Capacity, layout: Layout) -> None:
     """Compiled loops index arrays with 32 bits."""
     width, steps = max(layout.width(p.size) for p in network.populations), capacity.n_steps
     sizes = {
@@ -92,10 +95,11 @@ def _check_sizes(network: Network, capacity: Capacity, layout: Layout) -> None:
     if capacity.analog:
         n_values = capacity.n_patterns * network.n_inputs * steps
         sizes[f"{capacity.n_patterns} patterns of {network.n_inputs} analog inputs"] = n_values
-    for name, (_, n_pre) in network.shapes.items():
-        if name in network.adjacency:
-            sizes[f"the synapses of {name}"] = network.adjacency[name].nnz
-        elif name != "B":
+    for c in network.connections:
+        n_pre = c.shape[1]
+        if c.adjacency is not None:
+            sizes[f"the synapses of {c.name}"] = c.adjacency.nnz
+        else:
             sizes[f"{n_pre} x {width} synapses"] = n_pre * width
     for what, size in sizes.items():
         if size >= 2**31:
@@ -111,11 +115,12 @@ class _Builder(NetworkGroups):
     """Writes the blocks of a network's step, and the plan that a device's template follows."""
 
     def __init__(
-        self, network: Network, capacity: Capacity, codeobj_class, dtype, layout: Layout
+        self, network: Resolved, capacity: Capacity, codeobj_class, dtype, layout: Layout
     ) -> None:
         super().__init__(network, capacity, dtype, layout)
         self.codeobj_class = codeobj_class
         self.code = StepCode()
+        (self.readout,), (self.signal,) = network.readouts, network.signals
 
     def build(self) -> BuiltNetwork:
         network = self.network
@@ -141,7 +146,7 @@ class _Builder(NetworkGroups):
             "cutoff": network.trace_cutoff_steps,
             "never": NEVER,
             "rate_per_batch": self.rate_per_batch,
-            "softmax": network.loss.softmax,
+            "softmax": self.readout.loss.softmax,
             "periods": self.periods,
             "n_answers": max(1, self.capacity.n_answers),
             **self._plan_clipping(),
@@ -349,7 +354,7 @@ class _Builder(NetworkGroups):
             return plan
         plan["tile"] = self._tile(population)
         # Signals that are delayed arrive one by one, and are filtered where they arrive.
-        delayed = plan["signal_delayed"] = self.network.feedback_delay_steps is not None
+        delayed = plan["signal_delayed"] = self.signal.delay_steps is not None
         zeroed = [*program.variables, *["L_filtered"] * delayed]
         plan["zero"] = code.block(f"zero_{name}", [f"{v} = 0" for v in zeroed], own)
         # The learning signal of the first outputs comes without a way over memory.
@@ -461,12 +466,12 @@ class _Builder(NetworkGroups):
 
     def _readout_view(self) -> View:
         """The readout's parameters, where a synapse or neuron reads them."""
-        names = self.readout_names.values()
+        names = self.readout_names[self.readout.name].values()
         return View(self.groups["readout"], "0", {name: name for name in names})
 
     def _of_readout(self, code: str) -> str:
         """An equation that may read the readout's parameters."""
-        return substituted(code, self.readout_names)
+        return substituted(code, self.readout_names[self.readout.name])
 
     def _plan_window(self, target: str) -> str:
         """The block that keeps what the traces read, for the next pass over the synapses."""
@@ -484,7 +489,7 @@ class _Builder(NetworkGroups):
 
     def _plan_readout(self) -> dict[str, Any]:
         network, code = self.network, self.code
-        group, loss = self.groups["readout"], network.loss
+        group, loss = self.groups["readout"], self.readout.loss
         own, control = View(group, "_neuron"), View(self.control, "0")
         kept = {"record": "y"}
         if self.learning:
@@ -498,7 +503,7 @@ class _Builder(NetworkGroups):
         }
         if "earlier_history" in self.groups:
             plan["earlier"] = code.array(self.groups["earlier_history"], "signal", "0")
-        advance = [self._of_readout(network.readout.update), "I = 0", "softmax_sum = 0"]
+        advance = [self._of_readout(self.readout.readout.update), "I = 0", "softmax_sum = 0"]
         if not self.learning:
             advance.append("record = y")
         plan["advance"] = code.block("advance_readout", advance, history, own, control)
@@ -527,7 +532,7 @@ class _Builder(NetworkGroups):
                 View(group, "_post"),
             )
         signalled = [
-            f"signal = {self._of_readout(network.feedback.signal)}",
+            f"signal = {self._of_readout(self.signal.feedback.signal)}",
             "stored_error = error",
             "stored_signal = signal",
         ] * self.learning
@@ -564,7 +569,7 @@ class _Builder(NetworkGroups):
 
     def _least_inverse_p(self) -> str:
         """The least 1/p of a softmax probability."""
-        if not self.network.loss.open_at_one:
+        if not self.readout.loss.open_at_one:
             return "1"
         return repr(float(1 + np.finfo(self.dtype).eps))
 
@@ -589,18 +594,18 @@ class _Builder(NetworkGroups):
             own,
         )
 
-    def _plan_projection(self, p: Projection) -> dict[str, Any]:
+    def _plan_projection(self, p: Projection[Connection]) -> dict[str, Any]:
         code, own = self.code, View(p.group, "_synapse")
         target = self.groups[p.target]
         post, control = View(target, "_post"), View(self.control, "0")
-        kind = {"w_in": "input", "w_rec": "recurrent", "w_out": "readout"}[p.matrix]
+        kind = p.connection.kind
         plan: dict[str, Any] = {
             "kind": kind,
             "source": p.source,
             "target": p.target,
             **self._plan_rows(p),
             # A recurrent spike acts in the next step at the earliest, an input spike in its own.
-            "delay": self.lag if kind == "readout" else LEAST_DELAY[p.matrix],
+            "delay": self.lag if kind == "readout" else p.connection.least_delay,
             # Rows of the history of errors that come before the first step's.
             "first_row": self.signal_rows if kind == "readout" else 0,
             "analog": self.is_analog(p),
@@ -609,11 +614,11 @@ class _Builder(NetworkGroups):
         if self.is_analog(p):
             arriving, values = "w*z", [(self.groups[p.source], "_pre", ("z",))]
         if self.is_delayed(p):
-            steps = self.network.delay_steps[p.matrix]
+            steps = p.connection.delay_steps
             plan["extra"] = (
                 f"{self.code.array(p.group, 'delay', '_synapse')}"
                 if np.ndim(steps)
-                else int(steps) - LEAST_DELAY[p.matrix]
+                else int(steps) - p.connection.least_delay
             )
             later = View(self.groups[f"{p.target}_later"], "_later")
             deliver = [f"I_later = I_later + {arriving}"]
@@ -626,7 +631,7 @@ class _Builder(NetworkGroups):
             plan["deliver_several"] = code.block(f"deliver_several_{p.name}", lines, *several, post)
         if not self.learning:
             return plan
-        plan["pre_rows"] = self.pre_rows(p) if self.is_delayed(p) else self.window_rows
+        plan["pre_rows"] = self.pre_rows(p.connection) if self.is_delayed(p) else self.window_rows
         self._plan_optimize(p, plan, control)
         if self.online:
             self._plan_online(p, plan, post, control)
@@ -634,7 +639,7 @@ class _Builder(NetworkGroups):
             self._plan_factored(p, plan, post, control)
         return plan
 
-    def _plan_optimize(self, p: Projection, plan, control: View) -> None:
+    def _plan_optimize(self, p: Projection[Connection], plan, control: View) -> None:
         """The update of a synapse, and the sums over the trials of a batch that it is made of."""
         code, own = self.code, View(p.group, "_synapse")
         views = [View(p.group, "_synapse", {"g": "gradient"}), own]
@@ -675,7 +680,7 @@ class _Builder(NetworkGroups):
             plan["gradient_array"] = code.array(p.group, "gradient", "_synapse")
             gradient = ["gradient = clip_factor*gradient"]
         optimizer = self._optimizer_statements()
-        feedback = self.network.feedback
+        feedback = self.signal.feedback
         if p.target == "readout" and feedback.update.strip():
             numbers = {k: f"({float(v)!r})" for k, v in feedback.parameters.items()}
             optimizer = [
@@ -690,11 +695,11 @@ class _Builder(NetworkGroups):
             f"optimize_{p.name}", [*gradient, *optimizer], *views, control
         )
 
-    def _has_rate_term(self, p: Projection) -> bool:
+    def _has_rate_term(self, p: Projection[Connection]) -> bool:
         """Whether the regulariser's part of the gradient waits for the end of the batch."""
         return self.rate_per_batch and p.target != "readout"
 
-    def _plan_factored(self, p: Projection, plan, post: View, control: View) -> None:
+    def _plan_factored(self, p: Projection[Connection], plan, post: View, control: View) -> None:
         """Sums over presynaptic spikes."""
         code, own, kind = self.code, View(p.group, "_synapse"), plan["kind"]
         if kind == "readout":
@@ -720,7 +725,7 @@ class _Builder(NetworkGroups):
             f"accumulate_several_{p.name}", lines, *several, own, post, control
         )
 
-    def _plan_online(self, p: Projection, plan, post: View, control: View) -> None:
+    def _plan_online(self, p: Projection[Connection], plan, post: View, control: View) -> None:
         code = self.code
         # Not the optimizer's states: the neuron's parameters may share their names.
         traces = (*self._trace_variables(p.target)[1], "gradient_sum", "batch_trace_sum")
@@ -776,7 +781,7 @@ class _Builder(NetworkGroups):
             f"zero_pre_{p.name}", [f"{v} = 0" for v in ("pre", *pre_names)], pre_own
         )
 
-    def _plan_continuous(self, p: Projection, plan, views) -> None:
+    def _plan_continuous(self, p: Projection[Connection], plan, views) -> None:
         """What happens when a spike arrives in continuous operation."""
         counters = ("since", "updates", "skipped")
         plan |= {name: self.code.array(p.pre_group, name, "_pre") for name in counters}
@@ -801,7 +806,9 @@ class _Builder(NetworkGroups):
             plan["first"] = self.code.array(self.groups[f"{p.name}_rows"], "first")
         return plan
 
-    def _trace_block(self, p: Projection, statements: Iterable[str], n_steps: int, views) -> str:
+    def _trace_block(
+        self, p: Projection[Connection], statements: Iterable[str], n_steps: int, views
+    ) -> str:
         """Statements of a synapse for some steps on end, from what was kept of each."""
         pre, post = self.groups[f"{p.name}_pre_window"], self.groups[f"{p.target}_window"]
         code, windows = repeat(
@@ -812,11 +819,11 @@ class _Builder(NetworkGroups):
         )
         return self.code.block(f"trace_{p.name}_{n_steps}", code, *windows, *views)
 
-    def _plan_feedback(self, f: Projection) -> dict[str, Any]:
+    def _plan_feedback(self, f: Projection[SignalConnection]) -> dict[str, Any]:
         code = self.code
         own, target = View(f.group, "_synapse"), self.groups[f.target]
         history = self.groups["readout_history"]
-        delayed = self.network.feedback_delay_steps is not None
+        delayed = self.signal.delay_steps is not None
         plan: dict[str, Any] = {
             "target": f.target,
             **self._plan_rows(f),
@@ -840,7 +847,7 @@ class _Builder(NetworkGroups):
             View(target, "_post", {"L": names["L"]}),
             View(history, "_sent", {"signal": names["signal"]}),
         )
-        if self.network.feedback.weights == "symmetric":
+        if self.signal.symmetric:
             mirrored = next(
                 p for p in self.projections if p.source == f.target and p.target == "readout"
             )

@@ -17,7 +17,9 @@ from brian2.utils.stringtools import get_identifiers
 
 from eprop_brian.base.sparse import Matrix, with_values
 from eprop_brian.network.blocks import Store, stored_name
-from eprop_brian.network.spec import LEAST_DELAY, Network, Population
+from eprop_brian.network.graph import Connection, Population, SignalConnection
+from eprop_brian.network.projection import Projection
+from eprop_brian.network.resolved import Resolved
 from eprop_brian.symbolic.names import OPTIMIZER, READOUT, own
 from eprop_brian.symbolic.programs import VOLTAGE_SCALE, parameter_sums
 from eprop_brian.symbolic.scope import neuron_names, scoped
@@ -27,7 +29,6 @@ __all__ = [
     "SHARE",
     "BuiltNetwork",
     "Capacity",
-    "Projection",
     "dependent_constants",
     "neuron_values",
     "regularization",
@@ -76,85 +77,7 @@ class Capacity:
     learning: bool = True
 
 
-@dataclass(frozen=True)
-class Projection:
-    """A projection; its synapses are stored by presynaptic neuron.
-
-    All-to-all, that is a dense array [presynaptic, postsynaptic]; sparse, compressed rows.
-
-    Attributes
-    ----------
-    matrix : str
-        The weight matrix it is a part of: ``"w_in"``, ``"w_rec"``, ``"w_out"`` or ``"B"``.
-    width : int
-        Postsynaptic neurons with padding.
-    pre, post : array of int or None
-        Ends of every synapse if it is sparse, ordered by `pre`.
-    source_slice, target_slice : slice
-        Its columns and rows in that matrix.
-    """
-
-    name: str
-    matrix: str
-    source: str
-    target: str
-    n_pre: int
-    n_post: int
-    width: int
-    source_slice: slice
-    target_slice: slice
-    autapses: bool
-    group: NeuronGroup = field(repr=False)
-    pre_group: NeuronGroup | None = field(default=None, repr=False)
-    pre: np.ndarray | None = field(default=None, repr=False)
-    post: np.ndarray | None = field(default=None, repr=False)
-
-    @property
-    def sparse(self) -> bool:
-        """Whether not all pairs are connected (autapses apart)."""
-        return self.pre is not None
-
-    @property
-    def rows(self) -> np.ndarray:
-        """Where the synapses of each presynaptic neuron begin, and where the last end."""
-        return np.searchsorted(self.pre, np.arange(self.n_pre + 1))
-
-    def place(self, pre: int, post: int) -> int:
-        """Where the synapse of a pair that is connected is stored."""
-        if not self.sparse:
-            return pre * self.width + post
-        first, last = np.searchsorted(self.pre, (pre, pre + 1))
-        return int(first + np.searchsorted(self.post[first:last], post))
-
-    def by_pair(self, values: np.ndarray) -> np.ndarray:
-        """Stored values of an all-to-all projection as an array (n_pre, n_post)."""
-        return np.asarray(values).reshape(self.n_pre, self.width)[:, : self.n_post]
-
-    def stored(self, matrix: Matrix) -> np.ndarray:
-        """Values for its synapses from the whole matrix [post, pre], as they are stored.
-
-        Raises
-        ------
-        ValueError
-            If a sparse matrix does not have the network's synapses.
-        """
-        block = matrix[self.target_slice, self.source_slice]
-        if self.sparse:
-            if getattr(block, "format", "") != "csc" or not np.array_equal(
-                block.indices, self.post
-            ):
-                raise ValueError(
-                    f"{self.matrix} must be a csc_array that stores exactly the network's "
-                    "synapses, those of weight 0 too"
-                )
-            # A projection without synapses keeps one that belongs to no row.
-            return block.data if len(self.pre) else np.zeros(1)
-        values = np.zeros((self.n_pre, self.width))
-        values[:, : self.n_post] = block.T
-        return values.ravel()
-
-
-def regularization(network: Network) -> tuple[str, ...]:
+def regularization(network: Resolved) -> tuple[str, ...]:
     """Numbers that an update reads for the options of regularisation and clipping in use."""
     return (
         *((VOLTAGE_SCALE,) if network.c_v else ()),
@@ -213,7 +136,7 @@ class BuiltNetwork:
 
     Attributes
     ----------
-    network : Network
+    network : Resolved
     capacity : Capacity
     brian2_network : brian2.Network
         Holds every object; add monitors here before the first run.
@@ -221,7 +144,7 @@ class BuiltNetwork:
         ``inputs``, ``readout``, each population by its name and each projection as
         ``source_to_target`` are a `NeuronGroup`; trials, histories and lists of spikes a `Store`.
     projections : list of Projection
-        The plastic projections.
+        Those of the connections.
     feedback : list of Projection
         Learning-signal connections, readouts to each population; their weight is ``B``.
     carried : dict of str to float
@@ -229,12 +152,12 @@ class BuiltNetwork:
         ``"group.variable"``, and their value at the start.
     """
 
-    network: Network
+    network: Resolved
     capacity: Capacity
     brian2_network: Brian2Network
     groups: dict[str, NeuronGroup | Store]
-    projections: list[Projection]
-    feedback: list[Projection]
+    projections: list[Projection[Connection]]
+    feedback: list[Projection[SignalConnection]]
     carried: dict[str, float] = field(default_factory=dict)
 
     #: What a call begins with, unless it is told otherwise.
@@ -242,6 +165,11 @@ class BuiltNetwork:
         "control.trial": np.zeros(1),
         "control.step": np.zeros(1),
     }
+
+    @property
+    def plastic(self) -> list[Projection[Connection]]:
+        """The projections that learn."""
+        return [p for p in self.projections if p.connection.plastic]
 
     @property
     def call_steps(self) -> int:
@@ -257,7 +185,9 @@ class BuiltNetwork:
         values: dict[str, Any] = {
             **(self._learning_parameters() if learning else {}),
             **{
-                self.key("readout", own(k, READOUT)): v for k, v in network.readout_values().items()
+                self.key(readout.name, own(name, READOUT)): value
+                for readout in network.readouts
+                for name, value in readout.values.items()
             },
         }
         for population in network.populations:
@@ -269,17 +199,16 @@ class BuiltNetwork:
         for projection in self.projections:
             if projection.sparse:
                 values[self.key(f"{projection.name}_rows", "first")] = projection.rows
-                values[self.key(projection.name, "post")] = np.resize(
-                    projection.post, projection.group.N
-                )
-            delays = network.delay_steps[projection.matrix]
+                _, post = projection.ends
+                values[self.key(projection.name, "post")] = np.resize(post, projection.group.N)
+            delays = projection.connection.delay_steps
             if np.ndim(delays):
-                extra = projection.stored(delays) - LEAST_DELAY[projection.matrix]
+                extra = projection.stored(delays) - projection.connection.least_delay
                 # Padding has no delay.
                 values[self.key(projection.name, "delay")] = np.maximum(extra, 0)
-        if network.feedback_delay_steps is not None:
-            for f in self.feedback:
-                extra = f.stored(network.feedback_delay_steps - 1)
+        for f in self.feedback:
+            if f.connection.delay_steps is not None:
+                extra = f.stored(f.connection.delay_steps - 1)
                 values[self.key(f.name, "delay")] = np.maximum(extra, 0)
         return {key: np.atleast_1d(np.asarray(value, float)) for key, value in values.items()}
 
@@ -300,7 +229,7 @@ class BuiltNetwork:
 
     def _regularization(self) -> dict[str, float]:
         network = self.network
-        values = {
+        values: dict[str, Any] = {
             VOLTAGE_SCALE: network.c_v / (1 if network.continuous else self.capacity.n_steps),
             "c_l2": network.c_l2,
             "clip_value": network.clip_value,
@@ -319,9 +248,9 @@ class BuiltNetwork:
             state[key] = np.full(size, value)
         for population in self.network.populations:
             initial = population.system.step.initial_values(float(self.network.dt))
-            for name, value in initial.items():
+            for name, of_start in initial.items():
                 if self.carried:
-                    state[self.key(population.name, own(name))][:] = value
+                    state[self.key(population.name, own(name))][:] = of_start
         return state
 
     def key(self, group: str, variable: str) -> str:
@@ -333,8 +262,10 @@ class BuiltNetwork:
 
         That is ``"gradient"``, ``"eta"`` or an optimizer's state (`state_variable`).
         """
-        population, parameter = name.split(".")
-        return self.key(population, f"{variable}_{own(parameter)}") if variable else name
+        parameter = self.network.keys.learned[name]
+        if not variable:
+            return name
+        return self.key(parameter.population.name, f"{variable}_{own(parameter.name)}")
 
     def synaptic_arrays(self, variable: str, matrices: Mapping[str, Matrix]) -> dict:
         """Split matrices [post, pre], by name, into the projections' arrays of a variable."""
@@ -344,9 +275,9 @@ class BuiltNetwork:
             if p.matrix in matrices
         }
 
-    def feedback_arrays(self, weights: np.ndarray) -> dict[str, np.ndarray]:
-        """Split feedback weights (n_recurrent, n_outputs) into the connections' arrays."""
-        return {self.key(p.name, "B"): p.stored(weights) for p in self.feedback}
+    def feedback_arrays(self, weights: Mapping[str, Matrix]) -> dict[str, np.ndarray]:
+        """Split the weights of learning signals, by name, into the connections' arrays."""
+        return {self.key(f.name, "B"): f.stored(weights[f.matrix]) for f in self.feedback}
 
     @property
     def sums(self) -> dict[str, str]:
@@ -376,7 +307,8 @@ class BuiltNetwork:
 
         Parameters
         ----------
-        name : {"w_in", "w_rec", "w_out"}
+        name : str
+            Name of the connection.
         variable : str
             ``"w"``, ``"gradient"`` or an optimizer's state (`state_variable`).
         values : mapping
@@ -389,15 +321,16 @@ class BuiltNetwork:
         parts = [
             (p, values[self.key(p.name, variable)]) for p in self.projections if p.matrix == name
         ]
-        adjacency = self.network.adjacency.get(name)
+        connection = self.network.keys.connections[name]
+        adjacency = connection.adjacency
         if adjacency is None:
-            result = np.zeros(self.network.shapes[name])
+            result = np.zeros(connection.shape)
             for p, stored in parts:
                 result[p.target_slice, p.source_slice] = p.by_pair(stored).T
             return result
         data = np.zeros(adjacency.nnz)
         for p, stored in parts:
-            data[self._places[p.name]] = stored[: len(p.pre)]
+            data[self._places[p.name]] = stored[: p.n_synapses]
         return with_values(adjacency, data)
 
     @cached_property

@@ -23,7 +23,7 @@ def delay_steps(
     given: Any,
     dt: Quantity,
     least: int,
-    shape: tuple[int, int],
+    shape: tuple[int, ...],
     rng: np.random.Generator | None = None,
     *,
     connected: csc_array | None = None,
@@ -42,7 +42,7 @@ def delay_steps(
     dt : Quantity
     least : int
         The shortest there can be, in steps.
-    shape : (int, int)
+    shape : tuple of int
     rng : numpy.random.Generator, optional
     connected : csc_array of bool, optional
         The connections that there are; default: all of `shape`.

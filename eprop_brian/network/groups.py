@@ -14,12 +14,12 @@ from brian2 import Clock, NeuronGroup
 from eprop_brian.network.blocks import Store, keep_names, name_variables
 from eprop_brian.network.built import (
     Capacity,
-    Projection,
     neuron_values,
     regularization,
 )
-from eprop_brian.network.delays import longest
-from eprop_brian.network.spec import LEAST_DELAY, Network, Population
+from eprop_brian.network.graph import Connection, Population, ReadoutGroup, SignalConnection
+from eprop_brian.network.projection import Projection
+from eprop_brian.network.resolved import Resolved
 from eprop_brian.steps.layout import STAGES, Layout
 from eprop_brian.symbolic.names import OPTIMIZER, READOUT, is_own, owned, shown
 from eprop_brian.symbolic.parameters import UNITS
@@ -47,7 +47,7 @@ class NetworkGroups:
     learning : bool
         Whether there is more than trials need.
     projections, feedback : list of Projection
-        Plastic projections, and learning-signal connections.
+        Those of the connections and of the learning signals.
     lag : int
         Steps by which traces wait for their learning signal: the delay of the readouts.
     window_rows : int
@@ -58,7 +58,7 @@ class NetworkGroups:
         Steps before a trial's first of which the readouts' signals are kept.
     """
 
-    def __init__(self, network: Network, capacity: Capacity, dtype: type, layout: Layout) -> None:
+    def __init__(self, network: Resolved, capacity: Capacity, dtype: type, layout: Layout) -> None:
         self.network = network
         self.capacity = capacity
         self.dtype = dtype
@@ -71,24 +71,28 @@ class NetworkGroups:
         self.moving_rate = self.learning and network.rate_averaging == "moving"
         #: Derivations and names of users as they are in the statements.
         self.systems = {p.name: scoped(p.system) for p in network.populations}
-        readout, optimizer = network.readout, network.optimizer
-        self.readout_names = owned([*readout.parameters, *readout.constants], READOUT)
+        optimizer = network.optimizer
+        self.readout_names = {r.name: owned([*r.values], READOUT) for r in network.readouts}
         self.optimizer_names = owned([*optimizer.states, *optimizer.parameters], OPTIMIZER)
-        self.readout_program = readout_program(readout, self.readout_names)
+        self.readout_programs = {
+            r.name: readout_program(r.readout, self.readout_names[r.name]) for r in network.readouts
+        }
+        #: Filter of the traces, the same for all readouts.
+        self.readout_program = next(iter(self.readout_programs.values()))
         #: Arrays of the neurons that have users' names, which no other array can have.
         self.taken = {
             f"{p.name}_{name}" for p in network.populations for name in neuron_names(p.system.step)
         }
         #: Numbers of the options of regularisation and clipping that are in use.
         self.regularization = regularization(network)
-        self.lag = int(network.delay_steps["w_out"])
+        self.lag = network.readout_delay
         # Weights that change in every step are read in every step.
         self.steps_per_pass = 1 if network.continuous else layout.steps_per_pass
         self.window_rows = self._rows(self.lag)
-        spread = [_spread(network, matrix) for matrix in ("w_in", "w_rec")]
-        self.later_rows = max(spread) + 1 if any(spread) else 0
-        delays = network.feedback_delay_steps
-        self.signal_rows = int(delays.max()) - 1 if self.learning and delays is not None else 0
+        spread = max((_spread(c) for c in network.connections), default=0)
+        self.later_rows = spread + 1 if spread else 0
+        delays = [int(s.delay_steps.max()) for s in network.signals if s.delay_steps is not None]
+        self.signal_rows = max(delays) - 1 if self.learning and delays else 0
         self._make_neurons()
         self.projections, self.feedback = self._make_projections()
 
@@ -97,17 +101,17 @@ class NetworkGroups:
         steps = self.steps_per_pass
         return -(-(steps + waiting) // steps) * steps
 
-    def pre_rows(self, p: Projection) -> int:
+    def pre_rows(self, c: Connection) -> int:
         """Steps of which what traces read of the presynaptic side is kept."""
-        return self._rows(self.lag + _spread(self.network, p.matrix))
+        return self._rows(self.lag + _spread(c))
 
-    def is_delayed(self, p: Projection) -> bool:
+    def is_delayed(self, p: Projection[Connection]) -> bool:
         """Whether spikes take longer than they must."""
-        return p.matrix in LEAST_DELAY and _spread(self.network, p.matrix) > 0
+        return _spread(p.connection) > 0
 
-    def is_analog(self, p: Projection) -> bool:
+    def is_analog(self, p: Projection[Connection]) -> bool:
         """Whether what arrives has a size, which the weight is multiplied by."""
-        return self.capacity.analog and p.source == "inputs"
+        return self.capacity.analog and p.connection.kind == "input"
 
     def group(
         self, name: str, size: int, variables: dict[str, str], *, spiking: bool = False
@@ -167,14 +171,16 @@ class NetworkGroups:
         )
         if self.layout.profile:
             self.store("profile", len(STAGES), ["seconds"])
-        self._spiking_group("inputs", network.n_inputs, {})
+        for inputs in network.inputs:
+            self._spiking_group(inputs.name, inputs.size, {})
         self.periods = capacity.n_answers > 0
         n_samples = capacity.n_targets * capacity.target_steps * network.n_outputs
         n_rows = capacity.n_patterns * capacity.n_steps
         if capacity.analog:
             self.store("input_data", n_rows * network.n_inputs, ["x"])
         else:
-            self.store("input_data", n_rows * -(-network.n_inputs // 32), ["words"], np.int32)
+            n_words = sum(-(-inputs.size // 32) for inputs in network.inputs)
+            self.store("input_data", n_rows * n_words, ["words"], np.int32)
         self.store("target_data", n_samples, ["y_target"])
         self.store("trials", capacity.n_trials, ["pattern", "target", "spike_count"], np.int32)
         n_outcomes = capacity.n_trials * network.n_outputs
@@ -185,24 +191,29 @@ class NetworkGroups:
             self.store("period_data", n_periods, ["period"], np.int32)
         for population in network.populations:
             self._make_population(population)
-        variables = ["I", "y", "softmax_sum", "p", "error", *["signal"] * self.learning, "loss_sum"]
-        variables += ["coupling", "coupled"] if network.loss.coupling else []
-        variables += ["filtered_error", "filtered_signal"] if self.learning else []
-        parameters = dict.fromkeys(self.readout_names.values(), "1 (shared)")
-        self.group("readout", network.n_outputs, {**dict.fromkeys(variables, "1"), **parameters})
-        if not self.learning:
-            self.store("readout_history", capacity.n_steps * network.n_outputs, ["y"])
-            return
-        if self.online:
-            self._window_group("readout", network.n_outputs)
-        # Signals of before a trial are asked for where they are delayed, and of after its end where
-        # readouts are.
-        n_errors = (self.signal_rows + capacity.n_steps + self.lag) * network.n_outputs
-        variables = ["error", "signal", "filtered_error", "filtered_signal"]
-        self.store("readout_history", n_errors, variables)
-        if network.continuous and self.signal_rows:
+        for readout in network.readouts:
+            self._make_readout(readout)
+        if self.learning and network.continuous and self.signal_rows:
             # Of the last steps of a call, for the next: as many whatever the steps of a call.
             self.store("earlier_history", self.signal_rows * network.n_outputs, ["signal"])
+
+    def _make_readout(self, readout: ReadoutGroup) -> None:
+        """A group of readouts, with the history of its errors and signals."""
+        name, size, steps = readout.name, readout.size, self.capacity.n_steps
+        variables = ["I", "y", "softmax_sum", "p", "error", *["signal"] * self.learning, "loss_sum"]
+        variables += ["coupling", "coupled"] if readout.loss.coupling else []
+        variables += ["filtered_error", "filtered_signal"] if self.learning else []
+        parameters = dict.fromkeys(self.readout_names[name].values(), "1 (shared)")
+        self.group(name, size, {**dict.fromkeys(variables, "1"), **parameters})
+        if not self.learning:
+            self.store(f"{name}_history", steps * size, ["y"])
+            return
+        if self.online:
+            self._window_group(name, size)
+        # Delayed signals reach back before the trial; delayed readouts reach past its end.
+        n_errors = (self.signal_rows + steps + self.lag) * size
+        variables = ["error", "signal", "filtered_error", "filtered_signal"]
+        self.store(f"{name}_history", n_errors, variables)
 
     def _spiking_group(self, name: str, size: int, variables: dict[str, str]) -> NeuronGroup:
         group = self.group(name, size, {"z": "1", **variables}, spiking=True)
@@ -218,15 +229,14 @@ class NetworkGroups:
     def _make_population(self, population: Population) -> None:
         system, size = self.systems[population.name], population.size
         step = system.step
-        factored = self.learning and not self.online
-        program = self._factored(population) if factored else None
+        program = self._factored(population) if self.learning and not self.online else None
         neuron_variables = ["I", "refractory_counter", "spike_count"]
         if self.learning:
             neuron_variables = [
                 *("I", "L", "psi", "refractory_counter", "spike_count"),
                 *("batch_spike_count", "rate_factor", "L_filtered"),
                 *(["moving_rate"] if self.moving_rate else []),
-                *(program.variables if factored else ()),
+                *(program.variables if program else ()),
                 *(*system.varying(after=False), *system.varying(after=True)),
                 *self._learned_variables(population),
             ]
@@ -245,7 +255,7 @@ class NetworkGroups:
             self.store(f"{population.name}_later", self.later_rows * width, ["I_later"])
         if self.online:
             self._window_group(population.name, width)
-        if factored:
+        if program:
             # Spikes of the last steps are delayed beyond the end, where there is nothing to gain.
             results = self._tile(population) * (steps + max(0, self.later_rows - 1))
             self.store(f"{population.name}_history", width * steps, program.history)
@@ -268,7 +278,7 @@ class NetworkGroups:
 
     def signals(self, target: str) -> tuple[str, ...]:
         """What the traces of a synapse read of its postsynaptic side and changes every step."""
-        if target == "readout":
+        if target not in self.systems:
             return ("error",)
         system = self.systems[target]
         rate = ("rate_factor",) if self.moving_rate else ()
@@ -279,87 +289,130 @@ class NetworkGroups:
         width, lanes = self.layout.width(population.size), self.layout.lanes
         results = self.capacity.n_steps * np.dtype(self.dtype).itemsize
         # The synapses of a compressed row may go anywhere.
-        if self.layout.tile_bytes is None or self.network.adjacency.keys() & {"w_in", "w_rec"}:
+        connections = self.network.connections
+        sparse = any(c.adjacency is not None for c in connections if not c.to_readout)
+        if self.layout.tile_bytes is None or sparse:
             return width
         # At least four vectors: fewer are slower than a tile that outgrows the cache.
         return min(width, max(4, self.layout.tile_bytes // (results * lanes)) * lanes)
 
-    def _make_projections(self) -> tuple[list[Projection], list[Projection]]:
-        network = self.network
-        slices = {
-            **network.slices,
-            "inputs": slice(0, network.n_inputs),
-            "readout": slice(0, network.n_outputs),
-        }
-        names = [p.name for p in network.populations]
+    def _make_projections(
+        self,
+    ) -> tuple[list[Projection[Connection]], list[Projection[SignalConnection]]]:
+        """The projections of all connections, and of all learning signals if there is learning."""
+        connections, signals = self.network.connections, self.network.signals
         projections = [
-            *(self._projection("w_in", "inputs", n, slices) for n in names),
-            *(self._projection("w_rec", m, n, slices) for m in names for n in names),
-            *(self._projection("w_out", m, "readout", slices) for m in names),
+            self._projection(c, source, target)
+            for c in connections
+            for source in c.sources
+            for target in c.targets
         ]
-        feedback = [self._projection("B", "readout", n, slices) for n in names if self.learning]
+        feedback = [
+            self._feedback(s, source, target)
+            for s in signals
+            if self.learning
+            for source in s.sources
+            for target in s.targets
+        ]
         return projections, feedback
 
-    def _projection(self, matrix: str, source: str, target: str, slices) -> Projection:
-        n_pre = slices[source].stop - slices[source].start
-        n_post = slices[target].stop - slices[target].start
-        width = n_post if target == "readout" else self.layout.width(n_post)
-        name = f"{source}_to_{target}"
-        adjacency = self.network.adjacency.get(matrix)
+    def _projection_name(self, source: str, target: str) -> str:
+        """A name for a projection; numbered if others connect the same groups."""
+        name, number = f"{source}_to_{target}", 1
+        while name in self.groups:
+            number += 1
+            name = f"{source}_to_{target}_{number}"
+        return name
+
+    def _width(self, target: str, size: int) -> int:
+        """Postsynaptic neurons with padding; readouts have none."""
+        return self.layout.width(size) if target in self.systems else size
+
+    def _projection(
+        self, connection: Connection, source: str, target: str
+    ) -> Projection[Connection]:
+        """What a connection has between two groups."""
+        columns, rows = connection.sources[source], connection.targets[target]
+        n_pre, n_post = columns.stop - columns.start, rows.stop - rows.start
+        width, name = self._width(target, n_post), self._projection_name(source, target)
         pre = post = None
         size = n_pre * width
-        if adjacency is not None:
-            pre, post = np.nonzero(adjacency[slices[target], slices[source]].T)
+        if connection.adjacency is not None:
+            pre, post = np.nonzero(connection.adjacency[rows, columns].T)
             size = max(1, len(pre))
             self.store(f"{name}_rows", n_pre + 1, ["first"], np.int32)
-        autapses = not (matrix == "w_rec" and source == target)
+        variables = ["w"]
+        if self.learning and connection.plastic:
+            variables += self._learning_variables(target)
+        if pre is not None:
+            variables.append("post")
+        if np.ndim(connection.delay_steps):
+            variables.append("delay")
         pre_group = None
-        if matrix == "B":
-            variables = ["B", *(["transmitted"] if self.online else [])]
-            if self.network.feedback_delay_steps is not None:
-                variables.append("delay")
-        else:
-            variables = ["w"]
-            if self.learning:
-                states = self.network.optimizer.states
-                variables += ["gradient", *(self.optimizer_names[state] for state in states)]
-            if self.learning and not self.network.continuous:
-                variables += ["gradient_sum", "gradient_total"]
-            if self.rate_per_batch and target != "readout":
-                variables += ["batch_trace_sum", "batch_trace_total"]
-            if adjacency is not None:
-                variables.append("post")
-            if np.ndim(self.network.delay_steps[matrix]):
-                variables.append("delay")
-            if self.online:
-                presynaptic, synaptic = self._trace_variables(target)
-                variables += synaptic
-                kept = ["pre", *presynaptic]
-                counters = ["since", "skipped", "updates"] if self.network.continuous else []
-                pre_group = self.group(f"{name}_pre", n_pre, dict.fromkeys([*kept, *counters], "1"))
-                rows = self._rows(self.lag + _spread(self.network, matrix))
-                self.store(f"{name}_pre_window", rows * n_pre, kept)
-        types = {v: "integer" if v in ("post", "delay") else "1" for v in variables}
-        group = self.group(name, size, types)
+        if self.online and connection.plastic:
+            presynaptic, synaptic = self._trace_variables(target)
+            variables += synaptic
+            kept = ["pre", *presynaptic]
+            counters = ["since", "skipped", "updates"] if self.network.continuous else []
+            pre_group = self.group(f"{name}_pre", n_pre, dict.fromkeys([*kept, *counters], "1"))
+            self.store(f"{name}_pre_window", self.pre_rows(connection) * n_pre, kept)
         return Projection(
             name=name,
-            matrix=matrix,
+            connection=connection,
             source=source,
             target=target,
             n_pre=n_pre,
             n_post=n_post,
             width=width,
-            source_slice=slices[source],
-            target_slice=slices[target],
-            autapses=autapses,
-            group=group,
+            source_slice=columns,
+            target_slice=rows,
+            autapses=connection.autapses or source != target,
+            group=self._synapses(name, size, variables),
             pre_group=pre_group,
             pre=pre,
             post=post,
         )
 
+    def _learning_variables(self, target: str) -> list[str]:
+        """What each synapse onto a group has besides its weight, whatever the gradient program."""
+        states = [self.optimizer_names[state] for state in self.network.optimizer.states]
+        variables = ["gradient", *states]
+        if not self.network.continuous:
+            variables += ["gradient_sum", "gradient_total"]
+        if self.rate_per_batch and target in self.systems:
+            variables += ["batch_trace_sum", "batch_trace_total"]
+        return variables
+
+    def _feedback(
+        self, signal: SignalConnection, source: str, target: str
+    ) -> Projection[SignalConnection]:
+        """What a learning signal has between two groups."""
+        columns, rows = signal.sources[source], signal.targets[target]
+        n_pre, n_post = columns.stop - columns.start, rows.stop - rows.start
+        width, name = self._width(target, n_post), self._projection_name(source, target)
+        variables = ["B", *(["transmitted"] if self.online else [])]
+        if signal.delay_steps is not None:
+            variables.append("delay")
+        return Projection(
+            name=name,
+            connection=signal,
+            source=source,
+            target=target,
+            n_pre=n_pre,
+            n_post=n_post,
+            width=width,
+            source_slice=columns,
+            target_slice=rows,
+            autapses=True,
+            group=self._synapses(name, n_pre * width, variables),
+        )
+
+    def _synapses(self, name: str, size: int, variables: Iterable[str]) -> NeuronGroup:
+        types = {v: "integer" if v in ("post", "delay") else "1" for v in variables}
+        return self.group(name, size, types)
+
     def _trace_variables(self, target: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        if target == "readout":
+        if target not in self.systems:
             return ("eps_y",), ("signal_sum",)
         program = self._online(target)
         return program.pre_variables, program.synapse_variables
@@ -378,17 +431,12 @@ class NetworkGroups:
         system, averaging = self.systems[population.name], self.network.rate_averaging
         return parameter_program(system, system.learned[name], self.readout_program, averaging)
 
-    def _population(self, name: str) -> Population:
-        return next(p for p in self.network.populations if p.name == name)
-
 
 def _fits_equations(name: str) -> bool:
     """Whether Brian2 takes a variable of this name from the equations of a group."""
     return name not in UNITS and not name.endswith(("_pre", "_post"))
 
 
-def _spread(network: Network, matrix: str) -> int:
-    """Steps by which a matrix's longest delay exceeds the shortest that it can have."""
-    if matrix not in ("w_in", "w_rec"):
-        return 0
-    return max(0, longest(network.delay_steps[matrix]) - LEAST_DELAY[matrix])
+def _spread(c: Connection) -> int:
+    """Steps by which delays onto neurons vary; a readout's delay is that of all its spikes."""
+    return 0 if c.to_readout else c.spread

@@ -13,18 +13,22 @@ neurons.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from eprop_brian.base.checks import is_number
 from eprop_brian.base.suggestions import unknown
 
-__all__ = ["Rewiring", "as_rewiring", "connect", "draw_signs", "rewire"]
+if TYPE_CHECKING:
+    from eprop_brian.network.graph import Connection
 
-_MATRICES = ("w_in", "w_rec", "w_out")
+__all__ = ["MATRICES", "Rewiring", "as_rewiring", "connect", "draw_signs", "rewire"]
+
+#: The weight matrices that the constructor of `Network` makes; keys of its options.
+MATRICES = ("w_in", "w_rec", "w_out")
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,7 @@ class Rewiring:
     """
 
     connectivity: Mapping[str, float] = field(
-        default_factory=lambda: dict.fromkeys(_MATRICES, 0.2), hash=False
+        default_factory=lambda: dict.fromkeys(MATRICES, 0.2), hash=False
     )
     l1: float = 1e-2
     temperature: float = 0.0
@@ -61,8 +65,8 @@ class Rewiring:
                 f"{self.connectivity!r}"
             )
         for name, value in self.connectivity.items():
-            if name not in _MATRICES:
-                raise ValueError(unknown("weight matrix", name, _MATRICES, "rewiring"))
+            if name not in MATRICES:
+                raise ValueError(unknown("weight matrix", name, MATRICES, "rewiring"))
             if not is_number(value) or not 0 < value < 1:
                 raise ValueError(
                     f"rewiring: connectivity of {name} must be a fraction between 0 and 1, "
@@ -91,37 +95,44 @@ def as_rewiring(given: Any) -> Rewiring | None:
     if given is None or isinstance(given, Rewiring):
         return given
     if is_number(given):
-        return Rewiring(dict.fromkeys(_MATRICES, given))
-    known = [f.name for f in fields(Rewiring)]
-    if not isinstance(given, Mapping) or any(key not in known for key in given):
+        return Rewiring(dict.fromkeys(MATRICES, given))
+    options = [f.name for f in fields(Rewiring)]
+    if not isinstance(given, Mapping) or any(key not in options for key in given):
         raise ValueError(
-            f"rewiring is a fraction or takes {', '.join(known)}, for example "
+            f"rewiring is a fraction or takes {', '.join(options)}, for example "
             f"{{connectivity = {{w_rec = 0.2}}, dale = true}}; got {given!r}"
         )
     return Rewiring(**given)
 
 
 def draw_signs(
-    rewiring: Rewiring, shapes: Mapping[str, tuple[int, int]], seed: int
+    rewiring: Rewiring, connections: Sequence[Connection], seed: int
 ) -> dict[str, np.ndarray]:
     """Signs of all pairs, 1.0 or -1.0, shaped as the weights [post, pre].
 
     Parameters
     ----------
     rewiring : Rewiring
-    shapes : mapping of str to (int, int)
+    connections : sequence of Connection
     seed : int
     """
     rng = np.random.default_rng(np.random.SeedSequence([seed, zlib.crc32(b"signs")]))
+    by_name = {c.name: c for c in connections}
     if not rewiring.dale:
-        return {name: rng.choice([-1.0, 1.0], size=shapes[name]) for name in rewiring.connectivity}
-    of_neurons = {}
-    for source, size in (("inputs", shapes["w_in"][1]), ("recurrent", shapes["w_rec"][1])):
-        signs = np.ones(size)
-        signs[round(rewiring.excitatory * size) :] = -1
-        of_neurons[source] = rng.permutation(signs)
+        return {
+            name: rng.choice([-1.0, 1.0], size=by_name[name].shape)
+            for name in rewiring.connectivity
+        }
+    of_neurons: dict[tuple[str, ...], np.ndarray] = {}
+    for c in connections:
+        # A neuron has one sign in all its connections.
+        if (*c.sources,) not in of_neurons:
+            size = c.shape[1]
+            signs = np.ones(size)
+            signs[round(rewiring.excitatory * size) :] = -1
+            of_neurons[(*c.sources,)] = rng.permutation(signs)
     return {
-        name: np.tile(of_neurons["inputs" if name == "w_in" else "recurrent"], (shapes[name][0], 1))
+        name: np.tile(of_neurons[(*by_name[name].sources,)], (by_name[name].shape[0], 1))
         for name in rewiring.connectivity
     }
 

@@ -28,8 +28,11 @@ from eprop_brian.symbolic.neuron_file import read_neuron, write_neuron
 from eprop_brian.symbolic.parameters import parse_quantity, resolve_parameters
 from eprop_brian.symbolic.step_map import step_map
 from eprop_brian.tasks import TASKS, Task, get_task
+from eprop_brian.training.diagnosis import TrainingError
 from eprop_brian.training.history import History
-from eprop_brian.training.trainer import Trainer, TrainingError, check_fit, require_jax
+from eprop_brian.training.jax_session import require_jax
+from eprop_brian.training.requirements import check_fit
+from eprop_brian.training.trainer import Trainer
 
 if TYPE_CHECKING:
     from eprop_brian.runs.config import RunConfig
@@ -210,11 +213,10 @@ class _Eprop:
             dtype=config.run["dtype"],
             workers=workers,
             scheduler=scheduler,
+            state=state,
         )
-        if state is not None:
-            trainer.session.restore(state)
-            if not trainer.session.is_finite():
-                raise ValueError(f"{source}: numbers are not finite")
+        if state is not None and not trainer.session.is_finite():
+            raise ValueError(f"{source}: numbers are not finite")
         return trainer
 
     def refuse_unused(self, config: RunConfig, settings: Sequence[str]) -> None:

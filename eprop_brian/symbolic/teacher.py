@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -112,10 +112,10 @@ class TeacherMap:
         difference = self.field(x + step) - self.field(x - step)
         return (difference / (2 * np.diag(step)[:, None])).T
 
-    def __post_init__(self) -> None:
-        parameters = tuple(self.parameters.items())
-        function = _function(self.states, self.expressions, parameters)
-        object.__setattr__(self, "_function", function)
+    @cached_property
+    def _function(self) -> Callable[..., list]:
+        """The vector field as a function of the states."""
+        return _function(self.states, self.expressions, tuple(self.parameters.items()))
 
 
 # Settings of an experiment are checked again with every change: what takes longest is remembered.

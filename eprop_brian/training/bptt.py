@@ -14,26 +14,20 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.sparse import issparse
 
-from eprop_brian.base.sparse import Matrix, copied, dense, taken
+from eprop_brian.base.sparse import Matrix, copied, is_sparse, taken
 from eprop_brian.base.suggestions import unknown
 from eprop_brian.devices import DTYPES
+from eprop_brian.network.resolved import Resolved
 from eprop_brian.network.spec import Network
 from eprop_brian.tasks.base import Trials
-from eprop_brian.training.session import (
-    MATRICES,
-    Outcome,
-    SessionState,
-    check_batches,
-    require_trials,
-)
+from eprop_brian.training.state import LearningSession, Outcome, check_batches, require_trials
 from eprop_brian.training.unrolled import Simulation, Unrolled, optimizer_step
 
 __all__ = ["BpttSession"]
 
 
-class BpttSession(SessionState):
+class BpttSession(LearningSession):
     """A network that learns by backpropagation through time, in JAX.
 
     It runs where JAX runs by default, and uses the cores there are by itself. Matrices are dense
@@ -41,7 +35,7 @@ class BpttSession(SessionState):
 
     Parameters
     ----------
-    network : Network
+    network : Network or Resolved
         Its ``gradient`` need not be ``"bptt"``: a network of e-prop can be compared.
     example : Trials
         The largest set of trials of one call.
@@ -60,7 +54,7 @@ class BpttSession(SessionState):
 
     def __init__(
         self,
-        network: Network,
+        network: Network | Resolved,
         example: Trials,
         learning_window: int,
         weights: Mapping[str, Any],
@@ -71,9 +65,10 @@ class BpttSession(SessionState):
             raise ValueError(unknown("dtype", dtype, DTYPES))
         super().__init__(network, example, learning_window, weights)
         self._dtype = DTYPES[dtype]
-        self._unrolled = Unrolled(network, learning_window, self._dtype, example.n_answers)
-        self._names = (*MATRICES, *self._learned)
-        self._optimize = optimizer_step(network)
+        n_answers = self.capacity.n_answers
+        self._unrolled = Unrolled(self.resolved, learning_window, self._dtype, n_answers)
+        self._names = (*self.keys.connections, *self.keys.learned)
+        self._optimize = optimizer_step(self.resolved)
         self._simulate = jax.jit(self._unrolled.simulate)
         self._differentiate = jax.jit(self._gradient_of)
         self._update = jax.jit(self._updated)
@@ -106,7 +101,7 @@ class BpttSession(SessionState):
                 else:
                     found = self._simulate(weights, *batch)
                 results.append(found)
-            results = [Simulation(*map(np.asarray, found)) for found in results]
+            results = [jax.tree.map(np.asarray, found) for found in results]
             self._last = results[-1].last
             if learning:
                 self._keep(weights, states, gradient)
@@ -163,11 +158,12 @@ class BpttSession(SessionState):
 
     def _gradient_of(self, weights, *batch):
         """Scaled gradient of a batch, 0 where there is no synapse, and its simulation."""
-        network, objective = self.network, self._unrolled.objective
-        found, simulation = jax.grad(objective, has_aux=True)(weights, *batch)
-        scale = self.gradient_scale
-        gradient = {name: scale * self._masked(name, g) for name, g in found.items()}
-        for name in MATRICES:
+        network, objective = self.resolved, self._unrolled.objective
+        derivative, simulation = jax.grad(objective, has_aux=True)(weights, *batch)
+        scale, trained = self.gradient_scale, self.keys.trained
+        gradient = {name: scale * self._masked(name, derivative[name]) for name in trained}
+        matrices = [c.name for c in self.keys.plastic]
+        for name in matrices:
             if network.c_l2:
                 gradient[name] += network.c_l2 * self._masked(name, weights[name])
             if network.clip_value is not None:
@@ -175,20 +171,22 @@ class BpttSession(SessionState):
                 gradient[name] = jnp.clip(gradient[name], -limit, limit)
         if network.clip_norm is not None:
             # Relative to the largest: the square of an exploding gradient is no number.
-            largest = jnp.max(jnp.stack([jnp.max(jnp.abs(gradient[name])) for name in MATRICES]))
+            largest = jnp.max(jnp.stack([jnp.max(jnp.abs(gradient[name])) for name in matrices]))
             unit = jnp.where(largest > 0, largest, 1)
-            square = sum(jnp.sum((gradient[name] / unit) ** 2) for name in MATRICES)
+            square = sum(jnp.sum((gradient[name] / unit) ** 2) for name in matrices)
             norm = unit * jnp.sqrt(square)
             factor = jnp.where(norm > network.clip_norm, network.clip_norm / norm, 1.0)
-            gradient |= {name: factor * gradient[name] for name in MATRICES}
+            gradient |= {name: factor * gradient[name] for name in matrices}
         return gradient, simulation
 
     def _updated(self, weights, states, k, *batch):
-        """An update of all weights from a batch."""
+        """An update of all weights that learn, from a batch."""
         gradient, simulation = self._gradient_of(weights, *batch)
-        weights, states = self._optimize(weights, gradient, states, k)
-        weights = {name: self._masked(name, w) for name, w in weights.items()}
-        states = {key: self._masked(key.split(".", 1)[1], s) for key, s in states.items()}
+        changing = {name: weights[name] for name in gradient}
+        changed, states = self._optimize(changing, gradient, states, k)
+        weights = weights | {name: self._masked(name, w) for name, w in changed.items()}
+        owners = self.keys.optimizer
+        states = {key: self._masked(owners[key].owner, s) for key, s in states.items()}
         return weights, states, gradient, simulation
 
     def _masked(self, name: str, values: jax.Array) -> jax.Array:
@@ -197,19 +195,20 @@ class BpttSession(SessionState):
 
     def _keep(self, weights, states, gradient) -> None:
         self.weights.update({name: self._stored(name, w) for name, w in weights.items()})
-        self.weights["B"] = dense(self.weights["w_out"].T)
+        self._follow()
+        owners = self.keys.optimizer
         self.optimizer_states = {
-            key: self._stored(key.split(".", 1)[1], s) for key, s in states.items()
+            key: self._stored(owners[key].owner, s) for key, s in states.items()
         }
         self._gradient = {name: self._stored(name, g) for name, g in gradient.items()}
 
     def _array(self, matrix: Matrix) -> jax.Array:
-        return jnp.asarray(matrix.toarray() if issparse(matrix) else matrix, self._dtype)
+        return jnp.asarray(matrix.toarray() if is_sparse(matrix) else matrix, self._dtype)
 
     def _stored(self, name: str, values: jax.Array) -> Matrix:
         """A dense result as the network stores it."""
         array = np.array(values, dtype=float)
-        connected = self.network.adjacency.get(name)
+        connected = self.resolved.adjacency.get(name)
         return array if connected is None else taken(array, connected)
 
     def _outcome(self, results: list[Simulation], counted: np.ndarray) -> Outcome:

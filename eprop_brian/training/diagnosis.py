@@ -9,24 +9,27 @@ ever learn.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from brian2 import NetworkOperation
-from scipy.sparse import issparse
 
-from eprop_brian.base.sparse import Matrix, values_of
+from eprop_brian.base.sparse import Matrix, is_sparse, values_of
+from eprop_brian.network.checks import PROGRAMS
+from eprop_brian.network.graph import Population
 from eprop_brian.network.program import make_program
-from eprop_brian.network.spec import PROGRAMS, Network, Population
+from eprop_brian.network.resolved import Resolved
 from eprop_brian.symbolic.eligibility import EligibilitySystem
 from eprop_brian.symbolic.parameters import evaluate, expression_text
 from eprop_brian.tasks.base import Trials
-from eprop_brian.training.session import Session, SessionState
+from eprop_brian.training.session import Session
+from eprop_brian.training.state import LearningSession
 
 __all__ = [
     "Diagnosis",
     "Finding",
     "Silence",
+    "TrainingError",
     "explain",
     "explain_evaluation",
     "largest_change",
@@ -41,6 +44,10 @@ _COEFFICIENT = (
     "It is a derivative of the neuron's equations that traces are multiplied by, and a smaller "
     "learning rate hardly helps: write the equation so that its derivative exists there"
 )
+
+
+class TrainingError(RuntimeError):
+    """Training went wrong in a way that more of it cannot mend (for example a NaN loss)."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +78,7 @@ class Diagnosis:
 
     Attributes
     ----------
-    session : SessionState
+    session : LearningSession
         Whose batch it is; its state is changed.
     trials : Trials
         The batch.
@@ -80,7 +87,7 @@ class Diagnosis:
     dtype : str
     """
 
-    session: SessionState
+    session: LearningSession
     trials: Trials
     state: Mapping[str, Matrix]
     dtype: str
@@ -179,7 +186,7 @@ def silence(batch: Diagnosis) -> Silence:
     """Look at the first trial of a batch in which no neuron fires."""
     watch = _SilenceWatch(_network(batch))
     _run(batch, 0, watch, learning=False)
-    eta = batch.session.network.optimizer.parameters.get("eta")
+    eta = batch.session.resolved.optimizer.parameters.get("eta")
     return Silence(not watch.alive, watch.text(), _largest_weight(batch), eta)
 
 
@@ -199,7 +206,7 @@ def _message(finding: Finding, when: str, batch: Diagnosis) -> str:
     line = f"\n    {finding.line}\n" if finding.line else ". "
     advice = finding.advice
     if not advice:
-        eta = batch.session.network.optimizer.parameters.get("eta")
+        eta = batch.session.resolved.optimizer.parameters.get("eta")
         advice = (
             f"The largest weight was {_largest_weight(batch):.3g} before: if weights have grown, "
             f"try a smaller learning rate (now {eta})"
@@ -210,8 +217,7 @@ def _message(finding: Finding, when: str, batch: Diagnosis) -> str:
 def _largest_weight(batch: Diagnosis) -> float:
     return max(
         float(np.max(np.abs(values_of(batch.state[name])), initial=0))
-        for name in batch.session.weights
-        if "." not in name
+        for name in batch.session.resolved.shapes
     )
 
 
@@ -232,10 +238,10 @@ def _first_bad_trial(batch: Diagnosis, loss: np.ndarray) -> int | None:
     return None
 
 
-def _network(batch: Diagnosis) -> Network:
+def _network(batch: Diagnosis) -> Resolved:
     """A network with the same steps that a device runs: BPTT has no program."""
-    network = batch.session.network
-    return network if network.gradient in PROGRAMS else network.with_options(gradient="factored")
+    network = batch.session.resolved
+    return network if network.gradient in PROGRAMS else replace(network, gradient="factored")
 
 
 def _replayed(batch: Diagnosis, trial: int) -> Finding | None:
@@ -263,7 +269,7 @@ def _run(batch: Diagnosis, trial: int, watch: _Observer, learning: bool) -> None
 class _Observer:
     """Looks at the groups of a network at the end of every step."""
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: Resolved) -> None:
         self.network = network
         self.groups: Mapping = {}
         self.step = 0
@@ -297,7 +303,7 @@ class _Quantity:
 class _Watch(_Observer):
     """Finds what is not finite first."""
 
-    def __init__(self, network: Network, trial: int) -> None:
+    def __init__(self, network: Resolved, trial: int) -> None:
         super().__init__(network)
         self.trial = trial
         self.quantities = [*_quantities(network)]
@@ -322,8 +328,9 @@ class _Watch(_Observer):
 
     def _finding(self, quantity: _Quantity, index: int, value: float) -> Finding:
         where = f"it is {value:g} in trial {self.trial}, step {self.step}, "
-        if quantity.group == "readout":
-            return Finding(quantity.what, f"{where}readout {index}", quantity.line, quantity.advice)
+        if quantity.group not in self.populations:
+            where += f"{quantity.group} {index}"
+            return Finding(quantity.what, where, quantity.line, quantity.advice)
         where += f"neuron {index}"
         population = self.populations[quantity.group]
         states = self._before.get(quantity.group, {})
@@ -339,7 +346,7 @@ class _Watch(_Observer):
         return Finding(quantity.what, where, quantity.line, quantity.advice)
 
 
-def _quantities(network: Network) -> Iterator[_Quantity]:
+def _quantities(network: Resolved) -> Iterator[_Quantity]:
     """What is looked at, in the order in which one makes the next not finite."""
     for population in network.populations:
         name, step = population.name, population.system.step
@@ -355,10 +362,11 @@ def _quantities(network: Network) -> Iterator[_Quantity]:
             yield _Quantity(
                 name, variable, what, f"{variable} = {expression}", _COEFFICIENT, before
             )
-    yield _Quantity("readout", "y", "the readout y", network.readout.update.strip())
-    loss = network.loss
-    yield _Quantity("readout", "loss_sum", "the loss", loss.loss)
-    yield _Quantity("readout", "error", "the error of the loss", loss.error)
+    for readout in network.readouts:
+        name, loss = readout.name, readout.loss
+        yield _Quantity(name, "y", f"the {name} y", readout.readout.update.strip())
+        yield _Quantity(name, "loss_sum", "the loss", loss.loss)
+        yield _Quantity(name, "error", "the error of the loss", loss.error)
     for population in network.populations:
         yield _Quantity(population.name, "L", f"the learning signal L of '{population.name}'")
 
@@ -372,7 +380,7 @@ def _coefficients(system: EligibilitySystem) -> Iterator[tuple[str, str]]:
 class _SilenceWatch(_Observer):
     """Finds whether a trial has a spike or a surrogate other than 0, and how near it comes."""
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: Resolved) -> None:
         super().__init__(network)
         self.alive = False
         self.nearest = {p.name: -np.inf for p in network.populations}
@@ -428,7 +436,7 @@ def _of_update(
 
 def _first_bad(values: Matrix) -> str | None:
     """The first value that is not finite and where it stands; None if all are."""
-    dense = values.toarray() if issparse(values) else np.asarray(values)
+    dense = values.toarray() if is_sparse(values) else np.asarray(values)
     bad = np.argwhere(~np.isfinite(dense))
     if not len(bad):
         return None

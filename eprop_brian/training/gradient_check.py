@@ -19,10 +19,13 @@ from eprop_brian.base.checks import check_positive
 from eprop_brian.base.interrupts import uninterrupted
 from eprop_brian.base.sparse import Matrix, values_of
 from eprop_brian.base.table import read_table, write_table
+from eprop_brian.network.resolved import Resolved, as_resolved
 from eprop_brian.network.spec import Network
 from eprop_brian.tasks.base import Trials, hand_out
-from eprop_brian.training.session import require_trials
-from eprop_brian.training.trainer import Trainer, enlarged, make_bptt_session, require_jax
+from eprop_brian.training.calls import enlarged
+from eprop_brian.training.jax_session import make_bptt_session, require_jax
+from eprop_brian.training.state import require_trials
+from eprop_brian.training.trainer import Trainer
 
 __all__ = ["GradientCheck", "check_comparable", "check_gradients", "read_checks", "write_checks"]
 
@@ -167,7 +170,7 @@ def check_gradients(
         If the network learns by backpropagation itself, or runs without trials, or JAX is missing.
     """
     check_positive("every", every)
-    network = trainer.network
+    network = as_resolved(trainer.network)
     check_comparable(network)
     example = enlarged(_batch(trainer, trainer.iteration), trainer.batch_size)
     bptt = make_bptt_session(
@@ -185,7 +188,13 @@ def check_gradients(
                 bptt.weights = dict(trainer.session.weights)
                 eprop = _gradient_without_update(trainer, batch)
                 check.append(done, eprop, bptt.gradient_of(batch))
-                bar.set_postfix({"cosine of w_rec": f"{check.cosine['w_rec'][-1]:.3f}"})
+                bar.set_postfix(
+                    {
+                        f"cosine of {c.name}": f"{check.cosine[c.name][-1]:.3f}"
+                        for c in network.keys.plastic
+                        if c.kind == "recurrent"
+                    }
+                )
             if ends:
                 return check
             trainer.train(min((done // every + 1) * every, iterations), progress=False)
@@ -193,7 +202,7 @@ def check_gradients(
             done = trainer.iteration
 
 
-def check_comparable(network: Network) -> None:
+def check_comparable(network: Network | Resolved) -> None:
     """Raise ValueError if a network's gradient cannot be compared with the total derivative."""
     if network.gradient == "bptt":
         raise ValueError(

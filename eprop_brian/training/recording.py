@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice, zip_longest
 
 import numpy as np
 from brian2 import NetworkOperation, NeuronGroup, StateMonitor
@@ -18,14 +17,17 @@ from brian2.codegen.runtime.numpy_rt import NumpyCodeObject
 
 from eprop_brian.base.sparse import Matrix
 from eprop_brian.network.blocks import stored_name
-from eprop_brian.network.built import BuiltNetwork, Projection
+from eprop_brian.network.built import BuiltNetwork
+from eprop_brian.network.graph import Population
 from eprop_brian.network.program import make_program
-from eprop_brian.network.spec import Network, Population
+from eprop_brian.network.resolved import Resolved, as_resolved
+from eprop_brian.network.spec import Network
 from eprop_brian.symbolic.names import own
 from eprop_brian.symbolic.parameters import evaluate
 from eprop_brian.symbolic.step_map import symbol
 from eprop_brian.tasks.base import Task, Trials, hand_out
 from eprop_brian.training.session import Session
+from eprop_brian.training.traces import TracedSynapse, Traces, check_synapses
 
 __all__ = ["RecordedPopulation", "Recording", "TracedSynapse", "record"]
 
@@ -49,37 +51,6 @@ class RecordedPopulation:
     neurons: slice
     membrane: str | None
     unit: str
-
-
-@dataclass(frozen=True)
-class TracedSynapse:
-    """A synapse whose traces were recorded.
-
-    Attributes
-    ----------
-    source : str
-        ``"inputs"`` or a population.
-    pre : int
-        Index of the neuron within the source.
-    target : str
-        A population.
-    post : int
-        Index of the neuron within the target.
-    """
-
-    source: str
-    pre: int
-    target: str
-    post: int
-
-    @property
-    def projection(self) -> str:
-        """Name of the projection it belongs to."""
-        return f"{self.source}_to_{self.target}"
-
-    def __str__(self) -> str:
-        source = "input" if self.source == "inputs" else self.source
-        return f"{source} {self.pre} → {self.target} {self.post}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,7 +140,7 @@ class Recording:
 
 
 def record(
-    network: Network,
+    network: Network | Resolved,
     task_or_trials: Task | Trials,
     weights: Mapping[str, Matrix],
     *,
@@ -186,7 +157,7 @@ def record(
 
     Parameters
     ----------
-    network : Network
+    network : Network or Resolved
         Whatever its gradient program, it is recorded with `online`, which has the same traces.
     task_or_trials : Task or Trials
         A task, whose first trial of `seed`, `stream` and `index` is taken, or trials, of which
@@ -215,43 +186,31 @@ def record(
     ValueError
         If network and trials do not fit together, or there is no such trial, synapse or window.
     """
+    network = as_resolved(network)
     trials, window = _trials(network, task_or_trials, seed, stream, index, learning_window)
-    _check_synapses(network, synapses)
+    check_synapses(network, synapses)
     n_runs = 2 if isinstance(synapses, int) and synapses else 1
     repeated = replace(
         trials,
         pattern=np.repeat(trials.pattern, n_runs),
         target=np.repeat(trials.target, n_runs),
     )
-    network = network.with_options(gradient="online", updates="batch", trace_cutoff=None)
+    network = replace(network, gradient="online", updates="batch", trace_cutoff_steps=None)
     session = Session(network, make_program("runtime"), repeated, window, dict(weights))
     built, n_steps = session.program.built, session.n_steps
-    traces = _Traces(built, n_steps * (n_runs - 1), synapses)
-    signal = network.loss.signal
-    variables = {p.name: ["psi", "L", *map(own, _threshold_states(p))] for p in network.populations}
-    variables["readout"] = ["y", "error", *({signal} - {"y"})]
-    monitors = {name: _monitor(built.groups[name], names) for name, names in variables.items()}
+    traces = Traces(built, n_steps * (n_runs - 1), synapses)
+    monitors = _Monitors(built, n_steps, transmitted)
     observer = NetworkOperation(
         traces.observe, clock=built.groups["control"].clock, when="end", name="trace_recorder"
     )
-    connections = built.feedback if transmitted else []
-    monitors |= {f.name: _monitor(f.group, ["transmitted"]) for f in connections}
-    built.brian2_network.add(*monitors.values(), observer)
+    built.brian2_network.add(*monitors.by_group.values(), observer)
     session.run(repeated, n_runs)
-
-    def recorded(group: str, variable: str) -> np.ndarray:
-        recorded_as = stored_name(built.groups[group], variable)
-        return np.array(getattr(monitors[group], f"{recorded_as}_").T[-n_steps:])
-
-    def joined(variable: str) -> np.ndarray:
-        return np.concatenate([recorded(p.name, variable) for p in network.populations], axis=1)
-
-    populations = _recorded_populations(network)
+    populations, readouts = _recorded_populations(network), network.readouts
     v = threshold = None
     if all(p.membrane for p in populations):
-        v = np.concatenate([recorded(p.name, own(p.membrane)) for p in populations], axis=1)
+        v = monitors.joined({p.name: own(p.membrane) for p in populations if p.membrane})
         threshold = np.concatenate(
-            [_threshold(p, recorded, network, weights) for p in network.populations], 1
+            [_threshold(p, monitors.recorded, network, weights) for p in network.populations], 1
         )
     dt = float(network.dt) * 1e3
     target = trials.targets[trials.target[0]]
@@ -263,34 +222,70 @@ def record(
         if trials.periods is None
         else trials.periods[trials.target[0]] > 0,
         populations=populations,
-        softmax=network.loss.softmax,
+        softmax=all(readout.loss.softmax for readout in readouts),
         inputs=trials.inputs[trials.pattern[0]].copy(),
         spikes=session.spikes(),
         v=v,
         threshold=threshold,
-        psi=joined("psi"),
-        learning_signal=joined("L"),
-        y=recorded("readout", "y"),
-        output=recorded("readout", signal),
+        psi=monitors.joined({p.name: "psi" for p in populations}),
+        learning_signal=monitors.joined({p.name: "L" for p in populations}),
+        y=monitors.joined({r.name: "y" for r in readouts}),
+        output=monitors.joined({r.name: r.loss.signal for r in readouts}),
         target=np.array(np.broadcast_to(target, (n_steps, network.n_outputs))),
-        error=recorded("readout", "error"),
+        error=monitors.joined({r.name: "error" for r in readouts}),
         synapses=tuple(traces.synapses),
         eligibility_trace=eligibility_trace,
         filtered_trace=filtered_trace,
-        transmitted=np.concatenate(
-            [
-                np.stack([f.by_pair(step).T for step in recorded(f.name, "transmitted")])
-                for f in connections
-            ],
-            axis=1,
-        )
-        if connections
-        else None,
+        transmitted=monitors.transmitted() if transmitted else None,
     )
 
 
+class _Monitors:
+    """Brian2 monitors of a built network, which read it at the end of every step.
+
+    Parameters
+    ----------
+    built : BuiltNetwork
+    n_steps : int
+        The last steps count.
+    transmitted : bool
+        Whether to look at learning-signal connections.
+    """
+
+    def __init__(self, built: BuiltNetwork, n_steps: int, transmitted: bool) -> None:
+        self._built, self._n_steps = built, n_steps
+        network = built.network
+        variables = {
+            **{p.name: ["psi", "L", *map(own, _threshold_states(p))] for p in network.populations},
+            **{r.name: ["y", "error", *({r.loss.signal} - {"y"})] for r in network.readouts},
+        }
+        self.by_group = {
+            name: _monitor(built.groups[name], names) for name, names in variables.items()
+        }
+        if transmitted:
+            self.by_group |= {f.name: _monitor(f.group, ["transmitted"]) for f in built.feedback}
+
+    def recorded(self, group: str, variable: str) -> np.ndarray:
+        """A variable of a group in every step, (n_steps, size)."""
+        name = stored_name(self._built.groups[group], variable)
+        return np.array(getattr(self.by_group[group], f"{name}_").T[-self._n_steps :])
+
+    def joined(self, variables: Mapping[str, str]) -> np.ndarray:
+        """A variable of each of some groups, side by side."""
+        return np.concatenate([self.recorded(*item) for item in variables.items()], axis=1)
+
+    def transmitted(self) -> np.ndarray:
+        """What arrives at each neuron from each output, (n_steps, n_recurrent, n_outputs)."""
+        network = self._built.network
+        values = np.zeros((self._n_steps, network.n_recurrent, network.n_outputs))
+        for f in self._built.feedback:
+            steps = [f.by_pair(step).T for step in self.recorded(f.name, "transmitted")]
+            values[:, network.slices[f.target], network.output_slices[f.source]] += np.stack(steps)
+        return values
+
+
 def _trials(
-    network: Network,
+    network: Resolved,
     task_or_trials: Task | Trials,
     seed: int,
     stream: str,
@@ -320,37 +315,13 @@ def _trials(
     return trials, window
 
 
-def _check_synapses(network: Network, synapses: int | Sequence[TracedSynapse]) -> None:
-    if isinstance(synapses, int):
-        if synapses < 0:
-            raise ValueError(f"synapses must be at least 0, not {synapses}")
-        return
-    targets = {p.name: p.size for p in network.populations}
-    sources = {"inputs": network.n_inputs, **targets}
-    for synapse in synapses:
-        exists = 0 <= synapse.pre < sources.get(synapse.source, 0)
-        exists &= 0 <= synapse.post < targets.get(synapse.target, 0)
-        exists &= not exists or _is_connected(network, synapse)
-        if not exists or (synapse.source, synapse.pre) == (synapse.target, synapse.post):
-            raise ValueError(f"the network has no synapse '{synapse}'")
-
-
-def _is_connected(network: Network, synapse: TracedSynapse) -> bool:
-    """Whether a sparse network has this synapse."""
-    first = {name: columns.start for name, columns in network.slices.items()}
-    matrix = "w_rec" if synapse.source in first else "w_in"
-    adjacency = network.adjacency.get(matrix)
-    post, pre = first[synapse.target] + synapse.post, first.get(synapse.source, 0) + synapse.pre
-    return adjacency is None or bool(adjacency[post, pre])
-
-
 def _monitor(group: NeuronGroup, variables: list[str]) -> StateMonitor:
     """Record variables of all members at the end of every step, after the network's step."""
     names = [stored_name(group, variable) for variable in variables]
     return StateMonitor(group, names, record=True, when="end", codeobj_class=NumpyCodeObject)
 
 
-def _recorded_populations(network: Network) -> tuple[RecordedPopulation, ...]:
+def _recorded_populations(network: Resolved) -> tuple[RecordedPopulation, ...]:
     populations = []
     for population in network.populations:
         membrane = _membrane_state(population)
@@ -382,117 +353,17 @@ def _threshold_states(population: Population) -> list[str]:
 def _threshold(
     population: Population,
     recorded: Callable[[str, str], np.ndarray],
-    network: Network,
+    network: Resolved,
     weights: Mapping[str, Matrix],
 ) -> np.ndarray:
     """The right side of the spike condition, shape (n_steps, size)."""
     step, dt = population.system.step, float(network.dt)
     states = {s: recorded(population.name, own(s)) for s in _threshold_states(population)}
     membrane = _membrane_state(population)
+    if membrane is None:
+        raise ValueError(f"the threshold of '{population.name}' is not that of a single state")
     right = symbol(membrane) - step.margin
     where = f"neuron '{population.neuron.name}', threshold"
     learned = {name: weights[f"{population.name}.{name}"] for name in population.learned}
     threshold = evaluate(right, {**step.values(dt, learned), "dt": dt, **states}, where)
     return np.broadcast_to(threshold, states[membrane].shape)
-
-
-class _Traces:
-    """Follows the traces of some synapses, given or chosen after `n_ranking` steps.
-
-    All traces of a trial would be (n_steps, n_synapses) per projection, too many to keep, and
-    which are worth keeping is known only after a trial.
-    """
-
-    def __init__(
-        self, built: BuiltNetwork, n_ranking: int, synapses: int | Sequence[TracedSynapse]
-    ) -> None:
-        self.projections = {p.name: p for p in built.projections if p.matrix != "w_out"}
-        self.populations = [p.name for p in built.network.populations]
-        self.n_ranking = n_ranking
-        self.wanted = synapses if isinstance(synapses, int) else len(synapses)
-        self.synapses = [] if isinstance(synapses, int) else list(synapses)
-        self.sums = {name: np.zeros(int(p.group.N)) for name, p in self.projections.items()}
-        self.step = 0
-        self.values: list[list[list[float]]] = []
-
-    def observe(self) -> None:
-        """Called at the end of every step."""
-        if self.step < self.n_ranking:
-            for name, projection in self.projections.items():
-                self.sums[name] += np.abs(_trace(projection, "filtered_trace"))
-        else:
-            if self.step == self.n_ranking and not self.synapses:
-                self.synapses = self._largest()
-            self.values.append(
-                [
-                    [self._value(synapse, variable) for synapse in self.synapses]
-                    for variable in ("eligibility_trace", "filtered_trace")
-                ]
-            )
-        self.step += 1
-
-    def arrays(self) -> tuple[np.ndarray, np.ndarray]:
-        """Eligibility traces and filtered traces, each (n_steps, n_synapses)."""
-        values = np.array(self.values, dtype=float)
-        return values[:, 0], values[:, 1]
-
-    def _value(self, synapse: TracedSynapse, variable: str) -> float:
-        projection = self.projections[synapse.projection]
-        return _trace(projection, variable)[projection.place(synapse.pre, synapse.post)]
-
-    def _largest(self) -> list[TracedSynapse]:
-        """The wanted number of synapses, in turn from each population; the first of equals."""
-        by_population = (self._largest_of(name) for name in self.populations)
-        neurons = (n for turn in zip_longest(*by_population) for n in turn if n is not None)
-        return list(islice((synapse for neuron in neurons for synapse in neuron), self.wanted))
-
-    def _largest_of(self, population: str) -> list[list[TracedSynapse]]:
-        """Of every neuron its largest input and recurrent synapse, largest neurons first."""
-        projections = [p for p in self.projections.values() if p.target == population]
-        found: list[list[TracedSynapse]] = [[] for _ in range(projections[0].n_post)]
-        total = np.zeros(len(found))
-        for matrix in ("w_in", "w_rec"):
-            parts = [p for p in projections if p.matrix == matrix]
-            largest = np.full(len(found), -1.0)
-            source, pre = np.zeros((2, len(found)), dtype=int)
-            for number, part in enumerate(parts):
-                sizes, senders = _largest_into(part, self.sums[part.name])
-                larger = sizes > largest
-                largest[larger], pre[larger], source[larger] = (
-                    sizes[larger],
-                    senders[larger],
-                    number,
-                )
-            for post in np.flatnonzero(largest >= 0):
-                name = parts[source[post]].source
-                found[post].append(TracedSynapse(name, int(pre[post]), population, int(post)))
-            total += np.maximum(largest, 0)
-        return [found[post] for post in np.argsort(-total, kind="stable")]
-
-
-def _largest_into(projection: Projection, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The largest of the stored values onto each neuron, below 0 if it has no synapse.
-
-    Returns
-    -------
-    float array, shape (n_post,)
-    int array, shape (n_post,)
-        The presynaptic neuron, the first of equals.
-    """
-    if not projection.sparse:
-        pairs = projection.by_pair(values).copy()
-        if not projection.autapses:
-            np.fill_diagonal(pairs, -1.0)
-        return pairs.max(axis=0), pairs.argmax(axis=0)
-    values = values[: len(projection.post)]
-    # By neuron, largest first: the first of every neuron counts.
-    order = np.lexsort((projection.pre, -values, projection.post))
-    posts, first = np.unique(projection.post[order], return_index=True)
-    largest, senders = np.full(projection.n_post, -1.0), np.zeros(projection.n_post, dtype=int)
-    largest[posts], senders[posts] = values[order[first]], projection.pre[order[first]]
-    return largest, senders
-
-
-def _trace(projection: Projection, variable: str) -> np.ndarray:
-    """A synaptic variable of the running network, as it is stored."""
-    return projection.group.variables[stored_name(projection.group, variable)].get_value()

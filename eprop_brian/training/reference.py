@@ -218,7 +218,7 @@ def _meta(path: Path, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
         raise ValueError(
             f"{path}: neurons '{meta['model']}' cannot be replayed; there are {', '.join(_MODELS)}"
         )
-    kind = _REQUIRED_OF_CONTINUOUS if "model" in meta else _REQUIRED_OF_TRIALS
+    kind: tuple[str, ...] = _REQUIRED_OF_CONTINUOUS if "model" in meta else _REQUIRED_OF_TRIALS
     adapts = "adapt" in meta["model"] if "model" in meta else meta.get("n_ad")
     if adapts:
         kind += ("adapt_tau", "adapt_beta")
@@ -273,10 +273,11 @@ def _check_shapes(path: Path, arrays: dict[str, np.ndarray], meta: dict[str, Any
             continue
         if array.dtype.kind not in "fiu":
             raise ValueError(f"{path}: '{name}' does not hold numbers but {array.dtype}")
-        shape = expected.get(name)
-        if shape is not None and array.shape != shape:
+        expected_shape = expected.get(name)
+        if expected_shape is not None and array.shape != expected_shape:
             raise ValueError(
-                f"{path}: '{name}' has the shape {array.shape}, where its meta says {shape}"
+                f"{path}: '{name}' has the shape {array.shape}, where its meta says "
+                f"{expected_shape}"
             )
     target = arrays["target"]
     if not continuous and (
@@ -287,18 +288,19 @@ def _check_shapes(path: Path, arrays: dict[str, np.ndarray], meta: dict[str, Any
             f"{steps}) and {n_out} outputs"
         )
     for name, size in (("x", n_in), ("z_rec", n_rec)):
-        bits, shape = arrays[name], arrays[f"{name}_shape"]
+        bits, sizes = arrays[name], arrays[f"{name}_shape"]
         if bits.dtype != np.uint8 or bits.ndim != 1:
             raise ValueError(f"{path}: '{name}' must hold packed bits: bytes in one dimension")
-        if shape.dtype.kind not in "iu" or shape.ndim != 1:
-            raise ValueError(f"{path}: '{name}_shape' must be whole numbers, not {shape}")
+        if sizes.dtype.kind not in "iu" or sizes.ndim != 1:
+            raise ValueError(f"{path}: '{name}_shape' must be whole numbers, not {sizes}")
         trials = n_iterations if continuous else n_iterations * meta["batch_size"]
+        allowed: list[tuple[int, ...]]
         allowed = [(trials * steps, size)] if continuous else [(trials, steps, size)]
         if name == "x" and not continuous:
             allowed.append((1, steps, size))
-        if tuple(shape.tolist()) not in allowed:
+        if tuple(sizes.tolist()) not in allowed:
             raise ValueError(
-                f"{path}: '{name}_shape' is {tuple(shape.tolist())}, where its meta says "
+                f"{path}: '{name}_shape' is {tuple(sizes.tolist())}, where its meta says "
                 f"{' or '.join(map(str, dict.fromkeys(allowed)))}"
             )
 

@@ -17,7 +17,7 @@ from eprop_brian.network.program import make_program
 from eprop_brian.network.spec import Network
 from eprop_brian.tasks.base import Trials
 from eprop_brian.training.reference import ReferenceCase
-from eprop_brian.training.session import MATRICES, Session
+from eprop_brian.training.session import Session
 
 __all__ = ["Replay", "replay"]
 
@@ -115,12 +115,16 @@ class _InTrials(Replay):
     def _lost(self, trial: Trials, following: int) -> dict[str, np.ndarray]:
         """What the gradient of a trial lacks, by array; `following` is the trial after it."""
         early, session = self._early(following), self.last_step
-        if not np.any(early):
+        if session is None or not np.any(early):
             return {}
         session.weights = self.session.weights
         (share,) = session.shares([session.data(trial)], self.case.batch_size)
-        affected = np.broadcast_to(early, self.case.network.shapes["w_in"])
-        arrays = self.session.program.built.synaptic_arrays("gradient_sum", {"w_in": affected})
+        affected = {
+            c.name: np.broadcast_to(early, c.shape)
+            for c in session.keys.plastic
+            if c.kind == "input"
+        }
+        arrays = session.program.built.synaptic_arrays("gradient_sum", affected)
         return {key: affects * share.sums[key] for key, affects in arrays.items()}
 
 
@@ -132,7 +136,10 @@ class _Continuous(Replay):
     """
 
     def __init__(self, case: ReferenceCase, program: Callable) -> None:
-        self.case, self.adam, network = case, None, case.network
+        if case.window is None:
+            raise ValueError(f"{case.path}: a case of continuous operation needs a window")
+        self.case, self.window, network = case, case.window, case.network
+        self.adam: _Adam | None = None
         counts = network.updates == "spike" or network.trace_cutoff is not None
         if network.optimizer.name == "adam" and counts:
             self.rules = ("Adam makes up for the steps between its updates",)
@@ -152,7 +159,7 @@ class _Continuous(Replay):
         case, differing, loss = self.case, 0, 0.0
         inputs, targets = case.trials.inputs[k], case.trials.targets[0]
         for t in range(case.n_steps):
-            loss += self._advance(inputs[t], targets[t], case.window[t])
+            loss += self._advance(inputs[t], targets[t], self.window[t])
             differing += int(np.sum(self.fired != case.spikes[k, t]))
         return differing, loss
 
@@ -164,7 +171,7 @@ class _Continuous(Replay):
         these spikes arrived, all inputs spiked. That step's spikes arrived too. The target was held
         meanwhile.
         """
-        main, target, window = self.session, self.case.trials.targets[0, -1], self.case.window[-1]
+        main, target, window = self.session, self.case.trials.targets[0, -1], self.window[-1]
         before, own = main.state(), copy.deepcopy((self.fired, self.used, self.adam))
         (population,) = self.case.network.populations
         self.session = self.driving
@@ -192,7 +199,9 @@ class _Continuous(Replay):
     def _advance(self, inputs: np.ndarray, target: np.ndarray, learning: bool) -> float:
         """Run a step and return its loss."""
         session, by_spikes = self.session, self.case.network.updates == "spike"
-        arriving = {"w_in": inputs, "w_rec": self.fired, "w_out": self.fired}
+        arriving = {
+            c.name: inputs if c.kind == "input" else self.fired for c in session.keys.plastic
+        }
         g = int(session.carried["control.clock"][0])
         before = {name: w.copy() for name, w in session.weights.items()}
         if self.adam is not None and by_spikes:
@@ -229,7 +238,7 @@ class _Adam:
 
     def __init__(self, network: Network) -> None:
         self.parameters, self.cutoff = network.optimizer.parameters, network.trace_cutoff_steps
-        shapes = {name: network.shapes[name] for name in MATRICES}
+        shapes = {c.name: c.shape for c in network.resolved.connections}
         self.moments = {name: np.zeros((2, *shape)) for name, shape in shapes.items()}
         self.updates = {name: np.zeros(shape[1], dtype=int) for name, shape in shapes.items()}
         self.arrived = {name: np.full(shape[1], -np.inf) for name, shape in shapes.items()}
@@ -275,11 +284,12 @@ class _Adam:
 def _taken(session: Session) -> dict[str, np.ndarray]:
     """The sums of `_SUM` since they were last taken."""
     sums = {}
-    for name in MATRICES:
-        key = f"total.{name}"
-        sums[name] = session.optimizer_states[key]
-        session.optimizer_states[key] = np.zeros_like(sums[name])
-    np.fill_diagonal(sums["w_rec"], 0.0)
+    for key, kept in session.keys.optimizer.items():
+        total = session.optimizer_states[key]
+        session.optimizer_states[key] = np.zeros_like(total)
+        if not session.keys.connections[kept.owner].autapses:
+            np.fill_diagonal(total, 0.0)
+        sums[kept.owner] = total
     return sums
 
 

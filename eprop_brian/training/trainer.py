@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from importlib.util import find_spec
+from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING
 
 import numpy as np
 from tqdm import tqdm
@@ -18,89 +17,41 @@ from tqdm import tqdm
 from eprop_brian.base.checks import check_count, check_positive
 from eprop_brian.base.interrupts import uninterrupted
 from eprop_brian.base.sparse import Matrix, dense, values_of
-from eprop_brian.equations.losses import LOSSES
-from eprop_brian.network.delays import check_fits
 from eprop_brian.network.optimization import learning_rate
-from eprop_brian.network.program import make_program
+from eprop_brian.network.resolved import Resolved, as_resolved
 from eprop_brian.network.spec import Network
 from eprop_brian.tasks.base import Task, Trials, confirmation_of, hand_out, rng_for
+from eprop_brian.tasks.trials import join_trials
+from eprop_brian.training.calls import (
+    CHECK_EVERY,
+    enlarged,
+    example_of_call,
+    iterations_per_call,
+)
 from eprop_brian.training.diagnosis import (
     Diagnosis,
+    TrainingError,
     explain,
-    explain_evaluation,
     largest_change,
     silence,
 )
+from eprop_brian.training.evaluation import (
+    VALIDATION_BATCH_SIZE,
+    VALIDATION_BATCHES,
+    Evaluation,
+    confirmation_batches,
+    evaluate,
+)
+from eprop_brian.training.fitting import stored_weights
 from eprop_brian.training.history import History
-from eprop_brian.training.session import Outcome, Session, SessionState
-from eprop_brian.training.workers import ParallelSession, useful_workers
+from eprop_brian.training.requirements import check_bptt, check_continuous, check_fit, check_workers
+from eprop_brian.training.sessions import make_session
+from eprop_brian.training.state import Outcome
 
-if TYPE_CHECKING:
-    from eprop_brian.training.bptt import BpttSession
+__all__ = ["Evaluation", "Trainer", "TrainingError"]
 
-__all__ = [
-    "CHECK_EVERY",
-    "CONFIRMATION_BATCHES",
-    "VALIDATION_BATCHES",
-    "VALIDATION_BATCH_SIZE",
-    "Evaluation",
-    "Trainer",
-    "TrainingError",
-    "check_continuous",
-    "check_fit",
-    "confirmation_batches",
-    "enlarged",
-    "example_of_call",
-    "iterations_per_call",
-    "join_trials",
-    "make_bptt_session",
-    "require_jax",
-]
-
-#: Trials of one call of the compiled program, about: enough that starting it costs nothing.
-_TRIALS_PER_CALL = 640
-#: Most iterations of one call: how often progress is shown and a checkpoint can be made.
-_MOST_ITERATIONS = 100
 #: Changes of weights, relative to the largest, that are no learning.
 _ROUNDING = 1e-12
-#: Iterations between checks whether the task is solved.
-CHECK_EVERY = 10
-#: Size of a validation: fresh batches of so many trials.
-VALIDATION_BATCHES, VALIDATION_BATCH_SIZE = 8, 64
-#: Batches of such trials on which a validation below the criterion is confirmed. It was chosen for
-#: being low among many: that takes trials of its own, and enough of them not to be lucky again.
-CONFIRMATION_BATCHES = 8 * VALIDATION_BATCHES
-
-
-class TrainingError(RuntimeError):
-    """Training went wrong in a way that more of it cannot mend (for example a NaN loss)."""
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """Result of fresh trials without learning.
-
-    Attributes
-    ----------
-    loss : float
-        Mean over the trials.
-    error : float
-        Fraction of wrong trials; NaN where the task defines none.
-    rate_hz : float
-    n_trials : int
-    n_examples : int or None
-        Different examples that the trials of a data set show; None where each is drawn anew.
-    """
-
-    loss: float
-    error: float
-    rate_hz: float
-    n_trials: int
-    n_examples: int | None = None
-
-    def __str__(self) -> str:
-        error = "" if np.isnan(self.error) else f" error {self.error:.4f}"
-        return f"loss {self.loss:.6g}{error}"
 
 
 @dataclass(frozen=True)
@@ -111,80 +62,12 @@ class _Batches:
     size: int
 
 
-def join_trials(parts: Sequence[Trials]) -> Trials:
-    """Join trials; patterns and targets shared by several parts are stored once."""
-    first = parts[0]
-    if any(part.n_answers != first.n_answers for part in parts):
-        raise ValueError("trials with different numbers of answers cannot be joined")
-    pattern_parts, pattern = _stored_once(parts, "inputs", "pattern")
-    target_parts, target = _stored_once(parts, "targets", "target")
-    return Trials(
-        inputs=_joined([part.inputs for part in pattern_parts]),
-        targets=_joined([part.targets for part in target_parts]),
-        pattern=pattern,
-        target=target,
-        periods=_joined([part.periods for part in target_parts]) if first.n_answers else None,
-        n_answers=first.n_answers,
-    )
-
-
-def _stored_once(
-    parts: Sequence[Trials], stored: str, index: str
-) -> tuple[list[Trials], np.ndarray]:
-    """Parts with an array of their own, and where the trials find their rows in all of them."""
-    beginnings: dict[tuple[int, int], int] = {}
-    owners, indices, n_rows = [], [], 0
-    for part in parts:
-        array = getattr(part, stored)
-        # Equal targets may count in different steps.
-        key = id(array), id(part.periods) if stored == "targets" else 0
-        if key not in beginnings:
-            beginnings[key] = n_rows
-            owners.append(part)
-            n_rows += len(array)
-        indices.append(getattr(part, index) + beginnings[key])
-    return owners, np.concatenate(indices)
-
-
-def _joined(arrays: Sequence[np.ndarray]) -> np.ndarray:
-    return np.concatenate(arrays) if len(arrays) > 1 else arrays[0]
-
-
-def example_of_call(network: Network, task: Task, seed: int, batch_size: int) -> Trials:
-    """Trials as large as any call of the compiled program is, of a whole number of batches.
-
-    Those of the first call, and rows for the trials that its batches were short of.
-    """
-    n_batches = iterations_per_call(network, batch_size)
-    parts = [hand_out(task, seed, "train", i, batch_size) for i in range(n_batches)]
-    return enlarged(join_trials(parts), n_batches * batch_size)
-
-
-def enlarged(trials: Trials, n_trials: int) -> Trials:
-    """Trials repeated, if they are fewer, with as many patterns and targets each as they have."""
-    if trials.n_trials == n_trials:
-        return trials
-
-    def more(array: np.ndarray) -> np.ndarray:
-        n_rows = -(-len(array) * n_trials // trials.n_trials)
-        return np.resize(array, (n_rows, *array.shape[1:]))
-
-    return replace(
-        trials,
-        inputs=more(trials.inputs),
-        targets=more(trials.targets),
-        pattern=more(trials.pattern),
-        target=more(trials.target),
-        periods=None if trials.periods is None else more(trials.periods),
-    )
-
-
 class Trainer:
     """A network that learns a task.
 
     Parameters
     ----------
-    network : Network
+    network : Network or Resolved
     task : Task
     batch_size : int
         Trials per update; fewer where the task hands out fewer, as at the end of an epoch.
@@ -197,6 +80,8 @@ class Trainer:
     weights : dict, optional
         Initial weights as `Network.initial_weights` gives them, each dense or `scipy.sparse`;
         default: drawn from the seed. A sparse matrix must be 0 where the network has no synapse.
+    state : mapping, optional
+        A stored state, as ``session.state()`` gives it, to begin with instead of weights.
     workers : int, optional
         Processes that share the trials of a batch. Default: as many as there are cores if batches
         are large enough to pay. The result is the same to the bit for any number of them.
@@ -221,14 +106,14 @@ class Trainer:
     Raises
     ------
     ValueError
-        If network and task do not fit together.
+        If network, task and stored state do not fit together.
     CompilerMissingError
         For ``cpp`` and ``cuda`` without a compiler.
     """
 
     def __init__(
         self,
-        network: Network,
+        network: Network | Resolved,
         task: Task,
         *,
         batch_size: int = 1,
@@ -236,17 +121,21 @@ class Trainer:
         device: str = "cpp",
         dtype: str = "float64",
         weights: Mapping[str, Matrix] | None = None,
+        state: Mapping[str, Matrix] | None = None,
         workers: int | None = None,
         scheduler: str | None = None,
     ) -> None:
         check_positive("batch_size", batch_size)
         check_count("seed", seed, minimum=0)
+        if weights is not None and state is not None:
+            raise ValueError("a stored state has weights of its own: give weights or state")
         check_fit(network, task)
-        if network.continuous:
+        resolved = as_resolved(network)
+        if resolved.continuous:
             check_continuous(network, batch_size, workers, scheduler)
             workers = 1
-        elif network.gradient == "bptt":
-            _check_bptt(device, workers, scheduler)
+        elif resolved.gradient == "bptt":
+            check_bptt(device, workers, scheduler)
             workers = 1
         self.network, self.task = network, task
         self.batch_size, self.seed, self.dtype = int(batch_size), int(seed), dtype
@@ -259,29 +148,32 @@ class Trainer:
         # State and iteration before a call that has not ended.
         self._before: tuple[dict[str, Matrix], int] | None = None
         self._per_call = iterations_per_call(network, self.batch_size)
-        example = example_of_call(network, task, self.seed, self.batch_size)
-        _check_workers(workers, scheduler)
-        initial = dict(weights) if weights is not None else network.initial_weights(self.seed)
-        if workers is None and scheduler is None:
-            useful = device == "cpp"
-            workers = useful_workers(network, self.batch_size, task.n_steps) if useful else 1
-        window = task.learning_window
-        if network.gradient == "bptt":
-            self.session: SessionState = make_bptt_session(network, example, window, initial, dtype)
-        elif workers == 1 and scheduler is None:
-            program = make_program(device, dtype)
-            self.session = Session(network, program, example, window, initial)
+        # Trials of the first call that are yet to be learned from.
+        self._drawn: dict[int, Trials] = {}
+        if state is None:
+            self._drawn = {i: self._hand_out(i) for i in range(self._per_call)}
+            n_trials = self._per_call * self.batch_size
+            example = enlarged(join_trials([*self._drawn.values()]), n_trials)
         else:
-            self.session = ParallelSession(
-                network,
-                example,
-                window,
-                initial,
-                device=device,
-                dtype=dtype,
-                workers=workers,
-                scheduler=scheduler,
-            )
+            example = example_of_call(network, task, self.seed, self.batch_size)
+        check_workers(workers, scheduler)
+        if state is not None:
+            initial = stored_weights(resolved, state)
+        else:
+            initial = dict(weights or resolved.initial_weights(self.seed))
+        self.session = make_session(
+            network,
+            example,
+            task.learning_window,
+            initial,
+            batch_size=self.batch_size,
+            device=device,
+            dtype=dtype,
+            workers=workers,
+            scheduler=scheduler,
+        )
+        if state is not None:
+            self.session.restore(state)
 
     def close(self) -> None:
         """End the processes that run the network."""
@@ -295,11 +187,17 @@ class Trainer:
     def alignment(self) -> float:
         """Cosine of the angle between the feedback weights B and the transposed readout weights.
 
-        NaN if either is 0.
+        Of all learning signals together; NaN if either is 0.
         """
-        b, w_out = self.session.weights["B"], dense(self.session.weights["w_out"])
-        size = np.linalg.norm(b) * np.linalg.norm(w_out)
-        return float(np.sum(b * w_out.T) / size) if size > 0 else float("nan")
+        weights = self.session.weights
+        products, sizes_b, sizes_w = [], [], []
+        for signal in self.session.resolved.signals:
+            b, w_out = weights[signal.name], dense(weights[signal.follows])
+            products.append(float(np.sum(b * w_out.T)))
+            sizes_b.append(float(np.linalg.norm(b)))
+            sizes_w.append(float(np.linalg.norm(w_out)))
+        size = math.hypot(*sizes_b) * math.hypot(*sizes_w)
+        return sum(products) / size if size > 0 else float("nan")
 
     def train(
         self,
@@ -403,45 +301,26 @@ class Trainer:
             If a loss is not finite, or a trial ends with a state of NaN (on ``cuda``, the last of
             a call): the quantity that is not finite first is named.
         """
-        losses, errors, rates = [], [], []
-        previous: Trials | None = None
-        most = self.session.most_trials
-        for index in range(n_batches):
-            batch = hand_out(self.task, self.seed, stream, index, batch_size)
-            if len(batch.inputs) == len(batch.targets) == 1:
-                if previous is not None and batch.inputs is previous.inputs:
-                    break  # a frozen pattern: every further trial would be the same
-                previous = batch
-                batch = batch.part(slice(1))
-            for first in range(0, batch.n_trials, most):
-                part = batch.part(slice(first, first + most))
-                outcome = self.session.run(part, part.n_trials, learning=False, check_states=True)
-                is_good = np.isfinite(outcome.loss) & outcome.is_number
-                if not np.all(is_good):
-                    found = Diagnosis(self.session, part, self.session.state(), self.dtype)
-                    when = f"batch {index + 1} of the stream '{stream}'"
-                    raise TrainingError(explain_evaluation(found, is_good, when))
-                losses.append(outcome.loss)
-                rates.append(outcome.rate)
-                wrong = self.task.errors(outcome.output, part)
-                errors.append(np.full(part.n_trials, np.nan) if wrong is None else wrong)
-        loss = np.concatenate(losses)
-        n_examples = self.task.n_examples(stream)
-        return Evaluation(
-            loss=float(loss.mean()),
-            error=float(np.concatenate(errors).mean()),
-            rate_hz=float(np.concatenate(rates).mean()),
-            n_trials=len(loss),
-            n_examples=None if n_examples is None else min(n_examples, len(loss)),
+        return evaluate(
+            self.session,
+            self.task,
+            self.seed,
+            n_batches=n_batches,
+            batch_size=batch_size,
+            stream=stream,
+            dtype=self.dtype,
         )
+
+    def _hand_out(self, iteration: int) -> Trials:
+        return hand_out(self.task, self.seed, "train", iteration, self.batch_size)
 
     def _batches(self, numbers: range) -> list[_Batches]:
         """The trials of some iterations, those of equally large batches together."""
-        parts = [hand_out(self.task, self.seed, "train", i, self.batch_size) for i in numbers]
+        parts = [self._drawn.pop(i, None) or self._hand_out(i) for i in numbers]
         sizes = groupby(parts, key=lambda part: part.n_trials)
         return [_Batches(join_trials([*equal]), size) for size, equal in sizes]
 
-    def _calls(self, iterations: int) -> Iterator[tuple[range, list[_Batches]]]:
+    def _calls(self, iterations: int) -> Generator[tuple[range, list[_Batches]], None, None]:
         """Iteration numbers and trials of each call; the next trials are made meanwhile."""
         ranges = []
         first = self.iteration
@@ -470,10 +349,12 @@ class Trainer:
                 raise TrainingError(self._not_finite(some, before))
             self._record(outcome, some, seconds)
         self.history.alignment[-1] = self.alignment()
-        if self.network.rewiring is not None:
+        if self.session.resolved.rewiring is not None:
             # Of the iteration alone, so that a run that was stopped goes on as it would have.
             rng = rng_for(self.seed, "rewiring", self.session.n_updates)
-            self.session.rewire(learning_rate(self.network.optimizer, self.session.n_updates), rng)
+            self.session.rewire(
+                learning_rate(self.session.resolved.optimizer, self.session.n_updates), rng
+            )
 
     def _is_finite(self, outcome: Outcome) -> bool:
         return bool(np.all(np.isfinite(outcome.loss))) and self.session.is_finite()
@@ -500,7 +381,7 @@ class Trainer:
         if len(fired) and fired[-1] >= numbers.start:
             self._is_looked_at = self._is_named = False
             return
-        if self._is_named or self.network.optimizer.parameters.get("eta") == 0:
+        if self._is_named or self.session.resolved.optimizer.parameters.get("eta") == 0:
             return
         change = largest_change(before, self.session.weights)
         # What an optimizer gathered may move weights for a while.
@@ -562,109 +443,3 @@ class Trainer:
         shown["rate"] = f"{self.history.rate_hz[-1]:.1f} Hz"
         # The bar is drawn by its next update, which keeps it from being drawn at every call.
         bar.set_postfix(shown, refresh=False)
-
-
-def confirmation_batches(task: Task, stream: str) -> int:
-    """Batches that confirm a validation; of a data set no more than what shows all of it once.
-
-    But as many as validate at least: the same example again says little more.
-    """
-    n_examples = task.n_examples(stream)
-    if n_examples is None:
-        return CONFIRMATION_BATCHES
-    once = -(-n_examples // VALIDATION_BATCH_SIZE)
-    return min(CONFIRMATION_BATCHES, max(VALIDATION_BATCHES, once))
-
-
-def _check_workers(workers: int | None, scheduler: str | None) -> None:
-    if workers is not None and scheduler is not None:
-        raise ValueError("a scheduler has workers of its own: give workers or scheduler")
-    if workers is not None:
-        check_positive("workers", workers)
-
-
-def iterations_per_call(network: Network, batch_size: int) -> int:
-    """Iterations of one call of the compiled program."""
-    number = max(1, min(_MOST_ITERATIONS, _TRIALS_PER_CALL // batch_size))
-    if network.rewiring is not None:
-        # Between any two updates.
-        return 1
-    return number - number % CHECK_EVERY if number > CHECK_EVERY else number
-
-
-def check_continuous(
-    network: Network,
-    batch_size: int,
-    workers: int | None = None,
-    scheduler: str | None = None,
-) -> None:
-    """Raise ValueError for batches or workers: each trial goes on from the one before."""
-    if batch_size != 1:
-        raise ValueError(
-            f"updates = '{network.updates}' has no batches: batch_size must be 1, not {batch_size}"
-        )
-    if workers not in (None, 1) or scheduler is not None:
-        raise ValueError(
-            f"updates = '{network.updates}' changes weights within a trial: trials cannot be "
-            "shared among workers"
-        )
-
-
-def _check_bptt(device: str, workers: int | None, scheduler: str | None) -> None:
-    """What computes it is JAX, in this process."""
-    if device != "cpp":
-        raise ValueError(
-            f"gradient = 'bptt' runs in JAX and on no device: leave device = '{device}' away"
-        )
-    if workers not in (None, 1) or scheduler is not None:
-        raise ValueError(
-            "gradient = 'bptt' uses the cores by itself: leave workers and scheduler away"
-        )
-
-
-def make_bptt_session(
-    network: Network, example: Trials, window: int, weights: Mapping[str, Matrix], dtype: str
-) -> BpttSession:
-    """Make a `BpttSession`, whose parameters these are.
-
-    Raises
-    ------
-    ValueError
-        If JAX is not installed, or something does not fit.
-    """
-    require_jax()
-    # Imported here: JAX takes a second.
-    from eprop_brian.training.bptt import BpttSession
-
-    return BpttSession(network, example, window, weights, dtype)
-
-
-def require_jax() -> None:
-    """Raise ValueError if JAX, which is optional, is not installed."""
-    if find_spec("jax") is None or find_spec("jaxlib") is None:
-        raise ValueError("backpropagation through time needs JAX: pip install 'eprop_brian[bptt]'")
-
-
-def check_fit(network: Network, task: Task) -> None:
-    """Raise ValueError if a network and a task do not fit together."""
-    for name in ("n_inputs", "n_outputs"):
-        if getattr(network, name) != getattr(task, name):
-            raise ValueError(
-                f"the network has {name} = {getattr(network, name)}, task '{task.name}' "
-                f"{getattr(task, name)}"
-            )
-    if network.loss.softmax != LOSSES[task.loss].softmax:
-        wanted = "the softmax probability p" if LOSSES[task.loss].softmax else "the readout y"
-        raise ValueError(
-            f"task '{task.name}' is scored by {task.loss}: its network needs a loss of {wanted}, "
-            f"not {network.loss.name} ({network.loss.loss})"
-        )
-    if not np.isclose(float(network.dt), float(task.dt), rtol=1e-12):
-        raise ValueError(f"the network's dt is {network.dt}, the task's {task.dt}")
-    if network.continuous:
-        return  # what is on its way at the end of a trial arrives in the next
-    where = f"the learning window of {task.learning_window} steps"
-    steps = network.feedback_delay_steps
-    check_fits("feedback delay", steps, task.learning_window, where)
-    for name, steps in network.delay_steps.items():
-        check_fits(f"delay of {name}", steps, task.n_steps - 1, f"a trial of {task.n_steps} steps")

@@ -13,131 +13,29 @@ down: without it, long trials make it explode.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import sympy
 from brian2.parsing.sympytools import str_to_sympy
-from scipy.sparse import issparse
 
-from eprop_brian.base.sparse import Matrix, dense, values_of
+from eprop_brian.base.sparse import dense, values_of
 from eprop_brian.network.built import dependent_constants
 from eprop_brian.network.delays import longest
+from eprop_brian.network.graph import Connection, Population, ReadoutGroup
 from eprop_brian.network.optimization import update_statements
-from eprop_brian.network.spec import LEAST_DELAY, Network, Population
+from eprop_brian.network.resolved import Resolved
 from eprop_brian.symbolic.eligibility import state_cost
-from eprop_brian.symbolic.functions import SLOPE_SERIES, SLOPE_SERIES_BELOW
 from eprop_brian.symbolic.names import BEFORE
-from eprop_brian.symbolic.parameters import parse_expression, with_all_digits
 from eprop_brian.symbolic.step_map import split_statements
+from eprop_brian.training.jax_functions import Values, parsed, spike, translated
 
 __all__ = ["Simulation", "Unrolled", "optimizer_step"]
 
 #: Smallest softmax probability, as on the devices: keeps its logarithm finite.
 _SMALLEST_LOG_P = -30 * np.log(10)
-
-Values = Mapping[str, Any]
-
-
-@jax.custom_jvp
-def _exprel(x: jax.Array) -> jax.Array:
-    """(exp(x) - 1)/x, with its limit at 0 and a derivative there."""
-    safe = jnp.where(x == 0, 1.0, x)
-    return jnp.where(x == 0, 1.0, jnp.expm1(safe) / safe)
-
-
-@_exprel.defjvp
-def _exprel_derivative(primals, tangents):
-    (x,), (tangent,) = primals, tangents
-    value = _exprel(x)
-    return value, value * _exprel_slope(x) * tangent
-
-
-def _exprel_slope(x: jax.Array) -> jax.Array:
-    """See `eprop_brian.symbolic.functions.ExprelSlope`."""
-    near = jnp.abs(x) < SLOPE_SERIES_BELOW
-    small, safe = jnp.where(near, x, 0.0), jnp.where(near, 1.0, x)
-    series = jnp.polyval(jnp.asarray(SLOPE_SERIES[::-1], small.dtype), small**2)
-    return jnp.where(near, 0.5 + small * series, -1 / jnp.expm1(-safe) - 1 / safe)
-
-
-def _where(condition: jax.Array, a: jax.Array, b: jax.Array) -> jax.Array:
-    """`a` where the condition is 1, else `b`; by the condition its derivative is a - b."""
-    dtype = jnp.result_type(condition, a, b, 0.0)
-    return _chosen(*(jnp.asarray(value, dtype) for value in (condition, a, b)))
-
-
-@jax.custom_jvp
-def _chosen(condition: jax.Array, a: jax.Array, b: jax.Array) -> jax.Array:
-    return jnp.where(condition > 0.5, a, b)
-
-
-@_chosen.defjvp
-def _chosen_derivative(primals, tangents):
-    condition, a, b = primals
-    by_condition, by_a, by_b = tangents
-    chosen = jnp.where(condition > 0.5, by_a, by_b)
-    # Its product with another derivative is to be finite too.
-    return _chosen(*primals), by_condition * _bounded(a - b, 0.5) + chosen
-
-
-@jax.custom_jvp
-def _exp(x: jax.Array) -> jax.Array:
-    return jnp.exp(x)
-
-
-@_exp.defjvp
-def _exp_derivative(primals, tangents):
-    return _exp(*primals), _bounded(jnp.exp(primals[0])) * tangents[0]
-
-
-def _bounded(slope: jax.Array, power: float = 1.0) -> jax.Array:
-    """A derivative that stays finite where a state overflows: a reset stops it by a factor 0."""
-    largest = float(jnp.finfo(slope.dtype).max) ** power
-    return jnp.clip(slope, -largest, largest)
-
-
-#: Functions that sympy knows no JAX for, or that need another derivative.
-_FUNCTIONS = {
-    "Detached": jax.lax.stop_gradient,
-    "clip": jnp.clip,
-    "exp": _exp,
-    "exprel": _exprel,
-    "int_": jnp.trunc,
-    "sqrt": jnp.sqrt,
-    "timestep": lambda time, dt: jnp.trunc((time + 1e-3 * dt) / dt),
-    "where": _where,
-}
-
-
-def _translated(expressions: Sequence[sympy.Basic]) -> Callable[[Values], list[jax.Array]]:
-    """A JAX function of named values for some expressions."""
-    symbols = sorted(
-        {s for expression in expressions for s in expression.free_symbols}, key=lambda s: s.name
-    )
-    # With names of its own: an equation's may be Python's keywords.
-    exact = [with_all_digits(expression) for expression in expressions]
-    compute = sympy.lambdify(symbols, exact, [_FUNCTIONS, "jax"], cse=True, dummify=True)
-    return lambda values: compute(*(values[s.name] for s in symbols))
-
-
-def _parsed(*expressions: str) -> list[sympy.Expr]:
-    return [parse_expression(expression, "bptt", detached=True) for expression in expressions]
-
-
-@jax.custom_jvp
-def _spike(margin: jax.Array, psi: jax.Array, fires: jax.Array) -> jax.Array:
-    """1 where a neuron fires, else 0; its derivative by `margin` is `psi`."""
-    return fires.astype(margin.dtype)
-
-
-@_spike.defjvp
-def _spike_derivative(primals, tangents):
-    _, psi, _ = primals
-    return _spike(*primals), psi * tangents[0]
 
 
 class Simulation(NamedTuple):
@@ -180,12 +78,12 @@ class _Kind:
         self.never_refractory = not np.any(self.refractory_steps)
         self._values = {**step.values(dt), "dt": dt}
         follows = dependent_constants(population)
-        self._constants = {name: _translated(_parsed(step.constants[name])) for name in follows}
-        self._advance = _translated([step.composed[state] for state in step.states])
+        self._constants = {name: translated(parsed(step.constants[name])) for name in follows}
+        self._advance = translated([step.composed[state] for state in step.states])
         # The comparison itself: a difference would round in another way.
-        self._fires = _translated([str_to_sympy(step.threshold)])
-        self._slope = _translated([step.margin, *_parsed(step.psi)])
-        self._cost = _translated([state_cost(step, cost)])
+        self._fires = translated([str_to_sympy(step.threshold)])
+        self._slope = translated([step.margin, *parsed(step.psi)])
+        self._cost = translated([state_cost(step, cost)])
 
     def values(self, weights: Values, dtype: type) -> dict[str, Any]:
         """Parameters and constants, those that follow from learned parameters included."""
@@ -225,9 +123,60 @@ class _Kind:
         scope |= zip(self.states, states, strict=True)
         margin, psi = self._slope(scope)
         fires = self._fires(scope)[0] & active
-        z = _spike(margin, jax.lax.stop_gradient(psi), fires)
+        z = spike(margin, jax.lax.stop_gradient(psi), fires)
         cost = jnp.broadcast_to(self._cost(scope)[0], current.shape).sum(axis=1)
         return (states, jnp.where(fires, self.refractory_steps, counter)), z, cost
+
+
+class _Wires:
+    """A connection in JAX: which spikes it takes, and when they arrive."""
+
+    def __init__(self, connection: Connection, line: dict[str, slice]) -> None:
+        self.name, self.targets = connection.name, connection.targets
+        self._columns = [line[source] for source in connection.sources]
+        self._takes_all = [*connection.sources] == [*line]
+        self._masks = _by_delay(connection)
+        self.delays = list(self._masks)
+
+    def sources(self, spikes: jax.Array) -> jax.Array:
+        """Its columns of the spikes of all inputs or all neurons, which come last."""
+        if self._takes_all:
+            return spikes
+        return jnp.concatenate([spikes[..., where] for where in self._columns], axis=-1)
+
+    def by_delay(self, weights: jax.Array) -> jax.Array:
+        """The weights of each of `delays`, side by side, (n_post, delays*n_pre)."""
+        blocks = [jnp.where(mask, weights, 0) for mask in self._masks.values()]
+        return jnp.concatenate(blocks, axis=1)
+
+
+class _Readout:
+    """A group of readouts in JAX."""
+
+    def __init__(self, readout: ReadoutGroup, dt: float, dtype: type) -> None:
+        self.name, self.size, self.loss = readout.name, readout.size, readout.loss
+        self.dtype = dtype
+        self.values = {**{name: float(v) for name, v in readout.values.items()}, "dt": dt}
+        self._update = translated(parsed(split_statements(readout.readout.update, "")[0][1]))
+        self._scores = translated(parsed(readout.loss.loss, readout.loss.signal))
+
+    def advance(self, y: jax.Array, current: jax.Array) -> jax.Array:
+        """One step."""
+        (y,) = self._update({**self.values, "y": y, "I": current})
+        return y
+
+    def scores(self, y: jax.Array, targets: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Loss and output of every step, trial and readout."""
+        scope = {**self.values, "y": y, "y_target": targets}
+        if self.loss.softmax:
+            log_p = jax.nn.log_softmax(y, axis=2)
+            # The bound changes a value and no derivative, as on the devices.
+            bound = jnp.maximum(log_p, _SMALLEST_LOG_P)
+            if self.loss.open_at_one:
+                bound = jnp.minimum(bound, -np.finfo(self.dtype).eps)
+            scope["p"] = jnp.exp(log_p + jax.lax.stop_gradient(bound - log_p))
+        losses, outputs = (jnp.broadcast_to(v, y.shape) for v in self._scores(scope))
+        return losses, outputs
 
 
 class Unrolled:
@@ -235,38 +184,44 @@ class Unrolled:
 
     Parameters
     ----------
-    network : Network
+    network : Resolved
     learning_window : int
         Steps at the end of a trial in which the error counts.
     dtype : type
         Float type of all state.
     n_answers : int
         Most answers of a trial with periods; 0 without.
+    local : bool
+        Whether a spike reaches other neurons without its derivative, which leaves the derivative
+        that e-prop takes.
 
     Attributes
     ----------
     masks : dict of str to array of bool
-        Where ``w_in``, ``w_rec`` and ``w_out`` have synapses.
+        Where each connection has synapses.
     """
 
     def __init__(
-        self, network: Network, learning_window: int, dtype: type, n_answers: int = 0
+        self,
+        network: Resolved,
+        learning_window: int,
+        dtype: type,
+        n_answers: int = 0,
+        local: bool = False,
     ) -> None:
         self.network, self.learning_window, self.dtype = network, learning_window, dtype
-        self.n_answers = n_answers
-        self.masks = {name: _mask(network, name) for name in LEAST_DELAY}
-        self._delays = {
-            name: _by_delay(network.delay_steps[name], self.masks[name])
-            for name in ("w_in", "w_rec")
-        }
-        cost = network.voltage_cost if network.c_v else ""
-        self._kinds = [_Kind(p, float(network.dt), cost) for p in network.populations]
-        self._readout_values = {
-            **{name: float(v) for name, v in network.readout_values().items()},
-            "dt": float(network.dt),
-        }
-        self._readout = _translated(_parsed(split_statements(network.readout.update, "")[0][1]))
-        self._loss = _translated(_parsed(network.loss.loss, network.loss.signal))
+        self.n_answers, self.local = n_answers, local
+        self.masks = {c.name: c.mask for c in network.connections}
+        self._inputs = self._wires("input", network.input_slices)
+        self._recurrent = self._wires("recurrent", network.slices)
+        self._outputs = self._wires("readout", network.slices)
+        self._longest = max((d for wires in self._recurrent for d in wires.delays), default=1)
+        dt, cost = float(network.dt), network.voltage_cost if network.c_v else ""
+        self._kinds = [_Kind(p, dt, cost) for p in network.populations]
+        self._readouts = [_Readout(r, dt, dtype) for r in network.readouts]
+
+    def _wires(self, kind: str, line: dict[str, slice]) -> list[_Wires]:
+        return [_Wires(c, line) for c in self.network.connections if c.kind == kind]
 
     def simulate(
         self, weights: Values, x: jax.Array, targets: jax.Array, periods: jax.Array
@@ -285,26 +240,33 @@ class Unrolled:
         """
         network, dtype = self.network, self.dtype
         n_trials = len(x)
-        inputs = self._input_currents(weights["w_in"], jnp.swapaxes(x, 0, 1).astype(dtype))
+        inputs = self._input_currents(weights, jnp.swapaxes(x, 0, 1).astype(dtype))
         values = [kind.values(weights, dtype) for kind in self._kinds]
-        delays, recurrent = self._by_delay("w_rec", weights["w_rec"])
-        w_out, late = weights["w_out"], network.delay_steps["w_out"]
-        slices = list(network.slices.values())
+        recurrent = {wires.name: wires.by_delay(weights[wires.name]) for wires in self._recurrent}
+        slices, late = list(network.slices.values()), network.readout_delay
 
         def step(carry, current):
-            kinds, earlier, y, counts, cost = carry
-            arriving = jnp.concatenate([earlier[d - 1] for d in delays], axis=1)
-            current = current + arriving @ recurrent.T
+            kinds, earlier, ys, counts, cost = carry
+            sent = jax.lax.stop_gradient(earlier) if self.local else earlier
+            currents = list(zip(self._inputs, current, strict=True))
+            for wires in self._recurrent:
+                arriving = [wires.sources(sent[d - 1]) for d in wires.delays]
+                arriving = jnp.concatenate(arriving, axis=1)
+                currents.append((wires, arriving @ recurrent[wires.name].T))
             advanced = [
-                kind.advance(own, current[:, where], earlier[0][:, where], value)
+                kind.advance(own, _total(kind.name, currents), earlier[0][:, where], value)
                 for kind, own, where, value in zip(self._kinds, kinds, slices, values, strict=True)
             ]
             z = jnp.concatenate([spikes for _, spikes, _ in advanced], axis=1)
             cost = cost + sum(own for _, _, own in advanced)
             seen = earlier[0] if late else z
-            (y,) = self._readout({**self._readout_values, "y": y, "I": seen @ w_out.T})
+            currents = [(w, w.sources(seen) @ weights[w.name].T) for w in self._outputs]
+            ys = tuple(
+                readout.advance(y, _total(readout.name, currents))
+                for readout, y in zip(self._readouts, ys, strict=True)
+            )
             kinds = tuple(own for own, _, _ in advanced)
-            return (kinds, (z, *earlier[:-1]), y, counts + z, cost), (y, z[-1] > 0)
+            return (kinds, (z, *earlier[:-1]), ys, counts + z, cost), (ys, z[-1] > 0)
 
         silent = jnp.zeros((n_trials, network.n_recurrent), dtype)
         start = (
@@ -312,14 +274,21 @@ class Unrolled:
                 kind.start(n_trials, population.size, dtype)
                 for kind, population in zip(self._kinds, network.populations, strict=True)
             ),
-            (silent,) * max(delays),
-            jnp.zeros((n_trials, network.n_outputs), dtype),
+            (silent,) * self._longest,
+            tuple(jnp.zeros((n_trials, readout.size), dtype) for readout in self._readouts),
             silent,
             jnp.zeros(n_trials, dtype),
         )
-        (kinds, _, _, counts, cost), (y, last) = jax.lax.scan(step, start, inputs)
+        (kinds, _, _, counts, cost), (ys, last) = jax.lax.scan(step, start, inputs)
         targets = jnp.swapaxes(targets, 0, 1).astype(dtype)
-        losses, outputs = self._scores(y, targets, jnp.swapaxes(periods, 0, 1))
+        scores = [
+            self._scores(readout, y, targets[..., own], jnp.swapaxes(periods, 0, 1))
+            for readout, y, own in zip(
+                self._readouts, ys, network.output_slices.values(), strict=True
+            )
+        ]
+        losses = jnp.concatenate([losses for losses, _ in scores], axis=1)
+        outputs = jnp.concatenate([outputs for _, outputs in scores], axis=2)
         states = jnp.concatenate([state for own, _ in kinds for state in own], axis=1)
         is_number = ~jnp.isnan(states).any(axis=1)
         return Simulation(losses, outputs, counts, last, cost, is_number)
@@ -345,54 +314,50 @@ class Unrolled:
             total += network.c_v * found.cost.mean() / x.shape[1]
         return total, found
 
-    def _input_currents(self, w_in: jax.Array, x: jax.Array) -> jax.Array:
-        """Summed weighted inputs of every step, (n_steps, n_trials, n_recurrent)."""
-        delays, weights = self._by_delay("w_in", w_in)
-        shifted = [
-            jnp.concatenate([jnp.zeros_like(x[:d]), x[: len(x) - d]]) if d else x for d in delays
-        ]
-        return jnp.concatenate(shifted, axis=2) @ weights.T
-
-    def _by_delay(self, name: str, weights: jax.Array) -> tuple[list[int], jax.Array]:
-        """The delays there are, and the weights of each side by side, (n_post, delays*n_pre)."""
-        parts = self._delays[name]
-        blocks = [jnp.where(mask, weights, 0) for mask in parts.values()]
-        return list(parts), jnp.concatenate(blocks, axis=1)
+    def _input_currents(self, weights: Values, x: jax.Array) -> tuple[jax.Array, ...]:
+        """Weighted inputs of every step, (n_steps, n_trials, n_post), of each connection."""
+        currents = []
+        for wires in self._inputs:
+            own = wires.sources(x)
+            shifted = [
+                jnp.concatenate([jnp.zeros_like(own[:d]), own[: len(own) - d]]) if d else own
+                for d in wires.delays
+            ]
+            matrix = wires.by_delay(weights[wires.name])
+            currents.append(jnp.concatenate(shifted, axis=2) @ matrix.T)
+        return tuple(currents)
 
     def _scores(
-        self, y: jax.Array, targets: jax.Array, periods: jax.Array
+        self, readout: _Readout, y: jax.Array, targets: jax.Array, periods: jax.Array
     ) -> tuple[jax.Array, jax.Array]:
         """Sums of loss and output over the steps that count; all arrays have these first."""
         if not self.n_answers:
             y, targets = y[-self.learning_window :], targets[-self.learning_window :]
-        else:
-            # What does not count may be anything, which 0 times would not undo, nor its derivative.
-            counts = periods[..., np.newaxis] > 0
-            first = jnp.argmax(counts, axis=0)[np.newaxis]
-            targets = jnp.broadcast_to(targets, y.shape)
-            targets = jnp.where(counts, targets, jnp.take_along_axis(targets, first, axis=0))
-        scope = {**self._readout_values, "y": y, "y_target": targets}
-        if self.network.loss.softmax:
-            log_p = jax.nn.log_softmax(y, axis=2)
-            # The bound changes a value and no derivative, as on the devices.
-            bound = jnp.maximum(log_p, _SMALLEST_LOG_P)
-            if self.network.loss.open_at_one:
-                bound = jnp.minimum(bound, -np.finfo(self.dtype).eps)
-            scope["p"] = jnp.exp(log_p + jax.lax.stop_gradient(bound - log_p))
-        losses, outputs = (jnp.broadcast_to(v, y.shape) for v in self._loss(scope))
-        if not self.n_answers:
+            losses, outputs = readout.scores(y, targets)
             return losses.sum(axis=0), outputs.sum(axis=0)[:, np.newaxis]
+        # What does not count may be anything, which 0 times would not undo, nor its derivative.
+        counts = periods[..., np.newaxis] > 0
+        first = jnp.argmax(counts, axis=0)[np.newaxis]
+        targets = jnp.broadcast_to(targets, y.shape)
+        targets = jnp.where(counts, targets, jnp.take_along_axis(targets, first, axis=0))
+        losses, outputs = readout.scores(y, targets)
         answers = (periods[..., np.newaxis] == np.arange(1, self.n_answers + 1)).astype(y.dtype)
         losses = jnp.where(counts, losses, 0)
         return losses.sum(axis=0), jnp.einsum("tna,tnk->nak", answers, outputs)
 
 
-def optimizer_step(network: Network) -> Callable[[Any, Any, Any, Any], tuple[Any, Any]]:
+def _total(name: str, currents: Iterable[tuple[_Wires, jax.Array]]) -> jax.Array:
+    """What arrives at a group over all connections."""
+    parts = [current[:, w.targets[name]] for w, current in currents if name in w.targets]
+    return sum(parts[1:], start=parts[0])
+
+
+def optimizer_step(network: Resolved) -> Callable[[Any, Any, Any, Any], tuple[Any, Any]]:
     """The optimizer's equations as a function of weights, gradients, states and number of updates.
 
     Parameters
     ----------
-    network : Network
+    network : Resolved
 
     Returns
     -------
@@ -402,23 +367,23 @@ def optimizer_step(network: Network) -> Callable[[Any, Any, Any, Any], tuple[Any
     """
     optimizer = network.optimizer
     statements = [
-        (name, _translated(_parsed(expression)))
+        (name, translated(parsed(expression)))
         for name, expression in split_statements("\n".join(update_statements(optimizer)), "")
     ]
     learned = {
-        f"{p.name}.{name}": bounds
-        for p in network.populations
-        for name, bounds in p.learned.items()
+        key: parameter.population.learned[parameter.name]
+        for key, parameter in network.keys.learned.items()
     }
 
     def update(name: str, w, g, states, k, **bounds):
+        kept = {key: x.name for key, x in network.keys.optimizer.items() if x.owner == name}
         scope = {**optimizer.parameters, **bounds, "k": k, "g": g, "w": w}
-        scope |= {state: states[f"{state}.{name}"] for state in optimizer.states}
+        scope |= {state: states[key] for key, state in kept.items()}
         if name in learned and learned[name].eta is not None:
             scope["eta"] = learned[name].eta
         for target, compute in statements:
             (scope[target],) = compute(scope)
-        return scope["w"], {f"{state}.{name}": scope[state] for state in optimizer.states}
+        return scope["w"], {key: scope[state] for key, state in kept.items()}
 
     def step(weights, gradient, states, k):
         new_weights, new_states = {}, {}
@@ -441,20 +406,11 @@ def optimizer_step(network: Network) -> Callable[[Any, Any, Any, Any], tuple[Any
     return step
 
 
-def _mask(network: Network, name: str) -> np.ndarray:
-    """Where a matrix has synapses."""
-    if name in network.adjacency:
-        return network.adjacency[name].toarray()
-    mask = np.ones(network.shapes[name], dtype=bool)
-    if name == "w_rec":
-        np.fill_diagonal(mask, False)
-    return mask
-
-
-def _by_delay(steps: int | Matrix, mask: np.ndarray) -> dict[int, np.ndarray]:
+def _by_delay(connection: Connection) -> dict[int, np.ndarray]:
     """Which synapses have which delay."""
-    if not np.ndim(steps):
-        return {int(steps): mask}
-    each = dense(steps).astype(int) if issparse(steps) else steps
-    found = {int(d): mask & (each == d) for d in np.unique(values_of(steps))}
-    return {d: where for d, where in found.items() if np.any(where)} or {longest(steps): mask}
+    steps, mask = connection.delay_steps, connection.mask
+    if isinstance(steps, int):
+        return {steps: mask}
+    each = dense(steps).astype(int)
+    masks = {int(d): mask & (each == d) for d in np.unique(values_of(steps))}
+    return {d: where for d, where in masks.items() if np.any(where)} or {longest(steps): mask}

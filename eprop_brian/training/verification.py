@@ -11,7 +11,6 @@ import numpy as np
 
 from eprop_brian.training.reference import ReferenceCase
 from eprop_brian.training.replay import replay
-from eprop_brian.training.session import MATRICES
 
 __all__ = ["Verification", "verify"]
 
@@ -87,7 +86,7 @@ def verify(case: ReferenceCase, device: str = "cpp", dtype: str = "float64") -> 
         if k + 1 in case.weights:
             deviations[k + 1] = 0.0
             weights = found.weights()
-            for name in MATRICES:
+            for name in case.network.resolved.keys.connections:
                 recorded = case.weights[k + 1][name]
                 change = np.max(np.abs(recorded - case.initial_weights[name]))
                 difference = np.max(np.abs(weights[name] - recorded))

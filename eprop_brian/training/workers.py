@@ -19,42 +19,39 @@ import threading
 import uuid
 import weakref
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 import numpy as np
 
 from eprop_brian.base.sparse import Matrix
-from eprop_brian.devices import CppProgram, SimulationError
+from eprop_brian.devices import ProcessProgram, Program, SimulationError
 from eprop_brian.network.built import SHARE, Capacity
 from eprop_brian.network.program import make_program
+from eprop_brian.network.resolved import Resolved, as_resolved
 from eprop_brian.network.spec import Network
 from eprop_brian.tasks.base import Trials
-from eprop_brian.training.session import (
-    Outcome,
-    Session,
-    Share,
-    TrialData,
-    check_batches,
-    retried,
-)
+from eprop_brian.training.session import Session, Share, retried
+from eprop_brian.training.state import Outcome, check_batches
+from eprop_brian.training.trial_data import TrialData
 
 __all__ = ["ParallelSession", "cores", "useful_workers"]
 
 #: Neurons times steps times trials of a batch from which a second worker saves more time than it
 #: takes to hand out the work: some 10 ms of computing.
 _WORTH_SHARING = 5e6
-#: How long to wait for a scheduler.
-_PATIENCE = "10s"
+#: Seconds to wait for a scheduler.
+_PATIENCE = 10.0
 #: Programs that a worker of a cluster keeps, for as many sessions that use it in turn.
 _MOST_PROGRAMS = 4
 
 
-def useful_workers(network: Network, batch_size: int, n_steps: int) -> int:
+def useful_workers(network: Network | Resolved, batch_size: int, n_steps: int) -> int:
     """Workers that pay off on this machine: at most one a core, and one if batches are small."""
-    if batch_size * n_steps * network.n_recurrent < _WORTH_SHARING:
+    if batch_size * n_steps * as_resolved(network).n_recurrent < _WORTH_SHARING:
         return 1
     return min(cores(), -(-batch_size // SHARE))
 
@@ -90,10 +87,10 @@ class ParallelSession(Session):
 
     def __init__(
         self,
-        network: Network,
+        network: Network | Resolved,
         example: Trials,
         learning_window: int,
-        weights: dict[str, Matrix],
+        weights: Mapping[str, Matrix],
         *,
         device: str,
         dtype: str,
@@ -112,10 +109,10 @@ class ParallelSession(Session):
         self._workers = workers
         share = _largest_share(example)
         super().__init__(network, make_program(device, dtype), share, learning_window, weights)
-        recipe = _Recipe(network, share, learning_window, device, dtype)
+        recipe = _SessionSpec(self.resolved, share, learning_window, device, dtype)
         self._recipe = (uuid.uuid4().hex, pickle.dumps(recipe))
         # Workers in this process need not build again what was built here.
-        _programs[self._recipe[0]] = self.program
+        _programs[self._recipe[0]] = _of_process(self.program)
         self._executor: Executor = (
             ThreadPoolExecutor(workers, "worker")
             if self._client is None
@@ -188,7 +185,7 @@ class ParallelSession(Session):
 
     def _count(self) -> int:
         """Workers there are now."""
-        return sum(self._client.nthreads().values()) if self._client else self._workers
+        return sum(self._client.nthreads().values()) if self._client else self._workers or cores()
 
     def _cut(self, trials: Trials, start: int, size: int) -> list[TrialData]:
         """Cut trials, from one on, into shares (none beyond the end)."""
@@ -199,18 +196,18 @@ class ParallelSession(Session):
 
     def _submit(self, shares: Sequence[TrialData], batch_size: int, *how: bool) -> list[Future]:
         size = -(-len(shares) // max(1, self._count()))
-        work = (self.weights, batch_size, *how)
+        compute = partial(_compute, *self._recipe)
         return [
-            self._executor.submit(_compute, *self._recipe, *work, shares[i : i + size])
+            self._executor.submit(compute, self.weights, batch_size, *how, shares[i : i + size])
             for i in range(0, len(shares), size)
         ]
 
 
 @dataclass(frozen=True)
-class _Recipe:
+class _SessionSpec:
     """What a worker needs in order to make a session of its own."""
 
-    network: Network
+    network: Resolved
     share: Trials
     learning_window: int
     device: str
@@ -218,7 +215,7 @@ class _Recipe:
 
 
 #: Programs built in this process, by token; those of local sessions leave with the session.
-_programs: OrderedDict[str, CppProgram] = OrderedDict()
+_programs: OrderedDict[str, ProcessProgram] = OrderedDict()
 _building = threading.Lock()
 #: The session of each thread, with its token.
 _thread = threading.local()
@@ -253,19 +250,25 @@ def _compute(
     return retried(compute)
 
 
-def _make_session(token: str, recipe: _Recipe, weights: dict[str, Matrix]) -> Session:
+def _make_session(token: str, recipe: _SessionSpec, weights: dict[str, Matrix]) -> Session:
     """A session for this thread, with a copy of the program that is built once a process."""
 
-    def program(network: Network, capacity: Capacity) -> CppProgram:
+    def program(network: Resolved, capacity: Capacity) -> ProcessProgram:
         with _building:
             if token not in _programs:
                 while len(_programs) >= _MOST_PROGRAMS:
                     old, _ = _programs.popitem(last=False)
                     _sessions.pop(old, None)
-                _programs[token] = make_program(recipe.device, recipe.dtype)(network, capacity)
+                program = make_program(recipe.device, recipe.dtype)(network, capacity)
+                _programs[token] = _of_process(program)
             return _programs[token].copy()
 
     return Session(recipe.network, program, recipe.share, recipe.learning_window, weights)
+
+
+def _of_process(program: Program) -> ProcessProgram:
+    """A program that is known to run in a process of its own, as all devices of workers do."""
+    return cast(ProcessProgram, program)
 
 
 def _largest_share(example: Trials) -> Trials:
@@ -310,7 +313,7 @@ def _connect(scheduler: str) -> Any:
 def _interrupt(token: str) -> None:
     """End the programs that this process's threads run for a session."""
     for session in _sessions.get(token, []):
-        session.program.interrupt()
+        _of_process(session.program).interrupt()
 
 
 def _disconnect(executor: Executor, client: Any, token: str) -> None:

@@ -10,7 +10,8 @@ from eprop_brian.devices import cpp
 from eprop_brian.network.build import build
 from eprop_brian.network.built import Capacity
 from eprop_brian.network.program import make_program
-from eprop_brian.training.session import MATRICES, Session
+from eprop_brian.network.rewiring import MATRICES
+from eprop_brian.training.session import Session
 from support.trials import DELAYED, random_trials
 
 N_IN, N_STEPS, N_TRIALS = 5, 40, 2

@@ -8,8 +8,8 @@ import pytest
 
 from eprop_brian.export.trials import write_trials
 from eprop_brian.tasks.evidence_accumulation import EvidenceAccumulation
-from eprop_brian.training.session import pack_spikes
 from eprop_brian.training.trainer import Trainer
+from eprop_brian.training.trial_data import pack_spikes
 from support.command import call, last_line
 from support.programs import CUES, DIGITS, assert_same, in_tool, run, write_recorded
 

@@ -7,7 +7,7 @@ from eprop_brian.base.files import read_arrays, write_arrays
 from eprop_brian.base.locks import claimed
 from eprop_brian.export.runs import import_run
 from eprop_brian.runs.run import Run
-from eprop_brian.training.session import pack_spikes
+from eprop_brian.training.trial_data import pack_spikes
 from support.programs import CUES, configure, exported, run
 
 

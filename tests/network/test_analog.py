@@ -9,10 +9,11 @@ from brian2 import ms
 from eprop_brian.equations import LIF, Neuron
 from eprop_brian.network.learned import Learned
 from eprop_brian.network.program import make_program
+from eprop_brian.network.rewiring import MATRICES
 from eprop_brian.network.spec import Network
 from eprop_brian.training.bptt import BpttSession
 from eprop_brian.training.recording import TracedSynapse, record
-from eprop_brian.training.session import MATRICES, Session
+from eprop_brian.training.session import Session
 from eprop_brian.training.workers import ParallelSession
 from support.arrays import deviation
 from support.by_hand import (

@@ -24,8 +24,9 @@ from brian2.codegen.runtime.numpy_rt import NumpyCodeObject
 
 from eprop_brian.equations import GRADIENT_DESCENT, LEAKY
 from eprop_brian.network.program import make_program
+from eprop_brian.network.rewiring import MATRICES
 from eprop_brian.network.spec import Network
-from eprop_brian.training.session import MATRICES, Session
+from eprop_brian.training.session import Session
 from support.arrays import deviation
 from support.devices import on_devices
 from support.neurons_by_hand import DT, LIBRARY, MODELS, N_RECURRENT, spike

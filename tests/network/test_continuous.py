@@ -37,10 +37,11 @@ from eprop_brian.equations import (
 )
 from eprop_brian.equations.learning_signals import BROADCAST, RANDOM, SYMMETRIC
 from eprop_brian.network.program import make_program
+from eprop_brian.network.rewiring import MATRICES
 from eprop_brian.network.spec import Network
 from eprop_brian.symbolic.errors import EquationError
 from eprop_brian.tasks.base import Trials
-from eprop_brian.training.session import MATRICES, Session
+from eprop_brian.training.session import Session
 from support.arrays import all_dense, assert_same_state, deviation
 from support.devices import on_devices
 
@@ -349,7 +350,7 @@ def initial_weights(network: Network) -> dict[str, np.ndarray]:
     weights = network.initial_weights(3)
     scale = {"w_in": 1.2, "w_rec": 0.8, "w_out": 0.6, "B": 1.0}
     weights = {k: w * scale[k] for k, w in all_dense(weights).items()}
-    if network.feedback.weights == "symmetric":
+    if network.resolved.signals[0].symmetric:
         weights["B"] = weights["w_out"].T.copy()
     return weights
 

@@ -29,9 +29,10 @@ from scipy.sparse import issparse
 from eprop_brian.equations import ALIF, GRADIENT_DESCENT, LEAKY, LIF
 from eprop_brian.network.learned import Learned
 from eprop_brian.network.program import make_program
+from eprop_brian.network.rewiring import MATRICES
 from eprop_brian.network.spec import Network
 from eprop_brian.tasks.base import Trials
-from eprop_brian.training.session import MATRICES, Session
+from eprop_brian.training.session import Session
 from support.arrays import all_dense, deviation
 from support.neurons_by_hand import DT, GAMMA, T_REF_STEPS, adaptive_lif, spike
 from support.trials import trials_of
@@ -265,7 +266,7 @@ def data(case: Case, network: Network):
         weights[name] = weights[name] * connected.toarray()
     initial = network.initial_weights(3)
     weights["B"] = initial["B"]
-    if network.feedback.weights == "symmetric":
+    if network.resolved.signals[0].symmetric:
         weights["B"] = weights["w_out"].T.copy()
     weights |= {name: value for name, value in initial.items() if "." in name}
     inputs = rng.random((case.n_trials, N_STEPS, N_INPUTS)) < 0.3
@@ -290,7 +291,7 @@ def fixed_numbers(case: Case, network: Network, weights) -> dict[str, Any]:
         for name, given in network.delay_steps.items()
     }
     delay_B = network.feedback_delay_steps
-    averaging = network.rate_averaging
+    averaging = network.resolved.rate_averaging
     return {
         "B": weights["B"],
         "delay_B": np.ones(network.shapes["B"], int) if delay_B is None else delay_B.astype(int),

@@ -22,10 +22,11 @@ from eprop_brian.equations import (
 )
 from eprop_brian.network.learned import Learned
 from eprop_brian.network.program import make_program
+from eprop_brian.network.rewiring import MATRICES
 from eprop_brian.network.spec import Network
 from eprop_brian.tasks import get_task
 from eprop_brian.training.bptt import BpttSession
-from eprop_brian.training.session import MATRICES, Session
+from eprop_brian.training.session import Session
 from eprop_brian.training.trainer import Trainer
 from support.arrays import deviation
 from support.by_hand import (

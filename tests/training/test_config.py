@@ -61,7 +61,7 @@ def test_recipe_sets_parameters_of_the_same_unit_only():
 def test_every_library_neuron_makes_a_network(name):
     config = RunConfig.from_recipe(TASK, neuron=name)
     network = config.make_network(config.make_task())
-    assert network.neurons == ((config.neurons[name], 100),)
+    assert network.neurons == [(config.neurons[name], 100)]
     assert replace(config.neurons[name], parameters={}, constants={}) == replace(
         NEURONS[name], parameters={}, constants={}
     )
@@ -83,7 +83,7 @@ def test_feedback_by_equation_with_a_delay(tmp_path):
     settings = ["network.feedback=B*tanh(error)", "network.feedback_delay=3 ms"]
     RunConfig.from_recipe(TASK, settings=settings).write(tmp_path)
     network = RunConfig.read(tmp_path).make_network(RunConfig.read(tmp_path).make_task())
-    assert network.feedback.signal == "tanh(error)"
+    assert network.resolved.signals[0].feedback.signal == "tanh(error)"
     assert np.all(network.feedback_delay_steps == 3)
 
 
@@ -157,7 +157,7 @@ def test_a_wrong_combination_is_refused_before_anything_is_compiled(settings, me
     def compile_nothing(*_):
         raise AssertionError("compiled")
 
-    for module in ("trainer", "workers"):
+    for module in ("sessions", "workers"):
         monkeypatch.setattr(
             f"eprop_brian.training.{module}.make_program", lambda *_: compile_nothing
         )

@@ -18,7 +18,8 @@ from eprop_brian import (
     get_task,
 )
 from eprop_brian.tasks import Digits, PatternGeneration, Task, Trials
-from eprop_brian.training.trainer import confirmation_batches, join_trials
+from eprop_brian.tasks.trials import join_trials
+from eprop_brian.training.evaluation import confirmation_batches
 
 
 class SideTask(Task):

@@ -1,0 +1,173 @@
+"""Checks of what is given for a network: each number and choice alone, and combinations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from brian2.units import hertz, second
+
+from eprop_brian.base.checks import (
+    check_choice,
+    check_positive,
+    check_positive_quantity,
+    check_real,
+)
+from eprop_brian.equations.learning_signals import SYMMETRIC, LearningSignal
+from eprop_brian.equations.readouts import Readout
+from eprop_brian.network.graph import SignalConnection
+from eprop_brian.network.learned import Learned
+from eprop_brian.network.optimization import check_optimizer
+from eprop_brian.network.rewiring import Rewiring
+
+if TYPE_CHECKING:
+    from eprop_brian.network.spec import Network
+
+__all__ = [
+    "GRADIENTS",
+    "PROGRAMS",
+    "RATE_AVERAGING",
+    "UPDATES",
+    "check_bptt",
+    "check_learned",
+    "check_options",
+    "check_rewiring",
+    "check_training",
+    "check_updates",
+]
+
+#: Gradient programs of e-prop, and with them what else can train a network.
+PROGRAMS = ("factored", "online")
+GRADIENTS = (*PROGRAMS, "bptt")
+UPDATES = ("batch", "step", "spike")
+RATE_AVERAGING = ("trial", "batch", "moving")
+
+
+def check_options(network: Network) -> None:
+    """Check sizes and choices."""
+    check_choice("gradient", network.gradient, GRADIENTS)
+    check_choice("updates", network.updates, UPDATES)
+    check_choice("readout_weights", network.readout_weights, ("normal", "glorot"))
+    check_choice("rate_averaging", network.rate_averaging, RATE_AVERAGING)
+    check_positive_quantity("dt", network.dt, second, "1*ms")
+    check_positive_quantity("f_target", network.f_target, hertz, "10*Hz")
+    for name in ("n_inputs", "n_outputs"):
+        check_positive(name, getattr(network, name))
+
+
+def check_training(network: Network) -> None:
+    """Check regularisers, clipping, the optimizer, and that there are neurons."""
+    for name in ("c_reg", "kappa_reg", "c_v", "c_l2"):
+        check_real(name, getattr(network, name), minimum=0)
+    if not isinstance(network.voltage_cost, str) or not network.voltage_cost.strip():
+        raise ValueError(
+            "voltage_cost must be an equation, for example 'margin**2', not "
+            f"{network.voltage_cost!r}"
+        )
+    for name in ("clip_value", "clip_norm"):
+        if getattr(network, name) is not None:
+            check_real(name, getattr(network, name), minimum=0)
+            if getattr(network, name) == 0:
+                raise ValueError(f"{name} must be above 0: nothing is left of the gradient")
+    if network.kappa_reg >= 1:
+        raise ValueError(f"kappa_reg must be below 1, not {network.kappa_reg}")
+    if not isinstance(network.average_gradient, bool):
+        raise ValueError(
+            f"average_gradient must be true or false, not {network.average_gradient!r}"
+        )
+    check_optimizer(network.optimizer)
+    settings = network.optimizer.parameters
+    for name, value in settings.items():
+        check_real(f"optimizer parameter {name}", value, minimum=0 if name == "eta" else -np.inf)
+    if settings.get("w_min", -np.inf) > settings.get("w_max", np.inf):
+        raise ValueError(f"w_min = {settings['w_min']} is above w_max = {settings['w_max']}")
+    if not network.neurons:
+        raise ValueError("a network needs neurons: give [(neuron, size), ...]")
+    if not isinstance(network.learned, Mapping):
+        raise ValueError(
+            "learned names parameters of the neurons, e.g. {tau_m = {minimum = '5 ms'}}; "
+            f"got {network.learned!r}"
+        )
+
+
+def check_learned(network: Network, learned: Mapping[str, Learned]) -> None:
+    """Check that the optimizer has the learning rates of learned parameters."""
+    rates = [name for name, options in learned.items() if options.eta is not None]
+    if rates and "eta" not in network.optimizer.parameters:
+        raise ValueError(
+            f"learned parameter '{rates[0]}' has an eta, but optimizer "
+            f"'{network.optimizer.name}' has none: its learning rate must be called eta"
+        )
+
+
+def check_rewiring(
+    network: Network, rewiring: Rewiring, signal: SignalConnection, sparse: Iterable[str]
+) -> None:
+    """Check that a network can be rewired; `sparse` are the matrices of fixed connectivity."""
+    both = sorted({*sparse} & rewiring.connectivity.keys())
+    if both:
+        raise ValueError(
+            f"{both[0]} has a fixed connectivity and is to be rewired: give one of them"
+        )
+    if signal.learns and signal.follows in rewiring.connectivity:
+        raise ValueError(
+            "feedback that learns with the readout weights would follow synapses that are "
+            f"not there: leave {signal.follows} out of the rewiring, or choose other feedback"
+        )
+    if network.clip_norm is not None:
+        raise ValueError(
+            "clip_norm would count gradients of synapses that are not there: with rewiring "
+            "clip by clip_value"
+        )
+    if network.continuous:
+        raise ValueError("rewiring happens between batches: it needs updates = 'batch'")
+    if "eta" not in network.optimizer.parameters:
+        raise ValueError(
+            f"rewiring needs a learning rate: optimizer '{network.optimizer.name}' has no eta"
+        )
+
+
+def check_updates(network: Network) -> None:
+    """Refuse what continuous operation and updates at the end of a batch cannot have."""
+    if not network.continuous:
+        if network.trace_cutoff is not None:
+            raise ValueError("trace_cutoff is for updates = 'step' or 'spike'")
+        return
+    if network.gradient != "online":
+        raise ValueError(
+            f"updates = '{network.updates}' needs gradient = 'online': '{network.gradient}' "
+            "works backwards from the end of a trial"
+        )
+    if network.rate_averaging != "moving" and network.c_reg:
+        raise ValueError(
+            f"updates = '{network.updates}' has no trials: the regulariser (c_reg) needs "
+            f"rate_averaging = 'moving', not '{network.rate_averaging}'"
+        )
+    if network.clip_norm is not None:
+        raise ValueError(
+            f"updates = '{network.updates}' changes weights one by one: gradients are clipped "
+            "by clip_value there, not by clip_norm"
+        )
+    if network.learned:
+        raise ValueError("parameters of neurons can be learned with updates = 'batch' only")
+
+
+def check_bptt(rate_averaging: str, readout: Readout, feedback: LearningSignal) -> None:
+    """Refuse learning signals and traces, which backpropagation through time does not have."""
+    sent: tuple[Any, ...] = (feedback.weights, feedback.signal.strip(), feedback.delay)
+    if sent != (SYMMETRIC.weights, SYMMETRIC.signal, None):
+        raise ValueError(
+            "gradient = 'bptt' sends the error back through the network itself and has no "
+            "learning signal: leave feedback at 'symmetric', without signal and delay"
+        )
+    if rate_averaging == "moving":
+        raise ValueError(
+            "gradient = 'bptt' differentiates a rate of trials: rate_averaging must be 'trial' "
+            "or 'batch', not 'moving'"
+        )
+    for name in ("trace_gain", "trace_decay"):
+        if getattr(readout, name):
+            raise ValueError(
+                f"gradient = 'bptt' has no eligibility traces: leave the readout's {name} away"
+            )

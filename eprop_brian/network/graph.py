@@ -1,0 +1,264 @@
+"""The parts of a resolved network: named groups of neurons, and what connects them.
+
+A network is lists of these. Their names are the keys of weights and the beginnings of the names of
+arrays; nothing that builds, runs or trains a network assumes any of them.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import numpy as np
+from scipy.sparse import csc_array
+
+from eprop_brian.base.sparse import Matrix
+from eprop_brian.equations.learning_signals import LearningSignal
+from eprop_brian.equations.losses import Loss
+from eprop_brian.equations.neurons import Neuron
+from eprop_brian.equations.readouts import Readout
+from eprop_brian.network.delays import longest
+from eprop_brian.network.learned import LearnedRange
+from eprop_brian.symbolic.eligibility import EligibilitySystem
+from eprop_brian.symbolic.programs import ReadoutProgram
+
+__all__ = [
+    "Connection",
+    "InputGroup",
+    "Population",
+    "ReadoutGroup",
+    "SignalConnection",
+    "connection",
+    "spans",
+]
+
+Group: TypeAlias = "InputGroup | Population | ReadoutGroup"
+
+
+def spans(groups: Iterable[Group]) -> dict[str, slice]:
+    """Where each of some groups stands when they are lined up, by name."""
+    groups = list(groups)
+    ends = itertools.accumulate(group.size for group in groups)
+    return {
+        group.name: slice(end - group.size, end) for group, end in zip(groups, ends, strict=True)
+    }
+
+
+@dataclass(frozen=True)
+class InputGroup:
+    """`size` inputs.
+
+    Attributes
+    ----------
+    name : str
+    size : int
+    """
+
+    name: str
+    size: int
+
+
+@dataclass(frozen=True)
+class Population:
+    """`size` neurons of one kind.
+
+    Attributes
+    ----------
+    name : str
+        Name of its `NeuronGroup`; unique in the network.
+    neuron : Neuron
+    size : int
+    system : EligibilitySystem
+        Derived from the neuron.
+    learned : dict of str to LearnedRange
+        Its parameters that learn.
+    """
+
+    name: str
+    neuron: Neuron
+    size: int
+    system: EligibilitySystem = field(repr=False)
+    learned: dict[str, LearnedRange] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True)
+class ReadoutGroup:
+    """`size` readouts with a loss of their own.
+
+    Attributes
+    ----------
+    name : str
+    size : int
+    readout : Readout
+        Its equations.
+    loss : Loss
+        What it adds to the network's loss.
+    values : dict of str to number
+        SI values of the equations' parameters and constants.
+    program : ReadoutProgram
+        Derived from the equations.
+    """
+
+    name: str
+    size: int
+    readout: Readout
+    loss: Loss
+    values: dict[str, Any] = field(repr=False)
+    program: ReadoutProgram = field(repr=False)
+
+
+@dataclass(frozen=True, eq=False)
+class Connection:
+    """A named weight matrix [post, pre] between groups.
+
+    Attributes
+    ----------
+    name : str
+        Key of its weights.
+    sources, targets : mapping of str to slice
+        Which columns belong to each presynaptic group, and which rows to each postsynaptic one:
+        inputs or populations, and populations or a single readout.
+    least_delay : int
+        Steps from a spike to its arrival, at least: 1 between recurrent neurons, else 0.
+    delay_steps : int, array or csc_array of int
+        Delays in steps, one for all or one each.
+    adjacency : csc_array of bool, optional
+        Which synapses there are, with sorted indices; default: all, autapses apart.
+    signs : array of 1.0 and -1.0, optional
+        Signs of all pairs of a matrix that is rewired.
+    n_connected : int, optional
+        Number of synapses of a matrix that is rewired.
+    to_readout : bool
+        Whether a readout is its target.
+    glorot : bool
+        Whether initial weights are uniform in +-sqrt(6/(n_post + n_pre)) rather than normal.
+    plastic : bool
+        Whether its weights learn.
+    """
+
+    name: str
+    sources: Mapping[str, slice]
+    targets: Mapping[str, slice]
+    least_delay: int = 0
+    delay_steps: int | Matrix = 0
+    adjacency: csc_array | None = field(default=None, repr=False)
+    signs: np.ndarray | None = field(default=None, repr=False)
+    n_connected: int | None = None
+    to_readout: bool = False
+    glorot: bool = False
+    plastic: bool = True
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Shape of the weights, (n_post, n_pre)."""
+        return _width(self.targets), _width(self.sources)
+
+    @property
+    def kind(self) -> str:
+        """What it connects: ``"input"``, ``"recurrent"`` or ``"readout"``."""
+        return "readout" if self.to_readout else "recurrent" if self.least_delay else "input"
+
+    @property
+    def autapses(self) -> bool:
+        """Whether the diagonal counts: neurons are never connected to themselves."""
+        return [*self.sources] != [*self.targets]
+
+    @property
+    def n_possible(self) -> int:
+        """Number of pairs that may be connected."""
+        n_post, n_pre = self.shape
+        return n_post * n_pre - (0 if self.autapses else n_post)
+
+    @property
+    def spread(self) -> int:
+        """Steps by which the longest delay exceeds the shortest that there can be."""
+        return max(0, longest(self.delay_steps) - self.least_delay)
+
+    @property
+    def mask(self) -> np.ndarray:
+        """A bool array [post, pre] of the pairs that are connected."""
+        if self.adjacency is not None:
+            return self.adjacency.toarray()
+        mask = np.ones(self.shape, dtype=bool)
+        if not self.autapses:
+            np.fill_diagonal(mask, False)
+        return mask
+
+
+@dataclass(frozen=True, eq=False)
+class SignalConnection:
+    """A learning-signal connection from readouts to populations, with weights of its own.
+
+    Attributes
+    ----------
+    name : str
+        Key of its weights, shape (n_post, n_outputs).
+    sources, targets : mapping of str to slice
+        As for `Connection`: a single readout, and populations.
+    feedback : LearningSignal
+        What is sent, and where the weights come from.
+    follows : str
+        Name of the connection from the targets to the readout, whose transpose symmetric weights
+        are, and whose changes an update rule reads.
+    delay_steps : array of int, optional
+        Delays in steps, shaped as the weights; default: one step each.
+    """
+
+    name: str
+    sources: Mapping[str, slice]
+    targets: Mapping[str, slice]
+    feedback: LearningSignal
+    follows: str
+    delay_steps: np.ndarray | None = field(default=None, repr=False)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Shape of the weights, (n_post, n_outputs)."""
+        return _width(self.targets), _width(self.sources)
+
+    @property
+    def source(self) -> str:
+        """The readout that sends."""
+        return next(iter(self.sources))
+
+    @property
+    def symmetric(self) -> bool:
+        """Whether the weights are always those of `follows`, transposed."""
+        return self.feedback.weights == "symmetric"
+
+    @property
+    def learns(self) -> bool:
+        """Whether the weights have an update rule."""
+        return bool(self.feedback.update.strip())
+
+
+def connection(
+    name: str, sources: Iterable[Group], targets: Iterable[Group], **options: Any
+) -> Connection:
+    """A connection between groups, as late as it has to be unless `options` say otherwise.
+
+    Parameters
+    ----------
+    name : str
+    sources, targets : iterable of groups
+        Inputs or populations; populations or a single readout.
+    **options
+        Further fields of `Connection`.
+    """
+    sources, targets = list(sources), list(targets)
+    recurrent = all(isinstance(group, Population) for group in (*sources, *targets))
+    least = int(recurrent)
+    return Connection(
+        name,
+        spans(sources),
+        spans(targets),
+        least_delay=least,
+        to_readout=any(isinstance(group, ReadoutGroup) for group in targets),
+        **{"delay_steps": least, **options},
+    )
+
+
+def _width(groups: Mapping[str, slice]) -> int:
+    return max(where.stop for where in groups.values())

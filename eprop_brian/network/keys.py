@@ -1,0 +1,110 @@
+"""Keys of weights: what the arrays of a state belong to.
+
+A state is a flat mapping, as files need it. Of its keys there are four kinds: weights of a
+connection (``"w_rec"``), weights of a learning signal (``"B"``), learned parameters
+(``"lif.tau_m"``) and an optimizer's states (``"m.w_rec"``, ``"m.lif.tau_m"``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from eprop_brian.network.graph import Connection, Population, SignalConnection
+
+__all__ = ["LearnedParameter", "OptimizerState", "WeightKeys"]
+
+
+@dataclass(frozen=True)
+class LearnedParameter:
+    """A parameter of a population that learns.
+
+    Attributes
+    ----------
+    population : Population
+    name : str
+    """
+
+    population: Population
+    name: str
+
+    @property
+    def key(self) -> str:
+        """Its key: ``"population.parameter"``."""
+        return f"{self.population.name}.{self.name}"
+
+
+@dataclass(frozen=True)
+class OptimizerState:
+    """What an optimizer keeps of weights or of a learned parameter.
+
+    Attributes
+    ----------
+    name : str
+        The optimizer's name for it.
+    owner : str
+        Key of the weights or the parameter.
+    """
+
+    name: str
+    owner: str
+
+    @property
+    def key(self) -> str:
+        """Its key: ``"state.owner"``."""
+        return f"{self.name}.{self.owner}"
+
+
+class WeightKeys:
+    """The keys of all that learning changes in a network, by kind.
+
+    Parameters
+    ----------
+    connections : iterable of Connection
+    signals : iterable of SignalConnection
+    populations : iterable of Population
+    states : iterable of str
+        Names of the optimizer's states.
+
+    Attributes
+    ----------
+    connections : dict of str to Connection
+    signals : dict of str to SignalConnection
+    learned : dict of str to LearnedParameter
+    trained : tuple of str
+        Keys of all that the optimizer changes: connections that are plastic, learned parameters.
+    optimizer : dict of str to OptimizerState
+    """
+
+    def __init__(
+        self,
+        connections: Iterable[Connection],
+        signals: Iterable[SignalConnection],
+        populations: Iterable[Population],
+        states: Iterable[str],
+    ) -> None:
+        self.connections: Mapping[str, Connection] = {c.name: c for c in connections}
+        self.signals: Mapping[str, SignalConnection] = {s.name: s for s in signals}
+        parameters = [LearnedParameter(p, name) for p in populations for name in p.learned]
+        self.learned: Mapping[str, LearnedParameter] = {x.key: x for x in parameters}
+        plastic = (name for name, c in self.connections.items() if c.plastic)
+        self.trained: tuple[str, ...] = (*plastic, *self.learned)
+        kept = [OptimizerState(state, owner) for state in states for owner in self.trained]
+        self.optimizer: Mapping[str, OptimizerState] = {x.key: x for x in kept}
+
+    @property
+    def matrices(self) -> dict[str, Connection | SignalConnection]:
+        """What has a weight matrix: connections and learning signals."""
+        return {**self.connections, **self.signals}
+
+    @property
+    def plastic(self) -> tuple[Connection, ...]:
+        """The connections that learn."""
+        return tuple(c for c in self.connections.values() if c.plastic)
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of weights, feedback weights and learned parameters."""
+        return {
+            **{name: x.shape for name, x in self.matrices.items()},
+            **{name: (x.population.size,) for name, x in self.learned.items()},
+        }

@@ -1,0 +1,259 @@
+"""What follows from what is given: a network as lists of named groups and connections.
+
+`Network` makes one when it is constructed (`eprop_brian.network.resolve`); sessions and devices
+read nothing else. It may have any number of input groups, populations, readouts and connections,
+of which `Network` can say a part; the other ones are made with `dataclasses.replace`, which is
+internal until there is a public way of saying them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from brian2.units import Quantity
+from scipy.sparse import csc_array
+
+from eprop_brian.base.sparse import Matrix
+from eprop_brian.equations.optimizers import Optimizer
+from eprop_brian.network.draws import initial_weights
+from eprop_brian.network.graph import (
+    Connection,
+    InputGroup,
+    Population,
+    ReadoutGroup,
+    SignalConnection,
+    spans,
+)
+from eprop_brian.network.keys import WeightKeys
+from eprop_brian.network.rewiring import Rewiring
+from eprop_brian.symbolic.parameters import evaluate
+
+if TYPE_CHECKING:
+    from eprop_brian.network.spec import Network
+
+__all__ = ["Resolved", "as_resolved"]
+
+
+@dataclass(frozen=True, eq=False)
+class Resolved:
+    """A network with everything that follows from what was given.
+
+    Attributes
+    ----------
+    inputs : tuple of InputGroup
+    populations : tuple of Population
+    readouts : tuple of ReadoutGroup
+    connections : tuple of Connection
+        In the order in which their weights are drawn and their spikes delivered.
+    signals : tuple of SignalConnection
+        The learning signals.
+    optimizer, gradient, updates, c_reg, f_target, kappa_reg, c_v, voltage_cost, c_l2
+        As for `Network`.
+    clip_value, clip_norm, average_gradient, dt
+        As for `Network`.
+    rate_averaging : str
+        As for `Network`; ``"moving"`` in continuous operation.
+    trace_cutoff_steps : int or None
+    rewiring : Rewiring or None
+
+    Raises
+    ------
+    ValueError
+        If two parts have one name, or groups are connected in a way that cannot run.
+    """
+
+    inputs: tuple[InputGroup, ...]
+    populations: tuple[Population, ...]
+    readouts: tuple[ReadoutGroup, ...]
+    connections: tuple[Connection, ...]
+    signals: tuple[SignalConnection, ...]
+    optimizer: Optimizer
+    gradient: str
+    updates: str
+    rate_averaging: str
+    trace_cutoff_steps: int | None
+    rewiring: Rewiring | None
+    c_reg: float
+    f_target: Quantity
+    kappa_reg: float
+    c_v: float
+    voltage_cost: str
+    c_l2: float
+    clip_value: float | None
+    clip_norm: float | None
+    average_gradient: bool
+    dt: Quantity
+
+    def __post_init__(self) -> None:
+        _check_names(self)
+        for connection in self.connections:
+            _check_connection(connection, self)
+        for signal in self.signals:
+            _check_signal(signal, self)
+        if len(self.readouts) > 1:
+            _check_readouts(self)
+
+    @property
+    def continuous(self) -> bool:
+        """Whether the network runs on without trials and resets."""
+        return self.updates != "batch"
+
+    @property
+    def n_inputs(self) -> int:
+        """Number of inputs of all groups."""
+        return sum(group.size for group in self.inputs)
+
+    @property
+    def n_recurrent(self) -> int:
+        """Number of recurrent neurons."""
+        return sum(population.size for population in self.populations)
+
+    @property
+    def n_outputs(self) -> int:
+        """Number of outputs of all readouts."""
+        return sum(readout.size for readout in self.readouts)
+
+    @property
+    def input_slices(self) -> dict[str, slice]:
+        """Where each input group stands among all inputs, by name."""
+        return spans(self.inputs)
+
+    @property
+    def slices(self) -> dict[str, slice]:
+        """Where each population stands among the recurrent neurons, by name."""
+        return spans(self.populations)
+
+    @property
+    def output_slices(self) -> dict[str, slice]:
+        """Where each readout stands among the outputs and targets, by name."""
+        return spans(self.readouts)
+
+    @property
+    def readout_delays(self) -> dict[str, int]:
+        """Steps from a spike to each readout that it reaches."""
+        return {
+            name: c.least_delay + c.spread
+            for c in self.connections
+            if c.to_readout
+            for name in c.targets
+        }
+
+    @property
+    def readout_delay(self) -> int:
+        """Steps from a spike to the readouts, the same for all."""
+        return max(self.readout_delays.values(), default=0)
+
+    @cached_property
+    def keys(self) -> WeightKeys:
+        """Keys of all that learning changes."""
+        return WeightKeys(self.connections, self.signals, self.populations, self.optimizer.states)
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, int]]:
+        """Shapes of weights and feedback weights, (n_post, n_pre), by name."""
+        return {name: x.shape for name, x in self.keys.matrices.items()}
+
+    @property
+    def adjacency(self) -> dict[str, csc_array]:
+        """The adjacency matrices [post, pre] of the sparse connections, by name."""
+        return {c.name: c.adjacency for c in self.connections if c.adjacency is not None}
+
+    @property
+    def delay_steps(self) -> dict[str, int | Matrix]:
+        """Delays of the connections in steps, by name."""
+        return {c.name: c.delay_steps for c in self.connections}
+
+    @property
+    def signs(self) -> dict[str, np.ndarray]:
+        """Signs of all pairs of the connections that are rewired, by name."""
+        return {c.name: c.signs for c in self.connections if c.signs is not None}
+
+    def initial_weights(self, seed: int) -> dict[str, Matrix]:
+        """Draw initial weights, see `Network.initial_weights`."""
+        return initial_weights(self, seed)
+
+
+def as_resolved(network: Network | Resolved) -> Resolved:
+    """A resolved network, or what follows from a given one."""
+    return network if isinstance(network, Resolved) else network.resolved
+
+
+def _check_readouts(network: Resolved) -> None:
+    """Refuse readouts that need eligibility traces of their own."""
+    filters = {_filter(readout, float(network.dt)) for readout in network.readouts}
+    if len(filters) > 1 or len({*network.readout_delays.values()}) > 1:
+        raise ValueError(
+            "all readouts must filter eligibility traces alike and see spikes in the same "
+            "step: give them the same time constant and delay"
+        )
+
+
+def _filter(readout: ReadoutGroup, dt: float) -> tuple[float, float]:
+    """Decay and gain of eligibility traces that are filtered as a readout filters spikes."""
+    scope, where = {**readout.values, "dt": dt}, f"readout '{readout.name}'"
+    decay, gain = readout.program.trace_decay, readout.program.trace_gain
+    return (
+        float(evaluate(decay.expression, scope, where)),
+        float(evaluate(gain.expression, scope, where)),
+    )
+
+
+def _check_names(network: Resolved) -> None:
+    """Refuse two parts of one name."""
+    groups = [
+        *(group.name for group in network.inputs),
+        *(population.name for population in network.populations),
+        *(readout.name for readout in network.readouts),
+    ]
+    names = [*groups, *(c.name for c in network.connections), *(s.name for s in network.signals)]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"two parts of the network are called '{twice[0]}'")
+
+
+def _check_groups(what: str, spans_: Mapping[str, slice], groups: Mapping[str, Any]) -> None:
+    """Refuse groups that there are not, or of another size."""
+    for name, where in spans_.items():
+        if name not in groups:
+            raise ValueError(f"{what}: there is no group '{name}'; there are {', '.join(groups)}")
+        if where.stop - where.start != groups[name].size:
+            raise ValueError(
+                f"{what}: '{name}' has {groups[name].size} members, not {where.stop - where.start}"
+            )
+
+
+def _check_connection(connection: Connection, network: Resolved) -> None:
+    what = f"connection '{connection.name}'"
+    populations = {p.name: p for p in network.populations}
+    readouts = {r.name: r for r in network.readouts}
+    sources = {**{g.name: g for g in network.inputs}, **populations}
+    _check_groups(f"{what}, sources", connection.sources, sources)
+    targets: Mapping[str, Any] = readouts if connection.to_readout else populations
+    _check_groups(f"{what}, targets", connection.targets, targets)
+    if connection.to_readout and len(connection.targets) > 1:
+        raise ValueError(f"{what} has several readouts as targets: connect each by its own")
+    if connection.autapses and connection.sources.keys() & connection.targets.keys():
+        raise ValueError(
+            f"{what} must connect the same groups in the same order, or different ones: only then "
+            "is it clear which pairs are autapses"
+        )
+
+
+def _check_signal(signal: SignalConnection, network: Resolved) -> None:
+    what = f"learning signal '{signal.name}'"
+    populations = {p.name: p for p in network.populations}
+    _check_groups(f"{what}, sources", signal.sources, {r.name: r for r in network.readouts})
+    _check_groups(f"{what}, targets", signal.targets, populations)
+    followed = {c.name: c for c in network.connections}.get(signal.follows)
+    if followed is None or (
+        [*followed.sources.items()] != [*signal.targets.items()]
+        or [*followed.targets] != [*signal.sources]
+    ):
+        raise ValueError(
+            f"{what} must follow a connection from its targets to its readout; '{signal.follows}' "
+            "does not lead there"
+        )

@@ -1,0 +1,88 @@
+"""The trials of a call of a compiled program: several batches, one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from eprop_brian.network.resolved import Resolved, as_resolved
+from eprop_brian.network.spec import Network
+from eprop_brian.tasks.base import Task, Trials, hand_out
+from eprop_brian.tasks.trials import join_trials
+
+__all__ = ["CHECK_EVERY", "enlarged", "example_of_call", "iterations_per_call"]
+
+#: Trials of one call of the compiled program, about: enough that starting it costs nothing.
+_TRIALS_PER_CALL = 640
+#: Most iterations of one call: how often progress is shown and a checkpoint can be made.
+_MOST_ITERATIONS = 100
+#: Iterations between checks whether the task is solved.
+CHECK_EVERY = 10
+
+
+def iterations_per_call(network: Network | Resolved, batch_size: int) -> int:
+    """Iterations of one call of the compiled program."""
+    number = max(1, min(_MOST_ITERATIONS, _TRIALS_PER_CALL // batch_size))
+    if as_resolved(network).rewiring is not None:
+        # Between any two updates.
+        return 1
+    return number - number % CHECK_EVERY if number > CHECK_EVERY else number
+
+
+def example_of_call(network: Network | Resolved, task: Task, seed: int, batch_size: int) -> Trials:
+    """Trials as large as any call of the compiled program is, of a whole number of batches.
+
+    Only their shapes count: three batches of the first call show how large all of them are. A row
+    that these share, all batches share.
+    """
+    n_batches = iterations_per_call(network, batch_size)
+    drawn = sorted({0, min(1, n_batches - 1), n_batches - 1})
+    parts = [hand_out(task, seed, "train", i, batch_size) for i in drawn]
+    example, n_trials = join_trials(parts), n_batches * batch_size
+    first = parts[0]
+    shares_targets = all(
+        part.targets is first.targets and part.periods is first.periods for part in parts
+    )
+    n_patterns = _rows([part.inputs for part in parts], parts, batch_size)
+    n_targets = _rows([part.targets for part in parts], parts, batch_size)
+    if not all(part.inputs is first.inputs for part in parts):
+        n_patterns *= n_batches
+    if not shares_targets:
+        n_targets *= n_batches
+    return _resized(example, n_trials, n_patterns, n_targets)
+
+
+def _rows(arrays: Sequence[np.ndarray], parts: Sequence[Trials], batch_size: int) -> int:
+    """Most rows of a whole batch's array, where batches may be short of trials."""
+    sizes = [part.n_trials for part in parts]
+    return max(
+        -(-len(array) * batch_size // size) for array, size in zip(arrays, sizes, strict=True)
+    )
+
+
+def enlarged(trials: Trials, n_trials: int) -> Trials:
+    """Trials repeated, if they are fewer, with as many patterns and targets each as they have."""
+    if trials.n_trials == n_trials:
+        return trials
+    n_patterns, n_targets = (
+        -(-len(array) * n_trials // trials.n_trials) for array in (trials.inputs, trials.targets)
+    )
+    return _resized(trials, n_trials, n_patterns, n_targets)
+
+
+def _resized(trials: Trials, n_trials: int, n_patterns: int, n_targets: int) -> Trials:
+    """Trials of other numbers, each of which is one of these trials."""
+
+    def repeated(array: np.ndarray, size: int) -> np.ndarray:
+        return array if len(array) == size else np.resize(array, (size, *array.shape[1:]))
+
+    return replace(
+        trials,
+        inputs=repeated(trials.inputs, n_patterns),
+        targets=repeated(trials.targets, n_targets),
+        pattern=np.resize(trials.pattern, n_trials) % n_patterns,
+        target=np.resize(trials.target, n_trials) % n_targets,
+        periods=None if trials.periods is None else repeated(trials.periods, n_targets),
+    )

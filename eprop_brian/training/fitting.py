@@ -1,0 +1,141 @@
+"""Weights that are given, checked against a network and copied in the form that it keeps them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from brian2.units import Quantity
+from brian2.units.fundamentalunits import have_same_dimensions
+
+from eprop_brian.base.sparse import (
+    Matrix,
+    dense,
+    fit,
+    is_sparse,
+    same_structure,
+    values_of,
+    with_values,
+)
+from eprop_brian.network.keys import LearnedParameter
+from eprop_brian.network.resolved import Resolved
+
+__all__ = ["fitted_weights", "stored_matrix", "stored_weights", "zeros"]
+
+_OTHER_SYNAPSES = (
+    "the saved state's '{}' has other synapses than this network: its connectivity was not the same"
+)
+
+
+def fitted_weights(network: Resolved, weights: Mapping[str, Any]) -> dict[str, Matrix]:
+    """Copies of weights, dense or with the network's synapses.
+
+    Parameters
+    ----------
+    network : Resolved
+    weights : mapping
+        As `Network.initial_weights` gives them; any may be dense or sparse.
+
+    Raises
+    ------
+    ValueError
+        If one is missing, unknown, not finite, or does not fit.
+    """
+    shapes = network.keys.shapes()
+    unknown = sorted({*weights} - {*shapes})
+    if unknown:
+        raise ValueError(f"there are no weights '{unknown[0]}'; there are {', '.join(shapes)}")
+    for name, shape in shapes.items():
+        _check_numbers(name, weights.get(name), shape)
+    _check_signs(network, weights)
+    for name, parameter in network.keys.learned.items():
+        _check_bounds(parameter, np.asarray(weights[name]))
+    fitted: dict[str, Matrix] = {}
+    for name in shapes:
+        adjacency = network.adjacency.get(name)
+        value = weights[name]
+        fitted[name] = dense(value) if adjacency is None else fit(name, value, adjacency)
+    for c in network.connections:
+        if not c.autapses and np.any(fitted[c.name].diagonal()):
+            raise ValueError(f"{c.name} must have a zero diagonal: there are no autapses")
+    return fitted
+
+
+def stored_weights(network: Resolved, state: Mapping[str, Matrix]) -> dict[str, Matrix]:
+    """The weights of a stored state, of which `SessionState.restore` takes the rest.
+
+    Raises
+    ------
+    ValueError
+        If one is missing or does not fit.
+    """
+    return {
+        name: stored_matrix(state, name, zeros(network, name)) for name in network.keys.shapes()
+    }
+
+
+def stored_matrix(state: Mapping[str, Matrix], name: str, current: Matrix) -> Matrix:
+    """A copy of a matrix of a stored state that is to stand in the place of the current one.
+
+    Raises
+    ------
+    ValueError
+        If it is missing, of another shape, or has other synapses.
+    """
+    if name not in state or np.shape(state[name]) != current.shape:
+        raise ValueError(
+            f"the saved state has no '{name}' of shape {current.shape} that this network needs"
+        )
+    stored = state[name]
+    if not is_sparse(current):
+        if is_sparse(stored):
+            raise ValueError(_OTHER_SYNAPSES.format(name))
+        return dense(stored)
+    if not is_sparse(stored) or not same_structure(stored, current):
+        raise ValueError(_OTHER_SYNAPSES.format(name))
+    return with_values(current, np.array(stored.data, dtype=float))
+
+
+def zeros(network: Resolved, name: str) -> Matrix:
+    """Zeros shaped as a weight matrix or a learned parameter."""
+    adjacency = network.adjacency.get(name)
+    if adjacency is None:
+        return np.zeros(network.keys.shapes()[name])
+    return with_values(adjacency, np.zeros(adjacency.nnz))
+
+
+def _check_numbers(name: str, value: Any, shape: tuple[int, ...]) -> None:
+    if value is None or np.shape(value) != shape:
+        got = "nothing" if value is None else np.shape(value)
+        raise ValueError(f"the weights need '{name}' of shape {shape}, not {got}")
+    if isinstance(value, Quantity) and not have_same_dimensions(value, 1):
+        raise ValueError(f"'{name}' of the weights must be plain numbers (SI), without unit")
+    if not np.all(np.isfinite(values_of(value))):
+        raise ValueError(f"'{name}' of the weights must be finite")
+
+
+def _check_signs(network: Resolved, weights: Mapping[str, Any]) -> None:
+    """Check signs and numbers of synapses of the connections that are rewired."""
+    for c in network.connections:
+        if c.signs is None:
+            continue
+        values = dense(weights[c.name])
+        if np.any(c.signs * values < 0):
+            raise ValueError(f"'{c.name}' of the weights has other signs than network.signs")
+        n_synapses = np.count_nonzero(values)
+        if n_synapses > (c.n_connected or 0):
+            raise ValueError(
+                f"'{c.name}' of the weights has {n_synapses} synapses (weights other than 0), "
+                f"rewiring keeps {c.n_connected}"
+            )
+
+
+def _check_bounds(parameter: LearnedParameter, value: np.ndarray) -> None:
+    bounds = parameter.population.learned[parameter.name]
+    slack = 1e-6 * bounds.scale  # of rounding, in single precision too
+    if np.any((value < bounds.minimum - slack) | (value > bounds.maximum + slack)):
+        raise ValueError(
+            f"'{parameter.key}' of the weights must lie between {bounds.minimum:g} and "
+            f"{bounds.maximum:g} (SI units), not {value}"
+        )

@@ -1,0 +1,100 @@
+"""Trials as a program takes them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from eprop_brian.network.resolved import Resolved
+from eprop_brian.tasks.base import Trials
+
+__all__ = ["TrialData", "pack_spikes", "trial_data"]
+
+
+def pack_spikes(spikes: np.ndarray) -> np.ndarray:
+    """Pack spikes into words of 32 neurons.
+
+    Parameters
+    ----------
+    spikes : array of bool, shape (..., n_inputs)
+
+    Returns
+    -------
+    array of int32, shape (..., ceil(n_inputs/32))
+    """
+    *leading, n = spikes.shape
+    n_words = -(-n // 32)
+    # Padded first: whole bytes on end are packed several times as fast as rows of a few.
+    padded = np.zeros((*leading, 32 * n_words), dtype=bool)
+    padded[..., :n] = spikes
+    return np.packbits(padded.ravel(), bitorder="little").view("<i4").reshape(*leading, n_words)
+
+
+@dataclass(frozen=True)
+class TrialData:
+    """Trials as a program takes them.
+
+    Attributes
+    ----------
+    arrays : dict of str to array
+        Inputs, targets and which of them each trial uses, keyed ``"group.variable"``.
+    counted : array of int, shape (n_trials, n_answers or 1)
+        Steps that count for each answer.
+    """
+
+    arrays: dict[str, np.ndarray]
+    counted: np.ndarray
+
+    @property
+    def n_trials(self) -> int:
+        """Number of trials."""
+        return len(self.counted)
+
+
+def trial_data(
+    trials: Trials, network: Resolved, groups: Mapping[str, Any], learning_window: int
+) -> TrialData:
+    """Trials in the form that a program takes.
+
+    Parameters
+    ----------
+    trials : Trials
+        That fit the program. Columns of inputs and targets belong to the network's input groups
+        and readouts in their order.
+    network : Resolved
+    groups : mapping of str to group
+        Of the built network, which say how much there is room for.
+    learning_window : int
+    """
+    periods = {}
+    if trials.periods is not None:
+        size = groups["period_data"].N
+        periods["period_data.period"] = _filled(trials.periods, size, np.int32)
+    if trials.analog:
+        inputs = {"x": _filled(trials.inputs, groups["input_data"].N, float)}
+    else:
+        # The inputs of each group begin with a word.
+        words = [pack_spikes(trials.inputs[..., own]) for own in network.input_slices.values()]
+        packed = np.concatenate(words, axis=-1) if len(words) > 1 else words[0]
+        inputs = {"words": _filled(packed, groups["input_data"].N, np.int32)}
+    n_trials = groups["trials"].N
+    return TrialData(
+        {
+            **periods,
+            **{f"input_data.{name}": values for name, values in inputs.items()},
+            "target_data.y_target": _filled(trials.targets, groups["target_data"].N, float),
+            "trials.pattern": _filled(trials.pattern, n_trials, np.int32),
+            "trials.target": _filled(trials.target, n_trials, np.int32),
+        },
+        trials.counted(learning_window),
+    )
+
+
+def _filled(values: np.ndarray, size: int, dtype: type) -> np.ndarray:
+    """Flatten and pad with zeros to the size the program reserved."""
+    flat: np.ndarray = np.zeros(int(size), dtype=dtype)
+    flat[: values.size] = np.asarray(values).ravel()
+    return flat

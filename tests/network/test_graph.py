@@ -1,0 +1,283 @@
+"""A network as lists of groups and connections, beyond the three matrices that `Network` makes."""
+
+from dataclasses import replace
+
+import jax
+import numpy as np
+import pytest
+from brian2 import ms
+
+from eprop_brian import ALIF, LEAKY, LIF, Network
+from eprop_brian.base.sparse import dense
+from eprop_brian.equations.losses import LOSSES
+from eprop_brian.network.graph import InputGroup, connection, spans
+from eprop_brian.network.program import make_program
+from eprop_brian.network.resolve import make_readout
+from eprop_brian.tasks.base import Trials
+from eprop_brian.training.bptt import BpttSession
+from eprop_brian.training.session import Session
+from eprop_brian.training.unrolled import Unrolled
+
+N_INPUTS, N_STEPS, WINDOW = 6, 40, 25
+SLOW = LEAKY.with_parameters(tau_out=90 * ms)
+#: Spikes come by often enough with these, so that every matrix has a gradient.
+LARGER = 3.0
+
+
+def given(gradient="factored", **options):
+    """Two kinds of neurons under one matrix each of inputs, recurrence and readout.
+
+    They name the state whose reset they leave out of the derivative: JAX then does so too.
+    """
+    kinds = [(LIF, 5), (ALIF.with_parameters(tau_a=50 * ms), 4)]
+    neurons = [(replace(kind, detach=("v",)), size) for kind, size in kinds]
+    return Network(N_INPUTS, 3, neurons, gradient=gradient, **options)
+
+
+def by_population(network):
+    """The same network with matrices of their own for every pair of populations."""
+    resolved, split = network.resolved, []
+    for c in resolved.connections:
+        if c.to_readout:
+            split.append(c)
+            continue
+        groups = {g.name: g for g in (*resolved.inputs, *resolved.populations)}
+        for source, columns in c.sources.items():
+            for target, rows in c.targets.items():
+                part = connection(
+                    f"{source}_{target}",
+                    [groups[source]],
+                    [groups[target]],
+                    adjacency=None if c.adjacency is None else c.adjacency[rows, columns],
+                )
+                steps = c.delay_steps
+                split.append(
+                    part
+                    if isinstance(steps, int)
+                    else replace(part, delay_steps=steps[rows, columns])
+                )
+    return replace(resolved, connections=tuple(split))
+
+
+def blocks(resolved, split, matrices):
+    """Matrices by connection of the whole network as those of the one that is split."""
+    parts = {}
+    for c in split.connections:
+        whole = next(
+            w
+            for w in resolved.connections
+            if {*c.sources} <= {*w.sources} and {*c.targets} <= {*w.targets}
+        )
+        rows = [np.arange(*whole.targets[name].indices(10**6)) for name in c.targets]
+        columns = [np.arange(*whole.sources[name].indices(10**6)) for name in c.sources]
+        where = np.ix_(np.concatenate(rows), np.concatenate(columns))
+        parts[c.name] = dense(matrices[whole.name])[where]
+    return parts
+
+
+def trials(n_outputs=3, n_trials=4, seed=1):
+    rng = np.random.default_rng(seed)
+    targets = rng.random((n_trials, 1, n_outputs))
+    index = np.arange(n_trials)
+    return Trials(rng.random((n_trials, N_STEPS, N_INPUTS)) < 0.2, targets, index, index)
+
+
+def start(network, seed=3):
+    weights = network.initial_weights(seed)
+    return {
+        name: w * LARGER
+        if name in {c.name for c in network.connections if c.kind == "input"}
+        else w
+        for name, w in weights.items()
+    }
+
+
+@pytest.fixture(params=["factored", "online"])
+def gradient(request):
+    return request.param
+
+
+@pytest.mark.parametrize("device", ["runtime", "cpp"])
+def test_populations_may_have_matrices_of_their_own(gradient, device):
+    network = given(gradient, delays={"w_rec": [1 * ms, 4 * ms]}, connectivity={"w_in": 0.7})
+    split = by_population(network)
+    assert [c.name for c in split.connections] == [
+        *("inputs_lif", "inputs_alif"),
+        *("lif_lif", "lif_alif", "alif_lif", "alif_alif", "w_out"),
+    ]
+    weights, data = start(network.resolved), trials()
+    own = blocks(network.resolved, split, weights) | {"B": weights["B"]}
+    results = []
+    for each, begin in ((network, weights), (split, own)):
+        session = Session(each, make_program(device), data, WINDOW, begin)
+        outcome = session.run(data, 2)
+        results.append((outcome.loss, session.gradient(), session.weights))
+        session.close()
+    (loss, whole, after), (same, parts, after_split) = results
+    np.testing.assert_array_equal(loss, same)
+    for name, part in blocks(network.resolved, split, whole).items():
+        np.testing.assert_array_equal(dense(parts[name]), part)
+        assert np.any(part)
+    for name, part in blocks(network.resolved, split, after).items():
+        np.testing.assert_array_equal(dense(after_split[name]), part)
+
+
+def test_a_graph_learns_by_the_derivative_of_its_losses(gradient):
+    """Against JAX, which stops spikes on their way to other neurons."""
+    split = by_population(given(gradient))
+    delayed = {"lif_alif": 3, "inputs_alif": 2}
+    resolved = replace(
+        split,
+        connections=tuple(
+            replace(c, delay_steps=delayed.get(c.name, c.delay_steps)) for c in split.connections
+        ),
+    )
+    weights, data = start(resolved), trials()
+    session = Session(resolved, make_program("runtime"), data, WINDOW, weights)
+    session.run(data, data.n_trials)
+    assert session.spikes().any()
+    expected = derivative(resolved, weights, data)
+    for name, value in session.gradient().items():
+        assert np.any(value)
+        np.testing.assert_allclose(value, expected[name], rtol=1e-9, atol=1e-12)
+
+
+def two_readouts(resolved, losses=("softmax_cross_entropy", "squared_error"), sizes=(2, 3)):
+    """Readouts with losses of their own, each with weights and a learning signal of its own."""
+    (signal,), (first,) = resolved.signals, resolved.readouts
+    readouts = [
+        make_readout(f"readout_{k}", size, first.readout, LOSSES[loss], resolved.dt)
+        for k, (loss, size) in enumerate(zip(losses, sizes, strict=True))
+    ]
+    outwards = [connection(f"out_{k}", resolved.populations, [r]) for k, r in enumerate(readouts)]
+    signals = [
+        replace(signal, name=f"B_{k}", follows=out.name, sources=spans([r]))
+        for k, (r, out) in enumerate(zip(readouts, outwards, strict=True))
+    ]
+    inner = [c for c in resolved.connections if not c.to_readout]
+    return replace(
+        resolved,
+        readouts=tuple(readouts),
+        connections=(*inner, *outwards),
+        signals=tuple(signals),
+    )
+
+
+def one_of(resolved, k):
+    """The same network with one of its readouts."""
+    outwards = [c for c in resolved.connections if c.to_readout]
+    return replace(
+        resolved,
+        readouts=(resolved.readouts[k],),
+        connections=tuple(c for c in resolved.connections if c not in outwards or c is outwards[k]),
+        signals=(resolved.signals[k],),
+    )
+
+
+def part_of(data, columns):
+    return replace(data, targets=data.targets[..., columns])
+
+
+def test_the_losses_of_two_readouts_add_up():
+    """Backpropagation through time: each readout has columns of the targets and a loss."""
+    resolved = two_readouts(given("bptt").resolved)
+    weights, data = start(resolved), trials(n_outputs=5)
+    both = BpttSession(resolved, data, WINDOW, weights)
+    losses, gradients, outputs = [], [], []
+    for k, columns in enumerate(resolved.output_slices.values()):
+        network, own = one_of(resolved, k), part_of(data, columns)
+        session = BpttSession(
+            network, own, WINDOW, {name: weights[name] for name in network.keys.shapes()}
+        )
+        outcome = session.run(own, own.n_trials, learning=False)
+        losses.append(outcome.loss)
+        outputs.append(outcome.output)
+        gradients.append(session.gradient_of(own))
+    outcome = both.run(data, data.n_trials, learning=False)
+    np.testing.assert_allclose(outcome.loss, sum(losses), rtol=1e-14)
+    np.testing.assert_array_equal(outcome.output, np.concatenate(outputs, axis=1))
+    for name, value in both.gradient_of(data).items():
+        parts = [g[name] for g in gradients if name in g]
+        assert np.any(value)
+        np.testing.assert_allclose(value, sum(parts), rtol=1e-11, atol=1e-14)
+
+
+def test_weights_that_are_not_plastic_stay_as_they_are():
+    resolved = given("bptt").resolved
+    fixed = replace(
+        resolved,
+        connections=tuple(replace(c, plastic=c.kind != "input") for c in resolved.connections),
+    )
+    weights, data = start(resolved), trials()
+    sessions = [BpttSession(network, data, WINDOW, weights) for network in (resolved, fixed)]
+    for session in sessions:
+        session.run(data, data.n_trials)
+    whole, part = sessions
+    assert {*part.gradient()} == {*whole.gradient()} - {"w_in"}
+    assert {*part.optimizer_states} == {*whole.optimizer_states} - {"m.w_in", "s.w_in"}
+    np.testing.assert_array_equal(part.weights["w_in"], weights["w_in"])
+    for name in ("w_rec", "w_out"):
+        np.testing.assert_array_equal(part.weights[name], whole.weights[name])
+        assert np.any(part.weights[name] != weights[name])
+
+
+def _wrong(resolved, case):
+    """Lists of parts that do not go together."""
+    inputs, populations = resolved.inputs, resolved.populations
+    (signal,) = resolved.signals
+    return {
+        "one name": {"inputs": (InputGroup("lif", N_INPUTS),)},
+        "no group": {"inputs": (InputGroup("others", N_INPUTS),)},
+        "size": {"inputs": (InputGroup("inputs", N_INPUTS + 1),)},
+        "overlap": {
+            "connections": (
+                *resolved.connections,
+                connection("more", populations, populations[:1]),
+            )
+        },
+        "two readouts": {
+            "connections": (
+                connection("w_in", inputs, populations),
+                connection("w_out", populations, two_readouts(resolved).readouts),
+            ),
+            "readouts": two_readouts(resolved).readouts,
+        },
+        "follows": {"signals": (replace(signal, follows="w_rec"),)},
+        "filters": {
+            "readouts": (
+                *resolved.readouts,
+                make_readout("slow", 1, SLOW, LOSSES["squared_error"], resolved.dt),
+            )
+        },
+    }[case]
+
+
+@pytest.mark.parametrize(
+    ("case", "message"),
+    [
+        ("one name", "two parts of the network are called 'lif'"),
+        ("no group", "connection 'w_in', sources: there is no group 'inputs'; there are others"),
+        ("size", "'inputs' has 7 members, not 6"),
+        ("overlap", "connection 'more' must connect the same groups in the same order"),
+        ("two readouts", "connection 'w_out' has several readouts as targets"),
+        ("follows", "'w_rec' does not lead there"),
+        ("filters", "all readouts must filter eligibility traces alike"),
+    ],
+)
+def test_a_graph_that_cannot_run_is_refused(case, message):
+    resolved = given().resolved
+    with pytest.raises(ValueError, match=message):
+        replace(resolved, **_wrong(resolved, case))
+
+
+def derivative(resolved, weights, data):
+    """The gradient of the losses, with a spike's derivative in its own neuron and the readouts."""
+    unrolled = Unrolled(resolved, WINDOW, np.float64, local=True)
+    keys = resolved.keys.connections
+    with jax.enable_x64(True):
+        learned = {name: jax.numpy.asarray(dense(weights[name])) for name in keys}
+        periods = np.zeros((data.n_trials, 0), np.int32)
+        batch = data.inputs[data.pattern], data.targets[data.target], periods
+        found, _ = jax.grad(unrolled.objective, has_aux=True)(learned, *batch)
+    masks = unrolled.masks
+    return {name: np.where(masks[name], np.asarray(g), 0.0) for name, g in found.items()}
