@@ -8,6 +8,7 @@ import os
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing.synchronize import Event
 from typing import Any
 
 from eprop_brian.base.interrupts import raising_interrupts
@@ -42,7 +43,8 @@ def in_processes(
     # Not forked: threads and handlers of this process would not survive that.
     context = multiprocessing.get_context("spawn")
     others = set(multiprocessing.active_children())
-    with ProcessPoolExecutor(n_processes, context, _start) as pool:
+    stopping = context.Event()
+    with ProcessPoolExecutor(n_processes, context, _start, (stopping,)) as pool:
         futures = {
             pool.submit(_interruptibly, work, job, options): number
             for number, job in enumerate(jobs)
@@ -51,16 +53,25 @@ def in_processes(
             for future in as_completed(futures):
                 finished(futures[future], future.result())
         except BaseException:
+            # Before the signals: a job that has been handed out already must not begin after them.
+            stopping.set()
             for future in futures:
                 future.cancel()
             for process in set(multiprocessing.active_children()) - others:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(process.pid, signal.SIGINT)
+                if process.pid is not None:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(process.pid, signal.SIGINT)
             raise
 
 
-def _start() -> None:
+#: In a process that does jobs: whether it should begin no more.
+_stopping: Event | None = None
+
+
+def _start(stopping: Event) -> None:
     """Leave signals without effect while a process waits for a job."""
+    global _stopping
+    _stopping = stopping
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         # Not ignored, which would stay so during a job.
         signal.signal(number, lambda *_: None)
@@ -70,4 +81,6 @@ def _interruptibly(
     work: Callable[..., Any], arguments: Sequence[Any], options: Mapping[str, Any]
 ) -> Any:
     with raising_interrupts():
+        if _stopping is not None and _stopping.is_set():
+            raise KeyboardInterrupt
         return work(*arguments, **options)

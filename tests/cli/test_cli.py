@@ -318,6 +318,25 @@ def test_mistakes_are_answered_in_a_line_or_two(tmp_path, monkeypatch, arguments
     assert not list(Path().iterdir()), "a refused run must leave nothing behind"
 
 
+@pytest.mark.parametrize("command", ["train", "compare", "gradcheck", "sweep", "recipe"])
+def test_every_command_says_which_task_was_meant(command):
+    output = call(command, "pattern-generaton", code=2)
+    assert "unknown task 'pattern-generaton' (did you mean 'pattern-generation'?)" in output
+
+
+def test_an_unknown_command_says_which_was_meant():
+    assert "Did you mean 'train'" in call("trian", code=2)
+
+
+def test_a_reader_that_is_gone_is_not_an_error_to_talk_about():
+    command = [sys.executable, "-c", "from eprop_brian.cli import main; main()", "derive", "lif"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process.stdout.close()
+    errors = process.stderr.read().decode()
+    assert process.wait(60) == 1
+    assert not errors
+
+
 def test_a_folder_with_a_run_is_not_overwritten(tmp_path):
     arguments = [*SMALL, "--device", "runtime", "--iterations", 1, "--out", tmp_path / "run"]
     call(*arguments)
