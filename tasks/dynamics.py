@@ -20,7 +20,7 @@ from eprop_brian.equations.teachers import (
     linear_teacher,
 )
 
-__all__ = ["BALANCED", "DYNAMICS", "Dynamics", "get_dynamics"]
+__all__ = ["DYNAMICS", "Dynamics", "get_dynamics"]
 
 
 @dataclass(frozen=True)
@@ -126,8 +126,6 @@ def _filtered_noise(
 #: Decay rate of the autoencoder in 1/s, the default one of filtered spikes.
 _LEAK = 20.0
 
-#: What their names begin with.
-BALANCED = "balanced-"
 #: Tasks of balanced networks by their command-line name.
 DYNAMICS: Mapping[str, Dynamics] = {
     task.name: task
