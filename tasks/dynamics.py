@@ -21,7 +21,7 @@ from eprop_brian.equations.teachers import (
     linear_teacher,
 )
 
-__all__ = ["BALANCED", "DYNAMICS", "Dynamics", "get_dynamics"]
+__all__ = ["DYNAMICS", "Dynamics", "get_dynamics"]
 
 
 def _as_region(value: tuple[float, ...], dynamics: Dynamics) -> tuple[float, ...]:
@@ -129,8 +129,6 @@ def _filtered_noise(
 #: Decay rate of the autoencoder in 1/s, the default one of filtered spikes.
 _LEAK = 20.0
 
-#: What their names begin with.
-BALANCED = "balanced-"
 #: Tasks of balanced networks by their command-line name.
 DYNAMICS: Mapping[str, Dynamics] = {
     task.name: task

@@ -107,7 +107,7 @@ class _Balanced:
         return ours, {"teacher": teacher}
 
     def reconsidered(self, base: RunConfig, chosen: RunConfig) -> RunConfig:
-        """Nothing bars anything of a recipe."""
+        """Return the base: no choice excludes a setting of a recipe."""
         return base
 
     def with_value(self, config: RunConfig, table: str, key: str, value: Any) -> RunConfig:
@@ -214,7 +214,7 @@ class _Balanced:
         return experiment
 
     def refuse_unused(self, config: RunConfig, settings: Sequence[str]) -> None:
-        """Accept all: no setting depends on another one."""
+        """Do nothing: every setting has an effect whatever the others are."""
 
     def methods_of(self, config: RunConfig) -> tuple[str, ...]:
         """Give all methods, the closed form only for linear teachers and slow weights."""

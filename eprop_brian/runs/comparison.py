@@ -35,6 +35,8 @@ class Compared:
         network was unstable; else empty.
     curves : tuple of str
         Columns of the history that are reported: a loss, and an error that may be undefined.
+    results : dict of str to float
+        Numbers by which the run is judged, as `eprop_brian.runs.models.Model.results` gives them.
     """
 
     method: str
@@ -44,6 +46,11 @@ class Compared:
     solved: bool
     failure: str = ""
     curves: tuple[str, ...] = ("loss", "error")
+    results: Mapping[str, float] = field(default_factory=dict)
+
+    def final(self, name: str) -> float:
+        """Return a number by which the run is judged; of a failed run, from its history."""
+        return self.results.get(name, mean_of_last(self.history.columns[name]))
 
 
 @dataclass(frozen=True)
@@ -58,10 +65,10 @@ class Summary:
     iterations : tuple of float
         Median, least and most iterations until the task was solved; infinite where it was not.
     loss, error : tuple of float
-        Median, least and most of the mean over the last 10 iterations, or parts of a training, of
-        `curves`; infinite where there is none.
+        Median, least and most of the mean over the last 10 iterations; infinite where there is
+        none. Of balanced networks, the errors of decoding and of the vector field in the test.
     curves : tuple of str
-        What `loss` and `error` are called: decoding and vector-field error of balanced networks.
+        What `loss` and `error` are called.
     """
 
     method: str
@@ -153,10 +160,10 @@ def compare(
         check_run(chosen, path)
     results = []
     for path, chosen in configs.items():
-        (run,) = train_runs([chosen], [path], progress=progress, **where)
+        (run,) = train_runs([chosen], [path], judged=True, progress=progress, **where)
         method, seed = runs[path]
         result = Compared(method, seed, path, run.history, run.solved, run.failure)
-        results.append(replace(result, curves=config.model.curves))
+        results.append(replace(result, curves=config.model.curves, results=run.results))
     return results
 
 
@@ -178,8 +185,8 @@ def summaries(results: Sequence[Compared]) -> list[Summary]:
             solved=sum(run.solved for run in runs),
             failed=sum(bool(run.failure) for run in runs),
             iterations=spread([len(run.history) if run.solved else np.inf for run in runs]),
-            loss=spread([mean_of_last(run.history.columns[run.curves[0]]) for run in runs]),
-            error=spread([mean_of_last(run.history.columns[run.curves[1]]) for run in runs]),
+            loss=spread([run.final(run.curves[0]) for run in runs]),
+            error=spread([run.final(run.curves[1]) for run in runs]),
             curves=runs[0].curves,
         )
         for method, runs in by_method.items()

@@ -296,7 +296,7 @@ def model_of(run: Mapping[str, Any], path: Path) -> str:
     name = run.get("model")
     if name is None:
         task = run.get("task")
-        of_task = [m.name for m in MODELS.values() if task in m.tasks]
+        of_task = [m.name for m in MODELS.values() if task in tuple(m.tasks)]
         if not of_task:
             tasks = [task for model in MODELS.values() for task in model.tasks]
             raise ValueError(f"{path}: {unknown('task', task, tasks)}")  # type: ignore[arg-type]

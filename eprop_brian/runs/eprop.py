@@ -229,7 +229,7 @@ class _Eprop:
             raise ValueError(problem)
 
     def methods_of(self, config: RunConfig) -> tuple[str, ...]:
-        """All methods go with all settings."""
+        """Give all methods, which go with all settings."""
         return self.methods
 
     def measures(self, config: RunConfig, names: Sequence[str]) -> dict[str, str]:
@@ -244,7 +244,7 @@ class _Eprop:
     def beside(
         self, results: Mapping[str, float], reference: Mapping[str, float]
     ) -> Mapping[str, float]:
-        """Nothing is measured by a reference."""
+        """Return the results: none is relative to another run."""
         return results
 
     def check_trainable(self, config: RunConfig) -> None:

@@ -91,9 +91,10 @@ def _network_settings() -> dict[str, Setting]:
 
 
 def _task_settings(tables: Tables) -> dict[str, Setting]:
-    task = TASKS.get(tables["run"].get("task", ""))
-    if task is None:
+    name = tables.get("run", {}).get("task")
+    if not isinstance(name, str) or name not in TASKS:
         return {}
+    task = TASKS[name]
     return {f.name: Setting("value", f"of the task `{task.name}`") for f in fields(task)}
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from eprop_brian.balanced.experiment import RECORDED, TEST, TrainingHistory, check_arrays
+from eprop_brian.balanced.checkpoint import check_arrays
+from eprop_brian.balanced.experiment import RECORDED, TEST, TrainingHistory
 from eprop_brian.balanced.simulation import Recording
 from eprop_brian.balanced.spec import BalancedNetwork
 from eprop_brian.base.files import read_arrays
