@@ -20,8 +20,10 @@ is the order of a Brian2 simulation seen from one threshold test to the next.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from eprop_brian.equations.parametrised import Parametrised
 
 __all__ = ["Neuron", "Parameter"]
 
@@ -30,7 +32,7 @@ Parameter = Any
 
 
 @dataclass(frozen=True)
-class Neuron:
+class Neuron(Parametrised):
     """A spiking neuron as equation strings.
 
     Parameters
@@ -67,6 +69,8 @@ class Neuron:
         Where the equations come from.
     """
 
+    kind: ClassVar[str] = "neuron"
+
     name: str
     threshold: str
     surrogate: str
@@ -82,21 +86,3 @@ class Neuron:
     initial: Mapping[str, str] = field(default_factory=dict)
     detach: tuple[str, ...] | None = None
     source: str = ""
-
-    def with_parameters(self, **values: Parameter) -> Neuron:
-        """Return a copy with some parameters or constants replaced.
-
-        Raises
-        ------
-        ValueError
-            If the neuron has no parameter or constant of that name.
-        """
-        known = [*self.parameters, *self.constants]
-        unknown = [name for name in values if name not in known]
-        if unknown:
-            raise ValueError(
-                f"neuron '{self.name}' has no parameter '{unknown[0]}'; it has {', '.join(known)}"
-            )
-        parameters = {k: values.get(k, v) for k, v in self.parameters.items()}
-        constants = {k: str(values.get(k, v)) for k, v in self.constants.items()}
-        return replace(self, parameters=parameters, constants=constants)
