@@ -23,6 +23,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from eprop_brian.base.description import Described, Description, assignments
 from eprop_brian.equations.parametrised import Parametrised
 
 __all__ = ["Neuron", "Parameter"]
@@ -32,7 +33,7 @@ Parameter = Any
 
 
 @dataclass(frozen=True)
-class Neuron(Parametrised):
+class Neuron(Described, Parametrised):
     """A spiking neuron as equation strings.
 
     Parameters
@@ -86,3 +87,34 @@ class Neuron(Parametrised):
     initial: Mapping[str, str] = field(default_factory=dict)
     detach: tuple[str, ...] | None = None
     source: str = ""
+
+    def description(self) -> Description:
+        """Its equations and parameters, for `print` and notebooks."""
+        refractory = [self.refractory] if self.refractory.strip() else []
+        if refractory and self.refractory_surrogate.strip() != "0":
+            refractory.append(f"surrogate = {self.refractory_surrogate}")
+        rows = [
+            ("update", _lines(self.update)),
+            ("model", _lines(self.model)),
+            ("method", self.method if self.model.strip() else ""),
+            ("on_pre", _lines(self.on_pre)),
+            ("reset", _lines(self.reset)),
+            ("threshold", self.threshold.strip()),
+            ("surrogate", self.surrogate.strip()),
+            ("refractory", "\n".join(refractory)),
+            ("parameters", assignments(self.parameters)),
+            ("constants", assignments(self.constants)),
+            ("initial", assignments(self.initial)),
+            ("detach", "" if self.detach is None else ", ".join(self.detach) or "nothing"),
+            ("source", self.source),
+        ]
+        return Description(f"Neuron {self.name}", rows)
+
+    def __repr__(self) -> str:
+        equations = _lines(self.update or self.model).replace("\n", "; ")
+        return f"<neuron '{self.name}': {equations}>"
+
+
+def _lines(code: str) -> str:
+    """Code without indentation and empty lines."""
+    return "\n".join(line.strip() for line in code.splitlines() if line.strip())

@@ -24,6 +24,7 @@ from eprop_brian.base.checks import (
     check_positive_quantity,
     check_real,
 )
+from eprop_brian.base.description import Described, Description
 from eprop_brian.base.sparse import Matrix, draw_pairs, structure, with_values
 from eprop_brian.base.suggestions import unknown
 from eprop_brian.equations.learning_signals import SYMMETRIC, LearningSignal
@@ -33,6 +34,7 @@ from eprop_brian.equations.optimizers import ADAM, Optimizer
 from eprop_brian.equations.readouts import LEAKY, Readout
 from eprop_brian.equations.regularizers import VOLTAGE_COST
 from eprop_brian.network.delays import delay_steps, longest
+from eprop_brian.network.description import describe, summary
 from eprop_brian.network.feedback import (
     as_learning_signal,
     check_learning_signal,
@@ -137,7 +139,7 @@ class Population:
 
 
 @dataclass(frozen=True)
-class Network:
+class Network(Described):
     """A recurrent spiking network that learns by e-prop.
 
     Connectivity is all-to-all unless `connectivity` says otherwise, and always without autapses:
@@ -632,6 +634,13 @@ class Network:
         """
         options = {"dt": task.dt, "loss": task.loss, **options}
         return cls(task.n_inputs, task.n_outputs, neurons, **options)
+
+    def description(self) -> Description:
+        """What it consists of and how it learns, for `print` and notebooks."""
+        return describe(self)
+
+    def __repr__(self) -> str:
+        return f"<network: {summary(self)}>"
 
     def with_options(self, **options: Any) -> Network:
         """Return a copy with some options replaced."""

@@ -12,12 +12,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import fields, replace
 from typing import Any
 
-import numpy as np
 import sympy
 from brian2.parsing.sympytools import str_to_sympy
 from sympy.printing.conventions import split_super_sub
 from sympy.printing.latex import translate
 
+from eprop_brian.base.description import short_text
 from eprop_brian.equations.learning_signals import LEARNING_SIGNAL
 from eprop_brian.equations.regularizers import FIRING_RATE
 from eprop_brian.symbolic.derivatives import derivative, tidied
@@ -135,7 +135,7 @@ def _text_neuron(system: EligibilitySystem) -> list[str]:
             f"{step.signals.psi} = {silent}."
         )
     lines += _heading("Parameters and constants")
-    pairs = [(name, _shown(value)) for name, value in neuron.parameters.items()]
+    pairs = [(name, short_text(value)) for name, value in neuron.parameters.items()]
     pairs += [(name, f"= {expression}") for name, expression in neuron.constants.items()]
     pairs += [(name, f"= {x}") for p in system.learned.values() for name, x in p.slopes.items()]
     pairs += [(f"{name}[0]", f"= {value}") for name, value in neuron.initial.items()]
@@ -439,13 +439,6 @@ def _places(system: EligibilitySystem, readout: ReadoutProgram) -> list[tuple[st
     ]
 
 
-def _shown(value: Any) -> str:
-    if isinstance(value, str) or not np.ndim(value):
-        return str(value)
-    items = [str(item) for item in value[:3]]
-    return f"{', '.join(items)}{', ...' if len(value) > 3 else ''} ({len(value)} neurons)"
-
-
 # --- LaTeX ---------------------------------------------------------------------------------------
 
 
@@ -506,7 +499,7 @@ def _latex_step(system: EligibilitySystem) -> list[str]:
 
 def _latex_quantities(system: EligibilitySystem) -> list[str]:
     neuron = system.step.neuron
-    rows = [f"{_tex(name)} &= {_words(_shown(x))}" for name, x in neuron.parameters.items()]
+    rows = [f"{_tex(name)} &= {_words(short_text(x))}" for name, x in neuron.parameters.items()]
     rows += [f"{_tex(name)} &= {_latex(x, {})}" for name, x in neuron.constants.items()]
     for parameter in system.learned.values():
         slopes = _slope_names(parameter)
