@@ -9,7 +9,7 @@ from dataclasses import fields
 from typing import Any
 
 from eprop_brian.base.suggestions import unknown
-from eprop_brian.tasks.base import LOSSES, Task, Trials, rng_for
+from eprop_brian.tasks.base import Task, Trials, rng_for
 from eprop_brian.tasks.delayed_match import DelayedMatch
 from eprop_brian.tasks.digits import Digits
 from eprop_brian.tasks.evidence_accumulation import EvidenceAccumulation
@@ -23,7 +23,6 @@ from eprop_brian.tasks.spikes import poisson_spikes, spike_positions
 from eprop_brian.tasks.store_recall import StoreRecall
 
 __all__ = [
-    "LOSSES",
     "TASKS",
     "DelayedMatch",
     "Digits",

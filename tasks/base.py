@@ -50,10 +50,10 @@ import numpy as np
 from brian2.units import Quantity, ms
 from numpy.typing import ArrayLike, NDArray
 
-from eprop_brian.base.checks import check_count, check_quantity
+from eprop_brian.base.checks import check_count, check_quantity, check_rows
+from eprop_brian.equations.losses import LOSSES
 
 __all__ = [
-    "LOSSES",
     "Task",
     "Trials",
     "confirmation_of",
@@ -61,9 +61,6 @@ __all__ = [
     "is_confirmation",
     "rng_for",
 ]
-
-#: The losses a task may name: 1/2 sum (y - y*)^2, and -sum pi* log softmax(y).
-LOSSES = ("squared_error", "softmax_cross_entropy")
 
 
 def rng_for(seed: int, stream: str, index: int | None = None) -> np.random.Generator:
@@ -86,7 +83,7 @@ def rng_for(seed: int, stream: str, index: int | None = None) -> np.random.Gener
     if not isinstance(stream, str) or not stream:
         raise ValueError(f"stream must be a name such as 'train', got {stream!r}")
     # Not hash(): Python salts the hash of a string anew in every process.
-    key = (zlib.crc32(stream.encode()),)
+    key: tuple[int, ...] = (zlib.crc32(stream.encode()),)
     if index is not None:
         key += (check_count("index", index, minimum=0),)
     seed = check_count("seed", seed, minimum=0)
@@ -161,8 +158,8 @@ class Trials:
         if not np.isfinite(targets).all():
             raise ValueError("targets must be finite, found NaN or infinity")
         periods, n_answers = self._checked_periods(len(targets), n_steps)
-        pattern = _row_indices("pattern", self.pattern, "inputs", len(inputs))
-        target = _row_indices("target", self.target, "targets", len(targets))
+        pattern = check_rows("pattern", self.pattern, "inputs", len(inputs))
+        target = check_rows("target", self.target, "targets", len(targets))
         if len(pattern) != len(target):
             raise ValueError(
                 f"pattern and target must name the same trials, got {len(pattern)} and "
@@ -228,7 +225,7 @@ class Trials:
         """Return how many steps count for each answer, shape (n_trials, n_answers or 1)."""
         if self.periods is None:
             return np.full((self.n_trials, 1), learning_window)
-        return self._in_answer().sum(axis=2)[self.target]
+        return self._in_answer(self.periods).sum(axis=2)[self.target]
 
     def classes(self, learning_window: int) -> NDArray[np.intp]:
         """Return the right class of each answer, shape (n_trials, n_answers or 1).
@@ -240,28 +237,15 @@ class Trials:
             mean = self.targets[:, -learning_window:].mean(axis=1)[:, np.newaxis]
         else:
             shape = (*self.periods.shape, self.targets.shape[2])
-            mean = self._in_answer().astype(float) @ np.broadcast_to(self.targets, shape)
+            mean = self._in_answer(self.periods).astype(float) @ np.broadcast_to(
+                self.targets, shape
+            )
         return mean.argmax(axis=2)[self.target]
 
-    def _in_answer(self) -> NDArray[np.bool_]:
+    def _in_answer(self, periods: NDArray[np.int32]) -> NDArray[np.bool_]:
         """Return which steps count for which answer, shape (n_targets, n_answers, n_steps)."""
-        answers = np.arange(1, self.n_answers + 1)
-        return self.periods[:, np.newaxis, :] == answers[:, np.newaxis]
-
-
-def _row_indices(name: str, rows: ArrayLike, array: str, n_rows: int) -> NDArray[np.intp]:
-    rows = np.asarray(rows)
-    if rows.ndim != 1 or rows.size == 0:
-        raise ValueError(
-            f"{name} must have the shape (n_trials,), with at least one trial, got {rows.shape}"
-        )
-    if not np.issubdtype(rows.dtype, np.integer):
-        raise ValueError(f"{name} must hold integers, got {rows.dtype}")
-    if rows.min() < 0 or rows.max() >= n_rows:
-        raise ValueError(
-            f"{name} must hold rows of {array}, 0 to {n_rows - 1}, got {rows.min()} to {rows.max()}"
-        )
-    return rows.astype(np.intp)
+        answers = np.arange(1, (self.n_answers or 0) + 1)
+        return periods[:, np.newaxis, :] == answers[:, np.newaxis]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -286,8 +270,8 @@ class Task(ABC):
     learning_window : int
         Number of steps at the end of a trial in which the error counts.
     loss : str
-        One of `LOSSES`. "softmax_cross_entropy" means classification, with one-hot targets, or
-        such multiplied by class weights.
+        A key of `eprop_brian.equations.losses.LOSSES`. "softmax_cross_entropy" means
+        classification, with one-hot targets, or such multiplied by class weights.
     error_threshold : float or None
         The task counts as solved when the error on validation trials is below it.
 

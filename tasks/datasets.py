@@ -108,7 +108,11 @@ def held_out(task: str, examples: Sequence[Any]) -> dict[Part, list[Any]]:
         )
     order = shuffled(len(examples))
     n = max(2, -(-len(examples) // 10))
-    places = {"train": order[n:], "validation": order[: n // 2], "confirmation": order[n // 2 : n]}
+    places: dict[Part, NDArray[np.intp]] = {
+        "train": order[n:],
+        "validation": order[: n // 2],
+        "confirmation": order[n // 2 : n],
+    }
     return {part: [examples[k] for k in which] for part, which in places.items()}
 
 

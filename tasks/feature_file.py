@@ -154,10 +154,10 @@ def spike_code(z: ArrayLike, steps_per_frame: int) -> NDArray[np.bool_]:
 
 
 def _same_width(
-    path: Path, features: NDArray[np.float64], others: ArrayLike
+    path: Path, features: NDArray[np.float64], others: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Return the features, once they are as many as those of other files (a scalar: of none)."""
-    if np.ndim(others) and features.shape[1] != len(others):
+    """Return the features, once they are as many as those of other files (0-d: of none)."""
+    if others.ndim and features.shape[1] != len(others):
         raise DataError(f"{path} has {features.shape[1]} features a frame, others {len(others)}")
     return features
 
@@ -335,14 +335,15 @@ class FeatureFile(Task):
     def _training(self) -> tuple[list[str], NDArray[np.float64], NDArray[np.float64]]:
         """Phones of the files for training, and mean and standard deviation of each feature."""
         phones: set[str] = set()
-        count, total, squares = 0, 0.0, 0.0
+        count = 0
+        total = squares = np.zeros(())
         paths = [path for part, own in self._utterances.items() if part != "test" for path in own]
         for path in paths:
             features, labels = self._read_pair(path)
             phones.update(labels)
             count += len(features)
-            total += _same_width(path, features, total).sum(axis=0)
-            squares += np.square(features).sum(axis=0)
+            total = total + _same_width(path, features, total).sum(axis=0)
+            squares = squares + np.square(features).sum(axis=0)
         mean = total / count
         deviation = np.sqrt(np.maximum(squares / count - mean**2, 0.0))
         # A feature that is always the same says nothing, and must not divide by 0.

@@ -13,7 +13,8 @@ import eprop_brian
 from eprop_brian import ALIF, LEAKY, LIF, Network, derive, get_task
 from eprop_brian.equations.neurons import LIF_COND
 from eprop_brian.symbolic.eligibility import derive as derive_system
-from eprop_brian.symbolic.printing import derivation_latex, derivation_text
+from eprop_brian.symbolic.latex import derivation_latex
+from eprop_brian.symbolic.printing import derivation_text
 from eprop_brian.symbolic.programs import readout_program
 from eprop_brian.symbolic.step_map import step_map
 from eprop_brian.training.history import History

@@ -7,7 +7,7 @@ here makes an array of all pairs.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from scipy.sparse import csc_array, issparse
@@ -26,7 +26,7 @@ __all__ = [
 ]
 
 #: A weight matrix, dense or sparse.
-Matrix = np.ndarray | csc_array
+Matrix: TypeAlias = np.ndarray | csc_array
 
 
 def structure(pre: np.ndarray, post: np.ndarray, shape: tuple[int, int]) -> csc_array:
@@ -155,11 +155,11 @@ def dense(matrix: Any) -> np.ndarray:
     return np.array(matrix.toarray() if issparse(matrix) else matrix, dtype=float, order="C")
 
 
-def values_of(matrix: Matrix) -> np.ndarray:
+def values_of(matrix: Any) -> np.ndarray:
     """What a matrix stores: all entries of a dense one, the synapses of a sparse one."""
     return matrix.data if issparse(matrix) else matrix
 
 
-def copied(matrix: Matrix) -> Matrix:
+def copied(matrix: Any) -> Matrix:
     """A copy; a sparse one keeps the structure's arrays."""
     return with_values(matrix, matrix.data.copy()) if issparse(matrix) else matrix.copy()

@@ -30,8 +30,7 @@ from eprop_brian.export.linear import (
     linear_neuron,
 )
 from eprop_brian.network.spec import LEAST_DELAY, Network, Population
-from eprop_brian.symbolic.parameters import evaluate
-from eprop_brian.symbolic.step_map import split_statements
+from eprop_brian.symbolic.expressions import evaluate, split_statements
 from eprop_brian.training.config import RunConfig
 from eprop_brian.training.run import CHECKPOINT
 

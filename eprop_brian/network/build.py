@@ -33,10 +33,10 @@ from eprop_brian.network.groups import NetworkGroups
 from eprop_brian.network.optimization import update_statements
 from eprop_brian.network.runner import StepRunner
 from eprop_brian.network.spec import LEAST_DELAY, PROGRAMS, Network, Population
-from eprop_brian.symbolic.eligibility import LIMITS
+from eprop_brian.symbolic.coefficients import LIMITS
+from eprop_brian.symbolic.expressions import total
 from eprop_brian.symbolic.names import BEFORE, owned, substituted
 from eprop_brian.symbolic.programs import cutoff_program, parameter_sums
-from eprop_brian.symbolic.step_map import total
 
 __all__ = ["build"]
 

@@ -46,8 +46,9 @@ from eprop_brian.network.optimization import check_optimizer
 from eprop_brian.network.rewiring import Rewiring, as_rewiring, connect, draw_signs
 from eprop_brian.symbolic.eligibility import EligibilitySystem, derive, state_cost
 from eprop_brian.symbolic.errors import EquationError
+from eprop_brian.symbolic.expressions import evaluate
 from eprop_brian.symbolic.losses import derive_loss
-from eprop_brian.symbolic.parameters import evaluate, resolve_parameters
+from eprop_brian.symbolic.parameters import resolve_parameters
 from eprop_brian.symbolic.programs import ReadoutProgram, cutoff_program, readout_program
 from eprop_brian.symbolic.scope import neuron_names
 from eprop_brian.symbolic.step_map import step_map

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -27,16 +27,16 @@ from eprop_brian.symbolic.equation_file import (
     writable,
 )
 from eprop_brian.symbolic.errors import EquationError
-from eprop_brian.symbolic.names import refuse_reserved
-from eprop_brian.symbolic.parameters import (
-    UNITS,
+from eprop_brian.symbolic.expressions import (
     expression_text,
     in_numpy,
     parse_expression,
     require_known,
-    resolve_parameters,
+    split_statements,
 )
-from eprop_brian.symbolic.step_map import NO_FLAGS, read_model, split_statements
+from eprop_brian.symbolic.names import refuse_reserved
+from eprop_brian.symbolic.parameters import UNITS, resolve_parameters
+from eprop_brian.symbolic.styles import NO_FLAGS, read_model
 
 __all__ = [
     "INPUT",
@@ -112,10 +112,9 @@ class TeacherMap:
         difference = self.field(x + step) - self.field(x - step)
         return (difference / (2 * np.diag(step)[:, None])).T
 
-    def __post_init__(self) -> None:
-        parameters = tuple(self.parameters.items())
-        function = _function(self.states, self.expressions, parameters)
-        object.__setattr__(self, "_function", function)
+    @cached_property
+    def _function(self) -> Callable[..., list]:
+        return _function(self.states, self.expressions, tuple(self.parameters.items()))
 
 
 # Settings of an experiment are checked again with every change: what takes longest is remembered.

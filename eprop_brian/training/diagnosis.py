@@ -19,7 +19,7 @@ from eprop_brian.base.sparse import Matrix, values_of
 from eprop_brian.devices import make_program
 from eprop_brian.network.spec import PROGRAMS, Network, Population
 from eprop_brian.symbolic.eligibility import EligibilitySystem
-from eprop_brian.symbolic.parameters import evaluate, expression_text
+from eprop_brian.symbolic.expressions import evaluate, expression_text
 from eprop_brian.tasks.base import Trials
 from eprop_brian.training.session import Session, SessionState
 

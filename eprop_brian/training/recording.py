@@ -21,9 +21,8 @@ from eprop_brian.devices import make_program
 from eprop_brian.network.blocks import stored_name
 from eprop_brian.network.built import BuiltNetwork, Projection
 from eprop_brian.network.spec import Network, Population
+from eprop_brian.symbolic.expressions import evaluate, symbol
 from eprop_brian.symbolic.names import own
-from eprop_brian.symbolic.parameters import evaluate
-from eprop_brian.symbolic.step_map import symbol
 from eprop_brian.tasks.base import Task, Trials, hand_out
 from eprop_brian.training.session import Session
 

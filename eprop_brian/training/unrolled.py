@@ -29,10 +29,9 @@ from eprop_brian.network.delays import longest
 from eprop_brian.network.optimization import update_statements
 from eprop_brian.network.spec import LEAST_DELAY, Network, Population
 from eprop_brian.symbolic.eligibility import state_cost
+from eprop_brian.symbolic.expressions import parse_expression, split_statements, with_all_digits
 from eprop_brian.symbolic.functions import SLOPE_SERIES, SLOPE_SERIES_BELOW
 from eprop_brian.symbolic.names import BEFORE
-from eprop_brian.symbolic.parameters import parse_expression, with_all_digits
-from eprop_brian.symbolic.step_map import split_statements
 
 __all__ = ["Simulation", "Unrolled", "optimizer_step"]
 

@@ -16,8 +16,9 @@ from eprop_brian.equations import (
     get_neuron,
 )
 from eprop_brian.equations.teachers import Teacher
-from eprop_brian.symbolic.parameters import evaluate, resolve_parameters
-from eprop_brian.symbolic.step_map import step_map, symbol
+from eprop_brian.symbolic.expressions import evaluate, symbol
+from eprop_brian.symbolic.parameters import resolve_parameters
+from eprop_brian.symbolic.step_map import step_map
 
 
 def test_neurons_by_name():

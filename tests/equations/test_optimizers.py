@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from eprop_brian.equations import ADAM, GRADIENT_DESCENT, OPTIMIZERS
-from eprop_brian.symbolic.parameters import evaluate
+from eprop_brian.symbolic.expressions import evaluate
 
 N_UPDATES = 12
 

@@ -11,10 +11,10 @@ from brian2 import ms
 from eprop_brian.equations import ALIF, LEAKY, LIF, Neuron
 from eprop_brian.symbolic.eligibility import derive
 from eprop_brian.symbolic.errors import EquationError
+from eprop_brian.symbolic.expressions import evaluate, parse_expression, scaled, symbol, total
 from eprop_brian.symbolic.functions import where
 from eprop_brian.symbolic.names import BEFORE
-from eprop_brian.symbolic.parameters import evaluate, parse_expression
-from eprop_brian.symbolic.step_map import readout_map, scaled, step_map, symbol, total
+from eprop_brian.symbolic.step_map import readout_map, step_map
 
 
 def same(expression, text):
@@ -482,8 +482,8 @@ MISTAKES = {
         "-gamma",
         "the neuron has no `refractory` time",
     ),
-    "an unknown refractory time": (LIF, {"refractory": "t_rf"}, "t_rf", "is no parameter"),
-    "a constant refractory time": (LIF, {"refractory": "alpha"}, "alpha", "is no parameter"),
+    "an unknown refractory time": (LIF, {"refractory": "t_rf"}, "t_rf", "is not a parameter"),
+    "a constant refractory time": (LIF, {"refractory": "alpha"}, "alpha", "is not a parameter"),
     "a refractory time in mV": (LIF, {"refractory": "5 mV"}, "5 mV", "must be a time"),
     "a refractory number": (LIF, {"refractory": "5"}, "5", "must be a time"),
     "a negative refractory time": (LIF, {"refractory": "-5 ms"}, "-5 ms", "must not be negative"),

@@ -29,8 +29,8 @@ from eprop_brian.equations import GRADIENT_DESCENT, LIF, OPTIMIZERS, Optimizer
 from eprop_brian.network.learned import Learned
 from eprop_brian.network.spec import Network
 from eprop_brian.symbolic.errors import EquationError
+from eprop_brian.symbolic.expressions import evaluate
 from eprop_brian.symbolic.losses import derive_loss
-from eprop_brian.symbolic.parameters import evaluate
 from eprop_brian.training.bptt import BpttSession
 from eprop_brian.training.session import MATRICES, Session
 from eprop_brian.training.workers import ParallelSession
