@@ -36,7 +36,9 @@ from eprop_brian.network.spec import Network
 from eprop_brian.symbolic.derivation import Derivation, derive
 from eprop_brian.symbolic.errors import EquationError
 from eprop_brian.tasks import Task, Trials, get_task
-from eprop_brian.training.trainer import Evaluation, Trainer, TrainingError
+from eprop_brian.training.diagnosis import TrainingError
+from eprop_brian.training.evaluation import Evaluation
+from eprop_brian.training.trainer import Trainer
 
 __all__ = [
     "ADAM",

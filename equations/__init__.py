@@ -9,7 +9,8 @@ from eprop_brian.equations.learning_signals import (
     LearningSignal,
 )
 from eprop_brian.equations.losses import LOSSES, Loss
-from eprop_brian.equations.neurons import ALIF, LIF, NEURONS, Neuron, get_neuron
+from eprop_brian.equations.neuron import Neuron
+from eprop_brian.equations.neurons import ALIF, LIF, NEURONS, get_neuron
 from eprop_brian.equations.optimizers import (
     ADAM,
     ADAM_CORRECTED,

@@ -13,8 +13,10 @@ in where B comes from and in whether it changes.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar
+
+from eprop_brian.equations.parametrised import Parametrised
 
 __all__ = [
     "ADAPTIVE",
@@ -33,7 +35,7 @@ LEARNING_SIGNAL = f"L = L + {TRANSMITTED}"
 
 
 @dataclass(frozen=True)
-class LearningSignal:
+class LearningSignal(Parametrised):
     """A learning-signal connection, readouts to recurrent neurons.
 
     Parameters
@@ -64,6 +66,8 @@ class LearningSignal:
     source : str
     """
 
+    kind: ClassVar[str] = "learning signal"
+
     weights: str = "random"
     description: str = ""
     signal: str = "error"
@@ -83,14 +87,8 @@ class LearningSignal:
         ValueError
             If there is no field or parameter of that name.
         """
-        parameters = {k: options.pop(k) for k in list(options) if k in self.parameters}
-        unknown = [name for name in options if name not in self.__dataclass_fields__]
-        if unknown:
-            known = [*self.parameters, "signal", "update", "scale", "matrix", "delay"]
-            raise ValueError(
-                f"this learning signal has no option '{unknown[0]}'; it has {', '.join(known)}"
-            )
-        return replace(self, **options, parameters={**self.parameters, **parameters})
+        names = (f.name for f in fields(self) if f.name != "parameters")
+        return self._replaced("option", options, names)
 
 
 SYMMETRIC = LearningSignal(

@@ -20,8 +20,11 @@ is the order of a Brian2 simulation seen from one threshold test to the next.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from eprop_brian.base.description import Described, Description, assignments
+from eprop_brian.equations.parametrised import Parametrised
 
 __all__ = ["Neuron", "Parameter"]
 
@@ -30,7 +33,7 @@ Parameter = Any
 
 
 @dataclass(frozen=True)
-class Neuron:
+class Neuron(Described, Parametrised):
     """A spiking neuron as equation strings.
 
     Parameters
@@ -67,6 +70,8 @@ class Neuron:
         Where the equations come from.
     """
 
+    kind: ClassVar[str] = "neuron"
+
     name: str
     threshold: str
     surrogate: str
@@ -83,20 +88,33 @@ class Neuron:
     detach: tuple[str, ...] | None = None
     source: str = ""
 
-    def with_parameters(self, **values: Parameter) -> Neuron:
-        """Return a copy with some parameters or constants replaced.
+    def description(self) -> Description:
+        """Its equations and parameters, for `print` and notebooks."""
+        refractory = [self.refractory] if self.refractory.strip() else []
+        if refractory and self.refractory_surrogate.strip() != "0":
+            refractory.append(f"surrogate = {self.refractory_surrogate}")
+        rows = [
+            ("update", _lines(self.update)),
+            ("model", _lines(self.model)),
+            ("method", self.method if self.model.strip() else ""),
+            ("on_pre", _lines(self.on_pre)),
+            ("reset", _lines(self.reset)),
+            ("threshold", self.threshold.strip()),
+            ("surrogate", self.surrogate.strip()),
+            ("refractory", "\n".join(refractory)),
+            ("parameters", assignments(self.parameters)),
+            ("constants", assignments(self.constants)),
+            ("initial", assignments(self.initial)),
+            ("detach", "" if self.detach is None else ", ".join(self.detach) or "nothing"),
+            ("source", self.source),
+        ]
+        return Description(f"Neuron {self.name}", rows)
 
-        Raises
-        ------
-        ValueError
-            If the neuron has no parameter or constant of that name.
-        """
-        known = [*self.parameters, *self.constants]
-        unknown = [name for name in values if name not in known]
-        if unknown:
-            raise ValueError(
-                f"neuron '{self.name}' has no parameter '{unknown[0]}'; it has {', '.join(known)}"
-            )
-        parameters = {k: values.get(k, v) for k, v in self.parameters.items()}
-        constants = {k: str(values.get(k, v)) for k, v in self.constants.items()}
-        return replace(self, parameters=parameters, constants=constants)
+    def __repr__(self) -> str:
+        equations = _lines(self.update or self.model).replace("\n", "; ")
+        return f"<neuron '{self.name}': {equations}>"
+
+
+def _lines(code: str) -> str:
+    """Code without indentation and empty lines."""
+    return "\n".join(line.strip() for line in code.splitlines() if line.strip())

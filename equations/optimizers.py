@@ -7,7 +7,10 @@ update, counted from 1. Every optimizer here ends with the weight clipped to ``[
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from eprop_brian.equations.parametrised import Parametrised
 
 __all__ = [
     "ADAM",
@@ -22,7 +25,7 @@ __all__ = [
 
 
 @dataclass(frozen=True)
-class Optimizer:
+class Optimizer(Parametrised):
     """An update rule for a weight.
 
     Parameters
@@ -41,22 +44,14 @@ class Optimizer:
     source : str
     """
 
+    kind: ClassVar[str] = "optimizer"
+
     name: str
     update: str
     states: tuple[str, ...] = ()
     parameters: Mapping[str, float] = field(default_factory=dict)
     schedule: str = "1"
     source: str = ""
-
-    def with_parameters(self, **values: float) -> Optimizer:
-        """Return a copy with some parameters replaced (ValueError for an unknown name)."""
-        unknown = [name for name in values if name not in self.parameters]
-        if unknown:
-            raise ValueError(
-                f"optimizer '{self.name}' has no parameter '{unknown[0]}'; "
-                f"it has {', '.join(self.parameters)}"
-            )
-        return replace(self, parameters={**self.parameters, **values})
 
 
 _BOUNDS = {"w_min": -100.0, "w_max": 100.0}

@@ -8,15 +8,17 @@ is derived from this equation and never written twice.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from typing import ClassVar
 
 from eprop_brian.equations.neuron import Parameter
+from eprop_brian.equations.parametrised import Parametrised
 
 __all__ = ["LEAKY", "READOUTS", "Readout"]
 
 
 @dataclass(frozen=True)
-class Readout:
+class Readout(Parametrised):
     """A linear readout ``y = A*y + b*I``.
 
     Parameters
@@ -36,6 +38,8 @@ class Readout:
     source : str
     """
 
+    kind: ClassVar[str] = "readout"
+
     name: str
     update: str
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
@@ -43,20 +47,6 @@ class Readout:
     trace_gain: str = ""
     trace_decay: str = ""
     source: str = ""
-
-    def with_parameters(self, **values: Parameter) -> Readout:
-        """Return a copy with some parameters or constants replaced (ValueError if unknown)."""
-        known = [*self.parameters, *self.constants]
-        unknown = [name for name in values if name not in known]
-        if unknown:
-            raise ValueError(
-                f"readout '{self.name}' has no parameter '{unknown[0]}'; it has {', '.join(known)}"
-            )
-        return replace(
-            self,
-            parameters={k: values.get(k, v) for k, v in self.parameters.items()},
-            constants={k: str(values.get(k, v)) for k, v in self.constants.items()},
-        )
 
 
 LEAKY = Readout(

@@ -7,8 +7,10 @@ input per state, to every equation.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from eprop_brian.equations.parametrised import Parametrised
 
 __all__ = [
     "BISTABLE",
@@ -23,7 +25,7 @@ __all__ = [
 
 
 @dataclass(frozen=True)
-class Teacher:
+class Teacher(Parametrised):
     """A dynamical system.
 
     Parameters
@@ -38,21 +40,13 @@ class Teacher:
     source : str
     """
 
+    kind: ClassVar[str] = "teacher"
+
     name: str
     model: str
     parameters: Mapping[str, Any] = field(default_factory=dict)
     initial: Mapping[str, float] = field(default_factory=dict)
     source: str = ""
-
-    def with_parameters(self, **values: Any) -> Teacher:
-        """Return a copy with some parameters replaced (ValueError for an unknown name)."""
-        unknown = [name for name in values if name not in self.parameters]
-        if unknown:
-            raise ValueError(
-                f"teacher '{self.name}' has no parameter '{unknown[0]}'; "
-                f"it has {', '.join(self.parameters) or 'none'}"
-            )
-        return replace(self, parameters={**self.parameters, **values})
 
 
 def linear_teacher(

@@ -9,7 +9,7 @@ from dataclasses import fields
 from typing import Any
 
 from eprop_brian.base.suggestions import unknown
-from eprop_brian.tasks.base import LOSSES, Task, Trials, rng_for
+from eprop_brian.tasks.base import Task, rng_for
 from eprop_brian.tasks.delayed_match import DelayedMatch
 from eprop_brian.tasks.digits import Digits
 from eprop_brian.tasks.evidence_accumulation import EvidenceAccumulation
@@ -21,9 +21,9 @@ from eprop_brian.tasks.pattern_generation import PatternGeneration
 from eprop_brian.tasks.shd import Shd
 from eprop_brian.tasks.spikes import poisson_spikes, spike_positions
 from eprop_brian.tasks.store_recall import StoreRecall
+from eprop_brian.tasks.trials import Trials
 
 __all__ = [
-    "LOSSES",
     "TASKS",
     "DelayedMatch",
     "Digits",

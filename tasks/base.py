@@ -51,10 +51,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from eprop_brian.base.checks import check_count, check_quantity
 from eprop_brian.base.random import generator
+from eprop_brian.equations.losses import LOSSES
 from eprop_brian.tasks.trials import Trials
 
 __all__ = [
-    "LOSSES",
     "Task",
     "Trials",
     "confirmation_of",
@@ -62,9 +62,6 @@ __all__ = [
     "is_confirmation",
     "rng_for",
 ]
-
-#: The losses a task may name: 1/2 sum (y - y*)^2, and -sum pi* log softmax(y).
-LOSSES = ("squared_error", "softmax_cross_entropy")
 
 
 def rng_for(seed: int, stream: str, index: int | None = None) -> np.random.Generator:
@@ -115,8 +112,8 @@ class Task(ABC):
     learning_window : int
         Number of steps at the end of a trial in which the error counts.
     loss : str
-        One of `LOSSES`. "softmax_cross_entropy" means classification, with one-hot targets, or
-        such multiplied by class weights.
+        A key of `eprop_brian.equations.losses.LOSSES`. "softmax_cross_entropy" means
+        classification, with one-hot targets, or such multiplied by class weights.
     error_threshold : float or None
         The task counts as solved when the error on validation trials is below it.
 

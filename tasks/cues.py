@@ -17,8 +17,9 @@ from brian2.units import Hz, Quantity, ms
 from numpy.typing import NDArray
 
 from eprop_brian.base.checks import check_count, check_rate, whole_steps
-from eprop_brian.tasks.base import Task, Trials, rng_for
+from eprop_brian.tasks.base import Task, rng_for
 from eprop_brian.tasks.spikes import spike_positions
+from eprop_brian.tasks.trials import Trials
 
 __all__ = ["CueTask"]
 

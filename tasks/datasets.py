@@ -26,7 +26,8 @@ from numpy.typing import NDArray
 
 from eprop_brian.base.checks import check_count, whole_steps
 from eprop_brian.base.random import permutation
-from eprop_brian.tasks.base import Task, Trials, is_confirmation, rng_for
+from eprop_brian.tasks.base import Task, is_confirmation, rng_for
+from eprop_brian.tasks.trials import Trials
 
 __all__ = [
     "DataError",

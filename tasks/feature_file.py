@@ -31,7 +31,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from eprop_brian.base.checks import check_count, check_quantity
 from eprop_brian.base.random import integers
-from eprop_brian.tasks.base import Task, Trials, rng_for
+from eprop_brian.tasks.base import Task, rng_for
 from eprop_brian.tasks.datasets import (
     DataError,
     Part,
@@ -40,6 +40,7 @@ from eprop_brian.tasks.datasets import (
     held_out,
     part_of,
 )
+from eprop_brian.tasks.trials import Trials
 
 __all__ = ["CODINGS", "FeatureFile", "frame_labels", "read_htk", "spike_code"]
 
@@ -157,8 +158,8 @@ def spike_code(z: ArrayLike, steps_per_frame: int) -> NDArray[np.bool_]:
 def _same_width(
     path: Path, features: NDArray[np.float64], others: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Return the features, once they are as many as those of other files (a scalar: of none)."""
-    if np.ndim(others) and features.shape[1] != len(others):
+    """Return the features, once they are as many as those of other files (0-d: of none)."""
+    if others.ndim and features.shape[1] != len(others):
         raise DataError(f"{path} has {features.shape[1]} features a frame, others {len(others)}")
     return features
 

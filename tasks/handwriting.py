@@ -61,14 +61,15 @@ def pen_trajectory(n_points: int) -> NDArray[np.float64]:
     points : float array, shape (n_points, 2), read-only
         Coordinates x and y. The pen starts at the origin; the word is 2 wide.
     """
-    passed, left = [], 0.0
+    corners: list[tuple[float, float]] = []
+    left = 0.0
     for letter, advance in _WORD:
-        passed += [(left + x, y) for x, y in letter]
+        corners += [(left + x, y) for x, y in letter]
         left += advance
-    corners = np.array(passed)
+    passed = np.array(corners)
     # Centripetal: through points at unequal distances a spline in another parameter overshoots.
-    parameter = np.cumsum(np.sqrt(np.linalg.norm(np.diff(corners, axis=0), axis=1)))
-    line = CubicSpline(np.insert(parameter, 0, 0.0), corners)
+    parameter = np.cumsum(np.sqrt(np.linalg.norm(np.diff(passed, axis=0), axis=1)))
+    line = CubicSpline(np.insert(parameter, 0, 0.0), passed)
     dense = line(np.linspace(0.0, parameter[-1], 20_000))
     length = np.insert(np.cumsum(np.linalg.norm(np.diff(dense, axis=0), axis=1)), 0, 0.0)
     at = np.linspace(0.0, length[-1], n_points)

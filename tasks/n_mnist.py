@@ -144,9 +144,8 @@ class NMnist(DatasetTask):
         """File and digit of each recording."""
         holds = "the folders Train and Test of N-MNIST, unpacked"
         folder = data_folder(self.name, self.path, holds, _WHERE)
-        found: dict[str, list[tuple[Path, int]]] = {}
-        for half in ("Train", "Test"):
-            found[half] = []
+        recordings: dict[str, list[tuple[Path, int]]] = {"Train": [], "Test": []}
+        for half, of_half in recordings.items():
             for digit in range(self.n_outputs):
                 files = sorted((folder / half / str(digit)).glob("*.bin"))
                 if not files:
@@ -154,5 +153,5 @@ class NMnist(DatasetTask):
                         f"{self.name}: there are no recordings in {folder / half / str(digit)}; "
                         f"path must be a folder with {holds} (get them from {_WHERE})"
                     )
-                found[half] += [(path, digit) for path in files]
-        return {**held_out(self.name, found["Train"]), "test": found["Test"]}
+                of_half += [(path, digit) for path in files]
+        return {**held_out(self.name, recordings["Train"]), "test": recordings["Test"]}

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from eprop_brian.base.checks import check_count
+from eprop_brian.base.checks import check_count, check_rows
 from eprop_brian.base.converted import Converted
 
 __all__ = ["Trials", "join_trials"]
@@ -53,26 +53,11 @@ def _as_targets(value: ArrayLike, trials: Trials) -> NDArray[np.float64]:
 
 
 def _as_pattern(value: ArrayLike, trials: Trials) -> NDArray[np.intp]:
-    return _row_indices("pattern", value, "inputs", len(trials.inputs))
+    return check_rows("pattern", value, "inputs", len(trials.inputs))
 
 
 def _as_target(value: ArrayLike, trials: Trials) -> NDArray[np.intp]:
-    return _row_indices("target", value, "targets", len(trials.targets))
-
-
-def _row_indices(name: str, value: ArrayLike, array: str, n_rows: int) -> NDArray[np.intp]:
-    rows = np.asarray(value)
-    if rows.ndim != 1 or rows.size == 0:
-        raise ValueError(
-            f"{name} must have the shape (n_trials,), with at least one trial, got {rows.shape}"
-        )
-    if not np.issubdtype(rows.dtype, np.integer):
-        raise ValueError(f"{name} must hold integers, got {rows.dtype}")
-    if rows.min() < 0 or rows.max() >= n_rows:
-        raise ValueError(
-            f"{name} must hold rows of {array}, 0 to {n_rows - 1}, got {rows.min()} to {rows.max()}"
-        )
-    return rows.astype(np.intp)
+    return check_rows("target", value, "targets", len(trials.targets))
 
 
 def _as_periods(value: ArrayLike | None, trials: Trials) -> NDArray[np.int32] | None:

@@ -17,11 +17,8 @@ from eprop_brian.network.spec import Network
 from eprop_brian.runs.config import RunConfig
 from eprop_brian.runs.run import Run
 from eprop_brian.training.history import History
-from eprop_brian.training.recording import (
-    RecordedPopulation,
-    Recording,
-    TracedSynapse,
-)
+from eprop_brian.training.recording import RecordedPopulation, Recording
+from eprop_brian.training.traces import TracedSynapse
 
 mpl.use("Agg")
 

@@ -1,17 +1,23 @@
 """What a script imports from the package itself."""
 
+import re
 import subprocess
 import sys
+from dataclasses import replace
 
+import numpy as np
 import pytest
 from brian2 import ms
 
 import eprop_brian
 from eprop_brian import ALIF, LEAKY, LIF, Network, derive, get_task
+from eprop_brian.equations.neurons import LIF_COND
 from eprop_brian.symbolic.eligibility import derive as derive_system
-from eprop_brian.symbolic.printing import derivation_latex, derivation_text
+from eprop_brian.symbolic.latex import derivation_latex
+from eprop_brian.symbolic.printing import derivation_text
 from eprop_brian.symbolic.programs import readout_program
 from eprop_brian.symbolic.step_map import step_map
+from eprop_brian.training.history import History
 
 
 def test_derive_prints_the_learning_rule():
@@ -43,6 +49,50 @@ def test_a_network_for_a_task_has_its_sizes_loss_and_time_step():
     assert own.resolved.readouts[0].loss.name == "equation"
 
 
+def test_a_neuron_is_printed_as_its_equations():
+    text = str(ALIF.with_parameters(tau_m=[20, 21, 22, 23] * ms))
+    assert text.startswith("Neuron alif\n-----------\nupdate ")
+    for line in (*ALIF.update.splitlines(), ALIF.threshold, "alpha = exp(-dt/tau_m)"):
+        assert line in text
+    assert re.search(r"tau_m = .*, \.\.\. \(4 neurons\)", text)
+    assert "model" not in text, "rows without text are left out"
+    assert repr(ALIF) == "<neuron 'alif': v = alpha*v + zeta*I - v_th*z; a = rho*a + z>"
+    html = LIF_COND._repr_html_()
+    assert "<th" in html and "on_pre" in html
+    tricky = replace(LIF, source="<b> & </b>")
+    assert "&lt;b&gt; &amp; &lt;/b&gt;" in tricky._repr_html_()
+
+
+def test_a_network_is_printed_as_what_it_consists_of():
+    neurons = [(LIF, 6), (ALIF, 4)]
+    network = Network(3, 2, neurons, c_reg=5.0, learned={"beta": {}}, connectivity={"w_rec": 0.5})
+    assert repr(network) == "<network: 3 inputs, 6 lif + 4 alif, 2 readouts, factored, adam>"
+    text = str(network)
+    for line in (
+        "6 lif",
+        "4 alif, learns beta",
+        "w_in  10 x 3",
+        "w_rec  10 x 10, 45 synapses",
+        f"2 leaky: {LEAKY.update}",
+        "c_reg = 5.0",
+        "connectivity of w_rec",
+    ):
+        assert re.search(rf"^.*  {re.escape(line)}$", text, re.MULTILINE), line
+    assert "clip_norm" not in text, "defaults are left out"
+    assert "<caption><b>Network</b></caption>" in network._repr_html_()
+
+
+def test_a_history_is_printed_as_its_course():
+    history = History()
+    assert repr(history) == "<history of 0 iterations>" and "0 iterations" in str(history)
+    for loss in (4.0, 1.0, 2.0):
+        history.append(loss, np.nan, 10.0, 0.5)
+    assert repr(history) == "<history of 3 iterations: loss 4 to 2>"
+    assert "4 first, 2 last, 1 lowest" in str(history)
+    assert "wrong trials" not in str(history), "the task defines no error"
+    assert "<td" in history._repr_html_() and "1.5" in history._repr_html_()
+
+
 def test_every_name_is_there():
     for name in eprop_brian.__all__:
         assert getattr(eprop_brian, name) is not None
@@ -52,7 +102,7 @@ def test_every_name_is_there():
 
 
 def test_what_takes_long_to_import_is_imported_when_it_is_needed():
-    late = ("jax", "click", "distributed")
+    late = ("jax", "click", "distributed", "eprop_brian.plot", "eprop_brian.figures")
     code = f"import sys, eprop_brian; print([m for m in {late} if m in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"

@@ -49,8 +49,8 @@ from eprop_brian.runs.config import CONFIG, RunConfig
 from eprop_brian.runs.models import MODELS
 from eprop_brian.symbolic.eligibility import derive
 from eprop_brian.symbolic.errors import EquationError
+from eprop_brian.symbolic.latex import derivation_latex
 from eprop_brian.symbolic.neuron_file import read_neuron
-from eprop_brian.symbolic.printing import derivation_latex
 from eprop_brian.symbolic.programs import readout_program
 from eprop_brian.symbolic.step_map import step_map
 from eprop_brian.symbolic.teacher import read_teacher

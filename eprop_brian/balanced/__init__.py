@@ -3,7 +3,7 @@
 from eprop_brian.balanced.experiment import Experiment, Outcome
 from eprop_brian.balanced.field import NetworkField, field_nmse
 from eprop_brian.balanced.metrics import nmse
-from eprop_brian.balanced.simulation import Recording, Simulation, UnstableNetworkError
+from eprop_brian.balanced.simulation import Recording, Simulation
 from eprop_brian.balanced.spec import (
     BalancedNetwork,
     closed_form,
@@ -11,6 +11,7 @@ from eprop_brian.balanced.spec import (
     random_basis,
     random_decoder,
 )
+from eprop_brian.balanced.watchdog import UnstableNetworkError
 
 __all__ = [
     "BalancedNetwork",

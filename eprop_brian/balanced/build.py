@@ -36,7 +36,7 @@ from eprop_brian.equations.balanced import (
 from eprop_brian.network.blocks import StepCode, Store, View
 from eprop_brian.network.runner import StepRunner
 from eprop_brian.steps.layout import Layout
-from eprop_brian.symbolic.step_map import split_statements
+from eprop_brian.symbolic.expressions import split_statements
 from eprop_brian.symbolic.teacher import INPUT as INPUT_PREFIX
 
 __all__ = ["BalancedCapacity", "BuiltBalanced", "build", "step_statements"]

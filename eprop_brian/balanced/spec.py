@@ -18,12 +18,8 @@ from eprop_brian.base.suggestions import unknown
 from eprop_brian.equations.balanced import BASES, FEEDBACKS, Basis
 from eprop_brian.equations.teachers import Teacher, linear_teacher
 from eprop_brian.symbolic.derivatives import vanishes
-from eprop_brian.symbolic.parameters import (
-    parse_expression,
-    parse_quantity,
-    require_known,
-    unit_name,
-)
+from eprop_brian.symbolic.expressions import parse_expression, require_known
+from eprop_brian.symbolic.parameters import parse_quantity, unit_name
 from eprop_brian.symbolic.teacher import TeacherMap, teacher_map
 
 __all__ = [

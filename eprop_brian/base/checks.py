@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from brian2.units import Hz, Quantity, Unit, ms, second
 from brian2.units.fundamentalunits import fail_for_dimension_mismatch, have_same_dimensions
+from numpy.typing import ArrayLike, NDArray
 
 from eprop_brian.base.suggestions import unknown
 
@@ -23,6 +24,7 @@ __all__ = [
     "check_quantity",
     "check_rate",
     "check_real",
+    "check_rows",
     "is_identifier",
     "is_number",
     "whole_steps",
@@ -143,3 +145,25 @@ def whole_steps(name: str, duration: Quantity, dt: Quantity, minimum: int = 1) -
     if n_steps < minimum:
         raise ValueError(f"{name} must last at least {minimum} steps, got {n_steps}")
     return n_steps
+
+
+def check_rows(name: str, rows: ArrayLike, array: str, n_rows: int) -> NDArray[np.intp]:
+    """Return a vector of row numbers of an array that has `n_rows`.
+
+    Raises
+    ------
+    ValueError
+        If it is empty, not a vector of integers, or names a row that does not exist.
+    """
+    rows = np.asarray(rows)
+    if rows.ndim != 1 or rows.size == 0:
+        raise ValueError(
+            f"{name} must have the shape (n_trials,), with at least one trial, got {rows.shape}"
+        )
+    if not np.issubdtype(rows.dtype, np.integer):
+        raise ValueError(f"{name} must hold integers, got {rows.dtype}")
+    if rows.min() < 0 or rows.max() >= n_rows:
+        raise ValueError(
+            f"{name} must hold rows of {array}, 0 to {n_rows - 1}, got {rows.min()} to {rows.max()}"
+        )
+    return rows.astype(np.intp)

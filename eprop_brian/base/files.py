@@ -7,6 +7,7 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy.sparse import csc_array, issparse
@@ -68,7 +69,8 @@ def flattened(arrays: Mapping[str, Matrix]) -> dict[str, np.ndarray]:
 def write_arrays(path: Path, arrays: Mapping[str, Matrix]) -> None:
     """Write an ``.npz`` in one step, sparse matrices as `flattened` makes them."""
     with beside(path) as temporary, open(temporary, "wb") as file:
-        np.savez(file, **flattened(arrays))
+        plain: dict[str, Any] = flattened(arrays)
+        np.savez(file, **plain)
 
 
 def write_array(path: Path, array: np.ndarray) -> None:

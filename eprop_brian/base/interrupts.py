@@ -40,7 +40,7 @@ def uninterrupted() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _handled(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+def _handled(handler: Callable[[int, FrameType | None], object]) -> Iterator[None]:
     """Handle the signals that are not ignored; they come to the main thread alone."""
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -57,14 +57,14 @@ def _handled(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]
         signal.raise_signal(number)
 
     try:
-        for number in _SIGNALS:
-            given = signal.getsignal(number)
+        for kind in _SIGNALS:
+            present = signal.getsignal(kind)
             # None: not Python's to change. An ignored one stays so (nohup).
-            if given is not None and given is not signal.SIG_IGN:
-                before[number] = given
-                signal.signal(number, answer)
+            if present is not None and present is not signal.SIG_IGN:
+                before[kind] = present
+                signal.signal(kind, answer)
         yield
     finally:
         active = False
-        for number, given in before.items():
-            signal.signal(number, given)
+        for number, previous in before.items():
+            signal.signal(number, previous)

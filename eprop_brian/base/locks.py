@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import itertools
 import os
 import threading
 from collections import Counter
@@ -75,7 +74,9 @@ def claimed(folder: Path, *, new: bool = False) -> Iterator[None]:
 
 def _take(folder: Path, new: bool, made: list[Path]) -> int:
     """Make a folder and lock it; says which folders were made."""
-    for attempt in itertools.count(1):
+    attempt = 0
+    while True:
+        attempt += 1
         try:
             _make(folder, new, made)
             return _lock(folder / LOCK, wait=False)

@@ -161,11 +161,11 @@ def is_sparse(matrix: Any) -> TypeGuard[csc_array]:
     return bool(issparse(matrix))
 
 
-def values_of(matrix: Matrix) -> np.ndarray:
+def values_of(matrix: Any) -> np.ndarray:
     """What a matrix stores: all entries of a dense one, the synapses of a sparse one."""
     return matrix.data if is_sparse(matrix) else matrix
 
 
-def copied(matrix: Matrix) -> Matrix:
+def copied(matrix: Any) -> Matrix:
     """A copy; a sparse one keeps the structure's arrays."""
     return with_values(matrix, matrix.data.copy()) if is_sparse(matrix) else matrix.copy()

@@ -30,4 +30,4 @@ def unknown(what: str, name: str, known: Iterable[str], where: str = "") -> str:
     known = list(known)
     hint = did_you_mean(str(name), known)  # a file may have anything in the place of a name
     begin = f"{where}: " if where else ""
-    return f"{begin}unknown {what} '{name}'{hint}. There are: {', '.join(known)}"
+    return f"{begin}unknown {what} '{name}'{hint}. There are: {', '.join(known) or 'none'}"

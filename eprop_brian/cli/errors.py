@@ -18,7 +18,7 @@ from brian2.units.fundamentalunits import DimensionMismatchError
 
 from eprop_brian.base.interrupts import raising_interrupts, uninterrupted
 from eprop_brian.devices import CompilerMissingError, SimulationError
-from eprop_brian.training.trainer import TrainingError
+from eprop_brian.training.diagnosis import TrainingError
 
 __all__ = ["interruptible", "plain_errors", "without_figures"]
 

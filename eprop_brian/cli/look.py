@@ -11,7 +11,7 @@ from eprop_brian.cli.models import all_tasks, model_of_run, refuse_unused
 from eprop_brian.cli.options import FOLDER, RunChoices, TaskName, format_option, run_options
 from eprop_brian.devices import DEVICES
 from eprop_brian.equations import get_neuron
-from eprop_brian.network.spec import PROGRAMS
+from eprop_brian.network.checks import PROGRAMS
 
 __all__ = [
     "derive_command",

@@ -13,7 +13,7 @@ import click
 from eprop_brian.base.suggestions import unknown
 from eprop_brian.devices import DEVICES, DTYPES
 from eprop_brian.equations.learning_signals import FEEDBACKS
-from eprop_brian.network.spec import GRADIENTS, UPDATES
+from eprop_brian.network.checks import GRADIENTS, UPDATES
 
 __all__ = [
     "FOLDER",

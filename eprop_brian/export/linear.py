@@ -15,10 +15,10 @@ import numpy as np
 import sympy
 
 from eprop_brian.symbolic.bounds import expanded_terms
+from eprop_brian.symbolic.expressions import Detached, evaluate, symbol
 from eprop_brian.symbolic.functions import where
 from eprop_brian.symbolic.names import BEFORE
-from eprop_brian.symbolic.parameters import Detached, evaluate
-from eprop_brian.symbolic.step_map import StepMap, symbol
+from eprop_brian.symbolic.step_map import StepMap
 
 __all__ = ["ARRIVING", "ONE", "SPIKE", "LinearNeuron", "NotLinearError", "linear_neuron"]
 

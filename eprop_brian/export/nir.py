@@ -21,21 +21,14 @@ import numpy as np
 from eprop_brian.base.files import beside, read_arrays
 from eprop_brian.base.sparse import Matrix, dense
 from eprop_brian.base.suggestions import unknown
-from eprop_brian.export.linear import (
-    ARRIVING,
-    ONE,
-    SPIKE,
-    LinearNeuron,
-    NotLinearError,
-    linear_neuron,
-)
+from eprop_brian.equations.balanced import SPIKE
+from eprop_brian.export.linear import ARRIVING, ONE, LinearNeuron, NotLinearError, linear_neuron
 from eprop_brian.network.graph import Connection, Population, ReadoutGroup
 from eprop_brian.network.resolved import Resolved
 from eprop_brian.network.spec import Network
 from eprop_brian.runs.config import RunConfig
 from eprop_brian.runs.run import CHECKPOINT
-from eprop_brian.symbolic.parameters import evaluate
-from eprop_brian.symbolic.step_map import split_statements
+from eprop_brian.symbolic.expressions import evaluate, split_statements
 
 if TYPE_CHECKING:
     import nir

@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 
 from eprop_brian.base.files import write_arrays
-from eprop_brian.tasks.base import Task, Trials, confirmation_of, hand_out
+from eprop_brian.tasks.base import Task, confirmation_of, hand_out
 from eprop_brian.tasks.evidence_accumulation import EvidenceAccumulation
 from eprop_brian.tasks.frozen import FrozenInputTask
 from eprop_brian.tasks.handwriting import Handwriting
 from eprop_brian.tasks.lemniscate import Lemniscate
 from eprop_brian.tasks.pattern_generation import PatternGeneration
 from eprop_brian.tasks.spikes import spike_bins
-from eprop_brian.tasks.trials import join_trials
+from eprop_brian.tasks.trials import Trials, join_trials
 from eprop_brian.training.evaluation import VALIDATION_BATCH_SIZE, VALIDATION_BATCHES
 from eprop_brian.training.trial_data import pack_spikes
 

@@ -15,7 +15,8 @@ from scipy.sparse import csc_array, issparse
 from eprop_brian.base.sparse import Matrix, values_of
 from eprop_brian.equations.neuron import Parameter
 from eprop_brian.figures.style import COLOURS, WIDTH, legend_above, styled, whole_numbers
-from eprop_brian.network.spec import Network, Population
+from eprop_brian.network.graph import Population
+from eprop_brian.network.spec import Network
 from eprop_brian.symbolic.parameters import parse_quantity
 
 __all__ = ["matrix_title", "plot_parameters", "plot_weights"]

@@ -26,18 +26,19 @@ from eprop_brian.network.built import (
     Capacity,
     dependent_constants,
 )
+from eprop_brian.network.checks import PROGRAMS
 from eprop_brian.network.graph import Connection, Population, SignalConnection
 from eprop_brian.network.groups import NetworkGroups
 from eprop_brian.network.optimization import update_statements
 from eprop_brian.network.projection import Projection
 from eprop_brian.network.resolved import Resolved, as_resolved
 from eprop_brian.network.runner import StepRunner
-from eprop_brian.network.spec import PROGRAMS, Network
+from eprop_brian.network.spec import Network
 from eprop_brian.steps.layout import MOST_STEPS, STAGES, Layout
-from eprop_brian.symbolic.eligibility import LIMITS
+from eprop_brian.symbolic.coefficients import LIMITS
+from eprop_brian.symbolic.expressions import total
 from eprop_brian.symbolic.names import BEFORE, owned, substituted
 from eprop_brian.symbolic.programs import cutoff_program, parameter_sums
-from eprop_brian.symbolic.step_map import total
 
 __all__ = ["build"]
 

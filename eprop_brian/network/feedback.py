@@ -19,8 +19,7 @@ from eprop_brian.base.suggestions import unknown
 from eprop_brian.equations.learning_signals import FEEDBACKS, RANDOM, LearningSignal
 from eprop_brian.equations.losses import Loss
 from eprop_brian.symbolic.errors import EquationError
-from eprop_brian.symbolic.parameters import parse_expression, require_known
-from eprop_brian.symbolic.step_map import symbol
+from eprop_brian.symbolic.expressions import parse_expression, require_known, symbol
 
 __all__ = [
     "as_learning_signal",

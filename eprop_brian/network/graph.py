@@ -17,7 +17,7 @@ from scipy.sparse import csc_array
 from eprop_brian.base.sparse import Matrix
 from eprop_brian.equations.learning_signals import LearningSignal
 from eprop_brian.equations.losses import Loss
-from eprop_brian.equations.neurons import Neuron
+from eprop_brian.equations.neuron import Neuron
 from eprop_brian.equations.readouts import Readout
 from eprop_brian.network.delays import longest
 from eprop_brian.network.learned import LearnedRange

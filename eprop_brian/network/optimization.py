@@ -6,8 +6,8 @@ from brian2.utils.stringtools import word_substitute
 
 from eprop_brian.equations.optimizers import Optimizer
 from eprop_brian.symbolic.errors import EquationError
+from eprop_brian.symbolic.expressions import evaluate, parse_expression, require_known
 from eprop_brian.symbolic.names import refuse_reserved
-from eprop_brian.symbolic.parameters import evaluate, parse_expression, require_known
 
 __all__ = ["check_optimizer", "learning_rate", "update_statements"]
 

@@ -8,7 +8,7 @@ import numpy as np
 from brian2.units import Quantity, second
 
 from eprop_brian.base.checks import check_positive
-from eprop_brian.equations.neurons import Neuron
+from eprop_brian.equations.neuron import Neuron
 from eprop_brian.network.graph import Population
 from eprop_brian.network.learned import Learned, LearnedRange, learned_range
 from eprop_brian.symbolic.eligibility import derive, state_cost

@@ -44,8 +44,9 @@ from eprop_brian.network.populations import make_populations
 from eprop_brian.network.resolved import Resolved
 from eprop_brian.network.rewiring import MATRICES, Rewiring, as_rewiring, draw_signs
 from eprop_brian.symbolic.errors import EquationError
+from eprop_brian.symbolic.expressions import evaluate
 from eprop_brian.symbolic.losses import derive_loss
-from eprop_brian.symbolic.parameters import evaluate, resolve_parameters
+from eprop_brian.symbolic.parameters import resolve_parameters
 from eprop_brian.symbolic.programs import cutoff_program, readout_program
 
 if TYPE_CHECKING:

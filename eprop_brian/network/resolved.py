@@ -30,7 +30,7 @@ from eprop_brian.network.graph import (
 )
 from eprop_brian.network.keys import WeightKeys
 from eprop_brian.network.rewiring import Rewiring
-from eprop_brian.symbolic.parameters import evaluate
+from eprop_brian.symbolic.expressions import evaluate
 
 if TYPE_CHECKING:
     from eprop_brian.network.spec import Network

@@ -16,14 +16,16 @@ import numpy as np
 from brian2.units import Hz, Quantity, ms
 from scipy.sparse import csc_array
 
+from eprop_brian.base.description import Described, Description
 from eprop_brian.base.sparse import Matrix
 from eprop_brian.equations.learning_signals import LearningSignal
 from eprop_brian.equations.losses import SQUARED_ERROR, Loss
-from eprop_brian.equations.neurons import Neuron
+from eprop_brian.equations.neuron import Neuron
 from eprop_brian.equations.optimizers import ADAM, Optimizer
 from eprop_brian.equations.readouts import LEAKY, Readout
 from eprop_brian.equations.regularizers import VOLTAGE_COST
 from eprop_brian.network.checks import GRADIENTS, PROGRAMS, RATE_AVERAGING, UPDATES
+from eprop_brian.network.description import describe, summary
 from eprop_brian.network.graph import Population
 from eprop_brian.network.learned import Learned
 from eprop_brian.network.resolve import resolve
@@ -36,7 +38,7 @@ __all__ = ["GRADIENTS", "PROGRAMS", "RATE_AVERAGING", "UPDATES", "Network"]
 
 
 @dataclass(frozen=True)
-class Network:
+class Network(Described):
     """A recurrent spiking network that learns by e-prop.
 
     Connectivity is all-to-all unless `connectivity` says otherwise, and always without autapses:
@@ -243,6 +245,13 @@ class Network:
         """
         options = {"dt": task.dt, "loss": task.loss, **options}
         return cls(task.n_inputs, task.n_outputs, neurons, **options)
+
+    def description(self) -> Description:
+        """What it consists of and how it learns, for `print` and notebooks."""
+        return describe(self)
+
+    def __repr__(self) -> str:
+        return f"<network: {summary(self)}>"
 
     def with_options(self, **options: Any) -> Network:
         """Return a copy with some options replaced."""

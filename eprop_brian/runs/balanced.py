@@ -15,7 +15,6 @@ import numpy as np
 
 from eprop_brian.balanced.experiment import RESULTS, Experiment, TrainingHistory, part_edges
 from eprop_brian.balanced.metrics import relative_performance
-from eprop_brian.balanced.simulation import UnstableNetworkError
 from eprop_brian.balanced.spec import (
     BalancedNetwork,
     closed_form,
@@ -23,6 +22,7 @@ from eprop_brian.balanced.spec import (
     random_basis,
     random_decoder,
 )
+from eprop_brian.balanced.watchdog import UnstableNetworkError
 from eprop_brian.base.sparse import Matrix
 from eprop_brian.equations.balanced import FEEDBACKS
 from eprop_brian.equations.teachers import Teacher

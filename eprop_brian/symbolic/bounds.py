@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -86,11 +86,12 @@ def _is_huge_power(node: ast.AST) -> bool:
     if any(isinstance(part, ast.Name) for part in inside):
         return False
     exponent = node.right.operand if isinstance(node.right, ast.UnaryOp) else node.right
-    plain = isinstance(exponent, ast.Constant) and abs(exponent.value) <= _LARGEST_POWER
+    value = exponent.value if isinstance(exponent, ast.Constant) else None
+    plain = isinstance(value, int | float) and abs(value) <= _LARGEST_POWER
     return not plain or sum(isinstance(part, ast.Pow) for part in inside) > 1
 
 
-_OPERATIONS = {
+_OPERATIONS: dict[type[ast.operator], Callable[..., Any]] = {
     ast.Add: np.add,
     ast.Sub: np.subtract,
     ast.Mult: np.multiply,
@@ -109,25 +110,26 @@ def _number_of(node: ast.AST, expression: str, where: str) -> float | None:
     if isinstance(node, ast.Name):
         return None
     if isinstance(node, ast.Constant):
+        if not isinstance(node.value, int | float):
+            return None
         return _finite(float(node.value), node, expression, where)
-    called = isinstance(node, ast.Call)
-    parts = [
-        _number_of(part, expression, where)
-        for part in (node.args if called else ast.iter_child_nodes(node))
-        if isinstance(part, ast.expr)
-    ]
-    if None in parts or not parts or isinstance(node, ast.Compare | ast.BoolOp):
+    inside = node.args if isinstance(node, ast.Call) else ast.iter_child_nodes(node)
+    parts = [_number_of(part, expression, where) for part in inside if isinstance(part, ast.expr)]
+    numbers = [np.float64(part) for part in parts if part is not None]
+    named = len(numbers) < len(parts)
+    if named or not parts or isinstance(node, ast.Compare | ast.BoolOp):
         return None
     with np.errstate(all="ignore"):
-        if called:
-            function = IN_NUMPY.get(node.func.id, getattr(np, node.func.id, None))
+        if isinstance(node, ast.Call):
+            name = ast.unparse(node.func)
+            function = IN_NUMPY.get(name, getattr(np, name, None))
             # A function of its own meaning here, as `detached`, does not compute.
-            value = parts[0] if function is None else float(function(*map(np.float64, parts)))
+            value = numbers[0] if function is None else function(*numbers)
         elif isinstance(node, ast.BinOp):
-            value = float(_OPERATIONS[type(node.op)](*map(np.float64, parts)))
+            value = _OPERATIONS[type(node.op)](*numbers)
         else:
-            value = -parts[0]
-    return _finite(value, node, expression, where)
+            value = -numbers[0]
+    return _finite(float(value), node, expression, where)
 
 
 def _finite(value: float, node: ast.AST, expression: str, where: str) -> float:
@@ -169,8 +171,8 @@ def check_unit(unit: str, line: str, where: str) -> None:
         exponent = node.right.operand if isinstance(node.right, ast.UnaryOp) else node.right
         if isinstance(node.left, ast.Constant):
             raise EquationError(where, line, "has a power of numbers in its unit")
-        number = isinstance(exponent, ast.Constant) and isinstance(exponent.value, int | float)
-        small = number and exponent.value <= _LARGEST_UNIT_POWER
+        value = exponent.value if isinstance(exponent, ast.Constant) else None
+        small = isinstance(value, int | float) and value <= _LARGEST_UNIT_POWER
         if not (small and isinstance(node.left, ast.Name)):
             raise EquationError(where, line, f"'{unit.strip()[:80]}' {wanted}")
 
@@ -278,10 +280,9 @@ def check_solvable(method: str, equations: Any, where: str) -> None:
     reads = read_states(equations)
     for group in coupled(reads):
         row = longest_row({state: reads[state] for state in group})
-        looped = row is None
-        most = 2 if looped else _MOST_IN_ROW if row > 2 else _MOST_PARALLEL
+        most = 2 if row is None else _MOST_IN_ROW if row > 2 else _MOST_PARALLEL
         if len(group) > most:
-            how = "that act on each other in a loop" if looped else "that act on each other"
+            how = "that act on each other" + (" in a loop" if row is None else "")
             raise EquationError(
                 where,
                 f"method = {method}",

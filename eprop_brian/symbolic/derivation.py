@@ -10,7 +10,8 @@ from eprop_brian.equations.neurons import get_neuron
 from eprop_brian.equations.readouts import LEAKY, Readout
 from eprop_brian.symbolic.eligibility import EligibilitySystem
 from eprop_brian.symbolic.eligibility import derive as derive_system
-from eprop_brian.symbolic.printing import derivation_latex, derivation_text
+from eprop_brian.symbolic.latex import derivation_latex
+from eprop_brian.symbolic.printing import derivation_text
 from eprop_brian.symbolic.programs import readout_program
 from eprop_brian.symbolic.step_map import step_map
 

@@ -21,134 +21,29 @@ import numpy as np
 import sympy
 from brian2.parsing.sympytools import str_to_sympy
 
+from eprop_brian.symbolic.coefficients import (
+    Coefficient,
+    LearnedParameter,
+    Limits,
+)
 from eprop_brian.symbolic.derivatives import derivative, tidied
 from eprop_brian.symbolic.errors import EquationError
-from eprop_brian.symbolic.names import BEFORE, free_name, substituted
-from eprop_brian.symbolic.numeric import value_in_numpy
-from eprop_brian.symbolic.parameters import (
+from eprop_brian.symbolic.expressions import (
+    UNDIFFERENTIABLE,
     Detached,
     evaluate,
     expression_text,
     parse_expression,
     require_known,
+    symbol,
 )
-from eprop_brian.symbolic.step_map import UNDIFFERENTIABLE, StepMap, scaled, symbol
+from eprop_brian.symbolic.names import BEFORE, free_name
+from eprop_brian.symbolic.numeric import value_in_numpy
+from eprop_brian.symbolic.step_map import StepMap
 
-__all__ = [
-    "LIMITS",
-    "Coefficient",
-    "EligibilitySystem",
-    "LearnedParameter",
-    "Limits",
-    "derive",
-    "eps_name",
-    "state_cost",
-]
+__all__ = ["EligibilitySystem", "derive", "state_cost"]
 
 _LEFTOVERS = (sympy.Derivative, sympy.Subs, sympy.DiracDelta)
-
-
-def eps_name(state: str) -> str:
-    """Name of a component of the eligibility vector."""
-    return f"eps_{state}"
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Where numbers of a type are cut so that what is computed of them does not overflow.
-
-    Attributes
-    ----------
-    state, exponent : str
-        Largest state, and largest argument of an exponential.
-    """
-
-    state: str
-    exponent: str
-
-
-@dataclass(frozen=True)
-class Coefficient:
-    """An entry of A, u, b or c.
-
-    Attributes
-    ----------
-    expression : sympy.Expr
-    name : str
-        Variable that holds the entry in each step if it varies in time; ``""`` if it does not.
-    names : mapping of str to str
-        What the expression's names are called in strings, where it is not the same.
-    """
-
-    expression: sympy.Expr
-    name: str = ""
-    names: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
-
-    @property
-    def is_zero(self) -> bool:
-        return self.expression == 0
-
-    @property
-    def code(self) -> str:
-        """The expression as a string."""
-        return substituted(expression_text(self.expression), self.names)
-
-    def code_within(self, limits: Limits, states: Collection[str]) -> str:
-        """The same, finite where one of the states overflows, as a membrane on its upstroke.
-
-        The reset stops what such a state does, by factors 0; and 0 times infinity is no number.
-        """
-        own = self.expression.free_symbols
-        moving = {s for s in own if self.names.get(s.name, s.name) in states}
-        parts = self.expression.atoms(sympy.Function, sympy.Pow)
-        if not any(part.free_symbols & moving for part in parts):
-            return self.code
-
-        def limited(x: sympy.Expr, limit: str) -> sympy.Expr:
-            return sympy.Function("clip")(x, -sympy.Symbol(limit), sympy.Symbol(limit))
-
-        finite = self.expression.replace(
-            lambda part: isinstance(part, sympy.exp) and part.free_symbols & moving,
-            lambda part: sympy.exp(limited(part.args[0], limits.exponent)),
-        )
-        finite = finite.xreplace({s: limited(s, limits.state) for s in moving})
-        return substituted(expression_text(finite), self.names)
-
-    def __str__(self) -> str:
-        return self.name or self.code
-
-    def times(self, factor: str) -> str:
-        """The product with `factor` as an expression string, ``""`` if it is zero."""
-        if self.name:
-            return f"{self.name}*{factor}"
-        return scaled(self.expression, factor, self.names)
-
-
-@dataclass(frozen=True)
-class LearnedParameter:
-    """What a parameter of the neuron does in a step: the source of its own eligibility.
-
-    Attributes
-    ----------
-    name : str
-    drive : dict of str to Coefficient
-        dM/dparameter, through the constants that are computed from it too.
-    spike_gradient : Coefficient
-        d(margin)/dparameter.
-    slopes : dict of str to str
-        Derivatives of constants by the parameter that the coefficients use: name to expression.
-    constants : tuple of str
-        Those constants, in the order of `slopes`.
-    cost_gradient : Coefficient
-        d(cost)/dparameter at constant states.
-    """
-
-    name: str
-    drive: dict[str, Coefficient]
-    spike_gradient: Coefficient
-    slopes: dict[str, str]
-    constants: tuple[str, ...] = ()
-    cost_gradient: Coefficient = Coefficient(sympy.S.Zero)
 
 
 @dataclass(frozen=True)
@@ -209,9 +104,10 @@ class EligibilitySystem:
             for parameter in self.learned.values():
                 entries += [parameter.spike_gradient, parameter.cost_gradient]
             return entries
-        groups = [self.transition, self.spike_path, self.drive]
-        groups += [parameter.drive for parameter in self.learned.values()]
-        return [entry for group in groups for entry in group.values()]
+        entries = [*self.transition.values(), *self.spike_path.values(), *self.drive.values()]
+        for parameter in self.learned.values():
+            entries += parameter.drive.values()
+        return entries
 
     def check_finite(self, dt: float) -> None:
         """Check that a step from the initial values gives numbers, and so do its derivatives.
@@ -274,10 +170,6 @@ class EligibilitySystem:
             * symbol(self.step.signals.psi)
             * self.spike_gradient[level].expression
         )
-
-
-#: By the bytes of a float.
-LIMITS = {4: Limits("1e18", "80.0"), 8: Limits("1e100", "650.0")}
 
 
 def derive(step: StepMap, learned: Collection[str] = (), cost: str = "") -> EligibilitySystem:

@@ -6,6 +6,7 @@ import contextlib
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -164,13 +165,17 @@ def _forms(quoted: str) -> Iterator[Callable[[str], Any]]:
     squeezed = _squeeze(first)
     # Several statements may stand in several lines: the first one is looked for then.
     for text in (squeezed, squeezed.partition(";")[0]):
-        yield lambda line, text=text: text in _squeeze(line)
+        yield partial(_holds, text)
     # `v += w` is quoted as `v = v + (w)`.
     name, _, expression = squeezed.partition("=")
     augmented = re.fullmatch(rf"{re.escape(name)}([-+*/])\((.*)\)", expression)
     if augmented:
-        written = f"{name}{augmented.group(1)}={augmented.group(2)}"
-        yield lambda line: written in _squeeze(line)
+        yield partial(_holds, f"{name}{augmented.group(1)}={augmented.group(2)}")
+
+
+def _holds(squeezed: str, line: str) -> bool:
+    """Whether a line has a text, apart from spaces and quotation marks."""
+    return squeezed in _squeeze(line)
 
 
 def _squeeze(line: str) -> str:

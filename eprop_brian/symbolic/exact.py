@@ -14,8 +14,8 @@ from brian2.stateupdaters.base import StateUpdateMethod, UnsupportedEquationsExc
 from brian2.stateupdaters.exact import get_linear_system
 
 from eprop_brian.symbolic.bounds import coupled, longest_row, read_states
+from eprop_brian.symbolic.expressions import expression_text
 from eprop_brian.symbolic.names import free_name, substituted
-from eprop_brian.symbolic.parameters import expression_text
 
 __all__ = ["exact_update"]
 

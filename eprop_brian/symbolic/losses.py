@@ -13,8 +13,13 @@ import sympy
 from eprop_brian.equations.losses import Loss
 from eprop_brian.symbolic.derivatives import derivative
 from eprop_brian.symbolic.errors import EquationError
-from eprop_brian.symbolic.parameters import expression_text, parse_expression, require_known
-from eprop_brian.symbolic.step_map import UNDIFFERENTIABLE, symbol
+from eprop_brian.symbolic.expressions import (
+    UNDIFFERENTIABLE,
+    expression_text,
+    parse_expression,
+    require_known,
+    symbol,
+)
 
 __all__ = ["derive_loss"]
 

@@ -23,16 +23,12 @@ from dataclasses import dataclass
 
 from eprop_brian.equations.readouts import Readout
 from eprop_brian.equations.regularizers import MOVING_TRACE
-from eprop_brian.symbolic.eligibility import (
-    Coefficient,
-    EligibilitySystem,
-    LearnedParameter,
-    eps_name,
-)
+from eprop_brian.symbolic.coefficients import Coefficient, LearnedParameter, eps_name
+from eprop_brian.symbolic.eligibility import EligibilitySystem
 from eprop_brian.symbolic.errors import EquationError
+from eprop_brian.symbolic.expressions import parse_expression, require_known, total
 from eprop_brian.symbolic.names import shown, substituted
-from eprop_brian.symbolic.parameters import parse_expression, require_known
-from eprop_brian.symbolic.step_map import readout_map, total
+from eprop_brian.symbolic.step_map import readout_map
 
 __all__ = [
     "VOLTAGE_SCALE",
@@ -380,7 +376,8 @@ def factored_program(
     """
     signal = readout.trace_gain.times("L_filtered")
     history = ["psi", *system.varying(after=False), *system.varying(after=True)]
-    results, filtered = ("lambda_",), []
+    results: tuple[str, ...] = ("lambda_",)
+    filtered: list[str] = []
     if rate_averaging == "batch":
         carried, backward = _backward(system, signal, "gradient_sum")
         names = {name: f"{name}_trace" for name in carried} | {"lambda_": "lambda_trace"}

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from eprop_brian.symbolic.eligibility import Coefficient, EligibilitySystem, LearnedParameter
+from eprop_brian.symbolic.coefficients import Coefficient, LearnedParameter
+from eprop_brian.symbolic.eligibility import EligibilitySystem
 from eprop_brian.symbolic.names import own, owned, substituted
 from eprop_brian.symbolic.step_map import StepMap
 

@@ -27,16 +27,16 @@ from eprop_brian.symbolic.equation_file import (
     writable,
 )
 from eprop_brian.symbolic.errors import EquationError
-from eprop_brian.symbolic.names import refuse_reserved
-from eprop_brian.symbolic.parameters import (
-    UNITS,
+from eprop_brian.symbolic.expressions import (
     expression_text,
     in_numpy,
     parse_expression,
     require_known,
-    resolve_parameters,
+    split_statements,
 )
-from eprop_brian.symbolic.step_map import NO_FLAGS, read_model, split_statements
+from eprop_brian.symbolic.names import refuse_reserved
+from eprop_brian.symbolic.parameters import UNITS, resolve_parameters
+from eprop_brian.symbolic.styles import NO_FLAGS, read_model
 
 __all__ = [
     "INPUT",
@@ -114,7 +114,6 @@ class TeacherMap:
 
     @cached_property
     def _function(self) -> Callable[..., list]:
-        """The vector field as a function of the states."""
         return _function(self.states, self.expressions, tuple(self.parameters.items()))
 
 

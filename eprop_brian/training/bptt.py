@@ -20,7 +20,7 @@ from eprop_brian.base.suggestions import unknown
 from eprop_brian.devices import DTYPES
 from eprop_brian.network.resolved import Resolved
 from eprop_brian.network.spec import Network
-from eprop_brian.tasks.base import Trials
+from eprop_brian.tasks.trials import Trials
 from eprop_brian.training.state import LearningSession, Outcome, check_batches, require_trials
 from eprop_brian.training.unrolled import Simulation, Unrolled, optimizer_step
 

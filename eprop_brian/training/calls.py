@@ -9,8 +9,8 @@ import numpy as np
 
 from eprop_brian.network.resolved import Resolved, as_resolved
 from eprop_brian.network.spec import Network
-from eprop_brian.tasks.base import Task, Trials, hand_out
-from eprop_brian.tasks.trials import join_trials
+from eprop_brian.tasks.base import Task, hand_out
+from eprop_brian.tasks.trials import Trials, join_trials
 
 __all__ = ["CHECK_EVERY", "enlarged", "example_of_call", "iterations_per_call"]
 

@@ -20,8 +20,8 @@ from eprop_brian.network.graph import Population
 from eprop_brian.network.program import make_program
 from eprop_brian.network.resolved import Resolved
 from eprop_brian.symbolic.eligibility import EligibilitySystem
-from eprop_brian.symbolic.parameters import evaluate, expression_text
-from eprop_brian.tasks.base import Trials
+from eprop_brian.symbolic.expressions import evaluate, expression_text
+from eprop_brian.tasks.trials import Trials
 from eprop_brian.training.session import Session
 from eprop_brian.training.state import LearningSession
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from eprop_brian.tasks.base import Task, Trials, hand_out
+from eprop_brian.tasks.base import Task, hand_out
+from eprop_brian.tasks.trials import Trials
 from eprop_brian.training.diagnosis import Diagnosis, TrainingError, explain_evaluation
 from eprop_brian.training.state import LearningSession
 

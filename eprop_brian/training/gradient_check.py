@@ -21,7 +21,8 @@ from eprop_brian.base.sparse import Matrix, values_of
 from eprop_brian.base.table import read_table, write_table
 from eprop_brian.network.resolved import Resolved, as_resolved
 from eprop_brian.network.spec import Network
-from eprop_brian.tasks.base import Trials, hand_out
+from eprop_brian.tasks.base import hand_out
+from eprop_brian.tasks.trials import Trials
 from eprop_brian.training.calls import enlarged
 from eprop_brian.training.jax_session import make_bptt_session, require_jax
 from eprop_brian.training.state import require_trials

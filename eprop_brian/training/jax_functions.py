@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 import sympy
 
+from eprop_brian.symbolic.expressions import parse_expression, with_all_digits
 from eprop_brian.symbolic.functions import SLOPE_SERIES, SLOPE_SERIES_BELOW
-from eprop_brian.symbolic.parameters import parse_expression, with_all_digits
 
 __all__ = ["Values", "parsed", "spike", "translated"]
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from eprop_brian.base.sparse import Matrix
 from eprop_brian.network.resolved import Resolved
 from eprop_brian.network.spec import Network
-from eprop_brian.tasks.base import Trials
+from eprop_brian.tasks.trials import Trials
 
 if TYPE_CHECKING:
     from eprop_brian.training.bptt import BpttSession

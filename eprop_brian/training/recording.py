@@ -22,10 +22,10 @@ from eprop_brian.network.graph import Population
 from eprop_brian.network.program import make_program
 from eprop_brian.network.resolved import Resolved, as_resolved
 from eprop_brian.network.spec import Network
+from eprop_brian.symbolic.expressions import evaluate, symbol
 from eprop_brian.symbolic.names import own
-from eprop_brian.symbolic.parameters import evaluate
-from eprop_brian.symbolic.step_map import symbol
-from eprop_brian.tasks.base import Task, Trials, hand_out
+from eprop_brian.tasks.base import Task, hand_out
+from eprop_brian.tasks.trials import Trials
 from eprop_brian.training.session import Session
 from eprop_brian.training.traces import TracedSynapse, Traces, check_synapses
 

@@ -31,7 +31,7 @@ from eprop_brian.equations import (
 )
 from eprop_brian.equations.neurons import ALIF_HARD_RESET, LIF_HARD_RESET
 from eprop_brian.network.spec import Network
-from eprop_brian.tasks.base import Trials
+from eprop_brian.tasks.trials import Trials
 
 __all__ = ["ReferenceCase", "load_case"]
 

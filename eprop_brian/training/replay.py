@@ -15,7 +15,7 @@ from eprop_brian.base.sparse import Matrix
 from eprop_brian.equations import Optimizer
 from eprop_brian.network.program import make_program
 from eprop_brian.network.spec import Network
-from eprop_brian.tasks.base import Trials
+from eprop_brian.tasks.trials import Trials
 from eprop_brian.training.reference import ReferenceCase
 from eprop_brian.training.session import Session
 

@@ -19,7 +19,7 @@ from eprop_brian.network.built import Capacity, state_variable
 from eprop_brian.network.resolved import Resolved
 from eprop_brian.network.spec import Network
 from eprop_brian.symbolic.names import own
-from eprop_brian.tasks.base import Trials
+from eprop_brian.tasks.trials import Trials
 from eprop_brian.training.state import LearningSession, Outcome, check_batches
 from eprop_brian.training.trial_data import TrialData, trial_data
 

@@ -8,7 +8,7 @@ from eprop_brian.base.sparse import Matrix
 from eprop_brian.network.program import make_program
 from eprop_brian.network.resolved import Resolved, as_resolved
 from eprop_brian.network.spec import Network
-from eprop_brian.tasks.base import Trials
+from eprop_brian.tasks.trials import Trials
 from eprop_brian.training.jax_session import make_bptt_session
 from eprop_brian.training.session import Session
 from eprop_brian.training.state import LearningSession

@@ -15,7 +15,7 @@ from eprop_brian.network.built import Capacity
 from eprop_brian.network.resolved import Resolved, as_resolved
 from eprop_brian.network.rewiring import Rewiring, connect, rewire
 from eprop_brian.network.spec import Network
-from eprop_brian.tasks.base import Trials
+from eprop_brian.tasks.trials import Trials
 from eprop_brian.training.fitting import fitted_weights, stored_matrix, zeros
 
 __all__ = ["LearningSession", "Outcome", "SessionState", "check_batches", "require_trials"]

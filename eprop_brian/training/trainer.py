@@ -20,8 +20,8 @@ from eprop_brian.base.sparse import Matrix, dense, values_of
 from eprop_brian.network.optimization import learning_rate
 from eprop_brian.network.resolved import Resolved, as_resolved
 from eprop_brian.network.spec import Network
-from eprop_brian.tasks.base import Task, Trials, confirmation_of, hand_out, rng_for
-from eprop_brian.tasks.trials import join_trials
+from eprop_brian.tasks.base import Task, confirmation_of, hand_out, rng_for
+from eprop_brian.tasks.trials import Trials, join_trials
 from eprop_brian.training.calls import (
     CHECK_EVERY,
     enlarged,

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from eprop_brian.network.resolved import Resolved
-from eprop_brian.tasks.base import Trials
+from eprop_brian.tasks.trials import Trials
 
 __all__ = ["TrialData", "pack_spikes", "trial_data"]
 

@@ -28,8 +28,8 @@ from eprop_brian.network.graph import Connection, Population, ReadoutGroup
 from eprop_brian.network.optimization import update_statements
 from eprop_brian.network.resolved import Resolved
 from eprop_brian.symbolic.eligibility import state_cost
+from eprop_brian.symbolic.expressions import split_statements
 from eprop_brian.symbolic.names import BEFORE
-from eprop_brian.symbolic.step_map import split_statements
 from eprop_brian.training.jax_functions import Values, parsed, spike, translated
 
 __all__ = ["Simulation", "Unrolled", "optimizer_step"]

@@ -33,7 +33,7 @@ from eprop_brian.network.built import SHARE, Capacity
 from eprop_brian.network.program import make_program
 from eprop_brian.network.resolved import Resolved, as_resolved
 from eprop_brian.network.spec import Network
-from eprop_brian.tasks.base import Trials
+from eprop_brian.tasks.trials import Trials
 from eprop_brian.training.session import Session, Share, retried
 from eprop_brian.training.state import Outcome, check_batches
 from eprop_brian.training.trial_data import TrialData

@@ -5,7 +5,7 @@ import pytest
 
 from eprop_brian.balanced.experiment import TEST, training_inputs
 from eprop_brian.balanced.metrics import nmse
-from eprop_brian.balanced.simulation import UnstableNetworkError
+from eprop_brian.balanced.watchdog import UnstableNetworkError
 from eprop_brian.runs.config import RunConfig
 from eprop_brian.runs.run import Run
 from eprop_brian.runs.saved import SavedExperiment, read_recording

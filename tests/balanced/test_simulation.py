@@ -8,8 +8,9 @@ import pytest
 from brian2 import ms
 
 from eprop_brian.balanced import simulation as module
-from eprop_brian.balanced.simulation import Simulation, UnstableNetworkError
+from eprop_brian.balanced.simulation import Simulation
 from eprop_brian.balanced.spec import closed_form, learned, random_basis, random_decoder
+from eprop_brian.balanced.watchdog import UnstableNetworkError
 from eprop_brian.devices import SimulationError
 from eprop_brian.equations.teachers import VAN_DER_POL, Teacher
 

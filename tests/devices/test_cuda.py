@@ -24,7 +24,7 @@ from eprop_brian.network.built import Capacity
 from eprop_brian.network.learned import Learned
 from eprop_brian.network.program import make_program
 from eprop_brian.runs.config import RunConfig
-from eprop_brian.tasks.base import Trials
+from eprop_brian.tasks.trials import Trials
 from eprop_brian.training.session import Session
 from eprop_brian.training.workers import ParallelSession
 from support.trials import DELAYED

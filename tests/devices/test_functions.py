@@ -9,10 +9,10 @@ from eprop_brian.equations import GRADIENT_DESCENT
 from eprop_brian.network.learned import Learned
 from eprop_brian.network.program import make_program
 from eprop_brian.symbolic.errors import EquationError
+from eprop_brian.symbolic.expressions import UNDIFFERENTIABLE, parse_expression
 from eprop_brian.symbolic.functions import OFFERED
-from eprop_brian.symbolic.parameters import parse_expression
-from eprop_brian.symbolic.step_map import UNDIFFERENTIABLE, step_map
-from eprop_brian.tasks.base import Trials
+from eprop_brian.symbolic.step_map import step_map
+from eprop_brian.tasks.trials import Trials
 from eprop_brian.training.bptt import BpttSession
 from eprop_brian.training.session import Session
 from support.arrays import deviation

@@ -5,9 +5,20 @@ import re
 import pytest
 import sympy
 
-from eprop_brian.equations import ALIF, LEAKY, LIF, NEURONS, READOUTS, get_neuron
-from eprop_brian.symbolic.parameters import evaluate, resolve_parameters
-from eprop_brian.symbolic.step_map import step_map, symbol
+from eprop_brian.equations import (
+    ADAPTIVE,
+    ALIF,
+    LEAKY,
+    LIF,
+    NEURONS,
+    RANDOM,
+    READOUTS,
+    get_neuron,
+)
+from eprop_brian.equations.teachers import Teacher
+from eprop_brian.symbolic.expressions import evaluate, symbol
+from eprop_brian.symbolic.parameters import resolve_parameters
+from eprop_brian.symbolic.step_map import step_map
 
 
 def test_neurons_by_name():
@@ -78,5 +89,21 @@ def test_parameters_and_constants_can_be_replaced(item):
     assert changed.parameters[parameter] == "7 ms"
     assert changed.constants[constant] == "0.5"
     assert item.parameters[parameter] == "20 ms"
-    with pytest.raises(ValueError, match=f"has no parameter 'nothing'; it has {parameter}"):
+    with pytest.raises(ValueError, match=f"unknown parameter 'nothing'. There are: {parameter}"):
         item.with_parameters(nothing=1)
+
+
+def test_a_learning_signal_has_other_options_and_parameters():
+    signal = ADAPTIVE.with_options(decay=0.5, scale=2.0, delay="3 ms")
+    assert (signal.parameters, signal.scale, signal.delay) == ({"decay": 0.5}, 2.0, "3 ms")
+    assert signal.update == ADAPTIVE.update and ADAPTIVE.parameters["decay"] == 1e-3
+    assert RANDOM.with_options(weights="given", matrix=[[1.0]]).matrix == [[1.0]]
+    message = r"learning signal: unknown option 'decy' \(did you mean 'decay'\?\)"
+    with pytest.raises(ValueError, match=message):
+        ADAPTIVE.with_options(decy=0.5)
+
+
+def test_an_unknown_parameter_of_equations_without_any():
+    silent = Teacher(name="still", model="dx/dt = 0*Hz : 1")
+    with pytest.raises(ValueError, match="teacher 'still': unknown parameter 'a'. There are: none"):
+        silent.with_parameters(a=1)

@@ -7,8 +7,7 @@ from eprop_brian.equations import LOSSES
 from eprop_brian.equations.learning_signals import LEARNING_SIGNAL
 from eprop_brian.equations.losses import SOFTMAX_CROSS_ENTROPY, SQUARED_ERROR
 from eprop_brian.equations.regularizers import FIRING_RATE
-from eprop_brian.symbolic.parameters import parse_expression
-from eprop_brian.symbolic.step_map import symbol
+from eprop_brian.symbolic.expressions import parse_expression, symbol
 
 N_READOUTS = 3
 

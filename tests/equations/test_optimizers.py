@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from eprop_brian.equations import ADAM, GRADIENT_DESCENT, OPTIMIZERS
-from eprop_brian.symbolic.parameters import evaluate
+from eprop_brian.symbolic.expressions import evaluate
 
 N_UPDATES = 12
 
@@ -72,6 +72,7 @@ def test_no_gradient_no_change(optimizer):
 
 
 def test_unknown_parameter():
-    with pytest.raises(ValueError, match="optimizer 'adam' has no parameter 'lr'; it has eta"):
+    message = "optimizer 'adam': unknown parameter 'lr'. There are: eta"
+    with pytest.raises(ValueError, match=message):
         ADAM.with_parameters(lr=1)
     assert GRADIENT_DESCENT.with_parameters(eta=2.0).parameters["w_max"] == 100.0

@@ -5,7 +5,7 @@ import pytest
 import sympy
 
 from eprop_brian.equations import ALIF, LIF, NEURONS, SURROGATES, surrogate
-from eprop_brian.symbolic.parameters import evaluate, parse_expression
+from eprop_brian.symbolic.expressions import evaluate, parse_expression
 
 HEIGHT, WIDTH = 0.3, 0.6
 #: Value one width away from the threshold and area, in units of the height and of height*width.

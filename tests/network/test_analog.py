@@ -12,8 +12,9 @@ from eprop_brian.network.program import make_program
 from eprop_brian.network.rewiring import MATRICES
 from eprop_brian.network.spec import Network
 from eprop_brian.training.bptt import BpttSession
-from eprop_brian.training.recording import TracedSynapse, record
+from eprop_brian.training.recording import record
 from eprop_brian.training.session import Session
+from eprop_brian.training.traces import TracedSynapse
 from eprop_brian.training.workers import ParallelSession
 from support.arrays import deviation
 from support.by_hand import (

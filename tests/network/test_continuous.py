@@ -40,7 +40,7 @@ from eprop_brian.network.program import make_program
 from eprop_brian.network.rewiring import MATRICES
 from eprop_brian.network.spec import Network
 from eprop_brian.symbolic.errors import EquationError
-from eprop_brian.tasks.base import Trials
+from eprop_brian.tasks.trials import Trials
 from eprop_brian.training.session import Session
 from support.arrays import all_dense, assert_same_state, deviation
 from support.devices import on_devices

@@ -15,8 +15,9 @@ from eprop_brian.network.learned import Learned
 from eprop_brian.network.program import make_program
 from eprop_brian.network.spec import Network
 from eprop_brian.symbolic.eligibility import derive
+from eprop_brian.symbolic.latex import derivation_latex
 from eprop_brian.symbolic.names import own, shown, substituted
-from eprop_brian.symbolic.printing import derivation_latex, derivation_text
+from eprop_brian.symbolic.printing import derivation_text
 from eprop_brian.symbolic.programs import readout_program
 from eprop_brian.symbolic.step_map import step_map
 from eprop_brian.training.bptt import BpttSession

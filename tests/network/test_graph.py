@@ -13,7 +13,7 @@ from eprop_brian.equations.losses import LOSSES
 from eprop_brian.network.graph import InputGroup, connection, spans
 from eprop_brian.network.program import make_program
 from eprop_brian.network.resolve import make_readout
-from eprop_brian.tasks.base import Trials
+from eprop_brian.tasks.trials import Trials
 from eprop_brian.training.bptt import BpttSession
 from eprop_brian.training.session import Session
 from eprop_brian.training.unrolled import Unrolled

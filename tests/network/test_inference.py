@@ -7,7 +7,7 @@ from brian2 import Hz
 from eprop_brian import ALIF, LIF, Network, get_neuron
 from eprop_brian.network.learned import Learned
 from eprop_brian.network.program import make_program
-from eprop_brian.tasks.base import Trials
+from eprop_brian.tasks.trials import Trials
 from eprop_brian.training.session import Session
 from support.devices import on_devices
 from support.trials import DELAYS

@@ -13,8 +13,8 @@ from eprop_brian.network.program import make_program
 from eprop_brian.network.rewiring import MATRICES
 from eprop_brian.network.spec import Network
 from eprop_brian.symbolic.errors import EquationError
+from eprop_brian.symbolic.expressions import evaluate
 from eprop_brian.symbolic.losses import derive_loss
-from eprop_brian.symbolic.parameters import evaluate
 from eprop_brian.training.bptt import BpttSession
 from eprop_brian.training.session import Session
 from eprop_brian.training.workers import ParallelSession

@@ -13,9 +13,10 @@ from eprop_brian.base.sparse import draw_pairs, same_structure
 from eprop_brian.figures.weights import plot_weights
 from eprop_brian.network.program import make_program
 from eprop_brian.network.rewiring import MATRICES
-from eprop_brian.tasks.base import Trials
-from eprop_brian.training.recording import TracedSynapse, record
+from eprop_brian.tasks.trials import Trials
+from eprop_brian.training.recording import record
 from eprop_brian.training.session import Session
+from eprop_brian.training.traces import TracedSynapse
 
 N_IN, N_OUT, N_STEPS, N_TRIALS = 6, 2, 60, 3
 OPTIONS = {

@@ -31,7 +31,7 @@ from eprop_brian.network.learned import Learned
 from eprop_brian.network.program import make_program
 from eprop_brian.network.rewiring import MATRICES
 from eprop_brian.network.spec import Network
-from eprop_brian.tasks.base import Trials
+from eprop_brian.tasks.trials import Trials
 from eprop_brian.training.session import Session
 from support.arrays import all_dense, deviation
 from support.neurons_by_hand import DT, GAMMA, T_REF_STEPS, adaptive_lif, spike

@@ -4,7 +4,7 @@ import numpy as np
 
 from eprop_brian.equations.learning_signals import RANDOM
 from eprop_brian.network.learned import Learned
-from eprop_brian.tasks.base import Trials
+from eprop_brian.tasks.trials import Trials
 
 #: Delays of synapses, of readouts and of learning signals.
 DELAYS = {

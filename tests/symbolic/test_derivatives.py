@@ -9,10 +9,10 @@ from eprop_brian.equations import NEURONS, Neuron
 from eprop_brian.symbolic.derivatives import derivative, tidied, vanishes
 from eprop_brian.symbolic.eligibility import derive
 from eprop_brian.symbolic.errors import EquationError
+from eprop_brian.symbolic.expressions import evaluate, expression_text, parse_expression
 from eprop_brian.symbolic.functions import IN_NUMPY
 from eprop_brian.symbolic.losses import derive_loss
 from eprop_brian.symbolic.numeric import value_in_numpy
-from eprop_brian.symbolic.parameters import evaluate, expression_text, parse_expression
 from eprop_brian.symbolic.step_map import step_map
 
 HILL = "c**n/(c**n + K**n)"

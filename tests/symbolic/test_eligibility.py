@@ -11,11 +11,11 @@ from eprop_brian.equations import ALIF, LIF, get_neuron
 from eprop_brian.equations.traces import ALIF_BELLEC_2020, ALIF_NEST, LIF_BELLEC_2020
 from eprop_brian.symbolic.eligibility import derive
 from eprop_brian.symbolic.errors import EquationError
+from eprop_brian.symbolic.expressions import parse_expression, symbol
 from eprop_brian.symbolic.functions import where
 from eprop_brian.symbolic.names import BEFORE
-from eprop_brian.symbolic.parameters import parse_expression
 from eprop_brian.symbolic.programs import online_program
-from eprop_brian.symbolic.step_map import step_map, symbol
+from eprop_brian.symbolic.step_map import step_map
 
 N_STEPS = 4
 

@@ -10,7 +10,7 @@ from scipy.linalg import expm
 from eprop_brian.equations import Neuron
 from eprop_brian.symbolic.eligibility import derive
 from eprop_brian.symbolic.errors import EquationError
-from eprop_brian.symbolic.parameters import evaluate
+from eprop_brian.symbolic.expressions import evaluate
 from eprop_brian.symbolic.step_map import step_map
 
 DT = 1e-3

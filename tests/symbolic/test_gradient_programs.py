@@ -15,6 +15,7 @@ from brian2.parsing.sympytools import sympy_to_str
 from eprop_brian.equations import LEAKY
 from eprop_brian.symbolic.eligibility import derive
 from eprop_brian.symbolic.errors import EquationError
+from eprop_brian.symbolic.expressions import symbol
 from eprop_brian.symbolic.names import BEFORE
 from eprop_brian.symbolic.programs import (
     factored_program,
@@ -22,7 +23,7 @@ from eprop_brian.symbolic.programs import (
     parameter_program,
     readout_program,
 )
-from eprop_brian.symbolic.step_map import step_map, symbol
+from eprop_brian.symbolic.step_map import step_map
 
 DT = 1e-3
 N_STEPS = 25

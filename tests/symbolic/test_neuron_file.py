@@ -336,7 +336,7 @@ MISTAKES = {
         UPDATE.replace('"t_ref"', '"t_rf"'),
         9,
         "t_rf",
-        "is no parameter; name one or give a time",
+        "is not a parameter; name one or give a time",
     ),
     "initial value of nothing": (
         UPDATE.replace('a = "beta"', 'b = "beta"'),
@@ -360,7 +360,7 @@ MISTAKES = {
         MODEL.replace("-x/tau_s", "-x"),
         5,
         "dx/dt = -x",
-        "has unit volt where metre ** 2 * kilogram * second ** -4 * amp ** -1 is needed",
+        "has unit volt where",
     ),
     "a state's own name for the weight": (
         MODEL.replace("dx/dt = -x/", "dw/dt = -w/").replace("x", "w", 1).replace("x +=", "w +="),

@@ -9,12 +9,8 @@ from brian2.units import ms, mV, nS, pA, second, volt
 from brian2.units.fundamentalunits import DIMENSIONLESS, get_dimensions
 
 from eprop_brian.symbolic.errors import EquationError
-from eprop_brian.symbolic.parameters import (
-    evaluate,
-    parse_expression,
-    parse_quantity,
-    resolve_parameters,
-)
+from eprop_brian.symbolic.expressions import evaluate, parse_expression
+from eprop_brian.symbolic.parameters import parse_quantity, resolve_parameters
 
 
 @pytest.mark.parametrize(

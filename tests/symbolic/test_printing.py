@@ -9,8 +9,10 @@ import sympy
 from matplotlib.mathtext import MathTextParser
 
 from eprop_brian.equations import ALIF, LIF, Neuron, get_neuron
-from eprop_brian.symbolic.eligibility import Coefficient, derive
-from eprop_brian.symbolic.printing import derivation_latex, derivation_text
+from eprop_brian.symbolic.coefficients import Coefficient
+from eprop_brian.symbolic.eligibility import derive
+from eprop_brian.symbolic.latex import derivation_latex
+from eprop_brian.symbolic.printing import derivation_text
 from eprop_brian.symbolic.programs import factored_program, online_program
 from eprop_brian.symbolic.step_map import step_map
 

@@ -10,10 +10,10 @@ from brian2 import ms
 
 from eprop_brian.equations import ALIF, LEAKY, LIF
 from eprop_brian.symbolic.errors import EquationError
+from eprop_brian.symbolic.expressions import evaluate, parse_expression, scaled, symbol, total
 from eprop_brian.symbolic.functions import where
 from eprop_brian.symbolic.names import BEFORE
-from eprop_brian.symbolic.parameters import evaluate, parse_expression
-from eprop_brian.symbolic.step_map import readout_map, scaled, step_map, symbol, total
+from eprop_brian.symbolic.step_map import readout_map, step_map
 
 
 def same(expression, text):

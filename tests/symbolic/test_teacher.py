@@ -134,7 +134,8 @@ def test_what_is_no_linear_system(matrix, initial, message):
 
 def test_parameters_can_be_replaced():
     assert teacher_map(LORENZ.with_parameters(speed=2 * Hz)).parameters["speed"] == 2.0
-    with pytest.raises(ValueError, match="has no parameter 'sped'; it has speed, prandtl"):
+    message = r"unknown parameter 'sped' \(did you mean 'speed'\?\). There are: speed, prandtl"
+    with pytest.raises(ValueError, match=message):
         LORENZ.with_parameters(sped=1)
 
 

@@ -7,7 +7,8 @@ import pytest
 
 from eprop_brian import LIF, Network, Trainer
 from eprop_brian.network.program import make_program
-from eprop_brian.tasks.base import Task, Trials, hand_out
+from eprop_brian.tasks.base import Task, hand_out
+from eprop_brian.tasks.trials import Trials
 from eprop_brian.training.recording import record
 from eprop_brian.training.session import Session
 

@@ -17,9 +17,10 @@ from eprop_brian.runs.comparison import (
 )
 from eprop_brian.runs.config import RunConfig
 from eprop_brian.runs.eprop import METHODS
+from eprop_brian.training.diagnosis import TrainingError
 from eprop_brian.training.gradient_check import GradientCheck, check_gradients, write_checks
 from eprop_brian.training.history import History
-from eprop_brian.training.trainer import Trainer, TrainingError
+from eprop_brian.training.trainer import Trainer
 
 SIZES = ("task.n_steps=60", "task.n_inputs=20", "size.lif=8")
 

@@ -8,7 +8,8 @@ import pytest
 
 from eprop_brian import ADAM, GRADIENT_DESCENT, LIF, Network, Neuron, Trainer, TrainingError
 from eprop_brian.equations import Optimizer
-from eprop_brian.tasks.base import Task, Trials
+from eprop_brian.tasks.base import Task
+from eprop_brian.tasks.trials import Trials
 
 N_STEPS, BAD_STEP, BAD_TRIAL = 12, 5, 2
 

@@ -10,9 +10,10 @@ from brian2 import ms
 from eprop_brian.equations import ALIF, GRADIENT_DESCENT, LIF, RANDOM, Neuron
 from eprop_brian.network.spec import Network
 from eprop_brian.tasks import get_task
-from eprop_brian.tasks.base import Trials
-from eprop_brian.training.recording import TracedSynapse, record
+from eprop_brian.tasks.trials import Trials
+from eprop_brian.training.recording import record
 from eprop_brian.training.reference import load_case
+from eprop_brian.training.traces import TracedSynapse
 
 CASE = Path(__file__).parents[1] / "reference" / "alif_classification_gd.npz"
 N_LIF, N_STEPS, WINDOW = 5, 300, 60

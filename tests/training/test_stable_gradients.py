@@ -8,7 +8,7 @@ from eprop_brian import Network, Neuron
 from eprop_brian.equations import GRADIENT_DESCENT
 from eprop_brian.network.learned import Learned
 from eprop_brian.network.program import make_program
-from eprop_brian.tasks.base import Trials
+from eprop_brian.tasks.trials import Trials
 from eprop_brian.training.bptt import BpttSession
 from eprop_brian.training.session import Session
 from support.arrays import deviation

@@ -1,0 +1,74 @@
+"""Descriptions for people: a title and a table, as text and as HTML for notebooks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+__all__ = ["Described", "Description", "assignments", "short_text"]
+
+
+@dataclass(frozen=True)
+class Description:
+    """A table of what an object consists of.
+
+    Attributes
+    ----------
+    title : str
+    rows : sequence of (str, str)
+        Label and text of each row. A text may have several lines; rows without text are left out.
+    """
+
+    title: str
+    rows: Sequence[tuple[str, str]]
+
+    @property
+    def text(self) -> str:
+        """Plain text: the title, underlined, and a row or more for each label."""
+        width = max((len(label) for label, text in self.rows if text), default=0)
+        lines = [self.title, "-" * len(self.title)]
+        for label, text in self.rows:
+            for number, line in enumerate(text.splitlines()):
+                lines.append(f"{'' if number else label:<{width}}  {line}".rstrip())
+        return "\n".join(lines)
+
+    @property
+    def html(self) -> str:
+        """A table with the title as its caption."""
+        left = 'style="text-align: left; vertical-align: top"'
+        rows = "".join(
+            f"<tr><th {left}>{escape(label)}</th>"
+            f'<td {left}><pre style="margin: 0">{escape(text)}</pre></td></tr>'
+            for label, text in self.rows
+            if text
+        )
+        return f"<table><caption><b>{escape(self.title)}</b></caption>{rows}</table>"
+
+
+class Described:
+    """What has a description: `print` writes it as text, and a notebook shows it as a table."""
+
+    def description(self) -> Description:
+        """What it consists of."""
+        raise NotImplementedError
+
+    def __str__(self) -> str:
+        return self.description().text
+
+    def _repr_html_(self) -> str:
+        return self.description().html
+
+
+def assignments(values: Mapping[str, Any]) -> str:
+    """Names with their values, one a line."""
+    return "\n".join(f"{name} = {short_text(value)}" for name, value in values.items())
+
+
+def short_text(value: Any) -> str:
+    """A value as text; of one value per neuron, the first three."""
+    if isinstance(value, str) or not hasattr(value, "__len__") or getattr(value, "ndim", 1) == 0:
+        return str(value)
+    items = [str(item) for item in value[:3]]
+    return f"{', '.join(items)}{', ...' if len(value) > 3 else ''} ({len(value)} neurons)"

@@ -1,0 +1,89 @@
+"""What a network consists of, for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, fields
+from typing import TYPE_CHECKING
+
+from eprop_brian.base.description import Description
+
+if TYPE_CHECKING:
+    from eprop_brian.network.resolved import Resolved
+    from eprop_brian.network.spec import Network
+
+__all__ = ["describe", "summary"]
+
+#: Fields that have a row of their own; of the others, those that differ from the default are shown.
+_IN_ROWS = frozenset(
+    ("n_inputs", "n_outputs", "neurons", "readout", "loss", "feedback", "optimizer")
+    + ("gradient", "updates", "dt", "learned")
+)
+
+
+def summary(network: Network) -> str:
+    """A network in one line: its sizes, and how it learns."""
+    neurons = " + ".join(f"{p.size} {p.name}" for p in network.populations)
+    return (
+        f"{network.n_inputs} inputs, {neurons}, {network.n_outputs} readouts, "
+        f"{network.gradient}, {network.optimizer.name}"
+    )
+
+
+def describe(network: Network) -> Description:
+    """A table of a network's populations, connections and rules of learning."""
+    resolved, optimizer = network.resolved, network.optimizer
+    neurons = []
+    for population in resolved.populations:
+        learned = f", learns {', '.join(population.learned)}" if population.learned else ""
+        neurons.append(f"{population.size} {population.name}{learned}")
+    parameters = ", ".join(f"{name} = {value:g}" for name, value in optimizer.parameters.items())
+    readouts = [f"{r.size} {r.readout.name}: {r.readout.update}" for r in resolved.readouts]
+    losses = [f"{r.loss.name}: {r.loss.loss}" for r in resolved.readouts]
+    rows = [
+        ("inputs", str(network.n_inputs)),
+        ("neurons", "\n".join(neurons)),
+        ("readouts", "\n".join(readouts)),
+        ("weights [post, pre]", "\n".join(_weights(resolved))),
+        ("loss", "\n".join(losses)),
+        ("learning signal", "\n".join(_signals(resolved))),
+        ("optimizer", f"{optimizer.name}: {parameters}"),
+        ("gradient", f"{network.gradient}, weights change after every {network.updates}"),
+        ("time step", str(network.dt)),
+        ("other options", "\n".join(_options(network))),
+    ]
+    return Description("Network", rows)
+
+
+def _weights(network: Resolved) -> Iterator[str]:
+    for connection in network.connections:
+        n_post, n_pre = connection.shape
+        adjacency = connection.adjacency
+        synapses = "" if adjacency is None else f", {adjacency.nnz} synapses"
+        yield f"{connection.name}  {n_post} x {n_pre}{synapses}"
+
+
+def _signals(network: Resolved) -> Iterator[str]:
+    for signal in network.signals:
+        feedback = signal.feedback
+        yield feedback.weights
+        yield from (line for line in feedback.update.splitlines() if line.strip())
+        if feedback.signal != "error":
+            yield f"signal = {feedback.signal}"
+
+
+def _options(network: Network) -> Iterator[str]:
+    """Options that differ from the default; of those by name, such as delays, the names."""
+    for option in fields(network):
+        if option.name in _IN_ROWS:
+            continue
+        value = getattr(network, option.name)
+        if isinstance(value, Mapping):
+            if value:
+                yield f"{option.name} of {', '.join(value)}"
+            continue
+        default = option.default
+        if option.default_factory is not MISSING:
+            default = option.default_factory()
+        if value != default:
+            yield f"{option.name} = {value}"

@@ -1,0 +1,242 @@
+"""Checks of a neuron: its fields, threshold, surrogate, initial values and refractory time."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import sympy
+from brian2.units import Quantity, second
+from brian2.units.fundamentalunits import DIMENSIONLESS, Dimension
+from brian2.utils.stringtools import get_identifiers
+
+from eprop_brian.base.checks import is_identifier
+from eprop_brian.equations.neuron import Neuron
+from eprop_brian.symbolic.errors import EquationError
+from eprop_brian.symbolic.expressions import (
+    dimensions_of,
+    parse_expression,
+    require_dimensions,
+    require_known,
+    symbol,
+)
+from eprop_brian.symbolic.parameters import UNITS, resolve_parameters, unit_name
+
+__all__ = [
+    "check_initial",
+    "check_refractory",
+    "check_refractory_surrogate",
+    "check_surrogate",
+    "check_texts",
+    "margin_of",
+    "refuse_shadowed_units",
+    "units_in",
+    "written_style",
+]
+
+_COMPARISON = re.compile(r"^(?P<left>[^<>=!]+)(?P<operator>>=|>)(?P<right>[^<>=!]+)$")
+#: Fields of a neuron that are equations, conditions or names.
+_TEXTS = (
+    *("update", "model", "method", "reset", "on_pre", "threshold", "surrogate"),
+    *("refractory", "refractory_surrogate"),
+)
+#: Functions whose derivative is zero or missing: harmless to evaluate, useless as a surrogate.
+_STEP_FUNCTIONS = frozenset(
+    {"int", "floor", "ceil", "sign", "timestep", "rand", "randn", "poisson"}
+)
+
+
+def check_texts(neuron: Neuron, where: str) -> None:
+    """Check that the name is an identifier and that equations are strings."""
+    if not is_identifier(neuron.name):
+        raise EquationError(
+            where, f"name = {neuron.name}", "must be letters, digits and _, starting with a letter"
+        )
+    for part in _TEXTS:
+        if not isinstance(getattr(neuron, part), str):
+            raise EquationError(
+                where, f"{part} = {getattr(neuron, part)!r}", "must be a string, empty for none"
+            )
+    for name, expression in neuron.constants.items():
+        if not isinstance(expression, str):
+            line = f"{name} = {expression!r}"
+            raise EquationError(f"{where}, constants", line, "must be a string, an expression")
+
+
+def written_style(neuron: Neuron, where: str) -> str:
+    """The style in which a neuron is written: ``"update"`` or ``"model"``."""
+    styles = [part for part in ("update", "model") if getattr(neuron, part).strip()]
+    if len(styles) != 1:
+        raise EquationError(
+            where,
+            styles[-1] if styles else "update / model",
+            f"has {'both' if styles else 'neither'}: give either `update` (one statement per "
+            "state) or `model` (differential equations)",
+        )
+    return styles[0]
+
+
+def units_in(neuron: Neuron) -> dict[str, Quantity]:
+    """Units that the equations name (``10*ms``), as parameters, without the neuron's own names."""
+    text = "\n".join(
+        (neuron.update, neuron.model, neuron.reset, neuron.on_pre, neuron.threshold)
+        + (
+            neuron.surrogate,
+            neuron.refractory_surrogate,
+            *neuron.constants.values(),
+            *map(str, neuron.initial.values()),
+        )
+    )
+    named = get_identifiers(text) - {*neuron.constants, *_updated(neuron)}
+    return {name: UNITS[name] for name in sorted(named) if name in UNITS}
+
+
+def _updated(neuron: Neuron) -> list[str]:
+    """States of the update style."""
+    return re.findall(r"^\s*(\w+)\s*[-+*/]?=", neuron.update.replace(";", "\n"), re.MULTILINE)
+
+
+def refuse_shadowed_units(neuron: Neuron, where: str) -> None:
+    """Raise if a value is given in a unit whose name means something else in the equations."""
+    names = {*neuron.parameters, *neuron.constants, *_updated(neuron)} & UNITS.keys()
+    values = dict(neuron.parameters)
+    if neuron.refractory.strip() not in neuron.parameters:
+        values["refractory"] = neuron.refractory
+    for name, value in values.items():
+        texts = value if isinstance(value, list | tuple) else [value]
+        units = set().union(*(get_identifiers(x) for x in texts if isinstance(x, str)))
+        if shadowed := sorted(units & names - {name}):
+            raise EquationError(
+                where,
+                f"{name} = {value}",
+                f"is in the unit '{shadowed[0]}', which is also a name of this neuron: rename that",
+            )
+
+
+def margin_of(
+    neuron: Neuron, states: Sequence[str], known: Mapping[str, Dimension], where: str
+) -> sympy.Expr:
+    """The left minus the right side of the threshold."""
+    where = f"{where}, threshold"
+    if not neuron.threshold.strip():
+        raise EquationError(where, "(empty)", "a spike condition is needed, e.g. `v >= v_th`")
+    match = _COMPARISON.match(neuron.threshold.strip())
+    if match is None:
+        raise EquationError(
+            where, neuron.threshold, "must be one comparison with > or >=, e.g. `v >= v_th`"
+        )
+    left, right = match.group("left").strip(), match.group("right").strip()
+    wanted = dimensions_of(left, known, where)
+    require_dimensions(right, wanted, known, where, neuron.threshold)
+    margin = parse_expression(left, where) - parse_expression(right, where)
+    if not margin.free_symbols & {symbol(state) for state in states}:
+        raise EquationError(where, neuron.threshold, "does not depend on any state")
+    return margin
+
+
+def check_surrogate(
+    neuron: Neuron,
+    states: Sequence[str],
+    known: Mapping[str, Dimension],
+    margin: sympy.Expr,
+    where: str,
+) -> None:
+    """Check that the surrogate is a slope of the spike condition."""
+    where = f"{where}, surrogate"
+    text = neuron.surrogate.strip()
+    if not text:
+        raise EquationError(
+            where, "(empty)", "dz/dv is needed, e.g. `0.3/v_th*clip(1 - abs(v - v_th)/v_th, 0, 1)`"
+        )
+    _check_slope(text, known, neuron.threshold, where)
+    compared = margin.free_symbols & {symbol(state) for state in states}
+    if not parse_expression(text, where).free_symbols & compared:
+        raise EquationError(
+            where, text, "does not depend on the states of the threshold; its slope says nothing"
+        )
+
+
+def _check_slope(text: str, known: Mapping[str, Dimension], threshold: str, where: str) -> None:
+    """Check that an expression can stand for dz/dv."""
+    used = set(re.findall(r"[A-Za-z_]\w*", text))
+    steps = sorted(used & _STEP_FUNCTIONS)
+    if steps or re.search(r"[<>]|==|\b(and|or|not)\b", text):
+        culprit = f"'{steps[0]}'" if steps else "a comparison"
+        raise EquationError(
+            where,
+            text,
+            f"uses {culprit}: a step has no slope for the gradient to follow. Use a bump around "
+            "the threshold made of clip, abs, exp or powers",
+        )
+    if used & {"I", "z"} - {*known}:
+        raise EquationError(where, text, "must be an expression of the states, without I and z")
+    found = dimensions_of(text, known, where)
+    wanted = DIMENSIONLESS / dimensions_of(threshold.split(">")[0], known, where)
+    # Zero fits every unit.
+    if found is not wanted and parse_expression(text, where) != 0:
+        raise EquationError(
+            where,
+            text,
+            f"has unit {unit_name(found)}; dz/dv needs {unit_name(wanted)} (one over the "
+            "threshold's)",
+        )
+
+
+def check_refractory_surrogate(neuron: Neuron, known: Mapping[str, Dimension], where: str) -> None:
+    """Check the surrogate of refractory steps."""
+    where = f"{where}, refractory_surrogate"
+    text = neuron.refractory_surrogate.strip()
+    if not text:
+        raise EquationError(where, "(empty)", "dz/dv while refractory is needed, e.g. `0`")
+    _check_slope(text, known, neuron.threshold, where)
+    if parse_expression(text, where) != 0 and not neuron.refractory.strip():
+        raise EquationError(where, text, "is never used: the neuron has no `refractory` time")
+
+
+def check_initial(
+    neuron: Neuron,
+    units: Mapping[str, Dimension],
+    known: Mapping[str, Dimension],
+    where: str,
+) -> None:
+    """Check that initial values are expressions with the units of their states."""
+    where = f"{where}, initial"
+    for state, value in neuron.initial.items():
+        line = f"{state} = {value}"
+        require_known([state], units, where, line)
+        try:
+            # Zero fits every unit.
+            if parse_expression(str(value), where) != 0:
+                require_dimensions(str(value), units[state], known, where, line)
+        except EquationError as error:
+            raise EquationError(
+                where,
+                line,
+                f"{error.problem}\nAn initial value is an expression, e.g. `E_l` or `-70*mV`",
+            ) from None
+
+
+def check_refractory(
+    neuron: Neuron,
+    parameters: Mapping[str, np.ndarray | float],
+    dimensions: Mapping[str, Dimension],
+    where: str,
+) -> None:
+    """Check that the refractory time is a time."""
+    text = neuron.refractory.strip()
+    if not text:
+        return
+    if text in parameters:
+        value, dimension = parameters[text], dimensions[text]
+    elif text.isidentifier():
+        raise EquationError(
+            f"{where}, refractory", text, "is not a parameter; name one or give a time, e.g. `5 ms`"
+        )
+    else:
+        values, dims = resolve_parameters({"refractory": text}, where)
+        value, dimension = values["refractory"], dims["refractory"]
+    if dimension is not second.dim:
+        raise EquationError(f"{where}, refractory", text, "must be a time, e.g. `5 ms`")
+    if np.any(np.asarray(value) < 0):
+        raise EquationError(f"{where}, refractory", text, "must not be negative")
