@@ -198,9 +198,7 @@ def test_names_that_become_files_are_identifiers(name, tmp_path):
     (folder / "neuron-x").mkdir()
     neurons = {name: config.neurons["lif"]}
     with pytest.raises(ValueError, match="names a neuron"):
-        replace(
-            config, tables={**config.tables, "size": {name: 3}}, parts={"neurons": neurons}
-        )
+        replace(config, tables={**config.tables, "size": {name: 3}}, parts={"neurons": neurons})
     path = folder / "config.toml"
     path.write_text(re.sub("(?m)^lif = ", f'"{name}" = ', path.read_text()))
     before = sorted(tmp_path.rglob("*"))
