@@ -28,6 +28,8 @@ CONFIGS = {
         ],
     ),
 }
+#: Where runs are interrupted: the iteration or part, and calls since the last interrupt.
+STOPS = {"eprop": {3: 3, 5: 2}, "balanced": {22: 22, 33: 11}}
 OLD = Path(__file__).parents[1] / "data" / "runs"
 
 
@@ -52,12 +54,17 @@ def test_a_run_that_was_interrupted_ends_as_one_that_was_not(model, tmp_path, mo
     whole.train(progress=False)
     assert whole.is_trained
     stopped = Run.start(config, tmp_path / "stopped")
-    for number, calls in enumerate((3, 2), start=1):
+    for end, calls in STOPS[model].items():
         stop_after(stopped, calls)
         with pytest.raises(KeyboardInterrupt):
             stopped.train(progress=False)
         stopped = Run.open(tmp_path / "stopped")
-        assert stopped.trainer.iteration == (3, 5)[number - 1] and not stopped.is_trained
+        assert stopped.trainer.iteration == end and not stopped.is_trained
+        if model == "balanced":
+            _, state = read_state(tmp_path / "stopped")
+            # They are not 0, or the test would not notice that they are lost.
+            for key in ("neurons.v", "neurons.refractory_counter", "arriving.arriving"):
+                assert np.any(state[f"underway.{key}"]), key
     stopped.train(progress=False)
     for name in (INITIAL, CHECKPOINT):
         once, twice = (dict(np.load(tmp_path / f / name)) for f in ("whole", "stopped"))
