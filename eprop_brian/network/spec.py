@@ -24,7 +24,7 @@ from eprop_brian.base.checks import (
     check_positive_quantity,
     check_real,
 )
-from eprop_brian.base.random import generator, normals, uniforms
+from eprop_brian.base.random import normals, rng_for, uniforms
 from eprop_brian.base.sparse import Matrix, draw_pairs, structure, with_values
 from eprop_brian.base.suggestions import unknown
 from eprop_brian.equations.learning_signals import SYMMETRIC, LearningSignal
@@ -691,7 +691,7 @@ class Network:
             `adjacency` for the sparse matrices. Learned parameters by ``"population.parameter"``,
             in SI units.
         """
-        rng = generator(seed, "weights")
+        rng = rng_for(seed, "weights")
         weights: dict[str, Matrix] = {}
         for name in ("w_in", "w_rec", "w_out"):
             shape, adjacency = self.shapes[name], self.adjacency.get(name)
