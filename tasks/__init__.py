@@ -8,8 +8,9 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any
 
+from eprop_brian.base.random import rng_for
 from eprop_brian.base.suggestions import unknown
-from eprop_brian.tasks.base import Task, rng_for
+from eprop_brian.tasks.base import Task
 from eprop_brian.tasks.delayed_match import DelayedMatch
 from eprop_brian.tasks.digits import Digits
 from eprop_brian.tasks.evidence_accumulation import EvidenceAccumulation

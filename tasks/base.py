@@ -50,7 +50,7 @@ from brian2.units import Quantity, ms
 from numpy.typing import ArrayLike, NDArray
 
 from eprop_brian.base.checks import check_count, check_quantity
-from eprop_brian.base.random import generator
+from eprop_brian.base.random import rng_for
 from eprop_brian.equations.losses import LOSSES
 from eprop_brian.tasks.trials import Trials
 
@@ -62,32 +62,6 @@ __all__ = [
     "is_confirmation",
     "rng_for",
 ]
-
-
-def rng_for(seed: int, stream: str, index: int | None = None) -> np.random.Generator:
-    """Return the random generator that belongs to (seed, stream, index).
-
-    Parameters
-    ----------
-    seed : int
-        Seed of the whole run, 0 or greater.
-    stream : str
-        What is drawn: "train", "validation", "test", or the name of something frozen.
-    index : int, optional
-        Iteration or batch number, 0 or greater. None for what stays frozen during a run.
-
-    Returns
-    -------
-    numpy.random.Generator
-        Philox, always in the same fresh state for the same arguments, on every machine. What the
-        functions of `eprop_brian.base.random` draw from it stays the same in every version of
-        NumPy; what the generator's own methods draw, NumPy may change.
-    """
-    if not isinstance(stream, str) or not stream:
-        raise ValueError(f"stream must be a name such as 'train', got {stream!r}")
-    if index is not None:
-        index = check_count("index", index, minimum=0)
-    return generator(check_count("seed", seed, minimum=0), stream, index)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -17,8 +17,9 @@ from brian2.units import Hz, Quantity, ms
 from numpy.typing import NDArray
 
 from eprop_brian.base.checks import check_count, check_rate, whole_steps
-from eprop_brian.tasks.base import Task, rng_for
-from eprop_brian.tasks.spikes import spike_positions
+from eprop_brian.base.random import rng_for
+from eprop_brian.tasks.base import Task
+from eprop_brian.tasks.spikes import SpikeBins, spike_bins, spike_positions
 from eprop_brian.tasks.trials import Trials
 
 __all__ = ["CueTask"]
@@ -99,7 +100,7 @@ class CueTask(Task):
         cues = self.draw_cues(rng, check_count("n_trials", n_trials))
 
         # Drawn as if all cues were of kind 0; those of kind 1 then change group.
-        trial, step, input_ = spike_positions(rng, self.spike_probability(), n_trials)
+        trial, step, input_ = spike_positions(rng, self._spike_bins, n_trials)
         is_cue = np.flatnonzero(input_ < self.group_size)
         cue = np.searchsorted(self.cue_starts, step[is_cue], side="right") - 1
         input_[is_cue] += self.group_size * cues[trial[is_cue], cue]
@@ -112,6 +113,10 @@ class CueTask(Task):
             pattern=np.arange(n_trials),
             target=self.classes(cues),
         )
+
+    @cached_property
+    def _spike_bins(self) -> SpikeBins:
+        return spike_bins(self.spike_probability())
 
     def spike_probability(self) -> NDArray[np.float64]:
         """Return the spike probability per step if all cues are of kind 0.

@@ -25,8 +25,8 @@ from brian2.units import Quantity
 from numpy.typing import NDArray
 
 from eprop_brian.base.checks import check_count, whole_steps
-from eprop_brian.base.random import permutation
-from eprop_brian.tasks.base import Task, is_confirmation, rng_for
+from eprop_brian.base.random import permutation, rng_for
+from eprop_brian.tasks.base import Task, is_confirmation
 from eprop_brian.tasks.trials import Trials
 
 __all__ = [

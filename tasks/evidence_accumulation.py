@@ -20,8 +20,7 @@ from brian2.units import Quantity, ms
 from numpy.typing import NDArray
 
 from eprop_brian.base.checks import check_count, check_probability, whole_steps
-from eprop_brian.base.random import integers, uniforms
-from eprop_brian.tasks.base import rng_for
+from eprop_brian.base.random import integers, rng_for, uniforms
 from eprop_brian.tasks.cues import CueTask
 
 __all__ = ["EvidenceAccumulation"]

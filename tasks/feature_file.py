@@ -30,8 +30,8 @@ from brian2.units import Hz, Quantity, kHz
 from numpy.typing import ArrayLike, NDArray
 
 from eprop_brian.base.checks import check_count, check_quantity
-from eprop_brian.base.random import integers
-from eprop_brian.tasks.base import Task, rng_for
+from eprop_brian.base.random import integers, rng_for
+from eprop_brian.tasks.base import Task
 from eprop_brian.tasks.datasets import (
     DataError,
     Part,

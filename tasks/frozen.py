@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eprop_brian.base.checks import check_count, check_probability
-from eprop_brian.tasks.base import Task, rng_for
+from eprop_brian.base.random import rng_for
+from eprop_brian.tasks.base import Task
 from eprop_brian.tasks.spikes import poisson_spikes
 from eprop_brian.tasks.trials import Trials
 

@@ -21,8 +21,7 @@ from brian2.units import Quantity, ms
 from numpy.typing import ArrayLike, NDArray
 
 from eprop_brian.base.checks import check_count, check_quantity
-from eprop_brian.base.random import uniforms
-from eprop_brian.tasks.base import rng_for
+from eprop_brian.base.random import rng_for, uniforms
 from eprop_brian.tasks.frozen import FrozenInputTask
 
 __all__ = ["PatternGeneration", "superimposed_sines"]

@@ -17,6 +17,7 @@ Probabilities are exact to :math:`2^{-53}`: the spikes have the distribution of
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -24,7 +25,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from eprop_brian.base.random import as_uniforms, words
+from eprop_brian.base.random import words
 
 __all__ = ["SpikeBins", "poisson_spikes", "spike_bins", "spike_positions"]
 
@@ -32,6 +33,8 @@ __all__ = ["SpikeBins", "poisson_spikes", "spike_bins", "spike_positions"]
 #: that many without, and no spike.
 _OUTCOMES = 1024
 _NONE = _OUTCOMES - 1
+#: Bits of a word below the 53 that make a uniform number.
+_LOWER_BITS = np.uint64(11)
 # Gaps drawn at a time. The temporary arrays then stay in the cache and, at 64 kB, in memory that
 # the process already has: fresh pages would cost more than the arithmetic.
 _CHUNK = 8192
@@ -60,29 +63,32 @@ def poisson_spikes(
     ValueError
         If `probability` is not a 2-D array of numbers in [0, 1].
     """
-    probability = _checked(probability)
-    spikes = np.zeros((n_trials, *probability.shape), dtype=bool)
+    places = spike_bins(probability)
+    spikes = np.zeros((n_trials, *places.shape), dtype=bool)
     flat = spikes.reshape(-1)
-    for positions in _flat_positions(rng, probability, n_trials):
+    for positions in _flat_positions(rng, places, n_trials):
         flat[positions] = True
     return spikes
 
 
 def spike_positions(
-    rng: np.random.Generator, probability: ArrayLike, n_trials: int = 1
+    rng: np.random.Generator, probability: ArrayLike | SpikeBins, n_trials: int = 1
 ) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
     """Like `poisson_spikes`, but return where the spikes are.
 
-    For tasks that move spikes about (to another input group, say) before storing them.
+    For tasks that move spikes about (to another input group, say) before storing them. What
+    `spike_bins` returns may take the place of `probability`, which saves time where the same
+    probabilities are drawn from again and again.
 
     Returns
     -------
     trial, step, input : int arrays, shape (n_spikes,)
         In the order of the flattened (trial, step, input) array.
     """
-    probability = _checked(probability)
-    chunks = [np.empty(0, dtype=np.intp), *_flat_positions(rng, probability, n_trials)]
-    return np.unravel_index(np.concatenate(chunks), (n_trials, *probability.shape))
+    places = probability if isinstance(probability, SpikeBins) else spike_bins(probability)
+    chunks = [np.empty(0, dtype=np.intp), *_flat_positions(rng, places, n_trials)]
+    trial, step, input_ = np.unravel_index(np.concatenate(chunks), (n_trials, *places.shape))
+    return trial, step, input_
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,6 +97,8 @@ class SpikeBins:
 
     Attributes
     ----------
+    shape : tuple of int
+        (n_steps, n_inputs).
     bins : int array, shape (n_bins,)
         Places in the flattened (step, input) array. Bins that never fire are left out of the
         process, so silent periods cost nothing.
@@ -104,6 +112,7 @@ class SpikeBins:
         Mean number of bins that a word leads on.
     """
 
+    shape: tuple[int, ...]
     bins: NDArray[np.intp]
     kept_fraction: NDArray[np.float64]
     threshold: NDArray[np.uint64]
@@ -111,12 +120,20 @@ class SpikeBins:
     mean_step: float
 
 
-def spike_bins(probability: NDArray[np.float64]) -> SpikeBins:
-    """Return where spikes of such probabilities, shape (n_steps, n_inputs), are looked for."""
+def spike_bins(probability: ArrayLike) -> SpikeBins:
+    """Return where spikes of such probabilities, shape (n_steps, n_inputs), are looked for.
+
+    Raises
+    ------
+    ValueError
+        If `probability` is not a 2-D array of numbers in [0, 1].
+    """
+    probability = _checked(probability)
     bins = np.flatnonzero(probability)
     p = probability.reshape(-1)[bins]
-    p_max = p.max(initial=0.0)
-    return SpikeBins(bins, p / p_max, *_aliases(float(p_max)))
+    p_max = float(p.max(initial=0.0))
+    # Without bins there is nothing to draw: any probability will do.
+    return SpikeBins(probability.shape, bins, p / (p_max or 1.0), *_aliases(p_max or 1.0))
 
 
 @lru_cache(maxsize=64)
@@ -149,14 +166,13 @@ def _checked(probability: ArrayLike) -> NDArray[np.float64]:
 
 
 def _flat_positions(
-    rng: np.random.Generator, probability: NDArray[np.float64], n_trials: int
+    rng: np.random.Generator, places: SpikeBins, n_trials: int
 ) -> Iterator[NDArray[np.intp]]:
     """Yield the spikes' positions in the flattened (trial, step, input) array, in order."""
-    if not probability.any():
-        return
-    places = spike_bins(probability)
-    bins, kept_fraction = places.bins, places.kept_fraction
-    thinned = bool(np.any(kept_fraction < 1.0))
+    bins, size = places.bins, math.prod(places.shape)
+    thinned = bool(np.any(places.kept_fraction < 1.0))
+    # A uniform number of 53 bits is below the fraction where these bits are below it times 2^53.
+    kept_below = np.ceil(places.kept_fraction * 2.0**53).astype(np.uint64)
     n_draws = n_trials * bins.size
     last = -1
     while last < n_draws - 1:
@@ -173,12 +189,12 @@ def _flat_positions(
         nth_bin = candidates - trial * bins.size
         kept = outcome[:inside] < _NONE
         if thinned:
-            kept &= as_uniforms(drawn[:inside, 1]) < kept_fraction[nth_bin]
-        yield (trial * probability.size + bins[nth_bin])[kept]
+            kept &= (drawn[:inside, 1] >> _LOWER_BITS) < kept_below[nth_bin]
+        yield (trial * size + bins[nth_bin])[kept]
 
 
 def _outcomes(places: SpikeBins, drawn: NDArray[np.uint64]) -> NDArray[np.intp]:
     """Return what each word says of the next bins."""
     column = (drawn & np.uint64(_NONE)).astype(np.intp)
-    own = (drawn >> np.uint64(11)) < places.threshold[column]
+    own = (drawn >> _LOWER_BITS) < places.threshold[column]
     return np.where(own, column, places.alias[column])

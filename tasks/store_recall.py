@@ -20,9 +20,9 @@ from brian2.units import Hz, Quantity, ms
 from numpy.typing import NDArray
 
 from eprop_brian.base.checks import check_count, check_rate, whole_steps
-from eprop_brian.base.random import integers, uniforms
-from eprop_brian.tasks.base import Task, rng_for
-from eprop_brian.tasks.spikes import spike_positions
+from eprop_brian.base.random import integers, rng_for, uniforms
+from eprop_brian.tasks.base import Task
+from eprop_brian.tasks.spikes import SpikeBins, spike_bins, spike_positions
 from eprop_brian.tasks.trials import Trials
 
 __all__ = ["NOTHING", "RECALL", "STORE", "StoreRecall"]
@@ -168,15 +168,20 @@ class StoreRecall(Task):
         turn = np.where(np.cumsum(given, axis=1) % 2, STORE, RECALL)
         return values, np.where(given, turn, NOTHING)
 
+    @cached_property
+    def _spike_bins(self) -> SpikeBins:
+        """Where spikes are if all values are 0 and a store comes in every period."""
+        probability = np.zeros((self.n_steps, self.n_inputs))
+        drawn = np.arange(self.n_inputs) // self.group_size % 2 == 0
+        probability[1:, drawn] = check_rate("input_rate", self.input_rate, self.dt)
+        return spike_bins(probability)
+
     def _spikes(
         self, rng: np.random.Generator, values: NDArray[np.intp], commands: NDArray[np.intp]
     ) -> NDArray[np.bool_]:
         shape = (len(values), self.n_steps, self.n_inputs)
-        probability = np.zeros(shape[1:])
         # Drawn as if all values were 0 and a store came in every period; then spikes change group.
-        drawn = np.arange(self.n_inputs) // self.group_size % 2 == 0
-        probability[1:, drawn] = check_rate("input_rate", self.input_rate, self.dt)
-        trial, step, input_ = spike_positions(rng, probability, len(values))
+        trial, step, input_ = spike_positions(rng, self._spike_bins, len(values))
         period = step // self.symbol_steps
         value, command = values[trial, period], commands[trial, period]
         is_value = input_ < self.group_size

@@ -23,7 +23,9 @@ import zlib
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["generator", "integers", "normals", "permutation", "uniforms", "words"]
+from eprop_brian.base.checks import check_count
+
+__all__ = ["integers", "normals", "permutation", "rng_for", "uniforms", "words"]
 
 Shape = int | tuple[int, ...]
 
@@ -34,12 +36,10 @@ _COSINE = [(-1) ** k / math.factorial(2 * k) for k in range(10)]
 _LN_2 = 0.6931471805599453
 _HALF_PI = 1.5707963267948966
 _SQRT_HALF = 0.7071067811865476
-#: The largest seed and index, in bits.
-_SEED_BITS, _INDEX_BITS = 128, 63
 
 
-def generator(seed: int, stream: str, index: int | None = None) -> np.random.Generator:
-    """Return the generator of a stream, in its first state.
+def rng_for(seed: int, stream: str, index: int | None = None) -> np.random.Generator:
+    """Return the random generator that belongs to (seed, stream, index).
 
     Philox has a key of two words and a counter of four. The key is the lower 64 bits of the seed
     and the CRC-32 of the stream's name; the third word of the counter is 0 or, with an index, one
@@ -48,22 +48,27 @@ def generator(seed: int, stream: str, index: int | None = None) -> np.random.Gen
     Parameters
     ----------
     seed : int
-        From 0 to below 2^128.
+        Seed of the whole run, from 0 to below 2^128.
     stream : str
-        Name of what is drawn.
+        What is drawn: "train", "validation", "test", or the name of something frozen.
     index : int, optional
-        From 0 to below 2^63.
+        Iteration or batch number, from 0 to below 2^63. None for what stays frozen during a run.
 
-    Raises
-    ------
-    ValueError
-        If the seed or the index is too large.
+    Returns
+    -------
+    numpy.random.Generator
+        Always in the same fresh state for the same arguments, on every machine. What the functions
+        of this module draw from it stays the same in every version of NumPy; what the generator's
+        own methods draw, NumPy may change.
     """
-    for name, number, bits in (("seed", seed, _SEED_BITS), ("index", index or 0, _INDEX_BITS)):
+    if not isinstance(stream, str) or not stream:
+        raise ValueError(f"stream must be a name such as 'train', got {stream!r}")
+    seed = check_count("seed", seed, minimum=0)
+    third = 0 if index is None else check_count("index", index, minimum=0) + 1
+    for name, number, bits in (("seed", seed, 128), ("index", index or 0, 63)):
         if number >= 2**bits:
             raise ValueError(f"{name} must be below 2^{bits}, got {number}")
     high, low = divmod(seed, 2**64)
-    third = 0 if index is None else index + 1
     # Not hash(): Python salts the hash of a string anew in every process.
     key = low + (zlib.crc32(stream.encode()) << 64)
     return np.random.Generator(np.random.Philox(key=key, counter=(third << 128) + (high << 192)))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from eprop_brian.base.random import generator, normals, uniforms
+from eprop_brian.base.random import normals, rng_for, uniforms
 from eprop_brian.base.sparse import Matrix, with_values
 from eprop_brian.network.feedback import initial_feedback
 from eprop_brian.network.graph import Connection
@@ -72,7 +72,7 @@ def initial_weights(network: Resolved, seed: int) -> dict[str, Matrix]:
     dict
         See `Network.initial_weights`.
     """
-    rng = generator(seed, "weights")
+    rng = rng_for(seed, "weights")
     weights: dict[str, Matrix] = {}
     for connection in network.connections:
         weights[connection.name] = _drawn(connection, network.rewiring, rng)

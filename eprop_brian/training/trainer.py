@@ -16,11 +16,12 @@ from tqdm import tqdm
 
 from eprop_brian.base.checks import check_count, check_positive
 from eprop_brian.base.interrupts import uninterrupted
+from eprop_brian.base.random import rng_for
 from eprop_brian.base.sparse import Matrix, dense, values_of
 from eprop_brian.network.optimization import learning_rate
 from eprop_brian.network.resolved import Resolved, as_resolved
 from eprop_brian.network.spec import Network
-from eprop_brian.tasks.base import Task, confirmation_of, hand_out, rng_for
+from eprop_brian.tasks.base import Task, confirmation_of, hand_out
 from eprop_brian.tasks.trials import Trials, join_trials
 from eprop_brian.training.calls import (
     CHECK_EVERY,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from eprop_brian.base import random
-from eprop_brian.base.random import generator, integers, normals, permutation, uniforms, words
+from eprop_brian.base.random import integers, normals, permutation, rng_for, uniforms, words
 
 ONES = 2**64 - 1
 #: Counter, key and words of philox4x64-10, from Random123 (kat_vectors).
@@ -50,23 +50,23 @@ def test_words_are_those_of_seed_stream_and_index():
     crc32 = 0x5C66E4A3  # of "train"
     seed = 2**70 + 5
     expected = [word for n in range(1, 6) for word in philox([n, 0, 8, 2**6], [5, crc32])]
-    assert words(generator(seed, "train", 7), 20).tolist() == expected
+    assert words(rng_for(seed, "train", 7), 20).tolist() == expected
     expected = [word for n in range(1, 6) for word in philox([n, 0, 0, 2**6], [5, crc32])]
-    assert words(generator(seed, "train"), 20).tolist() == expected
+    assert words(rng_for(seed, "train"), 20).tolist() == expected
 
 
 def test_shapes_take_the_same_words():
-    whole = words(generator(1, "x"), 24)
-    rng = generator(1, "x")
+    whole = words(rng_for(1, "x"), 24)
+    rng = rng_for(1, "x")
     parts = [words(rng, 5), words(rng, (3, 2, 2)).ravel(), words(rng, 7)]
     np.testing.assert_array_equal(np.concatenate(parts), whole)
-    assert uniforms(generator(1, "x"), (2, 3)).shape == (2, 3)
-    np.testing.assert_array_equal(normals(generator(1, "x"), 5), normals(generator(1, "x"), 6)[:5])
+    assert uniforms(rng_for(1, "x"), (2, 3)).shape == (2, 3)
+    np.testing.assert_array_equal(normals(rng_for(1, "x"), 5), normals(rng_for(1, "x"), 6)[:5])
 
 
 def test_uniform_numbers_are_the_upper_bits():
-    drawn = uniforms(generator(3, "x"), 1000)
-    expected = [(int(word) >> 11) / 2**53 for word in words(generator(3, "x"), 1000)]
+    drawn = uniforms(rng_for(3, "x"), 1000)
+    expected = [(int(word) >> 11) / 2**53 for word in words(rng_for(3, "x"), 1000)]
     assert drawn.tolist() == expected
     assert random.as_uniforms(np.array([0, ONES], dtype=np.uint64)).tolist() == [0, 1 - 2**-53]
 
@@ -75,13 +75,13 @@ def test_uniform_numbers_are_the_upper_bits():
 def test_whole_numbers_stay_below_n(n, monkeypatch):
     ends = np.array([0, ONES], dtype=np.uint64)
     monkeypatch.setattr(random, "words", lambda rng, size: ends)
-    assert integers(generator(1, "x"), n, 2).tolist() == [0, n - 1]
+    assert integers(rng_for(1, "x"), n, 2).tolist() == [0, n - 1]
 
 
 def test_distributions():
     """Chi-square of 20 cells, and moments, within four standard deviations."""
     count = 200_000
-    rng = generator(11, "distributions")
+    rng = rng_for(11, "distributions")
     cells = np.bincount(integers(rng, 20, count), minlength=20)
     chi_square = np.sum((cells - count / 20) ** 2) / (count / 20)
     assert abs(chi_square - 19) < 4 * np.sqrt(2 * 19)
@@ -94,7 +94,7 @@ def test_distributions():
 
 
 def test_permutations_are_equally_likely():
-    rng = generator(2, "x")
+    rng = rng_for(2, "x")
     drawn = [tuple(permutation(rng, 3).tolist()) for _ in range(6000)]
     orders, counts = np.unique(drawn, axis=0, return_counts=True)
     assert len(orders) == 6
@@ -103,7 +103,7 @@ def test_permutations_are_equally_likely():
 
 
 def test_functions_are_right_to_the_last_digits():
-    x = np.concatenate([uniforms(generator(1, "x"), 10_000) + 2**-53, [2**-53, 0.5, 1.0]])
+    x = np.concatenate([uniforms(rng_for(1, "x"), 10_000) + 2**-53, [2**-53, 0.5, 1.0]])
     np.testing.assert_allclose(random.logarithm(x), np.log(x), rtol=5e-16, atol=0)
     turns = np.concatenate([x, [0.0, 0.125, 0.25, 0.375, 0.5, 0.75, 1 - 2**-53]])
     cosine, sine = random.cosine_and_sine(turns)
@@ -113,8 +113,8 @@ def test_functions_are_right_to_the_last_digits():
 
 def test_too_large_seeds_and_words_of_32_bits_are_refused():
     with pytest.raises(ValueError, match=r"seed must be below 2\^128"):
-        generator(2**128, "train")
+        rng_for(2**128, "train")
     with pytest.raises(ValueError, match=r"index must be below 2\^63"):
-        generator(1, "train", 2**63)
+        rng_for(1, "train", 2**63)
     with pytest.raises(TypeError, match="MT19937"):
         words(np.random.Generator(np.random.MT19937(1)), 3)

@@ -7,7 +7,11 @@ import numpy as np
 import pytest
 
 import eprop_brian.native
-from eprop_brian.base.random import generator, integers, normals, permutation, uniforms, words
+from eprop_brian import ALIF, LIF, Network
+from eprop_brian.base.random import integers, normals, permutation, rng_for, uniforms, words
+from eprop_brian.devices.cpp import generate
+from eprop_brian.network.build import build
+from eprop_brian.network.built import Capacity
 
 NATIVE = Path(eprop_brian.native.__file__).parent
 WARNINGS = ["-Wall", "-Wextra", "-Werror", "-std=c++17", "-O1"]
@@ -49,6 +53,16 @@ def test_each_source_compiles_without_warnings(source, tmp_path):
     compile_(*WARNINGS, f"-I{tmp_path}", "-c", NATIVE / source, "-o", tmp_path / "object.o")
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("gradient", ["factored", "online"])
+def test_a_generated_step_compiles_without_warnings(gradient, tmp_path):
+    """But for variables that a loop offers to every block, and not every block uses."""
+    network = Network(3, 2, [(LIF, 4), (ALIF, 3)], gradient=gradient, c_reg=1.0)
+    generate(network, Capacity(10, 1, 1, 1, 2), build=build).write(tmp_path)
+    flags = [*WARNINGS, "-std=c++11", "-Wno-unused-variable", "-fsyntax-only"]
+    compile_(*flags, tmp_path / "program.cpp")
+
+
 @pytest.fixture(scope="module")
 def draw(tmp_path_factory):
     program = tmp_path_factory.mktemp("philox") / "program"
@@ -69,7 +83,7 @@ def draw(tmp_path_factory):
 @pytest.mark.parametrize(("seed", "stream", "index"), SEEDS)
 def test_random_numbers_are_those_of_python(draw, seed, stream, index):
     def rng():
-        return generator(seed, stream, index)
+        return rng_for(seed, stream, index)
 
     where = (seed, stream, index)
     np.testing.assert_array_equal(draw(*where, "words", 1001, np.uint64), words(rng(), 1001))

@@ -8,9 +8,9 @@ import pytest
 from brian2 import DimensionMismatchError, Hz, ms
 
 from eprop_brian.base.checks import check_count, whole_steps
-from eprop_brian.base.random import words
+from eprop_brian.base.random import rng_for, words
 from eprop_brian.tasks import base
-from eprop_brian.tasks.base import Task, rng_for
+from eprop_brian.tasks.base import Task
 from eprop_brian.tasks.trials import Trials
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from brian2 import DimensionMismatchError, Hz, ms
 
+from eprop_brian.base.random import rng_for
 from eprop_brian.tasks import PatternGeneration
-from eprop_brian.tasks.base import rng_for
 from eprop_brian.tasks.pattern_generation import superimposed_sines
 
 
