@@ -166,7 +166,7 @@ class BuiltNetwork:
         "control.step": np.zeros(1),
     }
 
-    @property
+    @cached_property
     def plastic(self) -> list[Projection[Connection]]:
         """The projections that learn."""
         return [p for p in self.projections if p.connection.plastic]
@@ -270,9 +270,9 @@ class BuiltNetwork:
     def synaptic_arrays(self, variable: str, matrices: Mapping[str, Matrix]) -> dict:
         """Split matrices [post, pre], by name, into the projections' arrays of a variable."""
         return {
-            self.key(p.name, variable): p.stored(matrices[p.matrix])
-            for p in self.projections
-            if p.matrix in matrices
+            self.key(p.name, variable): p.stored(matrix)
+            for name, matrix in matrices.items()
+            for p in self._parts.get(name, ())
         }
 
     def feedback_arrays(self, weights: Mapping[str, Matrix]) -> dict[str, np.ndarray]:
@@ -318,9 +318,7 @@ class BuiltNetwork:
         -------
         array, or csc_array if the matrix is sparse
         """
-        parts = [
-            (p, values[self.key(p.name, variable)]) for p in self.projections if p.matrix == name
-        ]
+        parts = [(p, values[self.key(p.name, variable)]) for p in self._parts[name]]
         connection = self.network.keys.connections[name]
         adjacency = connection.adjacency
         if adjacency is None:
@@ -332,6 +330,14 @@ class BuiltNetwork:
         for p, stored in parts:
             data[self._places[p.name]] = stored[: p.n_synapses]
         return with_values(adjacency, data)
+
+    @cached_property
+    def _parts(self) -> dict[str, list[Projection[Connection]]]:
+        """The projections of each connection."""
+        parts: dict[str, list[Projection[Connection]]] = {}
+        for p in self.projections:
+            parts.setdefault(p.matrix, []).append(p)
+        return parts
 
     @cached_property
     def _places(self) -> dict[str, np.ndarray]:

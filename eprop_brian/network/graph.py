@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -150,7 +151,7 @@ class Connection:
     glorot: bool = False
     plastic: bool = True
 
-    @property
+    @cached_property
     def shape(self) -> tuple[int, int]:
         """Shape of the weights, (n_post, n_pre)."""
         return _width(self.targets), _width(self.sources)
@@ -213,7 +214,7 @@ class SignalConnection:
     follows: str
     delay_steps: np.ndarray | None = field(default=None, repr=False)
 
-    @property
+    @cached_property
     def shape(self) -> tuple[int, int]:
         """Shape of the weights, (n_post, n_outputs)."""
         return _width(self.targets), _width(self.sources)

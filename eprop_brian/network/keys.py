@@ -71,6 +71,8 @@ class WeightKeys:
     connections : dict of str to Connection
     signals : dict of str to SignalConnection
     learned : dict of str to LearnedParameter
+    plastic : tuple of Connection
+        The connections that learn.
     trained : tuple of str
         Keys of all that the optimizer changes: connections that are plastic, learned parameters.
     optimizer : dict of str to OptimizerState
@@ -87,8 +89,8 @@ class WeightKeys:
         self.signals: Mapping[str, SignalConnection] = {s.name: s for s in signals}
         parameters = [LearnedParameter(p, name) for p in populations for name in p.learned]
         self.learned: Mapping[str, LearnedParameter] = {x.key: x for x in parameters}
-        plastic = (name for name, c in self.connections.items() if c.plastic)
-        self.trained: tuple[str, ...] = (*plastic, *self.learned)
+        self.plastic = tuple(c for c in self.connections.values() if c.plastic)
+        self.trained = (*(c.name for c in self.plastic), *self.learned)
         kept = [OptimizerState(state, owner) for state in states for owner in self.trained]
         self.optimizer: Mapping[str, OptimizerState] = {x.key: x for x in kept}
 
@@ -96,11 +98,6 @@ class WeightKeys:
     def matrices(self) -> dict[str, Connection | SignalConnection]:
         """What has a weight matrix: connections and learning signals."""
         return {**self.connections, **self.signals}
-
-    @property
-    def plastic(self) -> tuple[Connection, ...]:
-        """The connections that learn."""
-        return tuple(c for c in self.connections.values() if c.plastic)
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Shapes of weights, feedback weights and learned parameters."""

@@ -97,37 +97,37 @@ class Resolved:
         if len(self.readouts) > 1:
             _check_readouts(self)
 
-    @property
+    @cached_property
     def continuous(self) -> bool:
         """Whether the network runs on without trials and resets."""
         return self.updates != "batch"
 
-    @property
+    @cached_property
     def n_inputs(self) -> int:
         """Number of inputs of all groups."""
         return sum(group.size for group in self.inputs)
 
-    @property
+    @cached_property
     def n_recurrent(self) -> int:
         """Number of recurrent neurons."""
         return sum(population.size for population in self.populations)
 
-    @property
+    @cached_property
     def n_outputs(self) -> int:
         """Number of outputs of all readouts."""
         return sum(readout.size for readout in self.readouts)
 
-    @property
+    @cached_property
     def input_slices(self) -> dict[str, slice]:
         """Where each input group stands among all inputs, by name."""
         return spans(self.inputs)
 
-    @property
+    @cached_property
     def slices(self) -> dict[str, slice]:
         """Where each population stands among the recurrent neurons, by name."""
         return spans(self.populations)
 
-    @property
+    @cached_property
     def output_slices(self) -> dict[str, slice]:
         """Where each readout stands among the outputs and targets, by name."""
         return spans(self.readouts)
@@ -142,7 +142,7 @@ class Resolved:
             for name in c.targets
         }
 
-    @property
+    @cached_property
     def readout_delay(self) -> int:
         """Steps from a spike to the readouts, the same for all."""
         return max(self.readout_delays.values(), default=0)
@@ -152,12 +152,12 @@ class Resolved:
         """Keys of all that learning changes."""
         return WeightKeys(self.connections, self.signals, self.populations, self.optimizer.states)
 
-    @property
+    @cached_property
     def shapes(self) -> dict[str, tuple[int, int]]:
         """Shapes of weights and feedback weights, (n_post, n_pre), by name."""
         return {name: x.shape for name, x in self.keys.matrices.items()}
 
-    @property
+    @cached_property
     def adjacency(self) -> dict[str, csc_array]:
         """The adjacency matrices [post, pre] of the sparse connections, by name."""
         return {c.name: c.adjacency for c in self.connections if c.adjacency is not None}

@@ -97,7 +97,7 @@ def gradient(request):
     return request.param
 
 
-@pytest.mark.parametrize("device", ["runtime", "cpp"])
+@pytest.mark.parametrize("device", ["runtime", pytest.param("cpp", marks=pytest.mark.slow)])
 def test_populations_may_have_matrices_of_their_own(gradient, device):
     network = given(gradient, delays={"w_rec": [1 * ms, 4 * ms]}, connectivity={"w_in": 0.7})
     split = by_population(network)
