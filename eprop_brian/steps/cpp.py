@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 from brian2.utils.stringtools import get_identifiers
 
-from eprop_brian.steps.nodes import Copy, Each, Fill, Lap, Noise, Pairs, Sums, Sync
+from eprop_brian.steps.fusing import fused
+from eprop_brian.steps.nodes import Copy, Each, Fill, Lap, Node, Noise, Pairs, Sums, Sync
 from eprop_brian.steps.printer import CLikePrinter, Lines, indented
 from eprop_brian.steps.spiking import (
     SPIKES_AT_ONCE,
@@ -42,6 +45,24 @@ class CppLoops(CLikePrinter):
     def loop(self, index: str, first: str | int, end: str | int, body: Lines) -> Lines:
         head = f"for (int {index} = {first}; {index} < {end}; {index}++)"
         return ["INDEPENDENT", head, *self.braces(body)]
+
+    def lines(self, nodes: Iterable[Node]) -> Lines:
+        """The lines of some nodes, neighbouring loops as one."""
+        lines: Lines = []
+        for group in fused(nodes, self.code.blocks, self.code.variables):
+            loops = [node for node in group if isinstance(node, Each)]
+            lines += self._together(loops) if len(loops) > 1 else super().lines(group)
+        return lines
+
+    def _together(self, loops: Sequence[Each]) -> Lines:
+        """Loops over the same elements as one."""
+        # Several blocks may read the same number.
+        constants = dict.fromkeys(x for node in loops for x in self.constants(node.block))
+        index, n, body = loops[0].index, loops[0].padded or loops[0].n, []
+        for node in loops:
+            own = [f"const int {name} = {row} + {index};" for name, row in node.rows.items()]
+            body += self.braces(own, self.statements(node.block))
+        return self.braces([*constants], self.loop(index, 0, n, body))
 
     def single(self, lines: Lines) -> Lines:
         return self.braces(lines)
