@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from brian2 import Clock, NeuronGroup
@@ -18,7 +17,7 @@ from brian2.utils.stringtools import word_substitute
 
 from eprop_brian.balanced.printing import local_quantities
 from eprop_brian.balanced.spec import BalancedNetwork
-from eprop_brian.balanced.step import balanced_step
+from eprop_brian.balanced.step import BalancedFrame, balanced_schedule
 from eprop_brian.equations.balanced import (
     CANDIDATE,
     ERROR,
@@ -206,18 +205,16 @@ class _Builder:
         self._add_synapse_blocks()
         integers = ("step", "n_steps", "clock", "learning", "one_spike", "record_every", "seed")
         control = (*integers, "n_spikes", "n_records", "sigma")
-        frame: dict[str, Any] = {
-            "n": network.n,
-            "n_spikes": capacity.n_spikes,
-            "control": {name: self._array("control", name) for name in control},
-        }
+        frame = BalancedFrame(
+            network.n,
+            capacity.n_spikes,
+            {name: self._array("control", name) for name in control},
+        )
         runner = StepRunner(
             self.control,
             self.code,
-            frame,
+            balanced_schedule(network, self.code, self._array, self.rows, frame),
             self.codeobj_class,
-            "balanced",
-            balanced_step(network, self.code, self._array, self.rows),
             "float" if self.dtype == np.float32 else "double",
         )
         return BuiltBalanced(

@@ -12,7 +12,8 @@ All but the spikes is computed from the values at its beginning:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from eprop_brian.balanced.spec import BalancedNetwork
 from eprop_brian.network.blocks import StepCode
@@ -32,14 +33,38 @@ from eprop_brian.steps.nodes import (
     Sums,
     Sync,
 )
+from eprop_brian.steps.schedule import Schedule
 
-__all__ = ["balanced_step"]
+__all__ = ["BalancedFrame", "balanced_schedule"]
 
 
-def balanced_step(
-    network: BalancedNetwork, code: StepCode, array: Callable[[str, str], str], rows: int
-) -> list[Node]:
-    """The schedule of a step.
+@dataclass(frozen=True)
+class BalancedFrame:
+    """What the frame of a call reads.
+
+    Attributes
+    ----------
+    n : int
+        Neurons.
+    n_spikes : int
+        Most spikes of a call.
+    control : mapping of str to str
+        Arrays of the numbers that steer a call.
+    """
+
+    n: int
+    n_spikes: int
+    control: Mapping[str, str]
+
+
+def balanced_schedule(
+    network: BalancedNetwork,
+    code: StepCode,
+    array: Callable[[str, str], str],
+    rows: int,
+    frame: BalancedFrame,
+) -> Schedule:
+    """The schedule of a network, whose only phase is a step.
 
     The frame defines ``_step``, ``_clock``, ``_record_every``, ``_learning``, ``_one_spike``,
     ``_noisy`` and ``_seed``, and the counters ``_n_spikes`` and ``_n_records``.
@@ -53,7 +78,15 @@ def balanced_step(
         ``array(group, variable)`` names an array as the blocks do.
     rows : int
         Steps of which spikes on their way are kept; 0 without a delay.
+    frame : BalancedFrame
     """
+    step = _step(network, code, array, rows)
+    return Schedule("balanced", frame, {"step": step}, most_elements=network.n)
+
+
+def _step(
+    network: BalancedNetwork, code: StepCode, array: Callable[[str, str], str], rows: int
+) -> list[Node]:
     n, k, m = network.n, network.n_dimensions, network.n_basis
 
     def each(block: str, size: int) -> list[Node]:

@@ -16,8 +16,8 @@ from brian2.devices.cpp_standalone.codeobject import CPPStandaloneCodeObject
 from brian2.parsing.rendering import CPPNodeRenderer
 from brian2.utils.stringtools import get_identifiers, word_substitute
 
-from eprop_brian.steps.cpp import CppPrinter
-from eprop_brian.steps.numpy import NumpyPrinter
+from eprop_brian.steps.cpp_gradients import CppPrinter
+from eprop_brian.steps.numpy_spiking import NumpyPrinter
 from eprop_brian.symbolic.functions import IN_NUMPY, SLOPE_SERIES, SLOPE_SERIES_BELOW, WHERE
 
 __all__ = [

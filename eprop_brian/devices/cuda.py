@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from eprop_brian.devices.cuda_memory import Memory, NetworkMemory
+from eprop_brian.devices.cuda_memory import Memory
 from eprop_brian.devices.process import ProcessProgram
 from eprop_brian.devices.program import Build
 from eprop_brian.devices.project import (
@@ -213,6 +213,7 @@ def _find_compiler(emulated: bool) -> str:
             f"device 'cuda' needs {' and '.join(missing)}, which cannot be found. Say where the "
             "toolkit is with CUDA_HOME, or run on the CPU: --device cpp"
         )
+    assert found is not None
     return found
 
 
@@ -229,13 +230,14 @@ def generate(
     _require_brian2cuda()
     from eprop_brian.devices.cuda_codeobjects import CudaStepCodeObject
 
-    if not getattr(capacity, "learning", True):
-        raise ValueError("device 'cuda' has no programs that only run trials: choose cpp")
     lanes = _ROW_BYTES // np.dtype(dtype).itemsize
     with standalone("cuda_standalone", dtype) as device:
         layout = Layout(lanes, None, MOST_STEPS, profile)
         built = build(network, capacity, CudaStepCodeObject, dtype, layout)
         runner = step_runner(built)
+        schedule = runner.schedule
+        if schedule.refusal:
+            raise ValueError(f"device 'cuda' has no {schedule.refusal}: choose cpp")
         arrays = {
             key: variable
             for key, variable in array_variables(built, device).items()
@@ -243,14 +245,9 @@ def generate(
             if variable.name not in ("i", "_spikespace")
         }
         clock = runner.clock.variables["dt"]
-        plan, code = runner.template_kwds["plan"], runner.step_code
         held = {**arrays, "clock.dt": clock}
-        if runner.template == "step":
-            plan["threads"] = _threads(plan)
-            memory = NetworkMemory(code, held, device, plan, capacity.n_trials)
-        else:
-            plan["threads"] = min(_THREADS[1], max(_THREADS[0], -(-plan["n"] // 32) * 32))
-            memory = Memory(code, held, device)
+        threads = _threads(schedule.most_elements)
+        memory = Memory(runner.step_code, held, device, schedule, threads)
         source = translated(built, runner, memory)
         table = memory.table({"clock.dt": float(network.dt)})
     optional = (name for name in _OPTIONAL if f'"{name}"' in source)
@@ -259,8 +256,7 @@ def generate(
     return Project(built, types, generated, (*SOURCES, *_HEADERS, *optional))
 
 
-def _threads(plan: dict[str, Any]) -> int:
-    """Threads that run a trial: one for every neuron, and more where synapses have traces."""
+def _threads(n: int) -> int:
+    """Threads that run a trial: one for each of `n` elements, as far as that is sensible."""
     least, most = _THREADS
-    largest = most if plan["online"] else max(p["n"] for p in plan["populations"])
-    return min(most, max(least, -(-largest // 32) * 32))
+    return min(most, max(least, -(-n // 32) * 32))

@@ -18,7 +18,7 @@ from eprop_brian.devices.codeobjects import (
     CRenderer,
     read_in_one_type,
 )
-from eprop_brian.steps.cuda import CudaPrinter
+from eprop_brian.steps.cuda_kernels import CudaPrinter
 from eprop_brian.symbolic.functions import WHERE
 
 __all__ = ["CudaStepCodeObject"]

@@ -1,6 +1,7 @@
 """The memory of a CUDA program: what all trials share, and what every trial has for itself.
 
-A batch's trials run at the same time, each on a copy of everything that a trial changes. Two
+A batch's trials run at the same time, each on a copy of everything that a trial changes: what the
+phases of a trial write, apart from sums over trials and from what has a row for every trial. Two
 stretches of memory hold all arrays at places that are known when the program is generated: one is
 shared, one is there once per copy. In a kernel, pointers to them have the names that Brian2's
 statements use.
@@ -9,31 +10,27 @@ statements use.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from brian2.core.variables import ArrayVariable
 from brian2.utils.stringtools import get_identifiers
 
 from eprop_brian.network.blocks import StepCode
+from eprop_brian.steps.gradients import Accumulate, AllSynapses, Backward, ClipNorm
+from eprop_brian.steps.nodes import Each, Node
+from eprop_brian.steps.schedule import Schedule, blocks_of
+from eprop_brian.steps.spiking import Hear, SortSpikes
 
-__all__ = ["Memory", "most_rows", "written_by_trials"]
+__all__ = ["Memory"]
 
 #: What arrays are aligned to: what a GPU reads at once.
 _LINE = 256
 #: Most trials at a time: as many blocks as the largest GPU runs at the same time.
 MOST_COPIES = 1024
-#: Blocks of a projection and of a population that are not a trial's own.
-_SHARED_BLOCKS = frozenset(
-    ("zero_sums", "fold", "measure", "optimize", "accumulate", "accumulate_several", "gradient")
-)
-_SHARED_NEURON_BLOCKS = frozenset(
-    ("refresh", "learn", "zero_learned", "fold", "zero_sums", "tally", "parameter_gradient")
-)
-#: What there is a row of for every trial, wherever it runs.
-_BY_TRIAL = ("outcomes", "answers", "trials")
+#: Loop indices of what there is a row of for every trial, wherever it runs.
+_OF_TRIALS = ("_record", "_answered")
 #: Loop indices that change from step to step.
 _OF_STEPS = r"_history|_output_\d|_sent"
 _TYPES = {"float64": "double", "float32": "float", "int32": "int32_t", "int64": "int64_t"}
@@ -63,53 +60,17 @@ class _Stretch:
         self.places[pointer] = _Place(pointer, kind, self.bytes, int(size), n_bytes)
         self.bytes += -(-max(n_bytes, 1) // _LINE) * _LINE
 
-    def pointers(self, base: str, restrict: bool) -> str:
+    def pointers(self, base: str, restrict: bool) -> list[str]:
+        """Declarations of pointers to all of them."""
         qualifier = "__restrict__ " if restrict else ""
-        return "\n".join(
+        return [
             f"{p.type}* {qualifier}const {p.pointer} = ({p.type}*)({base} + {p.offset}ull);"
             for p in self.places.values()
-        )
-
-
-def written_by_trials(code: StepCode, plan: Mapping[str, Any]) -> set[str]:
-    """Names, in the blocks, of the arrays that a trial writes."""
-    blocks = set(code.blocks)
-    for p in plan["projections"]:
-        blocks -= {p[key] for key in _SHARED_BLOCKS if key in p}
-    found = {plan["inputs"]["z"]}
-    for p in plan["populations"]:
-        blocks -= {p[key] for key in _SHARED_NEURON_BLOCKS if key in p}
-        if plan["rate_per_batch"]:
-            blocks -= {p["rate"]}
-        found.add(p["spike_count"])
-    for source in (plan["inputs"], *plan["populations"]):
-        found |= {source["spikes"], source["first"]}
-    for block in blocks:
-        found |= _assigned(code, block)
-    sums = {name for p in plan["populations"] for name in _sums(code, p)}
-    return {name for name in found - sums if code.variables[name].owner.name not in _BY_TRIAL}
-
-
-def _assigned(code: StepCode, block: str) -> set[str]:
-    """Arrays that a block writes."""
-    names = {line.split(" = ")[0] for line in code.blocks[block].split("\n")}
-    return {name for name in names if isinstance(code.variables.get(name), ArrayVariable)}
-
-
-def _sums(code: StepCode, population: Mapping[str, Any]) -> list[str]:
-    """Sums over trials that the learned parameters of a population have."""
-    if not population["learned"]:
-        return []
-    return sorted(_assigned(code, population["zero_learned"]))
-
-
-def most_rows(plan: Mapping[str, Any]) -> int:
-    """Presynaptic neurons of the largest projection."""
-    return max(p["n_pre"] for p in plan["projections"])
+        ]
 
 
 class Memory:
-    """Where the arrays of a program are, and how a template writes them.
+    """Where the arrays of a program are, and how its kernels write them.
 
     Parameters
     ----------
@@ -118,21 +79,113 @@ class Memory:
         All arrays, by ``"group.variable"``.
     device : brian2 Device
         Gives arrays their names.
-    own : set of str
-        Names in the blocks of the arrays that every trial has for itself.
+    schedule : Schedule
+    threads : int
+        Threads that run a trial.
+
+    Attributes
+    ----------
+    most_copies : int
+        Most trials at a time.
+    summed : list of Accumulate or AllSynapses
+        What sums over the trials of a batch are made by, a projection each.
+    partials : dict of str to int
+        Where the sums of a share of trials begin, by the names of the arrays in the blocks.
+    n_partials : int
+        Numbers of a share.
+    most_rows, most_synapses, most_neurons : int
+        Of the largest projection and population that kernels go through.
+    n_squares : int
+        Rows of which gradients' squares are summed.
     """
 
     def __init__(
-        self, code: StepCode, arrays: Mapping[str, ArrayVariable], device, own: Iterable[str] = ()
+        self,
+        code: StepCode,
+        arrays: Mapping[str, ArrayVariable],
+        device,
+        schedule: Schedule,
+        threads: int,
     ) -> None:
-        self._code, self._device = code, device
+        self._code, self._device, self.threads = code, device, threads
         self._shared, self._own = _Stretch(), _Stretch()
-        mine = {self._pointer(code.variables[name]) for name in own}
+        self._sums = self._written(schedule.nodes("begin_call"))
+        of_trials = self._written(schedule.nodes(*schedule.trial)) - self._sums
+        rows = {n for n in of_trials if code.variables.indices[n] in _OF_TRIALS}
+        mine = self._pointers_of(of_trials) - self._pointers_of(rows)
         self._keys = {key: self._pointer(variable) for key, variable in arrays.items()}
         for key, variable in arrays.items():
             pointer = self._keys[key]
             stretch = self._own if pointer in mine else self._shared
             stretch.add(pointer, variable.dtype, variable.size)
+        self.most_copies = min(schedule.most_trials, MOST_COPIES)
+        self._add_lists(schedule)
+        self._add_sums(schedule)
+
+    def _add_lists(self, schedule: Schedule) -> None:
+        """What a trial notes of spikes."""
+        for node in schedule.nodes(*schedule.trial):
+            sizes: dict[str, int] = {}
+            if isinstance(node, Hear):
+                sizes = {f"_heard_{node.spikes.name}": node.spikes.n}
+            for s in node.sources if isinstance(node, SortSpikes) else ():
+                # Spikes of each neuron, and the place of each spike among its neuron's.
+                listed = self._code.variables[s.neuron].size
+                sizes |= {f"_count_{s.name}": s.n, f"_rank_{s.name}": listed}
+                sizes |= {f"_begin_{s.name}": s.n + 1, f"_times_{s.name}": listed}
+            for name, size in sizes.items():
+                self._own.add(name, np.dtype(np.int32), size)
+
+    def _add_sums(self, schedule: Schedule) -> None:
+        """Sums over trials, of which every share of a batch has its part."""
+        learn = schedule.nodes("learn")
+        self.summed = [node for node in learn if isinstance(node, Accumulate | AllSynapses)]
+        self.partials: dict[str, int] = {}
+        self.n_partials = 0
+        for sums in self.summed:
+            for name in self.sums_over_trials(sums):
+                self.partials[name] = self.n_partials
+                self.n_partials += sums.synapses.size
+        for backward in (node for node in learn if isinstance(node, Backward)):
+            for name in self.sums_of(backward):
+                self._own.add(self.partial(name), self._code.variables[name].dtype, backward.n)
+        neurons = [node.n for node in learn if isinstance(node, Each | Backward)]
+        self.most_neurons = max(neurons, default=1)
+        self.most_synapses = max((sums.synapses.n for sums in self.summed), default=1)
+        norms = [node for node in schedule.nodes("update") if isinstance(node, ClipNorm)]
+        gradients = [gradient for node in norms for gradient, _ in node.gradients]
+        self.most_rows = max((g.synapses.n_pre for g in gradients), default=0)
+        self.n_squares = self.most_rows * len(gradients)
+
+    def sums_over_trials(self, node: Accumulate | AllSynapses) -> list[str]:
+        """Arrays that the sums of a projection are in."""
+        return self.written(node.block, "_synapse")
+
+    def sums_of(self, node: Backward) -> list[str]:
+        """Sums over trials that neurons have of their way backwards, for learned parameters."""
+        return [name for name in self.written(node.block, "_neuron") if name in self._sums]
+
+    def partial(self, name: str) -> str:
+        """What a trial adds to such a sum."""
+        return "_partial" + self._pointer(self._code.variables[name]).removeprefix("_ptr")
+
+    def _written(self, nodes: Iterable[Node]) -> set[str]:
+        """Arrays that nodes write, by their names in the blocks."""
+        names: set[str] = set()
+        for node in nodes:
+            names |= {*node.sets()}
+            for block in blocks_of(node, self._code.blocks):
+                names |= self._assigned(block)
+        return names
+
+    def _assigned(self, block: str) -> set[str]:
+        """Arrays that a block writes."""
+        names = {line.split(" = ")[0] for line in self._code.blocks[block].split("\n")}
+        variables = self._code.variables
+        return {name for name in names if isinstance(variables.get(name), ArrayVariable)}
+
+    def _pointers_of(self, names: Iterable[str]) -> set[str]:
+        return {self._pointer(self._code.variables[name]) for name in names}
 
     def _pointer(self, variable: ArrayVariable) -> str:
         return self._device.get_array_name(variable, access_data=True, prefix="_ptr")
@@ -149,11 +202,11 @@ class Memory:
         """Size of what a trial has for itself."""
         return self._own.bytes
 
-    def shared_pointers(self, restrict: bool = False) -> str:
+    def shared_pointers(self, restrict: bool = False) -> list[str]:
         """Declarations of pointers to what all trials share."""
         return self._shared.pointers("_memory.shared", restrict)
 
-    def own_pointers(self, restrict: bool = False) -> str:
+    def own_pointers(self, restrict: bool = False) -> list[str]:
         """Declarations of pointers to what a trial has for itself, from ``_own`` on."""
         return self._own.pointers("_own", restrict)
 
@@ -164,27 +217,27 @@ class Memory:
     def written(self, block: str, index: str) -> list[str]:
         """Arrays with a loop index that a block writes, by their names in the blocks."""
         indices = self._code.variables.indices
-        return sorted(n for n in _assigned(self._code, block) if indices[n] == index)
+        return sorted(n for n in self._assigned(block) if indices[n] == index)
 
     def name(self, name: str) -> str:
         """The variable that stands for an array's element while a thread works on it."""
         return "_local" + self._pointer(self._code.variables[name]).removeprefix("_ptr")
 
-    def declare(self, names: Iterable[str], again: bool = False) -> str:
+    def declare(self, names: Iterable[str], again: bool = False) -> list[str]:
         """Such variables, which are 0."""
-        return "\n".join(f"{self._type(n, again)}{self.name(n)} = 0;" for n in names)
+        return [f"{self._type(n, again)}{self.name(n)} = 0;" for n in names]
 
-    def load(self, names: Iterable[str], again: bool = False) -> str:
+    def load(self, names: Iterable[str], again: bool = False) -> list[str]:
         """Such variables, with the values of the arrays."""
-        return "\n".join(
-            f"{self._type(n, again)}{self.name(n)} = {self._element(n)};" for n in names
-        )
+        return [f"{self._type(n, again)}{self.name(n)} = {self._element(n)};" for n in names]
 
-    def store(self, names: Iterable[str]) -> str:
+    def store(self, names: Iterable[str]) -> list[str]:
         """Back into the arrays."""
-        return "\n".join(f"{self._element(n)} = {self.name(n)};" for n in names)
+        return [f"{self._element(n)} = {self.name(n)};" for n in names]
 
-    def local(self, lines: Iterable[str], names: Iterable[str], ahead: Iterable[str] = ()) -> str:
+    def local(
+        self, lines: Iterable[str], names: Iterable[str], ahead: Iterable[str] = ()
+    ) -> list[str]:
         """Statements with such variables in the place of the arrays' elements.
 
         What the blocks `ahead` read of other steps, and do not write, is read as what no one writes
@@ -193,11 +246,10 @@ class Memory:
         text = "\n".join(lines)
         for n in names:
             text = text.replace(self._element(n), self.name(n))
-        written = {n for block in ahead for n in _assigned(self._code, block)}
-        pointers = {self._pointer(self._code.variables[n]) for n in written}
+        pointers = self._pointers_of(n for block in ahead for n in self._assigned(block))
         for pointer in {*self._pointers(ahead)} - pointers:
             text = re.sub(rf"\b{pointer}\[({_OF_STEPS})\]", rf"__ldg({pointer} + \1)", text)
-        return text
+        return text.split("\n")
 
     def parameters(self, *blocks: str) -> str:
         """The arrays of some blocks as parameters of a function.
@@ -263,75 +315,3 @@ class Memory:
             lines += ["    {", f"        const {kind} value = {float(value)!r};"]
             lines += [f'        put(arrays["{key}"], &value);', "    }"]
         return "\n".join([*lines, "}", "}", ""])
-
-
-class NetworkMemory(Memory):
-    """The memory of a network that learns from trials, with what its kernels need besides.
-
-    Parameters
-    ----------
-    code, arrays, device
-        As for `Memory`.
-    plan : mapping
-        What the ``step`` template follows.
-    n_trials : int
-        Most trials of a call.
-    """
-
-    def __init__(
-        self, code: StepCode, arrays: Mapping[str, ArrayVariable], device, plan, n_trials: int
-    ) -> None:
-        super().__init__(code, arrays, device, written_by_trials(code, plan))
-        self._plan = plan
-        sources = (plan["inputs"], *plan["populations"])
-        for s in sources:
-            name, listed = s["name"], code.variables[s["spikes"]].size
-            extra = {}
-            if not plan["online"]:
-                # Spikes of each neuron, and the place of each spike among its neuron's.
-                extra = {"count": s["n"], "rank": listed, "begin": s["n"] + 1, "times": listed}
-            elif not plan["continuous"]:
-                extra = {"heard": s["n"]}
-            for what, size in extra.items():
-                self._own.add(f"_{what}_{name}", np.dtype(np.int32), size)
-        if not plan["online"]:
-            for p in plan["populations"]:
-                for sum_name in self.sums_of(p):
-                    self._own.add(self.partial(sum_name), code.variables[sum_name].dtype, p["n"])
-        self._partials: dict[tuple[int, str], int] = {}
-        self.n_partials = 0
-        for number, name, size in self._summed():
-            self._partials[number, name] = self.n_partials
-            self.n_partials += size
-        self.most_copies = 1 if plan["continuous"] else min(n_trials, MOST_COPIES)
-        self.most_rows = most_rows(plan)
-        clipped = "clip_norm" in plan
-        self.n_squares = self.most_rows * len(plan["projections"]) if clipped else 0
-        self.most_synapses = max(
-            p["size"] if p["sparse"] else p["n_pre"] * p["n_post"] for p in plan["projections"]
-        )
-
-    def _summed(self) -> Iterator[tuple[int, str, int]]:
-        """Sums over trials that the synapses of each projection have."""
-        if self._plan["continuous"]:
-            return
-        for number, p in enumerate(self._plan["projections"]):
-            for name in self.written(p.get("gradient") or p["accumulate"], "_synapse"):
-                yield number, name, p["size"]
-
-    def first_partial(self, number: int, name: str) -> int:
-        """Where the sums of a projection, by its number, begin among those of a share."""
-        return self._partials[number, name]
-
-    def sums_of(self, population: Mapping[str, Any]) -> list[str]:
-        """Sums over trials of the learned parameters of a population."""
-        return _sums(self._code, population)
-
-    def partial(self, name: str) -> str:
-        """What a trial adds to such a sum."""
-        return "_partial" + self._pointer(self._code.variables[name]).removeprefix("_ptr")
-
-    def tile(self, projection: Mapping[str, Any]) -> int:
-        """Width of the results of a projection's target."""
-        target = projection["target"]
-        return next(p["tile"] for p in self._plan["populations"] if p["name"] == target)

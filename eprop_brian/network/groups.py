@@ -229,7 +229,7 @@ class NetworkGroups:
     def _make_population(self, population: Population) -> None:
         system, size = self.systems[population.name], population.size
         step = system.step
-        program = self._factored(population) if self.learning and not self.online else None
+        program = self.factored(population) if self.learning and not self.online else None
         neuron_variables = ["I", "refractory_counter", "spike_count"]
         if self.learning:
             neuron_variables = [
@@ -257,7 +257,7 @@ class NetworkGroups:
             self._window_group(population.name, width)
         if program:
             # Spikes of the last steps are delayed beyond the end, where there is nothing to gain.
-            results = self._tile(population) * (steps + max(0, self.later_rows - 1))
+            results = self.tile(population) * (steps + max(0, self.later_rows - 1))
             self.store(f"{population.name}_history", width * steps, program.history)
             self.store(f"{population.name}_results", results, program.results)
 
@@ -270,7 +270,7 @@ class NetworkGroups:
             variables += [f"scaled_{name}", f"gradient_{name}", *sums, *sums.values()]
             variables += [f"{state}_{name}" for state in states]
             if self.online:
-                variables += self._parameter(population, name).variables
+                variables += self.parameter(population, name).variables
         return variables
 
     def _window_group(self, target: str, width: int) -> None:
@@ -284,7 +284,7 @@ class NetworkGroups:
         rate = ("rate_factor",) if self.moving_rate else ()
         return ("psi", "L", *rate, *system.varying(after=False), *system.varying(after=True))
 
-    def _tile(self, population: Population) -> int:
+    def tile(self, population: Population) -> int:
         """Neurons of a population that the backward pass takes at a time."""
         width, lanes = self.layout.width(population.size), self.layout.lanes
         results = self.capacity.n_steps * np.dtype(self.dtype).itemsize
@@ -350,7 +350,7 @@ class NetworkGroups:
             variables.append("delay")
         pre_group = None
         if self.online and connection.plastic:
-            presynaptic, synaptic = self._trace_variables(target)
+            presynaptic, synaptic = self.trace_variables(target)
             variables += synaptic
             kept = ["pre", *presynaptic]
             counters = ["since", "skipped", "updates"] if self.network.continuous else []
@@ -411,23 +411,44 @@ class NetworkGroups:
         types = {v: "integer" if v in ("post", "delay") else "1" for v in variables}
         return self.group(name, size, types)
 
-    def _trace_variables(self, target: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    def signals_are_delayed(self, population: str) -> bool:
+        """Whether a learning signal reaches a population later than the next step."""
+        return any(
+            f.target == population and f.connection.delay_steps is not None for f in self.feedback
+        )
+
+    def signal_that_learns(self, p: Projection[Connection]) -> Projection[SignalConnection] | None:
+        """The learning signal whose weights change with those of a projection, if there is one."""
+        for f in self.feedback:
+            if (
+                f.connection.learns
+                and f.connection.follows == p.matrix
+                and (f.source, f.target) == (p.target, p.source)
+            ):
+                return f
+        return None
+
+    def trace_variables(self, target: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """What traces onto a target keep, of the presynaptic neuron and of the synapse."""
         if target not in self.systems:
             return ("eps_y",), ("signal_sum",)
-        program = self._online(target)
+        program = self.online_of(target)
         return program.pre_variables, program.synapse_variables
 
-    def _online(self, target: str) -> OnlineProgram:
+    def online_of(self, target: str) -> OnlineProgram:
+        """The forward program of the synapses onto a population."""
         return online_program(
             self.systems[target], self.readout_program, self.network.rate_averaging
         )
 
-    def _factored(self, population: Population) -> FactoredProgram:
+    def factored(self, population: Population) -> FactoredProgram:
+        """The backward program of a population."""
         return factored_program(
             self.systems[population.name], self.readout_program, self.network.rate_averaging
         )
 
-    def _parameter(self, population: Population, name: str) -> ParameterProgram:
+    def parameter(self, population: Population, name: str) -> ParameterProgram:
+        """The forward program of a learned parameter."""
         system, averaging = self.systems[population.name], self.network.rate_averaging
         return parameter_program(system, system.learned[name], self.readout_program, averaging)
 

@@ -8,7 +8,7 @@ internal until there is a public way of saying them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -94,6 +94,7 @@ class Resolved:
             _check_connection(connection, self)
         for signal in self.signals:
             _check_signal(signal, self)
+        _check_one_signal_each(self.signals)
         if len(self.readouts) > 1:
             _check_readouts(self)
 
@@ -241,6 +242,19 @@ def _check_connection(connection: Connection, network: Resolved) -> None:
             f"{what} must connect the same groups in the same order, or different ones: only then "
             "is it clear which pairs are autapses"
         )
+
+
+def _check_one_signal_each(signals: Iterable[SignalConnection]) -> None:
+    """Refuse two learning signals from one readout to one population."""
+    names: dict[tuple[str, str], str] = {}
+    for signal in signals:
+        for target in signal.targets:
+            other = names.setdefault((signal.source, target), signal.name)
+            if other != signal.name:
+                raise ValueError(
+                    f"learning signals '{other}' and '{signal.name}' both lead from "
+                    f"'{signal.source}' to '{target}': add their weights up in one"
+                )
 
 
 def _check_signal(signal: SignalConnection, network: Resolved) -> None:

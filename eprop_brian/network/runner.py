@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from brian2.devices.device import get_device
-from brian2.groups.group import CodeRunner
+from brian2.groups.group import CodeRunner, Group
 
 from eprop_brian.network.blocks import StepCode
-from eprop_brian.steps.nodes import Node
+from eprop_brian.steps.printer import Printer
+from eprop_brian.steps.schedule import Schedule
 
 __all__ = ["StepRunner"]
 
@@ -22,44 +22,36 @@ class StepRunner(CodeRunner):
     group : brian2 Group
         Whose clock it follows.
     code : StepCode
-    plan : dict
-        What the template reads as ``plan``.
+    schedule : Schedule
+        Its frame is what the template reads as ``frame``; ``printer`` writes its phases in the
+        language of the code objects.
     codeobj_class : type
-        Code object class whose templates include `template`.
-    template : str
-    schedule : sequence of Node, optional
-        What the template's ``printed`` writes in the language of the code objects.
+        Code object class whose templates include the schedule's.
     real : str
-        Float type of all state, for the schedule.
+        Float type of all state.
     """
 
     def __init__(
-        self,
-        group,
-        code: StepCode,
-        plan: dict[str, Any],
-        codeobj_class,
-        template: str = "step",
-        schedule: Sequence[Node] = (),
-        real: str = "double",
+        self, group: Group, code: StepCode, schedule: Schedule, codeobj_class: Any, real: str
     ) -> None:
         self.variables = code.variables
-        self.step_code = code
+        self.step_code, self.schedule = code, schedule
 
-        def printed(scalar, vector, memory=None) -> str:
-            printer = codeobj_class.printer(code, scalar, vector, self._pointer, real, memory)
-            return printer.text(schedule)
+        def printer(scalar, vector, memory=None) -> Printer:
+            return codeobj_class.printer(
+                code, schedule, scalar, vector, self._pointer, real, memory
+            )
 
         CodeRunner.__init__(
             self,
             group,
-            template,
+            schedule.template,
             code=code.blocks,
             clock=group.clock,
             when="start",
             name="step_runner",
             check_units=False,
-            template_kwds={"plan": plan, "ptr": self._pointer, "printed": printed},
+            template_kwds={"frame": schedule.frame, "ptr": self._pointer, "printer": printer},
             codeobj_class=codeobj_class,
         )
 

@@ -6,6 +6,8 @@ elements they run. A printer writes the schedule in the language of a device.
 Conditions, indices and values are expressions that C++, CUDA and Python read alike, of the integers
 that the frame around a step defines (``_step``, ``_clock``) and of loop indices. An array stands in
 braces: ``{neurons_v}[_pre]``.
+
+Nodes of spikes and synapses are in `eprop_brian.steps.spiking`.
 """
 
 from __future__ import annotations
@@ -14,18 +16,27 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 __all__ = [
+    "Choose",
     "Column",
+    "Copy",
     "Count",
+    "Counter",
     "Each",
+    "Fill",
     "Fire",
+    "For",
     "ForFired",
     "If",
+    "Int",
+    "Lap",
     "Let",
     "Node",
     "Noise",
     "Once",
+    "Pairs",
     "Put",
     "Row",
+    "Show",
     "Sums",
     "Sync",
 ]
@@ -34,10 +45,14 @@ __all__ = [
 class Node:
     """Something that happens in a step."""
 
+    def sets(self) -> tuple[str, ...]:
+        """Arrays that the node itself writes, apart from what its blocks do."""
+        return ()
+
 
 @dataclass(frozen=True)
 class Each(Node):
-    """Runs a block for ``_neuron`` from 0 to `n`, in any order.
+    """Runs a block for all values of an index from 0 to `n`, in any order.
 
     Attributes
     ----------
@@ -46,6 +61,23 @@ class Each(Node):
     rows : mapping of str to str
         Where rows of other arrays begin, by the index that the block has for their element of the
         same number.
+    padded : int, optional
+        Elements with padding, over which a loop of vectors may run too; default: `n`.
+    index : str
+    """
+
+    block: str
+    n: int
+    rows: Mapping[str, str] = field(default_factory=dict)
+    padded: int | None = None
+    index: str = "_neuron"
+
+
+@dataclass(frozen=True)
+class Show(Node):
+    """Runs a block for each of `n` neurons where somebody can look at them between two steps.
+
+    `rows` is as for `Each`.
     """
 
     block: str
@@ -71,6 +103,14 @@ class Sums(Node):
     block: str
     n_pre: int
     n_post: int
+
+
+@dataclass(frozen=True)
+class Pairs(Node):
+    """Runs a block for all pairs of `n` elements, as `Sums` does for large matrices."""
+
+    block: str
+    n: int
 
 
 @dataclass(frozen=True)
@@ -116,6 +156,63 @@ class Put(Node):
     index: str
     value: str
 
+    def sets(self) -> tuple[str, ...]:
+        """See `Node.sets`. What has a row for every trial does not belong to one trial."""
+        return () if self.index == "_trial" else (self.array,)
+
+
+@dataclass(frozen=True)
+class Int(Node):
+    """Names an integer."""
+
+    name: str
+    value: str
+
+
+@dataclass(frozen=True)
+class Choose(Node):
+    """Names an integer that is one of two."""
+
+    name: str
+    condition: str
+    then: str
+    otherwise: str
+
+
+@dataclass(frozen=True)
+class Counter(Node):
+    """Names an integer that is 0 at first and changes."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Fill(Node):
+    """Sets `n` elements of an array to 0, from `at` on."""
+
+    array: str
+    n: str
+    at: str = "0"
+
+    def sets(self) -> tuple[str, ...]:
+        """See `Node.sets`."""
+        return (self.array,)
+
+
+@dataclass(frozen=True)
+class Copy(Node):
+    """Copies `n` elements of `source`, from `begin` on, into an array, from `at` on."""
+
+    array: str
+    at: str
+    source: str
+    begin: str
+    n: int
+
+    def sets(self) -> tuple[str, ...]:
+        """See `Node.sets`."""
+        return (self.array,)
+
 
 @dataclass(frozen=True)
 class Count(Node):
@@ -131,6 +228,23 @@ class If(Node):
     condition: str
     then: Sequence[Node]
     otherwise: Sequence[Node] = ()
+
+
+@dataclass(frozen=True)
+class For(Node):
+    """Runs nodes for all values of an index from `first` to before `end`, in their order."""
+
+    index: str
+    first: str
+    end: str
+    body: Sequence[Node]
+
+
+@dataclass(frozen=True)
+class Lap(Node):
+    """What has passed since the last such place is the time of a stage, by its number."""
+
+    stage: int
 
 
 @dataclass(frozen=True)

@@ -2,69 +2,114 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
 from eprop_brian.steps.nodes import (
+    Choose,
     Column,
+    Copy,
     Count,
+    Counter,
     Each,
+    Fill,
     Fire,
+    For,
     ForFired,
     If,
+    Int,
+    Lap,
     Let,
+    Node,
     Noise,
     Once,
+    Pairs,
     Put,
     Row,
+    Show,
     Sums,
     Sync,
 )
 from eprop_brian.steps.printer import Lines, Printer, indented
 
-__all__ = ["NumpyPrinter", "fire", "normal"]
+__all__ = ["NumpyLoops", "fire", "normal"]
 
 
-class NumpyPrinter(Printer):
-    """See `eprop_brian.steps.printer.Printer`. The frame imports `fire` and `normal`."""
+class NumpyLoops(Printer):
+    """Nodes of `eprop_brian.steps.nodes`. The frame imports `fire` and `normal`."""
 
-    def _block(self, block: str, indices: Mapping[str, str]) -> Lines:
+    def block(self, block: str, indices: Mapping[str, str]) -> Lines:
+        """A block for elements that the given indices have."""
         own = [f"{index} = {value}" for index, value in indices.items()]
         return [*own, *self.constants(block), *self.statements(block)]
 
     def print_each(self, node: Each) -> Lines:
-        return self._block(node.block, {"_neuron": "slice(None)", **_slices(node.rows, node.n)})
+        return self.block(node.block, {node.index: "slice(None)", **_slices(node.rows, node.n)})
+
+    def print_show(self, node: Show) -> Lines:
+        return self.block(node.block, {"_neuron": "slice(None)", **_slices(node.rows, node.n)})
 
     def print_row(self, node: Row) -> Lines:
         rows = {"_synapse": f"_pre*{node.n_post}", **node.rows}
-        return self._block(node.block, {"_post": "slice(None)", **_slices(rows, node.n_post)})
+        return self.block(node.block, {"_post": "slice(None)", **_slices(rows, node.n_post)})
 
     def print_column(self, node: Column) -> Lines:
         column = f"slice(_pre, None, {node.width})"
-        return self._block(node.block, {"_neuron": "slice(None)", "_synapse": column})
+        return self.block(node.block, {"_neuron": "slice(None)", "_synapse": column})
 
     def print_once(self, node: Once) -> Lines:
         # A slice of one, for an element that is written: what is read by a number is a copy.
-        return self._block(node.block, _slices(node.indices, 1))
+        return self.block(node.block, _slices(node.indices, 1))
 
     def print_sums(self, node: Sums) -> Lines:
-        row = self._block(node.block, _slices({"_synapse": f"_pre*{node.n_post}"}, node.n_post))
+        row = self.block(node.block, _slices({"_synapse": f"_pre*{node.n_post}"}, node.n_post))
         return ["_post = slice(None)", f"for _pre in range({node.n_pre}):", *indented(row)]
+
+    def print_pairs(self, node: Pairs) -> Lines:
+        return self.print_sums(Sums(node.block, node.n, node.n))
 
     def print_let(self, node: Let) -> Lines:
         return [f"{node.name} = {self.pointer(node.array)}[{node.index}]"]
 
     def print_put(self, node: Put) -> Lines:
-        return [f"{self.pointer(node.array)}[{node.index}] = {node.value}"]
+        value = self.expression(node.value)
+        return [f"{self.pointer(node.array)}[{node.index}] = {value}"]
+
+    def print_int(self, node: Int) -> Lines:
+        return [f"{node.name} = int({self.expression(node.value)})"]
+
+    def print_choose(self, node: Choose) -> Lines:
+        return [f"{node.name} = {node.then} if {node.condition} else {node.otherwise}"]
+
+    def print_counter(self, node: Counter) -> Lines:
+        return [f"{node.name} = 0"]
+
+    def print_fill(self, node: Fill) -> Lines:
+        return [f"{self.pointer(node.array)}[{node.at}:{node.at} + {node.n}] = 0"]
+
+    def print_copy(self, node: Copy) -> Lines:
+        given = f"{self.pointer(node.source)}[{node.begin}:{node.begin} + {node.n}]"
+        return [f"{self.pointer(node.array)}[{node.at}:{node.at} + {node.n}] = {given}"]
+
+    def print_for(self, node: For) -> Lines:
+        head = f"for {node.index} in range({node.first}, {node.end}):"
+        return [head, *indented(self.body(node.body))]
+
+    def print_lap(self, node: Lap) -> Lines:
+        return []
+
+    def body(self, nodes: Iterable[Node]) -> Lines:
+        """The lines of nodes where there must be one."""
+        return self.lines(nodes) or ["pass"]
 
     def print_count(self, node: Count) -> Lines:
         return [f"{node.name} += 1"]
 
     def print_if(self, node: If) -> Lines:
-        lines = [f"if {self.expression(node.condition)}:", *indented(self.lines(node.then))]
+        lines = [f"if {self.expression(node.condition)}:", *indented(self.body(node.then))]
         if node.otherwise:
-            lines += ["else:", *indented(self.lines(node.otherwise))]
+            lines += ["else:", *indented(self.body(node.otherwise))]
         return lines
 
     def print_fire(self, node: Fire) -> Lines:

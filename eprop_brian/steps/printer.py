@@ -9,18 +9,26 @@ from typing import Any, Protocol
 from brian2.core.variables import Variables
 
 from eprop_brian.steps.nodes import (
+    Choose,
     Column,
     Count,
+    Counter,
     Each,
     Fire,
+    For,
     ForFired,
     If,
+    Int,
+    Lap,
     Let,
     Node,
     Once,
     Put,
     Row,
+    Show,
 )
+from eprop_brian.steps.schedule import Schedule
+from eprop_brian.steps.spiking import Deliver, Inputs, Passes, Signal, Spikes, Synapses, Traces
 
 __all__ = ["Blocks", "CLikePrinter", "Printer", "indented"]
 
@@ -45,6 +53,7 @@ class Printer:
     Parameters
     ----------
     code : Blocks
+    schedule : Schedule
     scalar, vector : mapping of str to sequence of str
         Statements of every block in the language, as Brian2 generates them: those that are the same
         for all elements, and those of an element.
@@ -56,21 +65,35 @@ class Printer:
         Where a device keeps the arrays, if its language must know.
     """
 
+    #: What a level of indentation is in the text of a phase.
+    _LEVEL = "    "
+
     def __init__(
         self,
         code: Blocks,
+        schedule: Schedule,
         scalar: Mapping[str, Sequence[str]],
         vector: Mapping[str, Sequence[str]],
         pointer: Callable[[str], str],
         real: str,
         memory: Any = None,
     ) -> None:
-        self.code, self.pointer, self.real, self.memory = code, pointer, real, memory
+        self.code, self.schedule, self.pointer = code, schedule, pointer
+        self.real, self.memory = real, memory
         self._scalar, self._vector = scalar, vector
 
-    def text(self, schedule: Iterable[Node]) -> str:
-        """The schedule as text."""
-        return "\n".join(self.lines(schedule))
+    def phase(self, name: str, level: int = 0) -> str:
+        """A phase of the schedule as text, so many levels further in."""
+        return self.text(self.schedule.phases.get(name, ()), level)
+
+    def lap(self, stage: str, level: int = 0) -> str:
+        """The end of a stage that the frame itself has, if time is measured."""
+        stages = self.schedule.frame.rules.stages
+        return self.text([Lap(stages.index(stage))] if stages else [], level)
+
+    def text(self, nodes: Iterable[Node], level: int = 0) -> str:
+        """Nodes as text, of which a template has indented the first line."""
+        return f"\n{self._LEVEL * level}".join(self.lines(nodes))
 
     def lines(self, nodes: Iterable[Node]) -> Lines:
         """The lines of some nodes."""
@@ -80,9 +103,9 @@ class Printer:
             for line in getattr(self, f"print_{type(node).__name__.lower()}")(node)
         ]
 
-    def expression(self, text: str) -> str:
+    def expression(self, text: str | int) -> str:
         """An expression with the language's names of its arrays."""
-        return re.sub(r"\{(\w+)\}", lambda match: self.pointer(match[1]), text)
+        return re.sub(r"\{(\w+)\}", lambda match: self.pointer(match[1]), str(text))
 
     def constants(self, block: str) -> Lines:
         """Statements of a block that are the same for all elements."""
@@ -92,11 +115,26 @@ class Printer:
         """Statements of a block for one element."""
         return [line for lines in self._vector[block] for line in lines.split("\n")]
 
+    def begin(self, spikes: Spikes, step: str = "_step", shift: int = 0) -> str:
+        """Where the spikes of a step, and so many more, begin in the list of a source.
+
+        The step before a trial's first is -1.
+        """
+        place = shift + 1
+        index = f"{step} + {place}" if place > 0 else step if place == 0 else f"{step} - {-place}"
+        return f"{self.pointer(spikes.first)}[{index}]"
+
+    def extra(self, synapses: Synapses) -> str:
+        """Steps by which the delays of the synapses at hand exceed the least."""
+        if isinstance(synapses.extra, str):
+            return f"{self.pointer(synapses.extra)}[_synapse]"
+        return str(synapses.extra or 0)
+
 
 class CLikePrinter(Printer):
     """C++ and CUDA, which differ in how a loop runs and in who writes a single element."""
 
-    def loop(self, index: str, n: int, body: Lines) -> Lines:
+    def loop(self, index: str, first: str | int, end: str | int, body: Lines) -> Lines:
         """A loop whose iterations may run in any order."""
         raise NotImplementedError
 
@@ -104,19 +142,98 @@ class CLikePrinter(Printer):
         """What must happen once."""
         raise NotImplementedError
 
+    def synapse_end(self, synapses: Synapses) -> int:
+        """Up to which postsynaptic neuron a loop over a row goes."""
+        raise NotImplementedError
+
     def braces(self, *parts: Lines) -> Lines:
         """A block of statements."""
         return ["{", *indented(line for lines in parts for line in lines), "}"]
 
-    def over(self, block: str, index: str, n: int, rows: Mapping[str, str]) -> Lines:
+    def block(self, name: str) -> Lines:
+        """The statements of a block for one element, with constants of its own."""
+        return self.braces(self.constants(name), self.statements(name))
+
+    def over(
+        self, block: str, index: str, n: int | str, rows: Mapping[str, str], first: str | int = 0
+    ) -> Lines:
         """A block for all values of an index; `rows` are where other indices begin."""
         own = [f"const int {name} = {start} + {index};" for name, start in rows.items()]
         return self.braces(
-            self.constants(block), self.loop(index, n, [*own, *self.statements(block)])
+            self.constants(block), self.loop(index, first, n, [*own, *self.statements(block)])
         )
 
+    def row(self, synapses: Synapses, body: Lines, first: str = "0", end: str = "") -> Lines:
+        """A loop over the synapses of ``_pre``, onto some of the neurons unless it is sparse."""
+        s = synapses
+        feedback = []
+        if s.feedback_width:
+            feedback = [f"const int _feedback = _post*{s.feedback_width} + _pre;"]
+        if s.first is not None and s.post is not None:
+            own = [f"const int _post = {self.pointer(s.post)}[_synapse];", *feedback]
+            rows = self.pointer(s.first)
+            return self.loop("_synapse", f"{rows}[_pre]", f"{rows}[_pre + 1]", [*own, *body])
+        own = [f"const int _synapse = _pre*{s.width} + _post;", *feedback]
+        return self.loop("_post", first, end or self.synapse_end(s), [*own, *body])
+
+    def row_of(self, block: str, synapses: Synapses) -> Lines:
+        """A block for the synapses of ``_pre``."""
+        return self.braces(self.constants(block), self.row(synapses, self.statements(block)))
+
+    def later(self, node: Deliver) -> Lines:
+        """Where what arrives later is kept."""
+        if node.synapses.extra is None:
+            return []
+        row = f"(_now + {self.extra(node.synapses)}) % {node.later_rows}"
+        return [f"const int _later = {row}*{node.synapses.width} + _post;"]
+
+    def sent(self, node: Signal) -> Lines:
+        """Where the signal stands that a connection hands on."""
+        late = f" - {self.pointer(node.delay)}[_synapse]" if node.delay else ""
+        return [f"const int _sent = ({node.row}{late})*{node.synapses.n_pre} + _pre;"]
+
+    def trial_values(self, inputs: Inputs, trial: str = "_trial") -> str:
+        """Where the values of a trial begin."""
+        before = f" + {inputs.before}" if inputs.before else ""
+        return f"{self.pointer(inputs.pattern)}[{trial}]*_T*{inputs.row}{before}"
+
+    def step_words(self, inputs: Inputs) -> str:
+        """Where the words of the step begin."""
+        before = f" + {inputs.before}" if inputs.before else ""
+        pattern = f"(size_t){self.pointer(inputs.pattern)}[_trial]"
+        return f"({pattern}*_T + _step)*{inputs.row}{before}"
+
+    def windows(self, node: Traces) -> Lines:
+        """Where it is kept what traces read of the steps from ``_from`` on."""
+        lines = []
+        for k in range(node.steps):
+            step = f"_from + {k}"
+            if node.synapses.extra is not None:
+                step = f"_from + {k + node.pre_rows} - {self.extra(node.synapses)}"
+            lines += [
+                f"const int _post_{k} = _row_{k} + _post;",
+                f"const int _pre_{k} = ({step}) % {node.pre_rows}*{node.synapses.n_pre} + _pre;",
+            ]
+        return lines
+
+    def window_rows(self, node: Traces) -> Lines:
+        """The rows of what is kept of the postsynaptic side."""
+        return [
+            f"const int _row_{k} = (_from + {k}) % {node.window_rows}*{node.synapses.width};"
+            for k in range(node.steps)
+        ]
+
+    def silent(self, node: Traces) -> str:
+        """Whether the traces of the synapses of ``_pre`` are left alone."""
+        if node.since is not None:
+            return f"{self.pointer(node.since)}[_pre] >= {node.limit}"
+        return f"!_heard_{node.source.name}[_pre]"
+
     def print_each(self, node: Each) -> Lines:
-        return self.over(node.block, "_neuron", node.n, node.rows)
+        return self.over(node.block, node.index, node.n, node.rows)
+
+    def print_show(self, node: Show) -> Lines:
+        return []
 
     def print_row(self, node: Row) -> Lines:
         rows = {"_synapse": f"_pre*{node.n_post}", **node.rows}
@@ -125,7 +242,7 @@ class CLikePrinter(Printer):
     def print_column(self, node: Column) -> Lines:
         own = [f"const int _synapse = _neuron*{node.width} + _pre;"]
         body = [*own, *self.statements(node.block)]
-        return self.braces(self.constants(node.block), self.loop("_neuron", node.n, body))
+        return self.braces(self.constants(node.block), self.loop("_neuron", 0, node.n, body))
 
     def print_once(self, node: Once) -> Lines:
         own = [f"const int {index} = {value};" for index, value in node.indices.items()]
@@ -134,8 +251,18 @@ class CLikePrinter(Printer):
     def print_let(self, node: Let) -> Lines:
         return [f"const {self.real} {node.name} = {self.pointer(node.array)}[{node.index}];"]
 
+    def print_int(self, node: Int) -> Lines:
+        return [f"const int {node.name} = {self.expression(node.value)};"]
+
+    def print_choose(self, node: Choose) -> Lines:
+        return [f"const int {node.name} = {node.condition} ? {node.then} : {node.otherwise};"]
+
+    def print_counter(self, node: Counter) -> Lines:
+        return [f"int {node.name} = 0;"]
+
     def print_put(self, node: Put) -> Lines:
-        return self.single([f"{self.pointer(node.array)}[{node.index}] = {node.value};"])
+        value = self.expression(node.value)
+        return self.single([f"{self.pointer(node.array)}[{node.index}] = {value};"])
 
     def print_count(self, node: Count) -> Lines:
         return [f"{node.name}++;"]
@@ -145,6 +272,11 @@ class CLikePrinter(Printer):
         if node.otherwise:
             lines += ["else", *self.braces(self.lines(node.otherwise))]
         return lines
+
+    def print_for(self, node: For) -> Lines:
+        i = node.index
+        head = f"for (int {i} = {node.first}; {i} < {node.end}; {i}++)"
+        return [head, *self.braces(self.lines(node.body))]
 
     def print_fire(self, node: Fire) -> Lines:
         candidates, fired = self.pointer(node.candidates), f"{self.pointer(node.into)} + {node.at}"
@@ -156,3 +288,12 @@ class CLikePrinter(Printer):
             "for (int _s = 0; _s < _n_fired; _s++)",
             *self.braces(["const int _pre = _fired[_s];"], self.lines(node.body)),
         ]
+
+    def print_passes(self, node: Passes) -> Lines:
+        first = ["const int _from = _traced;"]
+        lines, left = [], ""
+        if node.several:
+            head = f"for (; _known - _traced >= {node.steps}; _traced += {node.steps})"
+            lines, left = [head, *self.braces(first, self.lines(node.several))], "_known == _T && "
+        head = f"for (; {left}_traced < _known; _traced++)"
+        return [*lines, head, *self.braces(first, self.lines(node.single))]

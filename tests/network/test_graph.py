@@ -97,7 +97,7 @@ def gradient(request):
     return request.param
 
 
-@pytest.mark.parametrize("device", ["runtime", pytest.param("cpp", marks=pytest.mark.slow)])
+@pytest.mark.devices("runtime", "cpp")
 def test_populations_may_have_matrices_of_their_own(gradient, device):
     network = given(gradient, delays={"w_rec": [1 * ms, 4 * ms]}, connectivity={"w_in": 0.7})
     split = by_population(network)
@@ -281,3 +281,74 @@ def derivative(resolved, weights, data):
         found, _ = jax.grad(unrolled.objective, has_aux=True)(learned, *batch)
     masks = unrolled.masks
     return {name: np.where(masks[name], np.asarray(g), 0.0) for name, g in found.items()}
+
+
+def run(network, data, weights, device, batch_size=2):
+    session = Session(network, make_program(device), data, WINDOW, weights)
+    outcome = session.run(data, batch_size)
+    session.close()
+    return outcome, session
+
+
+def test_two_readouts_on_a_device_have_the_derivative_of_both_losses(gradient, device):
+    resolved = two_readouts(by_population(given(gradient)))
+    weights, data = start(resolved), trials(n_outputs=5)
+    session = Session(resolved, make_program(device), data, WINDOW, weights)
+    outcome = session.run(data, data.n_trials)
+    expected, gradients = derivative(resolved, weights, data), session.gradient()
+    session.close()
+    for name, value in gradients.items():
+        assert np.any(value)
+        np.testing.assert_allclose(value, expected[name], rtol=1e-9, atol=1e-12)
+    losses, outputs = [], []
+    for k, columns in enumerate(resolved.output_slices.values()):
+        network, own = one_of(resolved, k), part_of(data, columns)
+        kept = {name: weights[name] for name in network.keys.shapes()}
+        alone, _ = run(network, own, kept, device, data.n_trials)
+        losses.append(alone.loss)
+        outputs.append(alone.output)
+    np.testing.assert_allclose(outcome.loss, sum(losses), rtol=1e-12)
+    np.testing.assert_allclose(outcome.output, np.concatenate(outputs, axis=1), rtol=1e-12)
+
+
+def test_weights_that_are_not_plastic_stay_on_a_device(gradient, device):
+    resolved = by_population(given(gradient))
+    fixed = replace(
+        resolved,
+        connections=tuple(replace(c, plastic=c.name != "lif_alif") for c in resolved.connections),
+    )
+    weights, data = start(resolved), trials()
+    _, whole = run(resolved, data, weights, device, data.n_trials)
+    _, part = run(fixed, data, weights, device, data.n_trials)
+    np.testing.assert_array_equal(part.weights["lif_alif"], weights["lif_alif"])
+    for name in (c.name for c in resolved.connections if c.name != "lif_alif"):
+        np.testing.assert_array_equal(part.weights[name], whole.weights[name])
+
+
+def test_each_population_may_have_a_learning_signal_of_its_own(gradient, device):
+    """One readout whose weights and feedback weights are cut up by population."""
+    network = given(gradient)
+    resolved = by_population(network)
+    (readout,), (signal,) = resolved.readouts, resolved.signals
+    inner = [c for c in resolved.connections if not c.to_readout]
+    outwards = [connection(f"out_{p.name}", [p], [readout]) for p in resolved.populations]
+    signals = [
+        replace(signal, name=f"B_{p.name}", targets=spans([p]), follows=out.name)
+        for p, out in zip(resolved.populations, outwards, strict=True)
+    ]
+    cut = replace(resolved, connections=(*inner, *outwards), signals=tuple(signals))
+    weights, data = start(resolved), trials()
+    own = {c.name: weights[c.name] for c in inner}
+    for p, out in zip(resolved.populations, outwards, strict=True):
+        rows = resolved.slices[p.name]
+        own |= {out.name: weights["w_out"][:, rows], f"B_{p.name}": weights["B"][rows]}
+    outcome, whole = run(resolved, data, weights, device)
+    same, parts = run(cut, data, own, device)
+    np.testing.assert_array_equal(outcome.loss, same.loss)
+    for c in inner:
+        np.testing.assert_array_equal(whole.weights[c.name], parts.weights[c.name])
+    for p in resolved.populations:
+        rows = resolved.slices[p.name]
+        outwards = parts.weights[f"out_{p.name}"]
+        np.testing.assert_array_equal(whole.weights["w_out"][:, rows], outwards)
+        np.testing.assert_array_equal(whole.weights["B"][rows], parts.weights[f"B_{p.name}"])

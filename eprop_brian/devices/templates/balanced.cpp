@@ -31,22 +31,22 @@ template <typename T> int fire(const T* candidates, int n, bool one, int* fired)
 #define INDEPENDENT _Pragma("GCC ivdep")
 #endif
 const size_t _vectorisation_idx = -1;
-const int _n_steps = {{ ptr(plan.control.n_steps) }}[0];
-const int _record_every = {{ ptr(plan.control.record_every) }}[0];
-const bool _learning = {{ ptr(plan.control.learning) }}[0] > 0;
-const bool _one_spike = {{ ptr(plan.control.one_spike) }}[0] > 0;
-const bool _noisy = {{ ptr(plan.control.sigma) }}[0] != 0;
-const unsigned long long _seed = {{ ptr(plan.control.seed) }}[0];
-int _clock = {{ ptr(plan.control.clock) }}[0], _n_spikes = 0, _n_records = 0, _step = 0;
+const int _n_steps = {{ ptr(frame.control.n_steps) }}[0];
+const int _record_every = {{ ptr(frame.control.record_every) }}[0];
+const bool _learning = {{ ptr(frame.control.learning) }}[0] > 0;
+const bool _one_spike = {{ ptr(frame.control.one_spike) }}[0] > 0;
+const bool _noisy = {{ ptr(frame.control.sigma) }}[0] != 0;
+const unsigned long long _seed = {{ ptr(frame.control.seed) }}[0];
+int _clock = {{ ptr(frame.control.clock) }}[0], _n_spikes = 0, _n_records = 0, _step = 0;
 // There is room for the spikes of a step, or the call ends: so many are no result.
-for (; _step < _n_steps && _n_spikes + {{ plan.n }} <= {{ plan.n_spikes }}; _step++, _clock++)
+for (; _step < _n_steps && _n_spikes + {{ frame.n }} <= {{ frame.n_spikes }}; _step++, _clock++)
 {
-{{ printed(scalar_code, vector_code, memory) }}
+{{ printer(scalar_code, vector_code, memory).phase('step') }}
 }
-{{ ptr(plan.control.clock) }}[0] = _clock;
-{{ ptr(plan.control.n_spikes) }}[0] = _n_spikes;
-{{ ptr(plan.control.n_records) }}[0] = _n_records;
-{{ ptr(plan.control.step) }}[0] = _step;
+{{ ptr(frame.control.clock) }}[0] = _clock;
+{{ ptr(frame.control.n_spikes) }}[0] = _n_spikes;
+{{ ptr(frame.control.n_records) }}[0] = _n_records;
+{{ ptr(frame.control.step) }}[0] = _step;
 _over = true;
 #undef INDEPENDENT
 {% endblock %}

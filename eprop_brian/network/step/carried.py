@@ -1,0 +1,58 @@
+"""What continuous operation hands from one call to the next, and its value at the start."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from eprop_brian.network.blocks import stored_name
+from eprop_brian.network.built import NEVER
+from eprop_brian.network.groups import NetworkGroups
+from eprop_brian.network.step.writing import Writer
+
+__all__ = ["carried_arrays"]
+
+
+def carried_arrays(writer: Writer) -> dict[str, float]:
+    """Values at the start, by ``"group.variable"``.
+
+    Not the states of the neurons, which start from values of their own.
+    """
+    groups = writer.groups
+    carried = _keys(groups, "control", ["clock"])
+    for readout in groups.network.readouts:
+        carried |= _keys(groups, readout.name, ["y"])
+    for name, system in groups.systems.items():
+        carried |= _keys(groups, name, (*system.step.states, "z", "refractory_counter"))
+        if groups.later_rows:
+            carried |= _whole(groups, f"{name}_later")
+    return {**carried, **_learning(writer)} if groups.learning else carried
+
+
+def _learning(writer: Writer) -> dict[str, float]:
+    """The same of what learns."""
+    groups = writer.groups
+    carried = _keys(groups, "control", ["k"])
+    for readout in groups.network.readouts:
+        carried |= _whole(groups, f"{readout.name}_window")
+    if "earlier_history" in groups.groups:
+        carried |= _whole(groups, "earlier_history")
+    for population in groups.network.populations:
+        carried |= _keys(groups, population.name, ["moving_rate"])
+        carried |= _whole(groups, f"{population.name}_window")
+    for p in (p for p in groups.projections if p.connection.plastic):
+        presynaptic, synaptic = groups.trace_variables(p.target)
+        carried |= _whole(groups, f"{p.name}_pre_window")
+        carried |= _keys(groups, f"{p.name}_pre", (*presynaptic, "updates"))
+        carried |= {key: NEVER for key in _keys(groups, f"{p.name}_pre", ["since"])}
+        carried |= _keys(groups, p.name, synaptic)
+    return carried
+
+
+def _whole(groups: NetworkGroups, store: str) -> dict[str, float]:
+    """All arrays of a store, which are 0 at the start."""
+    return _keys(groups, store, groups.groups[store].names)
+
+
+def _keys(groups: NetworkGroups, group: str, variables: Iterable[str]) -> dict[str, float]:
+    """Variables of a group, which are 0 at the start."""
+    return {f"{group}.{stored_name(groups.groups[group], name)}": 0.0 for name in variables}

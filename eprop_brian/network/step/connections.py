@@ -1,0 +1,163 @@
+"""Blocks of projections: what spikes deliver, gradients, updates."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from eprop_brian.equations.regularizers import L2
+from eprop_brian.network.blocks import View, repeat
+from eprop_brian.network.graph import Connection
+from eprop_brian.network.projection import Projection
+from eprop_brian.network.step.eligibility import write_traces
+from eprop_brian.network.step.parts import ProjectionPart
+from eprop_brian.network.step.writing import Writer, views
+from eprop_brian.steps.spiking import SPIKES_AT_ONCE
+from eprop_brian.symbolic.names import substituted
+
+__all__ = ["write_projection"]
+
+
+def write_projection(writer: Writer, p: Projection[Connection]) -> ProjectionPart:
+    """Write the blocks of a projection."""
+    groups, connection = writer.groups, p.connection
+    to_readout = connection.to_readout
+    analog = groups.is_analog(p)
+    _write_deliver(writer, p, analog)
+    extra: int | str | None = None
+    if groups.is_delayed(p):
+        steps = connection.delay_steps
+        extra = None if np.ndim(steps) else int(steps) - connection.least_delay
+        extra = writer.code.array(p.group, "delay", "_synapse") if extra is None else extra
+    # A recurrent spike acts in the next step at the earliest, an input spike in its own.
+    delay = groups.lag if to_readout else connection.least_delay
+    if not groups.learning or not connection.plastic:
+        return ProjectionPart(p.name, p.source, p.target, writer.synapses(p, extra), delay, analog)
+    sums, follows = _write_update(writer, p, to_readout)
+    if groups.online:
+        write_traces(writer, p, to_readout)
+    else:
+        _write_accumulate(writer, p, to_readout)
+    pre_window: tuple[str, ...] = ()
+    counters = {}
+    if groups.online and groups.is_delayed(p):
+        window = groups.groups[f"{p.name}_pre_window"]
+        pre_window = tuple(writer.code.array(window, name, "0") for name in window.names)
+    if writer.network.continuous:
+        names = ("since", "updates", "skipped")
+        counters = {name: writer.code.array(p.pre_group, name, "_pre") for name in names}
+    # Of a dense projection onto itself, what must stay 0, before an update and after it.
+    itself = not p.autapses and not p.sparse
+    clipped = writer.network.clip_norm is not None
+    return ProjectionPart(
+        p.name,
+        p.source,
+        p.target,
+        writer.synapses(p, extra, groups.layout.width(p.n_pre) if follows else None),
+        delay,
+        analog,
+        plastic=True,
+        pre_rows=groups.pre_rows(connection) if groups.is_delayed(p) else groups.window_rows,
+        pre_window=pre_window,
+        gradient=writer.code.array(p.group, "gradient", "_synapse") if clipped else None,
+        sums=tuple(writer.code.array(p.group, x, "_synapse") for x in sums if itself),
+        weights=(writer.code.array(p.group, "w", "_synapse"),) if itself else (),
+        **counters,
+    )
+
+
+def _write_deliver(writer: Writer, p: Projection[Connection], analog: bool) -> None:
+    """What a spike brings."""
+    groups, own = writer.groups, View(p.group, "_synapse")
+    arriving, values = "w", []
+    if analog:
+        arriving, values = "w*z", [(groups.groups[p.source], "_pre", ("z",))]
+    if groups.is_delayed(p):
+        deliver = [f"I_later = I_later + {arriving}"]
+        later = writer.own(f"{p.target}_later", "_later")
+        writer.block(p.name, "deliver", deliver, *views(values), later, own)
+        return
+    post, deliver = writer.own(p.target, "_post"), [f"I = I + {arriving}"]
+    writer.block(p.name, "deliver", deliver, *views(values), post, own)
+    lines, several = repeat(deliver, SPIKES_AT_ONCE, (p.group, "_synapse", ("w",)), *values)
+    writer.block(p.name, "deliver_several", lines, *several, post)
+
+
+def _write_update(
+    writer: Writer, p: Projection[Connection], to_readout: bool
+) -> tuple[list[str], bool]:
+    """The update of a synapse, and the sums over the trials of a batch that it is made of.
+
+    Returns the sums, and whether the update changes feedback weights too.
+    """
+    groups, network, own = writer.groups, writer.network, View(p.group, "_synapse")
+    read = [View(p.group, "_synapse", {"g": "gradient"}), own]
+    l2 = f" + {L2}" if network.c_l2 else ""
+    if network.continuous:
+        sums = ["signal_sum"]
+        gradient = [f"gradient = gradient_scale*signal_sum{l2}", "signal_sum = 0"]
+        if network.updates == "spike":
+            # All synapses of a presynaptic neuron have had the same number of updates.
+            read.append(View(p.pre_group, "_pre", {"k": "updates"}))
+    else:
+        totals = {"gradient_total": "gradient_sum"}
+        summed = "(gradient_total + gradient_sum)"
+        if _has_rate_term(writer, to_readout):
+            totals["batch_trace_total"] = "batch_trace_sum"
+            summed = f"({summed} + rate_factor*(batch_trace_total + batch_trace_sum))"
+            read.append(View(groups.groups[p.target], "_post", {"rate_factor": "rate_factor"}))
+        sums = sorted({*totals, *totals.values()})
+        cleared = [f"{name} = 0" for name in sums]
+        gradient = [f"gradient = gradient_scale*{summed}/batch_size{l2}", *cleared]
+        writer.block(p.name, "zero_sums", cleared, own)
+        folded = [line for t, x in totals.items() for line in (f"{t} = {t} + {x}", f"{x} = 0")]
+        writer.block(p.name, "fold", folded, own)
+    if network.clip_value is not None:
+        gradient.append("gradient = clip(gradient, -clip_value, clip_value)")
+    if network.clip_norm is not None:
+        # The norm is known when all gradients are.
+        writer.block(p.name, "measure", gradient, *read, writer.control)
+        gradient = ["gradient = clip_factor*gradient"]
+    optimizer = writer.optimizer_statements()
+    signal = groups.signal_that_learns(p)
+    if signal is not None:
+        feedback = signal.connection.feedback
+        numbers = {k: f"({float(v)!r})" for k, v in feedback.parameters.items()}
+        optimizer = [
+            "w_before = w",
+            *optimizer,
+            "increment = w - w_before",
+            *(substituted(x, numbers) for x in feedback.update.strip().split("\n")),
+        ]
+        read.append(View(signal.group, "_feedback", {"B": "B"}))
+    writer.block(p.name, "optimize", [*gradient, *optimizer], *read, writer.control)
+    return sums, signal is not None
+
+
+def _has_rate_term(writer: Writer, to_readout: bool) -> bool:
+    """Whether the regulariser's part of the gradient waits for the end of the batch."""
+    return writer.groups.rate_per_batch and not to_readout
+
+
+def _write_accumulate(writer: Writer, p: Projection[Connection], to_readout: bool) -> None:
+    """Sums over presynaptic spikes."""
+    groups, own = writer.groups, View(p.group, "_synapse")
+    post, analog = writer.own(p.target, "_post"), groups.is_analog(p)
+    if to_readout:
+        source = groups.groups[f"{p.target}_history"]
+        gain = groups.readout_program.gain.times("filtered_error")
+        statements, names = [f"gradient_sum = gradient_sum + {gain}"], ["filtered_error"]
+    else:
+        source = groups.groups[f"{p.target}_results"]
+        added = {"lambda_": "gradient_sum"}
+        if _has_rate_term(writer, to_readout):
+            added["lambda_trace"] = "batch_trace_sum"
+        factor = "x*" if analog else ""
+        statements = [f"{x} = {x} + {factor}{n}" for n, x in added.items()]
+        names = list(added)
+    sides = [(source, "_tile", names)]
+    if analog:
+        sides.append((groups.groups["input_data"], "_value", ["x"]))
+    lines, several = repeat(statements, SPIKES_AT_ONCE, *sides)
+    shared = (own, post, writer.control)
+    writer.block(p.name, "accumulate", statements, *views(sides), *shared)
+    writer.block(p.name, "accumulate_several", lines, *several, *shared)

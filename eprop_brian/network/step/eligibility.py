@@ -1,0 +1,85 @@
+"""Blocks of the eligibility traces of a projection."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from eprop_brian.network.blocks import View, repeat
+from eprop_brian.network.graph import Connection
+from eprop_brian.network.projection import Projection
+from eprop_brian.network.step.writing import Writer
+from eprop_brian.symbolic.programs import cutoff_program
+
+__all__ = ["write_traces"]
+
+
+def write_traces(writer: Writer, p: Projection[Connection], to_readout: bool) -> None:
+    """Write the blocks of the traces of a projection."""
+    groups, continuous = writer.groups, writer.network.continuous
+    target = p.target
+    # Not the optimizer's states: the neuron's parameters may share their names.
+    traces = (*groups.trace_variables(target)[1], "gradient_sum", "batch_trace_sum")
+    own = View(p.group, "_synapse", {name: name for name in traces})
+    post, pre_own = writer.own(target, "_post"), View(p.pre_group, "_neuron")
+    silent = "int(pre == 0)" if groups.is_analog(p) else "(1 - pre)"
+    counted = [f"since = (since + 1)*{silent}"] if continuous else []
+    views: tuple[View, ...]
+    if to_readout:
+        pre_code = groups.readout_program.pre_trace
+        synapse = ["signal_sum = signal_sum + error*eps_y"]
+        gradient, sums = ["gradient_sum = gradient_sum + signal_sum"], ["signal_sum"]
+        pre_names: tuple[str, ...] = ("eps_y",)
+        views = (own, post, writer.control)
+    else:
+        online = groups.online_of(target)
+        pre_code, synapse, gradient = online.pre, [*online.synapse], [*online.gradient]
+        sums, pre_names = list(online.synapse_variables), online.pre_variables
+        views = (own, post, writer.readout_parameters(), writer.control)
+    source = View(groups.groups[p.source], "_neuron", {"z": "z"})
+    entered = ["pre = z", *pre_code, *counted]
+    writer.block(p.name, "pre_trace", entered, source, pre_own, post, writer.control)
+    kept = {f"{name}_stored": name for name in ("pre", *pre_names)}
+    window = View(groups.groups[f"{p.name}_pre_window"], "_window", kept)
+    stored = [f"{stored_name} = {name}" for stored_name, name in kept.items()]
+    writer.block(p.name, "window_pre", stored, window, pre_own)
+    for n_steps in {1, groups.steps_per_pass}:
+        _write_trace(writer, p, synapse, n_steps, views)
+    if continuous:
+        _write_decay(writer, p, to_readout, views)
+        return
+    writer.block(p.name, "gradient", gradient, *views)
+    writer.block(p.name, "zero", [f"{v} = 0" for v in sums], own)
+    writer.block(p.name, "zero_pre", [f"{v} = 0" for v in ("pre", *pre_names)], pre_own)
+
+
+def _write_trace(
+    writer: Writer,
+    p: Projection[Connection],
+    statements: Iterable[str],
+    n_steps: int,
+    views: Iterable[View],
+) -> None:
+    """Statements of a synapse for some steps on end, from what was kept of each."""
+    groups = writer.groups.groups
+    pre, post = groups[f"{p.name}_pre_window"], groups[f"{p.target}_window"]
+    code, windows = repeat(
+        statements,
+        n_steps,
+        (pre, "_pre", pre.names),
+        (post, "_post", post.names),
+    )
+    writer.block(p.name, f"trace_{n_steps}", code, *windows, *views)
+
+
+def _write_decay(
+    writer: Writer, p: Projection[Connection], to_readout: bool, views: Iterable[View]
+) -> None:
+    """What happens to traces that were cut off when a spike arrives."""
+    network, groups = writer.network, writer.groups
+    # A readout's synapse has no trace of its own that would decay.
+    if network.trace_cutoff_steps is None or to_readout:
+        return
+    system = groups.systems[p.target]
+    statements = cutoff_program(system, groups.readout_program, network.rate_averaging)
+    counter = View(p.pre_group, "_pre", {"skipped": "skipped"})
+    writer.block(p.name, "decay", statements, counter, *views)

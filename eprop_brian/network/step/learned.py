@@ -1,0 +1,91 @@
+"""Blocks of the parameters of neurons that learn."""
+
+from __future__ import annotations
+
+from eprop_brian.network.blocks import View
+from eprop_brian.network.built import dependent_constants
+from eprop_brian.network.graph import Population
+from eprop_brian.network.step.writing import Writer
+from eprop_brian.symbolic.names import owned, substituted
+from eprop_brian.symbolic.programs import parameter_sums
+
+__all__ = ["write_learned"]
+
+
+def write_learned(writer: Writer, population: Population) -> None:
+    """Write the blocks of a population's learned parameters."""
+    groups, name = writer.groups, population.name
+    system, neurons = groups.systems[name], writer.own(name)
+    changing = owned(dependent_constants(population)).values()
+    derived = [f"{constant} = {system.step.constants[constant]}" for constant in changing]
+    if groups.learning:
+        for learned in system.learned.values():
+            derived += [f"{slope} = {text}" for slope, text in learned.slopes.items()]
+    # At the start of a trial alone: another loop might round them in another way.
+    writer.block(name, "refresh", derived, neurons, writer.control)
+    if not groups.learning:
+        return
+    update, zero_sums, fold = [], [], []
+    for parameter in system.learned:
+        sums = parameter_sums(parameter, writer.network.rate_averaging)
+        cleared = [f"{x} = 0" for pair in sums.items() for x in pair]
+        zero_sums += cleared
+        fold += [line for x, t in sums.items() for line in (f"{t} = {t} + {x}", f"{x} = 0")]
+        update += _update(writer, parameter, sums, cleared)
+    writer.block(name, "learn", update, neurons, writer.control)
+    writer.block(name, "zero_learned", zero_sums, neurons)
+    writer.block(name, "fold", fold, neurons)
+    if groups.online:
+        _write_online(writer, population)
+
+
+def _update(writer: Writer, parameter: str, sums: dict[str, str], cleared: list[str]) -> list[str]:
+    """An update of a parameter."""
+    optimizer, names = writer.network.optimizer, writer.groups.optimizer_names
+    summed = [f"({x} + {t})" for x, t in sums.items()]
+    gradient = summed[0]
+    if writer.groups.rate_per_batch:
+        gradient = f"({gradient} + rate_factor*{summed[1]})"
+    of_parameter = {
+        "w": f"scaled_{parameter}",
+        "g": f"(scale_{parameter}*gradient_{parameter})",
+        names.get("eta", ""): f"eta_{parameter}",
+        # Bounds of weights mean nothing to a parameter, which has its own.
+        names.get("w_min", ""): f"minimum_{parameter}",
+        names.get("w_max", ""): f"maximum_{parameter}",
+        **{names[state]: f"{names[state]}_{parameter}" for state in optimizer.states},
+    }
+    scaled = f"scaled_{parameter}"
+    return [
+        f"gradient_{parameter} = gradient_scale*{gradient}/batch_size",
+        *cleared,
+        # Anew in every update: rounding is then the same however many calls there are.
+        f"{scaled} = {parameter}/scale_{parameter}",
+        *(substituted(x, of_parameter) for x in writer.optimizer_statements()),
+        f"{scaled} = clip({scaled}, minimum_{parameter}, maximum_{parameter})",
+        f"{parameter} = scale_{parameter}*{scaled}",
+    ]
+
+
+def _write_online(writer: Writer, population: Population) -> None:
+    """Traces of the parameters."""
+    groups, name = writer.groups, population.name
+    neurons, window = writer.own(name), groups.groups[f"{name}_window"]
+    programs = [groups.parameter(population, p) for p in groups.systems[name].learned]
+    writer.block(
+        name,
+        "parameter_trace",
+        [line for program in programs for line in program.step],
+        View(window, "_window", {n: n for n in window.names}),
+        neurons,
+        writer.readout_parameters(),
+        writer.control,
+    )
+    writer.block(
+        name,
+        "parameter_gradient",
+        [line for program in programs for line in program.gradient],
+        neurons,
+    )
+    variables = [f"{v} = 0" for program in programs for v in program.variables]
+    writer.block(name, "parameter_zero", variables, neurons)

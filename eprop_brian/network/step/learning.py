@@ -1,0 +1,146 @@
+"""Learning after a trial: the backward pass, sums over trials, updates."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from eprop_brian.network.step.parts import PopulationPart, ProjectionPart, block_name
+from eprop_brian.network.step.running import Running
+from eprop_brian.steps.gradients import Accumulate, AllSynapses, Backward, ClipNorm, Filter, Fused
+from eprop_brian.steps.nodes import If, Node, Put, Sync
+from eprop_brian.steps.spiking import Signal
+
+__all__ = ["begin_call", "fold", "learn", "update"]
+
+
+def begin_call(running: Running) -> list[Node]:
+    """Sums are 0 at the start of a call."""
+    if not running.rules.by_trial:
+        return [*running.follow()]
+    zeroed: list[Node] = _synapses(running, "zero_sums")
+    for p in running.parts.populations:
+        zeroed += [*running.neurons(p, "zero_sums"), *running.neurons(p, "zero_learned")]
+    return [*running.follow(), Sync(), If("_learning", zeroed)]
+
+
+def learn(running: Running) -> list[Node]:
+    """What a trial adds to the sums that updates are made of."""
+    parts, rules = running.parts, running.rules
+    if not rules.by_trial:
+        return []
+    nodes = [node for p in parts.populations for node in running.neurons(p, "tally")]
+    if rules.online:
+        nodes += _synapses(running, "gradient")
+        for p in parts.populations:
+            nodes += running.neurons(p, "parameter_gradient")
+        return nodes
+    nodes += running.lap("accumulate")
+    for r in parts.readouts:
+        row = f"(_t + {rules.signal_rows})*{r.n}"
+        backward, zero = (block_name(r.name, what) for what in ("backward", "zero"))
+        nodes.append(Filter(backward, zero, r.n, row))
+    nodes += running.lap("backward")
+    for r in parts.readouts:
+        nodes += _accumulate(running, r.name, r.n, rules.signal_rows)
+    nodes += running.lap("accumulate")
+    return [*nodes, *(_backward(running, p) for p in parts.populations)]
+
+
+def _synapses(running: Running, what: str) -> list[Node]:
+    """A block for all synapses."""
+    return [AllSynapses(block_name(p.name, what), p.synapses) for p in running.parts.plastic]
+
+
+def _accumulate(running: Running, target: str, width: int, first_row: int) -> list[Node]:
+    """Sums over presynaptic spikes, from results of so many numbers a row."""
+    parts = running.parts
+    return [
+        Accumulate(
+            block_name(p.name, "accumulate"),
+            block_name(p.name, "accumulate_several"),
+            p.synapses,
+            parts.sources[p.source],
+            p.delay,
+            first_row,
+            width,
+            parts.data_of(p),
+        )
+        for p in parts.plastic
+        if p.target == target
+    ]
+
+
+def _backward(running: Running, population: PopulationPart) -> Node:
+    """The backward pass inside each neuron of a population."""
+    parts, rules = running.parts, running.rules
+    row = f"(_t + {rules.signal_rows + rules.lag})" if rules.signal_rows + rules.lag else "_t"
+    fused = [
+        Fused(number, parts.readout(readout).n, f"(_t + {rules.lag})")
+        for readout, number in population.fused
+    ]
+    then = [
+        *running.lap("backward"),
+        *_accumulate(running, population.name, population.tile, 0),
+        *running.lap("accumulate"),
+    ]
+    return Backward(
+        block_name(population.name, "backward"),
+        block_name(population.name, "zero"),
+        population.spikes.n,
+        population.spikes.width,
+        population.tile,
+        population.results,
+        max(0, rules.later_rows - 1),
+        rules.lag,
+        population.signal,
+        _unfused(running, population, row),
+        fused,
+        then,
+    )
+
+
+def _unfused(running: Running, population: PopulationPart, row: str) -> list[Signal]:
+    """Signals of the outputs that are not fused into the backward pass."""
+    parts, signals = running.parts, []
+    for part, signal in zip(
+        (s for s in parts.signals if s.population == population.name),
+        running.signals(population.name, row),
+        strict=True,
+    ):
+        first = sum(readout == part.readout for readout, _ in population.fused)
+        if first < parts.readout(part.readout).n:
+            signals.append(replace(signal, first_output=first))
+    return signals
+
+
+def fold(running: Running) -> list[Node]:
+    """A share of a batch's trials enters the sums of the batch."""
+    if not running.rules.by_trial:
+        return []
+    nodes = _synapses(running, "fold")
+    return [*nodes, *(n for p in running.parts.populations for n in running.neurons(p, "fold"))]
+
+
+def update(running: Running) -> list[Node]:
+    """An update at the end of a batch; a device may run what stands between two `Sync` at once."""
+    parts, rules = running.parts, running.rules
+    if not rules.by_trial:
+        return []
+    k = parts.control["k"]
+    nodes: list[Node] = [Put(k, "0", f"{{{k}}}[0] + 1")]
+    nodes += [n for p in parts.populations for n in running.neurons(p, "mean_rate")]
+    nodes.append(Sync())
+    if rules.clip_norm:
+        gradients = [
+            (AllSynapses(block_name(p.name, "measure"), p.synapses, p.sums), p.gradient)
+            for p in parts.plastic
+            if p.gradient
+        ]
+        nodes += [ClipNorm(gradients, rules.clip_norm, rules.clip_factor), Sync()]
+    nodes += [_optimize(p) for p in parts.plastic]
+    nodes += [n for p in parts.populations for n in running.neurons(p, "learn")]
+    return [*nodes, Sync(), *running.follow()]
+
+
+def _optimize(p: ProjectionPart) -> Node:
+    return AllSynapses(block_name(p.name, "optimize"), p.synapses, p.sums, p.weights)

@@ -1,0 +1,206 @@
+"""Blocks of the neurons of a population."""
+
+from __future__ import annotations
+
+import numpy as np
+from brian2.utils.stringtools import get_identifiers
+
+from eprop_brian.equations.learning_signals import TRANSMITTED
+from eprop_brian.equations.regularizers import FIRING_RATE, MOVING_RATE, MOVING_RATE_FACTOR
+from eprop_brian.network.blocks import View
+from eprop_brian.network.graph import Population, SignalConnection
+from eprop_brian.network.projection import Projection
+from eprop_brian.network.step.learned import write_learned
+from eprop_brian.network.step.parts import PopulationPart
+from eprop_brian.network.step.writing import Writer
+from eprop_brian.steps.layout import MOST_STEPS
+from eprop_brian.symbolic.coefficients import LIMITS
+from eprop_brian.symbolic.expressions import total
+from eprop_brian.symbolic.names import BEFORE, substituted
+
+__all__ = ["write_population"]
+
+
+def write_population(writer: Writer, population: Population) -> PopulationPart:
+    """Write the blocks of a population."""
+    groups, name = writer.groups, population.name
+    learning, online = groups.learning, groups.online
+    _write_advance(writer, population)
+    _write_reset(writer, population)
+    if population.learned:
+        write_learned(writer, population)
+    if learning:
+        _write_rates(writer, name)
+    spikes = writer.spikes(name, population.size)
+    spike_count = writer.array(name, "spike_count", "_neuron")
+    later = writer.array(f"{name}_later", "I_later") if groups.later_rows else None
+    if not learning:
+        return PopulationPart(spikes, spike_count, later)
+    if online:
+        writer.window(name)
+        window = groups.groups[f"{name}_window"]
+        writer.block(
+            name,
+            "window_signal",
+            ["L_stored = L"],
+            View(window, "_window", {"L_stored": "L"}),
+            writer.own(name),
+        )
+        kept = writer.array(f"{name}_window", "L")
+        return PopulationPart(spikes, spike_count, later, window_signal=kept)
+    fused = _write_backward(writer, population)
+    results = groups.factored(population).results
+    delayed = groups.signals_are_delayed(name)
+    return PopulationPart(
+        spikes,
+        spike_count,
+        later,
+        results=tuple(writer.array(f"{name}_results", result) for result in results),
+        tile=groups.tile(population),
+        signal=writer.array(name, "L" if delayed else "L_filtered", "_neuron"),
+        fused=fused,
+    )
+
+
+def _update(writer: Writer, population: Population) -> list[str]:
+    """The statements of a step."""
+    groups, network = writer.groups, writer.network
+    system = groups.systems[population.name]
+    step, learning = system.step, groups.learning
+    # Neurons that are never refractory are spared the counting.
+    refractory = bool(np.any(population.system.step.refractory_steps(float(network.dt))))
+    count = "refractory_counter = "
+    limits = LIMITS[np.dtype(groups.dtype).itemsize]
+    before, after = (
+        system.varying_code(after=after, limits=limits) if learning else []
+        for after in (False, True)
+    )
+    entering = []
+    if BEFORE in get_identifiers("\n".join(step.code)):
+        entering = [f"{BEFORE} = (1.0 - z)*int(refractory_counter < 0.5)"]
+    update = [
+        *entering,
+        *([f"{count}(refractory_counter - 1)*int(refractory_counter > 0.5)"] * refractory),
+        *before,
+        *step.code,
+        *([f"psi = {step.psi}"] * learning),
+        f"z = not_refractory*int({step.threshold})",
+        *after,
+        *([f"{count}refractory_counter + z*refractory_steps"] * refractory),
+        "I = 0",
+    ]
+    # In place, not by a name: Brian2 would make it a 64-bit integer, which vectors do not like.
+    active = {"not_refractory": "int(refractory_counter < 0.5)" if refractory else "1"}
+    update = [substituted(line, active) for line in update]
+    if groups.later_rows:
+        update = ["I = I + I_later", "I_later = 0", *update]
+    if groups.moving_rate:
+        update += [MOVING_RATE, MOVING_RATE_FACTOR]
+    return update
+
+
+def _write_advance(writer: Writer, population: Population) -> None:
+    groups, name = writer.groups, population.name
+    update, own = _update(writer, population), writer.own(name)
+    views = []
+    if groups.later_rows:
+        views.append(writer.own(f"{name}_later", "_arriving"))
+    if groups.learning and not groups.online:
+        history = _history(writer, population)
+        views.append(history)
+        # For whoever looks at the neurons in mid-trial.
+        program = groups.factored(population)
+        writer.block(
+            name,
+            "show",
+            [f"{variable}_shown = {variable}" for variable in program.history],
+            View(own.group, "_neuron", {f"{v}_shown": v for v in program.history}),
+            history,
+        )
+    writer.block(name, "advance", update, *views, own, writer.control)
+
+
+def _history(writer: Writer, population: Population) -> View:
+    """What the backward pass reads of every step."""
+    program = writer.groups.factored(population)
+    group = writer.groups.groups[f"{population.name}_history"]
+    return View(group, "_history", {name: name for name in program.history})
+
+
+def _write_reset(writer: Writer, population: Population) -> None:
+    groups, zeroed, reset = writer.groups, ["spike_count"], []
+    if not writer.network.continuous:
+        zeroed += [
+            *("I", "z"),
+            *["psi", "L"] * groups.learning,
+            "refractory_counter",
+            *["moving_rate"] * groups.moving_rate,
+        ]
+        reset = [f"{s} = {s}_initial" for s in groups.systems[population.name].step.states]
+    reset += [f"{v} = 0" for v in zeroed]
+    writer.block(population.name, "reset", reset, writer.own(population.name))
+
+
+def _write_rates(writer: Writer, name: str) -> None:
+    """The factor of the firing-rate regulariser."""
+    groups, own = writer.groups, writer.own(name)
+    batch = groups.rate_per_batch
+    if batch:
+        writer.block(name, "zero_sums", ["batch_spike_count = 0"], own)
+        tally = ["batch_spike_count = batch_spike_count + spike_count"]
+        writer.block(name, "tally", tally, own)
+    if groups.moving_rate:
+        return
+    count = "batch_spike_count" if batch else "spike_count"
+    names = {"rate_factor": "rate_factor", "spike_count": count}
+    mean = ["spike_count = spike_count/batch_size"] if batch else []
+    cleared = ["spike_count = 0"] if batch else []
+    writer.block(
+        name,
+        "mean_rate" if batch else "rate",
+        [*mean, f"rate_factor = {FIRING_RATE}", *cleared],
+        View(own.group, "_neuron", names),
+        writer.control,
+    )
+
+
+def _write_backward(writer: Writer, population: Population) -> tuple[tuple[str, int], ...]:
+    """Write the backward pass; return the outputs whose signal it reads without a detour."""
+    groups, name = writer.groups, population.name
+    program, own = groups.factored(population), writer.own(name)
+    # Signals that are delayed arrive one by one, and are filtered where they arrive.
+    delayed = groups.signals_are_delayed(name)
+    zeroed = [*program.variables, *["L_filtered"] * delayed]
+    writer.block(name, "zero", [f"{v} = 0" for v in zeroed], own)
+    # The learning signal of the first outputs comes without a way over memory.
+    pairs: list[tuple[Projection[SignalConnection], int]] = [
+        (f, number) for f in groups.feedback if f.target == name for number in range(f.n_pre)
+    ]
+    fused = [] if delayed else pairs[:MOST_STEPS]
+    signal = "0" if len(fused) == len(pairs) else "L_filtered"
+    views = []
+    for k, (f, _) in enumerate(fused):
+        weight, sent = f"_B_{k}", f"_filtered_signal_{k}"
+        signal = f"({signal}) + {substituted(TRANSMITTED, {'B': weight, 'signal': sent})}"
+        errors = groups.groups[f"{f.source}_history"]
+        views += [
+            View(f.group, f"_synapse_{k}", {weight: "B"}),
+            View(errors, f"_output_{k}", {sent: "filtered_signal"}),
+        ]
+    filtered = []
+    if delayed:
+        decayed = groups.readout_program.trace_decay.times("L_filtered")
+        filtered = [f"L_filtered = {total(decayed, 'L')}"]
+    backward = [substituted(x, {"L_filtered": "_signal"}) for x in program.backward]
+    writer.block(
+        name,
+        "backward",
+        [*filtered, f"_signal = {signal}", *backward],
+        *views,
+        _history(writer, population),
+        writer.own(f"{name}_results", "_tile"),
+        own,
+        writer.readout_parameters(),
+        writer.control,
+    )
+    return tuple((f.source, number) for f, number in fused)

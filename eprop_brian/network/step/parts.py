@@ -1,0 +1,291 @@
+"""What is stepped: sources, populations, projections, readouts and learning signals.
+
+A part has a name. Its blocks are called ``what_of_name`` (see `block_name`); an option that is not
+in use has no block, and the schedule leaves it out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from eprop_brian.steps.spiking import Follow, Inputs, Spikes, Synapses
+
+__all__ = [
+    "InputPart",
+    "LearningSignalPart",
+    "NetworkParts",
+    "PopulationPart",
+    "ProjectionPart",
+    "ReadoutPart",
+    "Rules",
+    "block_name",
+]
+
+
+def block_name(part: str, what: str) -> str:
+    """What a block of a part is called."""
+    return f"{what}_of_{part}"
+
+
+@dataclass(frozen=True)
+class InputPart:
+    """A source whose spikes, or values, come from data."""
+
+    spikes: Spikes
+    inputs: Inputs
+
+
+@dataclass(frozen=True)
+class PopulationPart:
+    """Neurons.
+
+    Attributes
+    ----------
+    spikes : Spikes
+    spike_count : str
+        Array.
+    later : str or None
+        Array of what arrives later.
+    window_signal : str or None
+        Array of the learning signals that are kept for the traces.
+    results : tuple of str
+        Arrays of what the backward pass computes.
+    tile : int
+        Neurons that have a place in the results.
+    signal : str
+        Array in which the backward pass sums learning signals.
+    fused : tuple of (str, int)
+        Readouts and numbers of outputs whose signal it reads directly.
+    """
+
+    spikes: Spikes
+    spike_count: str
+    later: str | None = None
+    window_signal: str | None = None
+    results: tuple[str, ...] = ()
+    tile: int = 0
+    signal: str = ""
+    fused: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The name of its group."""
+        return self.spikes.name
+
+
+@dataclass(frozen=True)
+class ProjectionPart:
+    """Synapses from a source to a population or a readout.
+
+    Attributes
+    ----------
+    name, source, target : str
+    synapses : Synapses
+    delay : int
+        Steps between a spike and its arrival, at least. With 0 and a population as the source it
+        arrives after the neurons have been updated.
+    analog : bool
+        Whether what arrives has a size.
+    plastic : bool
+        Whether they learn.
+    pre_rows : int
+        Steps of which is kept what traces read of the presynaptic side.
+    pre_window : tuple of str
+        Arrays of it that a trial begins with as 0.
+    gradient : str or None
+        Array of the gradients, if their norm is clipped.
+    sums, weights : tuple of str
+        Arrays whose element of a neuron's synapse onto itself must be 0 before an update, and after
+        it.
+    since, updates, skipped : str
+        Arrays of continuous operation.
+    """
+
+    name: str
+    source: str
+    target: str
+    synapses: Synapses
+    delay: int
+    analog: bool
+    plastic: bool = False
+    pre_rows: int = 0
+    pre_window: tuple[str, ...] = ()
+    gradient: str | None = None
+    sums: tuple[str, ...] = ()
+    weights: tuple[str, ...] = ()
+    since: str = ""
+    updates: str = ""
+    skipped: str = ""
+
+
+@dataclass(frozen=True)
+class ReadoutPart:
+    """Readouts with a loss of their own.
+
+    Attributes
+    ----------
+    name : str
+    n : int
+    before : int
+        Outputs of other readouts, which come first in the arrays of all outputs.
+    n_outputs : int
+        Outputs of all readouts.
+    errors : tuple of str
+        Arrays of the history that the loss writes: errors and signals.
+    earlier : str or None
+        Array of the signals of before a call.
+    target, output : str
+        Arrays: which target a trial has; where outputs are summed up.
+    target_steps : int
+        Steps of a target: all, or 1 if it is constant.
+    period : str or None
+        Array of the answer that each step of a target counts for, if there are periods.
+    n_answers : int
+        Most answers of a trial.
+    window_start : str
+        Array: first step that counts, without periods.
+    """
+
+    name: str
+    n: int
+    before: int
+    n_outputs: int
+    errors: tuple[str, ...]
+    earlier: str | None
+    target: str
+    output: str
+    target_steps: int
+    period: str | None
+    n_answers: int
+    window_start: str
+
+
+@dataclass(frozen=True)
+class LearningSignalPart:
+    """What a population hears of the errors of a readout.
+
+    Attributes
+    ----------
+    name, readout, population : str
+    synapses : Synapses
+    signal : str
+        Array of the population in which signals are summed.
+    delay : str or None
+        Array of the steps by which each connection is late.
+    follow : Follow or None
+        How the weights follow those of the readout.
+    """
+
+    name: str
+    readout: str
+    population: str
+    synapses: Synapses
+    signal: str
+    delay: str | None
+    follow: Follow | None
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How a network learns, and what it keeps for it.
+
+    Attributes
+    ----------
+    n_steps : int
+        Of a trial.
+    learning, online, continuous : bool
+    updates : str
+        ``"batch"``, ``"step"`` or ``"spike"``.
+    cutoff : int or None
+        Steps after which traces are cut off.
+    never : float
+        Steps since the last spike of a neuron that has not spiked.
+    steps_per_pass : int
+        Steps that a pass over the synapses does.
+    window_rows, later_rows, signal_rows : int
+        Steps kept: of what traces read; ahead, of what arrives later; of errors before a trial.
+    lag : int
+        Steps by which readouts see spikes late.
+    clip_norm, clip_factor : str
+        Arrays, if the norm of gradients is clipped.
+    stages : tuple of str
+        Parts of a trial whose time is measured.
+    """
+
+    n_steps: int
+    learning: bool
+    online: bool
+    continuous: bool
+    updates: str
+    cutoff: int | None
+    never: float
+    steps_per_pass: int
+    window_rows: int
+    later_rows: int
+    signal_rows: int
+    lag: int
+    clip_norm: str = ""
+    clip_factor: str = ""
+    stages: tuple[str, ...] = ()
+
+    @property
+    def by_trial(self) -> bool:
+        """Whether trials add to sums of which updates are made."""
+        return self.learning and not self.continuous
+
+    @property
+    def factored(self) -> bool:
+        """Whether gradients come from a backward pass."""
+        return self.learning and not self.online
+
+
+@dataclass(frozen=True)
+class NetworkParts:
+    """All parts of a network.
+
+    Attributes
+    ----------
+    rules : Rules
+    control : dict of str to str
+        Arrays of the numbers that steer a call.
+    spike_count : str
+        Array of the spikes of every trial.
+    inputs, populations, projections, readouts, signals : tuple
+    """
+
+    rules: Rules
+    control: dict[str, str]
+    spike_count: str
+    inputs: tuple[InputPart, ...]
+    populations: tuple[PopulationPart, ...]
+    projections: tuple[ProjectionPart, ...]
+    readouts: tuple[ReadoutPart, ...]
+    signals: tuple[LearningSignalPart, ...]
+
+    @property
+    def plastic(self) -> tuple[ProjectionPart, ...]:
+        """The projections that learn."""
+        return tuple(part for part in self.projections if part.plastic)
+
+    @property
+    def sources(self) -> dict[str, Spikes]:
+        """All that spikes, by name."""
+        spikes = [*(i.spikes for i in self.inputs), *(p.spikes for p in self.populations)]
+        return {one.name: one for one in spikes}
+
+    def readout(self, name: str) -> ReadoutPart:
+        """A readout by its name."""
+        return next(part for part in self.readouts if part.name == name)
+
+    def is_input(self, name: str) -> bool:
+        """Whether a source is an input."""
+        return any(part.spikes.name == name for part in self.inputs)
+
+    def is_readout(self, name: str) -> bool:
+        """Whether a target is a readout."""
+        return any(part.name == name for part in self.readouts)
+
+    def data_of(self, projection: ProjectionPart) -> Inputs | None:
+        """Where the sizes are of what arrives, if it has any."""
+        parts = {part.spikes.name: part.inputs for part in self.inputs}
+        return parts[projection.source] if projection.analog else None

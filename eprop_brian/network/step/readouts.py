@@ -1,0 +1,168 @@
+"""Blocks of readouts, and of the learning signals that they send."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from eprop_brian.equations.learning_signals import LEARNING_SIGNAL, TRANSMITTED
+from eprop_brian.equations.losses import Loss
+from eprop_brian.network.blocks import View
+from eprop_brian.network.graph import ReadoutGroup, SignalConnection
+from eprop_brian.network.projection import Projection
+from eprop_brian.network.step.parts import LearningSignalPart, ReadoutPart
+from eprop_brian.network.step.writing import Writer
+from eprop_brian.steps.spiking import Follow
+
+__all__ = ["write_learning_signal", "write_readout"]
+
+#: Largest 1/p of a softmax probability: keeps log(p) finite in float32 too.
+_LARGEST_INVERSE_P = "1e30"
+
+
+def write_readout(writer: Writer, readout: ReadoutGroup) -> ReadoutPart:
+    """Write the blocks of readouts."""
+    groups, name = writer.groups, readout.name
+    history, own = groups.groups[f"{name}_history"], writer.own(name)
+    learning = groups.learning
+    _write_advance(writer, readout)
+    _write_loss(writer, readout)
+    variables = ["error", *["signal"] * learning, "loss_sum"]
+    if not writer.network.continuous:
+        variables += ["I", "y"]
+    writer.block(name, "reset", [f"{v} = 0" for v in variables], own)
+    writer.block(name, "outcome", ["loss = loss_sum"], writer.own("outcomes", "_record"), own)
+    if learning:
+        _write_learning(writer, name)
+    capacity, errors = groups.capacity, ("error", "signal") if learning else ()
+    return ReadoutPart(
+        name,
+        readout.size,
+        writer.network.output_slices[name].start,
+        writer.network.n_outputs,
+        tuple(writer.code.array(history, variable) for variable in errors),
+        writer.array("earlier_history", "signal") if "earlier_history" in groups.groups else None,
+        writer.array("trials", "target", "_neuron"),
+        writer.array("answers", "output"),
+        capacity.target_steps,
+        writer.array("period_data", "period") if groups.periods else None,
+        max(1, capacity.n_answers),
+        writer.array("control", "window_start"),
+    )
+
+
+def _write_advance(writer: Writer, readout: ReadoutGroup) -> None:
+    name = readout.name
+    update = [writer.of_readout(name, readout.readout.update), "I = 0", "softmax_sum = 0"]
+    views = []
+    if not writer.groups.learning:
+        update.append("record = y")
+        views.append(View(writer.groups.groups[f"{name}_history"], "_history", {"record": "y"}))
+    writer.block(name, "advance", update, *views, writer.own(name), writer.control)
+
+
+def _write_loss(writer: Writer, readout: ReadoutGroup) -> None:
+    """The loss of a step and its error."""
+    groups, loss, name = writer.groups, readout.loss, readout.name
+    own, sample = writer.own(name), writer.own("target_data", "_sample")
+    pre, post = own.group, writer.own(name, "_post")
+    if loss.softmax:
+        others = View(pre, "_pre", {"y_other": "y"})
+        summed = ["softmax_sum = softmax_sum + exp(y_other - y)"]
+        writer.block(name, "softmax", summed, others, post)
+        least = _least_inverse_p(loss, groups.dtype)
+        probability = [f"p = 1/clip(softmax_sum, {least}, {_LARGEST_INVERSE_P})"]
+        writer.block(name, "probability", probability, own)
+    if loss.coupling:
+        coupling = [f"coupling = {writer.of_readout(name, loss.coupling)}", "coupled = 0"]
+        writer.block(name, "couple", coupling, sample, own, writer.control)
+        others = View(pre, "_pre", {"coupling_other": "coupling"})
+        writer.block(name, "coupled", ["coupled = coupled + coupling_other"], others, post)
+    statements = [
+        f"error = {writer.of_readout(name, loss.error)}",
+        f"loss_sum = loss_sum + {writer.of_readout(name, loss.loss)}",
+        f"output = output + {loss.signal}",
+    ]
+    views = [sample, View(groups.groups["answers"], "_answered", {"output": "output"})]
+    if groups.learning:
+        statements += [
+            f"signal = {writer.of_readout(name, writer.signals[name])}",
+            "stored_error = error",
+            "stored_signal = signal",
+        ]
+        stored = {"stored_error": "error", "stored_signal": "signal"}
+        views.append(View(groups.groups[f"{name}_history"], "_history", stored))
+    writer.block(name, "loss", statements, *views, own, writer.control)
+    if groups.periods:
+        silent = ["error = 0", *["signal = 0"] * groups.learning]
+        writer.block(name, "silent", silent, own)
+
+
+def _least_inverse_p(loss: Loss, dtype: type) -> str:
+    """The least 1/p of a softmax probability."""
+    return repr(float(1 + np.finfo(dtype).eps)) if loss.open_at_one else "1"
+
+
+def _write_learning(writer: Writer, name: str) -> None:
+    """What traces read of the readouts, and the errors' way backwards."""
+    if writer.groups.online:
+        writer.window(name)
+        return
+    filtered, own = ("filtered_error", "filtered_signal"), writer.own(name)
+    writer.block(name, "zero", [f"{variable} = 0" for variable in filtered], own)
+    stored = {
+        **{variable: variable for variable in ("error", "signal")},
+        **{f"stored_{variable}": variable for variable in filtered},
+    }
+    writer.block(
+        name,
+        "backward",
+        [*writer.groups.readout_programs[name].backward, *(f"stored_{x} = {x}" for x in filtered)],
+        View(writer.groups.groups[f"{name}_history"], "_history", stored),
+        own,
+    )
+
+
+def write_learning_signal(writer: Writer, f: Projection[SignalConnection]) -> LearningSignalPart:
+    """Write the blocks of the learning signal that a population hears from a readout."""
+    groups, signal = writer.groups, f.connection
+    target, history = groups.groups[f.target], groups.groups[f"{f.source}_history"]
+    statements = [LEARNING_SIGNAL]
+    if groups.online:
+        statements = [
+            f"transmitted = {TRANSMITTED}",
+            LEARNING_SIGNAL.replace(TRANSMITTED, "transmitted"),
+        ]
+    names = {"L": "L", "signal": "signal"}
+    if not groups.online and not groups.signals_are_delayed(f.target):
+        names = {"L": "L_filtered", "signal": "filtered_signal"}
+    writer.block(
+        f.name,
+        "deliver",
+        statements,
+        writer.own(f.name, "_synapse"),
+        View(target, "_post", {"L": names["L"]}),
+        View(history, "_sent", {"signal": names["signal"]}),
+    )
+    follow = None
+    if signal.symmetric:
+        mirrored = next(
+            p
+            for p in groups.projections
+            if p.matrix == signal.follows and (p.source, p.target) == (f.target, f.source)
+        )
+        follow = Follow(
+            writer.array(f.name, "B", "_neuron"),
+            int(f.group.N),
+            f.width,
+            writer.array(mirrored.name, "w", "_neuron"),
+            writer.synapses(mirrored),
+        )
+    return LearningSignalPart(
+        f.name,
+        f.source,
+        f.target,
+        writer.synapses(f),
+        writer.array(f.target, "L", "_neuron"),
+        writer.array(f.name, "delay", "_synapse") if signal.delay_steps is not None else None,
+        follow,
+    )

@@ -1,0 +1,98 @@
+"""Nodes that run the blocks of a network's parts."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from eprop_brian.network.step.parts import (
+    NetworkParts,
+    PopulationPart,
+    ProjectionPart,
+    ReadoutPart,
+    block_name,
+)
+from eprop_brian.steps.nodes import Each, Lap, Node
+from eprop_brian.steps.spiking import Deliver, Follow, RowUpdate, Signal
+
+__all__ = ["Running"]
+
+
+class Running:
+    """Nodes that run the blocks of parts; where a part has no such block there is no node.
+
+    Parameters
+    ----------
+    parts : NetworkParts
+    blocks : collection of str
+    """
+
+    def __init__(self, parts: NetworkParts, blocks: Collection[str]) -> None:
+        self.parts, self.rules, self._blocks = parts, parts.rules, frozenset(blocks)
+
+    def block(self, part: str, what: str) -> str | None:
+        """The name of a block, if there is such a block."""
+        name = block_name(part, what)
+        return name if name in self._blocks else None
+
+    def each(
+        self,
+        part: str,
+        what: str,
+        n: int,
+        rows: Mapping[str, str] | None = None,
+        padded: int | None = None,
+        index: str = "_neuron",
+    ) -> list[Node]:
+        """A block for all elements."""
+        block = self.block(part, what)
+        return [Each(block, n, rows or {}, padded, index)] if block else []
+
+    def neurons(self, population: PopulationPart, what: str, **rows: str) -> list[Node]:
+        """A block for all neurons; of `rows`, the neurons of which step."""
+        spikes = population.spikes
+        places = {f"_{index}": f"{row}*{spikes.width}" for index, row in rows.items()}
+        return self.each(population.name, what, spikes.n, places, spikes.width)
+
+    def outputs(self, readout: ReadoutPart, what: str, **rows: str) -> list[Node]:
+        """A block for all readouts."""
+        places = {f"_{index}": row for index, row in rows.items()}
+        return self.each(readout.name, what, readout.n, places)
+
+    def lap(self, stage: str) -> list[Node]:
+        """The end of a stage, if time is measured."""
+        stages = self.rules.stages
+        return [Lap(stages.index(stage))] if stages else []
+
+    def deliver(self, projection: ProjectionPart) -> Deliver:
+        """What spikes bring the neurons."""
+        return Deliver(
+            block_name(projection.name, "deliver"),
+            self.block(projection.name, "deliver_several"),
+            projection.synapses,
+            self.parts.sources[projection.source],
+            projection.delay,
+            projection.analog,
+            self.rules.later_rows,
+        )
+
+    def row_update(self, projection: ProjectionPart) -> RowUpdate:
+        """An update of a presynaptic neuron's synapses."""
+        return RowUpdate(
+            block_name(projection.name, "optimize"),
+            projection.synapses,
+            projection.updates,
+            projection.sums,
+            projection.weights,
+        )
+
+    def signals(self, population: str, row: str) -> list[Signal]:
+        """The learning signals of a population, from a row of the history of errors."""
+        return [
+            Signal(block_name(s.name, "deliver"), s.synapses, row, s.delay)
+            for s in self.parts.signals
+            if s.population == population
+        ]
+
+    def follow(self) -> list[Follow]:
+        """Feedback weights that follow those of a readout."""
+        return [s.follow for s in self.parts.signals if s.follow]

@@ -1,0 +1,167 @@
+"""Nodes of what happens after a trial: the way backwards, sums over trials, updates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from eprop_brian.steps.nodes import Node
+from eprop_brian.steps.spiking import Inputs, Signal, Spikes, Synapses
+
+__all__ = [
+    "Accumulate",
+    "AllSynapses",
+    "Backward",
+    "ClipNorm",
+    "Filter",
+    "Fused",
+]
+
+
+@dataclass(frozen=True)
+class Filter(Node):
+    """Filters errors backwards in time.
+
+    Attributes
+    ----------
+    block, zero : str
+        For a readout and step ``_t``, and what happens before.
+    n : int
+    row : str
+        Where the history of step ``_t`` begins.
+    """
+
+    block: str
+    zero: str
+    n: int
+    row: str
+
+
+@dataclass(frozen=True)
+class Fused:
+    """An output whose learning signal the backward pass reads without a way over memory.
+
+    Attributes
+    ----------
+    number : int
+        Among the readout's outputs.
+    n_outputs : int
+        Of the readout.
+    row : str
+        Of the history of errors, at step ``_t``.
+    """
+
+    number: int
+    n_outputs: int
+    row: str
+
+
+@dataclass(frozen=True)
+class Accumulate(Node):
+    """Adds to the gradients of synapses what every presynaptic spike contributes.
+
+    Attributes
+    ----------
+    block, several : str
+        For one spike, and for several together.
+    synapses, source, delay
+        As for `Deliver`.
+    first_row, width : int
+        Row of the results of the first step, and size of a row.
+    inputs : Inputs or None
+        Where the sizes are of what arrives.
+    """
+
+    block: str
+    several: str
+    synapses: Synapses
+    source: Spikes
+    delay: int
+    first_row: int
+    width: int
+    inputs: Inputs | None
+
+
+@dataclass(frozen=True)
+class Backward(Node):
+    """Goes backwards in time inside each neuron, and then over its presynaptic spikes.
+
+    Attributes
+    ----------
+    block, zero : str
+        For a neuron and step ``_t``, and what happens before.
+    n, width, tile : int
+        Neurons, with padding, and how many of them have a place in the results.
+    results : sequence of str
+        Arrays of results.
+    late_rows : int
+        Rows of the results of after the end, which are 0.
+    lag : int
+        Steps by which the signal is later than the neuron's spike.
+    signal : str
+        Array in which `signals` are summed, if there are any.
+    signals : sequence of Signal
+    fused : sequence of Fused
+    then : sequence of Node
+        What is done with the results.
+    """
+
+    block: str
+    zero: str
+    n: int
+    width: int
+    tile: int
+    results: Sequence[str]
+    late_rows: int
+    lag: int
+    signal: str
+    signals: Sequence[Signal]
+    fused: Sequence[Fused]
+    then: Sequence[Node]
+
+    def sets(self) -> tuple[str, ...]:
+        """See `Node.sets`."""
+        return (self.signal, *self.results)
+
+
+@dataclass(frozen=True)
+class AllSynapses(Node):
+    """Runs a block for all synapses.
+
+    Attributes
+    ----------
+    block : str
+    synapses : Synapses
+    before, after : sequence of str
+        As for `RowUpdate`.
+    """
+
+    block: str
+    synapses: Synapses
+    before: Sequence[str] = ()
+    after: Sequence[str] = ()
+
+    def sets(self) -> tuple[str, ...]:
+        """See `Node.sets`."""
+        return (*self.before, *self.after)
+
+
+@dataclass(frozen=True)
+class ClipNorm(Node):
+    """By how much gradients are scaled to have a norm of at most so much.
+
+    Attributes
+    ----------
+    gradients : sequence of (AllSynapses, str)
+        What computes them, and the arrays in which they are then.
+    most, factor : str
+        Arrays of a number.
+    """
+
+    gradients: Sequence[tuple[AllSynapses, str]]
+    most: str
+    factor: str
+
+    def sets(self) -> tuple[str, ...]:
+        """See `Node.sets`."""
+        return (self.factor,)

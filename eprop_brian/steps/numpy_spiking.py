@@ -1,0 +1,269 @@
+"""Spikes and synapses in NumPy: a loop over spikes, slices and arrays of indices for the rest."""
+
+from __future__ import annotations
+
+from eprop_brian.steps.gradients import Accumulate, AllSynapses, Backward, ClipNorm, Filter
+from eprop_brian.steps.numpy import NumpyLoops
+from eprop_brian.steps.printer import Lines, indented
+from eprop_brian.steps.spiking import (
+    Arrive,
+    Deliver,
+    Follow,
+    Forget,
+    Hear,
+    ListSpikes,
+    Passes,
+    ReadInputs,
+    RowUpdate,
+    Signal,
+    SortSpikes,
+    Spikes,
+    StartSpikes,
+    Synapses,
+    Traces,
+    UpdateRows,
+)
+
+__all__ = ["NumpyPrinter"]
+
+
+class NumpyPrinter(NumpyLoops):
+    """See `eprop_brian.steps.printer.Printer`. The frame imports what `NumpyLoops` needs."""
+
+    # --- spikes -----------------------------------------------------------------------------------
+
+    def spikes(self, spikes: Spikes, step: str, shift: int) -> str:
+        """The neurons that spike in a step, and so many more."""
+        first, end = self.begin(spikes, step, shift), self.begin(spikes, step, shift + 1)
+        return f"{self.pointer(spikes.neuron)}[int({first}):int({end})]"
+
+    def print_startspikes(self, node: StartSpikes) -> Lines:
+        s = node.spikes
+        some = "" if node.carried else "[:0]"
+        return [
+            f"_fired = _numpy.flatnonzero({self.pointer(s.z)} > 0){some}",
+            f"{self.pointer(s.neuron)}[:len(_fired)] = _fired",
+            f"{self.pointer(s.first)}[:2] = 0, len(_fired)",
+        ]
+
+    def print_readinputs(self, node: ReadInputs) -> Lines:
+        s, inputs = node.spikes, node.inputs
+        z, data = self.pointer(s.z), self.pointer(inputs.data)
+        trial = f"(int({self.pointer(inputs.pattern)}[_trial])*_T + _step)"
+        before = f" + {inputs.before}" if inputs.before else ""
+        if inputs.analog:
+            start = f"_start = {trial}*{inputs.row}{before}"
+            return [start, f"{z}[:] = {data}[_start:_start + {s.n}]", *self._list(s)]
+        words = -(-s.n // 32)
+        bits = f"{data}[_start:_start + {words}].view('uint8')"
+        return [
+            f"_start = {trial}*{inputs.row}{before}",
+            f"{z}[:] = _numpy.unpackbits({bits}, bitorder='little')[:{s.n}]",
+            *self._list(s),
+        ]
+
+    def print_listspikes(self, node: ListSpikes) -> Lines:
+        return [*self._list(node.spikes), f"{self.pointer(node.count)}[_fired] += 1"]
+
+    def _list(self, s: Spikes) -> Lines:
+        space = self.pointer(s.spikespace)
+        return [
+            f"_fired = _numpy.flatnonzero({self.pointer(s.z)})",
+            f"_begin = int({self.begin(s)})",
+            "_end = _begin + len(_fired)",
+            f"{self.pointer(s.neuron)}[_begin:_end] = _fired",
+            f"{self.begin(s, shift=1)} = _end",
+            f"{space}[:len(_fired)] = _fired",
+            f"{space}[-1] = len(_fired)",
+        ]
+
+    def print_sortspikes(self, node: SortSpikes) -> Lines:
+        return []
+
+    def print_forget(self, node: Forget) -> Lines:
+        return []
+
+    def print_hear(self, node: Hear) -> Lines:
+        return []
+
+    # --- synapses ---------------------------------------------------------------------------------
+
+    def row(self, s: Synapses) -> Lines:
+        """The synapses of neuron ``_pre``."""
+        if s.first is not None and s.post is not None:
+            first = self.pointer(s.first)
+            return [
+                f"_synapse = slice(int({first}[_pre]), int({first}[_pre + 1]))",
+                f"_post = {self.pointer(s.post)}[_synapse]",
+            ]
+        return [
+            f"_synapse = slice(_pre*{s.n_post}, (_pre + 1)*{s.n_post})",
+            "_post = slice(None)",
+        ]
+
+    def cells(self, s: Synapses) -> str:
+        """The postsynaptic neurons of the synapses at hand as an array."""
+        return "_post" if s.sparse else f"_numpy.arange({s.n_post})"
+
+    def ends(self, s: Synapses) -> Lines:
+        """All synapses, and both ends of each as arrays of indices."""
+        neurons = f"_numpy.arange({s.n_pre})"
+        if s.first is not None and s.post is not None:
+            return [
+                f"_pre = _numpy.repeat({neurons}, _numpy.diff({self.pointer(s.first)}))",
+                "_synapse = slice(0, len(_pre))",
+                f"_post = {self.pointer(s.post)}[_synapse]",
+            ]
+        return [
+            f"_pre = _numpy.repeat({neurons}, {s.n_post})",
+            f"_post = _numpy.tile(_numpy.arange({s.n_post}), {s.n_pre})",
+            "_synapse = slice(None)",
+        ]
+
+    def print_deliver(self, node: Deliver) -> Lines:
+        s, later = node.synapses, []
+        if s.extra is not None:
+            row = f"(_now + {self.extra(s)}) % {node.later_rows}*{s.n_post}"
+            later = [f"_later = {row} + {self.cells(s)}"]
+        body = [*self.row(s), *later, *self.block(node.block, {})]
+        return [f"for _pre in {self.spikes(node.source, '_step', -node.delay)}:", *indented(body)]
+
+    def print_arrive(self, node: Arrive) -> Lines:
+        since, skipped = self.pointer(node.since), self.pointer(node.skipped)
+        body = [f"if {since}[_pre] >= {node.never}:", "    continue", *self.row(node.synapses)]
+        if node.decay:
+            body += [
+                f"{skipped}[_pre] = {since}[_pre] + 1 - {node.cutoff}",
+                f"if {skipped}[_pre] > 0:",
+                *indented(self.block(node.decay, {})),
+            ]
+        if node.update:
+            body += self.print_rowupdate(node.update)
+        return [f"for _pre in {self.spikes(node.source, '_step', -node.delay)}:", *indented(body)]
+
+    def print_rowupdate(self, node: RowUpdate) -> Lines:
+        s = node.synapses
+        feedback = []
+        if s.feedback_width:
+            feedback = [f"_feedback = {self.cells(s)}*{s.feedback_width} + _pre"]
+        return [
+            *feedback,
+            f"{self.pointer(node.updates)}[_pre] += 1",
+            *(f"{self.pointer(name)}[_pre*{s.n_post + 1}] = 0" for name in node.before),
+            *self.block(node.block, {}),
+            *(f"{self.pointer(name)}[_pre*{s.n_post + 1}] = 0" for name in node.after),
+        ]
+
+    def print_updaterows(self, node: UpdateRows) -> Lines:
+        body = [*self.row(node.update.synapses), *self.print_rowupdate(node.update)]
+        active = f"{self.pointer(node.since)} < {node.limit}"
+        return [f"for _pre in _numpy.flatnonzero({active}):", *indented(body)]
+
+    def print_signal(self, node: Signal) -> Lines:
+        s = node.synapses
+        late = f" - {self.pointer(node.delay)}[_synapse]" if node.delay else ""
+        body = [
+            f"_synapse = slice(_pre*{s.n_post}, (_pre + 1)*{s.n_post})",
+            f"_sent = ({node.row}{late})*{s.n_pre} + _pre",
+            *self.block(node.block, {}),
+        ]
+        outputs = f"for _pre in range({node.first_output}, {s.n_pre}):"
+        return ["_post = slice(None)", outputs, *indented(body)]
+
+    def print_passes(self, node: Passes) -> Lines:
+        head = "for _from in range(_first_known, _known):"
+        return [head, *indented(self.lines(node.single))]
+
+    def print_traces(self, node: Traces) -> Lines:
+        s = node.synapses
+        lines = [
+            *self.ends(s),
+            f"_post_0 = _from % {node.window_rows}*{s.n_post} + _post",
+            f"_pre_0 = (_from - {self.extra(s)}) % {node.pre_rows}*{s.n_pre} + _pre",
+        ]
+        if node.cut_off and node.since is not None:
+            lines += [
+                f"_active = _numpy.flatnonzero({self.pointer(node.since)}[_pre] < {node.limit})",
+                "_synapse = _active if isinstance(_synapse, slice) else _synapse[_active]",
+                "_pre, _post = _pre[_active], _post[_active]",
+                "_pre_0, _post_0 = _pre_0[_active], _post_0[_active]",
+            ]
+        return [*lines, *self.block(node.block, {})]
+
+    def print_follow(self, node: Follow) -> Lines:
+        feedback = self.pointer(node.feedback)
+        weights = f"{self.pointer(node.weights)}[_synapse]"
+        return [
+            *self.ends(node.synapses),
+            f"{feedback}[:] = 0",
+            f"{feedback}[_post*{node.width} + _pre] = {weights}",
+        ]
+
+    # --- gradients and updates --------------------------------------------------------------------
+
+    def print_filter(self, node: Filter) -> Lines:
+        history = f"slice({node.row}, {node.row} + {node.n})"
+        return [
+            *self.block(node.zero, {"_neuron": "slice(None)"}),
+            "for _t in range(_T - 1, -1, -1):",
+            *indented(self.block(node.block, {"_neuron": "slice(None)", "_history": history})),
+        ]
+
+    def print_backward(self, node: Backward) -> Lines:
+        body = [f"{self.pointer(node.signal)}[:] = 0"] if node.signals else []
+        for signal in node.signals:
+            # What would arrive after the end is lost.
+            body += [f"if _t + {node.lag} < _T:", *indented(self.print_signal(signal))]
+        for k, fused in enumerate(node.fused):
+            start = fused.number * node.n
+            body += [
+                f"_output_{k} = {fused.row}*{fused.n_outputs} + {fused.number}",
+                f"_synapse_{k} = slice({start}, {start + node.n})",
+            ]
+        body.append(f"_history = _tile = slice(_t*{node.n}, (_t + 1)*{node.n})")
+        body += self.block(node.block, {"_neuron": "slice(None)"})
+        return [
+            *self.block(node.zero, {"_neuron": "slice(None)"}),
+            "for _t in range(_T - 1, -1, -1):",
+            *indented(body),
+            *self.lines(node.then),
+        ]
+
+    def print_accumulate(self, node: Accumulate) -> Lines:
+        s = node.synapses
+        extra = "" if s.extra is None else f" + {self.extra(s)}"
+        value = []
+        if node.inputs:
+            trial = f"(int({self.pointer(node.inputs.pattern)}[_trial])*_T + _t)"
+            before = f" + {node.inputs.before}" if node.inputs.before else ""
+            value = [f"_value = {trial}*{node.inputs.row}{before} + _pre"]
+        body = [
+            *self.row(s),
+            *value,
+            f"_tile = (_t + {node.delay + node.first_row}{extra})*{s.n_post} + {self.cells(s)}",
+            *self.block(node.block, {}),
+        ]
+        spikes = f"for _pre in {self.spikes(node.source, '_t', 0)}:"
+        return [f"for _t in range(_T - {node.delay}):", *indented([spikes, *indented(body)])]
+
+    def print_allsynapses(self, node: AllSynapses) -> Lines:
+        s = node.synapses
+        feedback = []
+        if s.feedback_width:
+            feedback = [f"_feedback = _post*{s.feedback_width} + _pre"]
+        return [
+            *self.ends(s),
+            *(f"{self.pointer(name)}[::{s.n_pre + 1}] = 0" for name in node.before),
+            *feedback,
+            *self.block(node.block, {}),
+            *(f"{self.pointer(name)}[::{s.n_pre + 1}] = 0" for name in node.after),
+        ]
+
+    def print_clipnorm(self, node: ClipNorm) -> Lines:
+        lines = ["_square = 0.0"]
+        for gradient, array in node.gradients:
+            values = f"{self.pointer(array)}[_synapse].astype(float)"
+            lines += self.print_allsynapses(gradient)
+            lines.append(f"_square += float(_numpy.sum({values}**2))")
+        scale = f"{self.pointer(node.most)}[0]/max(_square**0.5, 1e-300)"
+        return [*lines, f"{self.pointer(node.factor)}[0] = min(1.0, {scale})"]
