@@ -112,7 +112,7 @@ def test_another_teacher(tmp_path):
         ("netwrok.n=3", "unknown table 'netwrok' .did you mean 'network'"),
         ("network.nn=3", "unknown key 'nn'.* There are: "),
         ("training.eta=3", "unknown key 'eta' .did you mean 'eta_0'"),
-        ("teacher.sped=3", "no parameter 'sped'; it has speed"),
+        ("teacher.sped=3", "unknown parameter 'sped' .did you mean 'speed'"),
         ("run.model=eprop", "a recipe is for one task"),
         ("teacher.speed=3 ms", "van-der-pol"),
         ("network.n=3.5", r"network.n = 3.5 must be a whole number"),
