@@ -17,6 +17,7 @@ PACKAGES = [
     "eprop_brian.base",
     "eprop_brian.symbolic",
     "eprop_brian.network",
+    "eprop_brian.network.step",
     "eprop_brian.steps",
     "eprop_brian.devices",
     "eprop_brian.training",

@@ -21,8 +21,14 @@ import numpy as np
 from eprop_brian.base.files import beside, read_arrays
 from eprop_brian.base.sparse import Matrix, dense
 from eprop_brian.base.suggestions import unknown
-from eprop_brian.equations.balanced import SPIKE
-from eprop_brian.export.linear import ARRIVING, ONE, LinearNeuron, NotLinearError, linear_neuron
+from eprop_brian.export.linear import (
+    ARRIVING,
+    ONE,
+    SPIKE,
+    LinearNeuron,
+    NotLinearError,
+    linear_neuron,
+)
 from eprop_brian.network.graph import Connection, Population, ReadoutGroup
 from eprop_brian.network.resolved import Resolved
 from eprop_brian.network.spec import Network
