@@ -5,7 +5,6 @@ import shutil
 import signal
 import subprocess
 import time
-from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -97,7 +96,7 @@ def test_trained_pattern_generation_goes_on(pattern):
 def test_pattern_of_another_seed(pattern, tmp_path):
     folder = tmp_path / "run"
     run(pattern, "--run", folder, "--iterations", 20, "--seed", 5)
-    assert_same(folder, in_tool(replace(PATTERN, run={**PATTERN.run, "seed": 5}), 20))
+    assert_same(folder, in_tool(PATTERN.with_values("run", seed=5), 20))
 
 
 @pytest.mark.slow
@@ -344,8 +343,7 @@ def test_readme_says_what_is_there(cues):
 def test_what_cannot_be_exported_is_refused(tmp_path):
     out = tmp_path / "project"
     for arguments, message in (
-        (["balanced-oscillator"], "balanced network"),
-        (["nothing"], "neither a folder with a run nor a task"),
+        (["nothing"], "unknown task 'nothing'"),
         (["pattern-generation", "--gradient", "bptt"], "bptt"),
         (["pattern-generation", "--set", "network.rewiring=0.2"], "rewiring"),
         (["pattern-generation", "--set", "size.lif=0"], "needs neurons"),
@@ -355,6 +353,9 @@ def test_what_cannot_be_exported_is_refused(tmp_path):
         output = call("export", *arguments, "--out", out, code=1)
         assert message in output
         assert list(tmp_path.iterdir()) == []
+    balanced = call("export", "balanced-oscillator", "--out", out, code=2)
+    assert "a balanced network, which cannot be exported" in balanced
+    assert list(tmp_path.iterdir()) == []
     out.mkdir()
     (out / "mine.txt").write_text("kept")
     assert "not an empty folder" in call("export", "pattern-generation", "--out", out, code=1)
