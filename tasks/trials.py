@@ -186,12 +186,13 @@ def join_trials(parts: Sequence[Trials]) -> Trials:
         raise ValueError("trials with different numbers of answers cannot be joined")
     pattern_parts, pattern = _stored_once(parts, "inputs", "pattern")
     target_parts, target = _stored_once(parts, "targets", "target")
+    periods = [part.periods for part in target_parts if part.periods is not None]
     return Trials(
         inputs=_joined([part.inputs for part in pattern_parts]),
         targets=_joined([part.targets for part in target_parts]),
         pattern=pattern,
         target=target,
-        periods=_joined([part.periods for part in target_parts]) if first.n_answers else None,
+        periods=_joined(periods) if periods else None,
         n_answers=first.n_answers,
     )
 
