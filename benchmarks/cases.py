@@ -245,7 +245,7 @@ class Measurement:
     repeats : tuple of float
         Seconds per trial of every repeat.
     stages : mapping of str to float
-        Median seconds per trial of parts of a trial, as far as they are known.
+        Median seconds per trial of parts of a trial, as far as they were measured.
     peak_memory_mb : float
         Of the process that computes.
     losses : tuple of float

@@ -13,8 +13,9 @@ the bytes of a trial's history, written and read once, and these with the rows o
 spikes read and the lists of spikes. A GPU may pass the second one: weights of small networks stay
 in its L2 cache (50 MB on an H100), from where a row is read faster.
 
-Writes ``cuda.json`` and ``cuda.md``, after every part. What there is no time for is left out, and
-said so. With ``EPROP_BRIAN_CUDA_EMULATED=1`` and small sizes it runs without a GPU, to try it out.
+Writes ``cuda.json`` and ``cuda.md``, after every part. Parts for which no time remains are left
+out and named. With ``EPROP_BRIAN_CUDA_EMULATED=1`` and small sizes it runs without a GPU, as a
+trial.
 
 A machine without internet needs this repository, a Python 3.12 environment with
 ``eprop_brian[cuda]``, ``g++``, ``make`` and ``nvcc``. To spend none of

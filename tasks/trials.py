@@ -77,7 +77,7 @@ def _as_periods(value: ArrayLike | None, trials: Trials) -> NDArray[np.int32] | 
 def _as_n_answers(value: int | None, trials: Trials) -> int:
     if trials.periods is None:
         if value:
-            raise ValueError(f"n_answers is {value}, but no periods are given")
+            raise ValueError(f"n_answers is {value}, but there are no periods")
         return 0
     most = int(trials.periods.max())
     n_answers = most if value is None else check_count("n_answers", value)
