@@ -107,12 +107,12 @@ def _neuron(document: dict[str, Any]) -> Neuron:
             raise EquationError("neuron file", table, f"must be a table: [{table}]")
     if "neuron" not in document:
         raise EquationError("neuron file", "[neuron]", f"is missing; begin with\n{_EXAMPLE}")
-    table = document["neuron"]
-    if "name" not in table:
+    entries = document["neuron"]
+    if "name" not in entries:
         raise EquationError("neuron file", "[neuron]", f"has no name; begin with\n{_EXAMPLE}")
-    where = f"neuron '{table['name']}'"
-    check_keys(table, _KEYS, "key of [neuron]", where)
-    for key, value in table.items():
+    where = f"neuron '{entries['name']}'"
+    check_keys(entries, _KEYS, "key of [neuron]", where)
+    for key, value in entries.items():
         if key in _LISTS:
             ok = isinstance(value, list) and all_strings(value)
             expected = 'a list of strings, e.g. ["v"]'
@@ -138,8 +138,8 @@ def _neuron(document: dict[str, Any]) -> Neuron:
                 raise EquationError(
                     f"{where}, {table}, {name}", f"{name} = {value}", "must be an expression string"
                 )
-    optional = {key: value for key, value in table.items() if key not in _LISTS}
+    optional = {key: value for key, value in entries.items() if key not in _LISTS}
     for key in ("threshold", "surrogate"):
         optional.setdefault(key, "")
-    detach = tuple(table["detach"]) if "detach" in table else None
+    detach = tuple(entries["detach"]) if "detach" in entries else None
     return Neuron(**optional, detach=detach, **tables)

@@ -231,11 +231,11 @@ def read_teacher(path: str | Path) -> Teacher:
         for table, content in document.items():
             if not isinstance(content, dict):
                 raise EquationError("teacher file", table, f"must be a table: [{table}]")
-        table = document.get("teacher", {})
-        where = f"teacher '{table.get('name', '')}'"
-        check_keys(table, _KEYS, "key of [teacher]", where)
+        entries = document.get("teacher", {})
+        where = f"teacher '{entries.get('name', '')}'"
+        check_keys(entries, _KEYS, "key of [teacher]", where)
         for key in ("name", "model"):
-            if not isinstance(table.get(key), str):
+            if not isinstance(entries.get(key), str):
                 raise EquationError(
                     "teacher file", "[teacher]", f"needs a string '{key}'; begin with\n{_EXAMPLE}"
                 )
@@ -249,11 +249,11 @@ def read_teacher(path: str | Path) -> Teacher:
                     'must be a number or a string with a unit ("20 ms")',
                 )
         teacher = Teacher(
-            name=table["name"],
-            model=table["model"],
+            name=entries["name"],
+            model=entries["model"],
             parameters=document.get("parameters", {}),
             initial=document.get("initial", {}),
-            source=str(table.get("source", "")),
+            source=str(entries.get("source", "")),
         )
         teacher_map(teacher)
     return teacher
