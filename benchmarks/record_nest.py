@@ -92,7 +92,8 @@ def pairwise(options: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
         for a, b in itertools.combinations(sorted(options), 2)
         for i, j in itertools.product(range(len(options[a])), range(len(options[b])))
     }
-    choice, used = dict.fromkeys(options, 0), Counter()
+    choice = dict.fromkeys(options, 0)
+    used: Counter[tuple[str, int]] = Counter()
     choices = []
     while missing:
         used.update(choice.items())
@@ -145,9 +146,9 @@ def _clip(meta: dict[str, Any], choice: Mapping[str, Any]) -> None:
 
 def _trials(choice: Mapping[str, Any]) -> dict[str, Any]:
     n_ad = {"lif": 0, "alif": N_NEURONS, "both": 2}[choice["neurons"]]
-    own = ("loss", "batch_size", "learning_window", "average_gradient", "first_inputs")
-    own += ("rec_regular_spike_arrival", "out_regular_spike_arrival")
-    meta = {**_common(choice), **{name: choice[name] for name in own}}
+    names = ["loss", "batch_size", "learning_window", "average_gradient", "first_inputs"]
+    names += ["rec_regular_spike_arrival", "out_regular_spike_arrival"]
+    meta = {**_common(choice), **{name: choice[name] for name in names}}
     _clip(meta, choice)
     eta = 0.02
     if choice["optimizer"] != "adam":
@@ -190,7 +191,7 @@ def draw(meta: Mapping[str, Any], seed: int) -> dict[str, np.ndarray]:
         "w_out": 0.5 * rng.standard_normal((n_out, n)),
     }
     np.fill_diagonal(weights["w_rec"], 0.0)
-    arrays = {name: np.clip(w, -limit, limit) for name, w in weights.items()}
+    arrays: dict[str, np.ndarray] = {k: np.clip(w, -limit, limit) for k, w in weights.items()}
     arrays["B"] = rng.standard_normal((n, n_out))
     n_trials = meta["n_trials"] if continuous else meta["n_iter"] * meta["batch_size"]
     x = rng.random((n_trials, n_steps, n_in)) < np.array([0.3, 0.3, 0.15, 0.04])
