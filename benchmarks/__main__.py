@@ -372,16 +372,18 @@ def _limits(report: Report) -> None:
         hand = yardstick.measure(case, trials=batch, repeats=5)
         stages = {k: v for k, v in mine.stages.items() if v}
         bounds = _bounds(case, limits)
-        rows = []
+        stage_rows = []
         for name, value in stages.items():
             bound = bounds.get(name)
             row = (name, f"{value * 1e3:.4f}", f"{value / sum(stages.values()):.0%}")
             limit = (f"{bound * 1e3:.4f}", f"{bound / value:.0%}") if bound else ("", "")
-            rows.append((*row, *limit))
-        rows.append(("sum", f"{sum(stages.values()) * 1e3:.4f}", "", "", ""))
-        rows += [(f"by hand: {k}", f"{v * 1e3:.4f}", "", "", "") for k, v in hand.stages.items()]
+            stage_rows.append((*row, *limit))
+        stage_rows.append(("sum", f"{sum(stages.values()) * 1e3:.4f}", "", "", ""))
+        stage_rows += [
+            (f"by hand: {k}", f"{v * 1e3:.4f}", "", "", "") for k, v in hand.stages.items()
+        ]
         header = ("", "ms", "share", "at best, ms", "of the limit")
-        report.table(f"Stages of a trial, {n} neurons", header, rows)
+        report.table(f"Stages of a trial, {n} neurons", header, stage_rows)
     start = ours.start_seconds(evidence_accumulation(100, n_trials=64))
     report.table(
         "Start of an unchanged network", ("", "s"), [("to the first call", f"{start:.2f}")]

@@ -135,9 +135,11 @@ def _case(n: int, seconds: float, repeats: int):
 def ours(n: int, seconds: float, repeats: int) -> Run:
     """This project's compiled program, called as training calls it; building does not count."""
     from eprop_brian.balanced.simulation import Simulation
+    from eprop_brian.devices import ProcessProgram
 
     network, training, inputs, steps = _case(n, seconds, repeats)
     simulation = Simulation(network)
+    assert isinstance(simulation.program, ProcessProgram)
     options = {"gain": training["k_0"], "rate": training["eta_0"], "pull": training["pull"]}
     parts, times = [simulation.run(inputs[:_WARM_UP], **options)], []
     for repeat in range(repeats):

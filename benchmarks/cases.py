@@ -245,7 +245,7 @@ class Measurement:
     repeats : tuple of float
         Seconds per trial of every repeat.
     stages : mapping of str to float
-        Median seconds per trial of parts of a trial, as far as they are known.
+        Median seconds per trial of parts of a trial, as far as they were measured.
     peak_memory_mb : float
         Of the process that computes.
     losses : tuple of float
@@ -371,10 +371,10 @@ def in_own_process(function: Callable[..., Any], *arguments: Any, **options: Any
         return pool.submit(function, *arguments, **options).result()
 
 
-def peak_memory_mb(process: int | str = "self") -> float:
+def peak_memory_mb(process: int | str | None = "self") -> float:
     """Peak memory of this process, or of one by its number, in MB (10^6 bytes).
 
-    NaN for another process where there is no /proc.
+    NaN for another process without /proc, and for None, a process that has ended.
     """
     # A process also inherits the ru_maxrss of the one that started it; VmHWM is its own.
     status = Path(f"/proc/{process}/status")

@@ -13,8 +13,9 @@ the bytes of a trial's history, written and read once, and these with the rows o
 spikes read and the lists of spikes. A GPU may pass the second one: weights of small networks stay
 in its L2 cache (50 MB on an H100), from where a row is read faster.
 
-Writes ``cuda.json`` and ``cuda.md``, after every part. What there is no time for is left out, and
-said so. With ``EPROP_BRIAN_CUDA_EMULATED=1`` and small sizes it runs without a GPU, to try it out.
+Writes ``cuda.json`` and ``cuda.md``, after every part. Parts for which no time remains are left
+out and named. With ``EPROP_BRIAN_CUDA_EMULATED=1`` and small sizes it runs without a GPU, as a
+trial.
 
 A machine without internet needs this repository, a Python 3.12 environment with
 ``eprop_brian[cuda]``, ``g++``, ``make`` and ``nvcc``. To spend none of
@@ -37,6 +38,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
@@ -147,7 +149,7 @@ def bandwidth() -> float:
     with tempfile.TemporaryDirectory() as folder:
         source, program = Path(folder) / "bandwidth.cu", Path(folder) / "bandwidth"
         source.write_text(_BANDWIDTH)
-        command = [find_nvcc(), f"-arch={architecture()}", "-o", str(program), str(source)]
+        command = [str(find_nvcc()), f"-arch={architecture()}", "-o", str(program), str(source)]
         subprocess.run(command, check=True, capture_output=True)
         done = subprocess.run([str(program)], check=True, capture_output=True, text=True)
     return float(done.stdout)
@@ -194,6 +196,10 @@ def session(case: Case, device: str, **options: Any) -> Any:
     program = make_program(device, **options)
     network = case.network(gradient=gradient)
     return Session(network, program, case.task_trials(), case.learning_window, case.weights())
+
+
+def _deviations_of(make: Callable[[int], Case], steps: int) -> dict[str, Any]:
+    return deviations(make(steps))
 
 
 def deviations(case: Case, calls: int = 2) -> dict[str, dict[str, float]]:
@@ -490,7 +496,7 @@ def main(
         return
     report.part("recorded runs", 30, lambda: verify(recorded))
     for name, make in _UPDATED.items():
-        report.part(f"deviation from cpp, {name}", 20, lambda make=make: deviations(make(steps)))
+        report.part(f"deviation from cpp, {name}", 20, partial(_deviations_of, make, steps))
     report.part("bandwidth, bytes per second", 15, bandwidth)
 
     def timed(

@@ -30,7 +30,7 @@ def draw(measurements: Sequence[Measurement], path: Path) -> None:
     matplotlib.use("agg")
     import matplotlib.pyplot as plt
 
-    found = [m for m in measurements if m.case == "evidence-accumulation"]
+    costs = [m for m in measurements if m.case == "evidence-accumulation"]
     figure, axes = plt.subplots(1, 2, figsize=(9.6, 4.0), layout="constrained", sharey=True)
     panels = (
         ("n_neurons", "n_steps", 2250, "recurrent neurons"),
@@ -40,7 +40,7 @@ def draw(measurements: Sequence[Measurement], path: Path) -> None:
         for name, (colour, line) in _STYLES.items():
             # Later measurements at the same point are of another part of the run: the first count.
             points: dict[int, float] = {}
-            for m in found:
+            for m in costs:
                 if m.contender == name and getattr(m, fixed) == value:
                     points.setdefault(getattr(m, along), m.seconds_per_trial * 1e3)
             xs = sorted(points)
@@ -56,7 +56,7 @@ def draw(measurements: Sequence[Measurement], path: Path) -> None:
                 )
         axis.set_xscale("log")
         axis.set_yscale("log")
-        ticks = sorted({getattr(m, along) for m in found if getattr(m, fixed) == value})
+        ticks = sorted({getattr(m, along) for m in costs if getattr(m, fixed) == value})
         axis.set_xticks(ticks, [str(t) for t in ticks])
         axis.minorticks_off()
         axis.set_xlabel(label)
@@ -77,14 +77,14 @@ def draw_balanced(measurements: Sequence[Measurement], path: Path) -> None:
     matplotlib.use("agg")
     import matplotlib.pyplot as plt
 
-    found = [m for m in measurements if m.case == balanced.CASE]
+    costs = [m for m in measurements if m.case == balanced.CASE]
     figure, axis = plt.subplots(figsize=(5.6, 3.6), layout="constrained")
-    sizes = sorted({m.n_neurons for m in found})
+    sizes = sorted({m.n_neurons for m in costs})
     for name, colour, line in (
         ("Brian2 Cython", "#E69F00", "--"),
         ("eprop_brian", "#0072B2", "-"),
     ):
-        of_it = sorted((m for m in found if m.contender == name), key=lambda m: m.n_neurons)
+        of_it = sorted((m for m in costs if m.contender == name), key=lambda m: m.n_neurons)
         xs, ys = [m.n_neurons for m in of_it], [m.seconds_per_trial for m in of_it]
         axis.plot(xs, ys, line, color=colour, marker="o", markersize=4, label=name)
     axis.axhline(1, color="0.6", linewidth=0.8, zorder=0)

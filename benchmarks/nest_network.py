@@ -167,7 +167,7 @@ def build(nest: Any, meta: Mapping[str, Any], weights: Mapping[str, np.ndarray])
         of = {**rate, "receptor_type": ports["eprop_learning_window"]}
         network.connect(network.window, readouts, **of)
     elif meta["n_out"] > 1:
-        # For the softmax every readout hears the others; itself it knows.
+        # For the softmax every readout receives the others; it has its own value.
         of = {**rate, "receptor_type": ports["readout_signal"]}
         rule = {"rule": "all_to_all", "allow_autapses": False}
         network.connect(readouts, readouts, rule, **of)

@@ -88,6 +88,7 @@ def _measure(
 ) -> Measurement:
     from brian2 import prefs
 
+    from eprop_brian.devices import ProcessProgram
     from eprop_brian.network.program import make_program
     from eprop_brian.training.session import Session
     from eprop_brian.training.workers import ParallelSession
@@ -113,6 +114,7 @@ def _measure(
         if repeat:
             seconds.append((time.perf_counter() - before) / case.n_trials)
     if workers == 1:
+        assert isinstance(session.program, ProcessProgram)
         peak = peak_memory_mb(session.program.process_id)
         session.close()
         program = make_program("cpp", dtype, profile=True)
@@ -120,6 +122,7 @@ def _measure(
         session.run(trials, case.batch_size)
         session.restore(start)
         session.run(trials, case.batch_size)
+        assert isinstance(session.program, ProcessProgram)
         profile = session.program.stage_seconds()
         stages = {name: value / case.n_trials for name, value in profile.items()}
     session.close()

@@ -92,7 +92,8 @@ def pairwise(options: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
         for a, b in itertools.combinations(sorted(options), 2)
         for i, j in itertools.product(range(len(options[a])), range(len(options[b])))
     }
-    choice, used = dict.fromkeys(options, 0), Counter()
+    choice = dict.fromkeys(options, 0)
+    used: Counter[tuple[str, int]] = Counter()
     choices = []
     while missing:
         used.update(choice.items())
@@ -111,12 +112,12 @@ def pairwise(options: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
 
 def cases() -> dict[str, dict[str, Any]]:
     """The ``meta`` entries of all cases by name, and the options that they were made from."""
-    found = {}
+    metas = {}
     for k, choice in enumerate(pairwise(TRIALS)):
-        found[f"trials_{k:02d}"] = _trials(choice)
+        metas[f"trials_{k:02d}"] = _trials(choice)
     for k, choice in enumerate(pairwise(CONTINUOUS)):
-        found[f"continuous_{k:02d}"] = _continuous(choice)
-    return {name: {"case": name, **meta} for name, meta in found.items()}
+        metas[f"continuous_{k:02d}"] = _continuous(choice)
+    return {name: {"case": name, **meta} for name, meta in metas.items()}
 
 
 def _common(choice: Mapping[str, Any]) -> dict[str, Any]:
@@ -145,9 +146,9 @@ def _clip(meta: dict[str, Any], choice: Mapping[str, Any]) -> None:
 
 def _trials(choice: Mapping[str, Any]) -> dict[str, Any]:
     n_ad = {"lif": 0, "alif": N_NEURONS, "both": 2}[choice["neurons"]]
-    own = ("loss", "batch_size", "learning_window", "average_gradient", "first_inputs")
-    own += ("rec_regular_spike_arrival", "out_regular_spike_arrival")
-    meta = {**_common(choice), **{name: choice[name] for name in own}}
+    names = ["loss", "batch_size", "learning_window", "average_gradient", "first_inputs"]
+    names += ["rec_regular_spike_arrival", "out_regular_spike_arrival"]
+    meta = {**_common(choice), **{name: choice[name] for name in names}}
     _clip(meta, choice)
     eta = 0.02
     if choice["optimizer"] != "adam":
@@ -190,7 +191,7 @@ def draw(meta: Mapping[str, Any], seed: int) -> dict[str, np.ndarray]:
         "w_out": 0.5 * rng.standard_normal((n_out, n)),
     }
     np.fill_diagonal(weights["w_rec"], 0.0)
-    arrays = {name: np.clip(w, -limit, limit) for name, w in weights.items()}
+    arrays: dict[str, np.ndarray] = {k: np.clip(w, -limit, limit) for k, w in weights.items()}
     arrays["B"] = rng.standard_normal((n, n_out))
     n_trials = meta["n_trials"] if continuous else meta["n_iter"] * meta["batch_size"]
     x = rng.random((n_trials, n_steps, n_in)) < np.array([0.3, 0.3, 0.15, 0.04])
@@ -335,28 +336,28 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("folder", type=Path, nargs="?", help="where the cases are written")
     parser.add_argument("names", nargs="*", metavar="CASE", help="default: all cases")
     parser.add_argument("--list", action="store_true", help="name the cases and their options")
-    given = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     all_cases = cases()
-    if given.list:
+    if options.list:
         for name, meta in all_cases.items():
             print(name, json.dumps(meta))
         return
-    if given.folder is None:
+    if options.folder is None:
         parser.error("say which folder the cases are written to")
-    unknown = [name for name in given.names if name not in all_cases]
+    unknown = [name for name in options.names if name not in all_cases]
     if unknown:
-        parser.error(f"there is no case '{unknown[0]}'; --list names them")
+        parser.error(f"unknown case '{unknown[0]}'; --list prints the valid names")
     if importlib.util.find_spec("nest") is None:
         parser.error("NEST is not installed (pip install nest-simulator)")
     os.environ["PYNEST_QUIET"] = "1"
     import nest
 
     nest.verbosity = nest.VerbosityLevel.ERROR
-    given.folder.mkdir(parents=True, exist_ok=True)
-    for name in given.names or all_cases:
+    options.folder.mkdir(parents=True, exist_ok=True)
+    for name in options.names or all_cases:
         meta = {**all_cases[name], "seed": zlib.crc32(name.encode()) % 1000}
         arrays = record(nest, meta, draw(meta, meta["seed"]))
-        path = given.folder / f"{name}.npz"
+        path = options.folder / f"{name}.npz"
         np.savez_compressed(path, **arrays)
         n_spikes = np.unpackbits(arrays["z_rec"]).sum()
         change = [np.abs(arrays[w][-1] - arrays[w][0]).max() for w in ("w_in", "w_rec", "w_out")]

@@ -96,7 +96,7 @@ def run(case: Case, repeats: int = 1, dtype: str = "float64") -> Result:
         numbers = np.fromfile(result)
     n, n_in, n_out = case.n_neurons, case.n_in, case.n_out
     shapes = {"w_in": (n, n_in), "w_rec": (n, n), "w_out": (n_out, n)}
-    sizes = [np.prod(shape) for shape in shapes.values()]
+    sizes = [post * pre for post, pre in shapes.values()]
     lengths = [repeats * len(STAGES), case.n_trials, case.n_trials, *sizes, *sizes, 1]
     parts = np.split(numbers, np.cumsum(lengths)[:-1])
     both = zip(parts[3:9], [*shapes.values(), *shapes.values()], strict=True)

@@ -1,13 +1,12 @@
 """Figures by their short names: ``eprop_brian.plot.trial(recording)``.
 
 Functions that draw something return a Matplotlib `Figure` and leave Matplotlib's settings as they
-are. `run` and `experiment` draw a whole folder and return the files that they wrote.
+are. `run` draws the whole folder of a run and returns the files that it wrote.
 """
 
 from eprop_brian.figures.balanced import plot_activity as activity
 from eprop_brian.figures.balanced import plot_balance as balance
 from eprop_brian.figures.balanced import plot_decoding as decoding
-from eprop_brian.figures.balanced import plot_experiment as experiment
 from eprop_brian.figures.balanced import plot_phase_portrait as phase_portrait
 from eprop_brian.figures.balanced import plot_training as balanced_training
 from eprop_brian.figures.balanced import plot_tuning as tuning
@@ -28,7 +27,6 @@ __all__ = [
     "balanced_training",
     "comparison",
     "decoding",
-    "experiment",
     "gradient_check",
     "learning",
     "parameters",

@@ -85,7 +85,7 @@ class LearningSignal(Parametrised):
         Raises
         ------
         ValueError
-            If there is no field or parameter of that name.
+            If there is no field or parameter of that name; the message lists the valid ones.
         """
         names = (f.name for f in fields(self) if f.name != "parameters")
         return self._replaced("option", options, names)

@@ -12,7 +12,7 @@ input, ``z`` the neuron's own spike of the step before, and ``not_refractory`` i
 in which the neuron is refractory.
 
 *Brian2 style*: ``model`` holds differential equations with units, integrated by ``method``;
-``reset`` runs after a spike; ``on_pre`` says how a presynaptic spike of weight ``w`` enters. The
+``reset`` runs after a spike; ``on_pre`` is the effect of a presynaptic spike of weight ``w``. The
 step is ``on_pre``, ``reset`` (where the step before spiked), then Brian2's own state updater, which
 is the order of a Brian2 simulation seen from one threshold test to the next.
 """

@@ -63,7 +63,7 @@ ALIF = Neuron(
 
 _NEST_PSC_DELTA = (
     "Korcsak-Gorzo et al. 2025, arXiv:2511.21674, as NEST's eprop_iaf_psc_delta: the membrane is "
-    "set to v_reset at a spike and stays there while refractory; the trace goes on as a plain "
+    "set to v_reset at a spike and stays there while refractory; the trace continues as a plain "
     "filter of the presynaptic spikes"
 )
 
@@ -345,7 +345,7 @@ def get_neuron(name: str) -> Neuron:
     Raises
     ------
     ValueError
-        If there is none of that name; the message lists those there are.
+        If the library has no neuron of that name; the message lists the valid ones.
     """
     try:
         return NEURONS[name]

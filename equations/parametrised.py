@@ -31,7 +31,7 @@ class Parametrised:
         Raises
         ------
         ValueError
-            If there is no parameter or constant of that name; the message lists those there are.
+            If there is no parameter or constant of that name; the message lists the valid ones.
         """
         return self._replaced("parameter", values)
 

@@ -1,6 +1,6 @@
 """Tasks: inputs, targets and timing, one module a task.
 
-`get_task` makes one by its command-line name; `eprop_brian.tasks.base` says how to write your own.
+`get_task` makes one by its command-line name; `eprop_brian.tasks.base` shows how to write your own.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def get_task(name: str, **settings: Any) -> Task:
     Raises
     ------
     ValueError
-        If there is no such task or setting; the message names those that exist.
+        If there is no such task or setting; the message lists the valid ones.
     """
     if name not in TASKS:
         raise ValueError(unknown("task", name, sorted(TASKS)))

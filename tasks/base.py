@@ -2,16 +2,15 @@
 
 A task hands out `Trials`. Its settings are fixed at construction, and what it hands out depends
 only on the seed, the stream ("train", "validation", "test", ...) and the index (the iteration or
-batch number): not on what was asked before, nor on which process asks.
+batch number), not on earlier calls or on the process that calls.
 
 Your own task is a subclass. Attributes that never change can stay plain class attributes; draw
 all randomness from `rng_for`:
 
 >>> import numpy as np
->>> from eprop_brian.tasks.base import Task, Trials, rng_for
->>> from eprop_brian.tasks.spikes import poisson_spikes
+>>> from eprop_brian.tasks import Task, Trials, poisson_spikes, rng_for
 >>> class WhichIsFaster(Task):
-...     '''Two inputs, one fires faster: say which.'''
+...     '''Two inputs: the answer is the one that fires faster.'''
 ...
 ...     name = "which-is-faster"
 ...     description = "two Poisson inputs; the class is the faster one"
@@ -50,17 +49,14 @@ from brian2.units import Quantity, ms
 from numpy.typing import ArrayLike, NDArray
 
 from eprop_brian.base.checks import check_count, check_quantity
-from eprop_brian.base.random import rng_for
 from eprop_brian.equations.losses import LOSSES
 from eprop_brian.tasks.trials import Trials
 
 __all__ = [
     "Task",
-    "Trials",
     "confirmation_of",
     "hand_out",
     "is_confirmation",
-    "rng_for",
 ]
 
 
@@ -201,29 +197,29 @@ class Task(ABC):
             raise ValueError(
                 f"outputs must have the shape {axes} = {expected}, got {outputs.shape}"
             )
-        given = trials.counted(self.learning_window) > 0
-        outputs = outputs.reshape(*given.shape, -1)
-        if np.isnan(outputs[given]).any():  # argmax would pick the NaN as the answer
+        present = trials.counted(self.learning_window) > 0
+        outputs = outputs.reshape(*present.shape, -1)
+        if np.isnan(outputs[present]).any():  # argmax would pick the NaN as the answer
             raise ValueError("outputs contain NaN")
         wrong = outputs.argmax(axis=2) != trials.classes(self.learning_window)
-        return (wrong & given).sum(axis=1) / given.sum(axis=1)
+        return (wrong & present).sum(axis=1) / present.sum(axis=1)
 
 
 _AGAIN = " again"
 
 
 def confirmation_of(stream: str) -> str:
-    """Return the stream whose trials confirm what those of a validation say."""
+    """Return the stream whose trials confirm the result of a validation."""
     return stream + _AGAIN
 
 
 def is_confirmation(stream: str) -> bool:
-    """Return whether a stream is one that `confirmation_of` returns."""
+    """Whether `confirmation_of` returned this stream."""
     return stream.endswith(_AGAIN)
 
 
 def hand_out(task: Task, seed: int, stream: str, index: int, n_trials: int) -> Trials:
-    """Ask a task for trials: what it hands out is as many, or fewer where its examples end.
+    """Get trials from a task and check them: as many as asked for, or fewer where examples end.
 
     Parameters
     ----------
@@ -234,9 +230,9 @@ def hand_out(task: Task, seed: int, stream: str, index: int, n_trials: int) -> T
     Raises
     ------
     TypeError
-        If it hands out something else than `Trials`.
+        If the task returns anything but `Trials`.
     ValueError
-        If it hands out more than were asked for, or fails to hand out any.
+        If it returns more trials than it was asked for, or raises one itself.
     """
     number = index + 1
     what = (
@@ -245,16 +241,16 @@ def hand_out(task: Task, seed: int, stream: str, index: int, n_trials: int) -> T
     asked = f"{n_trials} {'trial' if n_trials == 1 else 'trials'}"
     where = f"task '{task.name}' was asked for {asked} of {what}"
     try:
-        found = task.trials(seed, stream, index, n_trials)
+        trials = task.trials(seed, stream, index, n_trials)
     except ValueError as error:
         if type(error) is not ValueError:
-            raise  # data that are not there say so themselves
+            raise  # missing data have a message of their own
         raise ValueError(f"{where} and failed: {error}") from error
-    if not isinstance(found, Trials):
-        raise TypeError(f"{where} and handed out {type(found).__name__}, which is not Trials")
-    if found.n_trials > n_trials:
+    if not isinstance(trials, Trials):
+        raise TypeError(f"{where} and handed out {type(trials).__name__}, which is not Trials")
+    if trials.n_trials > n_trials:
         raise ValueError(
-            f"{where} and handed out {found.n_trials}; it must hand out as many, or fewer where "
+            f"{where} and handed out {trials.n_trials}; it must hand out as many, or fewer where "
             "its examples end"
         )
-    return found
+    return trials

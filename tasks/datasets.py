@@ -86,18 +86,18 @@ def data_folder(task: str, path: str, holds: str, source: str) -> Path:
     Raises
     ------
     DataError
-        If no folder is named or there is none; the message says what it should hold and where to
-        get it.
+        If no folder is named or it does not exist; the message says what it should hold and where
+        to get it.
     """
-    wanted = f"a folder with {holds} (get it from {source})"
+    expected = f"a folder with {holds} (get it from {source})"
     if not path:
         raise DataError(
-            f"{task} has no data of its own: set its path to {wanted}; with the command, "
+            f"{task} brings no data along: set its path to {expected}; with the command, "
             "--set task.path=FOLDER"
         )
     folder = Path(path).expanduser()
     if not folder.is_dir():
-        raise DataError(f"{task}: path = {path} is no folder; it must be {wanted}")
+        raise DataError(f"{task}: path = {path} is not a folder; it must be {expected}")
     return folder
 
 

@@ -58,8 +58,8 @@ class DelayedMatch(CueTask):
 
     Notes
     -----
-    Class 1 is a match, class 0 none. Sample and test are drawn independently, A or B alike. Step 0
-    holds no spikes: they reach nobody in the reference simulators.
+    Class 1 is a match, class 0 is not. Sample and test are drawn independently, A or B with equal
+    probability. Step 0 holds no spikes: the reference simulators do not deliver them.
     """
 
     name: ClassVar[str] = "delayed-match"

@@ -9,7 +9,7 @@ input that
   :math:`1 + (1 - x)/(1 - x_0) \cdot (S - 2)` of the :math:`S` steps before the answer, with normal
   noise of the standard deviation `jitter`, rounded; a pixel below the intensity :math:`x_0`, the
   setting `faintest`, never fires: it would speak last, and so the loudest;
-- ``"analog"``: is no neuron but a value, :math:`x` throughout the trial.
+- ``"analog"``: is a value instead of a neuron, :math:`x` throughout the trial.
 
 With latency coding, membranes should remember the first spikes when the last arrive, or the order
 of the spikes drowns the image.
@@ -43,7 +43,7 @@ class Digits(DatasetTask):
     Parameters
     ----------
     coding : {"poisson", "latency", "analog"}
-        How intensities become inputs; the module's text says how.
+        How intensities become inputs, as the module's text describes.
     max_rate : Quantity
         Rate of an input whose pixel is brightest, with Poisson coding (500 Hz).
     faintest : float
@@ -104,7 +104,7 @@ class Digits(DatasetTask):
                 "latency coding needs at least two steps before the answer: make duration longer "
                 f"than answer_duration, got {self.duration!s} and {self.answer_duration!s}"
             )
-        _digits("test")  # says at once if the library is missing
+        _digits("test")  # raises now if the library is missing
 
     @property
     def _jitter_steps(self) -> float:
@@ -149,8 +149,8 @@ def _digits(part: Part) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
     order = shuffled(len(data.target))
     ends = np.cumsum([_N_TEST, _N_VALIDATION, _N_CONFIRMATION])
     parts = ("test", "validation", "confirmation", "train")
-    chosen = dict(zip(parts, np.split(order, ends), strict=True))[part]
-    images, labels = data.data[chosen] / _BRIGHTEST, data.target[chosen].astype(np.intp)
+    rows = dict(zip(parts, np.split(order, ends), strict=True))[part]
+    images, labels = data.data[rows] / _BRIGHTEST, data.target[rows].astype(np.intp)
     images.flags.writeable = False
     labels.flags.writeable = False
     return images, labels

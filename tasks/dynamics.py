@@ -88,7 +88,7 @@ class Dynamics:
         return self.input_std * _filtered_noise(n_steps, n_dimensions, self.input_tau, dt, seed)
 
     def places(self, n_steps: int, dt: float, tau: float, reach: float, seed: int) -> np.ndarray:
-        """Draw a path through the region that visits all of it alike.
+        """Draw a path through the region that visits all of it evenly.
 
         Parameters
         ----------
@@ -153,7 +153,7 @@ DYNAMICS: Mapping[str, Dynamics] = {
         ),
         Dynamics(
             "balanced-sustained-oscillator",
-            "Closed form: an undamped oscillator runs on by itself.",
+            "Closed form: an undamped oscillator continues without input.",
             linear_teacher([[0.0, 6.0], [-6.0, 0.0]], [0.8, 0.0], name="sustained-oscillator"),
         ),
         Dynamics(

@@ -48,7 +48,8 @@ class EvidenceAccumulation(CueTask):
         Number of inputs in each of the four groups.
     p_favoured : float
         Probability that a cue is on the side that the trial favours; the favoured side is drawn
-        per trial, left or right alike. The target is the side with most cues, favoured or not.
+        per trial, left or right with equal probability. The target is the side with most cues,
+        favoured or not.
     dt : Quantity
         Length of a time step, 1 ms by default.
 

@@ -136,7 +136,7 @@ def frame_labels(path: Path, n_frames: int, period: float, sample_rate: float) -
 
 
 def spike_code(z: ArrayLike, steps_per_frame: int) -> NDArray[np.bool_]:
-    """Turn normalised features into spikes, as the module's text says.
+    """Turn normalised features into spikes, as the module's text describes.
 
     Parameters
     ----------
@@ -181,7 +181,7 @@ class FeatureFile(Task):
         Folder with the folders ``train`` and ``test`` (or ``TRAIN`` and ``TEST``), each with pairs
         of files ``NAME.mfc`` and ``NAME.phn`` at any depth.
     coding : {"spikes", "analog"}
-        How features become inputs; the module's text says how.
+        How features become inputs, as the module's text describes.
     n_frames : int
         Frames of a trial; of longer utterances, as many in a row from a place drawn at random.
     steps_per_frame : int
@@ -202,7 +202,7 @@ class FeatureFile(Task):
 
     Notes
     -----
-    Every frame is an answer of its own; after the end of an utterance shorter than a trial nothing
+    Every frame is a separate answer; after the end of an utterance shorter than a trial nothing
     counts. The classes are the phones of the training files, in alphabetical order (61 in TIMIT),
     and `n_inputs` is the number of features, or twice that with spikes. A tenth of the utterances
     for training is held out for validation, whatever the seed; half of these confirm what the
@@ -240,7 +240,7 @@ class FeatureFile(Task):
 
     @property
     def learning_window(self) -> int:
-        """The whole trial; `Trials.periods` says which steps count."""
+        """The whole trial; `Trials.periods` marks the steps that count."""
         return self.n_steps
 
     @property
@@ -280,12 +280,12 @@ class FeatureFile(Task):
         for trial, utterance in enumerate(which):
             features, phones = self._read_utterance(utterances[utterance])
             first = int(integers(rng, max(1, len(features) - self.n_frames + 1), 1)[0])
-            shown = slice(first, first + self.n_frames)
-            z = (features[shown] - mean) / deviation
+            frames = slice(first, first + self.n_frames)
+            z = (features[frames] - mean) / deviation
             frame = np.repeat(np.arange(len(z)), self.steps_per_frame)
             coded = z[frame] if analog else spike_code(z, self.steps_per_frame)
             inputs[trial, : len(frame)] = coded
-            targets[trial, np.arange(len(frame)), phones[shown][frame]] = 1.0
+            targets[trial, np.arange(len(frame)), phones[frames][frame]] = 1.0
             periods[trial, : len(frame)] = 1 + frame
         return Trials(
             inputs=inputs,
@@ -320,7 +320,7 @@ class FeatureFile(Task):
     @cached_property
     def _utterances(self) -> dict[Part, list[Path]]:
         folder = data_folder(self.name, self.path, _HOLDS, _WHERE)
-        found = {}
+        halves = {}
         for half in ("train", "test"):
             places = [folder / half, folder / half.upper()]
             # As a set: where case does not matter, both names are the same folder.
@@ -330,15 +330,16 @@ class FeatureFile(Task):
                     f"{self.name}: there are no .mfc files in {folder / half}; path must be a "
                     f"folder with {_HOLDS} (get it from {_WHERE})"
                 )
-            found[half] = files
-        return {**held_out(self.name, found["train"]), "test": found["test"]}
+            halves[half] = files
+        return {**held_out(self.name, halves["train"]), "test": halves["test"]}
 
     @cached_property
     def _training(self) -> tuple[list[str], NDArray[np.float64], NDArray[np.float64]]:
         """Phones of the files for training, and mean and standard deviation of each feature."""
         phones: set[str] = set()
         count, total, squares = 0, np.zeros(()), np.zeros(())
-        paths = [path for part, own in self._utterances.items() if part != "test" for path in own]
+        parts = [files for part, files in self._utterances.items() if part != "test"]
+        paths = [path for files in parts for path in files]
         for path in paths:
             features, labels = self._read_pair(path)
             phones.update(labels)
@@ -347,5 +348,5 @@ class FeatureFile(Task):
             squares = squares + np.square(features).sum(axis=0)
         mean = total / count
         deviation = np.sqrt(np.maximum(squares / count - mean**2, 0.0))
-        # A feature that is always the same says nothing, and must not divide by 0.
+        # A constant feature carries no information, and must not lead to a division by 0.
         return sorted(phones), mean, np.where(deviation > 0, deviation, 1.0)

@@ -4,7 +4,7 @@ Each recording is a file of events, 40 bits each, most significant bit first::
 
     | x: 8 | y: 8 | polarity: 1 | time in microseconds: 23 |
 
-An event with y = 240 is none, but says that the clock has run over: all later times are 8192
+An event with y = 240 marks that the clock has run over: all later times are 8192
 microseconds later. The camera has 34 x 34 pixels, each with an input neuron per polarity.
 """
 
@@ -52,7 +52,7 @@ def read_events(path: Path) -> tuple[NDArray[np.int64], ...]:
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from None
     if len(raw) % 5:
-        raise DataError(f"{path} is no recording of N-MNIST: its size must be a multiple of 5")
+        raise DataError(f"{path} is not a recording of N-MNIST: its size must be a multiple of 5")
     x, y, high, middle, low = raw.reshape(-1, 5).T.astype(np.int64)
     time = (high & 127) << 16 | middle << 8 | low
     overflow = y == _OVERFLOW_Y
@@ -60,7 +60,7 @@ def read_events(path: Path) -> tuple[NDArray[np.int64], ...]:
     events = x, y, high >> 7, time
     x, y, polarity, time = (values[~overflow] for values in events)
     if np.any(x >= _WIDTH) or np.any(y >= _WIDTH):
-        raise DataError(f"{path} is no recording of N-MNIST: a pixel lies outside 34 x 34")
+        raise DataError(f"{path} is not a recording of N-MNIST: a pixel lies outside 34 x 34")
     return x, y, polarity, time
 
 
@@ -113,7 +113,7 @@ class NMnist(DatasetTask):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._recordings  # noqa: B018  says at once if something is missing
+        self._recordings  # noqa: B018  raises now if something is missing
 
     def labels(self, part: Part) -> NDArray[np.intp]:
         """Return the digit of each recording of a part, shape (n_recordings,)."""

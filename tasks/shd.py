@@ -85,7 +85,7 @@ class Shd(DatasetTask):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._recordings  # noqa: B018  says at once if something is missing
+        self._recordings  # noqa: B018  raises now if something is missing
 
     def labels(self, part: Part) -> NDArray[np.intp]:
         """Return the class of each recording of a part, shape (n_recordings,)."""
@@ -129,14 +129,14 @@ class Shd(DatasetTask):
             with import_library("h5py", "h5py").File(path, "r") as file:
                 yield file
         except OSError as error:
-            raise DataError(f"{path} is no file of SHD: {error}") from None
+            raise DataError(f"{path} is not a file of SHD: {error}") from None
         except DataError:
             raise
         except (KeyError, TypeError, ValueError, IndexError, AttributeError):
             # Groups where arrays should be, text for numbers, and so on.
             raise DataError(
-                f"{path} is no file of SHD: it must hold the arrays labels (classes), spikes/times "
-                "and spikes/units (an array for each recording)"
+                f"{path} is not a file of SHD: it must hold the arrays labels (classes), "
+                "spikes/times and spikes/units (an array for each recording)"
             ) from None
 
     @cached_property

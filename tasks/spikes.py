@@ -5,8 +5,8 @@ Drawing one random number for each (trial, step, input) would take a good part o
 simulation. Few of those bins hold a spike, so the spikes are found directly:
 
 1. the gaps between the successes of a Bernoulli process with the largest probability :math:`p_m`
-   are geometric, :math:`P(g) = (1 - p_m)^g p_m`. A word of 64 random bits gives a gap, or says that
-   there is no success in the next 1023 bins, by Walker's alias method: its lowest 10 bits choose
+   are geometric, :math:`P(g) = (1 - p_m)^g p_m`. A word of 64 random bits gives a gap, or means
+   that the next 1023 bins have no success, by Walker's alias method: its lowest 10 bits choose
    one of 1024 columns, its upper 53 bits one of the two outcomes that share this column;
 2. a candidate in a bin of probability :math:`p` is kept with probability :math:`p / p_m`, by a
    second word. Where all bins have the same probability there are no second words.
@@ -194,7 +194,7 @@ def _flat_positions(
 
 
 def _outcomes(places: SpikeBins, drawn: NDArray[np.uint64]) -> NDArray[np.intp]:
-    """Return what each word says of the next bins."""
+    """Return the number of bins that each word skips, `_NONE` if it holds no spike."""
     column = (drawn & np.uint64(_NONE)).astype(np.intp)
-    own = (drawn >> _LOWER_BITS) < places.threshold[column]
-    return np.where(own, column, places.alias[column])
+    below = (drawn >> _LOWER_BITS) < places.threshold[column]
+    return np.where(below, column, places.alias[column])

@@ -1,7 +1,7 @@
 """Store and recall: keep one bit of a stream until it is asked for.
 
 A trial is a row of periods. In each a value is shown, 0 or 1 at random; in some with it the command
-to store it. Later comes the command to recall, shown alone, upon which the network must say the
+to store it. Later comes the command to recall, shown alone, upon which the network must answer the
 stored value::
 
     | value | value, store | value | value | recall | value | value, store | ...
@@ -111,7 +111,7 @@ class StoreRecall(Task):
 
     @property
     def learning_window(self) -> int:
-        """The whole trial; `Trials.periods` says which steps count."""
+        """The whole trial; `Trials.periods` marks the steps that count."""
         return self.n_steps
 
     def symbols(
@@ -159,14 +159,14 @@ class StoreRecall(Task):
     ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         check_count("n_trials", n_trials)
         values = integers(rng, 2, (n_trials, self.n_symbols))
-        given = np.zeros((n_trials, self.n_symbols), dtype=bool)
+        commanded = np.zeros((n_trials, self.n_symbols), dtype=bool)
         lacking = np.arange(n_trials)
         while len(lacking):  # a store and a recall, at least
-            given[lacking] = uniforms(rng, (len(lacking), self.n_symbols)) < 1 / self.mean_delay
-            lacking = lacking[given[lacking].sum(axis=1) < 2]
+            commanded[lacking] = uniforms(rng, (len(lacking), self.n_symbols)) < 1 / self.mean_delay
+            lacking = lacking[commanded[lacking].sum(axis=1) < 2]
         # Stores and recalls take turns.
-        turn = np.where(np.cumsum(given, axis=1) % 2, STORE, RECALL)
-        return values, np.where(given, turn, NOTHING)
+        turn = np.where(np.cumsum(commanded, axis=1) % 2, STORE, RECALL)
+        return values, np.where(commanded, turn, NOTHING)
 
     @cached_property
     def _spike_bins(self) -> SpikeBins:
@@ -186,7 +186,7 @@ class StoreRecall(Task):
         value, command = values[trial, period], commands[trial, period]
         is_value = input_ < self.group_size
         input_ += self.group_size * np.where(is_value, value, command == RECALL)
-        shown = np.where(is_value, command != RECALL, command != NOTHING)
+        kept = np.where(is_value, command != RECALL, command != NOTHING)
         spikes = np.zeros(shape, dtype=bool)
-        spikes[trial[shown], step[shown], input_[shown]] = True
+        spikes[trial[kept], step[kept], input_[kept]] = True
         return spikes

@@ -77,7 +77,7 @@ def _as_periods(value: ArrayLike | None, trials: Trials) -> NDArray[np.int32] | 
 def _as_n_answers(value: int | None, trials: Trials) -> int:
     if trials.periods is None:
         if value:
-            raise ValueError(f"n_answers is {value}, but no periods are given")
+            raise ValueError(f"n_answers is {value}, but there are no periods")
         return 0
     most = int(trials.periods.max())
     n_answers = most if value is None else check_count("n_answers", value)
@@ -186,12 +186,13 @@ def join_trials(parts: Sequence[Trials]) -> Trials:
         raise ValueError("trials with different numbers of answers cannot be joined")
     pattern_parts, pattern = _stored_once(parts, "inputs", "pattern")
     target_parts, target = _stored_once(parts, "targets", "target")
+    periods = [part.periods for part in target_parts if part.periods is not None]
     return Trials(
         inputs=_joined([part.inputs for part in pattern_parts]),
         targets=_joined([part.targets for part in target_parts]),
         pattern=pattern,
         target=target,
-        periods=_joined([part.periods for part in target_parts]) if first.n_answers else None,
+        periods=_joined(periods) if periods else None,
         n_answers=first.n_answers,
     )
 

@@ -1,6 +1,7 @@
 """The documentation: what its pages show runs, and names what exists."""
 
 import re
+from importlib.util import find_spec
 from pathlib import Path
 
 import nbformat
@@ -15,6 +16,12 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 DOCS = REPOSITORY / "docs"
 PAGES = [REPOSITORY / "README.md", *sorted(DOCS.glob("*.md"))]
 NOTEBOOKS = sorted((DOCS / "notebooks").glob("*.ipynb"))
+#: Modules that the reference pages name, one by one.
+DOCUMENTED = [
+    name
+    for path in sorted((DOCS / "api").glob("*.md"))
+    for name in re.findall(r"automodule:: (\S+)", path.read_text(encoding="utf-8"))
+]
 NEURON_FILES = sorted((DOCS / "neurons").glob("*.toml"))
 
 
@@ -113,6 +120,21 @@ def test_the_settings_of_every_model_are_printed(model):
     assert f"```{{schema}} {model}\n" in (DOCS / "settings.md").read_text()
 
 
+@pytest.mark.parametrize("name", sorted(set(DOCUMENTED)))
+def test_a_module_of_the_reference_exists(name):
+    assert DOCUMENTED.count(name) == 1
+    assert find_spec(name) is not None
+
+
+def test_the_reference_lists_every_package():
+    """The directive lists a package's modules; `cli` has the page of the command instead."""
+    pages = "".join(path.read_text() for path in (DOCS / "api").glob("*.md"))
+    listed = re.findall(r"^```\{modules\} eprop_brian\.(\w+)$", pages, re.MULTILINE)
+    packages = {path.parent.name for path in (REPOSITORY / "eprop_brian").glob("*/__init__.py")}
+    shown_otherwise = {"cli", "figures", "native", "recipes"}
+    assert sorted(listed) == sorted((packages | {"equations", "tasks"}) - shown_otherwise)
+
+
 def test_every_reference_case_is_in_the_table():
     shown = re.findall(r"^\| `(\w+)` \| \d", (DOCS / "verification.md").read_text(), re.MULTILINE)
     assert sorted(shown) == sorted(p.stem for p in (REPOSITORY / "tests/reference").glob("*.npz"))
@@ -129,9 +151,9 @@ def test_names_in_the_glossary_exist():
         for folder in ("eprop_brian", "equations", "tasks")
         for path in (REPOSITORY / folder).rglob("*.py")
     )
-    known = set(re.findall(r"\w+", sources)) | {"eps_v", "eps_a"}
+    words = set(re.findall(r"\w+", sources)) | {"eps_v", "eps_a"}
     text = (DOCS / "glossary.md").read_text()
     rows = re.findall(r"^\| (`.*?`) \|", text, re.MULTILINE)
     names = [name for row in rows for name in re.findall(r"`(\w+)`", row)]
     assert len(names) > 30
-    assert not set(names) - known
+    assert not set(names) - words

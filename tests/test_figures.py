@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from eprop_brian import plot
 from eprop_brian.equations import ALIF, LIF, Neuron
-from eprop_brian.figures import run as figures_of_a_run
+from eprop_brian.figures import eprop as figures_of_a_run
 from eprop_brian.figures import weights as figures_of_weights
 from eprop_brian.network.spec import Network
 from eprop_brian.runs.config import RunConfig
@@ -362,5 +362,5 @@ def test_a_folder_without_a_usable_run_is_refused(run_folder, tmp_path):
     history(2).write(tmp_path / "history.csv")
     np.savez(tmp_path / "initial.npz", n_updates=0)
     np.savez(tmp_path / "checkpoint.npz", n_updates=0)
-    with pytest.raises(ValueError, match=r"initial.npz: there is no 'w_in' of shape \(5, 6\)"):
+    with pytest.raises(ValueError, match=r"initial.npz lacks the array 'w_in' of shape \(5, 6\)"):
         plot.run(tmp_path)

@@ -70,4 +70,4 @@ def test_names_of_cases_are_listed_and_checked(capsys, tmp_path):
     assert listed == list(cases())
     with pytest.raises(SystemExit):
         main([str(tmp_path), "trials_99"])
-    assert "there is no case 'trials_99'" in capsys.readouterr().err
+    assert "unknown case 'trials_99'" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Directives that print what runs, so that these pages cannot say anything else.
+"""Directives that print what runs, so that the pages cannot contradict it.
 
 ``{derivation}``
     Sections of `derivation_latex` for a library neuron or a neuron file.
@@ -20,10 +20,15 @@
     The settings of a model, as its schema declares them.
 ``{settings}``
     Fields of a dataclass and their defaults.
+``{modules}``
+    Sections for all modules of a package that the page does not name itself.
+``{tree}``
+    The modules of a package, with the first line of each docstring.
 """
 
 from __future__ import annotations
 
+import ast
 import inspect
 import re
 import shlex
@@ -31,8 +36,10 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import MISSING, fields
 from importlib import import_module
+from importlib.util import find_spec
 from itertools import takewhile
 from pathlib import Path
+from pkgutil import walk_packages
 from typing import Any
 
 import click
@@ -273,7 +280,7 @@ class _Schema(_Printed):
 
 
 class _Settings(_Printed):
-    """``{settings} MODULE:CLASS``; the content says what its docstring leaves out."""
+    """``{settings} MODULE:CLASS``; the content describes fields without a docstring."""
 
     required_arguments = 1
     has_content = True
@@ -285,7 +292,7 @@ class _Settings(_Printed):
         for line in self.content:
             field, _, meaning = line.partition(": ")
             if meanings.get(field):
-                raise self.error(f"{name} says itself what {field} is")
+                raise self.error(f"the docstring of {name} describes {field} already")
             meanings[field] = meaning
         rows = [
             (field.name, _default(field), meanings.get(field.name, ""))
@@ -352,8 +359,56 @@ def _prose(text: str) -> list[nodes.Node]:
     ]
 
 
+class _Tree(_Printed):
+    """``{tree} PACKAGE``"""
+
+    required_arguments = 1
+
+    def printed(self) -> list[nodes.Node]:
+        return [_table(("Module", "Contents"), _summaries(self.arguments[0]))]
+
+
+def _modules(package: str) -> list[str]:
+    """The names of a package's public modules."""
+    path = import_module(package).__path__
+    names = [module.name for module in walk_packages(path, f"{package}.")]
+    return [name for name in names if not name.rpartition(".")[2].startswith("_")]
+
+
+def _can_be_imported(module: str) -> bool:
+    """Whether the libraries of a module are installed: Brian2CUDA may be missing."""
+    try:
+        import_module(module)
+    except ModuleNotFoundError:
+        return False
+    return True
+
+
+def _summaries(package: str) -> Iterator[tuple[str, str]]:
+    for name in _modules(package):
+        spec = find_spec(name)
+        assert spec is not None and spec.origin is not None
+        text = ast.get_docstring(ast.parse(Path(spec.origin).read_text(encoding="utf-8"))) or ""
+        yield name.removeprefix("eprop_brian."), text.partition("\n")[0]
+
+
+def _list_modules(app: Sphinx, docname: str, source: list[str]) -> None:
+    """Replace ``{modules} PACKAGE`` by a section for every module that the page does not name."""
+
+    def sections(match: re.Match[str]) -> str:
+        named = set(re.findall(r"automodule:: (\S+)", source[0]))
+        return "\n".join(
+            f"## {name}\n\n```{{eval-rst}}\n.. automodule:: {name}\n   :members:\n```\n"
+            for name in _modules(match[1])
+            if name not in named and _can_be_imported(name)
+        )
+
+    source[0] = re.sub(r"^```\{modules\} (\S+)\n```$", sections, source[0], flags=re.MULTILINE)
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the directives."""
+    app.connect("source-read", _list_modules)
     for name, directive in {
         "derivation": _Derivation,
         "strings": _Strings,
@@ -365,6 +420,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
         "recipe": _Recipe,
         "schema": _Schema,
         "settings": _Settings,
+        "tree": _Tree,
     }.items():
         app.add_directive(name, directive)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -103,10 +103,9 @@ def evaluate_command(
 @plain_errors
 def plot_command(folder: Path, formats: tuple[str, ...]) -> None:
     """Draw the run in FOLDER: learning curve, a trial before and after, weights."""
-    from eprop_brian.runs.config import model_of_folder
-    from eprop_brian.runs.models import MODELS
+    from eprop_brian.figures.run import plot_run
 
-    for path in MODELS[model_of_folder(folder)].figures(folder, formats):
+    for path in plot_run(folder, formats):
         click.echo(f"wrote {path}")
 
 

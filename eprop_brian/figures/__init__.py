@@ -1,5 +1,5 @@
-"""Figures: what is learned, a trial, weights, whole runs, and balanced networks.
+"""Figures: learning curves, trials, weights, balanced networks, whole runs, and sweeps.
 
-Every function returns a Matplotlib `Figure` and leaves Matplotlib's settings as they are. Scripts
-find them by short names in `eprop_brian.plot`.
+Every function that draws one figure returns a Matplotlib `Figure` and leaves Matplotlib's settings
+as they are. Scripts import them by short names from `eprop_brian.plot`.
 """

@@ -1,4 +1,4 @@
-"""Figures of balanced networks: decoding, balance, tuning, vector fields, sweeps."""
+"""Figures of balanced networks: decoding, balance, tuning, activity, vector fields, training."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ _ARROWS = 17
 
 @styled()
 def plot_decoding(recording: Recording, duration: float = _DURATION) -> Figure:
-    """Draw the signal and what the network makes of it, and all spikes.
+    """Draw the signal, the network's estimate of it, and all spikes.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ def plot_decoding(recording: Recording, duration: float = _DURATION) -> Figure:
 
 @styled()
 def plot_balance(currents: Currents, neuron: int, duration: float = _DURATION) -> Figure:
-    """Draw excitation, inhibition and what is left of them.
+    """Draw excitation, inhibition and their sum.
 
     Parameters
     ----------

@@ -1,30 +1,22 @@
-"""Figures of a run: everything that its folder holds, drawn into it."""
+"""Figures of a run of any model."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from eprop_brian.base.files import read_arrays
-from eprop_brian.base.sparse import Matrix
-from eprop_brian.figures.learning import plot_learning_curve
-from eprop_brian.figures.style import save_figure
-from eprop_brian.figures.trial import draws_trajectory, plot_trajectory, plot_trial
-from eprop_brian.figures.weights import plot_parameters, plot_weights
-from eprop_brian.network.spec import Network
-from eprop_brian.runs.config import RunConfig
-from eprop_brian.runs.run import CHECKPOINT, HISTORY, INITIAL
-from eprop_brian.training.history import History
-from eprop_brian.training.recording import record
+from eprop_brian.runs.config import model_of_folder
+from eprop_brian.runs.models import MODELS
 
 __all__ = ["plot_run"]
 
 
 def plot_run(folder: str | Path, formats: Sequence[str] = ("png",)) -> list[Path]:
-    """Draw the run in a folder: learning curve, a trial before and after training, weights.
+    """Draw everything that the folder of a run holds, into it.
 
-    Both trials are the same fresh one (of the stream ``"test"``), with the traces of the same
-    synapses: those that `eprop_brian.record` chooses after training.
+    Of e-prop: learning curve, a trial before and after training, weights
+    (`eprop_brian.figures.eprop.plot_eprop_run`). Of a balanced network: decoding, balance, tuning,
+    activity, vector field and training (`eprop_brian.figures.balanced.plot_experiment`).
 
     Parameters
     ----------
@@ -36,9 +28,7 @@ def plot_run(folder: str | Path, formats: Sequence[str] = ("png",)) -> list[Path
     Returns
     -------
     list of Path
-        The files written: ``learning_curve``, ``trial_before``, ``trial_after``, ``weights``,
-        ``trajectory`` if two readouts follow targets and ``parameters`` if neurons have learned
-        ones, in each format; no learning curve before the first iteration.
+        The files written.
 
     Raises
     ------
@@ -46,40 +36,4 @@ def plot_run(folder: str | Path, formats: Sequence[str] = ("png",)) -> list[Path
         If the folder holds no run or one of its files is damaged.
     """
     folder = Path(folder)
-    config = RunConfig.read(folder)
-    task = config.make_task()
-    network = config.make_network(task)
-    initial, _ = _read_weights(folder / INITIAL, network)
-    trained, n_updates = _read_weights(folder / CHECKPOINT, network)
-    # A process killed between writing its files leaves more history than the checkpoint has.
-    history = History.read(folder / HISTORY).truncated(n_updates)
-    seed = config.run["seed"]
-    after = record(network, task, trained, seed=seed)
-    before = record(network, task, initial, seed=seed, synapses=after.synapses)
-    iterations = f"{n_updates} iteration{'' if n_updates == 1 else 's'}"
-    figures = {
-        "trial_before": plot_trial(before, f"{task.name}: before training"),
-        "trial_after": plot_trial(after, f"{task.name}: after {iterations}"),
-        "weights": plot_weights(initial, network.populations, trained),
-    }
-    if draws_trajectory(after):
-        figures["trajectory"] = plot_trajectory(after, before)
-    if network.learned_shapes:
-        figures["parameters"] = plot_parameters(initial, network, trained)
-    if len(history):
-        figures = {"learning_curve": plot_learning_curve(history, task.error_threshold), **figures}
-    return [
-        path
-        for name, figure in figures.items()
-        for path in save_figure(figure, folder / name, formats)
-    ]
-
-
-def _read_weights(path: Path, network: Network) -> tuple[dict[str, Matrix], int]:
-    """The weights of a saved state and how many updates made them."""
-    arrays = read_arrays(path)
-    shapes: dict[str, tuple[int, ...]] = {**network.shapes, **network.learned_shapes}
-    for name, shape in {**shapes, "n_updates": ()}.items():
-        if name not in arrays or arrays[name].shape != shape:
-            raise ValueError(f"{path}: there is no '{name}' of shape {shape} that the run needs")
-    return {name: arrays[name] for name in shapes}, int(arrays["n_updates"])
+    return MODELS[model_of_folder(folder)].figures(folder, formats)

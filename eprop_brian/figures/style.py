@@ -1,4 +1,4 @@
-"""How figures look, what their panels share, and how they are written."""
+"""Style of all figures, parts that panels share, and saving."""
 
 from __future__ import annotations
 

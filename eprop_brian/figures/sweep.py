@@ -91,7 +91,7 @@ def plot_sweep(
 
 
 def _array(points: Points, results: Sequence[Result], name: str) -> np.ndarray:
-    """A number of all runs, (n_points, n_seeds); NaN where there is none."""
+    """A result of all runs, (n_points, n_seeds); NaN where a run lacks it."""
     values = [
         [result.values.get(name, np.nan) for result in results if result.point == point]
         for point in points.values

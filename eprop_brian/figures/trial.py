@@ -1,4 +1,4 @@
-"""Figures of a trial: from inputs to readout, and what two readouts draw in a plane."""
+"""Figures of a trial: from inputs to readout, and the trajectory of two readouts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Figures of what is learned: weight matrices and parameters of the neurons."""
+"""Figures of weight matrices and of learned parameters."""
 
 from __future__ import annotations
 

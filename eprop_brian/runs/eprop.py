@@ -280,9 +280,9 @@ class _Eprop:
 
     def figures(self, folder: Path, formats: Sequence[str]) -> list[Path]:
         """Draw learning curve, a trial before and after, and weights."""
-        from eprop_brian.figures.run import plot_run
+        from eprop_brian.figures.eprop import plot_eprop_run
 
-        return plot_run(folder, formats=formats)
+        return plot_eprop_run(folder, formats=formats)
 
 
 def learning_signal(config: RunConfig) -> LearningSignal:

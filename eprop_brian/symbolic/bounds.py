@@ -1,4 +1,4 @@
-"""Bounds of what is worked out while equations are read.
+"""Bounds on the work of reading equations.
 
 Parsers compute with the numbers that they find, sympy multiplies out, subexpressions are written
 where they are used: a line of text can ask for gigabytes, or for hours. What would is refused here,
@@ -69,7 +69,7 @@ def check_length(expression: str, where: str) -> None:
 
 
 def check_numbers(tree: ast.Expression, expression: str, where: str) -> None:
-    """Check that what is computed of bare numbers is a number, and quickly computed."""
+    """Check that arithmetic on numbers gives a number, and quickly."""
     for node in ast.walk(tree):
         if _is_huge_power(node):
             raise EquationError(
@@ -103,7 +103,7 @@ _OPERATIONS: dict[type[ast.operator], Callable[..., Any]] = {
 
 
 def _number_of(node: ast.AST, expression: str, where: str) -> float | None:
-    """Value of a part that has no names, None of one that has; raises if it is no finite number.
+    """Value of a part that has no names, None of one that has; raises if it is not finite.
 
     In double precision, where exp(exp(50)) is infinite: sympy would work out its digits.
     """
@@ -134,7 +134,7 @@ def _number_of(node: ast.AST, expression: str, where: str) -> float | None:
 
 def _finite(value: float, node: ast.AST, expression: str, where: str) -> float:
     if not math.isfinite(value):
-        # Of 1e400, which Python knows as infinity, it would write 1e309.
+        # Python reads 1e400 as infinity, which would be written as 1e309.
         written = ast.get_source_segment(expression.strip(), node) or ast.unparse(node)
         raise EquationError(where, expression, f"`{written}` is not a finite number")
     return value
@@ -142,7 +142,7 @@ def _finite(value: float, node: ast.AST, expression: str, where: str) -> float:
 
 def check_nesting(tree: ast.Expression, expression: str, where: str) -> None:
     """Check that functions and powers are not too deep within each other."""
-    # As a loop: what is too deep for Python's own recursion arrives here too.
+    # A loop, since trees too deep for Python's recursion arrive here too.
     left: list[tuple[ast.AST, int]] = [(tree, 0)]
     while left:
         node, depth = left.pop()
@@ -160,11 +160,11 @@ def check_nesting(tree: ast.Expression, expression: str, where: str) -> None:
 
 def check_unit(unit: str, line: str, where: str) -> None:
     """Check that a unit is a product of names and their small powers, which Brian2 evaluates."""
-    wanted = "is no unit: write names, * and /, and powers such as metre**2"
+    reason = "is not a unit: write names, * and /, and powers such as metre**2"
     try:
         tree = ast.parse(unit.strip(), mode="eval").body
     except (SyntaxError, ValueError, MemoryError, RecursionError):
-        raise EquationError(where, line, f"'{unit.strip()[:80]}' {wanted}") from None
+        raise EquationError(where, line, f"'{unit.strip()[:80]}' {reason}") from None
     for node in ast.walk(tree):
         if not (isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow)):
             continue
@@ -174,7 +174,7 @@ def check_unit(unit: str, line: str, where: str) -> None:
         value = exponent.value if isinstance(exponent, ast.Constant) else None
         small = isinstance(value, int | float) and value <= _LARGEST_UNIT_POWER
         if not (small and isinstance(node.left, ast.Name)):
-            raise EquationError(where, line, f"'{unit.strip()[:80]}' {wanted}")
+            raise EquationError(where, line, f"'{unit.strip()[:80]}' {reason}")
 
 
 def check_written_out(expressions: Mapping[str, str], where: str) -> None:

@@ -20,7 +20,7 @@ def eps_name(state: str) -> str:
 
 @dataclass(frozen=True)
 class Limits:
-    """Where numbers of a type are cut so that what is computed of them does not overflow.
+    """Where numbers of a type are cut so that results do not overflow.
 
     Attributes
     ----------
@@ -46,7 +46,7 @@ class Coefficient:
     name : str
         Variable that holds the entry in each step if it varies in time; ``""`` if it does not.
     names : mapping of str to str
-        What the expression's names are called in strings, where it is not the same.
+        Names in strings, for those names of the expression that differ.
     """
 
     expression: sympy.Expr
@@ -65,10 +65,10 @@ class Coefficient:
     def code_within(self, limits: Limits, states: Collection[str]) -> str:
         """The same, finite where one of the states overflows, as a membrane on its upstroke.
 
-        The reset stops what such a state does, by factors 0; and 0 times infinity is no number.
+        The reset stops what such a state does, by factors 0, and 0 times infinity is not a number.
         """
-        own = self.expression.free_symbols
-        moving = {s for s in own if self.names.get(s.name, s.name) in states}
+        symbols = self.expression.free_symbols
+        moving = {s for s in symbols if self.names.get(s.name, s.name) in states}
         parts = self.expression.atoms(sympy.Function, sympy.Pow)
         if not any(part.free_symbols & moving for part in parts):
             return self.code
@@ -95,7 +95,7 @@ class Coefficient:
 
 @dataclass(frozen=True)
 class LearnedParameter:
-    """What a parameter of the neuron does in a step: the source of its own eligibility.
+    """The effect of a neuron's learned parameter in a step: the source of its eligibility.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""A neuron's learning rule, from its equations to what is printed of them."""
+"""A neuron's learning rule: derived, printed, and rendered in notebooks."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Derivatives that can be evaluated wherever they are finite, at a cost that is bounded.
 
 The derivative that sympy writes is exact, and yet often 0/0 or inf/inf: of ``c**n`` it is
-``n*c**n/c``, which is no number at c = 0. Here powers of one base are written as one power, and
+``n*c**n/c``, which is not a number at c = 0. Here powers of one base are written as one power, and
 what else overflows or divides by zero on the way to a finite value is put into another form.
 
 Nothing here calls `sympy.simplify`, which may take minutes without end. What shortens an expression
@@ -27,12 +27,12 @@ __all__ = ["derivative", "tidied", "vanishes"]
 _MOST_TERMS = 60
 #: Operations of an expression that is worth shortening: nobody reads a larger one.
 _MOST_SHORTENED = 200
-#: Digits and points of the test for zero, and what is zero relative to the largest term.
+#: Digits and points of the test for zero, and its bound relative to the largest term.
 _DIGITS, _POINTS, _NOTHING = 40, 3, 1e-14
 
 
 class _Power(sympy.Function):
-    """A power whose exponent is no number."""
+    """A power whose exponent is not a number."""
 
     nargs = 2
 

@@ -127,7 +127,7 @@ class EligibilitySystem:
         self._check_slopes(self._slopes(after=True), {**after, **slopes})
 
     def _slopes(self, *, after: bool) -> dict[tuple[str, str], sympy.Expr]:
-        """The entries by what is differentiated and by what, of the step or of the new state."""
+        """Entries by numerator and denominator of the derivative, of the step or the new state."""
         learned = self.learned.items()
         if after:
             entries = {("the threshold", k): c for k, c in self.spike_gradient.items()}
@@ -153,12 +153,12 @@ class EligibilitySystem:
             value = value_in_numpy(slope, exact, known)
             if np.all(np.isfinite(value)):
                 continue
-            own = sorted(s.name for s in slope.free_symbols)
-            given = ", ".join(f"{name} = {values[name]}" for name in own)
+            names = sorted(s.name for s in slope.free_symbols)
+            point = ", ".join(f"{name} = {values[name]}" for name in names)
             raise EquationError(
                 f"neuron '{self.step.neuron.name}', derivative of {above} by {below}",
                 expression_text(slope),
-                f"is not finite at the start, with {given}: no gradient can pass. Start from other "
+                f"is not finite at the start, with {point}: no gradient can pass. Start from other "
                 "values, or write the equation so that it has a finite slope there",
             )
 

@@ -1,4 +1,4 @@
-"""Files of equations in TOML: reading them, and saying where in them a mistake is."""
+"""Equation files in TOML: reading them, and locating mistakes in them."""
 
 from __future__ import annotations
 
@@ -63,16 +63,16 @@ def equation_file(path: str | Path, kind: str) -> Iterator[dict[str, Any]]:
         raise _located(path, text, error, kind) from None
 
 
-def check_keys(given: Iterable[str], valid: Iterable[str], kind: str, where: str) -> None:
+def check_keys(keys: Iterable[str], valid: Iterable[str], kind: str, where: str) -> None:
     """Raise an `EquationError` for the first key that is not valid, naming those that are."""
     valid = tuple(valid)
-    for key in given:
+    for key in keys:
         if key not in valid:
             raise EquationError(where, key, unknown(kind, key, valid))
 
 
 def check_names(names: Iterable[str], where: str) -> None:
-    """Raise an `EquationError` for the first name that is no identifier."""
+    """Raise an `EquationError` for the first name that is not an identifier."""
     for name in names:
         if not is_identifier(name):
             raise EquationError(
@@ -136,7 +136,7 @@ def _short(quoted: str) -> str:
 
 
 def _find_line(text: str, error: EquationError, main: str) -> int | None:
-    """Number of the line that `error` quotes, searched first where the error says it is."""
+    """Number of the line that `error` quotes, searched first in the place that the error names."""
     lines = text.split("\n")
     entries = list(_entries(lines))
     parts = [*error.where.split(", ")[1:], "", ""]

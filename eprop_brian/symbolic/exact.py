@@ -28,7 +28,7 @@ def exact_update(equations: Equations) -> str:
     Exception
         Brian2's own types, if the equations have no exact solution.
     """
-    # Brian2 lets sympy read the states' names, of which it knows some as something else.
+    # Brian2 lets sympy parse the states' names, some of which mean something else there.
     taken = {*equations.names, *equations.identifiers}
     safe = {state: free_name(f"{state}_state", taken) for state in _taken_by_sympy(equations)}
     equations = equations.substitute(**safe)

@@ -313,7 +313,7 @@ def with_all_digits(expression: sympy.Basic) -> sympy.Basic:
 
 
 class _Named:
-    """What Brian2's dimension parser asks of a variable."""
+    """A variable as Brian2's dimension parser needs it."""
 
     is_boolean = False
     is_integer = False

@@ -71,7 +71,7 @@ def derive_loss(equation: str, known: tuple[str, ...] = ()) -> Loss:
         raise EquationError(_WHERE, equation, "has no derivative that can be evaluated")
     error, coupling, open_at_one = expression_text(slope), "", False
     if softmax:
-        # As that of log(1 - p): 0 times an infinite slope is no number, whatever the target.
+        # As that of log(1 - p): 0 times an infinite slope is not a number, whatever the target.
         at_one = slope.subs(symbol("p"), 1)
         open_at_one = at_one.has(sympy.zoo, sympy.oo, sympy.nan)
         # 1/p of a cross-entropy cancels here, and never divides by a probability of 0.

@@ -1,4 +1,4 @@
-"""Names: what users call their quantities, and what the toolkit calls its own.
+"""Names of users' quantities and of the toolkit's.
 
 In derivations both stand side by side as they are written: whatever a user's name could be mistaken
 for there moves out of its way (`Signals`). In the statements of a program every user's name has a

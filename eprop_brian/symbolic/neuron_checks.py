@@ -153,7 +153,9 @@ def check_surrogate(
     compared = margin.free_symbols & {symbol(state) for state in states}
     if not parse_expression(text, where).free_symbols & compared:
         raise EquationError(
-            where, text, "does not depend on the states of the threshold; its slope says nothing"
+            where,
+            text,
+            "does not depend on the states of the threshold, so it cannot be their slope",
         )
 
 

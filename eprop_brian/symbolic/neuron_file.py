@@ -88,11 +88,11 @@ def write_neuron(neuron: Neuron) -> str:
         If a parameter is not a number, a quantity, a string or one of these per neuron.
     """
     where = f"neuron '{neuron.name}', parameters"
-    given = {key: getattr(neuron, key) for key in _KEYS}
-    shown = {"method"} if neuron.model.strip() else set()
-    given = {k: v for k, v in given.items() if v != _DEFAULTS[k] or k in shown}
+    options = {key: getattr(neuron, key) for key in _KEYS}
+    always = {"method"} if neuron.model.strip() else set()
+    options = {k: v for k, v in options.items() if v != _DEFAULTS[k] or k in always}
     tables = {
-        "neuron": given,
+        "neuron": options,
         "parameters": {k: writable(k, v, where) for k, v in neuron.parameters.items()},
         "constants": {k: str(v) for k, v in neuron.constants.items()},
         "initial": {k: str(v) for k, v in neuron.initial.items()},
@@ -107,19 +107,19 @@ def _neuron(document: dict[str, Any]) -> Neuron:
             raise EquationError("neuron file", table, f"must be a table: [{table}]")
     if "neuron" not in document:
         raise EquationError("neuron file", "[neuron]", f"is missing; begin with\n{_EXAMPLE}")
-    given = document["neuron"]
-    if "name" not in given:
+    entries = document["neuron"]
+    if "name" not in entries:
         raise EquationError("neuron file", "[neuron]", f"has no name; begin with\n{_EXAMPLE}")
-    where = f"neuron '{given['name']}'"
-    check_keys(given, _KEYS, "key of [neuron]", where)
-    for key, value in given.items():
+    where = f"neuron '{entries['name']}'"
+    check_keys(entries, _KEYS, "key of [neuron]", where)
+    for key, value in entries.items():
         if key in _LISTS:
             ok = isinstance(value, list) and all_strings(value)
-            wanted = 'a list of strings, e.g. ["v"]'
+            expected = 'a list of strings, e.g. ["v"]'
         else:
-            ok, wanted = isinstance(value, str), "a string; put it in quotes"
+            ok, expected = isinstance(value, str), "a string; put it in quotes"
         if not ok:
-            raise EquationError(f"{where}, {key}", f"{key} = {value}", f"must be {wanted}")
+            raise EquationError(f"{where}, {key}", f"{key} = {value}", f"must be {expected}")
     tables = {table: document.get(table, {}) for table in _TABLES}
     for table, names in tables.items():
         check_names(names, f"{where}, {table}")
@@ -138,8 +138,8 @@ def _neuron(document: dict[str, Any]) -> Neuron:
                 raise EquationError(
                     f"{where}, {table}, {name}", f"{name} = {value}", "must be an expression string"
                 )
-    optional = {key: value for key, value in given.items() if key not in _LISTS}
+    optional = {key: value for key, value in entries.items() if key not in _LISTS}
     for key in ("threshold", "surrogate"):
         optional.setdefault(key, "")
-    detach = tuple(given["detach"]) if "detach" in given else None
+    detach = tuple(entries["detach"]) if "detach" in entries else None
     return Neuron(**optional, detach=detach, **tables)

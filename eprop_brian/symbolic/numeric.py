@@ -87,13 +87,13 @@ def value_of(
     known : dict
         Values of parts, which are added here.
     function : callable
-        Gives the function of a name that sympy uses; raises what it likes if there is none.
+        Gives the function for sympy's name of it, or raises any error if there is none.
     number : callable
         Makes a number of a Python float or a string of digits.
     """
-    found = known.get(expression)
-    if found is not None:
-        return found
+    value = known.get(expression)
+    if value is not None:
+        return value
     if expression.is_Symbol:
         result = values[expression.name]
     elif expression.is_Rational:

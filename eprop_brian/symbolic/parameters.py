@@ -25,7 +25,7 @@ from eprop_brian.symbolic.errors import EquationError
 
 __all__ = ["UNITS", "parse_quantity", "resolve_parameters", "unit_name"]
 
-#: Every unit that Brian2 knows, by name.
+#: All units of Brian2, by name.
 UNITS: dict[str, Quantity] = {
     name: unit
     for module in (allunits, stdunits)
@@ -65,9 +65,7 @@ def parse_quantity(text: str, where: str) -> Quantity | float:
         if isinstance(node, ast.Name):
             if node.id not in UNITS:
                 hint = did_you_mean(node.id, UNITS)
-                raise EquationError(
-                    where, text, f"'{node.id}' is not a unit that Brian2 knows{hint}"
-                )
+                raise EquationError(where, text, f"'{node.id}' is not a unit of Brian2{hint}")
             return UNITS[node.id]
         if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
             return -value(node.operand)
@@ -101,9 +99,9 @@ def resolve_parameters(
     """
     values: dict[str, np.ndarray | float] = {}
     dimensions: dict[str, Dimension] = {}
-    for name, given in parameters.items():
-        line = f"{name} = {given}"
-        quantity = _quantity(given, f"{where}, {name}")
+    for name, parameter in parameters.items():
+        line = f"{name} = {parameter}"
+        quantity = _quantity(parameter, f"{where}, {name}")
         try:
             value = np.asarray(quantity, dtype=float)
         except (TypeError, ValueError, OverflowError):
@@ -119,15 +117,15 @@ def resolve_parameters(
     return values, dimensions
 
 
-def _quantity(given: Any, where: str) -> Any:
+def _quantity(value: Any, where: str) -> Any:
     """Read a string, or a list with units; anything else stays as it is."""
-    if isinstance(given, str):
-        return parse_quantity(given, where)
+    if isinstance(value, str):
+        return parse_quantity(value, where)
     with_units = (str, Quantity)
-    if isinstance(given, list | tuple) and any(isinstance(item, with_units) for item in given):
-        items = [_quantity(item, where) for item in given]
+    if isinstance(value, list | tuple) and any(isinstance(item, with_units) for item in value):
+        items = [_quantity(item, where) for item in value]
         try:
             return Quantity(items)
         except (DimensionMismatchError, TypeError, ValueError):
-            raise EquationError(where, str(given), "must have one unit for all values") from None
-    return given
+            raise EquationError(where, str(value), "must have one unit for all values") from None
+    return value

@@ -83,7 +83,7 @@ def readout_program(readout: Readout, names: Mapping[str, str] | None = None) ->
     known = [*readout.parameters, *readout.constants, "dt"]
 
     def own(option: str, derived: Coefficient) -> Coefficient:
-        """What the readout says of the traces' filter in place of its own."""
+        """The readout's option for the filter of the traces, or else its derived filter."""
         text = getattr(readout, option)
         if not text.strip():
             return derived
@@ -201,7 +201,7 @@ def _sums(
     """From the eligibility vector to the gradient: statements of a step and of a trial's end.
 
     `names` are the components' variables, `direct` and `direct_cost` are what moves the threshold
-    and the voltage regulariser's cost by itself.
+    and the voltage regulariser's cost separately.
     """
     cost = total(*(r.times(names[k]) for k, r in system.cost_gradient.items()), direct_cost)
     cost = f" + {VOLTAGE_SCALE}*({cost})" if cost != "0" else ""
@@ -256,10 +256,10 @@ def cutoff_program(
             raise EquationError(
                 f"neuron '{system.step.neuron.name}'",
                 f"trace of {shown(k)}",
-                "a trace cut-off needs traces that decay by a constant factor, each by itself; "
+                "a trace cut-off needs traces that decay by a constant factor, each independently; "
                 "this one follows other states or changes in time",
             )
-        # The trace of the last step still enters; from then on there is none.
+        # The trace of the last step still enters; later ones are 0.
         name = eps_name(k)
         before = total(own.times(name), path.times("eligibility_trace"))
         decayed.append(f"{name} = ({before})*({own})**(skipped - 1)")
@@ -350,7 +350,7 @@ class FactoredProgram:
         Run for t = T-1 ... 0; reads ``L_filtered`` (and ``rate_factor``), writes the results, and
         adds to the sums of learned parameters.
     results : tuple of str
-        ``lambda_``, and ``lambda_trace`` if the sum of the traces is wanted by itself.
+        ``lambda_``, and ``lambda_trace`` if the sum of the traces is needed separately.
     """
 
     history: tuple[str, ...]

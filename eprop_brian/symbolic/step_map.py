@@ -148,7 +148,7 @@ class StepMap:
         Raises
         ------
         EquationError
-            If a value is no number: two time constants that are equal, for example, where an exact
+            If a value is not a number: for two equal time constants, for example, where an exact
             solution divides by their difference.
         """
         before = {**self.values(dt), **self.initial_values(dt), "dt": dt, **self.at_rest}
@@ -160,10 +160,10 @@ class StepMap:
         return before, after
 
     def refractory_steps(self, dt: float) -> np.ndarray | int:
-        """Refractory time in steps: the smallest inter-spike interval, if it is any.
+        """Refractory time in steps: the smallest inter-spike interval; 0 if there is none.
 
-        In Brian2 style as Brian2 counts, ``timestep(t_ref, dt)``, which leaves out what is less
-        than a step; in update style ``round(t_ref/dt)``.
+        In Brian2 style as Brian2 counts, ``timestep(t_ref, dt)``, which cuts
+        it to whole steps; in update style ``round(t_ref/dt)``.
         """
         text = self.neuron.refractory.strip()
         if not text:

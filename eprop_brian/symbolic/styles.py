@@ -151,10 +151,10 @@ def read_model(
         _check_flags(eq, flags[eq.type], where)
         if eq.type == DIFFERENTIAL_EQUATION:
             line = f"d{eq.varname}/dt = {eq.expr}"
-            wanted = eq.dim / second.dim
+            unit = eq.dim / second.dim
         elif eq.type == SUBEXPRESSION:
-            line, wanted = f"{eq.varname} = {eq.expr}", eq.dim
-        require_dimensions(str(eq.expr), wanted, known, where, line)
+            line, unit = f"{eq.varname} = {eq.expr}", eq.dim
+        require_dimensions(str(eq.expr), unit, known, where, line)
     return equations
 
 
@@ -168,7 +168,7 @@ def _check_flags(eq: SingleEquation, allowed: tuple[str, ...], where: str) -> No
 
 
 def check_shared(equations: Equations, parameters: Mapping[str, Any], where: str) -> None:
-    """Check that what is one value for all neurons is made of such values."""
+    """Check that a shared equation reads shared values only."""
     several = {name for name, value in parameters.items() if np.ndim(value)}
     several |= {eq.varname for eq in equations.values() if "shared" not in (eq.flags or ())}
     for eq in equations.values():
@@ -189,7 +189,7 @@ def _check_bounds(model: str, where: str) -> None:
             warnings.simplefilter("ignore", DeprecationWarning)
             parsed = EQUATIONS.parseString(model, parseAll=True)
     except ParseException:
-        return  # Brian2 says where
+        return  # Brian2's error has the position
     expressions = {}
     for equation in parsed:
         name, expression = equation["identifier"], equation.get("expression", "").strip()
@@ -294,7 +294,7 @@ def _entering_statements(
     entry = split_statements(neuron.on_pre, f"{where}, on_pre")
     if not entry:
         raise EquationError(
-            where, "on_pre", "says how a presynaptic spike of weight w enters, e.g. `v += w`"
+            where, "on_pre", "is missing: write the effect of a presynaptic spike, e.g. `v += w`"
         )
     # As at a synapse: w is the weight, and a name with _post the neuron's own.
     arriving = {"w": signals.input, **{f"{name}_post": name for name in known}}

@@ -106,7 +106,7 @@ class TeacherMap:
         ----------
         x : array of shape (K,)
         """
-        # By central differences: the derivative of a step or a limit is no expression.
+        # By central differences: steps and limits have no derivative as an expression.
         x = np.asarray(x, dtype=float)
         step = np.diag(_DIFFERENCE * np.maximum(1.0, np.abs(x)))
         difference = self.field(x + step) - self.field(x - step)
@@ -139,8 +139,8 @@ def teacher_map(teacher: Teacher) -> TeacherMap:
         initial value is not a finite number, or nothing moves.
     """
     where = f"teacher '{teacher.name}'"
-    given = {**_units_in(teacher.model), **teacher.parameters}
-    parameters, dimensions = resolve_parameters(given, f"{where}, parameters")
+    values = {**_units_in(teacher.model), **teacher.parameters}
+    parameters, dimensions = resolve_parameters(values, f"{where}, parameters")
     for name, value in parameters.items():
         if np.ndim(value):
             raise EquationError(f"{where}, parameters", name, "must be one number")
@@ -231,11 +231,11 @@ def read_teacher(path: str | Path) -> Teacher:
         for table, content in document.items():
             if not isinstance(content, dict):
                 raise EquationError("teacher file", table, f"must be a table: [{table}]")
-        given = document.get("teacher", {})
-        where = f"teacher '{given.get('name', '')}'"
-        check_keys(given, _KEYS, "key of [teacher]", where)
+        entries = document.get("teacher", {})
+        where = f"teacher '{entries.get('name', '')}'"
+        check_keys(entries, _KEYS, "key of [teacher]", where)
         for key in ("name", "model"):
-            if not isinstance(given.get(key), str):
+            if not isinstance(entries.get(key), str):
                 raise EquationError(
                     "teacher file", "[teacher]", f"needs a string '{key}'; begin with\n{_EXAMPLE}"
                 )
@@ -249,11 +249,11 @@ def read_teacher(path: str | Path) -> Teacher:
                     'must be a number or a string with a unit ("20 ms")',
                 )
         teacher = Teacher(
-            name=given["name"],
-            model=given["model"],
+            name=entries["name"],
+            model=entries["model"],
             parameters=document.get("parameters", {}),
             initial=document.get("initial", {}),
-            source=str(given.get("source", "")),
+            source=str(entries.get("source", "")),
         )
         teacher_map(teacher)
     return teacher
@@ -262,9 +262,9 @@ def read_teacher(path: str | Path) -> Teacher:
 def write_teacher(teacher: Teacher) -> str:
     """Write a teacher as the text of a teacher file, which `read_teacher` reads back."""
     where = f"teacher '{teacher.name}', parameters"
-    given = {key: getattr(teacher, key) for key in _KEYS if getattr(teacher, key)}
+    texts = {key: getattr(teacher, key) for key in _KEYS if getattr(teacher, key)}
     tables = {
-        "teacher": given,
+        "teacher": texts,
         "parameters": {k: writable(k, v, where) for k, v in teacher.parameters.items()},
         "initial": dict(teacher.initial),
     }

@@ -203,7 +203,7 @@ def interrupt(*_, **__):
 def test_an_interrupt_after_training_names_what_is_written(tmp_path, monkeypatch):
     folder = tmp_path / "run"
     arguments = ["train", "pattern-generation", *SMALL[3:], "--device", "runtime"]
-    monkeypatch.setattr("eprop_brian.figures.run.plot_run", interrupt)
+    monkeypatch.setattr("eprop_brian.figures.eprop.plot_eprop_run", interrupt)
     output = call(*arguments, "--iterations", 2, "--out", folder, code=130)
     assert "interrupted after training; the checkpoint of iteration 2 is saved" in output
     assert f"eprop-brian plot {folder}" in output

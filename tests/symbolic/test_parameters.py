@@ -46,7 +46,7 @@ def test_quantity(text, expected):
         ("-" * 20_000 + "1", "not a number with a unit"),
         ("__import__('os').system('true')", "not a number with a unit"),
         ("20 ms.real", "not a number with a unit"),
-        ("20 mss", r"'mss' is not a unit that Brian2 knows \(did you mean 'ms'\?\)"),
+        ("20 mss", r"'mss' is not a unit of Brian2 \(did you mean 'ms'\?\)"),
         ("x ms", "'x' is not a unit"),
     ],
 )

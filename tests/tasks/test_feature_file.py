@@ -200,7 +200,7 @@ def test_files_that_do_not_fit_together_are_named(folder):
 
 
 def test_missing_files_are_named_with_where_to_get_them(folder, tmp_path):
-    with pytest.raises(DataError, match=r"feature-file has no data of its own: .*catalog.ldc"):
+    with pytest.raises(DataError, match=r"feature-file brings no data along: .*catalog.ldc"):
         FeatureFile()
     for path in folder.glob("TEST/*/*.mfc"):
         path.unlink()

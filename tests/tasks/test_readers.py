@@ -95,7 +95,7 @@ def test_validation_is_held_out_of_the_training_files(n_mnist):
 def test_file_that_is_no_recording_is_named(tmp_path, content, message):
     path = tmp_path / "00001.bin"
     path.write_bytes(content)
-    with pytest.raises(DataError, match=f"00001.bin is no recording of N-MNIST: {message}"):
+    with pytest.raises(DataError, match=f"00001.bin is not a recording of N-MNIST: {message}"):
         read_events(path)
 
 
@@ -152,11 +152,13 @@ def test_damaged_files_of_shd_are_named(shd):
     with pytest.raises(DataError, match=r"shd_test.h5: recording 0 is damaged: every spike needs"):
         Shd(path=str(shd)).trials(1, "test", 0, 1)
     (shd / "shd_test.h5").write_bytes(b"something else")
-    with pytest.raises(DataError, match=r"shd_test.h5 is no file of SHD: "):
+    with pytest.raises(DataError, match=r"shd_test.h5 is not a file of SHD: "):
         Shd(path=str(shd))
     with h5py.File(shd / "shd_test.h5", "w") as file:
         file["labels"] = [1]
-    with pytest.raises(DataError, match=r"shd_test.h5 is no file of SHD: it must hold the arrays"):
+    with pytest.raises(
+        DataError, match=r"shd_test.h5 is not a file of SHD: it must hold the arrays"
+    ):
         Shd(path=str(shd))
     (shd / "shd_test.h5").unlink()
     with pytest.raises(DataError, match=r"there is no .*shd_test.h5 \(get it from https://zenke"):
@@ -176,9 +178,9 @@ READERS = {"n-mnist": "https://www.garrickorchard", "shd": "https://zenkelab.org
 
 @pytest.mark.parametrize(("name", "where"), READERS.items())
 def test_missing_data_are_named_with_where_to_get_them(name, where, tmp_path):
-    with pytest.raises(DataError, match=rf"{name} has no data of its own: .*{where}.*--set task"):
+    with pytest.raises(DataError, match=rf"{name} brings no data along: .*{where}.*--set task"):
         get_task(name)
-    with pytest.raises(DataError, match=rf"{name}: path = .*nowhere is no folder; .*{where}"):
+    with pytest.raises(DataError, match=rf"{name}: path = .*nowhere is not a folder; .*{where}"):
         get_task(name, path=str(tmp_path / "nowhere"))
 
 
