@@ -231,8 +231,15 @@ def _check_connection(connection: Connection, network: Resolved) -> None:
     what = f"connection '{connection.name}'"
     populations = {p.name: p for p in network.populations}
     readouts = {r.name: r for r in network.readouts}
-    sources = {**{g.name: g for g in network.inputs}, **populations}
-    _check_groups(f"{what}, sources", connection.sources, sources)
+    inputs = {g.name: g for g in network.inputs}
+    _check_groups(f"{what}, sources", connection.sources, {**inputs, **populations})
+    if connection.to_readout and connection.sources.keys() & inputs.keys():
+        raise ValueError(f"{what} leads from inputs to a readout, which only populations reach")
+    if connection.sources.keys() & inputs.keys() and connection.sources.keys() & populations.keys():
+        raise ValueError(
+            f"{what} has inputs and populations as sources, whose spikes act in different steps: "
+            "connect each by its own"
+        )
     targets: Mapping[str, Any] = readouts if connection.to_readout else populations
     _check_groups(f"{what}, targets", connection.targets, targets)
     if connection.to_readout and len(connection.targets) > 1:

@@ -197,6 +197,12 @@ def _wrong(resolved, case):
             ),
             "readouts": two_readouts(resolved).readouts,
         },
+        "input to readout": {
+            "connections": (*resolved.connections, connection("skip", inputs, resolved.readouts))
+        },
+        "two kinds of sources": {
+            "connections": (connection("w", (*inputs, *populations), populations),)
+        },
         "follows": {"signals": (replace(signal, follows="w_rec"),)},
         "filters": {
             "readouts": (
@@ -215,6 +221,8 @@ def _wrong(resolved, case):
         ("size", "'inputs' has 7 members, not 6"),
         ("overlap", "connection 'more' must connect the same groups in the same order"),
         ("two readouts", "connection 'w_out' has several readouts as targets"),
+        ("input to readout", "connection 'skip' leads from inputs to a readout"),
+        ("two kinds of sources", "connection 'w' has inputs and populations as sources"),
         ("follows", "'w_rec' does not lead there"),
         ("filters", "all readouts must filter eligibility traces alike"),
     ],

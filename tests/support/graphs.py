@@ -57,5 +57,3 @@ def two_readouts(
         connections=(*inner, *outwards),
         signals=tuple(signals),
     )
-
-

@@ -75,9 +75,7 @@ def _backward(running: Running, population: PopulationPart) -> Node:
     parts, rules = running.parts, running.rules
     first_row = rules.signal_rows + rules.lag
     row = f"(_t + {first_row})" if first_row else "_t"
-    fused = [
-        Fused(number, parts.readout(readout).n, row) for readout, number in population.fused
-    ]
+    fused = [Fused(number, parts.readout(readout).n, row) for readout, number in population.fused]
     then = [
         *running.lap("backward"),
         *_accumulate(running, population.name, population.tile, 0),
