@@ -105,8 +105,8 @@ class View:
     def find(self, name: str) -> str | None:
         """The group's variable behind a local name, or None."""
         if self.names is not None:
-            name = self.names.get(name)
-            return None if name is None else stored_name(self.group, name)
+            variable = self.names.get(name)
+            return None if variable is None else stored_name(self.group, variable)
         stored = self.group.__dict__.get("_stored_names", {})
         if name in stored:
             return stored[name]

@@ -31,6 +31,8 @@ class StepRunner(CodeRunner):
         Float type of all state.
     """
 
+    codeobj: Any
+
     def __init__(
         self, group: Group, code: StepCode, schedule: Schedule, codeobj_class: Any, real: str
     ) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from eprop_brian.equations.losses import LOSSES
-from eprop_brian.network.graph import InputGroup, connection, spans
+from eprop_brian.network.graph import connection, spans
 from eprop_brian.network.resolve import make_readout
 from eprop_brian.network.resolved import Resolved
 
