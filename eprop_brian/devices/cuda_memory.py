@@ -17,7 +17,7 @@ import numpy as np
 from brian2.core.variables import ArrayVariable
 from brian2.utils.stringtools import get_identifiers
 
-from eprop_brian.network.blocks import StepCode
+from eprop_brian.steps.blocks import StepCode
 from eprop_brian.steps.gradients import Accumulate, AllSynapses, Backward, ClipNorm
 from eprop_brian.steps.nodes import Each, Node
 from eprop_brian.steps.schedule import Schedule, blocks_of

@@ -34,7 +34,7 @@ class Built(Protocol):
     network : object
         What they are built from; ``dt`` is its time step.
     brian2_network : Network
-        With one object that runs the step (`eprop_brian.network.runner.StepRunner`).
+        With one object that runs the step (`eprop_brian.steps.runner.StepRunner`).
     groups : mapping of str to Brian2 objects
         All that have arrays.
     first : mapping of str to array

@@ -120,7 +120,7 @@ def array_variables(built: Built, device) -> dict[str, ArrayVariable]:
 
 
 def step_runner(built: Built) -> Any:
-    """What runs the step of a network (`eprop_brian.network.runner.StepRunner`)."""
+    """What runs the step of a network (`eprop_brian.steps.runner.StepRunner`)."""
     return next(o for o in built.brian2_network.objects if hasattr(o, "step_code"))
 
 

@@ -3,7 +3,7 @@
 Every array of the network belongs to a Brian2 `NeuronGroup` (neurons, synapses) or to a `Store`
 (trials, histories, lists of spikes), so that monitors, `state(...)` and a standalone program's
 arguments work on all of them. What happens in a time step is a set of blocks
-(`eprop_brian.network.blocks`) that one code object runs, in the order of a schedule
+(`eprop_brian.steps.blocks`) that one code object runs, in the order of a schedule
 (`eprop_brian.network.step`).
 """
 
@@ -19,7 +19,6 @@ from eprop_brian.network.built import NEVER, BuiltNetwork, Capacity
 from eprop_brian.network.checks import PROGRAMS
 from eprop_brian.network.groups import NetworkGroups
 from eprop_brian.network.resolved import Resolved, as_resolved
-from eprop_brian.network.runner import StepRunner
 from eprop_brian.network.spec import Network
 from eprop_brian.network.step.carried import carried_arrays
 from eprop_brian.network.step.connections import write_projection
@@ -29,6 +28,7 @@ from eprop_brian.network.step.readouts import write_learning_signal, write_reado
 from eprop_brian.network.step.schedule import network_schedule
 from eprop_brian.network.step.writing import Writer
 from eprop_brian.steps.layout import STAGES, Layout
+from eprop_brian.steps.runner import StepRunner
 from eprop_brian.steps.spiking import Inputs
 
 __all__ = ["build"]

@@ -16,10 +16,10 @@ from brian2 import NeuronGroup
 from brian2.utils.stringtools import get_identifiers
 
 from eprop_brian.base.sparse import Matrix, with_values
-from eprop_brian.network.blocks import Store, stored_name
 from eprop_brian.network.graph import Connection, Population, SignalConnection
 from eprop_brian.network.projection import Projection
 from eprop_brian.network.resolved import Resolved
+from eprop_brian.steps.blocks import Store, stored_name
 from eprop_brian.symbolic.names import OPTIMIZER, READOUT, own
 from eprop_brian.symbolic.programs import VOLTAGE_SCALE, parameter_sums
 from eprop_brian.symbolic.scope import neuron_names, scoped

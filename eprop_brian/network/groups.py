@@ -11,7 +11,6 @@ from collections.abc import Iterable
 import numpy as np
 from brian2 import Clock, NeuronGroup
 
-from eprop_brian.network.blocks import Store, keep_names, name_variables
 from eprop_brian.network.built import (
     Capacity,
     neuron_values,
@@ -20,6 +19,7 @@ from eprop_brian.network.built import (
 from eprop_brian.network.graph import Connection, Population, ReadoutGroup, SignalConnection
 from eprop_brian.network.projection import Projection
 from eprop_brian.network.resolved import Resolved
+from eprop_brian.steps.blocks import Store, keep_names, name_variables
 from eprop_brian.steps.layout import STAGES, Layout
 from eprop_brian.symbolic.names import OPTIMIZER, READOUT, is_own, owned, shown
 from eprop_brian.symbolic.parameters import UNITS

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from eprop_brian.network.blocks import stored_name
 from eprop_brian.network.built import NEVER
 from eprop_brian.network.groups import NetworkGroups
 from eprop_brian.network.step.writing import Writer
+from eprop_brian.steps.blocks import stored_name
 
 __all__ = ["carried_arrays"]
 

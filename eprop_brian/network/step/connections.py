@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from eprop_brian.equations.regularizers import L2
-from eprop_brian.network.blocks import View, repeat
 from eprop_brian.network.graph import Connection
 from eprop_brian.network.projection import Projection
 from eprop_brian.network.step.eligibility import write_traces
 from eprop_brian.network.step.parts import ProjectionPart
 from eprop_brian.network.step.writing import Writer, views
+from eprop_brian.steps.blocks import View, repeat
 from eprop_brian.steps.spiking import SPIKES_AT_ONCE
 from eprop_brian.symbolic.names import substituted
 

@@ -7,12 +7,12 @@ from brian2.utils.stringtools import get_identifiers
 
 from eprop_brian.equations.learning_signals import TRANSMITTED
 from eprop_brian.equations.regularizers import FIRING_RATE, MOVING_RATE, MOVING_RATE_FACTOR
-from eprop_brian.network.blocks import View
 from eprop_brian.network.graph import Population, SignalConnection
 from eprop_brian.network.projection import Projection
 from eprop_brian.network.step.learned import write_learned
 from eprop_brian.network.step.parts import PopulationPart
 from eprop_brian.network.step.writing import Writer
+from eprop_brian.steps.blocks import View
 from eprop_brian.steps.layout import MOST_STEPS
 from eprop_brian.symbolic.coefficients import LIMITS
 from eprop_brian.symbolic.expressions import total

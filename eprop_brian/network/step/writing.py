@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping
 
 from brian2.groups.group import Group
 
-from eprop_brian.network.blocks import StepCode, View
 from eprop_brian.network.groups import NetworkGroups
 from eprop_brian.network.optimization import update_statements
 from eprop_brian.network.projection import Projection
 from eprop_brian.network.step.parts import block_name
+from eprop_brian.steps.blocks import StepCode, View
 from eprop_brian.steps.spiking import Spikes, Synapses
 from eprop_brian.symbolic.names import substituted
 

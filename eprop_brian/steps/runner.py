@@ -7,7 +7,7 @@ from typing import Any
 from brian2.devices.device import get_device
 from brian2.groups.group import CodeRunner, Group
 
-from eprop_brian.network.blocks import StepCode
+from eprop_brian.steps.blocks import StepCode
 from eprop_brian.steps.printer import Printer
 from eprop_brian.steps.schedule import Schedule
 
