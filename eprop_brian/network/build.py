@@ -84,7 +84,7 @@ def build(
         groups=groups.groups,
         projections=groups.projections,
         feedback=groups.feedback,
-        carried=carried_arrays(writer) if network.continuous else {},
+        carried=carried_arrays(groups) if network.continuous else {},
     )
 
 

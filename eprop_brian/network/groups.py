@@ -7,15 +7,12 @@ happens with them is `eprop_brian.network.build`'s.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 from brian2 import Clock, NeuronGroup
 
-from eprop_brian.network.built import (
-    Capacity,
-    neuron_values,
-    regularization,
-)
+from eprop_brian.network.built import Capacity, neuron_values, regularization
 from eprop_brian.network.graph import Connection, Population, ReadoutGroup, SignalConnection
 from eprop_brian.network.projection import Projection
 from eprop_brian.network.resolved import Resolved
@@ -324,21 +321,35 @@ class NetworkGroups:
             name = f"{source}_to_{target}_{number}"
         return name
 
-    def _width(self, target: str, size: int) -> int:
-        """Postsynaptic neurons with padding; readouts have none."""
-        return self.layout.width(size) if target in self.systems else size
+    def _ends(
+        self, connection: Connection | SignalConnection, source: str, target: str
+    ) -> dict[str, Any]:
+        """Which part of a connection a projection is: fields of `Projection`."""
+        columns, rows = connection.sources[source], connection.targets[target]
+        n_post = rows.stop - rows.start
+        return {
+            "name": self._projection_name(source, target),
+            "source": source,
+            "target": target,
+            "n_pre": columns.stop - columns.start,
+            "n_post": n_post,
+            # Readouts have no padding.
+            "width": self.layout.width(n_post) if target in self.systems else n_post,
+            "source_slice": columns,
+            "target_slice": rows,
+        }
 
     def _projection(
         self, connection: Connection, source: str, target: str
     ) -> Projection[Connection]:
         """What a connection has between two groups."""
-        columns, rows = connection.sources[source], connection.targets[target]
-        n_pre, n_post = columns.stop - columns.start, rows.stop - rows.start
-        width, name = self._width(target, n_post), self._projection_name(source, target)
+        ends = self._ends(connection, source, target)
+        name, n_pre = ends["name"], ends["n_pre"]
         pre = post = None
-        size = n_pre * width
+        size = n_pre * ends["width"]
         if connection.adjacency is not None:
-            pre, post = np.nonzero(connection.adjacency[rows, columns].T)
+            part = connection.adjacency[ends["target_slice"], ends["source_slice"]]
+            pre, post = np.nonzero(part.T)
             size = max(1, len(pre))
             self.store(f"{name}_rows", n_pre + 1, ["first"], np.int32)
         variables = ["w"]
@@ -357,20 +368,13 @@ class NetworkGroups:
             pre_group = self.group(f"{name}_pre", n_pre, dict.fromkeys([*kept, *counters], "1"))
             self.store(f"{name}_pre_window", self.pre_rows(connection) * n_pre, kept)
         return Projection(
-            name=name,
             connection=connection,
-            source=source,
-            target=target,
-            n_pre=n_pre,
-            n_post=n_post,
-            width=width,
-            source_slice=columns,
-            target_slice=rows,
             autapses=connection.autapses or source != target,
             group=self._synapses(name, size, variables),
             pre_group=pre_group,
             pre=pre,
             post=post,
+            **ends,
         )
 
     def _learning_variables(self, target: str) -> list[str]:
@@ -387,25 +391,13 @@ class NetworkGroups:
         self, signal: SignalConnection, source: str, target: str
     ) -> Projection[SignalConnection]:
         """What a learning signal has between two groups."""
-        columns, rows = signal.sources[source], signal.targets[target]
-        n_pre, n_post = columns.stop - columns.start, rows.stop - rows.start
-        width, name = self._width(target, n_post), self._projection_name(source, target)
+        ends = self._ends(signal, source, target)
         variables = ["B", *(["transmitted"] if self.online else [])]
         if signal.delay_steps is not None:
             variables.append("delay")
-        return Projection(
-            name=name,
-            connection=signal,
-            source=source,
-            target=target,
-            n_pre=n_pre,
-            n_post=n_post,
-            width=width,
-            source_slice=columns,
-            target_slice=rows,
-            autapses=True,
-            group=self._synapses(name, n_pre * width, variables),
-        )
+        size = ends["n_pre"] * ends["width"]
+        group = self._synapses(ends["name"], size, variables)
+        return Projection(connection=signal, autapses=True, group=group, **ends)
 
     def _synapses(self, name: str, size: int, variables: Iterable[str]) -> NeuronGroup:
         types = {v: "integer" if v in ("post", "delay") else "1" for v in variables}

@@ -56,7 +56,7 @@ def write_projection(writer: Writer, p: Projection[Connection]) -> ProjectionPar
         delay,
         analog,
         plastic=True,
-        pre_rows=groups.pre_rows(connection) if groups.is_delayed(p) else groups.window_rows,
+        pre_rows=groups.pre_rows(connection),
         pre_window=pre_window,
         gradient=writer.code.array(p.group, "gradient", "_synapse") if clipped else None,
         sums=tuple(writer.code.array(p.group, x, "_synapse") for x in sums if itself),

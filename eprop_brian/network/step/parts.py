@@ -281,10 +281,6 @@ class NetworkParts:
         """Whether a source is an input."""
         return any(part.spikes.name == name for part in self.inputs)
 
-    def is_readout(self, name: str) -> bool:
-        """Whether a target is a readout."""
-        return any(part.name == name for part in self.readouts)
-
     def data_of(self, projection: ProjectionPart) -> Inputs | None:
         """Where the sizes are of what arrives, if it has any."""
         parts = {part.spikes.name: part.inputs for part in self.inputs}
