@@ -18,7 +18,7 @@ from eprop_brian.network.projection import Projection
 from eprop_brian.network.resolved import Resolved
 from eprop_brian.steps.blocks import Store, keep_names, name_variables
 from eprop_brian.steps.layout import STAGES, Layout
-from eprop_brian.symbolic.names import OPTIMIZER, READOUT, is_own, owned, shown
+from eprop_brian.symbolic.names import OPTIMIZER, READOUT, free_name, is_own, owned, shown
 from eprop_brian.symbolic.parameters import UNITS
 from eprop_brian.symbolic.programs import (
     FactoredProgram,
@@ -313,14 +313,6 @@ class NetworkGroups:
         ]
         return projections, feedback
 
-    def _projection_name(self, source: str, target: str) -> str:
-        """A name for a projection; numbered if others connect the same groups."""
-        name, number = f"{source}_to_{target}", 1
-        while name in self.groups:
-            number += 1
-            name = f"{source}_to_{target}_{number}"
-        return name
-
     def _ends(
         self, connection: Connection | SignalConnection, source: str, target: str
     ) -> dict[str, Any]:
@@ -328,7 +320,7 @@ class NetworkGroups:
         columns, rows = connection.sources[source], connection.targets[target]
         n_post = rows.stop - rows.start
         return {
-            "name": self._projection_name(source, target),
+            "name": free_name(f"{source}_to_{target}", self.groups),
             "source": source,
             "target": target,
             "n_pre": columns.stop - columns.start,

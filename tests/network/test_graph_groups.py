@@ -36,6 +36,8 @@ CASES = {
         False,
     ),
 }
+#: Cases that need no programs of their own.
+FEW = pytest.mark.devices("runtime")
 
 
 def make_network(**options):
@@ -96,14 +98,20 @@ def run(network, data, weights, device):
     return result
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    "case",
+    [
+        *("factored", "online, analog", "updates by spike"),
+        *(pytest.param(case, marks=FEW) for case in ("factored, analog", "updates by step")),
+    ],
+)
 def test_groups_side_by_side_are_one_group(case, device):
     options, analog, periods = CASES[case]
     resolved, data = make_network(**options), make_trials(analog, periods)
     split = cut(resolved)
     weights = resolved.initial_weights(3)
     weights["w_in"] = 2 * weights["w_in"]
-    losses, output, *matrices = run(resolved, data, weights, device)
+    losses, output, *matrices = run(resolved, data, weights, "runtime")
     same_losses, same_output, *parts = run(split, data, cut_matrices(split, weights), device)
     np.testing.assert_allclose(same_losses, losses, rtol=1e-11)
     np.testing.assert_allclose(same_output, output, rtol=1e-11)
@@ -115,7 +123,7 @@ def test_groups_side_by_side_are_one_group(case, device):
             )
 
 
-@pytest.mark.parametrize("updates", ["step", "spike"])
+@pytest.mark.parametrize("updates", [pytest.param("step", marks=FEW), "spike"])
 def test_weights_that_are_not_plastic_stay_in_continuous_operation(updates, device):
     """With a tiny learning rate the other weights change as if all of them did."""
     optimizer = GRADIENT_DESCENT.with_parameters(eta=1e-9)
@@ -127,7 +135,7 @@ def test_weights_that_are_not_plastic_stay_in_continuous_operation(updates, devi
         connections=tuple(replace(c, plastic=c.name not in fixed) for c in resolved.connections),
     )
     weights = {name: 1.5 * w for name, w in resolved.initial_weights(3).items()}
-    *_, whole = run(resolved, data, weights, device)
+    *_, whole = run(resolved, data, weights, "runtime")
     *_, after = run(part, data, weights, device)
     for name in (c.name for c in resolved.connections):
         change = whole[name] - weights[name]
