@@ -61,8 +61,8 @@ def build(
     network = as_resolved(network)
     if capacity.learning and network.gradient not in PROGRAMS:
         raise ValueError(
-            f"gradient = '{network.gradient}' is no program of a device, which has "
-            f"{' and '.join(PROGRAMS)}; a Trainer runs it"
+            f"gradient = '{network.gradient}' cannot be compiled; devices run "
+            f"{' or '.join(PROGRAMS)}. Use a Trainer, which runs it in JAX"
         )
     layout = layout or Layout()
     _check_sizes(network, capacity, layout)
@@ -118,7 +118,7 @@ def _signals(network: Resolved) -> dict[str, str]:
     Raises
     ------
     ValueError
-        If two learning signals ask one readout for different ones.
+        If two learning signals need different equations of one readout.
     """
     equations = {readout.name: "error" for readout in network.readouts}
     sent: dict[str, str] = {}
@@ -153,7 +153,7 @@ def _inputs(writer: Writer) -> Iterator[InputPart]:
     analog = writer.groups.capacity.analog
     data = writer.array("input_data", "x" if analog else "words", "_neuron")
     pattern = writer.array("trials", "pattern", "_neuron")
-    # Every group begins with a word of its own.
+    # Every group begins with a new word.
     sizes = [g.size if analog else -(-g.size // 32) for g in writer.network.inputs]
     for group, before in zip(writer.network.inputs, accumulate(sizes, initial=0), strict=False):
         inputs = Inputs(data, pattern, analog, sum(sizes), before)

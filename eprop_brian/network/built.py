@@ -35,11 +35,11 @@ __all__ = [
     "state_variable",
 ]
 
-#: Steps since the last presynaptic spike where there has been none.
+#: Value of `since` for a neuron that has not spiked yet.
 NEVER = 1e9
 
-#: Trials whose gradients are summed before the sum enters the batch's. Summing in shares of a fixed
-#: size makes results equal to the bit, whether one process runs a batch or several.
+#: Trials whose gradients are summed before the sum enters the batch's. Shares of a
+#: fixed size make results bit-identical, whether one process runs a batch or several.
 SHARE = 8
 
 
@@ -112,7 +112,7 @@ def neuron_values(
     """
     step = population.system.step
     names = neuron_names(step)
-    # Brian2 itself knows the units that the equations name.
+    # Brian2 supplies the units that the equations name.
     values = {names[name]: v for name, v in step.values(dt).items() if name in names}
     values["refractory_steps"] = step.refractory_steps(dt)
     learned = scoped(population.system).learned

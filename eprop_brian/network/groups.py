@@ -42,13 +42,13 @@ class NetworkGroups:
     ----------
     groups : dict of str to NeuronGroup or Store
     learning : bool
-        Whether there is more than trials need.
+        Whether the program can learn, or only runs trials.
     projections, feedback : list of Projection
         Those of the connections and of the learning signals.
     lag : int
         Steps by which traces wait for their learning signal: the delay of the readouts.
     window_rows : int
-        Steps of which the online program keeps what the traces read.
+        Steps for which the online program keeps the variables that traces read.
     later_rows : int
         Steps ahead for which delayed input is kept; 0 without delays.
     signal_rows : int
@@ -99,15 +99,15 @@ class NetworkGroups:
         return -(-(steps + waiting) // steps) * steps
 
     def pre_rows(self, c: Connection) -> int:
-        """Steps of which what traces read of the presynaptic side is kept."""
+        """Steps for which the presynaptic variables that traces read are kept."""
         return self._rows(self.lag + _spread(c))
 
     def is_delayed(self, p: Projection[Connection]) -> bool:
-        """Whether spikes take longer than they must."""
+        """Whether some spikes arrive later than with the least delay."""
         return _spread(p.connection) > 0
 
     def is_analog(self, p: Projection[Connection]) -> bool:
-        """Whether what arrives has a size, which the weight is multiplied by."""
+        """Whether inputs are analog, so that a weight is multiplied by the size of the input."""
         return self.capacity.analog and p.connection.kind == "input"
 
     def group(
@@ -253,7 +253,7 @@ class NetworkGroups:
         if self.online:
             self._window_group(population.name, width)
         if program:
-            # Spikes of the last steps are delayed beyond the end, where there is nothing to gain.
+            # Delayed spikes of the last steps arrive after the end, where results are 0.
             results = self.tile(population) * (steps + max(0, self.later_rows - 1))
             self.store(f"{population.name}_history", width * steps, program.history)
             self.store(f"{population.name}_results", results, program.results)
@@ -274,7 +274,7 @@ class NetworkGroups:
         self.store(f"{target}_window", self.window_rows * width, self.signals(target))
 
     def signals(self, target: str) -> tuple[str, ...]:
-        """What the traces of a synapse read of its postsynaptic side and changes every step."""
+        """Postsynaptic variables that the traces of a synapse read in every step."""
         if target not in self.systems:
             return ("error",)
         system = self.systems[target]
@@ -334,7 +334,7 @@ class NetworkGroups:
     def _projection(
         self, connection: Connection, source: str, target: str
     ) -> Projection[Connection]:
-        """What a connection has between two groups."""
+        """The part of a connection between two groups."""
         ends = self._ends(connection, source, target)
         name, n_pre = ends["name"], ends["n_pre"]
         pre = post = None
@@ -370,7 +370,7 @@ class NetworkGroups:
         )
 
     def _learning_variables(self, target: str) -> list[str]:
-        """What each synapse onto a group has besides its weight, whatever the gradient program."""
+        """Variables of a synapse onto a group besides its weight, with either gradient program."""
         states = [self.optimizer_names[state] for state in self.network.optimizer.states]
         variables = ["gradient", *states]
         if not self.network.continuous:
@@ -382,7 +382,7 @@ class NetworkGroups:
     def _feedback(
         self, signal: SignalConnection, source: str, target: str
     ) -> Projection[SignalConnection]:
-        """What a learning signal has between two groups."""
+        """The part of a learning signal between two groups."""
         ends = self._ends(signal, source, target)
         variables = ["B", *(["transmitted"] if self.online else [])]
         if signal.delay_steps is not None:
@@ -413,7 +413,7 @@ class NetworkGroups:
         return None
 
     def trace_variables(self, target: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """What traces onto a target keep, of the presynaptic neuron and of the synapse."""
+        """Variables of the traces onto a target: of the presynaptic neuron, and of the synapse."""
         if target not in self.systems:
             return ("eps_y",), ("signal_sum",)
         program = self.online_of(target)

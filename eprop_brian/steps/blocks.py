@@ -1,7 +1,7 @@
 """Blocks: equation strings bound to the arrays of Brian2 groups.
 
 A block is a few statements that run over one loop. The strings keep the short names of the papers
-(``v``, ``psi``, ``w``); a `View` says which group a name belongs to and which loop index it takes.
+(``v``, ``psi``, ``w``); a `View` gives the group a name belongs to and the loop index it takes.
 Brian2 generates the inner code of every block from the resulting statements; the device's template
 owns the loops around them.
 """

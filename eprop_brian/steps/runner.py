@@ -62,7 +62,7 @@ class StepRunner(CodeRunner):
         if self.codeobj is not None:
             return self.codeobj
         # Not by Brian2's create_runner_codeobj, which looks for the variables of every block by
-        # hashing all of them: `StepCode` knows them.
+        # hashing all of them: `StepCode` has them by name.
         code = self.step_code
         names = code.unknown()
         functions = self.group.resolve_all(names, run_namespace, user_identifiers=set())

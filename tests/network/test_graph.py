@@ -224,7 +224,7 @@ def _wrong(resolved, case):
         ("input to readout", "connection 'skip' leads from inputs to a readout"),
         ("two kinds of sources", "connection 'w' has inputs and populations as sources"),
         ("follows", "'w_rec' does not lead there"),
-        ("filters", "all readouts must filter eligibility traces alike"),
+        ("filters", "all readouts must filter eligibility traces in the same way"),
     ],
 )
 def test_a_graph_that_cannot_run_is_refused(case, message):

@@ -27,7 +27,7 @@ def carried_arrays(groups: NetworkGroups) -> dict[str, float]:
 
 
 def _learning(groups: NetworkGroups) -> dict[str, float]:
-    """The same of what learns."""
+    """The same for what only learning uses."""
     carried = _keys(groups, "control", ["k"])
     for readout in groups.network.readouts:
         carried |= _whole(groups, f"{readout.name}_window")

@@ -108,7 +108,7 @@ def _write_advance(writer: Writer, population: Population) -> None:
     if groups.learning and not groups.online:
         history = _history(writer, population)
         views.append(history)
-        # For whoever looks at the neurons in mid-trial.
+        # For monitors, which read the neurons in mid-trial.
         program = groups.factored(population)
         writer.block(
             name,
@@ -165,14 +165,14 @@ def _write_rates(writer: Writer, name: str) -> None:
 
 
 def _write_backward(writer: Writer, population: Population) -> tuple[tuple[str, int], ...]:
-    """Write the backward pass; return the outputs whose signal it reads without a detour."""
+    """Write the backward pass; return the outputs whose signal it computes itself."""
     groups, name = writer.groups, population.name
     program, own = groups.factored(population), writer.own(name)
     # Signals that are delayed arrive one by one, and are filtered where they arrive.
     delayed = groups.signals_are_delayed(name)
     zeroed = [*program.variables, *["L_filtered"] * delayed]
     writer.block(name, "zero", [f"{v} = 0" for v in zeroed], own)
-    # The learning signal of the first outputs comes without a way over memory.
+    # The learning signal of the first outputs is computed on the way, without being stored.
     pairs: list[tuple[Projection[SignalConnection], int]] = [
         (f, number) for f in groups.feedback if f.target == name for number in range(f.n_pre)
     ]

@@ -1,4 +1,4 @@
-"""What the writers of all blocks share: a network's groups, and the code that they fill."""
+"""What all writers of blocks share: a network's groups and the code that they fill."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class Writer:
     def readout_parameters(self) -> View:
         """The parameters of the readouts' filter, where a synapse or a neuron reads them.
 
-        All readouts filter alike: those of the first stand for all.
+        All readouts filter in the same way, so those of the first serve for all.
         """
         name = self.network.readouts[0].name
         names = self.groups.readout_names[name].values()
