@@ -254,7 +254,7 @@ def solve(seed: int, seconds: float) -> dict[str, Any]:
 
 def least_bytes(built: Any) -> int:
     """Bytes that a trial's history and results are, written once and read once."""
-    from eprop_brian.network.blocks import Store
+    from eprop_brian.steps.blocks import Store
 
     total = 0
     for name, group in built.groups.items():

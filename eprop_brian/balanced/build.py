@@ -32,9 +32,9 @@ from eprop_brian.equations.balanced import (
     SLOW_LEARNING,
     SPIKE,
 )
-from eprop_brian.network.blocks import StepCode, Store, View
-from eprop_brian.network.runner import StepRunner
+from eprop_brian.steps.blocks import StepCode, Store, View
 from eprop_brian.steps.layout import Layout
+from eprop_brian.steps.runner import StepRunner
 from eprop_brian.symbolic.expressions import split_statements
 from eprop_brian.symbolic.teacher import INPUT as INPUT_PREFIX
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from eprop_brian.balanced.spec import BalancedNetwork
-from eprop_brian.network.blocks import StepCode
+from eprop_brian.steps.blocks import StepCode
 from eprop_brian.steps.nodes import (
     Column,
     Count,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from brian2.codegen.generators.cpp_generator import CPPCodeGenerator
@@ -12,6 +14,7 @@ from brian2.codegen.translation import make_statements
 from brian2.core.base import BrianObjectException
 from brian2.core.functions import DEFAULT_FUNCTIONS
 from brian2.core.preferences import prefs
+from brian2.core.variables import Variable
 from brian2.devices.cpp_standalone.codeobject import CPPStandaloneCodeObject
 from brian2.parsing.rendering import CPPNodeRenderer
 from brian2.utils.stringtools import get_identifiers, word_substitute
@@ -43,6 +46,9 @@ class BlockwiseTranslation:
     with many blocks that takes longer than everything else.
     """
 
+    variables: dict[str, Variable]
+    translate_statement_sequence: Callable[..., Any]
+
     def translate(self, code, dtype):
         scalar, vector = {}, {}
         for name, block in code.items():
@@ -58,6 +64,7 @@ def _is_condition(node: ast.AST) -> bool:
     """Whether a node is a comparison made a number: ``int(a > b)``."""
     return (
         isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
         and node.func.id in _INT
         and isinstance(node.args[0], ast.Compare | ast.BoolOp)
     )

@@ -2,7 +2,7 @@
 
 Brian2CUDA translates the statements of the blocks, and the ``step`` template, a whole program but
 for its ``main``, puts kernels around them: nothing else of a Brian2CUDA project is needed, curand
-least of all. How the program works is told in docs/cuda.md.
+least of all. docs/cuda.md explains how the program works.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ SOURCES = ("access.cu", "calls.cpp")
 _HEADERS = ("arrays.h", "program.h", "cuda_arrays.h", "device.h", "cuda_emulation.h")
 #: Headers that only some programs include.
 _OPTIONAL = ("noise.h",)
-#: Of which GPU where none is found and none is asked for.
+#: Architecture to compile for when no GPU is found or named.
 DEFAULT_ARCHITECTURE = "sm_90"
 #: Rows of synapses and histories are padded to so many bytes: whole reads of a GPU, and the same as
 #: on ``cpp``, so that what continuous operation carries from call to call can move to this device.
@@ -106,7 +106,7 @@ def gpus() -> list[tuple[str, str]]:
         return []
     if done.returncode:
         return []
-    # A driver that does not know the question, or the GPU, answers with words.
+    # A driver that does not support the query, or the GPU, prints words instead.
     rows = (re.fullmatch(r"(.+),\s*(\d+\.\d+)\s*", line) for line in done.stdout.splitlines())
     return [(row[1].strip(), row[2]) for row in rows if row]
 
@@ -117,7 +117,7 @@ def architecture() -> str:
     Raises
     ------
     ValueError
-        If the variable holds something else than, say, ``sm_90``.
+        If the variable is not of the form ``sm_90``.
     """
     given = os.environ.get("EPROP_BRIAN_CUDA_ARCH")
     if given:
@@ -134,7 +134,7 @@ def emulation_asked_for() -> bool:
 
 
 def _require_brian2cuda() -> None:
-    """Raise CompilerMissingError, which says what to install, if there is no Brian2CUDA."""
+    """Raise CompilerMissingError, with what to install, if Brian2CUDA is missing."""
     if importlib.util.find_spec("brian2cuda") is None:
         python = "" if sys.version_info >= (3, 12) else ", with Python 3.12 or later"
         raise CompilerMissingError(
@@ -241,7 +241,7 @@ def generate(
         arrays = {
             key: variable
             for key, variable in array_variables(built, device).items()
-            # Numbers of neurons, and the spikes of a step in Brian2's own form: nobody asks.
+            # Skip Brian2's `i` and `_spikespace`; nothing reads them.
             if variable.name not in ("i", "_spikespace")
         }
         clock = runner.clock.variables["dt"]

@@ -17,7 +17,7 @@ import numpy as np
 from brian2.core.variables import ArrayVariable
 from brian2.utils.stringtools import get_identifiers
 
-from eprop_brian.network.blocks import StepCode
+from eprop_brian.steps.blocks import StepCode
 from eprop_brian.steps.gradients import Accumulate, AllSynapses, Backward, ClipNorm
 from eprop_brian.steps.nodes import Each, Node
 from eprop_brian.steps.schedule import Schedule, blocks_of
@@ -123,7 +123,7 @@ class Memory:
         self._add_sums(schedule)
 
     def _add_lists(self, schedule: Schedule) -> None:
-        """What a trial notes of spikes."""
+        """Lists of a trial's spikes."""
         for node in schedule.nodes(*schedule.trial):
             sizes: dict[str, int] = {}
             if isinstance(node, Hear):
@@ -190,7 +190,7 @@ class Memory:
     def _pointer(self, variable: ArrayVariable) -> str:
         return self._device.get_array_name(variable, access_data=True, prefix="_ptr")
 
-    # --- what a template asks for -----------------------------------------------------------------
+    # --- what a template calls -------------------------------------------------------------------
 
     @property
     def shared_bytes(self) -> int:
@@ -281,7 +281,7 @@ class Memory:
         index = self._code.variables.indices[name]
         return f"{self._pointer(self._code.variables[name])}[{index}]"
 
-    # --- what the host program asks for -----------------------------------------------------------
+    # --- what the host program reads --------------------------------------------------------------
 
     def table(self, initial: Mapping[str, float]) -> str:
         """The header ``table.h``: arrays by their keys, and those with a value from the start.

@@ -19,7 +19,7 @@ from eprop_brian.steps.layout import STAGES
 
 __all__ = ["ProcessProgram"]
 
-#: Arrays asked for before the first is read: their commands must fit into a pipe.
+#: Arrays requested before the first is read: their commands must fit into a pipe.
 _KEYS_AT_ONCE = 64
 
 
@@ -143,7 +143,7 @@ class ProcessProgram(Program):
                 ) from None
         process = self._process
         stdin, stdout = process.stdin, process.stdout
-        assert stdin is not None and stdout is not None  # pipes, as asked for above
+        assert stdin is not None and stdout is not None  # pipes, as requested above
 
         def send(*parts: bytes) -> None:
             for part in parts:

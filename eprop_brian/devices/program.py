@@ -1,10 +1,10 @@
-"""What a device hands back: a network that can be run again and again.
+"""A network on a device, which can be run again and again.
 
 A `Program` is called with arrays and returns arrays, all keyed ``"group.variable"``. A call resets
 the states and sums that it makes; of the rest it needs everything from the caller.
 
-A device knows no model. The caller hands it a `Build` function, which makes the Brian2 objects of a
-network, `Built`.
+A device depends on no model. The caller passes a `Build` function, which makes the Brian2 objects
+of a network, `Built`.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Built(Protocol):
     network : object
         What they are built from; ``dt`` is its time step.
     brian2_network : Network
-        With one object that runs the step (`eprop_brian.network.runner.StepRunner`).
+        With one object that runs the step (`eprop_brian.steps.runner.StepRunner`).
     groups : mapping of str to Brian2 objects
         All that have arrays.
     first : mapping of str to array

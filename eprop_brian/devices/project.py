@@ -39,7 +39,7 @@ __all__ = [
 
 
 class CompilerMissingError(RuntimeError):
-    """What a device compiles with is missing or does not work: says what to do about it."""
+    """A compiler or tool is missing or does not work; the message gives the remedy."""
 
 
 @dataclass(frozen=True)
@@ -120,16 +120,16 @@ def array_variables(built: Built, device) -> dict[str, ArrayVariable]:
 
 
 def step_runner(built: Built) -> Any:
-    """What runs the step of a network (`eprop_brian.network.runner.StepRunner`)."""
+    """The object that runs the step of a network (`eprop_brian.steps.runner.StepRunner`)."""
     return next(o for o in built.brian2_network.objects if hasattr(o, "step_code"))
 
 
 def translated(built: Built, runner: Any, memory: Any) -> str:
-    """The source of a network's step; its template asks `memory` for the arrays."""
+    """The source of a network's step; its template gets the arrays from `memory`."""
     runner.template_kwds["memory"] = memory
     codeobj = runner.create_default_code_object({})
     kind = c_data_type(prefs.core.default_float_dtype)
-    # Units, for the most part, that stand in the equations.
+    # Mostly units that the equations name.
     constants = [
         f"const {kind} {name} = {CPPNodeRenderer().render_expr(repr(float(variable.value)))};"
         for name, variable in sorted(codeobj.variables.items())
@@ -176,7 +176,7 @@ def digest(project: Path, compiler: str, native: bool = True) -> str:
 
 
 def _version(compiler: str) -> bytes:
-    """What a compiler says of itself."""
+    """The output of a compiler's ``--version``."""
     try:
         done = subprocess.run([compiler, "--version"], capture_output=True, check=False)
     except OSError as error:
@@ -247,7 +247,7 @@ def _make(project: Path, *arguments: str) -> None:
     Raises
     ------
     SimulationError
-        If the compiler fails; the message says where the project is kept.
+        If the compiler fails; the message names the folder in which the project is kept.
     """
     build = subprocess.run(
         ["make", f"-j{os.cpu_count() or 1}", *arguments],

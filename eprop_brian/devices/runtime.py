@@ -53,7 +53,7 @@ class RuntimeProgram(Program):
         Raises
         ------
         SimulationError
-            If something calls Brian2's ``stop()``: a call that ends early is no result.
+            If something calls Brian2's ``stop()``: a call that ends early has no result.
         """
         self.set({**self.built.first, **arrays})
         network, steps = self.built.brian2_network, self.built.call_steps

@@ -3,7 +3,7 @@
 Every array of the network belongs to a Brian2 `NeuronGroup` (neurons, synapses) or to a `Store`
 (trials, histories, lists of spikes), so that monitors, `state(...)` and a standalone program's
 arguments work on all of them. What happens in a time step is a set of blocks
-(`eprop_brian.network.blocks`) that one code object runs, in the order of a schedule
+(`eprop_brian.steps.blocks`) that one code object runs, in the order of a schedule
 (`eprop_brian.network.step`).
 """
 
@@ -19,7 +19,6 @@ from eprop_brian.network.built import NEVER, BuiltNetwork, Capacity
 from eprop_brian.network.checks import PROGRAMS
 from eprop_brian.network.groups import NetworkGroups
 from eprop_brian.network.resolved import Resolved, as_resolved
-from eprop_brian.network.runner import StepRunner
 from eprop_brian.network.spec import Network
 from eprop_brian.network.step.carried import carried_arrays
 from eprop_brian.network.step.connections import write_projection
@@ -29,6 +28,7 @@ from eprop_brian.network.step.readouts import write_learning_signal, write_reado
 from eprop_brian.network.step.schedule import network_schedule
 from eprop_brian.network.step.writing import Writer
 from eprop_brian.steps.layout import STAGES, Layout
+from eprop_brian.steps.runner import StepRunner
 from eprop_brian.steps.spiking import Inputs
 
 __all__ = ["build"]
@@ -61,8 +61,8 @@ def build(
     network = as_resolved(network)
     if capacity.learning and network.gradient not in PROGRAMS:
         raise ValueError(
-            f"gradient = '{network.gradient}' is no program of a device, which has "
-            f"{' and '.join(PROGRAMS)}; a Trainer runs it"
+            f"gradient = '{network.gradient}' cannot be compiled; devices run "
+            f"{' or '.join(PROGRAMS)}. Use a Trainer, which runs it in JAX"
         )
     layout = layout or Layout()
     _check_sizes(network, capacity, layout)
@@ -84,7 +84,7 @@ def build(
         groups=groups.groups,
         projections=groups.projections,
         feedback=groups.feedback,
-        carried=carried_arrays(writer) if network.continuous else {},
+        carried=carried_arrays(groups) if network.continuous else {},
     )
 
 
@@ -118,7 +118,7 @@ def _signals(network: Resolved) -> dict[str, str]:
     Raises
     ------
     ValueError
-        If two learning signals ask one readout for different ones.
+        If two learning signals need different equations of one readout.
     """
     equations = {readout.name: "error" for readout in network.readouts}
     sent: dict[str, str] = {}
@@ -153,7 +153,7 @@ def _inputs(writer: Writer) -> Iterator[InputPart]:
     analog = writer.groups.capacity.analog
     data = writer.array("input_data", "x" if analog else "words", "_neuron")
     pattern = writer.array("trials", "pattern", "_neuron")
-    # Every group begins with a word of its own.
+    # Every group begins with a new word.
     sizes = [g.size if analog else -(-g.size // 32) for g in writer.network.inputs]
     for group, before in zip(writer.network.inputs, accumulate(sizes, initial=0), strict=False):
         inputs = Inputs(data, pattern, analog, sum(sizes), before)

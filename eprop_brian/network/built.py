@@ -16,10 +16,10 @@ from brian2 import NeuronGroup
 from brian2.utils.stringtools import get_identifiers
 
 from eprop_brian.base.sparse import Matrix, with_values
-from eprop_brian.network.blocks import Store, stored_name
 from eprop_brian.network.graph import Connection, Population, SignalConnection
 from eprop_brian.network.projection import Projection
 from eprop_brian.network.resolved import Resolved
+from eprop_brian.steps.blocks import Store, stored_name
 from eprop_brian.symbolic.names import OPTIMIZER, READOUT, own
 from eprop_brian.symbolic.programs import VOLTAGE_SCALE, parameter_sums
 from eprop_brian.symbolic.scope import neuron_names, scoped
@@ -35,11 +35,11 @@ __all__ = [
     "state_variable",
 ]
 
-#: Steps since the last presynaptic spike where there has been none.
+#: Value of `since` for a neuron that has not spiked yet.
 NEVER = 1e9
 
-#: Trials whose gradients are summed before the sum enters the batch's. Summing in shares of a fixed
-#: size makes results equal to the bit, whether one process runs a batch or several.
+#: Trials whose gradients are summed before the sum enters the batch's. Shares of a
+#: fixed size make results bit-identical, whether one process runs a batch or several.
 SHARE = 8
 
 
@@ -112,7 +112,7 @@ def neuron_values(
     """
     step = population.system.step
     names = neuron_names(step)
-    # Brian2 itself knows the units that the equations name.
+    # Brian2 supplies the units that the equations name.
     values = {names[name]: v for name, v in step.values(dt).items() if name in names}
     values["refractory_steps"] = step.refractory_steps(dt)
     learned = scoped(population.system).learned

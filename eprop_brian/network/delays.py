@@ -45,7 +45,7 @@ def delay_steps(
     shape : tuple of int
     rng : numpy.random.Generator, optional
     connected : csc_array of bool, optional
-        The connections that there are; default: all of `shape`.
+        The connections that exist; default: all of `shape`.
     autapses : bool
         Whether the diagonal counts.
 
@@ -56,7 +56,7 @@ def delay_steps(
     Raises
     ------
     ValueError
-        If it is no time, no whole number of steps, too short or of another shape.
+        If it is not a time or not a whole number of steps, is too short or has another shape.
     """
     sparse, unit = _sparse_pair(what, given)
     if sparse is not None and sparse.shape == shape and connected is not None:

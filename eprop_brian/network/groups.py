@@ -7,21 +7,18 @@ happens with them is `eprop_brian.network.build`'s.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 from brian2 import Clock, NeuronGroup
 
-from eprop_brian.network.blocks import Store, keep_names, name_variables
-from eprop_brian.network.built import (
-    Capacity,
-    neuron_values,
-    regularization,
-)
+from eprop_brian.network.built import Capacity, neuron_values, regularization
 from eprop_brian.network.graph import Connection, Population, ReadoutGroup, SignalConnection
 from eprop_brian.network.projection import Projection
 from eprop_brian.network.resolved import Resolved
+from eprop_brian.steps.blocks import Store, keep_names, name_variables
 from eprop_brian.steps.layout import STAGES, Layout
-from eprop_brian.symbolic.names import OPTIMIZER, READOUT, is_own, owned, shown
+from eprop_brian.symbolic.names import OPTIMIZER, READOUT, free_name, is_own, owned, shown
 from eprop_brian.symbolic.parameters import UNITS
 from eprop_brian.symbolic.programs import (
     FactoredProgram,
@@ -45,13 +42,13 @@ class NetworkGroups:
     ----------
     groups : dict of str to NeuronGroup or Store
     learning : bool
-        Whether there is more than trials need.
+        Whether the program can learn, or only runs trials.
     projections, feedback : list of Projection
         Those of the connections and of the learning signals.
     lag : int
         Steps by which traces wait for their learning signal: the delay of the readouts.
     window_rows : int
-        Steps of which the online program keeps what the traces read.
+        Steps for which the online program keeps the variables that traces read.
     later_rows : int
         Steps ahead for which delayed input is kept; 0 without delays.
     signal_rows : int
@@ -102,15 +99,15 @@ class NetworkGroups:
         return -(-(steps + waiting) // steps) * steps
 
     def pre_rows(self, c: Connection) -> int:
-        """Steps of which what traces read of the presynaptic side is kept."""
+        """Steps for which the presynaptic variables that traces read are kept."""
         return self._rows(self.lag + _spread(c))
 
     def is_delayed(self, p: Projection[Connection]) -> bool:
-        """Whether spikes take longer than they must."""
+        """Whether some spikes arrive later than with the least delay."""
         return _spread(p.connection) > 0
 
     def is_analog(self, p: Projection[Connection]) -> bool:
-        """Whether what arrives has a size, which the weight is multiplied by."""
+        """Whether inputs are analog, so that a weight is multiplied by the size of the input."""
         return self.capacity.analog and p.connection.kind == "input"
 
     def group(
@@ -256,7 +253,7 @@ class NetworkGroups:
         if self.online:
             self._window_group(population.name, width)
         if program:
-            # Spikes of the last steps are delayed beyond the end, where there is nothing to gain.
+            # Delayed spikes of the last steps arrive after the end, where results are 0.
             results = self.tile(population) * (steps + max(0, self.later_rows - 1))
             self.store(f"{population.name}_history", width * steps, program.history)
             self.store(f"{population.name}_results", results, program.results)
@@ -277,7 +274,7 @@ class NetworkGroups:
         self.store(f"{target}_window", self.window_rows * width, self.signals(target))
 
     def signals(self, target: str) -> tuple[str, ...]:
-        """What the traces of a synapse read of its postsynaptic side and changes every step."""
+        """Postsynaptic variables that the traces of a synapse read in every step."""
         if target not in self.systems:
             return ("error",)
         system = self.systems[target]
@@ -316,29 +313,35 @@ class NetworkGroups:
         ]
         return projections, feedback
 
-    def _projection_name(self, source: str, target: str) -> str:
-        """A name for a projection; numbered if others connect the same groups."""
-        name, number = f"{source}_to_{target}", 1
-        while name in self.groups:
-            number += 1
-            name = f"{source}_to_{target}_{number}"
-        return name
-
-    def _width(self, target: str, size: int) -> int:
-        """Postsynaptic neurons with padding; readouts have none."""
-        return self.layout.width(size) if target in self.systems else size
+    def _ends(
+        self, connection: Connection | SignalConnection, source: str, target: str
+    ) -> dict[str, Any]:
+        """Which part of a connection a projection is: fields of `Projection`."""
+        columns, rows = connection.sources[source], connection.targets[target]
+        n_post = rows.stop - rows.start
+        return {
+            "name": free_name(f"{source}_to_{target}", self.groups),
+            "source": source,
+            "target": target,
+            "n_pre": columns.stop - columns.start,
+            "n_post": n_post,
+            # Readouts have no padding.
+            "width": self.layout.width(n_post) if target in self.systems else n_post,
+            "source_slice": columns,
+            "target_slice": rows,
+        }
 
     def _projection(
         self, connection: Connection, source: str, target: str
     ) -> Projection[Connection]:
-        """What a connection has between two groups."""
-        columns, rows = connection.sources[source], connection.targets[target]
-        n_pre, n_post = columns.stop - columns.start, rows.stop - rows.start
-        width, name = self._width(target, n_post), self._projection_name(source, target)
+        """The part of a connection between two groups."""
+        ends = self._ends(connection, source, target)
+        name, n_pre = ends["name"], ends["n_pre"]
         pre = post = None
-        size = n_pre * width
+        size = n_pre * ends["width"]
         if connection.adjacency is not None:
-            pre, post = np.nonzero(connection.adjacency[rows, columns].T)
+            part = connection.adjacency[ends["target_slice"], ends["source_slice"]]
+            pre, post = np.nonzero(part.T)
             size = max(1, len(pre))
             self.store(f"{name}_rows", n_pre + 1, ["first"], np.int32)
         variables = ["w"]
@@ -357,24 +360,17 @@ class NetworkGroups:
             pre_group = self.group(f"{name}_pre", n_pre, dict.fromkeys([*kept, *counters], "1"))
             self.store(f"{name}_pre_window", self.pre_rows(connection) * n_pre, kept)
         return Projection(
-            name=name,
             connection=connection,
-            source=source,
-            target=target,
-            n_pre=n_pre,
-            n_post=n_post,
-            width=width,
-            source_slice=columns,
-            target_slice=rows,
             autapses=connection.autapses or source != target,
             group=self._synapses(name, size, variables),
             pre_group=pre_group,
             pre=pre,
             post=post,
+            **ends,
         )
 
     def _learning_variables(self, target: str) -> list[str]:
-        """What each synapse onto a group has besides its weight, whatever the gradient program."""
+        """Variables of a synapse onto a group besides its weight, with either gradient program."""
         states = [self.optimizer_names[state] for state in self.network.optimizer.states]
         variables = ["gradient", *states]
         if not self.network.continuous:
@@ -386,26 +382,14 @@ class NetworkGroups:
     def _feedback(
         self, signal: SignalConnection, source: str, target: str
     ) -> Projection[SignalConnection]:
-        """What a learning signal has between two groups."""
-        columns, rows = signal.sources[source], signal.targets[target]
-        n_pre, n_post = columns.stop - columns.start, rows.stop - rows.start
-        width, name = self._width(target, n_post), self._projection_name(source, target)
+        """The part of a learning signal between two groups."""
+        ends = self._ends(signal, source, target)
         variables = ["B", *(["transmitted"] if self.online else [])]
         if signal.delay_steps is not None:
             variables.append("delay")
-        return Projection(
-            name=name,
-            connection=signal,
-            source=source,
-            target=target,
-            n_pre=n_pre,
-            n_post=n_post,
-            width=width,
-            source_slice=columns,
-            target_slice=rows,
-            autapses=True,
-            group=self._synapses(name, n_pre * width, variables),
-        )
+        size = ends["n_pre"] * ends["width"]
+        group = self._synapses(ends["name"], size, variables)
+        return Projection(connection=signal, autapses=True, group=group, **ends)
 
     def _synapses(self, name: str, size: int, variables: Iterable[str]) -> NeuronGroup:
         types = {v: "integer" if v in ("post", "delay") else "1" for v in variables}
@@ -429,7 +413,7 @@ class NetworkGroups:
         return None
 
     def trace_variables(self, target: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """What traces onto a target keep, of the presynaptic neuron and of the synapse."""
+        """Variables of the traces onto a target: of the presynaptic neuron, and of the synapse."""
         if target not in self.systems:
             return ("eps_y",), ("signal_sum",)
         program = self.online_of(target)

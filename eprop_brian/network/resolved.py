@@ -188,8 +188,8 @@ def _check_readouts(network: Resolved) -> None:
     filters = {_filter(readout, float(network.dt)) for readout in network.readouts}
     if len(filters) > 1 or len({*network.readout_delays.values()}) > 1:
         raise ValueError(
-            "all readouts must filter eligibility traces alike and see spikes in the same "
-            "step: give them the same time constant and delay"
+            "all readouts must filter eligibility traces in the same way and see spikes in the "
+            "same step: give them the same time constant and delay"
         )
 
 
@@ -204,7 +204,7 @@ def _filter(readout: ReadoutGroup, dt: float) -> tuple[float, float]:
 
 
 def _check_names(network: Resolved) -> None:
-    """Refuse two parts of one name."""
+    """Refuse two parts with the same name."""
     groups = [
         *(group.name for group in network.inputs),
         *(population.name for population in network.populations),
@@ -217,7 +217,7 @@ def _check_names(network: Resolved) -> None:
 
 
 def _check_groups(what: str, spans_: Mapping[str, slice], groups: Mapping[str, Any]) -> None:
-    """Refuse groups that there are not, or of another size."""
+    """Refuse groups that do not exist or have another size."""
     for name, where in spans_.items():
         if name not in groups:
             raise ValueError(f"{what}: there is no group '{name}'; there are {', '.join(groups)}")
@@ -231,8 +231,17 @@ def _check_connection(connection: Connection, network: Resolved) -> None:
     what = f"connection '{connection.name}'"
     populations = {p.name: p for p in network.populations}
     readouts = {r.name: r for r in network.readouts}
-    sources = {**{g.name: g for g in network.inputs}, **populations}
-    _check_groups(f"{what}, sources", connection.sources, sources)
+    inputs = {g.name: g for g in network.inputs}
+    _check_groups(f"{what}, sources", connection.sources, {**inputs, **populations})
+    if connection.to_readout and connection.sources.keys() & inputs.keys():
+        raise ValueError(
+            f"{what} leads from inputs to a readout, but readouts can only hear populations"
+        )
+    if connection.sources.keys() & inputs.keys() and connection.sources.keys() & populations.keys():
+        raise ValueError(
+            f"{what} has inputs and populations as sources, whose spikes act in different steps: "
+            "connect each by its own"
+        )
     targets: Mapping[str, Any] = readouts if connection.to_readout else populations
     _check_groups(f"{what}, targets", connection.targets, targets)
     if connection.to_readout and len(connection.targets) > 1:

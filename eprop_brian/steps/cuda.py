@@ -50,7 +50,7 @@ class CudaLoops(CLikePrinter):
         return str(s.n_pre * s.n_post) if s.first is None else f"{self.pointer(s.first)}[{s.n_pre}]"
 
     def ends(self, s: Synapses) -> Lines:
-        """Names of a synapse's ends; ``_at`` numbers the synapses that there are."""
+        """Names of a synapse's ends; ``_at`` numbers the synapses without padding."""
         if s.first is not None and s.post is not None:
             row = f"eprop_brian::row_of({self.pointer(s.first)}, {s.n_pre}, _at)"
             lines = [

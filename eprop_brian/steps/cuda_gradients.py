@@ -59,7 +59,7 @@ class CudaGradients(CudaLoops):
         )
         return [*before, *self.braces(self.statements(node.block)), *after]
 
-    # --- what the frame asks for ------------------------------------------------------------------
+    # --- what the frame calls --------------------------------------------------------------------
 
     def gradient_kernels(self) -> str:
         """All kernels of the phase ``learn``."""

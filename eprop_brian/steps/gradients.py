@@ -1,4 +1,4 @@
-"""Nodes of what happens after a trial: the way backwards, sums over trials, updates."""
+"""Nodes that run after a trial: the backward pass, sums over trials, updates."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Filter(Node):
 
 @dataclass(frozen=True)
 class Fused:
-    """An output whose learning signal the backward pass reads without a way over memory.
+    """An output whose learning signal the backward pass computes without storing it.
 
     Attributes
     ----------
@@ -69,7 +69,7 @@ class Accumulate(Node):
     first_row, width : int
         Row of the results of the first step, and size of a row.
     inputs : Inputs or None
-        Where the sizes are of what arrives.
+        Where the sizes of analog inputs stand.
     """
 
     block: str
@@ -95,7 +95,7 @@ class Backward(Node):
     results : sequence of str
         Arrays of results.
     late_rows : int
-        Rows of the results of after the end, which are 0.
+        Rows of the results after the end of a trial, which are 0.
     lag : int
         Steps by which the signal is later than the neuron's spike.
     signal : str
@@ -103,7 +103,7 @@ class Backward(Node):
     signals : sequence of Signal
     fused : sequence of Fused
     then : sequence of Node
-        What is done with the results.
+        Nodes that use the results.
     """
 
     block: str
@@ -148,7 +148,7 @@ class AllSynapses(Node):
 
 @dataclass(frozen=True)
 class ClipNorm(Node):
-    """By how much gradients are scaled to have a norm of at most so much.
+    """Computes the factor by which gradients are scaled to a largest norm.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""What a device asks of the arrays and loops of a step."""
+"""How a device wants the arrays and loops of a step laid out."""
 
 from __future__ import annotations
 

@@ -3,9 +3,9 @@
 A schedule is a list of nodes. The statements of a block are Brian2's; a node says over which
 elements they run. A printer writes the schedule in the language of a device.
 
-Conditions, indices and values are expressions that C++, CUDA and Python read alike, of the integers
-that the frame around a step defines (``_step``, ``_clock``) and of loop indices. An array stands in
-braces: ``{neurons_v}[_pre]``.
+Conditions, indices and values are expressions that are valid in C++, CUDA and Python, of the
+integers that the frame around a step defines (``_step``, ``_clock``) and of loop indices. An array
+stands in braces: ``{neurons_v}[_pre]``.
 
 Nodes of spikes and synapses are in `eprop_brian.steps.spiking`.
 """
@@ -75,7 +75,7 @@ class Each(Node):
 
 @dataclass(frozen=True)
 class Show(Node):
-    """Runs a block for each of `n` neurons where somebody can look at them between two steps.
+    """Runs a block for each of `n` neurons on devices whose neurons can be read between two steps.
 
     `rows` is as for `Each`.
     """
@@ -157,7 +157,7 @@ class Put(Node):
     value: str
 
     def sets(self) -> tuple[str, ...]:
-        """See `Node.sets`. What has a row for every trial does not belong to one trial."""
+        """See `Node.sets`. An array with a row for every trial does not belong to one trial."""
         return () if self.index == "_trial" else (self.array,)
 
 
@@ -242,7 +242,7 @@ class For(Node):
 
 @dataclass(frozen=True)
 class Lap(Node):
-    """What has passed since the last such place is the time of a stage, by its number."""
+    """Adds the time since the last lap to a stage, by its number."""
 
     stage: int
 
@@ -278,7 +278,7 @@ class ForFired(Node):
 
 @dataclass(frozen=True)
 class Noise(Node):
-    """Fills an array of `n` with normal numbers, a hash of seed, time and place on every device."""
+    """Fills an array of `n` with normal numbers, a hash of seed, time and place everywhere."""
 
     array: str
     n: int
@@ -288,4 +288,4 @@ class Noise(Node):
 
 @dataclass(frozen=True)
 class Sync(Node):
-    """What was written above is seen by all threads below."""
+    """A barrier: all threads see below it what any of them wrote above it."""

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
-from brian2.core.variables import Variables
-
+from eprop_brian.steps.blocks import StepCode
 from eprop_brian.steps.nodes import (
     Choose,
     Column,
@@ -30,7 +29,7 @@ from eprop_brian.steps.nodes import (
 from eprop_brian.steps.schedule import Schedule
 from eprop_brian.steps.spiking import Deliver, Inputs, Passes, Signal, Spikes, Synapses, Traces
 
-__all__ = ["Blocks", "CLikePrinter", "Printer", "indented"]
+__all__ = ["CLikePrinter", "Printer", "indented"]
 
 Lines = list[str]
 
@@ -40,19 +39,12 @@ def indented(lines: Iterable[str]) -> Lines:
     return [f"    {line}" for line in lines]
 
 
-class Blocks(Protocol):
-    """The blocks of a step and the arrays that they use, as `StepCode` has them."""
-
-    blocks: dict[str, str]
-    variables: Variables
-
-
 class Printer:
     """Writes a schedule in one language; it has a method ``print_<node>`` for every kind of node.
 
     Parameters
     ----------
-    code : Blocks
+    code : StepCode
     schedule : Schedule
     scalar, vector : mapping of str to sequence of str
         Statements of every block in the language, as Brian2 generates them: those that are the same
@@ -70,7 +62,7 @@ class Printer:
 
     def __init__(
         self,
-        code: Blocks,
+        code: StepCode,
         schedule: Schedule,
         scalar: Mapping[str, Sequence[str]],
         vector: Mapping[str, Sequence[str]],

@@ -1,6 +1,6 @@
 """Nodes of spikes and synapses: lists of spikes, what they deliver, traces, updates of rows.
 
-How a language goes through spikes and synapses is its own matter: C++ takes several rows of a
+Each language goes through spikes and synapses in its own way: C++ takes several rows of a
 matrix at a time, CUDA shares the synapses out among threads, NumPy has arrays of indices.
 """
 
@@ -92,13 +92,13 @@ class Synapses:
 
     @property
     def n(self) -> int:
-        """Synapses that there are at most, without padding."""
+        """Largest number of synapses, without padding."""
         return self.size if self.sparse else self.n_pre * self.n_post
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """Values that arrive with inputs: where they stand for a trial.
+    """Where the inputs of a trial stand.
 
     Attributes
     ----------
@@ -187,21 +187,21 @@ class SortSpikes(Node):
 
 @dataclass(frozen=True)
 class Forget(Node):
-    """No neuron of a source has spiked in this trial."""
+    """Marks all neurons of a source as silent in this trial so far."""
 
     spikes: Spikes
 
 
 @dataclass(frozen=True)
 class Hear(Node):
-    """The neurons that spike in this step have spiked in this trial."""
+    """Marks the neurons that spike in this step as having spiked in this trial."""
 
     spikes: Spikes
 
 
 @dataclass(frozen=True)
 class Deliver(Node):
-    """What the spikes of a source bring the neurons in this step.
+    """Delivers the spikes of a source that arrive in this step.
 
     Attributes
     ----------
@@ -253,7 +253,7 @@ class RowUpdate(Node):
 
 @dataclass(frozen=True)
 class Arrive(Node):
-    """What the arrival of spikes does to their synapses, in continuous operation.
+    """Prepares synapses for spikes that arrive, in continuous operation.
 
     Attributes
     ----------
@@ -327,7 +327,7 @@ class Traces(Node):
     synapses : Synapses
     source : Spikes
     window_rows, pre_rows : int
-        Steps of which is kept what is read of the neurons on either side.
+        Steps for which the variables of either side are kept.
     since, limit
         In continuous operation: array of the steps since a spike, and with how many the synapses
         of a neuron are left alone.
@@ -351,7 +351,7 @@ class Passes(Node):
     """Passes over the synapses for the steps from ``_traced`` to ``_known``.
 
     As many at a time as `several` does, if there are such nodes; what is left at the end of a trial
-    one by one. NumPy does each step by itself, from ``_first_known`` on.
+    one by one. NumPy makes one pass for each step, from ``_first_known`` on.
 
     Attributes
     ----------
@@ -366,7 +366,7 @@ class Passes(Node):
 
 @dataclass(frozen=True)
 class Follow(Node):
-    """Feedback weights become those of a readout; where there is no synapse they are 0.
+    """Sets feedback weights to those of a readout, and to 0 where it has no synapse.
 
     Attributes
     ----------

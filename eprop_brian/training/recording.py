@@ -16,12 +16,12 @@ from brian2 import NetworkOperation, NeuronGroup, StateMonitor
 from brian2.codegen.runtime.numpy_rt import NumpyCodeObject
 
 from eprop_brian.base.sparse import Matrix
-from eprop_brian.network.blocks import stored_name
 from eprop_brian.network.built import BuiltNetwork
 from eprop_brian.network.graph import Population
 from eprop_brian.network.program import make_program
 from eprop_brian.network.resolved import Resolved, as_resolved
 from eprop_brian.network.spec import Network
+from eprop_brian.steps.blocks import stored_name
 from eprop_brian.symbolic.expressions import evaluate, symbol
 from eprop_brian.symbolic.names import own
 from eprop_brian.tasks.base import Task, hand_out

@@ -8,11 +8,11 @@ from itertools import islice, zip_longest
 
 import numpy as np
 
-from eprop_brian.network.blocks import stored_name
 from eprop_brian.network.built import BuiltNetwork
 from eprop_brian.network.graph import Connection
 from eprop_brian.network.projection import Projection
 from eprop_brian.network.resolved import Resolved
+from eprop_brian.steps.blocks import stored_name
 
 __all__ = ["TracedSynapse", "Traces", "check_synapses"]
 

@@ -18,7 +18,7 @@ from eprop_brian.balanced.spec import (
 )
 from eprop_brian.equations.balanced import BASES, FAST_LEARNING, QUANTITIES, SLOW_LEARNING
 from eprop_brian.equations.teachers import VAN_DER_POL, linear_teacher
-from eprop_brian.network.runner import StepRunner
+from eprop_brian.steps.runner import StepRunner
 from eprop_brian.symbolic.errors import EquationError
 
 A = np.array([[-0.5, 6.0], [-6.0, -0.5]])

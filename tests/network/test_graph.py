@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from brian2 import ms
 
-from eprop_brian import ALIF, LEAKY, LIF, Network
+from eprop_brian import ALIF, LEAKY, LIF, SYMMETRIC, Network
 from eprop_brian.base.sparse import dense
 from eprop_brian.equations.losses import LOSSES
 from eprop_brian.network.graph import InputGroup, connection, spans
@@ -17,6 +17,7 @@ from eprop_brian.tasks.trials import Trials
 from eprop_brian.training.bptt import BpttSession
 from eprop_brian.training.session import Session
 from eprop_brian.training.unrolled import Unrolled
+from support.graphs import by_population, two_readouts
 
 N_INPUTS, N_STEPS, WINDOW = 6, 40, 25
 SLOW = LEAKY.with_parameters(tau_out=90 * ms)
@@ -32,31 +33,6 @@ def given(gradient="factored", **options):
     kinds = [(LIF, 5), (ALIF.with_parameters(tau_a=50 * ms), 4)]
     neurons = [(replace(kind, detach=("v",)), size) for kind, size in kinds]
     return Network(N_INPUTS, 3, neurons, gradient=gradient, **options)
-
-
-def by_population(network):
-    """The same network with matrices of their own for every pair of populations."""
-    resolved, split = network.resolved, []
-    for c in resolved.connections:
-        if c.to_readout:
-            split.append(c)
-            continue
-        groups = {g.name: g for g in (*resolved.inputs, *resolved.populations)}
-        for source, columns in c.sources.items():
-            for target, rows in c.targets.items():
-                part = connection(
-                    f"{source}_{target}",
-                    [groups[source]],
-                    [groups[target]],
-                    adjacency=None if c.adjacency is None else c.adjacency[rows, columns],
-                )
-                steps = c.delay_steps
-                split.append(
-                    part
-                    if isinstance(steps, int)
-                    else replace(part, delay_steps=steps[rows, columns])
-                )
-    return replace(resolved, connections=tuple(split))
 
 
 def blocks(resolved, split, matrices):
@@ -100,7 +76,7 @@ def gradient(request):
 @pytest.mark.devices("runtime", "cpp")
 def test_populations_may_have_matrices_of_their_own(gradient, device):
     network = given(gradient, delays={"w_rec": [1 * ms, 4 * ms]}, connectivity={"w_in": 0.7})
-    split = by_population(network)
+    split = by_population(network.resolved)
     assert [c.name for c in split.connections] == [
         *("inputs_lif", "inputs_alif"),
         *("lif_lif", "lif_alif", "alif_lif", "alif_alif", "w_out"),
@@ -124,7 +100,7 @@ def test_populations_may_have_matrices_of_their_own(gradient, device):
 
 def test_a_graph_learns_by_the_derivative_of_its_losses(gradient):
     """Against JAX, which stops spikes on their way to other neurons."""
-    split = by_population(given(gradient))
+    split = by_population(given(gradient).resolved)
     delayed = {"lif_alif": 3, "inputs_alif": 2}
     resolved = replace(
         split,
@@ -140,27 +116,6 @@ def test_a_graph_learns_by_the_derivative_of_its_losses(gradient):
     for name, value in session.gradient().items():
         assert np.any(value)
         np.testing.assert_allclose(value, expected[name], rtol=1e-9, atol=1e-12)
-
-
-def two_readouts(resolved, losses=("softmax_cross_entropy", "squared_error"), sizes=(2, 3)):
-    """Readouts with losses of their own, each with weights and a learning signal of its own."""
-    (signal,), (first,) = resolved.signals, resolved.readouts
-    readouts = [
-        make_readout(f"readout_{k}", size, first.readout, LOSSES[loss], resolved.dt)
-        for k, (loss, size) in enumerate(zip(losses, sizes, strict=True))
-    ]
-    outwards = [connection(f"out_{k}", resolved.populations, [r]) for k, r in enumerate(readouts)]
-    signals = [
-        replace(signal, name=f"B_{k}", follows=out.name, sources=spans([r]))
-        for k, (r, out) in enumerate(zip(readouts, outwards, strict=True))
-    ]
-    inner = [c for c in resolved.connections if not c.to_readout]
-    return replace(
-        resolved,
-        readouts=tuple(readouts),
-        connections=(*inner, *outwards),
-        signals=tuple(signals),
-    )
 
 
 def one_of(resolved, k):
@@ -242,6 +197,12 @@ def _wrong(resolved, case):
             ),
             "readouts": two_readouts(resolved).readouts,
         },
+        "input to readout": {
+            "connections": (*resolved.connections, connection("skip", inputs, resolved.readouts))
+        },
+        "two kinds of sources": {
+            "connections": (connection("w", (*inputs, *populations), populations),)
+        },
         "follows": {"signals": (replace(signal, follows="w_rec"),)},
         "filters": {
             "readouts": (
@@ -260,8 +221,10 @@ def _wrong(resolved, case):
         ("size", "'inputs' has 7 members, not 6"),
         ("overlap", "connection 'more' must connect the same groups in the same order"),
         ("two readouts", "connection 'w_out' has several readouts as targets"),
+        ("input to readout", "connection 'skip' leads from inputs to a readout"),
+        ("two kinds of sources", "connection 'w' has inputs and populations as sources"),
         ("follows", "'w_rec' does not lead there"),
-        ("filters", "all readouts must filter eligibility traces alike"),
+        ("filters", "all readouts must filter eligibility traces in the same way"),
     ],
 )
 def test_a_graph_that_cannot_run_is_refused(case, message):
@@ -291,7 +254,7 @@ def run(network, data, weights, device, batch_size=2):
 
 
 def test_two_readouts_on_a_device_have_the_derivative_of_both_losses(gradient, device):
-    resolved = two_readouts(by_population(given(gradient)))
+    resolved = two_readouts(by_population(given(gradient).resolved))
     weights, data = start(resolved), trials(n_outputs=5)
     session = Session(resolved, make_program(device), data, WINDOW, weights)
     outcome = session.run(data, data.n_trials)
@@ -312,7 +275,7 @@ def test_two_readouts_on_a_device_have_the_derivative_of_both_losses(gradient, d
 
 
 def test_weights_that_are_not_plastic_stay_on_a_device(gradient, device):
-    resolved = by_population(given(gradient))
+    resolved = by_population(given(gradient).resolved)
     fixed = replace(
         resolved,
         connections=tuple(replace(c, plastic=c.name != "lif_alif") for c in resolved.connections),
@@ -326,14 +289,26 @@ def test_weights_that_are_not_plastic_stay_on_a_device(gradient, device):
 
 
 def test_each_population_may_have_a_learning_signal_of_its_own(gradient, device):
-    """One readout whose weights and feedback weights are cut up by population."""
-    network = given(gradient)
-    resolved = by_population(network)
+    """One readout whose weights and feedback weights are cut up by population.
+
+    Learning signals reach the first population late.
+    """
+    late = np.ones((9, 3))
+    late[:5] = np.random.default_rng(2).integers(1, 5, (5, 3))
+    network = given(gradient, feedback=replace(SYMMETRIC, delay=late * ms))
+    resolved = by_population(network.resolved)
     (readout,), (signal,) = resolved.readouts, resolved.signals
     inner = [c for c in resolved.connections if not c.to_readout]
     outwards = [connection(f"out_{p.name}", [p], [readout]) for p in resolved.populations]
+    delays = {"lif": late[:5].astype(int), "alif": None}
     signals = [
-        replace(signal, name=f"B_{p.name}", targets=spans([p]), follows=out.name)
+        replace(
+            signal,
+            name=f"B_{p.name}",
+            targets=spans([p]),
+            follows=out.name,
+            delay_steps=delays[p.name],
+        )
         for p, out in zip(resolved.populations, outwards, strict=True)
     ]
     cut = replace(resolved, connections=(*inner, *outwards), signals=tuple(signals))
@@ -344,11 +319,11 @@ def test_each_population_may_have_a_learning_signal_of_its_own(gradient, device)
         own |= {out.name: weights["w_out"][:, rows], f"B_{p.name}": weights["B"][rows]}
     outcome, whole = run(resolved, data, weights, device)
     same, parts = run(cut, data, own, device)
-    np.testing.assert_array_equal(outcome.loss, same.loss)
+    np.testing.assert_allclose(outcome.loss, same.loss, rtol=1e-12)
     for c in inner:
-        np.testing.assert_array_equal(whole.weights[c.name], parts.weights[c.name])
+        np.testing.assert_allclose(whole.weights[c.name], parts.weights[c.name], rtol=1e-10)
     for p in resolved.populations:
         rows = resolved.slices[p.name]
         outwards = parts.weights[f"out_{p.name}"]
-        np.testing.assert_array_equal(whole.weights["w_out"][:, rows], outwards)
-        np.testing.assert_array_equal(whole.weights["B"][rows], parts.weights[f"B_{p.name}"])
+        np.testing.assert_allclose(whole.weights["w_out"][:, rows], outwards, rtol=1e-10)
+        np.testing.assert_allclose(whole.weights["B"][rows], parts.weights[f"B_{p.name}"], 1e-10)

@@ -17,9 +17,9 @@ import pytest
 import eprop_brian.devices
 from eprop_brian import ALIF, LIF, Network, Neuron
 from eprop_brian.devices.project import step_runner
-from eprop_brian.network.blocks import LOOP_INDICES
 from eprop_brian.network.learned import Learned
 from eprop_brian.network.program import make_program
+from eprop_brian.steps.blocks import LOOP_INDICES
 from eprop_brian.symbolic.errors import EquationError
 from eprop_brian.symbolic.names import refuse_reserved
 from eprop_brian.training.session import Session

@@ -3,7 +3,7 @@
 import pytest
 from brian2 import Clock, ms
 
-from eprop_brian.network.blocks import StepCode, Store, View
+from eprop_brian.steps.blocks import StepCode, Store, View
 from eprop_brian.steps.fusing import fused
 from eprop_brian.steps.nodes import Each, Sync
 

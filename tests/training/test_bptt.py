@@ -387,7 +387,7 @@ def test_devices_do_not_take_it():
     case = Case()
     network = case.network("bptt")
     weights, spikes, targets = data(case, network)
-    with pytest.raises(ValueError, match="no program of a device"):
+    with pytest.raises(ValueError, match="cannot be compiled; devices run"):
         Session(network, make_program("cpp"), trials_of(spikes, targets), LEARNING_WINDOW, weights)
 
 

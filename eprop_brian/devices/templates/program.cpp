@@ -19,7 +19,7 @@ namespace
 
 {{ memory.allocations() }}
 
-// What runs again and again until it says that a call is over. Compiled once: it is large.
+// What runs again and again until a call is over. Compiled once: it is large.
 __attribute__((noinline)) bool step()
 {
     {{ pointers_lines|join('\n') }}

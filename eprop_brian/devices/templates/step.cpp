@@ -66,7 +66,7 @@ if (_updating && _n_trials == 0)
 }
 {% endif %}
 {% if rules.by_trial %}
-//// end of a share of trials, of a batch: sums are made share by share, whoever computes them
+//// end of a share of trials, of a batch: sums are made share by share, so that workers get the same
 if (_updating && (_n_trials == 0 || (_trial + 1) % _batch_size == 0))
 {
     {{ print.phase('update', 1) }}

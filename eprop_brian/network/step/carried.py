@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from eprop_brian.network.blocks import stored_name
 from eprop_brian.network.built import NEVER
 from eprop_brian.network.groups import NetworkGroups
-from eprop_brian.network.step.writing import Writer
+from eprop_brian.steps.blocks import stored_name
 
 __all__ = ["carried_arrays"]
 
 
-def carried_arrays(writer: Writer) -> dict[str, float]:
+def carried_arrays(groups: NetworkGroups) -> dict[str, float]:
     """Values at the start, by ``"group.variable"``.
 
     Not the states of the neurons, which start from values of their own.
     """
-    groups = writer.groups
     carried = _keys(groups, "control", ["clock"])
     for readout in groups.network.readouts:
         carried |= _keys(groups, readout.name, ["y"])
@@ -25,12 +23,11 @@ def carried_arrays(writer: Writer) -> dict[str, float]:
         carried |= _keys(groups, name, (*system.step.states, "z", "refractory_counter"))
         if groups.later_rows:
             carried |= _whole(groups, f"{name}_later")
-    return {**carried, **_learning(writer)} if groups.learning else carried
+    return {**carried, **_learning(groups)} if groups.learning else carried
 
 
-def _learning(writer: Writer) -> dict[str, float]:
-    """The same of what learns."""
-    groups = writer.groups
+def _learning(groups: NetworkGroups) -> dict[str, float]:
+    """The same for what only learning uses."""
     carried = _keys(groups, "control", ["k"])
     for readout in groups.network.readouts:
         carried |= _whole(groups, f"{readout.name}_window")

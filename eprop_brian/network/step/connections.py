@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from eprop_brian.equations.regularizers import L2
-from eprop_brian.network.blocks import View, repeat
 from eprop_brian.network.graph import Connection
 from eprop_brian.network.projection import Projection
 from eprop_brian.network.step.eligibility import write_traces
 from eprop_brian.network.step.parts import ProjectionPart
 from eprop_brian.network.step.writing import Writer, views
+from eprop_brian.steps.blocks import View, repeat
 from eprop_brian.steps.spiking import SPIKES_AT_ONCE
 from eprop_brian.symbolic.names import substituted
 
@@ -56,7 +56,7 @@ def write_projection(writer: Writer, p: Projection[Connection]) -> ProjectionPar
         delay,
         analog,
         plastic=True,
-        pre_rows=groups.pre_rows(connection) if groups.is_delayed(p) else groups.window_rows,
+        pre_rows=groups.pre_rows(connection),
         pre_window=pre_window,
         gradient=writer.code.array(p.group, "gradient", "_synapse") if clipped else None,
         sums=tuple(writer.code.array(p.group, x, "_synapse") for x in sums if itself),

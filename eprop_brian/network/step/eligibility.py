@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from eprop_brian.network.blocks import View, repeat
 from eprop_brian.network.graph import Connection
 from eprop_brian.network.projection import Projection
 from eprop_brian.network.step.writing import Writer
+from eprop_brian.steps.blocks import View, repeat
 from eprop_brian.symbolic.programs import cutoff_program
 
 __all__ = ["write_traces"]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from eprop_brian.network.blocks import View
 from eprop_brian.network.built import dependent_constants
 from eprop_brian.network.graph import Population
 from eprop_brian.network.step.writing import Writer
+from eprop_brian.steps.blocks import View
 from eprop_brian.symbolic.names import owned, substituted
 from eprop_brian.symbolic.programs import parameter_sums
 

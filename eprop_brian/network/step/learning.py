@@ -73,11 +73,9 @@ def _accumulate(running: Running, target: str, width: int, first_row: int) -> li
 def _backward(running: Running, population: PopulationPart) -> Node:
     """The backward pass inside each neuron of a population."""
     parts, rules = running.parts, running.rules
-    row = f"(_t + {rules.signal_rows + rules.lag})" if rules.signal_rows + rules.lag else "_t"
-    fused = [
-        Fused(number, parts.readout(readout).n, f"(_t + {rules.lag})")
-        for readout, number in population.fused
-    ]
+    first_row = rules.signal_rows + rules.lag
+    row = f"(_t + {first_row})" if first_row else "_t"
+    fused = [Fused(number, parts.readout(readout).n, row) for readout, number in population.fused]
     then = [
         *running.lap("backward"),
         *_accumulate(running, population.name, population.tile, 0),

@@ -7,12 +7,12 @@ from brian2.utils.stringtools import get_identifiers
 
 from eprop_brian.equations.learning_signals import TRANSMITTED
 from eprop_brian.equations.regularizers import FIRING_RATE, MOVING_RATE, MOVING_RATE_FACTOR
-from eprop_brian.network.blocks import View
 from eprop_brian.network.graph import Population, SignalConnection
 from eprop_brian.network.projection import Projection
 from eprop_brian.network.step.learned import write_learned
 from eprop_brian.network.step.parts import PopulationPart
 from eprop_brian.network.step.writing import Writer
+from eprop_brian.steps.blocks import View
 from eprop_brian.steps.layout import MOST_STEPS
 from eprop_brian.symbolic.coefficients import LIMITS
 from eprop_brian.symbolic.expressions import total
@@ -108,7 +108,7 @@ def _write_advance(writer: Writer, population: Population) -> None:
     if groups.learning and not groups.online:
         history = _history(writer, population)
         views.append(history)
-        # For whoever looks at the neurons in mid-trial.
+        # For monitors, which read the neurons in mid-trial.
         program = groups.factored(population)
         writer.block(
             name,
@@ -165,14 +165,14 @@ def _write_rates(writer: Writer, name: str) -> None:
 
 
 def _write_backward(writer: Writer, population: Population) -> tuple[tuple[str, int], ...]:
-    """Write the backward pass; return the outputs whose signal it reads without a detour."""
+    """Write the backward pass; return the outputs whose signal it computes itself."""
     groups, name = writer.groups, population.name
     program, own = groups.factored(population), writer.own(name)
     # Signals that are delayed arrive one by one, and are filtered where they arrive.
     delayed = groups.signals_are_delayed(name)
     zeroed = [*program.variables, *["L_filtered"] * delayed]
     writer.block(name, "zero", [f"{v} = 0" for v in zeroed], own)
-    # The learning signal of the first outputs comes without a way over memory.
+    # The learning signal of the first outputs is computed on the way, without being stored.
     pairs: list[tuple[Projection[SignalConnection], int]] = [
         (f, number) for f in groups.feedback if f.target == name for number in range(f.n_pre)
     ]

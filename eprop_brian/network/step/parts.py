@@ -1,4 +1,4 @@
-"""What is stepped: sources, populations, projections, readouts and learning signals.
+"""The parts of a network that a step goes through, as lists with names.
 
 A part has a name. Its blocks are called ``what_of_name`` (see `block_name`); an option that is not
 in use has no block, and the schedule leaves it out.
@@ -23,7 +23,7 @@ __all__ = [
 
 
 def block_name(part: str, what: str) -> str:
-    """What a block of a part is called."""
+    """The name of a part's block."""
     return f"{what}_of_{part}"
 
 
@@ -85,13 +85,13 @@ class ProjectionPart:
         Steps between a spike and its arrival, at least. With 0 and a population as the source it
         arrives after the neurons have been updated.
     analog : bool
-        Whether what arrives has a size.
+        Whether inputs are analog.
     plastic : bool
         Whether they learn.
     pre_rows : int
-        Steps of which is kept what traces read of the presynaptic side.
+        Steps for which the presynaptic variables that traces read are kept.
     pre_window : tuple of str
-        Arrays of it that a trial begins with as 0.
+        Arrays of these variables, which are 0 at the start of a trial.
     gradient : str or None
         Array of the gradients, if their norm is clipped.
     sums, weights : tuple of str
@@ -162,7 +162,7 @@ class ReadoutPart:
 
 @dataclass(frozen=True)
 class LearningSignalPart:
-    """What a population hears of the errors of a readout.
+    """The learning signal of a population from a readout.
 
     Attributes
     ----------
@@ -269,7 +269,7 @@ class NetworkParts:
 
     @property
     def sources(self) -> dict[str, Spikes]:
-        """All that spikes, by name."""
+        """Inputs and populations, by name."""
         spikes = [*(i.spikes for i in self.inputs), *(p.spikes for p in self.populations)]
         return {one.name: one for one in spikes}
 
@@ -281,11 +281,7 @@ class NetworkParts:
         """Whether a source is an input."""
         return any(part.spikes.name == name for part in self.inputs)
 
-    def is_readout(self, name: str) -> bool:
-        """Whether a target is a readout."""
-        return any(part.name == name for part in self.readouts)
-
     def data_of(self, projection: ProjectionPart) -> Inputs | None:
-        """Where the sizes are of what arrives, if it has any."""
+        """Where the sizes of analog inputs stand, if the projection has any."""
         parts = {part.spikes.name: part.inputs for part in self.inputs}
         return parts[projection.source] if projection.analog else None

@@ -6,11 +6,11 @@ import numpy as np
 
 from eprop_brian.equations.learning_signals import LEARNING_SIGNAL, TRANSMITTED
 from eprop_brian.equations.losses import Loss
-from eprop_brian.network.blocks import View
 from eprop_brian.network.graph import ReadoutGroup, SignalConnection
 from eprop_brian.network.projection import Projection
 from eprop_brian.network.step.parts import LearningSignalPart, ReadoutPart
 from eprop_brian.network.step.writing import Writer
+from eprop_brian.steps.blocks import View
 from eprop_brian.steps.spiking import Follow
 
 __all__ = ["write_learning_signal", "write_readout"]

@@ -18,7 +18,7 @@ __all__ = ["Running"]
 
 
 class Running:
-    """Nodes that run the blocks of parts; where a part has no such block there is no node.
+    """Nodes that run the blocks of parts. A block that a part does not have gives no node.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ class Running:
         return [Each(block, n, rows or {}, padded, index)] if block else []
 
     def neurons(self, population: PopulationPart, what: str, **rows: str) -> list[Node]:
-        """A block for all neurons; of `rows`, the neurons of which step."""
+        """A block for all neurons; `rows` are the steps at which other indices stand."""
         spikes = population.spikes
         places = {f"_{index}": f"{row}*{spikes.width}" for index, row in rows.items()}
         return self.each(population.name, what, spikes.n, places, spikes.width)
@@ -64,7 +64,7 @@ class Running:
         return [Lap(stages.index(stage))] if stages else []
 
     def deliver(self, projection: ProjectionPart) -> Deliver:
-        """What spikes bring the neurons."""
+        """The node that delivers spikes."""
         return Deliver(
             block_name(projection.name, "deliver"),
             self.block(projection.name, "deliver_several"),

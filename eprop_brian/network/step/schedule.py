@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from eprop_brian.network.blocks import StepCode
 from eprop_brian.network.built import SHARE
 from eprop_brian.network.step.learning import begin_call, fold, learn, update
 from eprop_brian.network.step.parts import NetworkParts, Rules
 from eprop_brian.network.step.running import Running
 from eprop_brian.network.step.traces import pending_updates
 from eprop_brian.network.step.trial import begin_trial, end_of_trial, places, refresh, step
+from eprop_brian.steps.blocks import StepCode
 from eprop_brian.steps.schedule import Schedule
 
 __all__ = ["NetworkFrame", "network_schedule"]

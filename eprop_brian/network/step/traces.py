@@ -44,7 +44,7 @@ def learn_in_step(running: Running) -> list[Node]:
 
 
 def _keep(running: Running) -> list[Node]:
-    """What the traces read is kept: a pass over the synapses does several steps.
+    """Keep what the traces read: a pass over the synapses does several steps.
 
     A step waits for its learning signal, where the readouts see its spikes later.
     """
@@ -64,11 +64,11 @@ def _keep(running: Running) -> list[Node]:
 
 
 def _trace(running: Running) -> list[Node]:
-    """Traces of the steps whose learning signal is there."""
+    """Traces of the steps whose learning signal has arrived."""
     parts, rules = running.parts, running.rules
     rows, lag, nodes = rules.window_rows, rules.lag, []
     if lag:
-        # There are no errors of after the end.
+        # After the end of a trial there are no errors.
         late = f"(_now + {rows - lag} + _late) % {rows}"
         fill = [
             Fill(p.window_signal, str(p.spikes.width), f"{late}*{p.spikes.width}")
@@ -76,7 +76,7 @@ def _trace(running: Running) -> list[Node]:
             if p.window_signal
         ]
         nodes += [If("_step == _T - 1", [For("_late", "1", str(lag + 1), fill)]), Sync()]
-    # At the end of a trial all that is left.
+    # At the end of a trial all remaining steps.
     nodes += [
         Choose("_known", "_step == _T - 1", "_T", f"_step + 1 - {lag}"),
         Choose("_first_known", f"_step > {lag}", f"_step - {lag}", "0"),

@@ -12,13 +12,13 @@ __all__ = ["begin_trial", "end_of_trial", "places", "refresh", "step"]
 
 
 def refresh(running: Running) -> list[Node]:
-    """What follows from learned parameters."""
+    """Compute what depends on learned parameters."""
     populations = running.parts.populations
     return [node for p in populations for node in running.neurons(p, "refresh")]
 
 
 def places(running: Running) -> list[Node]:
-    """Where the data of a trial are."""
+    """Name the places of a trial's data."""
     nodes: list[Node] = []
     for k, r in enumerate(running.parts.readouts):
         before = f" + {r.before}" if r.before else ""
@@ -65,7 +65,7 @@ def begin_trial(running: Running) -> list[Node]:
 
 
 def step(running: Running) -> list[Node]:
-    """A step of all that moves."""
+    """A step of the whole network."""
     parts, rules = running.parts, running.rules
     nodes: list[Node] = []
     for source in parts.inputs:
@@ -122,7 +122,7 @@ def _enter(running: Running, projection: ProjectionPart) -> list[Node]:
         nodes.append(If("_learning", [arrive]))
     nodes.append(running.deliver(projection))
     if learns:
-        # The steps since a spike are counted, by which it was decided what its arrival did.
+        # `Arrive` read the steps since the last spike, which ``pre_trace`` now counts on.
         nodes.append(Sync())
     return [*nodes, *running.each(name, "pre_trace", projection.synapses.n_pre)]
 
@@ -150,13 +150,13 @@ def _score(running: Running, r: ReadoutPart, k: int) -> list[Node]:
     )
     if not r.period:
         return [If(f"_step >= _window_start_{k}", nodes)]
-    # The answer that this step counts for: 0 is none.
+    # The answer that this step counts for; 0 where it does not count.
     period = Int(f"_period_{k}", f"{{{r.period}}}[_target_row_{k}*_T + _step]")
     return [period, If(f"_period_{k} == 0", running.outputs(r, "silent"), nodes)]
 
 
 def end_of_trial(running: Running) -> list[Node]:
-    """What a trial leaves behind."""
+    """Record the outcome of a trial."""
     parts, rules = running.parts, running.rules
     counts = (
         f"({{{p.spikes.first}}}[_T + 1] - {{{p.spikes.first}}}[1])" for p in parts.populations

@@ -1,4 +1,4 @@
-"""What the writers of all blocks share: a network's groups, and the code that they fill."""
+"""What all writers of blocks share: a network's groups and the code that they fill."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping
 
 from brian2.groups.group import Group
 
-from eprop_brian.network.blocks import StepCode, View
 from eprop_brian.network.groups import NetworkGroups
 from eprop_brian.network.optimization import update_statements
 from eprop_brian.network.projection import Projection
 from eprop_brian.network.step.parts import block_name
+from eprop_brian.steps.blocks import StepCode, View
 from eprop_brian.steps.spiking import Spikes, Synapses
 from eprop_brian.symbolic.names import substituted
 
@@ -88,7 +88,7 @@ class Writer:
     def readout_parameters(self) -> View:
         """The parameters of the readouts' filter, where a synapse or a neuron reads them.
 
-        All readouts filter alike: those of the first stand for all.
+        All readouts filter in the same way, so those of the first serve for all.
         """
         name = self.network.readouts[0].name
         names = self.groups.readout_names[name].values()

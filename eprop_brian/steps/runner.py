@@ -7,7 +7,7 @@ from typing import Any
 from brian2.devices.device import get_device
 from brian2.groups.group import CodeRunner, Group
 
-from eprop_brian.network.blocks import StepCode
+from eprop_brian.steps.blocks import StepCode
 from eprop_brian.steps.printer import Printer
 from eprop_brian.steps.schedule import Schedule
 
@@ -30,6 +30,8 @@ class StepRunner(CodeRunner):
     real : str
         Float type of all state.
     """
+
+    codeobj: Any
 
     def __init__(
         self, group: Group, code: StepCode, schedule: Schedule, codeobj_class: Any, real: str
@@ -60,7 +62,7 @@ class StepRunner(CodeRunner):
         if self.codeobj is not None:
             return self.codeobj
         # Not by Brian2's create_runner_codeobj, which looks for the variables of every block by
-        # hashing all of them: `StepCode` knows them.
+        # hashing all of them: `StepCode` has them by name.
         code = self.step_code
         names = code.unknown()
         functions = self.group.resolve_all(names, run_namespace, user_identifiers=set())

@@ -1,7 +1,7 @@
 """Blocks: equation strings bound to the arrays of Brian2 groups.
 
 A block is a few statements that run over one loop. The strings keep the short names of the papers
-(``v``, ``psi``, ``w``); a `View` says which group a name belongs to and which loop index it takes.
+(``v``, ``psi``, ``w``); a `View` gives the group a name belongs to and the loop index it takes.
 Brian2 generates the inner code of every block from the resulting statements; the device's template
 owns the loops around them.
 """
@@ -105,8 +105,8 @@ class View:
     def find(self, name: str) -> str | None:
         """The group's variable behind a local name, or None."""
         if self.names is not None:
-            name = self.names.get(name)
-            return None if name is None else stored_name(self.group, name)
+            variable = self.names.get(name)
+            return None if variable is None else stored_name(self.group, variable)
         stored = self.group.__dict__.get("_stored_names", {})
         if name in stored:
             return stored[name]
