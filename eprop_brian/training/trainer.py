@@ -160,8 +160,10 @@ class Trainer:
         check_workers(workers, scheduler)
         if state is not None:
             initial = stored_weights(resolved, state)
+        elif weights is not None:
+            initial = dict(weights)
         else:
-            initial = dict(weights or resolved.initial_weights(self.seed))
+            initial = resolved.initial_weights(self.seed)
         self.session = make_session(
             network,
             example,
@@ -317,7 +319,8 @@ class Trainer:
 
     def _batches(self, numbers: range) -> list[_Batches]:
         """The trials of some iterations, those of equally large batches together."""
-        parts = [self._drawn.pop(i, None) or self._hand_out(i) for i in numbers]
+        drawn = self._drawn
+        parts = [drawn.pop(i) if i in drawn else self._hand_out(i) for i in numbers]
         sizes = groupby(parts, key=lambda part: part.n_trials)
         return [_Batches(join_trials([*equal]), size) for size, equal in sizes]
 
