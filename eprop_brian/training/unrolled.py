@@ -250,8 +250,7 @@ class Unrolled:
             sent = jax.lax.stop_gradient(earlier) if self.local else earlier
             currents = list(zip(self._inputs, current, strict=True))
             for wires in self._recurrent:
-                arriving = [wires.sources(sent[d - 1]) for d in wires.delays]
-                arriving = jnp.concatenate(arriving, axis=1)
+                arriving = jnp.concatenate([wires.sources(sent[d - 1]) for d in wires.delays], 1)
                 currents.append((wires, arriving @ recurrent[wires.name].T))
             advanced = [
                 kind.advance(own, _total(kind.name, currents), earlier[0][:, where], value)
@@ -386,7 +385,8 @@ def optimizer_step(network: Resolved) -> Callable[[Any, Any, Any, Any], tuple[An
         return scope["w"], {key: scope[state] for key, state in kept.items()}
 
     def step(weights, gradient, states, k):
-        new_weights, new_states = {}, {}
+        new_weights: dict[str, Any] = {}
+        new_states: dict[str, Any] = {}
         for name, w in weights.items():
             if name in learned:
                 # Relative to its scale, so that one learning rate fits every unit.
