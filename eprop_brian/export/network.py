@@ -125,7 +125,7 @@ def description(
         CRC32 of the files in ``data`` that belong to the source, by their names.
     """
     network, capacity = state.resolved, built.capacity
-    # The program of the driver knows one readout and its feedback.
+    # Configured networks have one readout and its feedback; the driver handles no others.
     (readout,), (signal,) = network.readouts, network.signals
     loss = readout.loss
     rates = _learning_rates(built)
@@ -166,7 +166,9 @@ def description(
         "state": arrays,
         "weights": [state_name(name, values) for name, values in state.weights.items()],
         "drawn": _drawn(state),
+        "readout": signal.source,
         "readout_weights": state_name(signal.follows, state.weights[signal.follows]),
+        "feedback_weights": signal.name,
         "copied": list(copied),
         "sums": dict(sums),
     }

@@ -75,7 +75,7 @@ public:
                 throw Error("'" + array.state + "' of the saved state does not fit the network");
         }
         check_places(
-            "the readout", places.at("readout"), values_of("B").size(),
+            "the readout", places.at(description.readout), values_of(description.feedback_weights).size(),
             values_of(description.readout_weights).size());
     }
 
@@ -88,6 +88,10 @@ public:
             throw Error(
                 "'" + name + "' has " + std::to_string(values_of(name).size()) + " numbers, not " +
                 std::to_string(values.size()));
+        if (name == description.feedback_weights && description.feedback_follows)
+            throw Error(
+                "'" + name + "' follows '" + description.readout_weights + "': set that instead");
+        State::check_clock(name, values);
         state.values.at(name) = values;
         follow();
     }
@@ -131,6 +135,7 @@ public:
             throw Error(
                 std::to_string(trials.size()) + " trials cannot be divided into batches of " +
                 std::to_string(batch_size));
+        trials.check();
         prepare(trials, batch_size, learning);
         run_network();
         if (stopping())
@@ -143,7 +148,7 @@ public:
     // Cosine of the angle between feedback weights and transposed readout weights.
     double alignment() const
     {
-        const std::vector<double>& b = state.values.at("B");
+        const std::vector<double>& b = state.values.at(description.feedback_weights);
         double product = 0, b_square = 0, w_square = 0;
         for (std::size_t i = 0; i < b.size(); i++)
         {
@@ -339,10 +344,10 @@ private:
         return result;
     }
 
-    // The readout weight of the pair that entry `i` of B belongs to.
+    // The readout weight of the pair that entry `i` of the feedback weights belongs to.
     double readout_weight(std::size_t i) const
     {
-        const std::int64_t place = places.at("readout")[i];
+        const std::int64_t place = places.at(description.readout)[i];
         return place < 0 ? 0.0 : state.values.at(description.readout_weights)[place];
     }
 
@@ -351,7 +356,7 @@ private:
     {
         if (!description.feedback_follows)
             return;
-        std::vector<double>& b = state.values.at("B");
+        std::vector<double>& b = state.values.at(description.feedback_weights);
         for (std::size_t i = 0; i < b.size(); i++)
             b[i] = readout_weight(i);
     }

@@ -220,9 +220,7 @@ private:
         const std::string& path, std::vector<std::int32_t>& to,
         const std::vector<std::int64_t>& words)
     {
-        // Bits of the last word of a step that belong to no input; there, a spike would be written.
-        const int left = description.n_inputs % 32;
-        const std::uint32_t beyond = left ? ~(std::uint32_t)0 << left : 0;
+        const std::uint32_t beyond = Trials::beyond_inputs();
         const std::size_t width = Trials::n_words();
         for (std::size_t i = 0; i < words.size(); i++)
         {

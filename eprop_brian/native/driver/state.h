@@ -45,12 +45,18 @@ struct State
             else if (given.is_float() || given.integers() != wanted.integers())
                 throw Error("the saved state's '" + name + "' is another network's");
         }
-        // Rows of what is kept of earlier steps are found by it.
-        const auto clock = values.find("carried.control.clock");
-        if (clock != values.end())
-            for (const double steps : clock->second)
-                if (!(steps >= 0 && steps <= 2000000000 && steps == std::floor(steps)))
-                    throw Error("the saved state's 'carried.control.clock' is no number of steps");
+        for (const auto& entry : values)
+            check_clock(entry.first, entry.second);
+    }
+
+    // Throws if the clock of continuous operation, which leads to rows of histories, is not a step.
+    static void check_clock(const std::string& name, const std::vector<double>& values)
+    {
+        if (name != "carried.control.clock")
+            return;
+        for (const double steps : values)
+            if (!(steps >= 0 && steps <= 2000000000 && steps == std::floor(steps)))
+                throw Error("the saved state's '" + name + "' is not a step");
     }
 
     Archive archive(const Archive& like) const

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "../common/errors.h"
 #include "description.h"
 
 namespace eprop_brian
@@ -34,6 +35,34 @@ struct Trials
     static std::size_t target_row()
     {
         return (std::size_t)description.target_steps*description.n_outputs;
+    }
+
+    // Throws if the vectors do not fit the network, which would read or write beyond arrays.
+    void check() const
+    {
+        const std::size_t patterns = n_patterns, rows = n_targets;
+        if (description.analog ? values.size() != patterns*value_row() || !words.empty()
+                               : words.size() != patterns*word_row() || !values.empty())
+            throw Error("the inputs of the trials do not have the size of their patterns");
+        if (targets.size() != rows*target_row())
+            throw Error("the targets of the trials do not have the size of their rows");
+        if (periods.size() != (description.n_answers ? rows*description.n_steps : 0))
+            throw Error("the periods of the trials do not have the size of their targets");
+        check_range("pattern", pattern, 0, n_patterns - 1);
+        check_range("target", target, 0, n_targets - 1);
+        check_range("period", periods, 0, description.n_answers);
+        if (pattern.size() != target.size())
+            throw Error("the trials need a pattern and a target each");
+        for (std::size_t i = n_words() - 1; i < words.size(); i += n_words())
+            if ((std::uint32_t)words[i] & beyond_inputs())
+                throw Error("the words of the trials have spikes beyond the inputs");
+    }
+
+    // Bits of the last word of a step that belong to no input; there, a spike would be written.
+    static std::uint32_t beyond_inputs()
+    {
+        const int left = description.n_inputs % 32;
+        return left ? ~(std::uint32_t)0 << left : 0;
     }
 
     // Some of the trials, with only the patterns and targets that they use.
@@ -100,6 +129,16 @@ struct Trials
     }
 
 private:
+    static void check_range(
+        const std::string& name, const std::vector<std::int32_t>& numbers, int first, int last)
+    {
+        for (const std::int32_t number : numbers)
+            if (number < first || number > last)
+                throw Error(
+                    "a " + name + " of the trials is " + std::to_string(number) + ", not from " +
+                    std::to_string(first) + " to " + std::to_string(last));
+    }
+
     template <typename T>
     static void take(std::vector<T>& to, const std::vector<T>& from, int row, std::size_t width)
     {
