@@ -14,9 +14,9 @@ from eprop_brian.tasks.trials import Trials, join_trials
 
 __all__ = ["CHECK_EVERY", "enlarged", "example_of_call", "iterations_per_call"]
 
-#: Trials of one call of the compiled program, about: enough that starting it costs nothing.
+#: Approximate trials of one call of the compiled program: enough to hide the cost of starting it.
 _TRIALS_PER_CALL = 640
-#: Most iterations of one call: how often progress is shown and a checkpoint can be made.
+#: Largest number of iterations of one call. Progress and checkpoints come between calls.
 _MOST_ITERATIONS = 100
 #: Iterations between checks whether the task is solved.
 CHECK_EVERY = 10
@@ -26,7 +26,7 @@ def iterations_per_call(network: Network | Resolved, batch_size: int) -> int:
     """Iterations of one call of the compiled program."""
     number = max(1, min(_MOST_ITERATIONS, _TRIALS_PER_CALL // batch_size))
     if as_resolved(network).rewiring is not None:
-        # Between any two updates.
+        # Synapses are rewired after every update.
         return 1
     return number - number % CHECK_EVERY if number > CHECK_EVERY else number
 
@@ -68,7 +68,7 @@ def _rows_of_call(rows: Sequence[int], n_batches: int, n_trials: int) -> int:
 
 
 def enlarged(trials: Trials, n_trials: int) -> Trials:
-    """Trials repeated, if they are fewer, with as many patterns and targets each as they have."""
+    """Repeat trials up to a number, with patterns and targets in proportion."""
     if trials.n_trials == n_trials:
         return trials
     n_patterns, n_targets = (
@@ -78,7 +78,7 @@ def enlarged(trials: Trials, n_trials: int) -> Trials:
 
 
 def _resized(trials: Trials, n_trials: int, n_patterns: int, n_targets: int) -> Trials:
-    """Trials of other numbers, each of which is one of these trials."""
+    """Repeat trials, patterns and targets up to the numbers asked for."""
 
     def repeated(array: np.ndarray, size: int) -> np.ndarray:
         return array if len(array) == size else np.resize(array, (size, *array.shape[1:]))

@@ -346,7 +346,7 @@ def test_what_cannot_be_exported_is_refused(tmp_path):
     refused = call("export", "balanced-oscillator", "--out", out, code=2)
     assert "balanced network, which cannot be exported" in refused
     for arguments, message in (
-        (["nothing"], "neither a folder with a run nor a task"),
+        (["nothing"], "unknown task 'nothing'"),
         (["pattern-generation", "--gradient", "bptt"], "bptt"),
         (["pattern-generation", "--set", "network.rewiring=0.2"], "rewiring"),
         (["pattern-generation", "--set", "size.lif=0"], "needs neurons"),
