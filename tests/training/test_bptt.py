@@ -387,7 +387,7 @@ def test_devices_do_not_take_it():
     case = Case()
     network = case.network("bptt")
     weights, spikes, targets = data(case, network)
-    with pytest.raises(ValueError, match="no program of a device"):
+    with pytest.raises(ValueError, match="no program of a device|cannot be compiled"):
         Session(network, make_program("cpp"), trials_of(spikes, targets), LEARNING_WINDOW, weights)
 
 
@@ -403,9 +403,9 @@ def small_trainer(**options) -> Trainer:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"device": "runtime"}, "leave device = 'runtime' away"),
-        ({"workers": 2}, "leave workers and scheduler away"),
-        ({"scheduler": "tcp://localhost:1"}, "leave workers and scheduler away"),
+        ({"device": "runtime"}, "leave out device = 'runtime'"),
+        ({"workers": 2}, "leave out workers and scheduler"),
+        ({"scheduler": "tcp://localhost:1"}, "leave out workers and scheduler"),
         ({"dtype": "float16"}, "unknown dtype"),
     ],
 )

@@ -15,7 +15,7 @@
 
 namespace eprop_brian
 {
-// All that learning changes: weights, states of the optimizer, the number of updates.
+// Everything that learning changes: weights, states of the optimizer, the number of updates.
 struct State
 {
     std::map<std::string, std::vector<double>> values;
@@ -37,13 +37,13 @@ struct State
             else if (name == "n_updates")
             {
                 if (given.is_float() || given.size() != 1)
-                    throw Error("the saved state's 'n_updates' is no whole number");
+                    throw Error("the saved state's 'n_updates' is not a whole number");
                 n_updates = given.integers().at(0);
                 if (n_updates < 0 || n_updates > 1000000000)
                     throw Error("the saved state's 'n_updates' is " + std::to_string(n_updates));
             }
             else if (given.is_float() || given.integers() != wanted.integers())
-                throw Error("the saved state's '" + name + "' is another network's");
+                throw Error("the saved state's '" + name + "' belongs to another network");
         }
         for (const auto& entry : values)
             check_clock(entry.first, entry.second);

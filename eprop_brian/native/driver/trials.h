@@ -1,4 +1,4 @@
-// Trials: what the network sees and what it should answer.
+// Trials: inputs of the network and the answers that it should give.
 #ifndef EPROP_BRIAN_TRIALS_H
 #define EPROP_BRIAN_TRIALS_H
 
@@ -13,7 +13,7 @@
 
 namespace eprop_brian
 {
-// Trials of one call. What several share is stored once; rows are those of `description`.
+// Trials of one call. Shared inputs and targets are stored once; `description` has their sizes.
 struct Trials
 {
     // Spikes, 32 inputs a word, or analog values: (patterns, steps, words or inputs).
@@ -147,7 +147,7 @@ private:
     }
 };
 
-// The stream of the trials that confirm what those of a validation say.
+// The stream of the trials that confirm a validation.
 inline std::string confirmation_of(const std::string& validation) { return validation + " again"; }
 
 inline bool is_confirmation(const std::string& stream)
@@ -167,13 +167,13 @@ public:
     virtual Trials batches(
         const std::string& stream, std::uint64_t first, int count, int size) const = 0;
 
-    // Trials of a batch to learn from: as many as are asked for, or fewer.
+    // Trials of a training batch, at most description.batch_size.
     virtual int batch_size(std::uint64_t) const { return description.batch_size; }
 
     // Whether the source has fresh trials of a stream.
     virtual bool has(const std::string& stream) const = 0;
 
-    // Fresh trials to test on: so many batches, of so many trials.
+    // Numbers of test batches, and of trials in each.
     virtual int test_batches(const std::string& stream) const
     {
         return is_confirmation(stream) ? description.confirmation_batches
