@@ -11,8 +11,10 @@
 
 using namespace eprop_brian;
 
-int main(int, char** arguments)
+int main(int count, char** arguments)
 {
+    if (count != 3)
+        return std::fprintf(stderr, "Usage: own_loop PROJECT ITERATIONS\n"), 2;
     const std::string project = arguments[1];
     const int iterations = std::atoi(arguments[2]), batch_size = description.batch_size;
     try

@@ -1,4 +1,4 @@
-"""Export: programs to carry away, which build with a compiler and nothing else, and back again."""
+"""Exports programs that build with a compiler and nothing else, and imports their runs."""
 
 from eprop_brian.export.inference import export_inference
 from eprop_brian.export.project import FLAVOURS, export_project

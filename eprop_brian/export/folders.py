@@ -1,4 +1,4 @@
-"""Folders of projects and runs: whole, or not there."""
+"""Folders of projects and runs, which appear only when they are complete."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ __all__ = ["new_project"]
 
 @contextlib.contextmanager
 def new_project(folder: Path) -> Iterator[Path]:
-    """Give a folder beside `folder`, and rename it to that on success.
+    """Yield a folder beside `folder`, and rename it to `folder` on success.
 
     Raises
     ------
     ValueError
-        If `folder` holds something, or cannot be written.
+        If `folder` is not empty or cannot be written.
     """
     folder = Path(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):

@@ -1,4 +1,4 @@
-"""Writing a project that runs a trained network without Python, and does not learn."""
+"""Writing a project that runs a trained network without Python and without learning."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from eprop_brian.training.state import SessionState
 __all__ = ["export_inference", "inference_state", "network_arrays"]
 
 _TEMPLATES = Path(__file__).parent / "templates"
-#: What the program around the network is made of, of `eprop_brian.native`.
+#: Files of `eprop_brian.native` of which the program around the network consists.
 _NATIVE = ("inference.cpp", "npy.h", "common")
 
 
@@ -51,7 +51,7 @@ def export_inference(run: Path, folder: Path) -> Path:
     Raises
     ------
     ValueError
-        If there is no run, its weights are not finite, or the folder holds something.
+        If there is no run, its weights are not finite, or the folder is not empty.
     """
     folder = Path(folder)
     config = RunConfig.read(run)
@@ -84,13 +84,13 @@ def inference_state(config: RunConfig, run: Path) -> SessionState:
     arrays = read_arrays(run / CHECKPOINT)
     names = network.resolved.keys.shapes()
     weights = {name: arrays[name] for name in names if name in arrays}
-    # Which steps count for which answer is the task's to say, trial by trial.
+    # Periods belong to the trials of a task; the program reports readouts of every step instead.
     trial = replace(trial, periods=None, n_answers=None)
     return SessionState(network, trial, task.learning_window, weights, learning=False)
 
 
 def network_arrays(built: BuiltNetwork, state: SessionState) -> dict[str, np.ndarray]:
-    """All that a program needs to be set once, keyed ``"group.variable"``."""
+    """Arrays that are set once before a program runs, keyed ``"group.variable"``."""
     return {
         **built.parameter_arrays(),
         **built.synaptic_arrays("w", state.weights),
@@ -100,8 +100,8 @@ def network_arrays(built: BuiltNetwork, state: SessionState) -> dict[str, np.nda
     }
 
 
-def _trial_header(state: SessionState, dtype: type, given: Mapping[str, np.ndarray]) -> str:
-    """What ``inference.cpp`` has to know of the network, as constants."""
+def _trial_header(state: SessionState, dtype: type, arrays: Mapping[str, np.ndarray]) -> str:
+    """The header with the constants of the network for ``inference.cpp``."""
     network, capacity = state.resolved, state.capacity
     numbers = {
         "n_steps": state.n_steps,
@@ -113,7 +113,7 @@ def _trial_header(state: SessionState, dtype: type, given: Mapping[str, np.ndarr
     populations = ", ".join(f'{{"{p.name}", {p.size}}}' for p in network.populations)
     files = ",\n    ".join(
         f'{{"{name}", "{values.dtype.str}", "{values.shape}", {zlib.crc32(values.tobytes())}u}}'
-        for name, values in given.items()
+        for name, values in arrays.items()
     )
     return "\n".join(
         [

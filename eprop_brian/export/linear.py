@@ -1,9 +1,10 @@
 """Neurons that are chains of leaky integrators with a threshold.
 
-Found from the step map, whatever the neuron is called: every state must decay by a constant factor
-in a step and be driven linearly, by what arrives, the neuron's own spike and other states, none of
-which it drives in turn. A spike may then add something to any state or set the membrane to a value,
-and a refractory time may keep the neuron from spiking, if that is all it does.
+They are recognised by the step map, not by the name of the neuron: every state must decay by a
+constant factor in a step and be driven linearly, by what arrives, the neuron's own spike and other
+states, none of which it drives in turn. A spike may then add something to any state or
+set the membrane to a value, and a refractory time may keep the neuron from spiking, if that is all
+it does.
 """
 
 from __future__ import annotations
@@ -29,14 +30,14 @@ ARRIVING, SPIKE, ONE = "_arriving", "_spike", "1"
 ACTIVE = ("not_refractory", BEFORE)
 #: Numbers by what they are a factor of.
 _Factors = dict[str, np.ndarray]
-#: Sums of terms that cancel leave so much of the largest.
+#: Relative size below which a sum of terms that cancel is taken for 0.
 _ROUNDING = 1e-12
-#: Most terms that a product of states is multiplied out to.
+#: Largest number of terms to which products of states are multiplied out.
 _MOST_TERMS = 1000
 
 
 class NotLinearError(ValueError):
-    """A neuron is no chain of leaky integrators.
+    """A neuron is not a chain of leaky integrators.
 
     Attributes
     ----------
@@ -73,7 +74,7 @@ class LinearNeuron:
     reset : array or None
         What a spike sets the membrane to, before the next step; None if it is not set.
     silence : array of int
-        Steps after a spike in which there is no other.
+        Steps after a spike in which the neuron cannot spike again.
     """
 
     decay: dict[str, np.ndarray]
@@ -119,7 +120,7 @@ def linear_neuron(
     Raises
     ------
     NotLinearError
-        If there are none; it has all reasons.
+        If the neuron is not such a chain. Its message lists all reasons.
     """
     reasons: list[str] = []
     silence = np.maximum(np.broadcast_to(step.refractory_steps(dt), size) - 1, 0)
@@ -198,12 +199,12 @@ def _new(step: StepMap, state: str) -> sympy.Expr:
 
 def _needed(step: StepMap, margin: Mapping[str, sympy.Expr]) -> list[str]:
     """States of which the next spikes depend; others are steps of a calculation."""
-    found, ahead = set(), {name for name in margin if name != ONE}
+    needed, ahead = set(), {name for name in margin if name != ONE}
     while ahead:
-        found |= ahead
+        needed |= ahead
         read = set().union(*(_new(step, state).free_symbols for state in ahead))
-        ahead = {state for state in step.states if symbol(state) in read} - found
-    return [state for state in step.states if state in found]
+        ahead = {state for state in step.states if symbol(state) in read} - needed
+    return [state for state in step.states if state in needed]
 
 
 def _flow(step: StepMap, state: str) -> tuple[dict[str, sympy.Expr], dict[str, sympy.Expr]] | None:
@@ -239,7 +240,7 @@ def _solved(
         parts = {SPIKE: [spiking[ONE] - silent[ONE]], ONE: [silent[ONE]]}
         if ARRIVING in silent:
             parts[ARRIVING] = [silent[ARRIVING]]
-        for other in silent.keys() - {state, ARRIVING, ONE}:
+        for other in (name for name in silent if name not in (state, ARRIVING, ONE)):
             # before = (now - what drove it)/decay
             share = silent[other] / decay[other] if other in decay else one
             parts.setdefault(other, []).append(share)

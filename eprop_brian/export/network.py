@@ -1,4 +1,4 @@
-"""What the exported program is told of its network: a C++ file and arrays of numbers."""
+"""Describes a network for the exported program: a C++ file and arrays of numbers."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _TYPES = {"f8": "d", "f4": "f", "i4": "i"}
 
 @dataclass(frozen=True)
 class StateArray:
-    """An array of the program that belongs to the state; the fields are those of the C++ struct."""
+    """An array of the program that belongs to the state; fields as in the C++ struct."""
 
     array: str
     state: str
@@ -49,7 +49,7 @@ class StateArray:
 
 @dataclass(frozen=True)
 class Drawn:
-    """Weights that are drawn from a seed; the fields are those of the C++ struct."""
+    """Weights that are drawn from a seed; fields as in the C++ struct."""
 
     state: str
     uniform: bool
@@ -61,7 +61,7 @@ class Drawn:
 
 
 def state_name(name: str, matrix: Matrix) -> str:
-    """Name of what a matrix stores in a file."""
+    """Name of the values of a matrix in a file."""
     return f"{name}.data" if is_sparse(matrix) else name
 
 
@@ -78,10 +78,9 @@ def constants(
 
 
 def places(state: SessionState, built: BuiltNetwork) -> dict[str, np.ndarray]:
-    """Where the values of each projection stand in their matrix, as files hold it; -1: padding.
+    """Places of the values of each projection in its matrix, as files hold it; -1 is padding.
 
-    By the name of a readout, the places of the readout weights for the entries of its feedback
-    weights.
+    The entry of a readout has the places of the readout weights for its feedback weights.
     """
     numbered = {name: _numbered(state.weights[name]) for name in state.resolved.shapes}
     return {
@@ -97,7 +96,7 @@ def _followed(numbered: Matrix) -> np.ndarray:
 
 
 def _numbered(matrix: Matrix) -> Matrix:
-    """Count the entries that a matrix stores, from 1: what is not stored stays 0."""
+    """Number the entries that a matrix stores, from 1; others are 0."""
     if is_sparse(matrix):
         return with_values(matrix, np.arange(1.0, matrix.nnz + 1))
     return np.arange(1.0, matrix.size + 1).reshape(matrix.shape)
@@ -125,7 +124,7 @@ def description(
         CRC32 of the files in ``data`` that belong to the source, by their names.
     """
     network, capacity = state.resolved, built.capacity
-    # The program of the driver knows one readout and its feedback.
+    # Configured networks have one readout and its feedback; the driver handles no others.
     (readout,), (signal,) = network.readouts, network.signals
     loss = readout.loss
     rates = _learning_rates(built)
@@ -166,7 +165,9 @@ def description(
         "state": arrays,
         "weights": [state_name(name, values) for name, values in state.weights.items()],
         "drawn": _drawn(state),
+        "readout": signal.source,
         "readout_weights": state_name(signal.follows, state.weights[signal.follows]),
+        "feedback_weights": signal.name,
         "copied": list(copied),
         "sums": dict(sums),
     }
@@ -229,7 +230,7 @@ def _state_arrays(state: SessionState, built: BuiltNetwork) -> list[StateArray]:
 
 
 def _drawn(state: SessionState) -> list[Drawn]:
-    """How `Network.initial_weights` draws, in its order."""
+    """Describes how `Network.initial_weights` draws, in the same order."""
     drawn = []
     for c in state.resolved.connections:
         draw = initial_draw(c)
@@ -266,7 +267,7 @@ def _cpp(value: Any) -> str:
     if isinstance(value, _Character):
         return f"'{value}'"
     if isinstance(value, str):
-        # What JSON escapes, C++ escapes alike; a name has no more than letters.
+        # C++ has the same escapes as JSON for the characters of names.
         return json.dumps(value, ensure_ascii=False)
     if isinstance(value, Mapping):
         items = [f"{{{_cpp(key)}, {_cpp(item)}}}" for key, item in value.items()]

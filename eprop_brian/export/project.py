@@ -31,19 +31,17 @@ from eprop_brian.training.state import SessionState
 __all__ = ["FLAVOURS", "Flavour", "export_project"]
 
 _TEMPLATES = Path(__file__).parent / "templates"
-#: Iterations whose trials are recorded, of a task that the program cannot draw itself.
+#: Default number of iterations whose trials are recorded if the program cannot draw them.
 _TRIAL_ITERATIONS = 100
-#: Seeds that the program takes are below: its options have 18 digits.
+#: Bound of the program's seeds: its options have 18 digits.
 _SEEDS = 10**18
-
-
-#: What the program around the network is made of, of `eprop_brian.native`.
+#: Files of `eprop_brian.native` of which the program around the network consists.
 _NATIVE = ("common", "driver", "philox.h")
 
 
 @dataclass(frozen=True)
 class Flavour:
-    """How a project is generated for a device, and what builds it.
+    """How a project for a device is generated and built.
 
     Attributes
     ----------
@@ -52,7 +50,7 @@ class Flavour:
     makefile, cmake : str
         Templates of the build files.
     compiler, flags, parts : str
-        For the README: what builds it, how that is told of another machine, and whose the code is.
+        For the README: the compiler, how to compile for another machine, and licences.
     """
 
     generate: Callable[..., Project]
@@ -104,10 +102,10 @@ def export_project(
     device : str
         A key of `FLAVOURS`.
     trial_iterations : int, optional
-        Iterations whose trials are recorded (default: 100), of a task whose trials the program
-        cannot draw itself.
+        Iterations whose trials are recorded (default: 100). Only for a task whose trials the
+        program cannot draw itself.
     run : Path, optional
-        A run with this configuration, which the program goes on with.
+        A run with this configuration, which the program can resume.
 
     Returns
     -------
@@ -117,8 +115,8 @@ def export_project(
     Raises
     ------
     ValueError
-        If the folder holds something, the network trains with Python between its updates, or the
-        seed has more digits than the program's `--seed`.
+        If the folder is not empty, the network needs Python between its updates, or the seed has
+        more digits than the program's `--seed` takes.
     """
     folder = Path(folder)
     if device not in FLAVOURS:
@@ -128,10 +126,10 @@ def export_project(
     source = source_of(task)
     if trial_iterations is not None and source != "recorded":
         raise ValueError(
-            f"the program draws the trials of {task.name} itself: leave trial_iterations away"
+            f"the program draws the trials of {task.name} itself: leave out trial_iterations"
         )
     state = _session_state(config, task, network)
-    # A call's trials may come from a file, with inputs and targets of their own.
+    # Trials from a file may have a pattern and a target each.
     n_trials = state.capacity.n_trials
     capacity = replace(
         state.capacity,
@@ -179,7 +177,7 @@ def export_project(
 
 
 def _session_state(config: RunConfig, task: Task, network: Network) -> SessionState:
-    """Weights at the start of a run, and the sizes of its calls."""
+    """The initial state of a run, with the sizes of its calls."""
     size = config.run["batch_size"]
     example = example_of_call(network, task, config.run["seed"], size)
     weights = network.initial_weights(config.run["seed"])
@@ -187,13 +185,13 @@ def _session_state(config: RunConfig, task: Task, network: Network) -> SessionSt
 
 
 def _exportable(config: RunConfig) -> tuple[Task, Network]:
-    """Task and network; ValueError for what needs Python between updates."""
+    """Task and network of a configuration; ValueError if they cannot be exported."""
     if config.run["seed"] >= _SEEDS:
         raise ValueError(f"seed must be below 10^18 to be exported, not {config.run['seed']}")
     if config.network.get("gradient") == "bptt":
         raise ValueError(
-            "gradient = 'bptt' runs in JAX, which a compiled program has not: choose factored or "
-            "online"
+            "gradient = 'bptt' runs in JAX, which compiled programs do not have: choose factored "
+            "or online"
         )
     if config.network.get("rewiring") is not None:
         raise ValueError(

@@ -38,31 +38,31 @@ def readme(
     task : Task
     state : SessionState
     flavour : Flavour
-        What builds the project.
+        Device of the project, with its compiler and flags.
     recorded : mapping of str to int
         Recorded trials by stream; empty if the program draws them.
     has_run : bool
-        Whether a run is there to go on with.
+        Whether the project has a run to resume.
     """
     network, capacity = state.resolved, state.capacity
     neurons = ", ".join(f"{p.size} {p.name}" for p in network.populations)
     source = (
-        "It draws the trials that eprop_brian's task draws, from the same random numbers: a "
-        "`--seed` gives the run of that seed."
+        "The program draws the same trials as eprop_brian's task, from the same random numbers: "
+        "with `--seed` it gives eprop_brian's run of that seed."
     )
     if recorded:
         counts = ", ".join(f"{n} in `data/{stream}.npz`" for stream, n in recorded.items())
         source = (
-            f"Its trials are recorded ({counts}). It goes through them in order and begins anew "
-            "at their end; a `--seed` changes the initial weights alone."
+            f"The trials are recorded ({counts}). The program uses them in order and starts over "
+            "at their end; `--seed` changes only the initial weights."
         )
     begin = [
         ("./train", f"{config.run['iterations']} updates, seed {config.run['seed']}; writes run/"),
-        ("./train --resume --iterations N", "go on, to N updates in all"),
+        ("./train --resume --iterations N", "resume, to N updates in all"),
     ]
     if has_run:
         begin = [
-            (begin[1][0], f"go on with the run in run/, which has {state.n_updates} updates"),
+            (begin[1][0], f"resume the run in run/, which has {state.n_updates} updates"),
         ]
     zeros = f"np.zeros((1, {capacity.target_steps}, {network.n_outputs}))"
     # A class, or a signal.

@@ -1,4 +1,4 @@
-"""Runs that go out with a program, and come back from it."""
+"""Copies runs into an exported project and back."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _CARRIED = "carried."
 
 
 def copy_run(source: Path, target: Path, config: RunConfig, state: SessionState) -> History:
-    """Copy a run into a new or empty folder, if all of it fits together.
+    """Copy a run into a new or empty folder, after checking that its files fit together.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ def copy_run(source: Path, target: Path, config: RunConfig, state: SessionState)
     config : RunConfig
         That of the run.
     state : SessionState
-        Of its network; holds the checkpoint's state afterwards.
+        State of its network; afterwards that of the checkpoint.
 
     Raises
     ------
@@ -54,7 +54,7 @@ def copy_run(source: Path, target: Path, config: RunConfig, state: SessionState)
             f"{source / HISTORY} has {len(history)} rows, the checkpoint is of iteration "
             f"{state.n_updates}: rows are missing"
         )
-    # A process killed between writing the two files leaves rows that will be made again.
+    # A process killed between writing the two files leaves rows that are computed again.
     history = history.truncated(state.n_updates)
     if not np.all(np.isfinite(history.loss)):
         raise ValueError(f"{source / HISTORY}: a loss is not finite")
@@ -73,8 +73,7 @@ def _refuse_links(run: Path) -> None:
     for path in sorted(run.iterdir()):
         if path.is_symlink() and not path.resolve().is_relative_to(run.resolve()):
             raise ValueError(
-                f"{path} is a link out of its folder, to {path.readlink()}: put the file itself "
-                "there"
+                f"{path} is a link out of its folder, to {path.readlink()}: replace it by the file"
             )
 
 
@@ -90,11 +89,11 @@ def find_run(project: Path) -> Path:
     for folder in (project, project / "run"):
         if (folder / "config.toml").exists():
             return folder
-    raise ValueError(f"{project} holds no run: train first, or name the folder given with --run")
+    raise ValueError(f"{project} holds no run: train first, or name the folder of --run")
 
 
 def import_run(project: Path, folder: Path) -> History:
-    """Bring the run of an exported program back, as a run like any other.
+    """Import the run of an exported program as a run like any other.
 
     Parameters
     ----------
@@ -118,7 +117,7 @@ def import_run(project: Path, folder: Path) -> History:
     example = hand_out(task, config.run["seed"], "train", 0, size)
     weights = network.initial_weights(config.run["seed"])
     state = SessionState(network, example, task.learning_window, weights)
-    # What continuous operation carries on is named in the run itself.
+    # The run itself names the arrays that continuous operation carries.
     state.carried = {
         name.removeprefix(_CARRIED): value
         for name, value in read_arrays(source / INITIAL).items()

@@ -1,7 +1,7 @@
 """Where the trials of an exported program come from.
 
-For the published tasks the program draws, from the same random numbers, the trials that the task
-draws here. Of any other task it takes recorded ones.
+For the published tasks the program draws the trials that the task draws here, from the same random
+numbers. For any other task it reads recorded trials.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from eprop_brian.training.trial_data import pack_spikes
 
 __all__ = ["source_of", "write_trials"]
 
-#: Tasks whose trials the program draws itself, and by which of its sources. A subclass may draw
-#: something else: it is another task.
+#: Tasks whose trials the program draws itself, and the source in the program that draws them. A
+#: subclass may draw something else, so it counts as another task.
 _SOURCES: dict[type[Task], str] = {
     EvidenceAccumulation: "cues",
     PatternGeneration: "frozen",
@@ -35,14 +35,14 @@ _SOURCES: dict[type[Task], str] = {
 
 
 def source_of(task: Task) -> str:
-    """``"cues"``, ``"frozen"`` or ``"recorded"``."""
+    """Return where a task's trials come from: ``"cues"``, ``"frozen"`` or ``"recorded"``."""
     return _SOURCES.get(type(task), "recorded")
 
 
 def write_trials(
     task: Task, folder: Path, seed: int, batch_size: int, iterations: int
 ) -> dict[str, int]:
-    """Write what the program needs for its trials.
+    """Write the files from which the program takes its trials.
 
     Parameters
     ----------
@@ -50,24 +50,21 @@ def write_trials(
     folder : Path
     seed, batch_size : int
     iterations : int
-        Batches to record of a task whose trials the program does not draw.
+        Batches to record if the program does not draw the task's trials.
 
     Returns
     -------
     dict of str to int
         Recorded trials by stream; empty if the program draws them.
     """
-    source = source_of(task)
-    if source != "recorded":
-        cues = isinstance(task, EvidenceAccumulation)
-        arrays = _cues(task) if cues else _frozen(task, seed)
-        write_arrays(folder / "task.npz", arrays)
+    if source_of(task) != "recorded":
+        write_arrays(folder / "task.npz", _drawn_from(task, seed))
         return {}
     parts = _handed_out(task, seed, "train", iterations, batch_size)
     trials = {"train": join_trials(parts)}
     sizes = np.array([part.n_trials for part in parts])
-    # Some are smaller where the task's examples end. Whole ones are any program's, which cuts the
-    # trials into batches of its own size.
+    # Without this array the program cuts the trials into batches of its own size. It is needed
+    # where some batches are smaller, as at the end of a task's examples.
     batches = {"batches": sizes} if np.any(sizes != batch_size) else {}
     if task.error_threshold is not None:
         trials["validation"] = _to_validate(task, seed)
@@ -75,10 +72,10 @@ def write_trials(
         trials["test"] = join_trials(
             _handed_out(task, seed, "test", VALIDATION_BATCHES, VALIDATION_BATCH_SIZE)
         )
-    for stream, found in trials.items():
+    for stream, recorded in trials.items():
         more = batches if stream == "train" else {}
-        write_arrays(folder / f"{stream}.npz", _recorded(found) | more)
-    return {stream: found.n_trials for stream, found in trials.items()}
+        write_arrays(folder / f"{stream}.npz", _recorded(recorded) | more)
+    return {stream: recorded.n_trials for stream, recorded in trials.items()}
 
 
 def _handed_out(task: Task, seed: int, stream: str, n_batches: int, size: int) -> list[Trials]:
@@ -86,12 +83,15 @@ def _handed_out(task: Task, seed: int, stream: str, n_batches: int, size: int) -
 
 
 def _to_validate(task: Task, seed: int) -> Trials:
-    """A third that validates and two that confirm: as many as Python draws make large files."""
+    """Trials of which the first third validates and the other two confirm.
+
+    They are fewer than Python draws to confirm, which would make large files.
+    """
     validating, confirming = (
         join_trials(_handed_out(task, seed, stream, n * VALIDATION_BATCHES, VALIDATION_BATCH_SIZE))
         for n, stream in ((1, "validation"), (2, confirmation_of("validation")))
     )
-    # The program finds them by their number, wherever batches are smaller.
+    # The program splits them by their number, also where batches are smaller.
     third = min(validating.n_trials, confirming.n_trials // 2)
     return join_trials([validating.part(slice(third)), confirming.part(slice(2 * third))])
 
@@ -105,6 +105,14 @@ def _recorded(trials: Trials) -> dict[str, np.ndarray]:
         "target": trials.target,
         **({} if trials.periods is None else {"periods": trials.periods}),
     }
+
+
+def _drawn_from(task: Task, seed: int) -> dict[str, np.ndarray]:
+    """Arrays from which the program draws the trials of a task."""
+    if isinstance(task, EvidenceAccumulation):
+        return _cues(task)
+    assert isinstance(task, FrozenInputTask)  # by `_SOURCES`
+    return _frozen(task, seed)
 
 
 def _spikes(probability: np.ndarray) -> dict[str, np.ndarray]:
@@ -127,9 +135,12 @@ def _cues(task: EvidenceAccumulation) -> dict[str, np.ndarray]:
 
 
 def _frozen(task: FrozenInputTask, seed: int) -> dict[str, np.ndarray]:
-    drawn = isinstance(task, PatternGeneration)
+    # Targets that depend on the seed: the program draws those of other seeds.
+    periods = (
+        {"periods": np.array(task.periods_in_steps)} if isinstance(task, PatternGeneration) else {}
+    )
     return {
         **_spikes(task.probability()),
         "targets": task.target_signals(seed),
-        **({"periods": np.array(task.periods_in_steps)} if drawn else {}),
+        **periods,
     }

@@ -1,14 +1,14 @@
 """Plain C++ and CUDA: what compiled programs are made of besides the steps that are generated.
 
 A generated step includes ``arrays.h`` and ``noise.h``, on a GPU ``device.h``, which without nvcc
-takes ``cuda_emulation.h``. ``program.h`` is the border: a compiled network as a few functions,
+takes ``cuda_emulation.h``. ``program.h`` is the interface: a compiled network as a few functions,
 which ``access.cpp`` (on a GPU ``access.cu``) defines. Above it are ``calls.cpp``, the process that
 Python talks to, ``inference.cpp`` and, for exported projects, the library ``driver/eprop.h`` and
 the program ``driver/train.cpp``. ``philox.h`` draws the random numbers of
 `eprop_brian.base.random`.
 
-What depends on a network is generated beside these files. Each of them compiles without warnings,
-a header also by itself.
+Files that depend on a network are generated beside these. Every source compiles without warnings,
+and every header does so alone.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 // A network that only runs trials: inputs from a file, outputs and spikes into files.
 //
-// The generated header trial.h says what the network is.
+// The generated header trial.h describes the network.
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
@@ -53,7 +53,7 @@ void wrong_option(const std::string& problem)
     std::_Exit(2);
 }
 
-// What would be written over, or by two at once.
+// No file may be written twice, or over the inputs.
 void check_places(const Options& options)
 {
     const std::string* const given[] = {
@@ -96,7 +96,7 @@ Options read_options(const std::vector<std::string>& arguments)
     if (options.inputs.empty())
         wrong_option("--inputs is missing");
     if (options.out.empty() && options.spikes.empty() && options.readouts.empty())
-        wrong_option("nothing would be written: give --out, --readouts or --spikes");
+        wrong_option("there is nothing to write: give --out, --readouts or --spikes");
     check_places(options);
     return options;
 }
@@ -113,9 +113,8 @@ public:
                 std::to_string(trial::n_steps) + ", " + std::to_string(trial::n_inputs) + ")");
         n_trials = shape[0];
         const std::string folder =
-            options.network.empty()
-                                       ? folder_of(program_path("infer")) + "/network"
-                                       : options.network;
+            options.network.empty() ? folder_of(program_path("infer")) + "/network"
+                                    : options.network;
         for (const trial::Given& given : trial::given)
             read_array(folder, given);
         set<std::int32_t>("control.n_trials", 1);

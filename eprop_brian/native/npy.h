@@ -27,7 +27,7 @@ public:
         unsigned char start[12];
         read_bytes(start, 10);
         if (std::memcmp(start, "\x93NUMPY", 6) != 0 || start[6] < 1 || start[6] > 3)
-            wrong("is no .npy file");
+            wrong("is not an .npy file");
         std::size_t length = start[8] + 256*start[9];
         if (start[6] > 1)
         {

@@ -1,8 +1,8 @@
-"""Backpropagation through time: the yardstick of e-prop.
+"""Backpropagation through time, against which e-prop is measured.
 
-The same network, trained by the total derivative of its loss, which no neuron could compute.
-E-prop's learning signal is the partial derivative of the loss by a spike, what the spike does to
-the readout directly; the total derivative adds what it does by way of other neurons, later.
+The same network is trained by the total derivative of its loss, which no neuron could compute.
+E-prop's learning signal is the partial derivative of the loss by a spike: the spike's direct effect
+on the readout. The total derivative adds its later effect by way of other neurons.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ __all__ = ["BpttSession"]
 class BpttSession(LearningSession):
     """A network that learns by backpropagation through time, in JAX.
 
-    It runs where JAX runs by default, and uses the cores there are by itself. Matrices are dense
-    while it computes, those of a sparse network too.
+    It runs on JAX's default device, where JAX uses all cores. Matrices are dense while it computes,
+    even those of a sparse network.
 
     Parameters
     ----------
     network : Network or Resolved
-        Its ``gradient`` need not be ``"bptt"``: a network of e-prop can be compared.
+        Its ``gradient`` need not be ``"bptt"``: e-prop networks can be compared.
     example : Trials
         The largest set of trials of one call.
     learning_window : int
@@ -97,11 +97,11 @@ class BpttSession(LearningSession):
                 batch = _arrays(trials, slice(first, first + at_once))
                 if learning:
                     k = float(self.n_updates + number)
-                    weights, states, gradient, found = self._update(weights, states, k, *batch)
+                    weights, states, gradient, result = self._update(weights, states, k, *batch)
                 else:
-                    found = self._simulate(weights, *batch)
-                results.append(found)
-            results = [jax.tree.map(np.asarray, found) for found in results]
+                    result = self._simulate(weights, *batch)
+                results.append(result)
+            results = [jax.tree.map(np.asarray, result) for result in results]
             self._last = results[-1].last
             if learning:
                 self._keep(weights, states, gradient)
@@ -109,7 +109,7 @@ class BpttSession(LearningSession):
         outcome = self._outcome(results, counted)
         if not check_states:
             return outcome
-        return replace(outcome, is_number=np.concatenate([found.is_number for found in results]))
+        return replace(outcome, is_number=np.concatenate([result.is_number for result in results]))
 
     def gradient_of(self, trials: Trials) -> dict[str, Matrix]:
         """The gradient of some trials, mean over them, without an update.
@@ -126,8 +126,8 @@ class BpttSession(LearningSession):
         self.check_trials(trials)
         with jax.enable_x64(True):
             weights = {name: self._array(self.weights[name]) for name in self._names}
-            found, _ = self._differentiate(weights, *_arrays(trials, slice(None)))
-            return {name: self._stored(name, g) for name, g in found.items()}
+            gradient, _ = self._differentiate(weights, *_arrays(trials, slice(None)))
+            return {name: self._stored(name, g) for name, g in gradient.items()}
 
     def gradient(self) -> dict[str, Matrix]:
         """Gradient of the last update, mean over its batch, keyed and shaped as the weights.
@@ -154,7 +154,7 @@ class BpttSession(LearningSession):
         return self._last.copy()
 
     def close(self) -> None:
-        """Nothing to end: it all ran in this process."""
+        """Do nothing: everything ran in this process."""
 
     def _gradient_of(self, weights, *batch):
         """Scaled gradient of a batch, 0 where there is no synapse, and its simulation."""
@@ -170,7 +170,7 @@ class BpttSession(LearningSession):
                 limit = network.clip_value
                 gradient[name] = jnp.clip(gradient[name], -limit, limit)
         if network.clip_norm is not None:
-            # Relative to the largest: the square of an exploding gradient is no number.
+            # Scaled by the largest, since the square of an exploding gradient overflows.
             largest = jnp.max(jnp.stack([jnp.max(jnp.abs(gradient[name])) for name in matrices]))
             unit = jnp.where(largest > 0, largest, 1)
             square = sum(jnp.sum((gradient[name] / unit) ** 2) for name in matrices)
@@ -213,16 +213,16 @@ class BpttSession(LearningSession):
 
     def _outcome(self, results: list[Simulation], counted: np.ndarray) -> Outcome:
         losses, outputs, counts = (
-            np.concatenate([getattr(found, name) for found in results]).astype(float)
+            np.concatenate([getattr(result, name) for result in results]).astype(float)
             for name in ("losses", "outputs", "counts")
         )
         return self._reported(losses, outputs, counts.sum(axis=1), counted)
 
 
 def _arrays(trials: Trials, which: slice) -> tuple[np.ndarray, ...]:
-    """Inputs, targets and periods of some trials, each by itself.
+    """Inputs, targets and periods, repeated for every trial so that shapes are always the same.
 
-    Their shapes are then always the same. Without periods, there are no steps of these.
+    Without periods, their array has no steps.
     """
     pattern, target = trials.pattern[which], trials.target[which]
     periods = np.zeros((len(target), 0), np.int32)

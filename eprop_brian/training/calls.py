@@ -14,9 +14,9 @@ from eprop_brian.tasks.trials import Trials, join_trials
 
 __all__ = ["CHECK_EVERY", "enlarged", "example_of_call", "iterations_per_call"]
 
-#: Trials of one call of the compiled program, about: enough that starting it costs nothing.
+#: Approximate trials of one call of the compiled program: enough to hide the cost of starting it.
 _TRIALS_PER_CALL = 640
-#: Most iterations of one call: how often progress is shown and a checkpoint can be made.
+#: Largest number of iterations of one call. Progress and checkpoints come between calls.
 _MOST_ITERATIONS = 100
 #: Iterations between checks whether the task is solved.
 CHECK_EVERY = 10
@@ -26,44 +26,49 @@ def iterations_per_call(network: Network | Resolved, batch_size: int) -> int:
     """Iterations of one call of the compiled program."""
     number = max(1, min(_MOST_ITERATIONS, _TRIALS_PER_CALL // batch_size))
     if as_resolved(network).rewiring is not None:
-        # Between any two updates.
+        # Synapses are rewired after every update.
         return 1
     return number - number % CHECK_EVERY if number > CHECK_EVERY else number
 
 
 def example_of_call(network: Network | Resolved, task: Task, seed: int, batch_size: int) -> Trials:
-    """Trials as large as any call of the compiled program is, of a whole number of batches.
+    """Trials as large as any call of the compiled program, made of whole batches.
 
-    Only their shapes count: three batches of the first call show how large all of them are. A row
-    that these share, all batches share.
+    Only their shapes count. They follow from three batches of the first call: an array that these
+    three share is taken to be shared by all batches.
     """
     n_batches = iterations_per_call(network, batch_size)
-    drawn = sorted({0, min(1, n_batches - 1), n_batches - 1})
-    parts = [hand_out(task, seed, "train", i, batch_size) for i in drawn]
-    example, n_trials = join_trials(parts), n_batches * batch_size
-    first = parts[0]
+    numbers = sorted({0, min(1, n_batches - 1), n_batches - 1})
+    parts = [hand_out(task, seed, "train", i, batch_size) for i in numbers]
+    first, n_trials = parts[0], n_batches * batch_size
+    shares_inputs = all(part.inputs is first.inputs for part in parts)
     shares_targets = all(
         part.targets is first.targets and part.periods is first.periods for part in parts
     )
     n_patterns = _rows([part.inputs for part in parts], parts, batch_size)
     n_targets = _rows([part.targets for part in parts], parts, batch_size)
-    if not all(part.inputs is first.inputs for part in parts):
-        n_patterns *= n_batches
-    if not shares_targets:
-        n_targets *= n_batches
-    return _resized(example, n_trials, n_patterns, n_targets)
-
-
-def _rows(arrays: Sequence[np.ndarray], parts: Sequence[Trials], batch_size: int) -> int:
-    """Most rows of a whole batch's array, where batches may be short of trials."""
-    sizes = [part.n_trials for part in parts]
-    return max(
-        -(-len(array) * batch_size // size) for array, size in zip(arrays, sizes, strict=True)
+    return _resized(
+        join_trials(parts),
+        n_trials,
+        n_patterns[0] if shares_inputs else _rows_of_call(n_patterns, n_batches, n_trials),
+        n_targets[0] if shares_targets else _rows_of_call(n_targets, n_batches, n_trials),
     )
 
 
+def _rows(arrays: Sequence[np.ndarray], parts: Sequence[Trials], batch_size: int) -> list[int]:
+    """Rows that each batch's array would have if the batch were not short of trials."""
+    sizes = [part.n_trials for part in parts]
+    return [-(-len(array) * batch_size // size) for array, size in zip(arrays, sizes, strict=True)]
+
+
+def _rows_of_call(rows: Sequence[int], n_batches: int, n_trials: int) -> int:
+    """Rows of a call whose batches share none; a row for every trial if their numbers vary."""
+    most = n_batches * max(rows)
+    return most if len({*rows}) == 1 else max(most, n_trials)
+
+
 def enlarged(trials: Trials, n_trials: int) -> Trials:
-    """Trials repeated, if they are fewer, with as many patterns and targets each as they have."""
+    """Repeat trials up to a number, with patterns and targets in proportion."""
     if trials.n_trials == n_trials:
         return trials
     n_patterns, n_targets = (
@@ -73,7 +78,7 @@ def enlarged(trials: Trials, n_trials: int) -> Trials:
 
 
 def _resized(trials: Trials, n_trials: int, n_patterns: int, n_targets: int) -> Trials:
-    """Trials of other numbers, each of which is one of these trials."""
+    """Repeat trials, patterns and targets up to the numbers asked for."""
 
     def repeated(array: np.ndarray, size: int) -> np.ndarray:
         return array if len(array) == size else np.resize(array, (size, *array.shape[1:]))

@@ -1,9 +1,9 @@
-"""Why training stops: which quantity is not finite first, and networks that cannot learn.
+"""Explains why training stops: a quantity that is not finite, or a network that cannot learn.
 
-Compiled programs keep no history of all their quantities. Where a loss or a weight is not finite,
-the trial at fault is therefore run once more, from the weights before its update, on the device
-`runtime`, and looked at after every step. The same shows whether a network without a spike could
-ever learn.
+Compiled programs do not keep a history of all their quantities. Where a loss or a weight is not
+finite, the trial at fault therefore runs once more on the device `runtime`, from the weights before
+its update, and all quantities are checked after every step. The same way shows whether a network
+without a spike could ever learn.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _COEFFICIENT = (
 
 
 class TrainingError(RuntimeError):
-    """Training went wrong in a way that more of it cannot mend (for example a NaN loss)."""
+    """Training failed in a way that further training cannot mend (for example a NaN loss)."""
 
 
 @dataclass(frozen=True)
@@ -57,13 +57,13 @@ class Finding:
     Attributes
     ----------
     what : str
-        What it is: ``"state 'v' of population 'lif'"``.
+        Its name: ``"state 'v' of population 'lif'"``.
     where : str
-        Its first neuron and step, and what the neuron's states are.
+        Its first neuron and step, and the neuron's states.
     line : str
-        The equation at fault; ``""`` if it is none of the user's.
+        The equation at fault; ``""`` if the user did not write it.
     advice : str
-        What helps, in a sentence; ``""`` if it is the learning rate.
+        A remedy, in a sentence; ``""`` if it is a smaller learning rate.
     """
 
     what: str
@@ -74,16 +74,16 @@ class Finding:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What a batch did before it went wrong.
+    """A batch that failed, and the state before it.
 
     Attributes
     ----------
     session : LearningSession
-        Whose batch it is; its state is changed.
+        The session that ran it; a diagnosis changes its state.
     trials : Trials
         The batch.
     state : dict
-        Of the session, before the batch; all finite.
+        State of the session before the batch; all numbers are finite.
     dtype : str
     """
 
@@ -94,13 +94,13 @@ class Diagnosis:
 
 
 def explain(batch: Diagnosis, when: str) -> str:
-    """Say what a batch made not finite first: one message with quantity, neuron, trial and step.
+    """Name the first quantity that is not finite in a batch, with neuron, trial and step.
 
     Parameters
     ----------
     batch : Diagnosis
     when : str
-        What batch it is: ``"iteration 3"``.
+        Name of the batch: ``"iteration 3"``.
     """
     session, trials = batch.session, batch.trials
     session.restore(batch.state)
@@ -119,7 +119,7 @@ def explain(batch: Diagnosis, when: str) -> str:
 
 
 def explain_evaluation(batch: Diagnosis, is_good: np.ndarray, when: str) -> str:
-    """The same of trials without learning, of which it is known which went well."""
+    """The same for trials without learning; `is_good` marks those that are finite."""
     trial = int(np.argmin(is_good))
     with np.errstate(all="ignore"):
         finding = _replayed(batch, trial)
@@ -130,14 +130,14 @@ def explain_evaluation(batch: Diagnosis, is_good: np.ndarray, when: str) -> str:
 
 @dataclass(frozen=True)
 class Silence:
-    """What one trial of a network shows in which no neuron fires.
+    """Findings about one trial in which no neuron fires.
 
     Attributes
     ----------
     is_dead : bool
         Whether no neuron fires and the surrogate is 0 in every step.
     nearest : str
-        How near each population comes to its spike condition.
+        Margin by which each population misses its spike condition.
     largest_weight : float
     eta : float or None
         The learning rate, if the optimizer has one.
@@ -149,7 +149,7 @@ class Silence:
     eta: float | None
 
     def text(self, last_spike: int, change: float) -> str:
-        """Why nothing is learned and what helps.
+        """Explain why nothing is learned, and what helps.
 
         Parameters
         ----------
@@ -160,8 +160,8 @@ class Silence:
         """
         if self.is_dead:
             why = (
-                "the surrogate is 0 in every step (psi = 0) of the trial that was looked at, so "
-                "that no gradient of it reaches a weight"
+                "the surrogate is 0 in every step (psi = 0) of the trial that was checked, so that "
+                "none of its gradient reaches a weight"
             )
         else:
             how = " by more than rounding" if change else ""
@@ -183,7 +183,7 @@ class Silence:
 
 
 def silence(batch: Diagnosis) -> Silence:
-    """Look at the first trial of a batch in which no neuron fires."""
+    """Rerun the first trial of a batch in which no neuron fires."""
     watch = _SilenceWatch(_network(batch))
     _run(batch, 0, watch, learning=False)
     eta = batch.session.resolved.optimizer.parameters.get("eta")
@@ -245,7 +245,7 @@ def _network(batch: Diagnosis) -> Resolved:
 
 
 def _replayed(batch: Diagnosis, trial: int) -> Finding | None:
-    """The first quantity of a trial that is not finite; None if all are."""
+    """The first quantity of a trial that is not finite; None if all are finite."""
     watch = _Watch(_network(batch), trial)
     _run(batch, trial, watch, learning=True)
     return watch.found
@@ -267,7 +267,7 @@ def _run(batch: Diagnosis, trial: int, watch: _Observer, learning: bool) -> None
 
 
 class _Observer:
-    """Looks at the groups of a network at the end of every step."""
+    """Checks the groups of a network at the end of every step."""
 
     def __init__(self, network: Resolved) -> None:
         self.network = network
@@ -290,7 +290,7 @@ class _Observer:
 
 @dataclass(frozen=True)
 class _Quantity:
-    """A variable to look at, and what is said of it."""
+    """A variable to check, and the texts of a finding about it."""
 
     group: str
     variable: str
@@ -301,7 +301,7 @@ class _Quantity:
 
 
 class _Watch(_Observer):
-    """Finds what is not finite first."""
+    """Finds the first quantity that is not finite."""
 
     def __init__(self, network: Resolved, trial: int) -> None:
         super().__init__(network)
@@ -347,7 +347,7 @@ class _Watch(_Observer):
 
 
 def _quantities(network: Resolved) -> Iterator[_Quantity]:
-    """What is looked at, in the order in which one makes the next not finite."""
+    """Quantities to check, in the order in which one makes the next not finite."""
     for population in network.populations:
         name, step = population.name, population.system.step
         lines = {line.partition("=")[0].strip(): line for line in step.code}
@@ -378,7 +378,7 @@ def _coefficients(system: EligibilitySystem) -> Iterator[tuple[str, str]]:
 
 
 class _SilenceWatch(_Observer):
-    """Finds whether a trial has a spike or a surrogate other than 0, and how near it comes."""
+    """Finds whether a trial has a spike or a surrogate other than 0, and its largest margin."""
 
     def __init__(self, network: Resolved) -> None:
         super().__init__(network)
@@ -401,7 +401,7 @@ class _SilenceWatch(_Observer):
         return np.asarray(evaluate(step.margin, values, "threshold"))
 
     def text(self) -> str:
-        """How near each population came to its spike condition."""
+        """The largest margin of each population, with its spike condition."""
         return ", ".join(
             f"{margin:.3g} in '{name}' ({self._condition(name)})"
             for name, margin in self.nearest.items()
@@ -414,7 +414,7 @@ class _SilenceWatch(_Observer):
 def _of_update(
     gradient: Mapping[str, Matrix], after: Mapping[str, Matrix], loss: np.ndarray
 ) -> Finding:
-    """What is not finite after all trials of the batch went well by themselves."""
+    """The quantity that is not finite though each trial of the batch on its own is."""
     for name, values in gradient.items():
         place = _first_bad(values)
         if place is not None:
@@ -435,7 +435,7 @@ def _of_update(
 
 
 def _first_bad(values: Matrix) -> str | None:
-    """The first value that is not finite and where it stands; None if all are."""
+    """The first value that is not finite, and its indices; None if all are finite."""
     dense = values.toarray() if is_sparse(values) else np.asarray(values)
     bad = np.argwhere(~np.isfinite(dense))
     if not len(bad):

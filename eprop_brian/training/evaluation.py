@@ -20,10 +20,10 @@ __all__ = [
     "evaluate",
 ]
 
-#: Size of a validation: fresh batches of so many trials.
+#: Number of fresh batches of a validation, and trials in each.
 VALIDATION_BATCHES, VALIDATION_BATCH_SIZE = 8, 64
-#: Batches of such trials on which a validation below the criterion is confirmed. It was chosen for
-#: being low among many: that takes trials of its own, and enough of them not to be lucky again.
+#: Batches that confirm a validation below the criterion. That validation was the lowest of many, so
+#: confirming it takes other trials, and enough of them that luck does not repeat.
 CONFIRMATION_BATCHES = 8 * VALIDATION_BATCHES
 
 
@@ -40,7 +40,7 @@ class Evaluation:
     rate_hz : float
     n_trials : int
     n_examples : int or None
-        Different examples that the trials of a data set show; None where each is drawn anew.
+        Different examples of a data set among the trials; None where every trial is drawn anew.
     """
 
     loss: float
@@ -80,9 +80,9 @@ def evaluate(
             outcome = session.run(part, part.n_trials, learning=False, check_states=True)
             is_good = np.isfinite(outcome.loss) & outcome.is_number
             if not np.all(is_good):
-                found = Diagnosis(session, part, session.state(), dtype)
+                diagnosis = Diagnosis(session, part, session.state(), dtype)
                 when = f"batch {index + 1} of the stream '{stream}'"
-                raise TrainingError(explain_evaluation(found, is_good, when))
+                raise TrainingError(explain_evaluation(diagnosis, is_good, when))
             losses.append(outcome.loss)
             rates.append(outcome.rate)
             wrong = task.errors(outcome.output, part)
@@ -99,9 +99,10 @@ def evaluate(
 
 
 def confirmation_batches(task: Task, stream: str) -> int:
-    """Batches that confirm a validation; of a data set no more than what shows all of it once.
+    """Number of batches that confirm a validation.
 
-    But as many as validate at least: the same example again says little more.
+    For a data set they show every example at most once, since repeating an example adds little, but
+    they are at least as many as the validation had.
     """
     n_examples = task.n_examples(stream)
     if n_examples is None:

@@ -1,4 +1,4 @@
-"""Weights that are given, checked against a network and copied in the form that it keeps them."""
+"""Checks weights and stored states against a network, and copies them in its own format."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from eprop_brian.network.resolved import Resolved
 __all__ = ["fitted_weights", "stored_matrix", "stored_weights", "zeros"]
 
 _OTHER_SYNAPSES = (
-    "the saved state's '{}' has other synapses than this network: its connectivity was not the same"
+    "the saved state's '{}' has other synapses than this network: its connectivity was different"
 )
 
 
@@ -45,7 +45,7 @@ def fitted_weights(network: Resolved, weights: Mapping[str, Any]) -> dict[str, M
     shapes = network.keys.shapes()
     unknown = sorted({*weights} - {*shapes})
     if unknown:
-        raise ValueError(f"there are no weights '{unknown[0]}'; there are {', '.join(shapes)}")
+        raise ValueError(f"the network has no weights '{unknown[0]}'; it has {', '.join(shapes)}")
     for name, shape in shapes.items():
         _check_numbers(name, weights.get(name), shape)
     _check_signs(network, weights)
@@ -63,7 +63,7 @@ def fitted_weights(network: Resolved, weights: Mapping[str, Any]) -> dict[str, M
 
 
 def stored_weights(network: Resolved, state: Mapping[str, Matrix]) -> dict[str, Matrix]:
-    """The weights of a stored state, of which `SessionState.restore` takes the rest.
+    """The weights of a stored state, whose other arrays `SessionState.restore` takes.
 
     Raises
     ------
@@ -76,7 +76,7 @@ def stored_weights(network: Resolved, state: Mapping[str, Matrix]) -> dict[str, 
 
 
 def stored_matrix(state: Mapping[str, Matrix], name: str, current: Matrix) -> Matrix:
-    """A copy of a matrix of a stored state that is to stand in the place of the current one.
+    """Copy the matrix of a stored state that replaces the current one.
 
     Raises
     ------

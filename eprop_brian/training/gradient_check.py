@@ -1,8 +1,8 @@
 """Gradient check: how e-prop's gradient compares with backpropagation through time's in training.
 
-At intervals both are computed of the same batch with the same weights. E-prop's gradient leaves out
-what a spike does to the loss by way of other neurons; the cosine of the angle between the two says
-how much of the direction is left.
+At intervals both are computed for the same batch and the same weights. E-prop's gradient leaves out
+the effect of a spike on the loss by way of other neurons. The cosine of the angle between the two
+measures how much of the direction remains.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from eprop_brian.training.trainer import Trainer
 
 __all__ = ["GradientCheck", "check_comparable", "check_gradients", "read_checks", "write_checks"]
 
-#: Stream of the trials that gradients are compared on: not those that the network learns from, and
-#: of data sets not those for tests.
 _COLUMNS = ("seed", "iteration", "projection", "cosine", "length_ratio")
+#: Stream of the trials on which gradients are compared. The network does not learn from them, and
+#: they are not the test examples of a data set.
 _STREAM = "validation of gradients"
 
 
@@ -67,7 +67,7 @@ class GradientCheck:
             As a session's ``gradient()`` returns them.
         """
         arrows = {name: (_Arrow(eprop[name]), _Arrow(bptt[name])) for name in eprop}
-        # All of a row or nothing.
+        # An interrupt must not leave half a row.
         with uninterrupted():
             self.iteration.append(iteration)
             for name, (a, b) in arrows.items():
@@ -118,7 +118,7 @@ def read_checks(path: Path) -> dict[int, GradientCheck]:
             for kept, column in ((check.cosine, "cosine"), (check.ratio, "length_ratio")):
                 kept.setdefault(name, []).append(float(row[column] or "nan"))
     except ValueError as error:
-        raise ValueError(f"{path} is no table of gradient checks: {error}") from None
+        raise ValueError(f"{path} is not a table of gradient checks: {error}") from None
     for check in checks.values():
         for values in (*check.cosine.values(), *check.ratio.values()):
             if len(values) != len(check.iteration):
@@ -127,7 +127,7 @@ def read_checks(path: Path) -> dict[int, GradientCheck]:
 
 
 class _Arrow:
-    """A gradient's length and direction; an exploding one's square would be no number."""
+    """A gradient's length and direction, scaled first: the square of a large one overflows."""
 
     def __init__(self, gradient: Matrix) -> None:
         values = np.ravel(values_of(gradient))
@@ -152,13 +152,13 @@ def check_gradients(
     Parameters
     ----------
     trainer : Trainer
-        Of a network that learns by e-prop at the end of batches; it is trained.
+        Its network learns by e-prop at the end of batches. The call trains it.
     iterations : int
-        Its iterations in all; fewer if the task is solved before.
+        Total number of iterations; training ends earlier if the task is solved.
     every : int
-        Iterations between comparisons. The first is before the first of them.
+        Iterations between comparisons. The first comparison precedes all training.
     check : GradientCheck, optional
-        What an earlier call found up to the trainer's iteration, to go on with; it is added to.
+        Comparisons of an earlier call, up to the trainer's iteration. New ones are appended to it.
     progress : bool
 
     Returns
@@ -182,7 +182,7 @@ def check_gradients(
     with tqdm(total=iterations, initial=done, unit="it", disable=not progress) as bar:
         while True:
             ends = done >= iterations or trainer.solved
-            # Training that was interrupted may go on between two comparisons.
+            # Interrupted training may resume between two comparisons.
             due = not check.iteration or done % every == 0 or ends
             if due and done not in check.iteration:
                 batch = _batch(trainer, done)

@@ -40,23 +40,23 @@ def _exprel_slope(x: jax.Array) -> jax.Array:
 
 
 def _where(condition: jax.Array, a: jax.Array, b: jax.Array) -> jax.Array:
-    """`a` where the condition is 1, else `b`; by the condition its derivative is a - b."""
+    """`a` where the condition is 1, else `b`. Its derivative by the condition is a - b."""
     dtype = jnp.result_type(condition, a, b, 0.0)
-    return _chosen(*(jnp.asarray(value, dtype) for value in (condition, a, b)))
+    return _select(*(jnp.asarray(value, dtype) for value in (condition, a, b)))
 
 
 @jax.custom_jvp
-def _chosen(condition: jax.Array, a: jax.Array, b: jax.Array) -> jax.Array:
+def _select(condition: jax.Array, a: jax.Array, b: jax.Array) -> jax.Array:
     return jnp.where(condition > 0.5, a, b)
 
 
-@_chosen.defjvp
-def _chosen_derivative(primals, tangents):
+@_select.defjvp
+def _select_derivative(primals, tangents):
     condition, a, b = primals
     by_condition, by_a, by_b = tangents
-    chosen = jnp.where(condition > 0.5, by_a, by_b)
-    # Its product with another derivative is to be finite too.
-    return _chosen(*primals), by_condition * _bounded(a - b, 0.5) + chosen
+    tangent = jnp.where(condition > 0.5, by_a, by_b)
+    # The square root of the largest number keeps a product with another derivative finite.
+    return _select(*primals), by_condition * _bounded(a - b, 0.5) + tangent
 
 
 @jax.custom_jvp
@@ -70,12 +70,12 @@ def _exp_derivative(primals, tangents):
 
 
 def _bounded(slope: jax.Array, power: float = 1.0) -> jax.Array:
-    """A derivative that stays finite where a state overflows: a reset stops it by a factor 0."""
+    """Keep a derivative finite where a state overflows, so that a reset can multiply it by 0."""
     largest = float(jnp.finfo(slope.dtype).max) ** power
     return jnp.clip(slope, -largest, largest)
 
 
-#: Functions that sympy knows no JAX for, or that need another derivative.
+#: Functions that sympy cannot write in JAX, or that need another derivative.
 _FUNCTIONS = {
     "Detached": jax.lax.stop_gradient,
     "clip": jnp.clip,
@@ -93,13 +93,14 @@ def translated(expressions: Sequence[sympy.Basic]) -> Callable[[Values], list[ja
     symbols = sorted(
         {s for expression in expressions for s in expression.free_symbols}, key=lambda s: s.name
     )
-    # With names of its own: an equation's may be Python's keywords.
+    # Dummy names, since a name of an equation may be a Python keyword.
     exact = [with_all_digits(expression) for expression in expressions]
     compute = sympy.lambdify(symbols, exact, [_FUNCTIONS, "jax"], cse=True, dummify=True)
     return lambda values: compute(*(values[s.name] for s in symbols))
 
 
 def parsed(*expressions: str) -> list[sympy.Expr]:
+    """Expressions of a neuron, a readout, a loss or an optimizer, parsed for JAX."""
     return [parse_expression(expression, "bptt", detached=True) for expression in expressions]
 
 

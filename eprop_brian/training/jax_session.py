@@ -1,6 +1,6 @@
-"""Backpropagation through time where JAX, which is optional, is installed.
+"""Backpropagation through time, which needs JAX, an optional dependency.
 
-It takes a second to import, so that only what uses it does.
+Importing JAX takes a second, so it is imported only when a session is made.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def make_bptt_session(
     weights: Mapping[str, Matrix],
     dtype: str,
 ) -> BpttSession:
-    """Make a `BpttSession`, whose parameters these are.
+    """Make a `BpttSession`, which has the same parameters.
 
     Raises
     ------

@@ -1,9 +1,9 @@
-"""Recording: one trial with everything that takes part in learning, as arrays.
+"""Records one trial with everything that takes part in learning, as arrays.
 
-The network runs on the ``runtime`` device with its `online` gradient program, whose traces stand on
-the synapses for every step, and Brian2 monitors read it at the end of each step. All values are
-those of the network's own equations; only the threshold's value is worked out here, from the spike
-condition.
+The network runs on the ``runtime`` device with its `online` gradient program, which keeps the
+traces of every synapse in every step, and Brian2 monitors read it at the end of each step. All
+values come from the network's equations, except for the threshold, which is computed here from the
+spike condition.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ __all__ = ["RecordedPopulation", "Recording", "TracedSynapse", "record"]
 
 @dataclass(frozen=True)
 class RecordedPopulation:
-    """Where a population's neurons stand in the arrays of a `Recording`.
+    """Position of a population's neurons in the arrays of a `Recording`.
 
     Attributes
     ----------
@@ -42,9 +42,9 @@ class RecordedPopulation:
     neurons : slice
         Its columns in arrays of shape (n_steps, n_recurrent).
     membrane : str or None
-        The state on the left of its threshold; None if there is more than one state or none.
+        The state on the left of its threshold; None if the left side is not a single state.
     unit : str
-        SI unit of that state, ``"1"`` if it has none.
+        SI unit of that state, ``"1"`` if it is dimensionless.
     """
 
     name: str
@@ -96,7 +96,7 @@ class Recording:
     filtered_trace : float array, shape (n_steps, n_synapses)
         The same filtered as the readout filters spikes.
     transmitted : float array, shape (n_steps, n_recurrent, n_outputs), or None
-        B_jk signal_k as it arrives at each neuron, if it was asked for.
+        B_jk signal_k as it arrives at each neuron; None unless requested.
     """
 
     time: np.ndarray
@@ -136,7 +136,7 @@ class Recording:
             if recorded.name == population:
                 return recorded.neurons.start + neuron
         names = ", ".join(p.name for p in self.populations)
-        raise ValueError(f"there is no population '{population}'; there are {names}")
+        raise ValueError(f"the recording has no population '{population}'; it has {names}")
 
 
 def record(
@@ -153,27 +153,27 @@ def record(
 ) -> Recording:
     """Run one trial and record it. The weights are not changed.
 
-    A network in continuous operation is recorded in a trial of its own, which starts at rest.
+    A network in continuous operation is recorded in a separate trial, which starts at rest.
 
     Parameters
     ----------
     network : Network or Resolved
-        Whatever its gradient program, it is recorded with `online`, which has the same traces.
+        It is recorded with the gradient program `online`, which has the same traces as any other.
     task_or_trials : Task or Trials
-        A task, whose first trial of `seed`, `stream` and `index` is taken, or trials, of which
-        number `index` is taken.
+        A task, whose first trial of `seed`, `stream` and `index` is recorded, or trials, of which
+        number `index` is recorded.
     weights : mapping
         As `Network.initial_weights` gives them.
     seed, stream, index
-        Which trial.
+        They select the trial.
     learning_window : int, optional
         Steps at the end of the trial in which the error counts; default: the task's, or with
         `Trials` the whole trial.
     synapses : int or sequence of TracedSynapse
-        How many synapses to trace, or which. A number chooses, in turn from each population, the
-        neurons whose filtered traces are largest (sum of absolute values over the trial), and of
-        each its largest input synapse and its largest recurrent synapse. Choosing runs the trial
-        twice.
+        Synapses to trace, or their number. A number selects, from each population in turn, the
+        neurons whose filtered traces are largest (sum of absolute values over the trial), and for
+        each of them its largest input synapse and its largest recurrent synapse. The trial then
+        runs twice.
     transmitted : bool
         Whether to record what each learning-signal connection transmits.
 
@@ -247,9 +247,9 @@ class _Monitors:
     ----------
     built : BuiltNetwork
     n_steps : int
-        The last steps count.
+        Number of the last steps, which are recorded.
     transmitted : bool
-        Whether to look at learning-signal connections.
+        Whether to record learning-signal connections.
     """
 
     def __init__(self, built: BuiltNetwork, n_steps: int, transmitted: bool) -> None:
@@ -271,11 +271,11 @@ class _Monitors:
         return np.array(getattr(self.by_group[group], f"{name}_").T[-self._n_steps :])
 
     def joined(self, variables: Mapping[str, str]) -> np.ndarray:
-        """A variable of each of some groups, side by side."""
+        """A variable of several groups, side by side."""
         return np.concatenate([self.recorded(*item) for item in variables.items()], axis=1)
 
     def transmitted(self) -> np.ndarray:
-        """What arrives at each neuron from each output, (n_steps, n_recurrent, n_outputs)."""
+        """Signals at each neuron from each output, (n_steps, n_recurrent, n_outputs)."""
         network = self._built.network
         values = np.zeros((self._n_steps, network.n_recurrent, network.n_outputs))
         for f in self._built.feedback:
@@ -297,11 +297,10 @@ def _trials(
         trials = hand_out(task_or_trials, seed, stream, index, 1)
         window = task_or_trials.learning_window if learning_window is None else learning_window
     else:
-        given = task_or_trials
-        if not 0 <= index < given.n_trials:
-            raise ValueError(f"index must be 0 to {given.n_trials - 1}, not {index}")
-        trials = given.part(slice(index, index + 1))
-        window = given.inputs.shape[1] if learning_window is None else learning_window
+        if not 0 <= index < task_or_trials.n_trials:
+            raise ValueError(f"index must be 0 to {task_or_trials.n_trials - 1}, not {index}")
+        trials = task_or_trials.part(slice(index, index + 1))
+        window = trials.inputs.shape[1] if learning_window is None else learning_window
     sizes = trials.inputs.shape[2], trials.targets.shape[2]
     if sizes != (network.n_inputs, network.n_outputs):
         raise ValueError(
@@ -361,7 +360,10 @@ def _threshold(
     states = {s: recorded(population.name, own(s)) for s in _threshold_states(population)}
     membrane = _membrane_state(population)
     if membrane is None:
-        raise ValueError(f"the threshold of '{population.name}' is not that of a single state")
+        raise ValueError(
+            f"the threshold of '{population.name}' does not compare a single state: "
+            f"{step.threshold}"
+        )
     right = symbol(membrane) - step.margin
     where = f"neuron '{population.neuron.name}', threshold"
     learned = {name: weights[f"{population.name}.{name}"] for name in population.learned}

@@ -257,7 +257,7 @@ def _check_values(meta: dict[str, Any], kind: tuple[str, ...]) -> None:
 
 
 def _check_shapes(path: Path, arrays: dict[str, np.ndarray], meta: dict[str, Any]) -> None:
-    """Raise ValueError for an array whose shape or type is not what the meta says."""
+    """Raise ValueError for an array whose shape or type differs from the meta."""
     continuous = "model" in meta
     steps, n_in, n_out = (meta[key] for key in ("T", "n_in", "n_out"))
     n_rec = meta["n_rec"] if continuous else meta["n_reg"] + meta["n_ad"]
@@ -276,7 +276,7 @@ def _check_shapes(path: Path, arrays: dict[str, np.ndarray], meta: dict[str, Any
         expected_shape = expected.get(name)
         if expected_shape is not None and array.shape != expected_shape:
             raise ValueError(
-                f"{path}: '{name}' has the shape {array.shape}, where its meta says "
+                f"{path}: '{name}' has the shape {array.shape}, where its meta implies "
                 f"{expected_shape}"
             )
     target = arrays["target"]
@@ -300,7 +300,7 @@ def _check_shapes(path: Path, arrays: dict[str, np.ndarray], meta: dict[str, Any
             allowed.append((1, steps, size))
         if tuple(sizes.tolist()) not in allowed:
             raise ValueError(
-                f"{path}: '{name}_shape' is {tuple(sizes.tolist())}, where its meta says "
+                f"{path}: '{name}_shape' is {tuple(sizes.tolist())}, where its meta implies "
                 f"{' or '.join(map(str, dict.fromkeys(allowed)))}"
             )
 
@@ -313,7 +313,7 @@ def _unpack(path: Path, arrays: dict[str, np.ndarray], name: str) -> np.ndarray:
 
 
 def _window(path: Path, arrays: dict[str, np.ndarray], n_steps: int) -> np.ndarray:
-    """Steps of a period in which errors count; all if the case does not say."""
+    """Steps of a period in which errors count; all if the case has no window."""
     window = arrays.get("window", np.ones(n_steps))
     if window.shape != (n_steps,) or not np.all((window == 0) | (window == 1)):
         raise ValueError(f"{path}: 'window' must be 0 or 1 in each of {n_steps} steps")

@@ -1,7 +1,7 @@
 """Replays of a recorded run, in trials or step by step.
 
-They go by what NEST does, where that is not what a network of this package does: it loses a
-learning signal, its Adam makes up for steps, and it changes weights when spikes come along.
+They follow NEST where it differs from networks of this package: NEST drops a learning signal, its
+Adam makes up for skipped steps, and it changes weights when spikes arrive.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Replay:
     Attributes
     ----------
     rules : tuple of str
-        What it does as the recording simulator does and networks here do not.
+        Rules of the recording simulator that it follows and networks here do not.
     """
 
     rules: tuple[str, ...] = ()
@@ -113,7 +113,7 @@ class _InTrials(Replay):
         return trials.inputs[trials.pattern[trial], 1]
 
     def _lost(self, trial: Trials, following: int) -> dict[str, np.ndarray]:
-        """What the gradient of a trial lacks, by array; `following` is the trial after it."""
+        """The part that the gradient of a trial lacks, by array; `following` is the next trial."""
         early, session = self._early(following), self.last_step
         if session is None or not np.any(early):
             return {}
@@ -164,7 +164,7 @@ class _Continuous(Replay):
         return differing, loss
 
     def weights(self) -> Mapping[str, Matrix]:
-        """The weights after the period with what its traces still have coming.
+        """The weights after the period, with the changes that its traces still cause.
 
         To read the weights, the recording sent a spike along each synapse: in the step after the
         period every recurrent neuron was driven over its threshold, and in the next one, in which
@@ -211,7 +211,7 @@ class _Continuous(Replay):
         self.fired = session.spikes()[0]
         if self.adam is not None and not by_spikes:
             self.adam.update(session, self.adam.active(arriving, g), _taken(session), g + 2)
-        # Spikes that arrive take along what they change, or else what there was before the step.
+        # Spikes that arrive use the weights they change, or otherwise those before the step.
         weights = session.weights if by_spikes else before
         self.used = {
             name: np.where(spikes, weights[name], self.used[name])

@@ -1,4 +1,4 @@
-"""What training needs: that a network, a task and a device fit together."""
+"""Checks that a network, a task and a device fit together."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def check_fit(network: Network | Resolved, task: Task) -> None:
     if not np.isclose(float(network.dt), float(task.dt), rtol=1e-12):
         raise ValueError(f"the network's dt is {network.dt}, the task's {task.dt}")
     if network.continuous:
-        return  # what is on its way at the end of a trial arrives in the next
+        return  # signals and spikes under way at the end of a trial arrive in the next
     where = f"the learning window of {task.learning_window} steps"
     for signal in network.signals:
         check_fits("feedback delay", signal.delay_steps, task.learning_window, where)
@@ -44,8 +44,11 @@ def check_fit(network: Network | Resolved, task: Task) -> None:
 
 
 def check_workers(workers: int | None, scheduler: str | None) -> None:
+    """Raise ValueError if workers and a scheduler are both given, or there are no workers."""
     if workers is not None and scheduler is not None:
-        raise ValueError("a scheduler has workers of its own: give workers or scheduler")
+        raise ValueError(
+            "workers and scheduler exclude each other: a scheduler has its own workers"
+        )
     if workers is not None:
         check_positive("workers", workers)
 
@@ -56,7 +59,7 @@ def check_continuous(
     workers: int | None = None,
     scheduler: str | None = None,
 ) -> None:
-    """Raise ValueError for batches or workers: each trial goes on from the one before."""
+    """Raise ValueError for batches or workers, since each trial continues the one before."""
     if batch_size != 1:
         raise ValueError(
             f"updates = '{network.updates}' has no batches: batch_size must be 1, not {batch_size}"
@@ -69,12 +72,12 @@ def check_continuous(
 
 
 def check_bptt(device: str, workers: int | None, scheduler: str | None) -> None:
-    """What computes it is JAX, in this process."""
+    """Raise ValueError for a device or workers, since JAX computes BPTT in this process."""
     if device != "cpp":
         raise ValueError(
-            f"gradient = 'bptt' runs in JAX and on no device: leave device = '{device}' away"
+            f"gradient = 'bptt' runs in JAX, not on a device: leave out device = '{device}'"
         )
     if workers not in (None, 1) or scheduler is not None:
         raise ValueError(
-            "gradient = 'bptt' uses the cores by itself: leave workers and scheduler away"
+            "gradient = 'bptt' uses all cores without workers: leave out workers and scheduler"
         )

@@ -1,6 +1,7 @@
 """A session: a network on a device, with weights, running batches of trials.
 
-Owns the protocol between Python and a `Program`: what is set before a call, what is read after it.
+It implements the protocol between Python and a `Program`: which arrays are set before a call and
+read after it.
 """
 
 from __future__ import annotations
@@ -25,19 +26,19 @@ from eprop_brian.training.trial_data import TrialData, trial_data
 
 __all__ = ["RETRIES", "Session", "Share", "retried"]
 
-#: How often what a killed program was computing is computed again.
+#: How often the work of a killed program is repeated.
 RETRIES = 3
 
 
 @dataclass(frozen=True)
 class Share:
-    """What came out of a share of a batch.
+    """Results of a share of a batch.
 
     Attributes
     ----------
     outcome : Outcome
     sums : dict of str to array
-        Sums over its trials that the update needs, keyed ``"group.variable"``.
+        Sums over its trials for the update, keyed ``"group.variable"``.
     """
 
     outcome: Outcome
@@ -59,8 +60,8 @@ class Session(LearningSession):
     weights : dict
         As `Network.initial_weights` gives them; any may be dense or sparse.
     learning : bool
-        False for a program that runs trials and nothing else: smaller, and with the same outcome to
-        the bit. It takes a network of any gradient.
+        False for a program that only runs trials. It is smaller, its outcome is bit-identical, and
+        it takes a network of any gradient.
     """
 
     def __init__(
@@ -95,13 +96,13 @@ class Session(LearningSession):
         learning : bool
         check_states : bool
             Without learning: report `Outcome.is_number`. Where trials run side by side, only the
-            last one is looked at.
+            last one is checked.
 
         Raises
         ------
         ValueError
-            If the trials are no whole batches, do not fit, or are to be learned from by a session
-            that was made without learning.
+            If the trials are not whole batches or do not fit, or learning is asked of a session
+            that was made without it.
         """
         check_batches(trials, batch_size)
         control = self._control(trials.n_trials, batch_size, learning=learning, updating=learning)
@@ -149,14 +150,14 @@ class Session(LearningSession):
         return results
 
     def _checked(self, arrays: Mapping[str, np.ndarray], data: TrialData) -> Outcome:
-        """Run trials without learning, and look at the states at their ends."""
+        """Run trials without learning, and check the states at their ends."""
         built, is_number = self.program.built, np.ones(data.n_trials, dtype=bool)
         keys = [
             built.key(p.name, own(state))
             for p in self.resolved.populations
             for state in p.system.step.states
         ]
-        # What was set stays: a call for each trial costs next to nothing.
+        # Arrays stay set, so a call for each trial costs next to nothing.
         self.program.set(arrays)
         each = [data.n_trials - 1] if self.program.side_by_side else range(data.n_trials)
         for trial in each:
@@ -170,7 +171,7 @@ class Session(LearningSession):
     def update(self, shares: Sequence[Mapping[str, np.ndarray]], batch_size: int) -> None:
         """Make an update from the sums of all shares of a batch.
 
-        They are summed in the order given, as `run` does: the result is the same to the bit.
+        They are summed in this order, as in `run`, so the result is bit-identical.
         """
         control = self._control(0, batch_size, learning=False, updating=True)
         totals = {}
@@ -182,7 +183,7 @@ class Session(LearningSession):
         self.n_updates += 1
 
     def apply_pending(self) -> None:
-        """Apply gradients that wait for a presynaptic spike (``updates="spike"``)."""
+        """Apply gradients that are waiting for a presynaptic spike (``updates="spike"``)."""
         self._run(self._control(0, 1, learning=False, updating=True))
         self._read_state()
 
@@ -217,7 +218,7 @@ class Session(LearningSession):
     def gradient(self) -> dict[str, Matrix]:
         """Gradient of the last update, mean over its batch, keyed and shaped as the weights.
 
-        That of learned parameters too, per SI unit.
+        Gradients of learned parameters are per SI unit.
         """
         self._require_learning()
         built = self.program.built
@@ -234,12 +235,12 @@ class Session(LearningSession):
         }
 
     def data(self, trials: Trials) -> TrialData:
-        """Trials in the form that the program takes.
+        """Convert trials to the arrays of the program.
 
         Raises
         ------
         ValueError
-            If there are too many or a shape does not fit.
+            If there are too many trials or a shape does not fit.
         """
         self.check_trials(trials)
         groups = self.program.built.groups
@@ -259,7 +260,7 @@ class Session(LearningSession):
             raise ValueError("this session was made with learning=False: it only runs trials")
 
     def _run(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Run the program from this session's state; once more if it was killed on the way."""
+        """Run the program from this session's state; repeat the run if the program is killed."""
         everything = {**self._everything(), **arrays}
         retried(lambda: self.program.run(everything))
 
@@ -296,7 +297,7 @@ class Session(LearningSession):
         return arrays
 
     def _read_state(self) -> None:
-        """Take over what an update has changed."""
+        """Read the arrays that an update changes into the session's state."""
         built = self.program.built
         values = self.program.get_all(self._changing)
         for c in self.keys.plastic:
@@ -346,7 +347,7 @@ class Session(LearningSession):
 
 
 def retried(compute: Callable[[], Any]) -> Any:
-    """Compute; again, up to `RETRIES` times, if a program is killed on the way."""
+    """Compute; repeat it, up to `RETRIES` times, if a program is killed meanwhile."""
     for _ in range(RETRIES):
         with contextlib.suppress(ProgramKilledError):
             return compute()

@@ -1,4 +1,4 @@
-"""Which session a network learns in: one process, several workers, or JAX."""
+"""Makes the session of a network: one process, several workers, or JAX."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def make_session(
     workers: int | None,
     scheduler: str | None,
 ) -> LearningSession:
-    """Make the session for a network, on as many workers as pay off if none are named.
+    """Make the session for a network; without `workers`, with as many as pay off.
 
     Parameters
     ----------

@@ -1,7 +1,8 @@
-"""The state of a network that learns, and what sessions have in common."""
+"""The state of a network that learns, and the base class of sessions."""
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,25 +21,25 @@ from eprop_brian.training.fitting import fitted_weights, stored_matrix, zeros
 
 __all__ = ["LearningSession", "Outcome", "SessionState", "check_batches", "require_trials"]
 
-#: Steps of continuous operation that the counter of a program can hold, a little less.
+#: Largest clock of continuous operation; the int32 of a program holds a little more.
 _MOST_STEPS = 2_000_000_000
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came out of a run of trials.
+    """Results of a run of trials.
 
     Attributes
     ----------
     loss : array, shape (n_trials,)
     output : array, shape (n_trials, n_outputs) or (n_trials, n_answers, n_outputs)
-        Mean output signal over the learning window; of trials with periods, over each period, and
-        NaN for one that a trial does not have.
+        Mean output signal over the learning window. With periods, the mean over each period, NaN
+        for a period that the trial does not have.
     rate : array, shape (n_trials,)
         Mean firing rate of the recurrent neurons in Hz.
     is_number : array of bool, shape (n_trials,), or None
-        Whether the trial ended without a neuron whose state is NaN: such a neuron is silent, which
-        no loss shows. None where it was not looked at.
+        Whether every state is a number at the end of the trial. A neuron whose state is NaN never
+        spikes, which the loss does not reveal. None where it was not checked.
     """
 
     loss: np.ndarray
@@ -48,7 +49,7 @@ class Outcome:
 
 
 class SessionState:
-    """A network with all that learning changes, and the sizes of the trials that it takes.
+    """A network, everything that learning changes, and the sizes of its trials.
 
     Parameters
     ----------
@@ -60,14 +61,14 @@ class SessionState:
     weights : dict
         As `Network.initial_weights` gives them; any may be dense or sparse.
     learning : bool
-        Whether there are updates. Without, there is nothing that only they need.
+        Whether there are updates. Without them, nothing that only they need is kept.
 
     Attributes
     ----------
     network : Network or Resolved
-        As it was given.
+        The network that was passed.
     resolved : Resolved
-        All that follows from it.
+        Everything that follows from it.
     keys : WeightKeys
         Keys of `weights` and `optimizer_states`.
     weights : dict of str to array or scipy.sparse.csc_array
@@ -76,14 +77,14 @@ class SessionState:
         `adjacency`, whose index arrays they share. Learned parameters by
         ``"population.parameter"``, in SI units.
     carried : dict of str to array
-        With continuous operation, all that goes on from one call to the next (membranes, spikes on
-        their way, traces, pending gradients), keyed ``"group.variable"``.
+        With continuous operation, everything that one call hands on to the next (membranes, spikes
+        under way, traces, pending gradients), keyed ``"group.variable"``.
     connected : dict of str to array of bool
-        Pairs [post, pre] that are connected now, of the matrices that are rewired.
+        Currently connected pairs [post, pre] of the matrices that are rewired.
     optimizer_states : dict of str to array or scipy.sparse.csc_array
         ``"m.w_in"`` and so on, shaped as the weights.
     n_updates : int
-        Updates made so far; with continuous operation, trials (whose ends then mean nothing).
+        Updates so far; with continuous operation, trials so far.
     """
 
     def __init__(
@@ -116,10 +117,10 @@ class SessionState:
             if learning
         }
         self.carried: dict[str, np.ndarray] = {}
-        # Of weights that are 0, some have a synapse all the same if others are too few.
+        # If fewer weights than synapses differ from 0, some weights of 0 are synapses too.
         self.connected = {
             c.name: connect(
-                np.random.default_rng(0),  # always the same ones
+                np.random.default_rng(0),  # always the same pairs
                 self.weights[c.name] != 0,
                 c.n_connected or 0,
                 autapses=c.autapses,
@@ -131,11 +132,11 @@ class SessionState:
 
     @property
     def most_trials(self) -> int:
-        """Trials that one call can have."""
+        """Largest number of trials of one call."""
         return self.capacity.n_trials
 
     def state(self) -> dict[str, Matrix]:
-        """Copies of weights, optimizer states and ``n_updates``: all that learning changes."""
+        """Copies of everything that learning changes: weights, optimizer states, ``n_updates``."""
         return {
             **{name: copied(value) for name, value in self.weights.items()},
             **{name: copied(value) for name, value in self.optimizer_states.items()},
@@ -145,7 +146,7 @@ class SessionState:
         }
 
     def restore(self, state: Mapping[str, Matrix]) -> None:
-        """Go back to what `state` returned.
+        """Restore a state that `state` returned.
 
         Raises
         ------
@@ -162,10 +163,10 @@ class SessionState:
                 if key not in state or np.shape(state[key]) != value.shape:
                     raise ValueError(f"the saved state has no '{key}' of shape {value.shape}")
                 getattr(self, kind)[name] = np.array(state[key], dtype=value.dtype)
-        # Rows of what is kept of earlier steps are found by it.
+        # The clock selects rows of histories, so a wrong one would lead beyond their ends.
         clock = self.carried.get("control.clock", np.zeros(1))
         if not np.all((clock >= 0) & (clock <= _MOST_STEPS) & (clock == np.floor(clock))):
-            raise ValueError(f"the saved state's 'carried.control.clock' is {clock}, no step")
+            raise ValueError(f"the saved state's 'carried.control.clock' is {clock}, not a step")
         if "n_updates" not in state:
             raise ValueError("the saved state has no 'n_updates'")
         if not np.all(np.asarray(state["n_updates"]) >= 0):
@@ -173,7 +174,7 @@ class SessionState:
         self.n_updates = int(state["n_updates"])
 
     def rewire(self, eta: float, rng: np.random.Generator) -> None:
-        """Rewire matrices after an update (`eprop_brian.network.rewiring`).
+        """Rewire sparse matrices after an update (`eprop_brian.network.rewiring`).
 
         Parameters
         ----------
@@ -216,15 +217,15 @@ class SessionState:
                 self.optimizer_states[key] = np.where(stays, self.optimizer_states[key], 0.0)
 
     def _follow(self) -> None:
-        """Give symmetric feedback the readout weights as they are now."""
+        """Copy the current readout weights to symmetric feedback."""
         for signal in self.resolved.signals:
             if signal.symmetric:
                 self.weights[signal.name] = dense(self.weights[signal.follows].T)
 
     def is_finite(self) -> bool:
-        """Whether all weights, optimizer states and what is carried on are finite."""
+        """Whether all weights, optimizer states and carried arrays are finite."""
         states = (self.weights, self.optimizer_states, self.carried)
-        return all(np.all(np.isfinite(values_of(x))) for some in states for x in some.values())
+        return all(np.all(np.isfinite(values_of(x))) for group in states for x in group.values())
 
     def check_trials(self, trials: Trials) -> None:
         """Raise ValueError if there are too many trials or a shape does not fit."""
@@ -252,22 +253,36 @@ class SessionState:
                 f"the trials have periods for {trials.n_answers} answers, the session was made for "
                 f"{capacity.n_answers}"
             )
-        for what, given, most in (
+        for kind, number, most in (
             ("input patterns", len(trials.inputs), capacity.n_patterns),
             ("targets", len(trials.targets), capacity.n_targets),
         ):
-            if given > most:
-                raise ValueError(f"{given} {what} do not fit: at most {most}")
+            if number > most:
+                raise ValueError(f"{number} {kind} do not fit: at most {most}")
 
     @property
     def gradient_scale(self) -> float:
-        """What a gradient is multiplied by, beside the mean over trials."""
+        """Factor of gradients besides the mean over trials."""
         return 1.0 / self.learning_window if self.resolved.average_gradient else 1.0
+
+    def alignment(self) -> float:
+        """Cosine of the angle between feedback weights and transposed readout weights.
+
+        All learning signals count together; NaN if either is 0.
+        """
+        products, sizes_b, sizes_w = [], [], []
+        for signal in self.resolved.signals:
+            b, w_out = self.weights[signal.name], dense(self.weights[signal.follows])
+            products.append(float(np.sum(b * w_out.T)))
+            sizes_b.append(float(np.linalg.norm(b)))
+            sizes_w.append(float(np.linalg.norm(w_out)))
+        size = math.hypot(*sizes_b) * math.hypot(*sizes_w)
+        return sum(products) / size if size > 0 else float("nan")
 
     def _reported(
         self, losses: np.ndarray, outputs: np.ndarray, spikes: np.ndarray, counted: np.ndarray
     ) -> Outcome:
-        """What trials report, from sums over their steps.
+        """Outcome of trials from sums over their steps.
 
         Parameters
         ----------
@@ -279,12 +294,12 @@ class SessionState:
             Steps that count for each answer.
         """
         losses_of = [
-            _loss_of(readout.loss, losses[:, own], counted)
-            for readout, own in zip(
+            _loss_of(readout.loss, losses[:, columns], counted)
+            for readout, columns in zip(
                 self.resolved.readouts, self.resolved.output_slices.values(), strict=True
             )
         ]
-        with np.errstate(invalid="ignore"):  # an answer that a trial does not have
+        with np.errstate(invalid="ignore"):  # 0/0 for an answer that a trial does not have
             outputs = outputs / counted[..., np.newaxis]
         seconds = self.n_steps * float(self.resolved.dt)
         return Outcome(
@@ -295,7 +310,7 @@ class SessionState:
 
 
 class LearningSession(SessionState, ABC):
-    """A network that runs trials and learns from them, wherever it runs."""
+    """A network that runs trials and learns from them, on a device or in JAX."""
 
     @abstractmethod
     def run(
@@ -322,7 +337,7 @@ class LearningSession(SessionState, ABC):
 
 
 def require_trials(network: Network | Resolved) -> None:
-    """Raise ValueError if a network runs on without trials, which BPTT needs."""
+    """Raise ValueError if a network runs without trials, which BPTT needs."""
     network = as_resolved(network)
     if network.continuous or network.rate_averaging == "moving":
         raise ValueError(

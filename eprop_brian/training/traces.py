@@ -1,4 +1,4 @@
-"""Traces: which synapses of a recorded trial to follow, and their values in every step."""
+"""Selects synapses of a recorded trial and records their traces in every step."""
 
 from __future__ import annotations
 
@@ -49,6 +49,7 @@ class TracedSynapse:
 
 
 def check_synapses(network: Resolved, synapses: int | Sequence[TracedSynapse]) -> None:
+    """Raise ValueError for a negative number of synapses, or one that the network lacks."""
     if isinstance(synapses, int):
         if synapses < 0:
             raise ValueError(f"synapses must be at least 0, not {synapses}")
@@ -75,10 +76,10 @@ def _is_connected(network: Resolved, synapse: TracedSynapse) -> bool:
 
 
 class Traces:
-    """Follows the traces of some synapses, given or chosen after `n_ranking` steps.
+    """Records the traces of some synapses, which are named or selected after `n_ranking` steps.
 
-    All traces of a trial would be (n_steps, n_synapses) per projection, too many to keep, and
-    which are worth keeping is known only after a trial.
+    All traces of a trial would be (n_steps, n_synapses) per projection, too many to keep, and only
+    a first run of the trial shows which are worth keeping.
     """
 
     def __init__(
@@ -87,7 +88,7 @@ class Traces:
         self.projections = {p.name: p for p in built.plastic if not p.connection.to_readout}
         self.populations = [p.name for p in built.network.populations]
         self.n_ranking = n_ranking
-        self.wanted = synapses if isinstance(synapses, int) else len(synapses)
+        self.n_synapses = synapses if isinstance(synapses, int) else len(synapses)
         self.synapses = [] if isinstance(synapses, int) else list(synapses)
         self.sums = {name: np.zeros(int(p.group.N)) for name, p in self.projections.items()}
         self.step = 0
@@ -119,20 +120,20 @@ class Traces:
         return _trace(projection, variable)[projection.place(synapse.pre, synapse.post)]
 
     def _largest(self) -> list[TracedSynapse]:
-        """The wanted number of synapses, in turn from each population; the first of equals."""
+        """`n_synapses` synapses, from each population in turn; among equals the first."""
         by_population = (self._largest_of(name) for name in self.populations)
         neurons = (n for turn in zip_longest(*by_population) for n in turn if n is not None)
-        return list(islice((synapse for neuron in neurons for synapse in neuron), self.wanted))
+        return list(islice((synapse for neuron in neurons for synapse in neuron), self.n_synapses))
 
     def _largest_of(self, population: str) -> list[list[TracedSynapse]]:
-        """Of every neuron its largest input and recurrent synapse, largest neurons first."""
+        """The largest input and recurrent synapse of every neuron, largest neurons first."""
         projections = [p for p in self.projections.values() if p.target == population]
-        found: list[list[TracedSynapse]] = [[] for _ in range(projections[0].n_post)]
-        total = np.zeros(len(found))
+        synapses: list[list[TracedSynapse]] = [[] for _ in range(projections[0].n_post)]
+        total = np.zeros(len(synapses))
         for kind in ("input", "recurrent"):
             parts = [p for p in projections if p.connection.kind == kind]
-            largest = np.full(len(found), -1.0)
-            source, pre = np.zeros((2, len(found)), dtype=int)
+            largest = np.full(len(synapses), -1.0)
+            source, pre = np.zeros((2, len(synapses)), dtype=int)
             for number, part in enumerate(parts):
                 sizes, senders = _largest_into(part, self.sums[part.name])
                 larger = sizes > largest
@@ -143,9 +144,9 @@ class Traces:
                 )
             for post in np.flatnonzero(largest >= 0):
                 name = parts[source[post]].source
-                found[post].append(TracedSynapse(name, int(pre[post]), population, int(post)))
+                synapses[post].append(TracedSynapse(name, int(pre[post]), population, int(post)))
             total += np.maximum(largest, 0)
-        return [found[post] for post in np.argsort(-total, kind="stable")]
+        return [synapses[post] for post in np.argsort(-total, kind="stable")]
 
 
 def _largest_into(

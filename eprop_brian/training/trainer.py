@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import time
 import warnings
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -17,7 +16,7 @@ from tqdm import tqdm
 from eprop_brian.base.checks import check_count, check_positive
 from eprop_brian.base.interrupts import uninterrupted
 from eprop_brian.base.random import rng_for
-from eprop_brian.base.sparse import Matrix, dense, values_of
+from eprop_brian.base.sparse import Matrix, values_of
 from eprop_brian.network.optimization import learning_rate
 from eprop_brian.network.resolved import Resolved, as_resolved
 from eprop_brian.network.spec import Network
@@ -51,13 +50,13 @@ from eprop_brian.training.state import Outcome
 
 __all__ = ["Evaluation", "Trainer", "TrainingError"]
 
-#: Changes of weights, relative to the largest, that are no learning.
+#: Changes of weights, relative to the largest, that are due to rounding.
 _ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
 class _Batches:
-    """Batches of as many trials each, one after the other: what a session runs at once."""
+    """Consecutive batches of equal size, which a session runs in one call."""
 
     trials: Trials
     size: int
@@ -85,7 +84,7 @@ class Trainer:
         A stored state, as ``session.state()`` gives it, to begin with instead of weights.
     workers : int, optional
         Processes that share the trials of a batch. Default: as many as there are cores if batches
-        are large enough to pay. The result is the same to the bit for any number of them.
+        are large enough to pay. Results are bit-identical for any number of them.
     scheduler : str, optional
         Address of a running Dask scheduler whose workers share the trials instead.
 
@@ -129,7 +128,9 @@ class Trainer:
         check_positive("batch_size", batch_size)
         check_count("seed", seed, minimum=0)
         if weights is not None and state is not None:
-            raise ValueError("a stored state has weights of its own: give weights or state")
+            raise ValueError(
+                "weights and state exclude each other: a stored state has its own weights"
+            )
         check_fit(network, task)
         resolved = as_resolved(network)
         if resolved.continuous:
@@ -144,12 +145,12 @@ class Trainer:
         self.solved = False
         self.validation: Evaluation | None = None
         self.confirmation: Evaluation | None = None
-        # Whether a network that is silent has been looked at, and named.
+        # Whether a silent network has been diagnosed, and reported.
         self._is_looked_at = self._is_named = False
-        # State and iteration before a call that has not ended.
+        # State and iteration before the current call; None between calls.
         self._before: tuple[dict[str, Matrix], int] | None = None
         self._per_call = iterations_per_call(network, self.batch_size)
-        # Trials of the first call that are yet to be learned from.
+        # Trials of the first call that have not been learned from yet, by iteration.
         self._drawn: dict[int, Trials] = {}
         if state is None:
             self._drawn = {i: self._hand_out(i) for i in range(self._per_call)}
@@ -160,8 +161,10 @@ class Trainer:
         check_workers(workers, scheduler)
         if state is not None:
             initial = stored_weights(resolved, state)
+        elif weights is not None:
+            initial = dict(weights)
         else:
-            initial = dict(weights or resolved.initial_weights(self.seed))
+            initial = resolved.initial_weights(self.seed)
         self.session = make_session(
             network,
             example,
@@ -188,17 +191,9 @@ class Trainer:
     def alignment(self) -> float:
         """Cosine of the angle between the feedback weights B and the transposed readout weights.
 
-        Of all learning signals together; NaN if either is 0.
+        All learning signals count together; NaN if either is 0.
         """
-        weights = self.session.weights
-        products, sizes_b, sizes_w = [], [], []
-        for signal in self.session.resolved.signals:
-            b, w_out = weights[signal.name], dense(weights[signal.follows])
-            products.append(float(np.sum(b * w_out.T)))
-            sizes_b.append(float(np.linalg.norm(b)))
-            sizes_w.append(float(np.linalg.norm(w_out)))
-        size = math.hypot(*sizes_b) * math.hypot(*sizes_w)
-        return sum(products) / size if size > 0 else float("nan")
+        return self.session.alignment()
 
     def train(
         self,
@@ -215,11 +210,11 @@ class Trainer:
         iterations : int
             Total number, those done before included.
         stop_when_solved : bool
-            Every 10 iterations, where the task defines an error threshold and the mean error of
-            the last 10 batches comes near it, test on 8 fresh batches of 64 trials. If their error
-            is below it, test on 64 others (of a data set on as many as show the other half of what
-            was held out for validation, but 8 at least), and stop if the error of these is below it
-            too.
+            Whether to stop when the task is solved. Every 10 iterations, if the mean error of the
+            last 10 batches comes near the task's error threshold, 8 fresh batches of 64 trials are
+            tested. If their error is below the threshold, 64 others are tested (for a data set as
+            many as show the other half of the validation examples, but at least 8), and training
+            stops if their error is below it too.
         progress : bool
             Show a progress bar with loss and error.
         after_call : callable, optional
@@ -232,10 +227,10 @@ class Trainer:
         Raises
         ------
         TrainingError
-            If the loss, a weight or what they are made of is no longer finite, which is then
-            named; the state is that of the last good call. Or if no neuron has fired in a call,
-            which has changed nothing. (A warning if weights have changed by rounding alone, or
-            by what is no gradient.)
+            If the loss, a weight or a quantity they depend on is no longer finite; the message
+            names it, and the state is that of the last good call. Also if no neuron fired in a call
+            that changed nothing. (It is a warning if weights changed by rounding alone, or only by
+            regularisers or the optimizer.)
         """
         self.solved = stop_when_solved and self.iteration > 0 and self._is_solved()
         if self.solved:
@@ -245,7 +240,7 @@ class Trainer:
         )
         with bar, contextlib.closing(self._calls(iterations)) as calls:
             for numbers, batches in calls:
-                # An interrupt too must not leave weights without history.
+                # Not even an interrupt may leave weights without history.
                 with self.provisional() as before:
                     self._iterate(batches, before)
                     self._before = None
@@ -262,7 +257,7 @@ class Trainer:
 
     @contextlib.contextmanager
     def provisional(self) -> Iterator[dict[str, Matrix]]:
-        """Take back, at the end of a block, what a call in it has changed; give what was before."""
+        """Take back, at the end of a block, what a call in it changed; yields the state before."""
         before = self.session.state()
         self._before = before, self.iteration
         try:
@@ -271,7 +266,7 @@ class Trainer:
             self.take_back()
 
     def take_back(self) -> None:
-        """Go back to the state before a call that has not ended; nothing if there is none."""
+        """Restore the state before a call that has not ended; do nothing between calls."""
         with uninterrupted():
             if self._before is not None:
                 state, iteration = self._before
@@ -287,20 +282,20 @@ class Trainer:
     ) -> Evaluation:
         """Run fresh trials without learning.
 
-        The same stream and sizes give the same trials. Where a task has one frozen trial, it is
-        run once.
+        The same stream and sizes give the same trials. The only trial of a frozen task is run
+        once.
 
         Parameters
         ----------
         n_batches, batch_size : int
         stream : str
-            Which stream of trials; ``"train"`` is what the network learns from.
+            Stream of trials; ``"train"`` is the one that the network learns from.
 
         Raises
         ------
         TrainingError
-            If a loss is not finite, or a trial ends with a state of NaN (on ``cuda``, the last of
-            a call): the quantity that is not finite first is named.
+            If a loss is not finite, or a trial (on ``cuda``, the last one of a call) ends with a
+            state of NaN. The message names the quantity that was not finite first.
         """
         return evaluate(
             self.session,
@@ -316,13 +311,14 @@ class Trainer:
         return hand_out(self.task, self.seed, "train", iteration, self.batch_size)
 
     def _batches(self, numbers: range) -> list[_Batches]:
-        """The trials of some iterations, those of equally large batches together."""
-        parts = [self._drawn.pop(i, None) or self._hand_out(i) for i in numbers]
+        """The trials of several iterations, grouped by the size of their batches."""
+        drawn = self._drawn
+        parts = [drawn.pop(i) if i in drawn else self._hand_out(i) for i in numbers]
         sizes = groupby(parts, key=lambda part: part.n_trials)
         return [_Batches(join_trials([*equal]), size) for size, equal in sizes]
 
     def _calls(self, iterations: int) -> Generator[tuple[range, list[_Batches]], None, None]:
-        """Iteration numbers and trials of each call; the next trials are made meanwhile."""
+        """Yield iteration numbers and trials of each call, while a thread draws the next trials."""
         ranges = []
         first = self.iteration
         while first < iterations:
@@ -340,18 +336,18 @@ class Trainer:
 
     def _iterate(self, batches: Sequence[_Batches], before: Mapping[str, Matrix]) -> None:
         """Run the batches of a call, which begins in the state `before`."""
-        for number, some in enumerate(batches):
+        for number, group in enumerate(batches):
             if number:
                 before = self.session.state()
             start = time.perf_counter()
-            outcome = self.session.run(some.trials, some.size)
+            outcome = self.session.run(group.trials, group.size)
             seconds = time.perf_counter() - start
             if not self._is_finite(outcome):
-                raise TrainingError(self._not_finite(some, before))
-            self._record(outcome, some, seconds)
+                raise TrainingError(self._not_finite(group, before))
+            self._record(outcome, group, seconds)
         self.history.alignment[-1] = self.alignment()
         if self.session.resolved.rewiring is not None:
-            # Of the iteration alone, so that a run that was stopped goes on as it would have.
+            # The numbers depend on the iteration alone, so a resumed run draws the same ones.
             rng = rng_for(self.seed, "rewiring", self.session.n_updates)
             self.session.rewire(
                 learning_rate(self.session.resolved.optimizer, self.session.n_updates), rng
@@ -361,7 +357,7 @@ class Trainer:
         return bool(np.all(np.isfinite(outcome.loss))) and self.session.is_finite()
 
     def _not_finite(self, batches: _Batches, state: Mapping[str, Matrix]) -> str:
-        """What was not finite first in batches that began in a state: they are run once more."""
+        """Rerun batches from the state before them, and report what was not finite first."""
         self.session.restore(state)
         iteration = self.iteration
         for first in range(0, batches.trials.n_trials, batches.size):
@@ -373,10 +369,10 @@ class Trainer:
         return explain(Diagnosis(self.session, batch, state, self.dtype), f"iteration {iteration}")
 
     def _check_alive(self, numbers: range, trials: Trials, before: Mapping[str, Matrix]) -> None:
-        """Name a network of which a call had no spike, and that cannot learn by its gradient.
+        """Report a network that had no spike in a call and cannot learn by its gradient.
 
-        Exported programs do so by the same conditions, but cannot look at the surrogate
-        (``Trainer::check_alive`` in ``templates/driver/trainer.h``).
+        Exported programs check the same conditions (``Trainer::check_alive`` in
+        ``native/driver/trainer.h``), except for the surrogate, which they cannot read.
         """
         fired = np.flatnonzero(self.history.rate_hz)
         if len(fired) and fired[-1] >= numbers.start:
@@ -385,13 +381,13 @@ class Trainer:
         if self._is_named or self.session.resolved.optimizer.parameters.get("eta") == 0:
             return
         change = largest_change(before, self.session.weights)
-        # What an optimizer gathered may move weights for a while.
+        # The states of the optimizer may still move weights for a while.
         if change > _ROUNDING and self._is_looked_at:
             return
         self._is_looked_at = True
         after = self.session.state()
-        found = silence(Diagnosis(self.session, trials, after, self.dtype))
-        if change > _ROUNDING and not found.is_dead:
+        report = silence(Diagnosis(self.session, trials, after, self.dtype))
+        if change > _ROUNDING and not report.is_dead:
             return
         self._is_named = True
         last_spike = int(fired[-1]) + 1 if len(fired) else 0
@@ -399,9 +395,9 @@ class Trainer:
         since = f" (the last to fire did so in iteration {last_spike})" if last_spike else ""
         message = (
             f"no neuron fires in any trial of iterations {first} to "
-            f"{numbers.stop}{since}, and {found.text(last_spike, change)}"
+            f"{numbers.stop}{since}, and {report.text(last_spike, change)}"
         )
-        # What optimizers keep may still move weights later.
+        # States of the optimizer that change may still move weights later.
         stays = all(
             np.array_equal(values_of(value), values_of(before[name]))
             for name, value in after.items()
@@ -425,8 +421,8 @@ class Trainer:
         threshold = self.task.error_threshold
         if threshold is None or self.iteration % CHECK_EVERY:
             return False
-        # Training trials are fresh too. Asking them first keeps lucky validations rare, and a
-        # validation costs as much as several iterations.
+        # Training trials are fresh too. Checking them first saves validations, which cost as much
+        # as several iterations, and keeps lucky ones rare.
         if np.mean(self.history.error[-CHECK_EVERY:]) >= 1.25 * threshold:
             return False
         stream = f"validation {self.iteration}"
@@ -438,9 +434,9 @@ class Trainer:
         return self.confirmation.error < threshold
 
     def _show(self, bar: tqdm) -> None:
-        shown = {"loss": f"{self.history.loss[-1]:.4g}"}
+        values = {"loss": f"{self.history.loss[-1]:.4g}"}
         if not np.isnan(self.history.error[-1]):
-            shown["error"] = f"{np.mean(self.history.error[-CHECK_EVERY:]):.3f}"
-        shown["rate"] = f"{self.history.rate_hz[-1]:.1f} Hz"
-        # The bar is drawn by its next update, which keeps it from being drawn at every call.
-        bar.set_postfix(shown, refresh=False)
+            values["error"] = f"{np.mean(self.history.error[-CHECK_EVERY:]):.3f}"
+        values["rate"] = f"{self.history.rate_hz[-1]:.1f} Hz"
+        # The next update of the bar draws it: refreshing here would draw it at every call.
+        bar.set_postfix(values, refresh=False)

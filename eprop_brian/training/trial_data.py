@@ -1,4 +1,4 @@
-"""Trials as a program takes them."""
+"""Trials in the arrays of a program."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def pack_spikes(spikes: np.ndarray) -> np.ndarray:
     """
     *leading, n = spikes.shape
     n_words = -(-n // 32)
-    # Padded first: whole bytes on end are packed several times as fast as rows of a few.
+    # Padding first makes the bytes contiguous, which is several times as fast to pack.
     padded = np.zeros((*leading, 32 * n_words), dtype=bool)
     padded[..., :n] = spikes
     return np.packbits(padded.ravel(), bitorder="little").view("<i4").reshape(*leading, n_words)
@@ -35,7 +35,7 @@ def pack_spikes(spikes: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class TrialData:
-    """Trials as a program takes them.
+    """Trials in the arrays of a program.
 
     Attributes
     ----------
@@ -57,16 +57,16 @@ class TrialData:
 def trial_data(
     trials: Trials, network: Resolved, groups: Mapping[str, Any], learning_window: int
 ) -> TrialData:
-    """Trials in the form that a program takes.
+    """Convert trials to the arrays of a program.
 
     Parameters
     ----------
     trials : Trials
-        That fit the program. Columns of inputs and targets belong to the network's input groups
-        and readouts in their order.
+        They must fit the program. Columns of inputs and targets belong to the network's input
+        groups and readouts, in that order.
     network : Resolved
     groups : mapping of str to group
-        Of the built network, which say how much there is room for.
+        Groups of the built network, whose sizes are the room for trials.
     learning_window : int
     """
     periods = {}
@@ -76,7 +76,7 @@ def trial_data(
     if trials.analog:
         inputs = {"x": _filled(trials.inputs, groups["input_data"].N, float)}
     else:
-        # The inputs of each group begin with a word.
+        # Every input group begins with a new word.
         words = [pack_spikes(trials.inputs[..., own]) for own in network.input_slices.values()]
         packed = np.concatenate(words, axis=-1) if len(words) > 1 else words[0]
         inputs = {"words": _filled(packed, groups["input_data"].N, np.int32)}

@@ -1,14 +1,14 @@
 """A network unrolled in time for automatic differentiation, in JAX.
 
-What is differentiated is what the devices run: the step maps of the neurons, the readout's update
-and the loss, translated from the same strings, in the same order of a step. A spike is a step
-function whose derivative is the neuron's own surrogate.
+JAX differentiates the equations that the devices run: the step maps of the neurons, the readout's
+update and the loss, translated from the same strings, in the same order within a step. A spike is a
+step function whose derivative is the neuron's surrogate.
 
 The derivative is the total one: it follows a spike into the other neurons, which e-prop does not,
-and into the neuron's own reset, which e-prop leaves out unless told otherwise. A neuron that names
-the states it detaches is taken at its word here too. With the same states detached, the gradient
-differs from e-prop's in what goes by way of other neurons alone. But the reset holds the derivative
-down: without it, long trials make it explode.
+and into the neuron's own reset, which e-prop leaves out by default. States that a neuron detaches
+are detached here too. With the same states detached, the gradient differs from e-prop's only in the
+paths through other neurons. But the reset holds the derivative down: without it, the derivative
+explodes in long trials.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _SMALLEST_LOG_P = -30 * np.log(10)
 
 
 class Simulation(NamedTuple):
-    """What comes out of some trials.
+    """Results of trials.
 
     Attributes
     ----------
@@ -80,7 +80,7 @@ class _Kind:
         follows = dependent_constants(population)
         self._constants = {name: translated(parsed(step.constants[name])) for name in follows}
         self._advance = translated([step.composed[state] for state in step.states])
-        # The comparison itself: a difference would round in another way.
+        # The comparison itself, since a difference would round differently.
         self._fires = translated([str_to_sympy(step.threshold)])
         self._slope = translated([step.margin, *parsed(step.psi)])
         self._cost = translated([state_cost(step, cost)])
@@ -129,7 +129,7 @@ class _Kind:
 
 
 class _Wires:
-    """A connection in JAX: which spikes it takes, and when they arrive."""
+    """A connection in JAX: the spikes that it takes, and when they arrive."""
 
     def __init__(self, connection: Connection, line: dict[str, slice]) -> None:
         self.name, self.targets = connection.name, connection.targets
@@ -170,7 +170,7 @@ class _Readout:
         scope = {**self.values, "y": y, "y_target": targets}
         if self.loss.softmax:
             log_p = jax.nn.log_softmax(y, axis=2)
-            # The bound changes a value and no derivative, as on the devices.
+            # The bound changes a value but not its derivative, as on the devices.
             bound = jnp.maximum(log_p, _SMALLEST_LOG_P)
             if self.loss.open_at_one:
                 bound = jnp.minimum(bound, -np.finfo(self.dtype).eps)
@@ -250,8 +250,7 @@ class Unrolled:
             sent = jax.lax.stop_gradient(earlier) if self.local else earlier
             currents = list(zip(self._inputs, current, strict=True))
             for wires in self._recurrent:
-                arriving = [wires.sources(sent[d - 1]) for d in wires.delays]
-                arriving = jnp.concatenate(arriving, axis=1)
+                arriving = jnp.concatenate([wires.sources(sent[d - 1]) for d in wires.delays], 1)
                 currents.append((wires, arriving @ recurrent[wires.name].T))
             advanced = [
                 kind.advance(own, _total(kind.name, currents), earlier[0][:, where], value)
@@ -296,23 +295,23 @@ class Unrolled:
     def objective(
         self, weights: Values, x: jax.Array, targets: jax.Array, periods: jax.Array
     ) -> tuple[jax.Array, Simulation]:
-        """What the gradient is the derivative of: mean loss of the trials, and regularisers.
+        """The function to differentiate: mean loss of the trials, and regularisers.
 
         ``E = mean_trials sum_t,k loss + c_reg/2 sum_j (f_j - f_target)^2``, rates in spikes a step,
         and ``c_v`` times the mean over the steps of the voltage regulariser's cost.
         """
         network = self.network
-        found = self.simulate(weights, x, targets, periods)
-        total = found.losses.sum(axis=1).mean()
+        result = self.simulate(weights, x, targets, periods)
+        total = result.losses.sum(axis=1).mean()
         if network.c_reg:
-            rates = found.counts / x.shape[1]
+            rates = result.counts / x.shape[1]
             if network.rate_averaging == "batch":
                 rates = rates.mean(axis=0, keepdims=True)
             excess = rates - float(network.f_target * network.dt)
             total += network.c_reg / 2 * jnp.sum(excess**2, axis=1).mean()
         if network.c_v:
-            total += network.c_v * found.cost.mean() / x.shape[1]
-        return total, found
+            total += network.c_v * result.cost.mean() / x.shape[1]
+        return total, result
 
     def _input_currents(self, weights: Values, x: jax.Array) -> tuple[jax.Array, ...]:
         """Weighted inputs of every step, (n_steps, n_trials, n_post), of each connection."""
@@ -335,7 +334,7 @@ class Unrolled:
             y, targets = y[-self.learning_window :], targets[-self.learning_window :]
             losses, outputs = readout.scores(y, targets)
             return losses.sum(axis=0), outputs.sum(axis=0)[:, np.newaxis]
-        # What does not count may be anything, which 0 times would not undo, nor its derivative.
+        # Steps that do not count may hold infinities, which a factor of 0 would turn into NaN.
         counts = periods[..., np.newaxis] > 0
         first = jnp.argmax(counts, axis=0)[np.newaxis]
         targets = jnp.broadcast_to(targets, y.shape)
@@ -347,7 +346,7 @@ class Unrolled:
 
 
 def _total(name: str, currents: Iterable[tuple[_Wires, jax.Array]]) -> jax.Array:
-    """What arrives at a group over all connections."""
+    """Sum of the currents that reach a group over all connections."""
     parts = [current[:, w.targets[name]] for w, current in currents if name in w.targets]
     return sum(parts[1:], start=parts[0])
 
@@ -386,10 +385,11 @@ def optimizer_step(network: Resolved) -> Callable[[Any, Any, Any, Any], tuple[An
         return scope["w"], {key: scope[state] for key, state in kept.items()}
 
     def step(weights, gradient, states, k):
-        new_weights, new_states = {}, {}
+        new_weights: dict[str, Any] = {}
+        new_states: dict[str, Any] = {}
         for name, w in weights.items():
             if name in learned:
-                # Relative to its scale, so that one learning rate fits every unit.
+                # In units of its scale, so that one learning rate fits every unit.
                 scale, low, high = (
                     getattr(learned[name], x) for x in ("scale", "minimum", "maximum")
                 )
@@ -407,7 +407,7 @@ def optimizer_step(network: Resolved) -> Callable[[Any, Any, Any, Any], tuple[An
 
 
 def _by_delay(connection: Connection) -> dict[int, np.ndarray]:
-    """Which synapses have which delay."""
+    """Masks of the synapses of each delay."""
     steps, mask = connection.delay_steps, connection.mask
     if isinstance(steps, int):
         return {steps: mask}

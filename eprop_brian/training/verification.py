@@ -32,11 +32,11 @@ class Verification:
         After some number of updates: largest deviation of a weight relative to the largest change
         of its matrix since the start.
     failures : tuple of str
-        What deviates more than it may; empty if the case holds.
+        Deviations beyond the tolerance; empty if the case holds.
     tolerance : float
-        What losses and weights may deviate by, as above. No spike may differ.
+        Largest allowed deviation of losses and weights, as above. No spike may differ.
     rules : tuple of str
-        What the replay did as the recording simulator does and networks here do not.
+        Rules of the recording simulator that the replay followed and networks here do not.
     """
 
     differing_spikes: int
@@ -71,12 +71,12 @@ def verify(case: ReferenceCase, device: str = "cpp", dtype: str = "float64") -> 
     device : {"cpp", "cuda", "runtime"}
     dtype : {"float64", "float32"}
     """
-    found = replay(case, device, dtype)
+    replayed = replay(case, device, dtype)
     differing, loss_deviation = 0, 0.0
     deviations: dict[int, float] = {}
     failures: list[str] = []
     for k in range(case.n_iterations):
-        n_different, loss = found.iteration(k)
+        n_different, loss = replayed.iteration(k)
         differing += n_different
         # A period without learning has a loss of 0.
         deviation = abs(loss - case.losses[k]) / (abs(case.losses[k]) or 1.0)
@@ -85,7 +85,7 @@ def verify(case: ReferenceCase, device: str = "cpp", dtype: str = "float64") -> 
         loss_deviation = max(loss_deviation, deviation)
         if k + 1 in case.weights:
             deviations[k + 1] = 0.0
-            weights = found.weights()
+            weights = replayed.weights()
             for name in case.network.resolved.keys.connections:
                 recorded = case.weights[k + 1][name]
                 change = np.max(np.abs(recorded - case.initial_weights[name]))
@@ -96,7 +96,7 @@ def verify(case: ReferenceCase, device: str = "cpp", dtype: str = "float64") -> 
                     failures.append(f"{name} after update {k + 1} by {difference / scale:.1e}")
     if differing:
         failures.insert(0, f"{differing} spikes")
-    found.close()
+    replayed.close()
     return Verification(
-        *(differing, float(loss_deviation), deviations, tuple(failures), TOLERANCE, found.rules)
+        *(differing, float(loss_deviation), deviations, tuple(failures), TOLERANCE, replayed.rules)
     )

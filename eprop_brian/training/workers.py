@@ -1,14 +1,14 @@
-"""Workers: the shares of a batch, computed side by side.
+"""Workers compute the shares of a batch side by side.
 
 Trials of a batch are independent until the update. A batch is cut into shares of a fixed size
-(`eprop_brian.network.built.SHARE`), workers compute the sums of each, and this process adds them up
-in the order of the trials and makes the update. Which worker computed what, and how many there
-are, changes nothing in the result, not even a bit.
+(`eprop_brian.network.built.SHARE`), workers compute the sums of each share, and this process adds
+them up in the order of the trials and makes the update. The result is bit-identical for any number
+of workers and any assignment of shares.
 
-On a machine of one's own, workers are threads of this process, each with a compiled program that
-runs as a process; on a cluster, they are Dask's. Both are executors in the sense of
-`concurrent.futures`. (A Dask cluster on this machine would do the same: handing out a batch took it
-10 ms, a fifth of the time that two cores need to compute one of evidence accumulation.)
+Local workers are threads of this process, each with a compiled program that runs as a process of
+its own. On a cluster, Dask provides the workers. Both are executors in the sense of
+`concurrent.futures`. (A local Dask cluster would do too, but took 10 ms to hand out a batch, a
+fifth of the time that two cores need to compute a batch of evidence accumulation.)
 """
 
 from __future__ import annotations
@@ -40,24 +40,24 @@ from eprop_brian.training.trial_data import TrialData
 
 __all__ = ["ParallelSession", "cores", "useful_workers"]
 
-#: Neurons times steps times trials of a batch from which a second worker saves more time than it
-#: takes to hand out the work: some 10 ms of computing.
+#: Neurons times steps times trials of a batch above which a second worker saves more time than
+#: handing out the work takes: some 10 ms of computing.
 _WORTH_SHARING = 5e6
 #: Seconds to wait for a scheduler.
 _PATIENCE = 10.0
-#: Programs that a worker of a cluster keeps, for as many sessions that use it in turn.
+#: Largest number of programs that a worker of a cluster keeps, one for each session.
 _MOST_PROGRAMS = 4
 
 
 def useful_workers(network: Network | Resolved, batch_size: int, n_steps: int) -> int:
-    """Workers that pay off on this machine: at most one a core, and one if batches are small."""
+    """Number of local workers that pay off: at most one per core, and one if batches are small."""
     if batch_size * n_steps * as_resolved(network).n_recurrent < _WORTH_SHARING:
         return 1
     return min(cores(), -(-batch_size // SHARE))
 
 
 def cores() -> int:
-    """Cores that this process may use."""
+    """Number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -74,7 +74,7 @@ class ParallelSession(Session):
         Trials of one call; their shapes count.
     device, dtype : str
     workers : int, optional
-        Workers of this machine. Each has a compiled program, a process of its own.
+        Number of local workers. Each runs a compiled program as a separate process.
     scheduler : str, optional
         Address of a running Dask scheduler whose workers to use instead, e.g.
         ``"tcp://10.0.0.1:8786"``. They need this package and a C++ compiler.
@@ -82,7 +82,7 @@ class ParallelSession(Session):
     Raises
     ------
     ValueError
-        If the device cannot be shared out or the scheduler cannot be reached.
+        If the device takes no workers or the scheduler cannot be reached.
     """
 
     def __init__(
@@ -99,20 +99,20 @@ class ParallelSession(Session):
     ) -> None:
         if device == "cuda":
             raise ValueError(
-                "device 'cuda' runs the trials of a batch side by side in one process: it takes "
-                "no workers"
+                "device 'cuda' runs the trials of a batch side by side in one process and takes no "
+                "workers"
             )
         if device != "cpp":
             raise ValueError(f"workers run compiled programs: device 'cpp', not '{device}'")
-        # First what may fail soonest.
+        # Connecting may fail, and costs less than building the program.
         self._client = None if scheduler is None else _connect(scheduler)
         self._workers = workers
         share = _largest_share(example)
         super().__init__(network, make_program(device, dtype), share, learning_window, weights)
-        recipe = _SessionSpec(self.resolved, share, learning_window, device, dtype)
-        self._recipe = (uuid.uuid4().hex, pickle.dumps(recipe))
-        # Workers in this process need not build again what was built here.
-        _programs[self._recipe[0]] = _of_process(self.program)
+        spec = _SessionSpec(self.resolved, share, learning_window, device, dtype)
+        self._spec = (uuid.uuid4().hex, pickle.dumps(spec))
+        # Workers in this process use the program that was just built.
+        _programs[self._spec[0]] = _of_process(self.program)
         self._executor: Executor = (
             ThreadPoolExecutor(workers, "worker")
             if self._client is None
@@ -120,7 +120,7 @@ class ParallelSession(Session):
         )
         self._most_trials = example.n_trials
         self._finalizer = weakref.finalize(
-            self, _disconnect, self._executor, self._client, self._recipe[0]
+            self, _disconnect, self._executor, self._client, self._spec[0]
         )
 
     @property
@@ -144,7 +144,7 @@ class ParallelSession(Session):
         for start in range(0, trials.n_trials, at_once):
             futures = self._submit(upcoming, batch_size, learning, check_states)
             try:
-                # Meanwhile, here:
+                # The next shares are cut while the workers compute.
                 upcoming = self._cut(trials, start + at_once, at_once)
                 shares = [share for future in futures for share in future.result()]
             except BaseException as error:
@@ -164,17 +164,17 @@ class ParallelSession(Session):
         )
 
     def spikes(self) -> np.ndarray:
-        """Not available: the trials ran in the workers' programs."""
-        raise ValueError("spikes of a trial can be read with one worker: workers=1")
+        """Raise ValueError: the trials ran in the programs of workers."""
+        raise ValueError("spikes of a trial can only be read with one worker: workers=1")
 
     def close(self) -> None:
-        """End the workers that were started here, and the programs."""
+        """End the local workers and all programs."""
         self._finalizer()
         super().close()
 
     def _abandon(self, futures: list[Future]) -> None:
-        """Stop what is running: nobody waits for it."""
-        token = self._recipe[0]
+        """Stop running computations whose results are no longer needed."""
+        token = self._spec[0]
         _abandoned.add(token)
         for future in futures:
             future.cancel()
@@ -184,11 +184,11 @@ class ParallelSession(Session):
         _abandoned.discard(token)
 
     def _count(self) -> int:
-        """Workers there are now."""
+        """Current number of workers."""
         return sum(self._client.nthreads().values()) if self._client else self._workers or cores()
 
     def _cut(self, trials: Trials, start: int, size: int) -> list[TrialData]:
-        """Cut trials, from one on, into shares (none beyond the end)."""
+        """Cut `size` trials from `start` on into shares; there are none beyond the end."""
         end = min(start + size, trials.n_trials)
         return [
             self.data(trials.part(slice(i, min(i + SHARE, end)))) for i in range(start, end, SHARE)
@@ -196,7 +196,7 @@ class ParallelSession(Session):
 
     def _submit(self, shares: Sequence[TrialData], batch_size: int, *how: bool) -> list[Future]:
         size = -(-len(shares) // max(1, self._count()))
-        compute = partial(_compute, *self._recipe)
+        compute = partial(_compute, *self._spec)
         return [
             self._executor.submit(compute, self.weights, batch_size, *how, shares[i : i + size])
             for i in range(0, len(shares), size)
@@ -205,7 +205,7 @@ class ParallelSession(Session):
 
 @dataclass(frozen=True)
 class _SessionSpec:
-    """What a worker needs in order to make a session of its own."""
+    """Arguments from which a worker makes its session."""
 
     network: Resolved
     share: Trials
@@ -214,28 +214,28 @@ class _SessionSpec:
     dtype: str
 
 
-#: Programs built in this process, by token; those of local sessions leave with the session.
+#: Programs built in this process, by token; closing a local session removes its program.
 _programs: OrderedDict[str, ProcessProgram] = OrderedDict()
 _building = threading.Lock()
 #: The session of each thread, with its token.
 _thread = threading.local()
-#: Sessions of this process's threads, by token, and tokens whose work is to stop.
+#: Sessions of this process's threads, by token, and the tokens whose computations must stop.
 _sessions: dict[str, list[Session]] = {}
 _abandoned: set[str] = set()
 
 
 def _compute(
     token: str,
-    recipe: bytes,
+    spec: bytes,
     weights: dict[str, Matrix],
     batch_size: int,
     learning: bool,
     check_states: bool,
     shares: Sequence[TrialData],
 ) -> list[Share]:
-    """What a worker does: shares of a batch, with the session that its thread keeps."""
+    """Compute shares of a batch in a worker, with the session that its thread keeps."""
     if getattr(_thread, "token", None) != token:
-        _thread.session = _make_session(token, pickle.loads(recipe), weights)
+        _thread.session = _make_session(token, pickle.loads(spec), weights)
         _thread.token = token
         _sessions.setdefault(token, []).append(_thread.session)
     _thread.session.weights = weights
@@ -250,8 +250,8 @@ def _compute(
     return retried(compute)
 
 
-def _make_session(token: str, recipe: _SessionSpec, weights: dict[str, Matrix]) -> Session:
-    """A session for this thread, with a copy of the program that is built once a process."""
+def _make_session(token: str, spec: _SessionSpec, weights: dict[str, Matrix]) -> Session:
+    """Make the session of a thread, with a copy of the program that a process builds once."""
 
     def program(network: Resolved, capacity: Capacity) -> ProcessProgram:
         with _building:
@@ -259,20 +259,20 @@ def _make_session(token: str, recipe: _SessionSpec, weights: dict[str, Matrix]) 
                 while len(_programs) >= _MOST_PROGRAMS:
                     old, _ = _programs.popitem(last=False)
                     _sessions.pop(old, None)
-                program = make_program(recipe.device, recipe.dtype)(network, capacity)
+                program = make_program(spec.device, spec.dtype)(network, capacity)
                 _programs[token] = _of_process(program)
             return _programs[token].copy()
 
-    return Session(recipe.network, program, recipe.share, recipe.learning_window, weights)
+    return Session(spec.network, program, spec.share, spec.learning_window, weights)
 
 
 def _of_process(program: Program) -> ProcessProgram:
-    """A program that is known to run in a process of its own, as all devices of workers do."""
+    """Narrow the type of a program: all devices of workers run it as a separate process."""
     return cast(ProcessProgram, program)
 
 
 def _largest_share(example: Trials) -> Trials:
-    """Trials as large as any share of trials like these."""
+    """Trials as large as the largest share of these trials."""
     inputs, targets = (array[:SHARE] for array in (example.inputs, example.targets))
     n_trials = min(SHARE, example.n_trials)
     indices = np.zeros(n_trials, dtype=int)
@@ -288,15 +288,15 @@ def _largest_share(example: Trials) -> Trials:
 
 def _connect(scheduler: str) -> Any:
     """A client of a Dask cluster."""
-    # Imported here: it takes half a second, and most runs do without.
+    # Imported here because it takes half a second and most runs do not need it.
     try:
         import dask
         from distributed import Client
     except ImportError:
         raise ValueError(
-            "a scheduler needs Dask: pip install distributed (workers of this machine do not)"
+            "a scheduler needs Dask: pip install distributed (local workers do not)"
         ) from None
-    # Weights of a large network are sent with every batch, which is meant.
+    # The weights of a large network are sent with every batch on purpose.
     dask.config.set({"distributed.admin.large-graph-warning-threshold": "1GB"})
     try:
         client = Client(scheduler, set_as_default=False, timeout=_PATIENCE)
@@ -311,7 +311,7 @@ def _connect(scheduler: str) -> Any:
 
 
 def _interrupt(token: str) -> None:
-    """End the programs that this process's threads run for a session."""
+    """End the programs that threads of this process run for a session."""
     for session in _sessions.get(token, []):
         _of_process(session.program).interrupt()
 

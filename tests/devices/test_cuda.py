@@ -290,7 +290,7 @@ def test_a_profile_measures_the_stages(small_blocks):
 
 
 def test_workers_are_refused():
-    with pytest.raises(ValueError, match="it takes no workers"):
+    with pytest.raises(ValueError, match="takes no workers"):
         ParallelSession(
             NETWORK,
             trials(1, 2, ""),

@@ -116,7 +116,7 @@ def test_a_program_needs_nothing_of_where_it_was_made_and_says_what_is_wrong(tmp
     options = ["--inputs", inputs, "--out", tmp_path / "out.npy"]
     assert "Usage: infer" in infer(project, "--help")
     assert "--inputs is missing" in infer(project, status=2)
-    assert "nothing would be written" in infer(project, *options[:2], status=2)
+    assert "there is nothing to write" in infer(project, *options[:2], status=2)
     assert "no such option: --output" in infer(project, "--output", "x", status=2)
     assert "--out needs a value" in infer(project, *options[:3], status=2)
     assert "No such file" in infer(project, *options, status=1)
@@ -140,7 +140,7 @@ def test_a_program_needs_nothing_of_where_it_was_made_and_says_what_is_wrong(tmp
     inputs.write_bytes(whole[:-1])
     assert "does not hold the numbers" in infer(project, *options, status=1)
     inputs.write_bytes(b"PK" + content)
-    assert "is no .npy file" in infer(project, *options, status=1)
+    assert "is not an .npy file" in infer(project, *options, status=1)
     for header in (b"{'descr': ", b"{'descr': '|u1', 'fortran_order': False, 'shape': (2, "):
         inputs.write_bytes(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
         assert "damaged header" in infer(project, *options, status=1)

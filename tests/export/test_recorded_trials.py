@@ -44,7 +44,7 @@ def test_trials_of_ones_own(cues, tmp_path, packed):
     # They are remembered: nothing goes on with other trials unnoticed.
     for other in ([], ["--trials", files[0]], ["--trials", *reversed(files)]):
         refused = run(cues, "--run", folder, "--iterations", 6, "--resume", *other, code=1)
-        assert f"go on with --trials {files[0]} {files[1]}" in refused
+        assert f"resume it with --trials {files[0]} {files[1]}" in refused
     assert f"{files[1]}, not from" in call("import-run", folder, "--out", tmp_path / "imported")
     refused = call("train", "--resume", tmp_path / "imported", "--iterations", 6, code=1)
     assert f"learned from the trials in {files[0]}" in refused

@@ -54,7 +54,7 @@ def test_settings_that_are_no_numbers_are_refused(cues, tmp_path):
     text = (folder / "config.toml").read_text()
     for before, after, message in (
         ("iterations = 2", "iterations = 99999999999", "from 1 to 1000000000"),
-        ("eta = 0.005", "eta = 0.005x", "eta is no finite number"),
+        ("eta = 0.005", "eta = 0.005x", "eta is not a finite number"),
     ):
         assert before in text
         (folder / "config.toml").write_text(text.replace(before, after))

@@ -178,7 +178,7 @@ def test_names_and_bounds_of_the_optimizer_are_not_the_neurons():
         ("lif.tau_m", 1e-4, "must lie between 0.001 and inf"),
         ("w_in", np.inf, "'w_in' of the weights must be finite"),
         ("B", 1 * ms, "plain numbers"),
-        ("foo", 1.0, "there are no weights 'foo'; there are w_in"),
+        ("foo", 1.0, "the network has no weights 'foo'; it has w_in"),
     ],
 )
 def test_wrong_weights_to_start_from_are_refused(name, value, message):

@@ -240,3 +240,33 @@ def test_targets_and_periods_of_short_batches_fit_too():
     trainer = Trainer(network(), OfTheirOwn(), batch_size=BATCH_SIZE, device="runtime")
     trainer.train(7, progress=False)
     assert trainer.session.n_updates == 7 and np.all(np.isfinite(trainer.history.loss))
+
+
+class Varying(EpochTask):
+    """Batches that show 1 to 4 different examples, the first and the last only one."""
+
+    def trials(self, seed, stream, index, n_trials):
+        n_patterns = 2 if index == 1 else 1 if index in (0, 99) else n_trials
+        batch = examples(seed, stream)[0:n_trials]
+        return replace(
+            batch, inputs=batch.inputs[:n_patterns], pattern=np.arange(n_trials) % n_patterns
+        )
+
+
+def test_batches_of_varying_numbers_of_patterns_fit_a_run_and_its_continuation():
+    arguments = {"batch_size": BATCH_SIZE, "seed": 1, "device": "runtime"}
+    whole = Trainer(network(), Varying(), **arguments)
+    first = Trainer(network(), Varying(), **arguments)
+    first.train(7, progress=False)
+    rest = Trainer(network(), Varying(), **arguments, state=first.session.state())
+    rest.history = first.history
+    for trainer in (whole, rest):
+        trainer.train(100, progress=False)
+    assert rest.history.loss == whole.history.loss
+    for name, value in whole.session.state().items():
+        np.testing.assert_array_equal(rest.session.state()[name], value, err_msg=name)
+
+
+def test_empty_weights_are_not_taken_for_none():
+    with pytest.raises(ValueError, match="the weights need 'w_in'"):
+        Trainer(network(), EpochTask(), batch_size=BATCH_SIZE, weights={}, device="runtime")

@@ -403,9 +403,9 @@ def small_trainer(**options) -> Trainer:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"device": "runtime"}, "leave device = 'runtime' away"),
-        ({"workers": 2}, "leave workers and scheduler away"),
-        ({"scheduler": "tcp://localhost:1"}, "leave workers and scheduler away"),
+        ({"device": "runtime"}, "leave out device = 'runtime'"),
+        ({"workers": 2}, "leave out workers and scheduler"),
+        ({"scheduler": "tcp://localhost:1"}, "leave out workers and scheduler"),
         ({"dtype": "float16"}, "unknown dtype"),
     ],
 )

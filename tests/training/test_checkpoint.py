@@ -99,7 +99,7 @@ def test_a_clock_that_is_no_step_is_refused(tmp_path, clock):
     state = read_arrays(run.folder / "checkpoint.npz")
     state["carried.control.clock"][:] = clock
     write_arrays(run.folder / "checkpoint.npz", state)
-    with pytest.raises(ValueError, match="no step"):
+    with pytest.raises(ValueError, match="not a step"):
         Run.open(run.folder)
 
 

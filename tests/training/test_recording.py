@@ -97,7 +97,7 @@ def test_shapes_time_and_order(recorded):
     names = [(p.name, p.neurons, p.membrane, p.unit) for p in recording.populations]
     assert names == [("lif", slice(0, 5), "v", "1"), ("alif", slice(5, 10), "v", "1")]
     assert recording.column("alif", 2) == 7
-    with pytest.raises(ValueError, match="there are lif, alif"):
+    with pytest.raises(ValueError, match="it has lif, alif"):
         recording.column("adex", 0)
     assert recording.synapses == SYNAPSES
     assert recording.eligibility_trace.shape == recording.filtered_trace.shape == (N_STEPS, 5)

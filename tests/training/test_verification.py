@@ -183,12 +183,16 @@ def test_inputs_and_windows_that_nest_has_not_are_refused(tmp_path, name, change
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("n_iter", 100, r"'w_in' has the shape \(4, 1, 1\), where its meta says \(101, 1, 1\)"),
+        ("n_iter", 100, r"'w_in' has the shape \(4, 1, 1\), where its meta implies \(101, 1, 1\)"),
         ("n_iter", "x", "in its meta, n_iter must be an integer, got 'x'"),
         ("optimizer", 3, "optimizer must be a table with a type, not 3"),
         ("optimizer", {"type": ["a"]}, "unknown optimizer"),
         ("T", -1, "T must be at least 1, got -1"),
-        ("T", 41, r"'x_shape' is \(3, 40, 1\), where its meta says \(3, 41, 1\) or \(1, 41, 1\)"),
+        (
+            "T",
+            41,
+            r"'x_shape' is \(3, 40, 1\), where its meta implies \(3, 41, 1\) or \(1, 41, 1\)",
+        ),
         ("learning_window", 1000, "learning_window must be T = 40 steps at most, not 1000"),
         ("n_in", 2, "'w_in' has the shape"),
         ("n_ad", 1, "'B' has the shape"),

@@ -211,7 +211,7 @@ def test_a_number_of_workers_that_is_none_is_refused(workers):
 
 
 def test_workers_and_scheduler_exclude_each_other():
-    with pytest.raises(ValueError, match="workers or scheduler"):
+    with pytest.raises(ValueError, match="workers and scheduler exclude each other"):
         trainer(workers=2, scheduler="tcp://127.0.0.1:1")
 
 
@@ -225,7 +225,7 @@ def test_an_interrupt_ends_the_programs_and_training_goes_on(monkeypatch):
         futures = submit(*args)
         while not any(f.running() for f in futures):
             time.sleep(0.001)
-        sessions = workers_module._sessions[made.session._recipe[0]]
+        sessions = workers_module._sessions[made.session._spec[0]]
         processes.extend(s.program._process for s in sessions)
         monkeypatch.setattr(made.session, "_submit", submit)
         monkeypatch.setattr(made.session, "_cut", interrupt)

@@ -235,7 +235,7 @@ private:
     {
         const std::string where = path + ": '" + name + "' ";
         if (size < 12 || file.compare(begin, 6, "\x93NUMPY", 6) != 0)
-            throw Error(where + "is no array");
+            throw Error(where + "is not an array");
         const int width = file[begin + 6] == 1 ? 2 : 4;
         const std::size_t length = number(file, begin + 8, width), text = begin + 8 + width;
         if (length > size - 8 - width)

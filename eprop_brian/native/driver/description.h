@@ -41,20 +41,20 @@ struct Description
     // What the program reserves.
     int n_trials, n_patterns, n_targets, target_steps, n_answers;
     bool analog;
-    // The task's error; a threshold of 0 is none.
+    // The error of the task; a threshold of 0 means that it has none.
     bool has_error;
     double error_threshold;
     // The loss.
     bool mean_over_readouts, mean_over_window;
     bool continuous;        // without trials: the optimizer does not count updates
-    bool feedback_follows;  // B is the transposed readout weights
+    bool feedback_follows;  // the feedback weights are the transposed readout weights
     double learning_rate;
     std::vector<std::string> learning_rates;  // arrays that hold it
     std::map<std::string, char> types;        // of arrays: d, f (floats) or i (int32)
     std::vector<StateArray> state;
-    std::vector<std::string> weights;         // of the state, what is no optimizer's
+    std::vector<std::string> weights;         // names of weights and learned parameters
     std::vector<Drawn> drawn;
-    std::string readout_weights;       // that of w_out among them
+    std::string readout, readout_weights, feedback_weights;  // names, of weights those of the state
     std::vector<std::string> copied;   // files of a run that stay as they are
     std::map<std::string, std::uint32_t> sums;  // CRC32 of files in data/
 };

@@ -139,12 +139,12 @@ public:
             trial.words[step*Trials::n_words() + input/32] |= (std::int32_t)(1u << (input % 32));
         });
         // The sine of NumPy and that of the C library may differ in the last digit.
-        const bool own = seed == description.seed || !archive.has("periods");
-        trial.targets = own ? archive.at("targets").doubles()
-                            : sines(archive.at("periods").doubles(), seed);
+        const bool exported = seed == description.seed || !archive.has("periods");
+        trial.targets = exported ? archive.at("targets").doubles()
+                                 : sines(archive.at("periods").doubles(), seed);
     }
 
-    // There are no fresh ones.
+    // A frozen task has no fresh trials.
     bool has(const std::string& stream) const override { return stream == "train"; }
 
     Trials batches(const std::string&, std::uint64_t, int count, int size) const override
@@ -191,7 +191,6 @@ private:
         return signals;
     }
 };
-
 
 // The source of the trials of an exported project's task, and a seed; null if they are recorded.
 inline std::unique_ptr<TrialSource> task_trials(const std::string& project, std::uint64_t seed)

@@ -10,8 +10,8 @@
 // are stored by rows, [postsynaptic, presynaptic]. A program has one network, the one it was compiled
 // with (../program.h). Mistakes are thrown as Error.
 //
-// Trials come from the task (drawn_trials.h), from files (recorded_trials.h) or from a program's own
-// code, which fills the vectors of Trials (trials.h).
+// Trials come from the task (drawn_trials.h), from files (recorded_trials.h) or from your own code,
+// which fills the vectors of Trials (trials.h).
 #ifndef EPROP_BRIAN_EPROP_H
 #define EPROP_BRIAN_EPROP_H
 
@@ -33,13 +33,13 @@
 
 namespace eprop_brian
 {
-// What came out of trials, of each one. Without a task that has right and wrong, `error` is NAN.
+// Results of every trial. For a task without right and wrong answers, `error` is NAN.
 struct Outcome
 {
     std::vector<double> loss, error, rate_hz;
 };
 
-// A signal ended a run of trials; the state is that of before.
+// Thrown if a signal ended a run of trials; the state is the one before it.
 struct Interrupted
 {
 };
@@ -75,7 +75,7 @@ public:
                 throw Error("'" + array.state + "' of the saved state does not fit the network");
         }
         check_places(
-            "the readout", places.at("readout"), values_of("B").size(),
+            "the readout", places.at(description.readout), values_of(description.feedback_weights).size(),
             values_of(description.readout_weights).size());
     }
 
@@ -88,6 +88,10 @@ public:
             throw Error(
                 "'" + name + "' has " + std::to_string(values_of(name).size()) + " numbers, not " +
                 std::to_string(values.size()));
+        if (name == description.feedback_weights && description.feedback_follows)
+            throw Error(
+                "'" + name + "' follows '" + description.readout_weights + "': set that instead");
+        State::check_clock(name, values);
         state.values.at(name) = values;
         follow();
     }
@@ -131,6 +135,7 @@ public:
             throw Error(
                 std::to_string(trials.size()) + " trials cannot be divided into batches of " +
                 std::to_string(batch_size));
+        trials.check();
         prepare(trials, batch_size, learning);
         run_network();
         if (stopping())
@@ -143,7 +148,7 @@ public:
     // Cosine of the angle between feedback weights and transposed readout weights.
     double alignment() const
     {
-        const std::vector<double>& b = state.values.at("B");
+        const std::vector<double>& b = state.values.at(description.feedback_weights);
         double product = 0, b_square = 0, w_square = 0;
         for (std::size_t i = 0; i < b.size(); i++)
         {
@@ -160,7 +165,7 @@ private:
     const Archive constants;
     std::map<std::string, std::vector<std::int64_t>> places;
 
-    // Everything that a run reads.
+    // Set everything that a run reads.
     void prepare(const Trials& trials, int batch_size, bool learning) const
     {
         for (const auto& member : constants.members)
@@ -188,21 +193,21 @@ private:
             put_bytes("period_data.period", raw(trials.periods));
     }
 
-    // What learning changed in the run before.
+    // Read what the last run changed by learning.
     void read_state(int n_updates)
     {
         for (const StateArray& array : description.state)
         {
             if (!array.learned)
                 continue;
-            const std::vector<double> found = get_values(array.array);
+            const std::vector<double> learned = get_values(array.array);
             std::vector<double>& values = state.values.at(array.state);
             const std::vector<std::int64_t>* places = places_of(array);
-            for (std::size_t i = 0; i < found.size(); i++)
+            for (std::size_t i = 0; i < learned.size(); i++)
                 if (!places)
-                    values[i] = found[i];
+                    values[i] = learned[i];
                 else if ((*places)[i] >= 0)
-                    values[(*places)[i]] = found[i];
+                    values[(*places)[i]] = learned[i];
         }
         follow();
         state.n_updates += n_updates;
@@ -227,10 +232,10 @@ private:
                 counted += steps;
                 if (steps == 0)
                     continue;
-                const double* own =
+                const double* sums =
                     &outputs[((std::size_t)trial*n_answers + answer)*n_outputs];
-                const int given = std::max_element(own, own + n_outputs) - own;
-                wrong += given != trials.right_class(trial, answer);
+                const int answered = std::max_element(sums, sums + n_outputs) - sums;
+                wrong += answered != trials.right_class(trial, answer);
                 answers++;
             }
             loss /= description.mean_over_readouts ? n_outputs : 1;
@@ -249,7 +254,7 @@ private:
         return found->second;
     }
 
-    // Places are -1, padding, or of one of the values that there are.
+    // Places are -1 (padding) or index one of the values.
     static void check_places(
         const std::string& name, const std::vector<std::int64_t>& places, std::size_t count,
         std::size_t n_values)
@@ -275,7 +280,7 @@ private:
         return array_bytes(name)/(type(name) == 'd' ? 8 : 4);
     }
 
-    // What is beyond the end of the values is 0.
+    // The rest of the array is 0.
     void put_bytes(const std::string& name, std::string bytes) const
     {
         const std::size_t size = array_bytes(name);
@@ -296,7 +301,7 @@ private:
         default:
             for (const double value : values)
                 if (!(value >= INT32_MIN && value <= INT32_MAX))
-                    throw Error("values for " + name + " are no whole numbers of 32 bits");
+                    throw Error("values for " + name + " are not whole numbers of 32 bits");
             return put_bytes(name, raw(std::vector<std::int32_t>(values.begin(), values.end())));
         }
     }
@@ -339,10 +344,10 @@ private:
         return result;
     }
 
-    // The readout weight of the pair that entry `i` of B belongs to.
+    // The readout weight of the pair that entry `i` of the feedback weights belongs to.
     double readout_weight(std::size_t i) const
     {
-        const std::int64_t place = places.at("readout")[i];
+        const std::int64_t place = places.at(description.readout)[i];
         return place < 0 ? 0.0 : state.values.at(description.readout_weights)[place];
     }
 
@@ -351,7 +356,7 @@ private:
     {
         if (!description.feedback_follows)
             return;
-        std::vector<double>& b = state.values.at("B");
+        std::vector<double>& b = state.values.at(description.feedback_weights);
         for (std::size_t i = 0; i < b.size(); i++)
             b[i] = readout_weight(i);
     }

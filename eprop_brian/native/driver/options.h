@@ -104,17 +104,17 @@ struct Options
     {
         std::printf(
             "Usage: %s [OPTIONS]\n\n"
-            "Trains the network of eprop_brian's task %s. The last line printed is the final\n"
-            "loss (and error).\n\n"
-            "  --iterations N         updates, in all (default: %d)\n"
+            "Trains the network of eprop_brian's task %s. The last line of the output is the\n"
+            "final loss (and error).\n\n"
+            "  --iterations N         total number of updates (default: %d)\n"
             "  --seed S               of weights and trials (default: %llu)\n"
             "  --learning-rate ETA    instead of the configured one\n"
             "  --trials FILE...       learn from these trials (.npz, see README.md)\n"
-            "  --validation-trials FILE...  test on a third of these whether the task is solved,\n"
+            "  --validation-trials FILE...  decide on a third of these whether the task is solved,\n"
             "                         and confirm it on the others\n"
             "  --test-trials FILE...  test on these at the end\n"
             "  --run FOLDER           of weights and history (default: run, beside the program)\n"
-            "  --resume               go on with the run in that folder\n"
+            "  --resume               resume the run in that folder\n"
             "  --no-stop              do not stop when the task is solved\n"
             "  --quiet                no progress\n"
             "  -h, --help             this text\n",

@@ -20,8 +20,8 @@
 
 namespace eprop_brian
 {
-// Trials from files; batches go through them in order, and begin anew at their end. A file may say
-// how many trials each of its batches has.
+// Trials from files; batches use them in order and start over at their end. A file may name the size
+// of each of its batches.
 class RecordedTrials : public TrialSource
 {
 public:
@@ -40,7 +40,7 @@ public:
         const std::size_t n = all.size();
         if (n < 2)
             throw Error(
-                "there is 1 trial to validate on: give at least 2, of which some validate and the "
+                "1 trial is not enough to validate: give at least 2, of which some validate and the "
                 "others confirm");
         const std::size_t third = std::max<std::size_t>(1, n/3);
         streams["validation"] = all.part(0, third);
@@ -88,7 +88,7 @@ public:
 
 private:
     std::map<std::string, Trials> streams;
-    // Trials of the batches to learn from, and where they begin; none where all are alike.
+    // Sizes and beginnings of the training batches; empty if all batches have the same size.
     std::vector<std::size_t> sizes, begins;
     std::size_t without_sizes = 0;
 
@@ -99,8 +99,8 @@ private:
         without_sizes += !archive.has("batches");
         if (without_sizes > 0 && (archive.has("batches") || !sizes.empty()))
             throw Error(
-                path + ": either all files of trials say how many their batches have, in an array "
-                "'batches', or none");
+                path + ": either all files of trials or none must have an array 'batches', the "
+                "sizes of their batches");
         if (!archive.has("batches"))
             return;
         const Numbers& batches = archive.at("batches");
@@ -165,7 +165,7 @@ private:
         to.n_targets += n_targets;
         if (archive.has("periods") != (description.n_answers > 0))
             throw Error(
-                path + (description.n_answers > 0 ? ": there is no array 'periods', which says "
+                path + (description.n_answers > 0 ? ": the array 'periods' is missing, which says "
                                                     "which steps count for which answer"
                                                   : ": this network's task has no periods"));
         if (description.n_answers == 0)
@@ -220,9 +220,7 @@ private:
         const std::string& path, std::vector<std::int32_t>& to,
         const std::vector<std::int64_t>& words)
     {
-        // Bits of the last word of a step that belong to no input; there, a spike would be written.
-        const int left = description.n_inputs % 32;
-        const std::uint32_t beyond = left ? ~(std::uint32_t)0 << left : 0;
+        const std::uint32_t beyond = Trials::beyond_inputs();
         const std::size_t width = Trials::n_words();
         for (std::size_t i = 0; i < words.size(); i++)
         {

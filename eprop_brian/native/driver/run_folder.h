@@ -17,7 +17,7 @@
 
 namespace eprop_brian
 {
-// As short as it can be read back exactly.
+// The shortest text that reads back as the same number.
 inline std::string number_text(double value)
 {
     char text[40];
@@ -30,7 +30,7 @@ inline std::string number_text(double value)
     return text;
 }
 
-// config.toml, of which three numbers may change: lines "key = value" below "[table]".
+// config.toml, in which three numbers may change: lines "key = value" below "[table]".
 class Config
 {
 public:
@@ -55,7 +55,7 @@ public:
         const std::string text = get(table, key);
         if (text.empty() || text.size() > 18 ||
             text.find_first_not_of("0123456789") != std::string::npos)
-            throw Error(path + ": " + table + "." + key + " is no whole number below 10^18");
+            throw Error(path + ": " + table + "." + key + " is not a whole number below 10^18");
         return std::strtoull(text.c_str(), nullptr, 10);
     }
 
@@ -67,7 +67,7 @@ public:
         return count;
     }
 
-    // What the optimizer has, unless it is said here.
+    // The configured learning rate, or that of the optimizer.
     double learning_rate() const
     {
         const std::string text = get("optimizer", "eta");
@@ -76,7 +76,7 @@ public:
         char* end;
         const double rate = std::strtod(text.c_str(), &end);
         if (*end || !std::isfinite(rate))
-            throw Error(path + ": optimizer.eta is no finite number");
+            throw Error(path + ": optimizer.eta is not a finite number");
         return rate;
     }
 
@@ -103,13 +103,13 @@ public:
         return all;
     }
 
-    // Whether two are the same but for what an exported program or a user of it chooses.
+    // Whether two differ only in settings that an exported program or its user may change.
     bool is_like(Config other) const
     {
         Config own = *this;
-        const char* const chosen[][2] = {
+        const char* const changeable[][2] = {
             {"run", "seed"}, {"run", "iterations"}, {"run", "device"}, {"optimizer", "eta"}};
-        for (const auto& names : chosen)
+        for (const auto& names : changeable)
         {
             own.set(names[0], names[1], "0");
             other.set(names[0], names[1], "0");
@@ -210,7 +210,7 @@ public:
 
     std::string file(const std::string& name) const { return path + "/" + name; }
 
-    // Says which files of trials a run learned from, if they were not the task's own.
+    // Lists the files of trials that a run learned from, if they were not those of the task.
     std::string trials() const { return file("trials.txt"); }
 
     bool is_run() const { return exists(file("config.toml")); }

@@ -15,7 +15,7 @@
 
 namespace eprop_brian
 {
-// All that learning changes: weights, states of the optimizer, the number of updates.
+// Everything that learning changes: weights, states of the optimizer, the number of updates.
 struct State
 {
     std::map<std::string, std::vector<double>> values;
@@ -37,20 +37,26 @@ struct State
             else if (name == "n_updates")
             {
                 if (given.is_float() || given.size() != 1)
-                    throw Error("the saved state's 'n_updates' is no whole number");
+                    throw Error("the saved state's 'n_updates' is not a whole number");
                 n_updates = given.integers().at(0);
                 if (n_updates < 0 || n_updates > 1000000000)
                     throw Error("the saved state's 'n_updates' is " + std::to_string(n_updates));
             }
             else if (given.is_float() || given.integers() != wanted.integers())
-                throw Error("the saved state's '" + name + "' is another network's");
+                throw Error("the saved state's '" + name + "' belongs to another network");
         }
-        // Rows of what is kept of earlier steps are found by it.
-        const auto clock = values.find("carried.control.clock");
-        if (clock != values.end())
-            for (const double steps : clock->second)
-                if (!(steps >= 0 && steps <= 2000000000 && steps == std::floor(steps)))
-                    throw Error("the saved state's 'carried.control.clock' is no number of steps");
+        for (const auto& entry : values)
+            check_clock(entry.first, entry.second);
+    }
+
+    // Throws if the clock of continuous operation, which leads to rows of histories, is not a step.
+    static void check_clock(const std::string& name, const std::vector<double>& values)
+    {
+        if (name != "carried.control.clock")
+            return;
+        for (const double steps : values)
+            if (!(steps >= 0 && steps <= 2000000000 && steps == std::floor(steps)))
+                throw Error("the saved state's '" + name + "' is not a step");
     }
 
     Archive archive(const Archive& like) const

@@ -55,7 +55,7 @@ public:
             trainer.abandon();
             std::fprintf(
                 stderr,
-                "interrupted; checkpoint of iteration %d saved. Go on with:\n  %s --resume%s\n",
+                "interrupted; checkpoint of iteration %d saved. Resume with:\n  %s --resume%s\n",
                 trainer.iteration(), quoted(program_path("train")).c_str(), again().c_str());
             return 130;
         }
@@ -79,7 +79,7 @@ private:
     {
         if (folder.is_run())
             throw Error(
-                folder.path + " already holds a run: go on with --resume, or choose another "
+                folder.path + " already holds a run: continue it with --resume, or choose another "
                 "folder with --run");
         const std::uint64_t seed = options.has_seed ? options.seed : description.seed;
         config.set("run", "seed", std::to_string(seed));
@@ -100,7 +100,7 @@ private:
     void resume()
     {
         if (!folder.is_run())
-            throw Error(folder.path + " holds no run to go on with");
+            throw Error(folder.path + " holds no run to resume");
         claim(folder.path);
         Config own(folder.file("config.toml"));
         if (!config.is_like(own))
@@ -119,7 +119,7 @@ private:
             throw Error(
                 folder.file("history.csv") + " has " + std::to_string(history.size()) +
                 " rows, the checkpoint is of iteration " + std::to_string(done));
-        // A process killed between writing the two files leaves rows that will be made again.
+        // A process killed between writing the two files leaves rows that are computed again.
         history.resize(done);
         if (options.iterations)
         {
@@ -130,18 +130,18 @@ private:
             write_file(folder.trials(), own_trials());
         std::printf("resuming %s at iteration %d\n", folder.path.c_str(), done);
         if (done >= config.iterations())
-            std::printf("nothing to do: give a larger --iterations to go on\n");
+            std::printf("nothing to do: give a larger --iterations to continue\n");
         std::fflush(stdout);
     }
 
-    // What trials.txt says of this call: "" of the task's own trials.
+    // The content of trials.txt for this call; "" for trials of the task.
     std::string own_trials() const
     {
         const auto found = options.trials.find("train");
         return found == options.trials.end() ? "" : RecordedTrials::text_of(found->second);
     }
 
-    // A run that learned from trials of its user's own goes on with these; their folder may change.
+    // A run that learned from files is resumed with the same ones, which may have moved.
     void check_trials() const
     {
         if (!exists(folder.trials()))
@@ -157,7 +157,7 @@ private:
         for (const std::string& line : before)
             files += line.size() > 9 ? " " + quoted(line.substr(9)) : "";
         throw Error(
-            folder.path + " learned from other trials: go on with --trials" + files +
+            folder.path + " learned from other trials: resume it with --trials" + files +
             ", or begin another run (trials.txt has the sums of these files)");
     }
 
@@ -175,7 +175,7 @@ private:
     {
         std::map<std::string, std::vector<std::string>> files = options.trials;
         if (!files.empty() && !files.count("train"))
-            throw UsageError("trials to test on come with trials to learn from: give --trials");
+            throw UsageError("test and validation trials need training trials: give --trials");
         if (files.empty() && description.source == "recorded")
         {
             for (const std::string stream : {"train", "validation", "test"})
@@ -186,8 +186,8 @@ private:
             }
             if (seed != description.seed)
                 std::printf(
-                    "trials of this task are recorded: another seed changes the initial weights "
-                    "alone\n");
+                    "the trials of this task are recorded: another seed changes only the initial "
+                    "weights\n");
         }
         if (files.empty())
             source = task_trials(home, seed);
@@ -195,7 +195,7 @@ private:
             source.reset(new RecordedTrials(files));
     }
 
-    // The options that say what is resumed and with what.
+    // Options of the call that resumes this run.
     std::string again() const
     {
         std::string text;

@@ -45,7 +45,7 @@ public:
         std::printf("wrote %s, %s\n", folder.file("history.csv").c_str(),
                     folder.file("checkpoint.npz").c_str());
         std::fflush(stdout);
-        // Not the tests that ended training, which were chosen for being low.
+        // Tests that ended training were selected for being low; these are others.
         if (source.has("test"))
             print(evaluate("test"));
         else if (iteration() > 0)
@@ -71,7 +71,7 @@ private:
     Progress progress;
     State good;  // of the last call that went well
     bool solved = false;
-    bool is_named = false;  // whether it was said that no neuron fires
+    bool is_named = false;  // whether it was reported that no neuron fires
     std::string confirmed;  // by what
     std::chrono::steady_clock::time_point saved;
 
@@ -137,7 +137,7 @@ private:
         if (!bad.empty())
             throw_not_finite(
                 bad + ", is no longer finite after iteration " + std::to_string(iteration() + n) +
-                ", while all losses are: an update made it so");
+                ", though all losses are: an update overflowed");
         check_alive(outcome, n);
         for (int i = 0; i < n; i++)
         {
@@ -159,8 +159,8 @@ private:
             validate();
     }
 
-    // Names a network of which a call had no spike, and whose weights stay where they are. As in
-    // Trainer._check_alive of eprop_brian, which can look at the surrogate too.
+    // Report a network that had no spike in a call and whose weights did not change, as does
+    // Trainer._check_alive of eprop_brian, which can also read the surrogate.
     void check_alive(const Outcome& outcome, int n)
     {
         const bool learns = description.learning_rates.empty() || network.learning_rate != 0;
@@ -204,7 +204,7 @@ private:
         return text;
     }
 
-    // Which state, surrogate or coefficient it was is found where every step can be looked at.
+    // Only the tool can check every step, and name the state, surrogate or coefficient.
     void throw_not_finite(const std::string& what)
     {
         const std::string rate =
@@ -212,7 +212,7 @@ private:
                 ? std::string()
                 : ". If weights have grown, try a smaller learning rate (now " +
                       number_text(network.learning_rate) + ")";
-        // Of trials in files the tool knows nothing, and refuses to go on.
+        // The tool cannot resume a run that learned from files.
         const std::string advice =
             exists(folder.trials())
                 ? std::string()
@@ -227,7 +227,7 @@ private:
         return mean(std::vector<double>(first, first + batch_size));
     }
 
-    // Training trials are fresh too: asking them first keeps lucky validations rare.
+    // Training trials are fresh too: checking them first keeps lucky validations rare.
     bool may_be_solved() const
     {
         const int every = description.check_every;
@@ -237,7 +237,7 @@ private:
         return mean(history.error, iteration() - every) < 1.25*description.error_threshold;
     }
 
-    // Whether the task is solved: trials of a validation say so, and others confirm it.
+    // Whether the task is solved: validation trials meet the criterion, and others confirm it.
     void validate()
     {
         if (!may_be_solved())

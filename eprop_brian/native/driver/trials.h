@@ -1,4 +1,4 @@
-// Trials: what the network sees and what it should answer.
+// Trials: inputs of the network and the answers that it should give.
 #ifndef EPROP_BRIAN_TRIALS_H
 #define EPROP_BRIAN_TRIALS_H
 
@@ -8,11 +8,12 @@
 #include <string>
 #include <vector>
 
+#include "../common/errors.h"
 #include "description.h"
 
 namespace eprop_brian
 {
-// Trials of one call. What several share is stored once; rows are those of `description`.
+// Trials of one call. Shared inputs and targets are stored once; `description` has their sizes.
 struct Trials
 {
     // Spikes, 32 inputs a word, or analog values: (patterns, steps, words or inputs).
@@ -34,6 +35,34 @@ struct Trials
     static std::size_t target_row()
     {
         return (std::size_t)description.target_steps*description.n_outputs;
+    }
+
+    // Throws if the vectors do not fit the network, which would read or write beyond arrays.
+    void check() const
+    {
+        const std::size_t patterns = n_patterns, rows = n_targets;
+        if (description.analog ? values.size() != patterns*value_row() || !words.empty()
+                               : words.size() != patterns*word_row() || !values.empty())
+            throw Error("the inputs of the trials do not have the size of their patterns");
+        if (targets.size() != rows*target_row())
+            throw Error("the targets of the trials do not have the size of their rows");
+        if (periods.size() != (description.n_answers ? rows*description.n_steps : 0))
+            throw Error("the periods of the trials do not have the size of their targets");
+        check_range("pattern", pattern, 0, n_patterns - 1);
+        check_range("target", target, 0, n_targets - 1);
+        check_range("period", periods, 0, description.n_answers);
+        if (pattern.size() != target.size())
+            throw Error("the trials need a pattern and a target each");
+        for (std::size_t i = n_words() - 1; i < words.size(); i += n_words())
+            if ((std::uint32_t)words[i] & beyond_inputs())
+                throw Error("the words of the trials have spikes beyond the inputs");
+    }
+
+    // Bits of the last word of a step that belong to no input; there, a spike would be written.
+    static std::uint32_t beyond_inputs()
+    {
+        const int left = description.n_inputs % 32;
+        return left ? ~(std::uint32_t)0 << left : 0;
     }
 
     // Some of the trials, with only the patterns and targets that they use.
@@ -100,6 +129,16 @@ struct Trials
     }
 
 private:
+    static void check_range(
+        const std::string& name, const std::vector<std::int32_t>& numbers, int first, int last)
+    {
+        for (const std::int32_t number : numbers)
+            if (number < first || number > last)
+                throw Error(
+                    "a " + name + " of the trials is " + std::to_string(number) + ", not from " +
+                    std::to_string(first) + " to " + std::to_string(last));
+    }
+
     template <typename T>
     static void take(std::vector<T>& to, const std::vector<T>& from, int row, std::size_t width)
     {
@@ -108,7 +147,7 @@ private:
     }
 };
 
-// The stream of the trials that confirm what those of a validation say.
+// The stream of the trials that confirm a validation.
 inline std::string confirmation_of(const std::string& validation) { return validation + " again"; }
 
 inline bool is_confirmation(const std::string& stream)
@@ -128,13 +167,13 @@ public:
     virtual Trials batches(
         const std::string& stream, std::uint64_t first, int count, int size) const = 0;
 
-    // Trials of a batch to learn from: as many as are asked for, or fewer.
+    // Trials of a training batch, at most description.batch_size.
     virtual int batch_size(std::uint64_t) const { return description.batch_size; }
 
     // Whether the source has fresh trials of a stream.
     virtual bool has(const std::string& stream) const = 0;
 
-    // Fresh trials to test on: so many batches, of so many trials.
+    // Numbers of test batches, and of trials in each.
     virtual int test_batches(const std::string& stream) const
     {
         return is_confirmation(stream) ? description.confirmation_batches
