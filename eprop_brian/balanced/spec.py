@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -28,12 +29,15 @@ __all__ = [
     "check_noise",
     "closed_form",
     "learned",
+    "noise_strength",
     "random_basis",
     "random_decoder",
 ]
 
 #: Weights that can learn.
 LEARNS = ("slow", "fast")
+#: Voltage noise as a multiple of the median threshold.
+_OF_THRESHOLD = re.compile(r"\s*(\d+\.?\d*|\.\d+)\s*threshold\s*")
 #: Options that are expressions, and what they may name.
 _EXPRESSIONS = {
     "feedback": ("k", "projected_error", "v"),
@@ -290,7 +294,8 @@ def random_basis(
     rng = np.random.default_rng([seed, 2])
     directions = rng.standard_normal((n_basis, len(decoder)))
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-    scaled = rng.uniform(*gain, (n_basis, 1)) * directions
+    least, most = gain
+    scaled = rng.uniform(least, most, (n_basis, 1)) * directions
     midpoints = rng.uniform(-1.0, 1.0, directions.shape)
     return (scaled / np.asarray(region)) @ decoder, -np.sum(scaled * midpoints, axis=1)
 
@@ -387,6 +392,33 @@ def check_noise(sigma: float, lambda_v: Quantity) -> None:
         raise ValueError(f"sigma must be a finite number, 0 or more, not {sigma}")
     if sigma and not float(lambda_v):
         raise ValueError("sigma is the deviation of a leaky potential: it needs lambda_v above 0")
+
+
+def noise_strength(value: float | str, threshold: np.ndarray, name: str = "noise") -> float:
+    """Return the standard deviation of voltage noise, which may be relative to the threshold.
+
+    Parameters
+    ----------
+    value : float or str
+        A number, or a multiple of the median threshold such as ``"0.5 threshold"``.
+    threshold : array of shape (N,)
+    name : str
+        What the message calls it.
+
+    Raises
+    ------
+    ValueError
+        If `value` is neither.
+    """
+    if is_number(value) and np.isfinite(value):
+        return float(value)
+    match = _OF_THRESHOLD.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError(
+            f"{name} = {value!r} must be a finite number, or a multiple of the threshold such as "
+            "'0.5 threshold'"
+        )
+    return float(match[1]) * float(np.median(threshold))
 
 
 def _check_costs(mu: float, nu: float) -> None:
