@@ -144,8 +144,8 @@ class BalancedNetwork:
                 raise ValueError(f"{name} must be positive, not {getattr(self, name)}")
         if float(self.dt) * max(float(self.lambda_r), float(self.lambda_v)) >= 1:
             raise ValueError(
-                f"dt = {self.dt} is no small part of 1/lambda_r = {1 / self.lambda_r} or "
-                f"1/lambda_v: take at most a tenth of it"
+                f"dt = {self.dt} must be much shorter than 1/lambda_r = {1 / self.lambda_r} and "
+                f"1/lambda_v: take at most a tenth of them"
             )
         check_noise(self.sigma, self.lambda_v)
         for name in ("t_ref", "delay"):
@@ -164,7 +164,8 @@ class BalancedNetwork:
             off = parse_expression(text, name).subs(sympy.Symbol(known[0], real=True), 0)
             if not vanishes(off):
                 raise ValueError(
-                    f"{name} = '{text}' must be 0 where {known[0]} is: without it there is none"
+                    f"{name} = '{text}' must vanish for {known[0]} = 0, so that {known[0]} = 0 "
+                    "switches it off"
                 )
         for name in self.learns:
             if name not in LEARNS:
@@ -387,7 +388,7 @@ def learned(
 
 
 def check_noise(sigma: float, lambda_v: Quantity) -> None:
-    """Raise ValueError for what is no strength of noise, or noise without a leak."""
+    """Raise ValueError unless `sigma` can be a strength of noise; noise needs a leak."""
     if not (is_number(sigma) and np.isfinite(sigma) and sigma >= 0):
         raise ValueError(f"sigma must be a finite number, 0 or more, not {sigma}")
     if sigma and not float(lambda_v):
