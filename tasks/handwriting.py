@@ -12,7 +12,6 @@ from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.interpolate import CubicSpline
 
 from eprop_brian.base.checks import check_count
 from eprop_brian.tasks.frozen import FrozenInputTask
@@ -69,6 +68,9 @@ def pen_trajectory(n_points: int) -> NDArray[np.float64]:
     passed = np.array(corners)
     # Centripetal: through points at unequal distances a spline in another parameter overshoots.
     parameter = np.cumsum(np.sqrt(np.linalg.norm(np.diff(passed, axis=0), axis=1)))
+    # Imported here: it takes longer than all other modules of tasks.
+    from scipy.interpolate import CubicSpline
+
     line = CubicSpline(np.insert(parameter, 0, 0.0), passed)
     dense = line(np.linspace(0.0, parameter[-1], 20_000))
     length = np.insert(np.cumsum(np.linalg.norm(np.diff(dense, axis=0), axis=1)), 0, 0.0)

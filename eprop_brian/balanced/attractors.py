@@ -1,7 +1,8 @@
-"""Attractors of a learned system beside the teacher's: where a pointwise error says nothing."""
+"""Attractors of a learned system and of its teacher, which a pointwise error does not compare."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,7 +52,7 @@ class Attractors:
     lyapunov: float
 
     def table(self) -> dict[str, Any]:
-        """As values of a TOML table."""
+        """Return the values as a TOML table has them."""
         return {
             "fixed_points": [point.x.tolist() for point in self.fixed_points],
             "stable": [point.stable for point in self.fixed_points],
@@ -64,14 +65,14 @@ class Attractors:
 
     def lines(self) -> list[str]:
         """One line for each kind of statistic."""
-        found = [
+        points = [
             f"({', '.join(f'{round(value, 4) + 0.0:.3g}' for value in point.x)}) "
             f"{'stable' if point.stable else 'unstable'}"
             for point in self.fixed_points
         ]
-        if len(found) > _MANY:
-            found = ["many: whole lines or planes stand still"]
-        lines = [f"fixed points: {'; '.join(found) or 'none'}"]
+        if len(points) > _MANY:
+            points = ["many: whole lines or planes stand still"]
+        lines = [f"fixed points: {'; '.join(points) or 'none'}"]
         if self.cycle.cycles:
             amplitude = ", ".join(f"{value:.3g}" for value in self.cycle.amplitude)
             lines.append(
@@ -108,27 +109,30 @@ def attractors(
     ValueError
         If the network has no vector field, see `NetworkField`.
     """
-    fields = (network.teacher_map.field, NetworkField(network, slow_weights, killed))
-    motions = (recording.x, recording.estimate)
-    chosen = points[:: max(1, len(points) // _STARTS)]
-    found = []
-    for field, motion in zip(fields, motions, strict=True):
-        exponent = float("nan")
-        if network.n_dimensions >= _CHAOS:
-            with np.errstate(over="ignore", invalid="ignore"):
-                exponent = lyapunov_exponent(field, motion[-1])
-        found.append(
-            Attractors(
-                fixed_points(field, chosen),
-                limit_cycle(recording.t, _smoothed(motion)),
-                lobe_switches(recording.t, motion),
-                exponent,
-            )
-        )
-    return found[0], found[1]
+    starts = points[:: max(1, len(points) // _STARTS)]
+    network_field = NetworkField(network, slow_weights, killed)
+    return (
+        _attractors(network.teacher_map.field, starts, recording.t, recording.x),
+        _attractors(network_field, starts, recording.t, recording.estimate),
+    )
+
+
+def _attractors(
+    field: Callable[[np.ndarray], np.ndarray], starts: np.ndarray, t: np.ndarray, motion: np.ndarray
+) -> Attractors:
+    exponent = float("nan")
+    if motion.shape[1] >= _CHAOS:
+        with np.errstate(over="ignore", invalid="ignore"):
+            exponent = lyapunov_exponent(field, motion[-1])
+    return Attractors(
+        fixed_points(field, starts),
+        limit_cycle(t, _smoothed(motion)),
+        lobe_switches(t, motion),
+        exponent,
+    )
 
 
 def _smoothed(x: np.ndarray, width: int = 20) -> np.ndarray:
-    """Running mean: the jumps of single spikes are no crossings."""
+    """Running mean, so that the jumps of single spikes do not count as crossings."""
     kernel = np.ones(min(width, len(x))) / min(width, len(x))
     return np.stack([np.convolve(column, kernel, mode="same") for column in x.T], axis=1)

@@ -1,6 +1,6 @@
 """From a `BalancedNetwork` to Brian2 objects and one fused step.
 
-What happens in a step is a set of blocks, of which `eprop_brian.balanced.step` has the order.
+The blocks of statements of a step are made here; `eprop_brian.balanced.step` has their order.
 """
 
 from __future__ import annotations
@@ -42,6 +42,11 @@ __all__ = ["BalancedCapacity", "BuiltBalanced", "build", "step_statements"]
 
 #: Below the candidates of refractory neurons; a killed one has such a threshold.
 NEVER = 1e30
+#: Whole numbers that steer a call.
+_INTEGERS = (
+    *("step", "n_steps", "clock", "learning", "one_spike", "record_every", "seed"),
+    *("n_spikes", "n_records"),
+)
 
 
 @dataclass(frozen=True)
@@ -117,13 +122,15 @@ def build(
     dtype : type
         Float type of all state.
     layout : Layout, optional
-        Of no consequence here.
+        Ignored: a balanced network has one layout.
     """
     return _Builder(network, capacity, codeobj_class, dtype).build()
 
 
 class _Builder:
-    def __init__(self, network: BalancedNetwork, capacity, codeobj_class, dtype) -> None:
+    def __init__(
+        self, network: BalancedNetwork, capacity: BalancedCapacity, codeobj_class: type, dtype: type
+    ) -> None:
         self.network, self.capacity, self.dtype = network, capacity, dtype
         self.codeobj_class = codeobj_class
         self.clock = Clock(dt=network.dt, name="step_clock")
@@ -135,34 +142,25 @@ class _Builder:
         network, capacity = self.network, self.capacity
         n, k, m = network.n, network.n_dimensions, network.n_basis
         self.rows = network.steps("delay") + 1 if network.steps("delay") else 0
-        integers = ("step", "n_steps", "clock", "learning", "one_spike", "record_every", "seed")
-        integers += ("n_spikes", "n_records")
         numbers = (
-            "k",
-            "k_0",
-            "eta",
-            "eta_0",
-            "eta_fast",
-            "eta_fast_0",
-            "time",
-            "duration",
-            "step_size",
-            "pull",
+            *("k", "k_0", "eta", "eta_0", "eta_fast", "eta_fast_0", "time", "duration"),
+            *("step_size", "pull", "lambda_r", "lambda_v", "sigma", "never", "refractory_steps"),
         )
-        numbers += ("lambda_r", "lambda_v", "sigma", "never", "refractory_steps")
         self.control = self._group(
             "control",
             1,
             {
-                **dict.fromkeys(integers, "integer (shared)"),
+                **dict.fromkeys(_INTEGERS, "integer (shared)"),
                 **dict.fromkeys(numbers, "1 (shared)"),
             },
         )
         if network.teacher_map.parameters:
             names = [f"parameter_{name}" for name in network.teacher_map.parameters]
             self._group("teacher", 1, dict.fromkeys(names, "1 (shared)"))
-        states = ("v", "r", "threshold", "feedforward", "slow", "projected_error")
-        states += ("candidate", "refractory_counter", "noise")
+        states = (
+            *("v", "r", "threshold", "feedforward", "slow", "projected_error"),
+            *("candidate", "refractory_counter", "noise"),
+        )
         self._group("neurons", n, dict.fromkeys(states, "1"))
         self._group("signal", k, dict.fromkeys(("x", "c", "error", "estimate"), "1"))
         if network.basis_equations.model:
@@ -193,9 +191,9 @@ class _Builder:
         return self.code.array(self.groups[group], variable, "0")
 
     def _block(self, name: str, statements: list[str], *views: View) -> None:
-        # Of the time step and the time the blocks have copies of their own.
-        own = {"dt": "step_size", "t": "time"}
-        statements = [word_substitute(line, own) for line in statements]
+        # Blocks read the time step and the time from the control group, not from Brian2's clock.
+        names = {"dt": "step_size", "t": "time"}
+        statements = [word_substitute(line, names) for line in statements]
         self.code.block(name, statements, *views, View(self.control, "0"))
 
     def build(self) -> BuiltBalanced:
@@ -203,12 +201,10 @@ class _Builder:
         self._add_signal_blocks()
         self._add_neuron_blocks()
         self._add_synapse_blocks()
-        integers = ("step", "n_steps", "clock", "learning", "one_spike", "record_every", "seed")
-        control = (*integers, "n_spikes", "n_records", "sigma")
         frame = BalancedFrame(
             network.n,
             capacity.n_spikes,
-            {name: self._array("control", name) for name in control},
+            {name: self._array("control", name) for name in (*_INTEGERS, "sigma")},
         )
         runner = StepRunner(
             self.control,
@@ -235,8 +231,8 @@ class _Builder:
         ]
         parameters = []
         if teacher.parameters:
-            known = {name: f"parameter_{name}" for name in teacher.parameters}
-            parameters = [View(groups["teacher"], "0", known)]
+            names = {name: f"parameter_{name}" for name in teacher.parameters}
+            parameters = [View(groups["teacher"], "0", names)]
         self._block("receive", [INPUT], View(groups["inputs"], "_sample", {"given": "c"}), signal)
         rates = [f"k = {network.gain}", f"eta = {network.rate}", f"eta_fast = {network.fast_rate}"]
         self._block("schedule", [*rates, "time = time + dt"])

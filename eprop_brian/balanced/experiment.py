@@ -15,7 +15,7 @@ from eprop_brian.balanced.checkpoint import check_arrays, drawn_arrays
 from eprop_brian.balanced.field import currents, effective_matrix, field_nmse
 from eprop_brian.balanced.metrics import Currents, balance, cv_isi, mean_rate, nmse
 from eprop_brian.balanced.simulation import Recording, Simulation
-from eprop_brian.balanced.spec import BalancedNetwork
+from eprop_brian.balanced.spec import BalancedNetwork, noise_strength
 from eprop_brian.base.files import write_arrays, write_text
 from eprop_brian.base.history import Rows, column
 from eprop_brian.base.interrupts import uninterrupted
@@ -276,7 +276,7 @@ class Experiment:
         self,
         *,
         kill: float | None = None,
-        noise: float | None = None,
+        noise: float | str | None = None,
         duration: float | None = None,
         seed: int = 0,
     ) -> tuple[Outcome, Recording]:
@@ -285,7 +285,8 @@ class Experiment:
         Parameters
         ----------
         kill, noise, duration : float, optional
-            In place of the configuration's.
+            In place of the configuration's; `noise` may be a multiple of the threshold such as
+            ``"0.5 threshold"``.
         seed : int
             Of another input, and of others that are killed.
 
@@ -300,7 +301,9 @@ class Experiment:
         kill = settings["kill"] if kill is None else kill
         noise = settings["noise"] if noise is None else noise
         duration = settings["duration"] if duration is None else duration
-        sigma = network.sigma if noise < 0 else noise
+        sigma = noise_strength(noise, network.threshold)
+        if sigma < 0:
+            sigma = network.sigma
         dt, own = float(network.dt), self.seed + 1000 * seed
         settle, n_steps = round(settings["settle"] / dt), max(1, round(duration / dt))
         inputs = self.task.inputs(settle + n_steps, network.n_dimensions, dt, own + _TEST_SEED)

@@ -25,20 +25,20 @@ _TOLERANCE = 1e-9
 
 
 class NetworkField:
-    """The vector field of the neurons that live.
+    """The vector field of the neurons that are alive.
 
     Parameters
     ----------
     network : BalancedNetwork
     slow_weights : array of shape (N, n_basis)
     killed : array of bool of shape (N,), optional
-        What they would decode, and their slow currents, are missing.
+        Their decoding vectors and slow currents are left out.
 
     Raises
     ------
     ValueError
-        If dendrites see more of r than the estimate D r (M is no G D): psi is then no function of
-        the estimate. If fewer than K neurons live.
+        If dendrites see more of r than the estimate D r (M is not G D), so that psi is not a
+        function of the estimate; or if fewer than K neurons are alive.
     """
 
     def __init__(
@@ -53,18 +53,18 @@ class NetworkField:
         if np.linalg.matrix_rank(decoder) < network.n_dimensions:
             raise ValueError(
                 f"{decoder.shape[1]} neurons do not span {network.n_dimensions} dimensions: their "
-                "slow currents are no vector field of the estimate"
+                "slow currents do not define a vector field of the estimate"
             )
         gram = decoder @ decoder.T
         self._readout = np.linalg.solve(gram, decoder @ slow_weights[alive])
-        if network.basis_equations.model:
-            basis = network.basis_weights
+        basis = network.basis_weights
+        if basis is not None:
             self._from_estimate = basis @ np.linalg.pinv(network.decoder)
             rest = basis - self._from_estimate @ network.decoder
             if np.linalg.norm(rest) > _TOLERANCE * np.linalg.norm(basis):
                 raise ValueError(
                     "the dendrites see more than the estimate (basis_weights is not G @ decoder), "
-                    "so the slow currents are no vector field of it"
+                    "so the slow currents do not define a vector field of it"
                 )
         else:
             # The least r with this estimate.
@@ -75,7 +75,7 @@ class NetworkField:
         """The field at some points, (..., K) to (..., K), in 1/s."""
         network, x = self.network, np.asarray(x, dtype=float)
         psi = x @ self._from_estimate.T
-        if network.basis_equations.model:
+        if network.basis_offset is not None:
             psi = np.tanh(psi + network.basis_offset)
         return psi @ self._readout.T - float(network.lambda_r) * x
 
@@ -96,8 +96,8 @@ def field_nmse(
         Where to compare it with the teacher's: what the teacher visited.
     killed : array of bool of shape (N,), optional
     """
-    own = NetworkField(network, slow_weights, killed)
-    return nmse(network.teacher_map.field(points), own(points))
+    network_field = NetworkField(network, slow_weights, killed)
+    return nmse(network.teacher_map.field(points), network_field(points))
 
 
 def effective_matrix(network: BalancedNetwork, slow_weights: np.ndarray) -> np.ndarray:
@@ -175,11 +175,11 @@ def currents(
     -------
     Currents
         Every synapse counts by its sign: those of slow and fast weights, and of each dimension of
-        the input. A neuron's own reset is none.
+        the input. The neuron's own reset is not counted.
     """
     t, dt = recording.t, float(network.dt)
     psi = filtered_spikes(recording, network, t)
-    if network.basis_equations.model:
+    if network.basis_weights is not None and network.basis_offset is not None:
         psi = np.tanh(psi @ network.basis_weights.T + network.basis_offset)
     rows = np.clip(np.round((t - recording.t_start) / dt).astype(int), 0, len(inputs) - 1)
     parts = [psi * slow_weights[neuron], inputs[rows] * network.decoder[:, neuron]]
@@ -193,7 +193,6 @@ def currents(
     fast = -fast_weights[neuron].copy()
     fast[neuron] = 0.0
     parts.append(smoothed * (fast / tau))
-    all_of_them = np.concatenate(parts, axis=1)
-    return Currents(
-        t, np.sum(np.maximum(all_of_them, 0), axis=1), np.sum(np.minimum(all_of_them, 0), axis=1)
-    )
+    inputs_by_synapse = np.concatenate(parts, axis=1)
+    excitation = np.sum(np.maximum(inputs_by_synapse, 0), axis=1)
+    return Currents(t, excitation, np.sum(np.minimum(inputs_by_synapse, 0), axis=1))

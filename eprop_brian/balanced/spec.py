@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -28,12 +29,15 @@ __all__ = [
     "check_noise",
     "closed_form",
     "learned",
+    "noise_strength",
     "random_basis",
     "random_decoder",
 ]
 
 #: Weights that can learn.
 LEARNS = ("slow", "fast")
+#: Voltage noise as a multiple of the median threshold.
+_OF_THRESHOLD = re.compile(r"\s*(\d+\.?\d*|\.\d+)\s*threshold\s*")
 #: Options that are expressions, and what they may name.
 _EXPRESSIONS = {
     "feedback": ("k", "projected_error", "v"),
@@ -140,8 +144,8 @@ class BalancedNetwork:
                 raise ValueError(f"{name} must be positive, not {getattr(self, name)}")
         if float(self.dt) * max(float(self.lambda_r), float(self.lambda_v)) >= 1:
             raise ValueError(
-                f"dt = {self.dt} is no small part of 1/lambda_r = {1 / self.lambda_r} or "
-                f"1/lambda_v: take at most a tenth of it"
+                f"dt = {self.dt} must be much shorter than 1/lambda_r = {1 / self.lambda_r} and "
+                f"1/lambda_v: take at most a tenth of them"
             )
         check_noise(self.sigma, self.lambda_v)
         for name in ("t_ref", "delay"):
@@ -160,7 +164,8 @@ class BalancedNetwork:
             off = parse_expression(text, name).subs(sympy.Symbol(known[0], real=True), 0)
             if not vanishes(off):
                 raise ValueError(
-                    f"{name} = '{text}' must be 0 where {known[0]} is: without it there is none"
+                    f"{name} = '{text}' must vanish for {known[0]} = 0, so that {known[0]} = 0 "
+                    "switches it off"
                 )
         for name in self.learns:
             if name not in LEARNS:
@@ -290,7 +295,8 @@ def random_basis(
     rng = np.random.default_rng([seed, 2])
     directions = rng.standard_normal((n_basis, len(decoder)))
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-    scaled = rng.uniform(*gain, (n_basis, 1)) * directions
+    least, most = gain
+    scaled = rng.uniform(least, most, (n_basis, 1)) * directions
     midpoints = rng.uniform(-1.0, 1.0, directions.shape)
     return (scaled / np.asarray(region)) @ decoder, -np.sum(scaled * midpoints, axis=1)
 
@@ -382,11 +388,38 @@ def learned(
 
 
 def check_noise(sigma: float, lambda_v: Quantity) -> None:
-    """Raise ValueError for what is no strength of noise, or noise without a leak."""
+    """Raise ValueError unless `sigma` can be a strength of noise; noise needs a leak."""
     if not (is_number(sigma) and np.isfinite(sigma) and sigma >= 0):
         raise ValueError(f"sigma must be a finite number, 0 or more, not {sigma}")
     if sigma and not float(lambda_v):
         raise ValueError("sigma is the deviation of a leaky potential: it needs lambda_v above 0")
+
+
+def noise_strength(value: float | str, threshold: np.ndarray, name: str = "noise") -> float:
+    """Return the standard deviation of voltage noise, which may be relative to the threshold.
+
+    Parameters
+    ----------
+    value : float or str
+        A number, or a multiple of the median threshold such as ``"0.5 threshold"``.
+    threshold : array of shape (N,)
+    name : str
+        What the message calls it.
+
+    Raises
+    ------
+    ValueError
+        If `value` is neither.
+    """
+    if is_number(value) and np.isfinite(value):
+        return float(value)
+    match = _OF_THRESHOLD.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError(
+            f"{name} = {value!r} must be a finite number, or a multiple of the threshold such as "
+            "'0.5 threshold'"
+        )
+    return float(match[1]) * float(np.median(threshold))
 
 
 def _check_costs(mu: float, nu: float) -> None:

@@ -32,7 +32,7 @@ __all__ = [
 
 
 def is_number(value: Any) -> bool:
-    """Whether a value is a real number without unit; true and false are none."""
+    """Whether a value is a real number without unit; true and false are not."""
     return isinstance(value, int | float | np.number) and not isinstance(value, bool)
 
 

@@ -90,7 +90,7 @@ def read_array(path: Path) -> np.ndarray:
     Raises
     ------
     ValueError
-        If the file is missing, damaged, or no plain array.
+        If the file is missing, damaged, or not a plain array.
     """
     try:
         with open(path, "rb") as file:
@@ -122,6 +122,6 @@ def read_arrays(path: Path) -> dict[str, Matrix]:
             matrix = csc_array((data, indices, indptr), shape=tuple(shape.tolist()))
             matrix.check_format(full_check=True)
         except (KeyError, TypeError, ValueError, IndexError) as error:
-            raise ValueError(f"{path}: '{name}' is no sparse matrix ({error})") from None
+            raise ValueError(f"{path}: '{name}' is not a sparse matrix ({error})") from None
         arrays[name] = matrix
     return arrays

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -38,8 +37,6 @@ REFUSED: Mapping[str, str] = {
     ),
     "export-nir": "holds a balanced network, for which NIR has no nodes",
 }
-#: ``test.noise`` as a multiple of the neurons' median threshold.
-_OF_THRESHOLD = re.compile(r"\s*test\.noise\s*=\s*['\"]?\s*(\d*\.?\d+)\s*threshold\s*['\"]?\s*$")
 UNUSED = frozenset(
     {
         *("iterations", "batch_size", "neuron", "feedback", "gradient", "updates"),
@@ -53,20 +50,14 @@ FOR_THE_REST = "eprop-brian train --resume {folder}"
 
 
 def configure(task: str, choices: RunChoices) -> RunConfig:
-    """See `eprop_brian.cli.models.Model`; ``test.noise`` can be ``"0.5 threshold"``."""
-    relative = [match for text in choices.settings if (match := _OF_THRESHOLD.match(text))]
-    config = RunConfig.from_recipe(
+    """See `eprop_brian.cli.models.Model`."""
+    return RunConfig.from_recipe(
         choices.recipe or task,
         teacher=choices.teacher,
         run=choices.values("device", "dtype", "seed"),
         test=choices.values("kill", "noise"),
-        settings=[text for text in choices.settings if not _OF_THRESHOLD.match(text)],
+        settings=choices.settings,
     )
-    if not relative:
-        return config
-    # The threshold follows from all other settings.
-    threshold = float(np.median(config.make_network().threshold))
-    return config.with_values("test", noise=float(relative[-1][1]) * threshold)
 
 
 def compiled_program(config: RunConfig) -> Program:

@@ -72,7 +72,7 @@ def sweep_command(
     formats: tuple[str, ...],
 ) -> None:
     """Train TASK with different settings and several seeds; write a table and draw a figure."""
-    from eprop_brian.runs.sweep import grid, read_points, summary, sweep, write_results
+    from eprop_brian.runs.sweep import TABLE, grid, read_points, summary, sweep
     from eprop_brian.training.workers import cores
 
     task = task_of(task, choices)
@@ -111,8 +111,7 @@ def sweep_command(
             device=choices.device,
             **place,
         )
-    path = folder / "sweep.csv"
-    write_results(path, points, results)
+    path = folder / TABLE
     click.echo(f"wrote {path}")
     first = configure(points.settings(points.values[0]), seeds[0])
     measures = first.model.measures(first, points.names)

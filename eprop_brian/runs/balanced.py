@@ -19,6 +19,7 @@ from eprop_brian.balanced.spec import (
     BalancedNetwork,
     closed_form,
     learned,
+    noise_strength,
     random_basis,
     random_decoder,
 )
@@ -86,6 +87,7 @@ class _Balanced:
             )
         if not network["norm"] > 0:
             raise ValueError("network.norm must be positive")
+        noise_strength(config.test["noise"], np.ones(1), "test.noise")
 
     def begin(
         self, tables: Tables, replacements: Mapping[str, str | None]

@@ -110,7 +110,12 @@ SCHEMA: Schema = {
                 least=0.0,
                 most=0.95,
             ),
-            "noise": Setting("number", "in place of `sigma`; negative: stays", default=-1.0),
+            "noise": Setting(
+                "value",
+                "noise in place of `sigma`, or a multiple of the threshold such as "
+                "`0.5 threshold`; negative: `sigma` stays",
+                default=-1.0,
+            ),
         },
     ),
 }

@@ -113,14 +113,21 @@ class RunConfig:
         model = MODELS[model_of(recipe.tables["run"], recipe.path)]
         schema = {**model.schema, **model.parameters}
         check_tables(schema, recipe.tables, str(recipe.path))
-        tables, parts = model.begin(recipe.tables, {"neuron": neuron, "teacher": teacher})
-        tables["run"] = {"model": model.name, **tables.get("run", {})}
-        base = cls(with_defaults(model.schema, tables), parts)
-        given = {"run": run or {}, "network": network or {}, "test": test or {}}
+        replacements = {"neuron": neuron, "teacher": teacher}
+        try:
+            tables, parts = model.begin(recipe.tables, replacements)
+            tables["run"] = {"model": model.name, **tables.get("run", {})}
+            base = cls(with_defaults(model.schema, tables), parts)
+        except ValueError as error:
+            if any(replacements.values()):
+                raise
+            # Without replacements the mistake is the recipe's.
+            raise ValueError(f"{recipe.path}: {error}") from None
+        options = {"run": run or {}, "network": network or {}, "test": test or {}}
         settings = tuple(settings)
-        chosen = base._with_options(given, settings)
-        other = model.reconsidered(base, chosen)
-        return chosen if other is base else other._with_options(given, settings)
+        config = base._with_options(options, settings)
+        other = model.reconsidered(base, config)
+        return config if other is base else other._with_options(options, settings)
 
     def _with_options(self, given: Tables, settings: Iterable[str]) -> RunConfig:
         """Return a copy with settings by table, unless they are None, and ``table.key=value``."""

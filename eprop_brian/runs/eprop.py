@@ -6,7 +6,7 @@ not change when the library does, and a feedback matrix as ``feedback.npy``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ from eprop_brian.base.files import read_array
 from eprop_brian.base.history import mean_of_last
 from eprop_brian.base.sparse import Matrix
 from eprop_brian.base.suggestions import unknown
-from eprop_brian.equations import LEAKY, OPTIMIZERS, Neuron, Optimizer, get_neuron
+from eprop_brian.equations import LEAKY, NEURONS, OPTIMIZERS, Neuron, Optimizer, get_neuron
 from eprop_brian.equations.learning_signals import FEEDBACKS, LearningSignal
 from eprop_brian.network.feedback import as_learning_signal, unused_scale
 from eprop_brian.network.spec import Network
@@ -84,7 +84,7 @@ class _Eprop:
         size, parameters = ours.get("size", {}), tables.get("neuron", {})
         neuron = replacements["neuron"]
         if neuron is None:
-            neurons = {name: _with_shared(get_neuron(name), parameters) for name in size}
+            neurons = _neurons_of_recipe(size, parameters)
         elif neuron.endswith(".toml"):
             chosen = read_neuron(Path(neuron))
             neurons = {chosen.name: chosen}
@@ -121,8 +121,8 @@ class _Eprop:
         if key == "detach":
             return _with_parts(config, neurons=_detached(neurons, value, where))
         if not any(key in {*n.parameters, *n.constants} for n in neurons.values()):
-            names = sorted({k for n in neurons.values() for k in (*n.parameters, *n.constants)})
-            raise ValueError(unknown("parameter", key, [*names, "detach"], where))
+            names = [*_parameter_names(neurons), "detach"]
+            raise ValueError(unknown("parameter", key, names, where))
         changed = {
             name: n.with_parameters(**{key: value}) if key in {*n.parameters, *n.constants} else n
             for name, n in neurons.items()
@@ -173,7 +173,9 @@ class _Eprop:
     def make_network(self, config: RunConfig, task: Task) -> Network:
         """Make the network for a task."""
         readout_settings = dict(config.readout)
-        trace = {name: str(readout_settings.pop(name, "")) for name in READOUT_TRACE}
+        trace: dict[str, Any] = {
+            name: str(readout_settings.pop(name, "")) for name in READOUT_TRACE
+        }
         readout = replace(LEAKY.with_parameters(**readout_settings), **trace)
         options = {
             key: value if key in EQUATIONS else _quantity(value, f"network.{key}")
@@ -345,6 +347,36 @@ def _detached(neurons: Mapping[str, Neuron], value: Any, where: str) -> dict[str
         name: replace(neuron, detach=tuple(s for s in value if s in states[name]))
         for name, neuron in neurons.items()
     }
+
+
+def _neurons_of_recipe(size: Iterable[str], parameters: Mapping[str, Any]) -> dict[str, Neuron]:
+    """Return the library's neurons with a recipe's parameters, each with those that it has."""
+    try:
+        library = {name: get_neuron(name) for name in size}
+    except ValueError as error:
+        raise ValueError(f"[size]: {error}") from None
+    neurons = {name: _with_shared(neuron, parameters) for name, neuron in library.items()}
+    for key, value in parameters.items():
+        having = [n for n in library.values() if key in {*n.parameters, *n.constants}]
+        # A recipe may have parameters of neurons that --neuron puts in place of its own.
+        if not having and key not in {"detach", *_parameter_names(NEURONS)}:
+            names = [*_parameter_names(library), "detach"]
+            raise ValueError(unknown("parameter", key, names, "[neuron]"))
+        if having and not any(_value_of(neurons[n.name], key) == value for n in having):
+            raise ValueError(
+                f"[neuron]: {key} = {value!r} has another unit than {_value_of(having[0], key)!r}, "
+                f"the value in the library's neuron '{having[0].name}'"
+            )
+    return neurons
+
+
+def _parameter_names(neurons: Mapping[str, Neuron]) -> list[str]:
+    return sorted({name for n in neurons.values() for name in (*n.parameters, *n.constants)})
+
+
+def _value_of(neuron: Neuron, key: str) -> Any:
+    """Return the value of a parameter, or the expression of a constant."""
+    return neuron.parameters.get(key, neuron.constants.get(key))
 
 
 def _with_shared(neuron: Neuron, settings: Mapping[str, Any]) -> Neuron:

@@ -11,7 +11,7 @@ import csv
 import hashlib
 import itertools
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from eprop_brian.runs.processes import in_processes
 from eprop_brian.runs.series import Trained, check_run, train_runs
 
 __all__ = [
+    "TABLE",
     "Points",
     "Result",
     "grid",
@@ -33,9 +34,10 @@ __all__ = [
     "spread_text",
     "summary",
     "sweep",
-    "write_results",
 ]
 
+#: The file with the results of a sweep, in its folder.
+TABLE = "sweep.csv"
 _OPENING, _CLOSING = "([{", ")]}"
 #: The longest name of a point in the name of a folder.
 _LONGEST = 100
@@ -194,7 +196,8 @@ def sweep(
         Makes the configuration of a run from settings, ``"table.key=value"``, and a seed.
     seeds : sequence of int
     folder : Path
-        Gets a folder for every run.
+        Gets a folder for every run, and the table ``sweep.csv``, which grows as runs end. It has a
+        row for every run; what is infinite or undefined is an empty field.
     side_by_side : int
         Runs that are trained at the same time, each in a process of its own.
     report : callable
@@ -221,23 +224,29 @@ def sweep(
     groups: list[list[int]] = []
     for number, (config, result) in enumerate(zip(configs, results, strict=True)):
         check_run(config, result.folder)
-        alike = [group for group in groups if config.shares_training(configs[group[0]])]
-        if alike:
-            alike[0].append(number)
+        for group in groups:
+            if config.shares_training(configs[group[0]]):
+                group.append(number)
+                break
         else:
             groups.append([number])
     jobs = [
         ([configs[number] for number in group], [results[number].folder for number in group])
         for group in groups
     ]
-    done = 0
+    measured: dict[int, Mapping[str, float]] = {}
 
     def finished(job: int, outcomes: Sequence[Trained]) -> None:
-        nonlocal done
+        n_before = len(measured)
         for number, outcome in zip(groups[job], outcomes, strict=True):
-            done += 1
-            results[number].values = dict(outcome.results)
+            measured[number] = outcome.results
             results[number].failure = outcome.failure
+        for number, values in measured.items():
+            # Runs are compared with that of the first point and the same seed, if it has ended.
+            reference = measured.get(number % len(seeds), {})
+            results[number].values = dict(configs[number].model.beside(values, reference))
+        _write_results(Path(folder) / TABLE, points, [results[n] for n in sorted(measured)])
+        for done, number in enumerate(groups[job], n_before + 1):
             report(results[number], done, len(results))
 
     options = {**where, "judged": True}
@@ -247,23 +256,11 @@ def sweep(
     else:
         for job, arguments in enumerate(jobs):
             finished(job, train_runs(*arguments, **options))
-    # Numbers that compare a run with that of the first point.
-    references: dict[int, dict[str, float]] = {}
-    for config, result in zip(configs, results, strict=True):
-        reference = references.setdefault(result.seed, result.values)
-        result.values = dict(config.model.beside(result.values, reference))
     return results
 
 
-def write_results(path: Path, points: Points, results: Sequence[Result]) -> None:
-    """Write a table, one row a run; what is infinite or undefined is an empty field.
-
-    Parameters
-    ----------
-    path : Path
-    points : Points
-    results : sequence of Result
-    """
+def _write_results(path: Path, points: Points, results: Sequence[Result]) -> None:
+    """Write a table, one row a run."""
     names = list(dict.fromkeys(name for result in results for name in result.values))
     rows = []
     for result in results:

@@ -83,6 +83,30 @@ def test_settings_are_written_and_read(tmp_path):
     assert (read.test["kill"], read.test["noise"]) == (0.25, -1.0)
 
 
+def test_noise_can_be_a_multiple_of_the_threshold(tmp_path):
+    tiny = ["network.n=10", "network.norm=0.5", "test.duration=0.2", "test.settle=0.05"]
+    recipe = tmp_path / "mine.toml"
+    recipe.write_text(
+        '[run]\ntask = "balanced-oscillator"\ndevice = "runtime"\n[test]\nnoise = "0.1 threshold"\n'
+    )
+    relative = RunConfig.from_recipe(recipe, settings=tiny)
+    relative.write(tmp_path)
+    assert RunConfig.read(tmp_path).test["noise"] == "0.1 threshold"
+    same = RunConfig.from_recipe(
+        "balanced-oscillator",
+        run={"device": "runtime"},
+        test={"noise": ".1threshold"},
+        settings=tiny,
+    )
+    # Without costs a threshold is half the square of the length of a decoding vector.
+    number = same.with_values("test", noise=0.1 * (0.5 / 10) ** 2 / 2)
+    silent = same.with_values("test", noise=0)
+    spikes = [c.make_trainer().test()[1].v for c in (relative, same, number, silent)]
+    assert np.array_equal(spikes[0], spikes[1])
+    assert spikes[0] == pytest.approx(spikes[2], abs=1e-12)
+    assert not np.array_equal(spikes[0], spikes[3])
+
+
 def inputs_of(config, n_steps):
     return training_inputs(config.make_task(), config.training, n_steps, 1e-4, config.run["seed"])
 
@@ -113,6 +137,7 @@ def test_another_teacher(tmp_path):
         ("network.nn=3", "unknown key 'nn'.* There are: "),
         ("training.eta=3", "unknown key 'eta' .did you mean 'eta_0'"),
         ("teacher.sped=3", "unknown parameter 'sped' .did you mean 'speed'"),
+        ("test.noise=0.5 mV", "test.noise = '0.5 mV' must be .* such as '0.5 threshold'"),
         ("run.model=eprop", "a recipe is for one task"),
         ("teacher.speed=3 ms", "van-der-pol"),
         ("network.n=3.5", r"network.n = 3.5 must be a whole number"),

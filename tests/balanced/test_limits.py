@@ -42,7 +42,7 @@ def test_a_teacher_may_use_the_networks_names(name):
     [("gain", "200 + 0*k_0"), ("feedback", "projected_error"), ("rate", "1 + eta_0")],
 )
 def test_what_a_test_switches_off_is_off(option, text):
-    with pytest.raises(ValueError, match="must be 0 where"):
+    with pytest.raises(ValueError, match="must vanish for"):
         learned(teacher_from_string("dx/dt = -x*Hz : 1"), random_decoder(1, 4), **{option: text})
 
 
@@ -121,7 +121,7 @@ def test_teachers_need_no_derivative(f):
 
 
 def test_levels_of_a_sweep_are_checked_before_anything_runs(tmp_path):
-    with pytest.raises(ValueError, match="no small part of"):
+    with pytest.raises(ValueError, match="much shorter than"):
         sweep(
             grid(["network.dt=0.1 ms,60 ms"]),
             lambda settings, seed: config("balanced-oscillator", *settings),

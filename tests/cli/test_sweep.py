@@ -141,6 +141,32 @@ def test_every_run_is_the_one_that_train_makes(tmp_path):
     assert before <= (run / "checkpoint.npz").stat().st_mtime_ns
 
 
+def test_the_table_grows_as_runs_end(tmp_path, monkeypatch):
+    from eprop_brian.runs import sweep as module
+
+    numbers = []
+
+    def train(configs, folders, **_):
+        path = tmp_path / "sweep.csv"
+        numbers.append(len(rows_of(path)) if path.exists() else 0)
+        if len(numbers) == 4:
+            raise KeyboardInterrupt
+        outcome = {"error": 1.0 + len(numbers), "silent_error": 3.0}
+        return [module.Trained(None, False, outcome) for _ in configs]
+
+    monkeypatch.setattr(module, "train_runs", train)
+    output = call(
+        *("sweep", "balanced-autoencoder", "--set", "network.n=10,20", "--seeds", "2"),
+        *("--workers", 1, "--out", tmp_path),
+        code=130,
+    )
+    assert "3/4" in output and "the same command goes on" in output
+    assert numbers == [0, 1, 2, 3]
+    rows = rows_of(tmp_path / "sweep.csv")
+    # Relative to the first point of the same seed: (3 - 4)/(3 - 2).
+    assert [row["performance"] for row in rows] == ["1", "", "-1"]
+
+
 @pytest.mark.slow
 def test_runs_side_by_side_have_the_same_results(tmp_path):
     for workers in ("1", "2"):

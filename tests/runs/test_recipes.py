@@ -78,6 +78,19 @@ def test_parameters_of_the_teacher_can_stand_in_a_recipe(tmp_path):
         ('[run]\ntask = "digits"\n[network]\nc_rg = 1\n', r"mine.toml: \[network\]: unknown key"),
         ('[run]\ntask = "digits"\nmodel = "balanced"\n', "mine.toml: unknown task 'digits'"),
         ("[run", "mine.toml: "),
+        ('[run]\ntask = "digits"\n[size]\nlyf = 3\n', r"mine.toml: \[size\]: unknown neuron 'lyf'"),
+        (
+            '[run]\ntask = "digits"\n[size]\nlif = 3\n[neuron]\ntau_n = "20 ms"\n',
+            r"mine.toml: \[neuron\]: unknown parameter 'tau_n' .did you mean 'tau_m'",
+        ),
+        (
+            '[run]\ntask = "digits"\n[size]\nlif = 3\n[neuron]\ntau_m = "20 mV"\n',
+            r"mine.toml: \[neuron\]: tau_m = '20 mV' has another unit than '20 ms'",
+        ),
+        (
+            '[run]\ntask = "balanced-oscillator"\n[test]\nnoise = "much"\n',
+            "mine.toml: test.noise = 'much' must be a finite number, or a multiple",
+        ),
     ],
 )
 def test_a_file_that_is_not_a_recipe_is_named(text, message, tmp_path):

@@ -88,7 +88,7 @@ def test_a_damaged_sparse_matrix_is_named(folder, tmp_path, part, change):
     if change is not None:
         arrays[f"w_rec.{part}"] = change(value)
     write_arrays(tmp_path / "damaged.npz", arrays)
-    with pytest.raises(ValueError, match="damaged.npz: 'w_rec' is no sparse matrix"):
+    with pytest.raises(ValueError, match="damaged.npz: 'w_rec' is not a sparse matrix"):
         read_arrays(tmp_path / "damaged.npz")
 
 
