@@ -64,7 +64,7 @@ def export_command(
     if not is_task and not (folder / "config.toml").exists():
         raise ValueError(
             unknown("task", what, all_tasks())
-            + f". To export a trained network, name the folder of its run: there is no run in {what}"
+            + f". To export a trained network, name the folder of its run: {what} has no run"
         )
     model = model_of_task(what) if is_task else model_of_run(folder)
     check_supported("export", model, what)
