@@ -273,7 +273,7 @@ def test_a_network_that_learning_silenced_is_told_since_when():
     message = str(caught.value)
     assert message.startswith(
         "no neuron fires in any trial of iterations 2 to 30 (the last to fire did so in "
-        "iteration 1), and the surrogate is 0 in every step (psi = 0) of the trial that was looked"
+        "iteration 1), and the surrogate is 0 in every step (psi = 0) of the trial that was checked"
     )
     assert f"The largest weight is {largest:.3g}: " in message
     assert message.endswith("try a smaller learning rate (now 10000.0)")
