@@ -117,7 +117,7 @@ def test_feedback_of_no_kind_is_refused_at_once():
         match="unknown feedback 'randm' .did you mean 'random'.*There are: symmetric, random",
     ):
         RunConfig.from_recipe(TASK, network={"feedback": "randm"})
-    with pytest.raises(ValueError, match="no option 'decay'"):
+    with pytest.raises(ValueError, match="unknown option 'decay'"):
         feedback_of(RunConfig.from_recipe(TASK, settings=["network.feedback_decay=0.1"]))
 
 
