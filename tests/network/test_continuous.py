@@ -347,7 +347,7 @@ def trials(first: int, n_steps: int, n_trials: int = 1, analog: bool = False) ->
 
 
 def initial_weights(network: Network) -> dict[str, np.ndarray]:
-    weights = network.initial_weights(3)
+    weights = network.initial_weights(5)
     scale = {"w_in": 1.2, "w_rec": 0.8, "w_out": 0.6, "B": 1.0}
     weights = {k: w * scale[k] for k, w in all_dense(weights).items()}
     if network.resolved.signals[0].symmetric:

@@ -89,7 +89,7 @@ def network_of(neuron, **options):
 
 
 def weights_of(network):
-    weights = network.initial_weights(2)
+    weights = network.initial_weights(1)
     for name in ("w_in", "w_rec"):
         weights[name] = 2 * weights[name]
     return weights

@@ -61,7 +61,7 @@ def gradient(made, weights, device, dtype="float64"):
 def test_sparse_rows_equal_a_dense_network_with_zeros(program, device, feedback):
     options = {"gradient": program, "feedback": feedback, "rate_averaging": "batch"}
     made = network(connectivity={"w_in": 0.5, "w_rec": 0.3, "w_out": 0.6}, **options)
-    weights = made.initial_weights(2)
+    weights = made.initial_weights(3)
     for name in MATRICES:
         weights[name] *= 3
     if feedback == "symmetric":
