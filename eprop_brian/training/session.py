@@ -209,7 +209,11 @@ class Session(LearningSession):
         """
         if self.capacity.learning:
             raise ValueError("only a session made with learning=False keeps readouts of every step")
-        return self.program.get("readout_history.y").astype(float).reshape(self.n_steps, -1)
+        histories = [
+            self.program.get(f"{readout.name}_history.y").reshape(self.n_steps, readout.size)
+            for readout in self.resolved.readouts
+        ]
+        return np.concatenate(histories, axis=1).astype(float)
 
     def close(self) -> None:
         """End the processes that run the network."""
