@@ -96,7 +96,7 @@ def run(
     weights = network.initial_weights(4)
     weights["w_in"] *= 3
     weights["w_rec"] *= 3
-    data = trials(n_out, n_trials, "classes" if network.loss.softmax else kind)
+    data = trials(n_out, n_trials, "classes" if network.resolved.readouts[0].loss.softmax else kind)
     emulated = {"emulated": True} if device == "cuda" else {}
     session = Session(network, make_program(device, dtype, **emulated), data, window, weights)
     for _ in range(calls):
