@@ -144,3 +144,22 @@ def test_weights_that_are_not_plastic_stay_in_continuous_operation(updates, devi
         np.testing.assert_allclose(
             after[name] - weights[name], expected, rtol=1e-4, atol=1e-4 * np.abs(change).max()
         )
+
+
+@FEW
+def test_readouts_of_every_group_are_kept_side_by_side(device):
+    """A session that runs trials alone has the outputs of a network with one group of them."""
+    resolved, data = make_network(), make_trials()
+    split = cut(resolved)
+    weights = resolved.initial_weights(3)
+    weights["w_in"] = 2 * weights["w_in"]
+    kept = []
+    for network, values in ((resolved, weights), (split, cut_matrices(split, weights))):
+        window = N_STEPS // 2
+        session = Session(network, make_program(device), data, window, values, learning=False)
+        session.run(data, 1, learning=False)
+        kept.append(session.readouts())
+        session.close()
+    whole, parts = kept
+    assert whole.shape == (N_STEPS, sum(OUTPUTS)) and np.all(np.any(whole, axis=0))
+    np.testing.assert_allclose(parts, whole, rtol=1e-12)
