@@ -22,6 +22,7 @@ from eprop_brian.steps.spiking import (
     Synapses,
     Traces,
     UpdateRows,
+    plus,
 )
 
 __all__ = ["NumpyPrinter"]
@@ -50,14 +51,13 @@ class NumpyPrinter(NumpyLoops):
         s, inputs = node.spikes, node.inputs
         z, data = self.pointer(s.z), self.pointer(inputs.data)
         trial = f"(int({self.pointer(inputs.pattern)}[_trial])*_T + _step)"
-        before = f" + {inputs.before}" if inputs.before else ""
         if inputs.analog:
-            start = f"_start = {trial}*{inputs.row}{before}"
+            start = f"_start = {trial}*{inputs.row}{plus(inputs.before)}"
             return [start, f"{z}[:] = {data}[_start:_start + {s.n}]", *self._list(s)]
         words = -(-s.n // 32)
         bits = f"{data}[_start:_start + {words}].view('uint8')"
         return [
-            f"_start = {trial}*{inputs.row}{before}",
+            f"_start = {trial}*{inputs.row}{plus(inputs.before)}",
             f"{z}[:] = _numpy.unpackbits({bits}, bitorder='little')[:{s.n}]",
             *self._list(s),
         ]
@@ -235,8 +235,7 @@ class NumpyPrinter(NumpyLoops):
         value = []
         if node.inputs:
             trial = f"(int({self.pointer(node.inputs.pattern)}[_trial])*_T + _t)"
-            before = f" + {node.inputs.before}" if node.inputs.before else ""
-            value = [f"_value = {trial}*{node.inputs.row}{before} + _pre"]
+            value = [f"_value = {trial}*{node.inputs.row}{plus(node.inputs.before)} + _pre"]
         body = [
             *self.row(s),
             *value,

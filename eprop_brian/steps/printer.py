@@ -27,7 +27,16 @@ from eprop_brian.steps.nodes import (
     Show,
 )
 from eprop_brian.steps.schedule import Schedule
-from eprop_brian.steps.spiking import Deliver, Inputs, Passes, Signal, Spikes, Synapses, Traces
+from eprop_brian.steps.spiking import (
+    Deliver,
+    Inputs,
+    Passes,
+    Signal,
+    Spikes,
+    Synapses,
+    Traces,
+    plus,
+)
 
 __all__ = ["CLikePrinter", "Printer", "indented"]
 
@@ -186,14 +195,12 @@ class CLikePrinter(Printer):
 
     def trial_values(self, inputs: Inputs, trial: str = "_trial") -> str:
         """Where the values of a trial begin."""
-        before = f" + {inputs.before}" if inputs.before else ""
-        return f"{self.pointer(inputs.pattern)}[{trial}]*_T*{inputs.row}{before}"
+        return f"{self.pointer(inputs.pattern)}[{trial}]*_T*{inputs.row}{plus(inputs.before)}"
 
     def step_words(self, inputs: Inputs) -> str:
         """Where the words of the step begin."""
-        before = f" + {inputs.before}" if inputs.before else ""
         pattern = f"(size_t){self.pointer(inputs.pattern)}[_trial]"
-        return f"({pattern}*_T + _step)*{inputs.row}{before}"
+        return f"({pattern}*_T + _step)*{inputs.row}{plus(inputs.before)}"
 
     def windows(self, node: Traces) -> Lines:
         """Where it is kept what traces read of the steps from ``_from`` on."""

@@ -30,6 +30,7 @@ __all__ = [
     "Synapses",
     "Traces",
     "UpdateRows",
+    "plus",
 ]
 
 #: Spikes whose rows of synapses a compiled loop goes through together.
@@ -94,6 +95,11 @@ class Synapses:
     def n(self) -> int:
         """Largest number of synapses, without padding."""
         return self.size if self.sparse else self.n_pre * self.n_post
+
+
+def plus(n: int) -> str:
+    """What adds a number to an index: nothing for 0."""
+    return f" + {n}" if n else ""
 
 
 @dataclass(frozen=True)

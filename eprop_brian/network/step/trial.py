@@ -6,7 +6,7 @@ from eprop_brian.network.step.parts import ProjectionPart, ReadoutPart, block_na
 from eprop_brian.network.step.running import Running
 from eprop_brian.network.step.traces import begin_traces, learn_in_step
 from eprop_brian.steps.nodes import Copy, Fill, If, Int, Node, Pairs, Put, Show, Sync
-from eprop_brian.steps.spiking import Arrive, ListSpikes, ReadInputs, SortSpikes, StartSpikes
+from eprop_brian.steps.spiking import Arrive, ListSpikes, ReadInputs, SortSpikes, StartSpikes, plus
 
 __all__ = ["begin_trial", "end_of_trial", "places", "refresh", "step"]
 
@@ -21,12 +21,11 @@ def places(running: Running) -> list[Node]:
     """Name the places of a trial's data."""
     nodes: list[Node] = []
     for k, r in enumerate(running.parts.readouts):
-        before = f" + {r.before}" if r.before else ""
         nodes += [
             Int(f"_target_row_{k}", f"{{{r.target}}}[_trial]"),
-            Int(f"_target_{k}", f"_target_row_{k}*{r.target_steps * r.n_outputs}{before}"),
+            Int(f"_target_{k}", f"_target_row_{k}*{r.target_steps * r.n_outputs}{plus(r.before)}"),
             # Outputs of the trial are summed up there, an answer a row.
-            Int(f"_answers_{k}", f"_trial*{r.n_answers * r.n_outputs}{before}"),
+            Int(f"_answers_{k}", f"_trial*{r.n_answers * r.n_outputs}{plus(r.before)}"),
         ]
         if not r.period:
             nodes.append(Int(f"_window_start_{k}", f"{{{r.window_start}}}[0]"))
@@ -163,8 +162,7 @@ def end_of_trial(running: Running) -> list[Node]:
     )
     nodes: list[Node] = [Put(parts.spike_count, "_trial", " + ".join(counts))]
     for r in parts.readouts:
-        before = f" + {r.before}" if r.before else ""
-        nodes += running.outputs(r, "outcome", record=f"_trial*{r.n_outputs}{before}")
+        nodes += running.outputs(r, "outcome", record=f"_trial*{r.n_outputs}{plus(r.before)}")
     if rules.continuous:
         nodes.append(Put(parts.control["clock"], "0", "_before_first + _T"))
         for r in parts.readouts:
