@@ -6,7 +6,7 @@ from eprop_brian.equations.learning_signals import (
     FEEDBACKS,
     RANDOM,
     SYMMETRIC,
-    LearningSignal,
+    Feedback,
 )
 from eprop_brian.equations.losses import LOSSES, Loss
 from eprop_brian.equations.neuron import Neuron
@@ -21,7 +21,7 @@ from eprop_brian.equations.optimizers import (
     RMSPROP,
     Optimizer,
 )
-from eprop_brian.equations.readouts import LEAKY, READOUTS, Readout
+from eprop_brian.equations.readouts import LEAKY, READOUTS, ReadoutFilter
 from eprop_brian.equations.surrogates import SURROGATES, surrogate
 
 __all__ = [
@@ -44,11 +44,11 @@ __all__ = [
     "RMSPROP",
     "SURROGATES",
     "SYMMETRIC",
-    "LearningSignal",
+    "Feedback",
     "Loss",
     "Neuron",
     "Optimizer",
-    "Readout",
+    "ReadoutFilter",
     "get_neuron",
     "surrogate",
 ]

@@ -26,7 +26,7 @@ __all__ = [
     "RANDOM",
     "SYMMETRIC",
     "TRANSMITTED",
-    "LearningSignal",
+    "Feedback",
 ]
 
 #: What arrives of one readout's signal, and what it adds to a neuron's learning signal.
@@ -35,7 +35,7 @@ LEARNING_SIGNAL = f"L = L + {TRANSMITTED}"
 
 
 @dataclass(frozen=True)
-class LearningSignal(Parametrised):
+class Feedback(Parametrised):
     """A learning-signal connection, readouts to recurrent neurons.
 
     Parameters
@@ -79,7 +79,7 @@ class LearningSignal(Parametrised):
     delay: Any = field(default=None, compare=False)
     source: str = ""
 
-    def with_options(self, **options: Any) -> LearningSignal:
+    def with_options(self, **options: Any) -> Feedback:
         """Return a copy with fields or numbers of the update replaced.
 
         Raises
@@ -91,32 +91,32 @@ class LearningSignal(Parametrised):
         return self._replaced("option", options, names)
 
 
-SYMMETRIC = LearningSignal(
+SYMMETRIC = Feedback(
     weights="symmetric",
     description="B is the transpose of the readout weights and follows them",
     source="Bellec et al. 2020, Nat. Commun. 11:3625, symmetric e-prop",
 )
 
-RANDOM = LearningSignal(
+RANDOM = Feedback(
     description="B is drawn once from N(0, 1)*scale and stays",
     source="Bellec et al. 2020, Nat. Commun. 11:3625, random e-prop",
 )
 
-ADAPTIVE = LearningSignal(
+ADAPTIVE = Feedback(
     description="B is drawn like random, then gets the readout weights' increments; both decay",
     update="B = (1 - decay)*B + increment\nw = w - decay*w_before",
     parameters={"decay": 1e-3},
     source="Bellec et al. 2020, Nat. Commun. 11:3625, adaptive e-prop (Kolen & Pollack 1994)",
 )
 
-BROADCAST = LearningSignal(
+BROADCAST = Feedback(
     weights="broadcast",
     description="B is the same value, scale, for all pairs: one signal for the whole network",
     source="Bellec et al. 2020, Nat. Commun. 11:3625, broadcast alignment",
 )
 
 #: The library's kinds by name.
-FEEDBACKS: dict[str, LearningSignal] = {
+FEEDBACKS: dict[str, Feedback] = {
     "symmetric": SYMMETRIC,
     "random": RANDOM,
     "adaptive": ADAPTIVE,

@@ -14,11 +14,11 @@ from typing import ClassVar
 from eprop_brian.equations.neuron import Parameter
 from eprop_brian.equations.parametrised import Parametrised
 
-__all__ = ["LEAKY", "READOUTS", "Readout"]
+__all__ = ["LEAKY", "READOUTS", "ReadoutFilter"]
 
 
 @dataclass(frozen=True)
-class Readout(Parametrised):
+class ReadoutFilter(Parametrised):
     """A linear readout ``y = A*y + b*I``.
 
     Parameters
@@ -49,7 +49,7 @@ class Readout(Parametrised):
     source: str = ""
 
 
-LEAKY = Readout(
+LEAKY = ReadoutFilter(
     name="leaky",
     update="y = kappa*y + zeta_out*I",
     parameters={"tau_out": "20 ms"},
@@ -57,4 +57,4 @@ LEAKY = Readout(
     source="Bellec et al. 2020, Nat. Commun. 11:3625, eq. 11",
 )
 
-READOUTS: dict[str, Readout] = {LEAKY.name: LEAKY}
+READOUTS: dict[str, ReadoutFilter] = {LEAKY.name: LEAKY}

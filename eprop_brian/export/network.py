@@ -14,7 +14,7 @@ from eprop_brian.equations.losses import LOSSES
 from eprop_brian.network.built import BuiltNetwork, state_variable
 from eprop_brian.network.draws import initial_draw
 from eprop_brian.network.keys import OptimizerState
-from eprop_brian.network.projection import Projection
+from eprop_brian.network.projection import BuiltProjection
 from eprop_brian.runs.config import RunConfig
 from eprop_brian.symbolic.names import OPTIMIZER, own
 from eprop_brian.tasks.base import Task
@@ -102,7 +102,7 @@ def _numbered(matrix: Matrix) -> Matrix:
     return np.arange(1.0, matrix.size + 1).reshape(matrix.shape)
 
 
-def _stored(projection: Projection, numbered: Matrix) -> np.ndarray:
+def _stored(projection: BuiltProjection, numbered: Matrix) -> np.ndarray:
     return projection.stored(numbered).astype(np.int64) - 1
 
 

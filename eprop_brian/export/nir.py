@@ -29,7 +29,7 @@ from eprop_brian.export.linear import (
     NotLinearError,
     linear_neuron,
 )
-from eprop_brian.network.graph import Connection, Population, ReadoutGroup
+from eprop_brian.network.graph import Connection, PopulationGroup, ReadoutGroup
 from eprop_brian.network.resolved import Resolved
 from eprop_brian.network.spec import Network
 from eprop_brian.runs.config import RunConfig
@@ -189,7 +189,7 @@ class _Graph:
 
     # --- neurons ----------------------------------------------------------------------------------
 
-    def _population(self, population: Population) -> None:
+    def _population(self, population: PopulationGroup) -> None:
         step = population.system.step
         changed = {
             name: np.asarray(self.weights[f"{population.name}.{name}"])

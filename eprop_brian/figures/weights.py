@@ -15,7 +15,7 @@ from scipy.sparse import csc_array, issparse
 from eprop_brian.base.sparse import Matrix, values_of
 from eprop_brian.equations.neuron import Parameter
 from eprop_brian.figures.style import COLOURS, WIDTH, legend_above, styled, whole_numbers
-from eprop_brian.network.graph import Population
+from eprop_brian.network.graph import PopulationGroup
 from eprop_brian.network.spec import Network
 from eprop_brian.symbolic.parameters import parse_quantity
 
@@ -40,7 +40,7 @@ def matrix_title(name: str) -> str:
 @styled()
 def plot_weights(
     weights: Mapping[str, Matrix],
-    populations: Sequence[Population],
+    populations: Sequence[PopulationGroup],
     after: Mapping[str, Matrix] | None = None,
 ) -> Figure:
     """Draw the weight matrices, and how they changed if a second set is given.
@@ -55,7 +55,7 @@ def plot_weights(
     weights : mapping
         ``w_in`` (n_recurrent, n_inputs), ``w_rec`` (n_recurrent, n_recurrent), ``w_out``
         (n_outputs, n_recurrent), each an array or a scipy.sparse array.
-    populations : sequence of Population
+    populations : sequence of PopulationGroup
         Of the network (``network.populations``); lines separate them.
     after : mapping, optional
         The same matrices after training.

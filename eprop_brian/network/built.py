@@ -16,8 +16,8 @@ from brian2 import NeuronGroup
 from brian2.utils.stringtools import get_identifiers
 
 from eprop_brian.base.sparse import Matrix, with_values
-from eprop_brian.network.graph import Connection, Population, SignalConnection
-from eprop_brian.network.projection import Projection
+from eprop_brian.network.graph import Connection, PopulationGroup, SignalConnection
+from eprop_brian.network.projection import BuiltProjection
 from eprop_brian.network.resolved import Resolved
 from eprop_brian.steps.blocks import Store, stored_name
 from eprop_brian.symbolic.names import OPTIMIZER, READOUT, own
@@ -92,7 +92,7 @@ def state_variable(state: str) -> str:
     return own(state, OPTIMIZER)
 
 
-def dependent_constants(population: Population) -> list[str]:
+def dependent_constants(population: PopulationGroup) -> list[str]:
     """Constants of a population that change with its learned parameters, in order."""
     changing = set(population.learned)
     for name, expression in population.system.step.constants.items():
@@ -102,7 +102,7 @@ def dependent_constants(population: Population) -> list[str]:
 
 
 def neuron_values(
-    population: Population, dt: float, learning: bool = True
+    population: PopulationGroup, dt: float, learning: bool = True
 ) -> dict[str, np.ndarray | float]:
     """What a population's equations read besides its states, in SI units.
 
@@ -143,9 +143,9 @@ class BuiltNetwork:
     groups : dict of str to NeuronGroup or Store
         ``inputs``, ``readout``, each population by its name and each projection as
         ``source_to_target`` are a `NeuronGroup`; trials, histories and lists of spikes a `Store`.
-    projections : list of Projection
+    projections : list of BuiltProjection
         Those of the connections.
-    feedback : list of Projection
+    feedback : list of BuiltProjection
         Learning-signal connections, readouts to each population; their weight is ``B``.
     carried : dict of str to float
         With continuous operation, arrays that go from one call to the next, keyed
@@ -156,8 +156,8 @@ class BuiltNetwork:
     capacity: Capacity
     brian2_network: Brian2Network
     groups: dict[str, NeuronGroup | Store]
-    projections: list[Projection[Connection]]
-    feedback: list[Projection[SignalConnection]]
+    projections: list[BuiltProjection[Connection]]
+    feedback: list[BuiltProjection[SignalConnection]]
     carried: dict[str, float] = field(default_factory=dict)
 
     #: What a call begins with, unless it is told otherwise.
@@ -167,7 +167,7 @@ class BuiltNetwork:
     }
 
     @cached_property
-    def plastic(self) -> list[Projection[Connection]]:
+    def plastic(self) -> list[BuiltProjection[Connection]]:
         """The projections that learn."""
         return [p for p in self.projections if p.connection.plastic]
 
@@ -332,9 +332,9 @@ class BuiltNetwork:
         return with_values(adjacency, data)
 
     @cached_property
-    def _parts(self) -> dict[str, list[Projection[Connection]]]:
+    def _parts(self) -> dict[str, list[BuiltProjection[Connection]]]:
         """The projections of each connection."""
-        parts: dict[str, list[Projection[Connection]]] = {}
+        parts: dict[str, list[BuiltProjection[Connection]]] = {}
         for p in self.projections:
             parts.setdefault(p.matrix, []).append(p)
         return parts

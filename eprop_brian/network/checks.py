@@ -14,8 +14,8 @@ from eprop_brian.base.checks import (
     check_positive_quantity,
     check_real,
 )
-from eprop_brian.equations.learning_signals import SYMMETRIC, LearningSignal
-from eprop_brian.equations.readouts import Readout
+from eprop_brian.equations.learning_signals import SYMMETRIC, Feedback
+from eprop_brian.equations.readouts import ReadoutFilter
 from eprop_brian.network.graph import SignalConnection
 from eprop_brian.network.learned import Learned
 from eprop_brian.network.optimization import check_optimizer
@@ -153,7 +153,7 @@ def check_updates(network: Network) -> None:
         raise ValueError("parameters of neurons can be learned with updates = 'batch' only")
 
 
-def check_bptt(rate_averaging: str, readout: Readout, feedback: LearningSignal) -> None:
+def check_bptt(rate_averaging: str, readout: ReadoutFilter, feedback: Feedback) -> None:
     """Refuse learning signals and traces, which backpropagation through time does not have."""
     sent: tuple[Any, ...] = (feedback.weights, feedback.signal.strip(), feedback.delay)
     if sent != (SYMMETRIC.weights, SYMMETRIC.signal, None):

@@ -16,7 +16,7 @@ from eprop_brian.base.checks import is_number
 from eprop_brian.base.random import normals
 from eprop_brian.base.sparse import Matrix, dense
 from eprop_brian.base.suggestions import unknown
-from eprop_brian.equations.learning_signals import FEEDBACKS, RANDOM, LearningSignal
+from eprop_brian.equations.learning_signals import FEEDBACKS, RANDOM, Feedback
 from eprop_brian.equations.losses import Loss
 from eprop_brian.symbolic.errors import EquationError
 from eprop_brian.symbolic.expressions import parse_expression, require_known, symbol
@@ -37,7 +37,7 @@ _UPDATED = ("B", "w")
 _EXAMPLES = {"signal": "tanh(error)", "update": "B = 0.999*B + increment"}
 
 
-def as_learning_signal(given: Any) -> LearningSignal:
+def as_learning_signal(given: Any) -> Feedback:
     """A kind's name, an equation such as ``B*tanh(error)``, a matrix, or the object itself.
 
     Raises
@@ -45,7 +45,7 @@ def as_learning_signal(given: Any) -> LearningSignal:
     ValueError, EquationError
         If it is none of these.
     """
-    if isinstance(given, LearningSignal):
+    if isinstance(given, Feedback):
         return given
     if isinstance(given, str):
         if given in FEEDBACKS:
@@ -59,9 +59,9 @@ def as_learning_signal(given: Any) -> LearningSignal:
     if given is None or np.ndim(given) != 2:
         raise ValueError(
             f"feedback must be a kind ({', '.join(FEEDBACKS)}), an equation, a matrix "
-            f"(n_recurrent, n_outputs) or a LearningSignal, not {given!r}"
+            f"(n_recurrent, n_outputs) or a Feedback, not {given!r}"
         )
-    return LearningSignal(weights="given", matrix=dense(given) if issparse(given) else given)
+    return Feedback(weights="given", matrix=dense(given) if issparse(given) else given)
 
 
 def _sent(equation: str) -> str:
@@ -82,17 +82,17 @@ def _sent(equation: str) -> str:
 
 
 def check_learning_signal(
-    feedback: LearningSignal,
+    feedback: Feedback,
     loss: Loss,
     readout: Collection[str],
     optimizer: Collection[str],
     shape: tuple[int, int],
-) -> LearningSignal:
+) -> Feedback:
     """Check a learning signal; returns it with its matrix as an array.
 
     Parameters
     ----------
-    feedback : LearningSignal
+    feedback : Feedback
     loss : Loss
     readout, optimizer : collection of str
         Names of the readout's parameters and constants, and of the optimizer's.
@@ -119,7 +119,7 @@ def check_learning_signal(
     decay = feedback.parameters.get("decay", 0.0)
     if not 0 <= decay < 1:
         raise ValueError(f"decay of the learning signal must be from 0 to below 1, not {decay}")
-    if feedback.weights in _WITHOUT_SCALE and feedback.scale != LearningSignal.scale:
+    if feedback.weights in _WITHOUT_SCALE and feedback.scale != Feedback.scale:
         raise ValueError(unused_scale(feedback))
     plain = feedback.signal.strip() == "error" and feedback.delay is None
     if feedback.weights == "broadcast" and loss.softmax and plain:
@@ -153,7 +153,7 @@ def check_learning_signal(
     return feedback.with_options(matrix=matrix)
 
 
-def unused_scale(feedback: LearningSignal) -> str:
+def unused_scale(feedback: Feedback) -> str:
     """What is wrong with a scale of these weights; ``""`` if they have one."""
     if feedback.weights not in _WITHOUT_SCALE:
         return ""
@@ -164,7 +164,7 @@ def unused_scale(feedback: LearningSignal) -> str:
     )
 
 
-def _check_update(feedback: LearningSignal, optimizer: Collection[str]) -> None:
+def _check_update(feedback: Feedback, optimizer: Collection[str]) -> None:
     where = f"{_WHERE}, update"
     own = {*_UPDATED, "w_before", "increment"}
     taken = own & {*feedback.parameters}
@@ -216,9 +216,7 @@ def _require_names(where: str, expression: str, known: Collection[str]) -> None:
     require_known(sorted(s.name for s in parsed.free_symbols), known, where, expression)
 
 
-def initial_feedback(
-    feedback: LearningSignal, w_out: Matrix, rng: np.random.Generator
-) -> np.ndarray:
+def initial_feedback(feedback: Feedback, w_out: Matrix, rng: np.random.Generator) -> np.ndarray:
     """Weights B, shape (n_recurrent, n_outputs), for readout weights (n_outputs, n_recurrent)."""
     n_outputs, n_recurrent = w_out.shape
     if feedback.weights == "symmetric":

@@ -16,10 +16,10 @@ import numpy as np
 from scipy.sparse import csc_array
 
 from eprop_brian.base.sparse import Matrix
-from eprop_brian.equations.learning_signals import LearningSignal
+from eprop_brian.equations.learning_signals import Feedback
 from eprop_brian.equations.losses import Loss
 from eprop_brian.equations.neuron import Neuron
-from eprop_brian.equations.readouts import Readout
+from eprop_brian.equations.readouts import ReadoutFilter
 from eprop_brian.network.delays import longest
 from eprop_brian.network.learned import LearnedRange
 from eprop_brian.symbolic.eligibility import EligibilitySystem
@@ -28,14 +28,14 @@ from eprop_brian.symbolic.programs import ReadoutProgram
 __all__ = [
     "Connection",
     "InputGroup",
-    "Population",
+    "PopulationGroup",
     "ReadoutGroup",
     "SignalConnection",
     "connection",
     "spans",
 ]
 
-Group: TypeAlias = "InputGroup | Population | ReadoutGroup"
+Group: TypeAlias = "InputGroup | PopulationGroup | ReadoutGroup"
 
 
 def spans(groups: Iterable[Group]) -> dict[str, slice]:
@@ -62,7 +62,7 @@ class InputGroup:
 
 
 @dataclass(frozen=True)
-class Population:
+class PopulationGroup:
     """`size` neurons of one kind.
 
     Attributes
@@ -92,7 +92,7 @@ class ReadoutGroup:
     ----------
     name : str
     size : int
-    readout : Readout
+    readout : ReadoutFilter
         Its equations.
     loss : Loss
         What it adds to the network's loss.
@@ -104,7 +104,7 @@ class ReadoutGroup:
 
     name: str
     size: int
-    readout: Readout
+    readout: ReadoutFilter
     loss: Loss
     values: dict[str, Any] = field(repr=False)
     program: ReadoutProgram = field(repr=False)
@@ -198,7 +198,7 @@ class SignalConnection:
         Key of its weights, shape (n_post, n_outputs).
     sources, targets : mapping of str to slice
         As for `Connection`: a single readout, and populations.
-    feedback : LearningSignal
+    feedback : Feedback
         What is sent, and where the weights come from.
     follows : str
         Name of the connection from the targets to the readout, whose transpose symmetric weights
@@ -210,7 +210,7 @@ class SignalConnection:
     name: str
     sources: Mapping[str, slice]
     targets: Mapping[str, slice]
-    feedback: LearningSignal
+    feedback: Feedback
     follows: str
     delay_steps: np.ndarray | None = field(default=None, repr=False)
 
@@ -249,7 +249,7 @@ def connection(
         Further fields of `Connection`.
     """
     sources, targets = list(sources), list(targets)
-    recurrent = all(isinstance(group, Population) for group in (*sources, *targets))
+    recurrent = all(isinstance(group, PopulationGroup) for group in (*sources, *targets))
     least = int(recurrent)
     return Connection(
         name,

@@ -13,8 +13,8 @@ import numpy as np
 from brian2 import Clock, NeuronGroup
 
 from eprop_brian.network.built import Capacity, neuron_values, regularization
-from eprop_brian.network.graph import Connection, Population, ReadoutGroup, SignalConnection
-from eprop_brian.network.projection import Projection
+from eprop_brian.network.graph import Connection, PopulationGroup, ReadoutGroup, SignalConnection
+from eprop_brian.network.projection import BuiltProjection
 from eprop_brian.network.resolved import Resolved
 from eprop_brian.steps.blocks import Store, keep_names, name_variables
 from eprop_brian.steps.layout import STAGES, Layout
@@ -43,7 +43,7 @@ class NetworkGroups:
     groups : dict of str to NeuronGroup or Store
     learning : bool
         Whether the program can learn, or only runs trials.
-    projections, feedback : list of Projection
+    projections, feedback : list of BuiltProjection
         Those of the connections and of the learning signals.
     lag : int
         Steps by which traces wait for their learning signal: the delay of the readouts.
@@ -102,11 +102,11 @@ class NetworkGroups:
         """Steps for which the presynaptic variables that traces read are kept."""
         return self._rows(self.lag + _spread(c))
 
-    def is_delayed(self, p: Projection[Connection]) -> bool:
+    def is_delayed(self, p: BuiltProjection[Connection]) -> bool:
         """Whether some spikes arrive later than with the least delay."""
         return _spread(p.connection) > 0
 
-    def is_analog(self, p: Projection[Connection]) -> bool:
+    def is_analog(self, p: BuiltProjection[Connection]) -> bool:
         """Whether inputs are analog, so that a weight is multiplied by the size of the input."""
         return self.capacity.analog and p.connection.kind == "input"
 
@@ -223,7 +223,7 @@ class NetworkGroups:
         self.store(f"{name}_offsets", steps + 2, ["first"], np.int32)
         return group
 
-    def _make_population(self, population: Population) -> None:
+    def _make_population(self, population: PopulationGroup) -> None:
         system, size = self.systems[population.name], population.size
         step = system.step
         program = self.factored(population) if self.learning and not self.online else None
@@ -258,7 +258,7 @@ class NetworkGroups:
             self.store(f"{population.name}_history", width * steps, program.history)
             self.store(f"{population.name}_results", results, program.results)
 
-    def _learned_variables(self, population: Population) -> list[str]:
+    def _learned_variables(self, population: PopulationGroup) -> list[str]:
         """Per neuron, for each of its learned parameters."""
         network, variables = self.network, []
         states = [self.optimizer_names[state] for state in network.optimizer.states]
@@ -281,7 +281,7 @@ class NetworkGroups:
         rate = ("rate_factor",) if self.moving_rate else ()
         return ("psi", "L", *rate, *system.varying(after=False), *system.varying(after=True))
 
-    def tile(self, population: Population) -> int:
+    def tile(self, population: PopulationGroup) -> int:
         """Neurons of a population that the backward pass takes at a time."""
         width, lanes = self.layout.width(population.size), self.layout.lanes
         results = self.capacity.n_steps * np.dtype(self.dtype).itemsize
@@ -295,7 +295,7 @@ class NetworkGroups:
 
     def _make_projections(
         self,
-    ) -> tuple[list[Projection[Connection]], list[Projection[SignalConnection]]]:
+    ) -> tuple[list[BuiltProjection[Connection]], list[BuiltProjection[SignalConnection]]]:
         """The projections of all connections, and of all learning signals if there is learning."""
         connections, signals = self.network.connections, self.network.signals
         projections = [
@@ -316,7 +316,7 @@ class NetworkGroups:
     def _ends(
         self, connection: Connection | SignalConnection, source: str, target: str
     ) -> dict[str, Any]:
-        """Which part of a connection a projection is: fields of `Projection`."""
+        """Which part of a connection a projection is: fields of `BuiltProjection`."""
         columns, rows = connection.sources[source], connection.targets[target]
         n_post = rows.stop - rows.start
         return {
@@ -333,7 +333,7 @@ class NetworkGroups:
 
     def _projection(
         self, connection: Connection, source: str, target: str
-    ) -> Projection[Connection]:
+    ) -> BuiltProjection[Connection]:
         """The part of a connection between two groups."""
         ends = self._ends(connection, source, target)
         name, n_pre = ends["name"], ends["n_pre"]
@@ -359,7 +359,7 @@ class NetworkGroups:
             counters = ["since", "skipped", "updates"] if self.network.continuous else []
             pre_group = self.group(f"{name}_pre", n_pre, dict.fromkeys([*kept, *counters], "1"))
             self.store(f"{name}_pre_window", self.pre_rows(connection) * n_pre, kept)
-        return Projection(
+        return BuiltProjection(
             connection=connection,
             autapses=connection.autapses or source != target,
             group=self._synapses(name, size, variables),
@@ -381,7 +381,7 @@ class NetworkGroups:
 
     def _feedback(
         self, signal: SignalConnection, source: str, target: str
-    ) -> Projection[SignalConnection]:
+    ) -> BuiltProjection[SignalConnection]:
         """The part of a learning signal between two groups."""
         ends = self._ends(signal, source, target)
         variables = ["B", *(["transmitted"] if self.online else [])]
@@ -389,7 +389,7 @@ class NetworkGroups:
             variables.append("delay")
         size = ends["n_pre"] * ends["width"]
         group = self._synapses(ends["name"], size, variables)
-        return Projection(connection=signal, autapses=True, group=group, **ends)
+        return BuiltProjection(connection=signal, autapses=True, group=group, **ends)
 
     def _synapses(self, name: str, size: int, variables: Iterable[str]) -> NeuronGroup:
         types = {v: "integer" if v in ("post", "delay") else "1" for v in variables}
@@ -401,7 +401,9 @@ class NetworkGroups:
             f.target == population and f.connection.delay_steps is not None for f in self.feedback
         )
 
-    def signal_that_learns(self, p: Projection[Connection]) -> Projection[SignalConnection] | None:
+    def signal_that_learns(
+        self, p: BuiltProjection[Connection]
+    ) -> BuiltProjection[SignalConnection] | None:
         """The learning signal whose weights change with those of a projection, if there is one."""
         for f in self.feedback:
             if (
@@ -425,13 +427,13 @@ class NetworkGroups:
             self.systems[target], self.readout_program, self.network.rate_averaging
         )
 
-    def factored(self, population: Population) -> FactoredProgram:
+    def factored(self, population: PopulationGroup) -> FactoredProgram:
         """The backward program of a population."""
         return factored_program(
             self.systems[population.name], self.readout_program, self.network.rate_averaging
         )
 
-    def parameter(self, population: Population, name: str) -> ParameterProgram:
+    def parameter(self, population: PopulationGroup, name: str) -> ParameterProgram:
         """The forward program of a learned parameter."""
         system, averaging = self.systems[population.name], self.network.rate_averaging
         return parameter_program(system, system.learned[name], self.readout_program, averaging)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from eprop_brian.network.graph import Connection, Population, SignalConnection
+from eprop_brian.network.graph import Connection, PopulationGroup, SignalConnection
 
 __all__ = ["LearnedParameter", "OptimizerState", "WeightKeys"]
 
@@ -21,11 +21,11 @@ class LearnedParameter:
 
     Attributes
     ----------
-    population : Population
+    population : PopulationGroup
     name : str
     """
 
-    population: Population
+    population: PopulationGroup
     name: str
 
     @property
@@ -62,7 +62,7 @@ class WeightKeys:
     ----------
     connections : iterable of Connection
     signals : iterable of SignalConnection
-    populations : iterable of Population
+    populations : iterable of PopulationGroup
     states : iterable of str
         Names of the optimizer's states.
 
@@ -82,7 +82,7 @@ class WeightKeys:
         self,
         connections: Iterable[Connection],
         signals: Iterable[SignalConnection],
-        populations: Iterable[Population],
+        populations: Iterable[PopulationGroup],
         states: Iterable[str],
     ) -> None:
         self.connections: Mapping[str, Connection] = {c.name: c for c in connections}

@@ -9,7 +9,7 @@ from brian2.units import Quantity, second
 
 from eprop_brian.base.checks import check_positive
 from eprop_brian.equations.neuron import Neuron
-from eprop_brian.network.graph import Population
+from eprop_brian.network.graph import PopulationGroup
 from eprop_brian.network.learned import Learned, LearnedRange, learned_range
 from eprop_brian.symbolic.eligibility import derive, state_cost
 from eprop_brian.symbolic.parameters import resolve_parameters
@@ -41,7 +41,7 @@ def make_populations(
     dt: Quantity,
     c_v: float,
     voltage_cost: str,
-) -> tuple[Population, ...]:
+) -> tuple[PopulationGroup, ...]:
     """Derive the populations of a network.
 
     Parameters
@@ -59,7 +59,7 @@ def make_populations(
     ValueError, EquationError
         If a neuron, its number or a name cannot work.
     """
-    populations: list[Population] = []
+    populations: list[PopulationGroup] = []
     arrays: set[str] = set()
     for neuron, size in neurons:
         if not isinstance(neuron, Neuron):
@@ -78,7 +78,7 @@ def make_populations(
         quantities = [*neuron_names(system.step)]
         name = _free_name(neuron.name, quantities, [p.name for p in populations], arrays)
         arrays |= {f"{name}_{x}" for x in quantities}
-        populations.append(Population(name, neuron, int(size), system, ranges))
+        populations.append(PopulationGroup(name, neuron, int(size), system, ranges))
     return tuple(populations)
 
 

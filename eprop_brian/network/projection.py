@@ -11,13 +11,13 @@ from brian2 import NeuronGroup
 from eprop_brian.base.sparse import Matrix
 from eprop_brian.network.graph import Connection, SignalConnection
 
-__all__ = ["Projection"]
+__all__ = ["BuiltProjection"]
 
 C = TypeVar("C", Connection, SignalConnection)
 
 
 @dataclass(frozen=True)
-class Projection(Generic[C]):
+class BuiltProjection(Generic[C]):
     """A projection; its synapses are stored by presynaptic neuron.
 
     All-to-all, that is a dense array [presynaptic, postsynaptic]; sparse, compressed rows.

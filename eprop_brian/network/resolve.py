@@ -18,9 +18,9 @@ from scipy.sparse import csc_array, issparse
 from eprop_brian.base.checks import check_choice, check_real
 from eprop_brian.base.sparse import Matrix, draw_pairs, structure
 from eprop_brian.base.suggestions import unknown
-from eprop_brian.equations.learning_signals import LearningSignal
+from eprop_brian.equations.learning_signals import Feedback
 from eprop_brian.equations.losses import LOSSES, Loss
-from eprop_brian.equations.readouts import Readout
+from eprop_brian.equations.readouts import ReadoutFilter
 from eprop_brian.network.checks import (
     check_bptt,
     check_learned,
@@ -34,7 +34,7 @@ from eprop_brian.network.feedback import as_learning_signal, check_learning_sign
 from eprop_brian.network.graph import (
     Connection,
     InputGroup,
-    Population,
+    PopulationGroup,
     ReadoutGroup,
     SignalConnection,
     connection,
@@ -125,14 +125,16 @@ def resolve(network: Network) -> Resolved:
     return replace(resolved, trace_cutoff_steps=_cutoff(network.trace_cutoff, resolved))
 
 
-def make_readout(name: str, size: int, readout: Readout, loss: Loss, dt: Quantity) -> ReadoutGroup:
+def make_readout(
+    name: str, size: int, readout: ReadoutFilter, loss: Loss, dt: Quantity
+) -> ReadoutGroup:
     """A group of readouts, with the values and the filter of its equations.
 
     Parameters
     ----------
     name : str
     size : int
-    readout : Readout
+    readout : ReadoutFilter
     loss : Loss
     dt : Quantity
 
@@ -145,7 +147,7 @@ def make_readout(name: str, size: int, readout: Readout, loss: Loss, dt: Quantit
     return ReadoutGroup(name, size, readout, loss, _readout_values(readout, dt), program)
 
 
-def _readout_values(readout: Readout, dt: Quantity) -> dict[str, Any]:
+def _readout_values(readout: ReadoutFilter, dt: Quantity) -> dict[str, Any]:
     """SI values of a readout's parameters and constants."""
     where = f"readout '{readout.name}'"
     values, dimensions = resolve_parameters(readout.parameters, f"{where}, parameters")
@@ -160,11 +162,11 @@ def _readout_values(readout: Readout, dt: Quantity) -> dict[str, Any]:
     return values
 
 
-def _names(readout: Readout) -> list[str]:
+def _names(readout: ReadoutFilter) -> list[str]:
     return [*readout.parameters, *readout.constants]
 
 
-def _as_loss(loss: Loss | str, readout: Readout) -> Loss:
+def _as_loss(loss: Loss | str, readout: ReadoutFilter) -> Loss:
     """A loss by name, or derived from an equation."""
     if isinstance(loss, Loss):
         return loss
@@ -239,7 +241,7 @@ def _checked_adjacency(c: Connection, matrix: Any) -> csc_array:
 
 
 def _signal(
-    network: Network, readout: ReadoutGroup, populations: Collection[Population]
+    network: Network, readout: ReadoutGroup, populations: Collection[PopulationGroup]
 ) -> SignalConnection:
     """The learning signal from the readout to all neurons."""
     signal = connection(_FEEDBACK, [readout], populations)
@@ -261,7 +263,7 @@ def _signal(
 
 
 def _signal_delays(
-    network: Network, feedback: LearningSignal, shape: tuple[int, int]
+    network: Network, feedback: Feedback, shape: tuple[int, int]
 ) -> np.ndarray | None:
     if feedback.delay is None:
         return None

@@ -23,7 +23,7 @@ from eprop_brian.network.draws import initial_weights
 from eprop_brian.network.graph import (
     Connection,
     InputGroup,
-    Population,
+    PopulationGroup,
     ReadoutGroup,
     SignalConnection,
     spans,
@@ -45,7 +45,7 @@ class Resolved:
     Attributes
     ----------
     inputs : tuple of InputGroup
-    populations : tuple of Population
+    populations : tuple of PopulationGroup
     readouts : tuple of ReadoutGroup
     connections : tuple of Connection
         In the order in which their weights are drawn and their spikes delivered.
@@ -67,7 +67,7 @@ class Resolved:
     """
 
     inputs: tuple[InputGroup, ...]
-    populations: tuple[Population, ...]
+    populations: tuple[PopulationGroup, ...]
     readouts: tuple[ReadoutGroup, ...]
     connections: tuple[Connection, ...]
     signals: tuple[SignalConnection, ...]

@@ -18,15 +18,15 @@ from scipy.sparse import csc_array
 
 from eprop_brian.base.description import Described, Description
 from eprop_brian.base.sparse import Matrix
-from eprop_brian.equations.learning_signals import LearningSignal
+from eprop_brian.equations.learning_signals import Feedback
 from eprop_brian.equations.losses import SQUARED_ERROR, Loss
 from eprop_brian.equations.neuron import Neuron
 from eprop_brian.equations.optimizers import ADAM, Optimizer
-from eprop_brian.equations.readouts import LEAKY, Readout
+from eprop_brian.equations.readouts import LEAKY, ReadoutFilter
 from eprop_brian.equations.regularizers import VOLTAGE_COST
 from eprop_brian.network.checks import GRADIENTS, PROGRAMS, RATE_AVERAGING, UPDATES
 from eprop_brian.network.description import describe, summary
-from eprop_brian.network.graph import Population
+from eprop_brian.network.graph import PopulationGroup
 from eprop_brian.network.learned import Learned
 from eprop_brian.network.resolve import resolve
 from eprop_brian.network.resolved import Resolved
@@ -50,15 +50,15 @@ class Network(Described):
     n_inputs, n_outputs : int
     neurons : sequence of (Neuron, int)
         Kinds of recurrent neurons with how many there are of each, in this order.
-    readout : Readout
+    readout : ReadoutFilter
     loss : Loss or str
         What is minimised: ``"squared_error"``, ``"softmax_cross_entropy"``, an equation of what a
         readout adds to it in a step (``"log(cosh(y - y_target))"``, ``"(p - y_target)**2"`` with
         the softmax probability p), from which the error is derived, or a `Loss`.
-    feedback : str, array or LearningSignal
+    feedback : str, array or Feedback
         The learning-signal connection: a kind (``"symmetric"``, ``"random"``, ``"adaptive"``,
         ``"broadcast"``), an equation of what arrives (``"B*tanh(error)"``), a matrix of weights
-        (n_recurrent, n_outputs), or a `LearningSignal`, which has scale and delay too.
+        (n_recurrent, n_outputs), or a `Feedback`, which has scale and delay too.
     readout_weights : {"normal", "glorot"}
         Initial readout weights: N(0, 1)/sqrt(n_recurrent), or uniform in
         +-sqrt(6/(n_recurrent + n_outputs)).
@@ -135,9 +135,9 @@ class Network(Described):
     n_inputs: int
     n_outputs: int
     neurons: Sequence[tuple[Neuron, int]]
-    readout: Readout = LEAKY
+    readout: ReadoutFilter = LEAKY
     loss: Loss | str = SQUARED_ERROR
-    feedback: str | LearningSignal | Any = "symmetric"
+    feedback: str | Feedback | Any = "symmetric"
     readout_weights: str = "normal"
     optimizer: Optimizer = ADAM
     gradient: str = "factored"
@@ -176,7 +176,7 @@ class Network(Described):
         return self.updates != "batch"
 
     @property
-    def populations(self) -> tuple[Population, ...]:
+    def populations(self) -> tuple[PopulationGroup, ...]:
         """The populations of neurons, derived from `neurons`."""
         return self.resolved.populations
 

@@ -19,7 +19,7 @@ from eprop_brian.base.history import mean_of_last
 from eprop_brian.base.sparse import Matrix
 from eprop_brian.base.suggestions import unknown
 from eprop_brian.equations import LEAKY, NEURONS, OPTIMIZERS, Neuron, Optimizer, get_neuron
-from eprop_brian.equations.learning_signals import FEEDBACKS, LearningSignal
+from eprop_brian.equations.learning_signals import FEEDBACKS, Feedback
 from eprop_brian.network.feedback import as_learning_signal, unused_scale
 from eprop_brian.network.spec import Network
 from eprop_brian.runs.eprop_settings import EQUATIONS, FEEDBACK, PARAMETERS, READOUT_TRACE, SCHEMA
@@ -287,7 +287,7 @@ class _Eprop:
         return plot_eprop_run(folder, formats=formats)
 
 
-def learning_signal(config: RunConfig) -> LearningSignal:
+def learning_signal(config: RunConfig) -> Feedback:
     """Make the learning-signal connection that a configuration describes."""
     kind = config.network.get("feedback", "symmetric")
     feedback = as_learning_signal(kind if kind != _GIVEN else config.feedback_matrix)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from eprop_brian.equations.neuron import Neuron
 from eprop_brian.equations.neurons import get_neuron
-from eprop_brian.equations.readouts import LEAKY, Readout
+from eprop_brian.equations.readouts import LEAKY, ReadoutFilter
 from eprop_brian.symbolic.eligibility import EligibilitySystem
 from eprop_brian.symbolic.eligibility import derive as derive_system
 from eprop_brian.symbolic.latex import derivation_latex
@@ -26,12 +26,12 @@ class Derivation:
     ----------
     system : EligibilitySystem
         Step map, its derivatives, and where each component of the eligibility vector lives.
-    readout : Readout
+    readout : ReadoutFilter
         Whose filter the eligibility trace goes through.
     """
 
     system: EligibilitySystem
-    readout: Readout
+    readout: ReadoutFilter
 
     @property
     def neuron(self) -> Neuron:
@@ -56,7 +56,7 @@ class Derivation:
 def derive(
     neuron: Neuron | str,
     *,
-    readout: Readout = LEAKY,
+    readout: ReadoutFilter = LEAKY,
     learned: Collection[str] = (),
     voltage_cost: str = "",
 ) -> Derivation:
@@ -66,7 +66,7 @@ def derive(
     ----------
     neuron : Neuron or str
         A neuron, or the name of one of the library's.
-    readout : Readout
+    readout : ReadoutFilter
         Whose filter the eligibility trace goes through.
     learned : collection of str
         Parameters of the neuron that learn.

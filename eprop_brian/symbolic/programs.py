@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from eprop_brian.equations.readouts import Readout
+from eprop_brian.equations.readouts import ReadoutFilter
 from eprop_brian.equations.regularizers import MOVING_TRACE
 from eprop_brian.symbolic.coefficients import Coefficient, LearnedParameter, eps_name
 from eprop_brian.symbolic.eligibility import EligibilitySystem
@@ -73,7 +73,9 @@ class ReadoutProgram:
     pre_trace: tuple[str, ...]
 
 
-def readout_program(readout: Readout, names: Mapping[str, str] | None = None) -> ReadoutProgram:
+def readout_program(
+    readout: ReadoutFilter, names: Mapping[str, str] | None = None
+) -> ReadoutProgram:
     """Derive the filter of a linear readout (EquationError if it is not linear).
 
     With `names`, its own names are replaced in the statements.

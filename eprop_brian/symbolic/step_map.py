@@ -17,7 +17,7 @@ from brian2.core.functions import timestep
 from brian2.units import second
 
 from eprop_brian.equations.neuron import Neuron
-from eprop_brian.equations.readouts import Readout
+from eprop_brian.equations.readouts import ReadoutFilter
 from eprop_brian.symbolic.bounds import check_step, step_nesting, step_operations
 from eprop_brian.symbolic.derivatives import derivative, tidied
 from eprop_brian.symbolic.errors import EquationError
@@ -248,7 +248,7 @@ def step_map(neuron: Neuron) -> StepMap:
     )
 
 
-def readout_map(readout: Readout) -> tuple[sympy.Expr, sympy.Expr]:
+def readout_map(readout: ReadoutFilter) -> tuple[sympy.Expr, sympy.Expr]:
     """Return dy[t]/dy[t-1] and dy[t]/dI[t] of a readout, which must not depend on y or I.
 
     Raises

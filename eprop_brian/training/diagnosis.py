@@ -16,7 +16,7 @@ from brian2 import NetworkOperation
 
 from eprop_brian.base.sparse import Matrix, is_sparse, values_of
 from eprop_brian.network.checks import PROGRAMS
-from eprop_brian.network.graph import Population
+from eprop_brian.network.graph import PopulationGroup
 from eprop_brian.network.program import make_program
 from eprop_brian.network.resolved import Resolved
 from eprop_brian.symbolic.eligibility import EligibilitySystem
@@ -322,7 +322,7 @@ class _Watch(_Observer):
                 return
         self._before = {name: self._states(p) for name, p in self.populations.items()}
 
-    def _states(self, population: Population) -> dict[str, np.ndarray]:
+    def _states(self, population: PopulationGroup) -> dict[str, np.ndarray]:
         states = population.system.step.states
         return {state: self.value(population.name, state).copy() for state in states}
 
@@ -392,7 +392,7 @@ class _SilenceWatch(_Observer):
             margin = np.max(self._margin(population))
             self.nearest[population.name] = max(self.nearest[population.name], margin)
 
-    def _margin(self, population: Population) -> np.ndarray:
+    def _margin(self, population: PopulationGroup) -> np.ndarray:
         """Left minus right side of the spike condition."""
         step, dt = population.system.step, float(self.network.dt)
         states = {state: self.value(population.name, state) for state in step.states}

@@ -17,7 +17,7 @@ from brian2.codegen.runtime.numpy_rt import NumpyCodeObject
 
 from eprop_brian.base.sparse import Matrix
 from eprop_brian.network.built import BuiltNetwork
-from eprop_brian.network.graph import Population
+from eprop_brian.network.graph import PopulationGroup
 from eprop_brian.network.program import make_program
 from eprop_brian.network.resolved import Resolved, as_resolved
 from eprop_brian.network.spec import Network
@@ -335,14 +335,14 @@ def _recorded_populations(network: Resolved) -> tuple[RecordedPopulation, ...]:
     return tuple(populations)
 
 
-def _membrane_state(population: Population) -> str | None:
+def _membrane_state(population: PopulationGroup) -> str | None:
     """The left side of the threshold if it is a single state."""
     step = population.system.step
     left = step.threshold.partition(">")[0].strip()
     return left if left in step.states else None
 
 
-def _threshold_states(population: Population) -> list[str]:
+def _threshold_states(population: PopulationGroup) -> list[str]:
     """States that the spike condition reads."""
     step = population.system.step
     read = {s.name for s in step.margin.free_symbols}
@@ -350,7 +350,7 @@ def _threshold_states(population: Population) -> list[str]:
 
 
 def _threshold(
-    population: Population,
+    population: PopulationGroup,
     recorded: Callable[[str, str], np.ndarray],
     network: Resolved,
     weights: Mapping[str, Matrix],

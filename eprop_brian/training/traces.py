@@ -10,7 +10,7 @@ import numpy as np
 
 from eprop_brian.network.built import BuiltNetwork
 from eprop_brian.network.graph import Connection
-from eprop_brian.network.projection import Projection
+from eprop_brian.network.projection import BuiltProjection
 from eprop_brian.network.resolved import Resolved
 from eprop_brian.steps.blocks import stored_name
 
@@ -150,7 +150,7 @@ class Traces:
 
 
 def _largest_into(
-    projection: Projection[Connection], values: np.ndarray
+    projection: BuiltProjection[Connection], values: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """The largest of the stored values onto each neuron, below 0 if it has no synapse.
 
@@ -175,6 +175,6 @@ def _largest_into(
     return largest, senders
 
 
-def _trace(projection: Projection[Connection], variable: str) -> np.ndarray:
+def _trace(projection: BuiltProjection[Connection], variable: str) -> np.ndarray:
     """A synaptic variable of the running network, as it is stored."""
     return projection.group.variables[stored_name(projection.group, variable)].get_value()

@@ -24,7 +24,7 @@ from brian2.parsing.sympytools import str_to_sympy
 from eprop_brian.base.sparse import dense, values_of
 from eprop_brian.network.built import dependent_constants
 from eprop_brian.network.delays import longest
-from eprop_brian.network.graph import Connection, Population, ReadoutGroup
+from eprop_brian.network.graph import Connection, PopulationGroup, ReadoutGroup
 from eprop_brian.network.optimization import update_statements
 from eprop_brian.network.resolved import Resolved
 from eprop_brian.symbolic.eligibility import state_cost
@@ -68,7 +68,7 @@ class Simulation(NamedTuple):
 class _Kind:
     """A population's step in JAX."""
 
-    def __init__(self, population: Population, dt: float, cost: str) -> None:
+    def __init__(self, population: PopulationGroup, dt: float, cost: str) -> None:
         step = population.system.step
         self.name, self.states, self.signals = population.name, step.states, step.signals
         self.detaches = population.neuron.detach is not None

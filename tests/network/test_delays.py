@@ -11,7 +11,7 @@ import pytest
 from brian2 import ms
 from scipy.sparse import csc_array
 
-from eprop_brian.equations.learning_signals import RANDOM, SYMMETRIC, LearningSignal
+from eprop_brian.equations.learning_signals import RANDOM, SYMMETRIC, Feedback
 from eprop_brian.network.learned import Learned
 from eprop_brian.network.program import make_program
 from eprop_brian.training.session import Session
@@ -48,7 +48,7 @@ _RNG = np.random.default_rng(11)
 W_REC = _RNG.integers(1, LONGEST, (N, N)) * ms
 W_IN = _RNG.integers(0, LONGEST - 1, (N, N_INPUTS)) * ms
 FEEDBACK = _RNG.integers(1, LONGEST, (N, 2)) * ms
-GIVEN = LearningSignal(weights="given", matrix=_RNG.normal(size=(N, 2)), delay=FEEDBACK)
+GIVEN = Feedback(weights="given", matrix=_RNG.normal(size=(N, 2)), delay=FEEDBACK)
 EVERY_PARAMETER = {name: Learned() for name in ("tau_m", "tau_a", "beta", "v_th")}
 DRAWN = {"w_rec": ("1 ms", "4 ms"), "w_in": ("0 ms", "3 ms")}
 SPARSE = {"w_rec": 0.5, "w_in": 0.7, "w_out": 0.6}
@@ -194,7 +194,7 @@ def test_nothing_is_left_of_the_trial_before(program):
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_moving_rate_by_running_sums(program):
     """The regulariser alone, from recorded spikes and the traces' own recursion in NumPy."""
-    case = Case({"rate_averaging": "moving", "feedback": LearningSignal("broadcast", scale=0.0)})
+    case = Case({"rate_averaging": "moving", "feedback": Feedback("broadcast", scale=0.0)})
     network = case.network(program)
     weights, inputs, _ = data(case, network)
     spikes = expected(case)[1]

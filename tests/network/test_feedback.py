@@ -14,7 +14,7 @@ from eprop_brian.equations.learning_signals import (
     BROADCAST,
     RANDOM,
     SYMMETRIC,
-    LearningSignal,
+    Feedback,
 )
 from eprop_brian.network.built import SHARE
 from eprop_brian.network.learned import Learned
@@ -50,7 +50,7 @@ CASES = {
     "adaptive": Case({"feedback": "adaptive"}),
     "adaptive, sparse": Case({"feedback": "adaptive", "connectivity": SPARSE}),
     "delayed equation": Case(
-        {"feedback": LearningSignal("given", signal="tanh(error)", matrix=GIVEN, delay=DELAY)},
+        {"feedback": Feedback("given", signal="tanh(error)", matrix=GIVEN, delay=DELAY)},
         sent=jnp.tanh,
     ),
 }
@@ -137,7 +137,7 @@ def test_symmetric_feedback_follows_the_readout_weights(name, device):
     assert np.any(first["w_out"] != one_by_one["w_out"])
 
 
-@pytest.mark.parametrize("feedback", [SYMMETRIC, LearningSignal("given", matrix=np.ones((7, 2)))])
+@pytest.mark.parametrize("feedback", [SYMMETRIC, Feedback("given", matrix=np.ones((7, 2)))])
 def test_a_scale_that_changes_nothing_is_refused(feedback):
     with pytest.raises(ValueError, match="a feedback scale changes nothing here"):
         Case({"feedback": feedback.with_options(scale=0.5)}).network("factored")
@@ -174,7 +174,7 @@ def test_static_feedback_stays(kind):
 def test_update_rule_of_the_user_reads_increment_and_weight_before():
     """One that only B learns from, with a number of its own."""
     rule = RANDOM.with_options(update="B = B + pull*(w_before + increment - B)")
-    rule = LearningSignal(signal=rule.signal, update=rule.update, parameters={"pull": 0.25})
+    rule = Feedback(signal=rule.signal, update=rule.update, parameters={"pull": 0.25})
     case = Case({"feedback": rule, **DESCENT})
     session, trials = session_of(case, "online", "runtime")
     before = all_dense(session.weights)
@@ -185,7 +185,7 @@ def test_update_rule_of_the_user_reads_increment_and_weight_before():
 
 
 def test_numbers_of_an_update_rule_keep_their_sign():
-    rule = LearningSignal(update="B = B - pull**2", parameters={"pull": -0.2})
+    rule = Feedback(update="B = B - pull**2", parameters={"pull": -0.2})
     session, trials = session_of(Case({"feedback": rule, **DESCENT}), "factored", "runtime")
     before = session.weights["B"].copy()
     session.run(trials, trials.n_trials)

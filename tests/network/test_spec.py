@@ -16,7 +16,7 @@ from eprop_brian import (
     RANDOM,
     SYMMETRIC,
     EquationError,
-    LearningSignal,
+    Feedback,
     Network,
     Optimizer,
     get_neuron,
@@ -52,7 +52,7 @@ ONLINE = {"updates": "spike", "gradient": "online"}
         ({"feedback": RANDOM.with_options(update="C = B")}, "must be a statement for B or w"),
         ({"feedback": RANDOM.with_options(update="B = B + dw")}, "'dw' is not defined"),
         ({"feedback": SYMMETRIC.with_options(update="B = B/2")}, "follows the readout weights"),
-        ({"feedback": LearningSignal(weights="given")}, "has a matrix if"),
+        ({"feedback": Feedback(weights="given")}, "has a matrix if"),
         ({"feedback": np.ones((2, 1)) * 1j}, "numbers, real ones"),
         ({"feedback": np.ones((2, 1)) * ms}, "numbers without unit"),
         (
@@ -65,7 +65,7 @@ ONLINE = {"updates": "spike", "gradient": "online"}
         ),
         ({"feedback": None}, "feedback must be a kind .symmetric, random"),
         (
-            {"feedback": LearningSignal(update="B = B + w", parameters={"increment": 2.0})},
+            {"feedback": Feedback(update="B = B + w", parameters={"increment": 2.0})},
             "is a name of the update itself",
         ),
         ({"loss": replace(SQUARED_ERROR, error="p - y_target")}, "'p' is not defined"),

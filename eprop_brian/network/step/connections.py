@@ -6,7 +6,7 @@ import numpy as np
 
 from eprop_brian.equations.regularizers import L2
 from eprop_brian.network.graph import Connection
-from eprop_brian.network.projection import Projection
+from eprop_brian.network.projection import BuiltProjection
 from eprop_brian.network.step.eligibility import write_traces
 from eprop_brian.network.step.parts import ProjectionPart
 from eprop_brian.network.step.writing import Writer, views
@@ -17,7 +17,7 @@ from eprop_brian.symbolic.names import substituted
 __all__ = ["write_projection"]
 
 
-def write_projection(writer: Writer, p: Projection[Connection]) -> ProjectionPart:
+def write_projection(writer: Writer, p: BuiltProjection[Connection]) -> ProjectionPart:
     """Write the blocks of a projection."""
     groups, connection = writer.groups, p.connection
     to_readout = connection.to_readout
@@ -65,7 +65,7 @@ def write_projection(writer: Writer, p: Projection[Connection]) -> ProjectionPar
     )
 
 
-def _write_deliver(writer: Writer, p: Projection[Connection], analog: bool) -> None:
+def _write_deliver(writer: Writer, p: BuiltProjection[Connection], analog: bool) -> None:
     """What a spike brings."""
     groups, own = writer.groups, View(p.group, "_synapse")
     arriving, values = "w", []
@@ -83,7 +83,7 @@ def _write_deliver(writer: Writer, p: Projection[Connection], analog: bool) -> N
 
 
 def _write_update(
-    writer: Writer, p: Projection[Connection], to_readout: bool
+    writer: Writer, p: BuiltProjection[Connection], to_readout: bool
 ) -> tuple[list[str], bool]:
     """The update of a synapse, and the sums over the trials of a batch that it is made of.
 
@@ -138,7 +138,7 @@ def _has_rate_term(writer: Writer, to_readout: bool) -> bool:
     return writer.groups.rate_per_batch and not to_readout
 
 
-def _write_accumulate(writer: Writer, p: Projection[Connection], to_readout: bool) -> None:
+def _write_accumulate(writer: Writer, p: BuiltProjection[Connection], to_readout: bool) -> None:
     """Sums over presynaptic spikes."""
     groups, own = writer.groups, View(p.group, "_synapse")
     post, analog = writer.own(p.target, "_post"), groups.is_analog(p)

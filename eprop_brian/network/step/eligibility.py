@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from eprop_brian.network.graph import Connection
-from eprop_brian.network.projection import Projection
+from eprop_brian.network.projection import BuiltProjection
 from eprop_brian.network.step.writing import Writer
 from eprop_brian.steps.blocks import View, repeat
 from eprop_brian.symbolic.programs import cutoff_program
@@ -13,7 +13,7 @@ from eprop_brian.symbolic.programs import cutoff_program
 __all__ = ["write_traces"]
 
 
-def write_traces(writer: Writer, p: Projection[Connection], to_readout: bool) -> None:
+def write_traces(writer: Writer, p: BuiltProjection[Connection], to_readout: bool) -> None:
     """Write the blocks of the traces of a projection."""
     groups, continuous = writer.groups, writer.network.continuous
     target = p.target
@@ -54,7 +54,7 @@ def write_traces(writer: Writer, p: Projection[Connection], to_readout: bool) ->
 
 def _write_trace(
     writer: Writer,
-    p: Projection[Connection],
+    p: BuiltProjection[Connection],
     statements: Iterable[str],
     n_steps: int,
     views: Iterable[View],
@@ -72,7 +72,7 @@ def _write_trace(
 
 
 def _write_decay(
-    writer: Writer, p: Projection[Connection], to_readout: bool, views: Iterable[View]
+    writer: Writer, p: BuiltProjection[Connection], to_readout: bool, views: Iterable[View]
 ) -> None:
     """What happens to traces that were cut off when a spike arrives."""
     network, groups = writer.network, writer.groups

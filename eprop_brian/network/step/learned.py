@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from eprop_brian.network.built import dependent_constants
-from eprop_brian.network.graph import Population
+from eprop_brian.network.graph import PopulationGroup
 from eprop_brian.network.step.writing import Writer
 from eprop_brian.steps.blocks import View
 from eprop_brian.symbolic.names import owned, substituted
@@ -12,7 +12,7 @@ from eprop_brian.symbolic.programs import parameter_sums
 __all__ = ["write_learned"]
 
 
-def write_learned(writer: Writer, population: Population) -> None:
+def write_learned(writer: Writer, population: PopulationGroup) -> None:
     """Write the blocks of a population's learned parameters."""
     groups, name = writer.groups, population.name
     system, neurons = groups.systems[name], writer.own(name)
@@ -67,7 +67,7 @@ def _update(writer: Writer, parameter: str, sums: dict[str, str], cleared: list[
     ]
 
 
-def _write_online(writer: Writer, population: Population) -> None:
+def _write_online(writer: Writer, population: PopulationGroup) -> None:
     """Traces of the parameters."""
     groups, name = writer.groups, population.name
     neurons, window = writer.own(name), groups.groups[f"{name}_window"]

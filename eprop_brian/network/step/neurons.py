@@ -7,8 +7,8 @@ from brian2.utils.stringtools import get_identifiers
 
 from eprop_brian.equations.learning_signals import TRANSMITTED
 from eprop_brian.equations.regularizers import FIRING_RATE, MOVING_RATE, MOVING_RATE_FACTOR
-from eprop_brian.network.graph import Population, SignalConnection
-from eprop_brian.network.projection import Projection
+from eprop_brian.network.graph import PopulationGroup, SignalConnection
+from eprop_brian.network.projection import BuiltProjection
 from eprop_brian.network.step.learned import write_learned
 from eprop_brian.network.step.parts import PopulationPart
 from eprop_brian.network.step.writing import Writer
@@ -21,7 +21,7 @@ from eprop_brian.symbolic.names import BEFORE, substituted
 __all__ = ["write_population"]
 
 
-def write_population(writer: Writer, population: Population) -> PopulationPart:
+def write_population(writer: Writer, population: PopulationGroup) -> PopulationPart:
     """Write the blocks of a population."""
     groups, name = writer.groups, population.name
     learning, online = groups.learning, groups.online
@@ -62,7 +62,7 @@ def write_population(writer: Writer, population: Population) -> PopulationPart:
     )
 
 
-def _update(writer: Writer, population: Population) -> list[str]:
+def _update(writer: Writer, population: PopulationGroup) -> list[str]:
     """The statements of a step."""
     groups, network = writer.groups, writer.network
     system = groups.systems[population.name]
@@ -99,7 +99,7 @@ def _update(writer: Writer, population: Population) -> list[str]:
     return update
 
 
-def _write_advance(writer: Writer, population: Population) -> None:
+def _write_advance(writer: Writer, population: PopulationGroup) -> None:
     groups, name = writer.groups, population.name
     update, own = _update(writer, population), writer.own(name)
     views = []
@@ -120,14 +120,14 @@ def _write_advance(writer: Writer, population: Population) -> None:
     writer.block(name, "advance", update, *views, own, writer.control)
 
 
-def _history(writer: Writer, population: Population) -> View:
+def _history(writer: Writer, population: PopulationGroup) -> View:
     """What the backward pass reads of every step."""
     program = writer.groups.factored(population)
     group = writer.groups.groups[f"{population.name}_history"]
     return View(group, "_history", {name: name for name in program.history})
 
 
-def _write_reset(writer: Writer, population: Population) -> None:
+def _write_reset(writer: Writer, population: PopulationGroup) -> None:
     groups, zeroed, reset = writer.groups, ["spike_count"], []
     if not writer.network.continuous:
         zeroed += [
@@ -164,7 +164,7 @@ def _write_rates(writer: Writer, name: str) -> None:
     )
 
 
-def _write_backward(writer: Writer, population: Population) -> tuple[tuple[str, int], ...]:
+def _write_backward(writer: Writer, population: PopulationGroup) -> tuple[tuple[str, int], ...]:
     """Write the backward pass; return the outputs whose signal it computes itself."""
     groups, name = writer.groups, population.name
     program, own = groups.factored(population), writer.own(name)
@@ -173,7 +173,7 @@ def _write_backward(writer: Writer, population: Population) -> tuple[tuple[str, 
     zeroed = [*program.variables, *["L_filtered"] * delayed]
     writer.block(name, "zero", [f"{v} = 0" for v in zeroed], own)
     # The learning signal of the first outputs is computed on the way, without being stored.
-    pairs: list[tuple[Projection[SignalConnection], int]] = [
+    pairs: list[tuple[BuiltProjection[SignalConnection], int]] = [
         (f, number) for f in groups.feedback if f.target == name for number in range(f.n_pre)
     ]
     fused = [] if delayed else pairs[:MOST_STEPS]

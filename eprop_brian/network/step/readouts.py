@@ -7,7 +7,7 @@ import numpy as np
 from eprop_brian.equations.learning_signals import LEARNING_SIGNAL, TRANSMITTED
 from eprop_brian.equations.losses import Loss
 from eprop_brian.network.graph import ReadoutGroup, SignalConnection
-from eprop_brian.network.projection import Projection
+from eprop_brian.network.projection import BuiltProjection
 from eprop_brian.network.step.parts import LearningSignalPart, ReadoutPart
 from eprop_brian.network.step.writing import Writer
 from eprop_brian.steps.blocks import View
@@ -122,7 +122,9 @@ def _write_learning(writer: Writer, name: str) -> None:
     )
 
 
-def write_learning_signal(writer: Writer, f: Projection[SignalConnection]) -> LearningSignalPart:
+def write_learning_signal(
+    writer: Writer, f: BuiltProjection[SignalConnection]
+) -> LearningSignalPart:
     """Write the blocks of the learning signal that a population hears from a readout."""
     groups, signal = writer.groups, f.connection
     target, history = groups.groups[f.target], groups.groups[f"{f.source}_history"]

@@ -8,7 +8,7 @@ from brian2.groups.group import Group
 
 from eprop_brian.network.groups import NetworkGroups
 from eprop_brian.network.optimization import update_statements
-from eprop_brian.network.projection import Projection
+from eprop_brian.network.projection import BuiltProjection
 from eprop_brian.network.step.parts import block_name
 from eprop_brian.steps.blocks import StepCode, View
 from eprop_brian.steps.spiking import Spikes, Synapses
@@ -66,7 +66,7 @@ class Writer:
         )
 
     def synapses(
-        self, p: Projection, extra: int | str | None = None, feedback_width: int | None = None
+        self, p: BuiltProjection, extra: int | str | None = None, feedback_width: int | None = None
     ) -> Synapses:
         """How the synapses of a projection are stored."""
         post = first = None

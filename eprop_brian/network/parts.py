@@ -1,0 +1,181 @@
+"""The parts that a network is written with: `Network([...])` is a list of these.
+
+A part is data. It has a name, by which others refer to it, and every field can be written in a
+TOML file as well. What a part means is settled when the network is put together
+(`eprop_brian.network.resolve`); an error there names the part and the field.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from brian2.units import Quantity
+
+from eprop_brian.equations.learning_signals import Feedback
+from eprop_brian.equations.losses import Loss
+from eprop_brian.equations.neuron import Neuron
+from eprop_brian.equations.optimizers import Optimizer
+from eprop_brian.equations.readouts import LEAKY, ReadoutFilter
+from eprop_brian.network.learned import Learned
+
+__all__ = ["Inputs", "LearningSignal", "Part", "Population", "Projection", "Readout"]
+
+#: A group by name, or several whose neurons are lined up in this order.
+Groups: TypeAlias = "str | Sequence[str]"
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """A group of inputs, which a task drives with spikes or with analog values.
+
+    The task's inputs are divided among the groups in the order in which they are listed.
+
+    Parameters
+    ----------
+    size : int
+    name : str
+    constant : bool
+        Whether it is no input of the task but 1 in every step. A projection from it is a bias.
+    """
+
+    size: int
+    name: str = "inputs"
+    constant: bool = False
+
+
+@dataclass(frozen=True)
+class Population:
+    """Neurons of one kind.
+
+    Parameters
+    ----------
+    neuron : Neuron
+    size : int
+    name : str
+        Default: the neuron's.
+    learned : mapping of str to Learned or mapping
+        Parameters of its neurons that learn, one value per neuron, with bounds and learning rate.
+    """
+
+    neuron: Neuron
+    size: int
+    name: str = ""
+    learned: Mapping[str, Learned | Mapping[str, Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Projection:
+    """Synapses from one group to another: a matrix of weights [post, pre].
+
+    A spike of a population reaches another one in the next step at the earliest, and a readout in
+    its own; an input's spike acts in its own step. There are never autapses.
+
+    Parameters
+    ----------
+    source, target : str or sequence of str
+        Inputs or populations; populations or a readout. Several share one matrix.
+    name : str
+        Key of its weights. Default: ``"w_<source>_<target>"``.
+    receptor : str
+        Which input of the target's neurons it drives; neurons with a single one need no name.
+    weights : {"normal", "glorot", "balanced"} or array
+        Initial weights: N(0, 1)/sqrt(fan-in); uniform in +-sqrt(6/(n_post + n_pre)); normal ones
+        of a projection with a sign, scaled so that excitation and inhibition of the target cancel
+        at equal rates; or an array [post, pre].
+    scale : float
+        Factor of the initial weights.
+    sign : {"", "excitatory", "inhibitory"}
+        Sign of all weights (Dale's law). They are drawn with this sign, and what learning would
+        carry past 0 is clipped to 0.
+    connectivity : float, array or scipy.sparse matrix, or "one_to_one", optional
+        Which synapses there are: a fraction of all pairs, drawn at random; an adjacency matrix
+        [post, pre]; a matrix of probabilities; one from each neuron to its counterpart. Default:
+        all pairs.
+    delay : Quantity, str, array or pair, optional
+        One delay; an array [post, pre]; or the shortest and the longest, between which they are
+        drawn. Default: the least there can be.
+    learn : bool
+        Whether its weights learn.
+    optimizer : Optimizer, optional
+        Default: the network's.
+    eta : float, optional
+        Learning rate, in place of the optimizer's.
+    minimum, maximum : float, optional
+        Bounds of the weights, in place of the optimizer's ``w_min`` and ``w_max``.
+    """
+
+    source: Groups
+    target: Groups
+    name: str = ""
+    receptor: str = ""
+    # Arrays cannot be compared like numbers.
+    weights: Any = field(default="normal", compare=False)
+    scale: float = 1.0
+    sign: str = ""
+    connectivity: Any = field(default=None, compare=False)
+    delay: Any = field(default=None, compare=False)
+    learn: bool = True
+    optimizer: Optimizer | None = None
+    eta: float | None = None
+    minimum: float | None = None
+    maximum: float | None = None
+
+
+@dataclass(frozen=True)
+class Readout:
+    """Outputs with a loss of their own.
+
+    The task's targets are divided among the readouts in the order in which they are listed.
+
+    Parameters
+    ----------
+    size : int
+    name : str
+    filter : ReadoutFilter
+        The equation of an output.
+    loss : Loss or str, optional
+        A name, an equation (see `eprop_brian.network.spec.Network.standard`) or a `Loss`. Default:
+        the squared error.
+    loss_weight : float
+        Factor of its loss in the network's.
+    window : Quantity or str, optional
+        How long before the end of a trial its loss begins to count. Default: the task's learning
+        window.
+    """
+
+    size: int
+    name: str = "readout"
+    filter: ReadoutFilter = LEAKY
+    loss: Loss | str = "squared_error"
+    loss_weight: float = 1.0
+    window: Quantity | str | None = None
+
+
+@dataclass(frozen=True)
+class LearningSignal:
+    """How the error of a readout reaches populations.
+
+    Parameters
+    ----------
+    source : str
+        A readout.
+    target : str or sequence of str
+        Populations.
+    feedback : str, array or Feedback
+        A kind (``"symmetric"``, ``"random"``, ``"adaptive"``, ``"broadcast"``), an equation of what
+        arrives (``"B*tanh(error)"``), a matrix of weights [post, output], or a `Feedback`, which
+        has scale and delay too. ``"symmetric"`` and ``"adaptive"`` need a projection from the
+        target to the readout.
+    name : str
+        Key of its weights. Default: ``"B_<source>_<target>"``.
+    """
+
+    source: str
+    target: Groups
+    feedback: str | Feedback | Any = "symmetric"
+    name: str = ""
+
+
+Part: TypeAlias = Inputs | Population | Projection | Readout | LearningSignal
