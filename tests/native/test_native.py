@@ -22,7 +22,7 @@ namespace eprop_brian { namespace trial {
 typedef float Real;
 const int n_steps = 3, n_inputs = 2, n_outputs = 2, n_recurrent = 4, window = 2;
 const bool analog = false;
-struct PopulationGroup { const char* name; int size; };
+struct Population { const char* name; int size; };
 const Population populations[] = {{"lif", 4}};
 struct Given { const char *name, *type, *shape; unsigned sum; };
 const Given given[] = {{"lif.v", "<f4", "(4,)", 3u}};
