@@ -15,10 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["describe", "summary"]
 
 #: Fields that have a row of their own; of the others, those that differ from the default are shown.
-_IN_ROWS = frozenset(
-    ("n_inputs", "n_outputs", "neurons", "readout", "loss", "feedback", "optimizer")
-    + ("gradient", "updates", "dt", "learned")
-)
+_IN_ROWS = frozenset(("parts", "optimizer", "gradient", "updates", "dt"))
 
 
 def summary(network: Network) -> str:

@@ -27,6 +27,7 @@ from eprop_brian.symbolic.programs import ReadoutProgram
 
 __all__ = [
     "Connection",
+    "Group",
     "InputGroup",
     "PopulationGroup",
     "ReadoutGroup",

@@ -20,7 +20,17 @@ from eprop_brian.equations.optimizers import Optimizer
 from eprop_brian.equations.readouts import LEAKY, ReadoutFilter
 from eprop_brian.network.learned import Learned
 
-__all__ = ["Inputs", "LearningSignal", "Part", "Population", "Projection", "Readout"]
+__all__ = [
+    "Groups",
+    "Inputs",
+    "LearningSignal",
+    "Part",
+    "Population",
+    "Projection",
+    "Readout",
+    "names_of",
+    "part_name",
+]
 
 #: A group by name, or several whose neurons are lined up in this order.
 Groups: TypeAlias = "str | Sequence[str]"
@@ -179,3 +189,19 @@ class LearningSignal:
 
 
 Part: TypeAlias = Inputs | Population | Projection | Readout | LearningSignal
+
+
+def part_name(part: Part) -> str:
+    """The name of a part: its own, or the one that it has by default."""
+    if part.name:
+        return part.name
+    if isinstance(part, Population):
+        return part.neuron.name
+    assert isinstance(part, Projection | LearningSignal)
+    prefix = "w" if isinstance(part, Projection) else "B"
+    return "_".join([prefix, *names_of(part.source), *names_of(part.target)])
+
+
+def names_of(groups: Groups) -> list[str]:
+    """The names of one group or several."""
+    return [groups] if isinstance(groups, str) else list(groups)

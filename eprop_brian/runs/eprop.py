@@ -183,7 +183,7 @@ class _Eprop:
             if key not in FEEDBACK
         }
         loss = options.pop("loss", task.loss)
-        return Network(
+        return Network.standard(
             n_inputs=task.n_inputs,
             n_outputs=task.n_outputs,
             neurons=[(config.neurons[name], n) for name, n in config.size.items() if n],

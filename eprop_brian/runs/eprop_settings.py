@@ -1,6 +1,6 @@
 """Settings of recurrent networks that learn tasks by e-prop.
 
-Options of the network are the parameters of `Network`; they are named nowhere else.
+Options of the network are the parameters of `Network.standard`; they are named nowhere else.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 import re
 from dataclasses import fields, replace
+from typing import Any
 
 from brian2.units import Hz, ms
 
@@ -55,13 +56,16 @@ _KIND_OF_ANNOTATION = {
     "bool": "switch",
     "str": "text",
 }
-#: Parameters of `Network` that follow from other tables.
-_ELSEWHERE = ("n_inputs", "n_outputs", "neurons", "readout", "feedback", "optimizer", "dt")
+#: Parameters of the network that follow from other tables.
+_ELSEWHERE = (
+    *("n_inputs", "n_outputs", "neurons", "readout", "feedback", "optimizer", "dt"),
+    *("parts", "options"),
+)
 #: Options that are equations, not quantities, though they may begin with a number.
 EQUATIONS = ("loss", "voltage_cost", "feedback_signal", "feedback_update")
 
 
-def _first_sentences(cls: type) -> dict[str, str]:
+def _first_sentences(cls: Any) -> dict[str, str]:
     """Say in one line what each parameter of a class is, from its docstring."""
     section = (inspect.getdoc(cls) or "").partition("Parameters\n----------\n")[2]
     section = re.split(r"\n\n\w+\n-+\n", section)[0]
@@ -74,10 +78,14 @@ def _first_sentences(cls: type) -> dict[str, str]:
 
 
 def _network_settings() -> dict[str, Setting]:
-    """Give every option of `Network` that is a setting, as its constructor declares it."""
-    docs = _first_sentences(Network)
+    """Give every option of the standard network that is a setting, as it is declared."""
+    docs = {**_first_sentences(Network), **_first_sentences(Network.standard)}
+    parameters = {
+        **inspect.signature(Network.standard).parameters,
+        **inspect.signature(Network).parameters,
+    }
     options = {}
-    for name, parameter in inspect.signature(Network).parameters.items():
+    for name, parameter in parameters.items():
         if name in _ELSEWHERE:
             continue
         default, doc = parameter.default, docs.get(name, "")

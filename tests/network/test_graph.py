@@ -32,7 +32,7 @@ def given(gradient="factored", **options):
     """
     kinds = [(LIF, 5), (ALIF.with_parameters(tau_a=50 * ms), 4)]
     neurons = [(replace(kind, detach=("v",)), size) for kind, size in kinds]
-    return Network(N_INPUTS, 3, neurons, gradient=gradient, **options)
+    return Network.standard(N_INPUTS, 3, neurons, gradient=gradient, **options)
 
 
 def blocks(resolved, split, matrices):
