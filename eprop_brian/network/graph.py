@@ -132,6 +132,8 @@ class Connection:
         Signs of all pairs of a matrix that is rewired.
     n_connected : int, optional
         Number of synapses of a matrix that is rewired.
+    receptor : str
+        Which receptor of its targets it drives; ``""`` where they have a single input.
     to_readout : bool
         Whether a readout is its target.
     glorot : bool
@@ -148,6 +150,7 @@ class Connection:
     adjacency: csc_array | None = field(default=None, repr=False)
     signs: np.ndarray | None = field(default=None, repr=False)
     n_connected: int | None = None
+    receptor: str = ""
     to_readout: bool = False
     glorot: bool = False
     plastic: bool = True

@@ -92,6 +92,7 @@ class Resolved:
         _check_names(self)
         for connection in self.connections:
             _check_connection(connection, self)
+            _check_receptor(connection, self)
         for signal in self.signals:
             _check_signal(signal, self)
         _check_one_signal_each(self.signals)
@@ -251,6 +252,22 @@ def _check_connection(connection: Connection, network: Resolved) -> None:
             f"{what} must connect the same groups in the same order, or different ones: only then "
             "is it clear which pairs are autapses"
         )
+
+
+def _check_receptor(connection: Connection, network: Resolved) -> None:
+    """Refuse a connection that does not drive a receptor of all its targets."""
+    what, receptor = f"connection '{connection.name}'", connection.receptor
+    populations = {p.name: p for p in network.populations}
+    for name in connection.targets:
+        receptors: tuple[str, ...] = ("",)
+        if not connection.to_readout:
+            receptors = populations[name].neuron.receptor_names
+        if receptor in receptors:
+            continue
+        has = ", ".join(receptors) or "a single input without a name"
+        if receptor:
+            raise ValueError(f"{what} drives receptor '{receptor}' of '{name}', which has {has}")
+        raise ValueError(f"{what} must say which receptor of '{name}' it drives, which has {has}")
 
 
 def _check_one_signal_each(signals: Iterable[SignalConnection]) -> None:

@@ -71,6 +71,7 @@ class _Kind:
     def __init__(self, population: PopulationGroup, dt: float, cost: str) -> None:
         step = population.system.step
         self.name, self.states, self.signals = population.name, step.states, step.signals
+        self.receptors = population.neuron.receptor_names
         self.detaches = population.neuron.detach is not None
         self.learned = tuple(population.learned)
         self.initial = step.initial_values(dt)
@@ -104,27 +105,31 @@ class _Kind:
         )
         return states, jnp.zeros(shape, np.int32)
 
-    def advance(self, carry, current: jax.Array, z_before: jax.Array, values: Values):
-        """One step; returns the new states and counters, the spikes and the cost of each trial."""
+    def advance(self, carry, inputs: Values, z_before: jax.Array, values: Values):
+        """One step; returns the new states and counters, the spikes and the cost of each trial.
+
+        `inputs` are those of the receptors, by name.
+        """
         states, counter = carry
-        before = (counter == 0).astype(current.dtype) * (1 - jax.lax.stop_gradient(z_before))
+        shape, dtype = z_before.shape, z_before.dtype
+        before = (counter == 0).astype(dtype) * (1 - jax.lax.stop_gradient(z_before))
         counter = jnp.maximum(counter - 1, 0)
         active = counter == 0
         scope = {
             **values,
             **dict(zip(self.states, states, strict=True)),
-            self.signals.input: current,
+            **{name: inputs[receptor] for receptor, name in self.signals.inputs.items()},
             self.signals.spike: z_before,
             self.signals.detached: jax.lax.stop_gradient(z_before) if self.detaches else z_before,
-            "not_refractory": 1.0 if self.never_refractory else active.astype(current.dtype),
+            "not_refractory": 1.0 if self.never_refractory else active.astype(dtype),
             BEFORE: before,
         }
-        states = tuple(jnp.broadcast_to(new, current.shape) for new in self._advance(scope))
+        states = tuple(jnp.broadcast_to(new, shape) for new in self._advance(scope))
         scope |= zip(self.states, states, strict=True)
         margin, psi = self._slope(scope)
         fires = self._fires(scope)[0] & active
         z = spike(margin, jax.lax.stop_gradient(psi), fires)
-        cost = jnp.broadcast_to(self._cost(scope)[0], current.shape).sum(axis=1)
+        cost = jnp.broadcast_to(self._cost(scope)[0], shape).sum(axis=1)
         return (states, jnp.where(fires, self.refractory_steps, counter)), z, cost
 
 
@@ -133,6 +138,7 @@ class _Wires:
 
     def __init__(self, connection: Connection, line: dict[str, slice]) -> None:
         self.name, self.targets = connection.name, connection.targets
+        self.receptor = connection.receptor
         self._columns = [line[source] for source in connection.sources]
         self._takes_all = [*connection.sources] == [*line]
         self._masks = _by_delay(connection)
@@ -252,10 +258,10 @@ class Unrolled:
             for wires in self._recurrent:
                 arriving = jnp.concatenate([wires.sources(sent[d - 1]) for d in wires.delays], 1)
                 currents.append((wires, arriving @ recurrent[wires.name].T))
-            advanced = [
-                kind.advance(own, _total(kind.name, currents), earlier[0][:, where], value)
-                for kind, own, where, value in zip(self._kinds, kinds, slices, values, strict=True)
-            ]
+            advanced = []
+            for kind, own, where, value in zip(self._kinds, kinds, slices, values, strict=True):
+                driven = {r: _total(kind.name, currents, r) for r in kind.receptors}
+                advanced.append(kind.advance(own, driven, earlier[0][:, where], value))
             z = jnp.concatenate([spikes for _, spikes, _ in advanced], axis=1)
             cost = cost + sum(own for _, _, own in advanced)
             seen = earlier[0] if late else z
@@ -345,10 +351,14 @@ class Unrolled:
         return losses.sum(axis=0), jnp.einsum("tna,tnk->nak", answers, outputs)
 
 
-def _total(name: str, currents: Iterable[tuple[_Wires, jax.Array]]) -> jax.Array:
-    """Sum of the currents that reach a group over all connections."""
-    parts = [current[:, w.targets[name]] for w, current in currents if name in w.targets]
-    return sum(parts[1:], start=parts[0])
+def _total(name: str, currents: Iterable[tuple[_Wires, jax.Array]], receptor: str = "") -> Any:
+    """Sum of the currents that reach a receptor of a group over all connections."""
+    parts = [
+        current[:, w.targets[name]]
+        for w, current in currents
+        if name in w.targets and w.receptor == receptor
+    ]
+    return sum(parts[1:], start=parts[0]) if parts else 0.0
 
 
 def optimizer_step(network: Resolved) -> Callable[[Any, Any, Any, Any], tuple[Any, Any]]:

@@ -6,13 +6,16 @@ import numpy as np
 
 from eprop_brian.equations.regularizers import L2
 from eprop_brian.network.graph import Connection
+from eprop_brian.network.groups import later_name
 from eprop_brian.network.projection import BuiltProjection
 from eprop_brian.network.step.eligibility import write_traces
 from eprop_brian.network.step.parts import ProjectionPart
 from eprop_brian.network.step.writing import Writer, views
 from eprop_brian.steps.blocks import View, repeat
 from eprop_brian.steps.spiking import SPIKES_AT_ONCE
-from eprop_brian.symbolic.names import substituted
+from eprop_brian.symbolic.names import input_name, substituted
+from eprop_brian.symbolic.programs import lambda_name
+from eprop_brian.symbolic.scope import scoped_receptor
 
 __all__ = ["write_projection"]
 
@@ -68,15 +71,17 @@ def write_projection(writer: Writer, p: BuiltProjection[Connection]) -> Projecti
 def _write_deliver(writer: Writer, p: BuiltProjection[Connection], analog: bool) -> None:
     """What a spike brings."""
     groups, own = writer.groups, View(p.group, "_synapse")
+    input_of = input_name(scoped_receptor(p.connection.receptor))
     arriving, values = "w", []
     if analog:
         arriving, values = "w*z", [(groups.groups[p.source], "_pre", ("z",))]
     if groups.is_delayed(p):
-        deliver = [f"I_later = I_later + {arriving}"]
+        input_of = later_name(input_of)
+        deliver = [f"{input_of} = {input_of} + {arriving}"]
         later = writer.own(f"{p.target}_later", "_later")
         writer.block(p.name, "deliver", deliver, *views(values), later, own)
         return
-    post, deliver = writer.own(p.target, "_post"), [f"I = I + {arriving}"]
+    post, deliver = writer.own(p.target, "_post"), [f"{input_of} = {input_of} + {arriving}"]
     writer.block(p.name, "deliver", deliver, *views(values), post, own)
     lines, several = repeat(deliver, SPIKES_AT_ONCE, (p.group, "_synapse", ("w",)), *values)
     writer.block(p.name, "deliver_several", lines, *several, post)
@@ -148,9 +153,10 @@ def _write_accumulate(writer: Writer, p: BuiltProjection[Connection], to_readout
         statements, names = [f"gradient_sum = gradient_sum + {gain}"], ["filtered_error"]
     else:
         source = groups.groups[f"{p.target}_results"]
-        added = {"lambda_": "gradient_sum"}
+        receptor = scoped_receptor(p.connection.receptor)
+        added = {lambda_name(receptor): "gradient_sum"}
         if _has_rate_term(writer, to_readout):
-            added["lambda_trace"] = "batch_trace_sum"
+            added[lambda_name(receptor, of_traces=True)] = "batch_trace_sum"
         factor = "x*" if analog else ""
         statements = [f"{x} = {x} + {factor}{n}" for n, x in added.items()]
         names = list(added)

@@ -44,8 +44,8 @@ class PopulationPart:
     spikes : Spikes
     spike_count : str
         Array.
-    later : str or None
-        Array of what arrives later.
+    later : tuple of str
+        Arrays of what arrives later, one for each receptor.
     window_signal : str or None
         Array of the learning signals that are kept for the traces.
     results : tuple of str
@@ -60,7 +60,7 @@ class PopulationPart:
 
     spikes: Spikes
     spike_count: str
-    later: str | None = None
+    later: tuple[str, ...] = ()
     window_signal: str | None = None
     results: tuple[str, ...] = ()
     tile: int = 0
