@@ -229,7 +229,7 @@ def _check_groups(what: str, spans_: Mapping[str, slice], groups: Mapping[str, A
 
 
 def _check_connection(connection: Connection, network: Resolved) -> None:
-    what = f"connection '{connection.name}'"
+    what = f"projection '{connection.name}'"
     populations = {p.name: p for p in network.populations}
     readouts = {r.name: r for r in network.readouts}
     inputs = {g.name: g for g in network.inputs}
@@ -256,7 +256,7 @@ def _check_connection(connection: Connection, network: Resolved) -> None:
 
 def _check_receptor(connection: Connection, network: Resolved) -> None:
     """Refuse a connection that does not drive a receptor of all its targets."""
-    what, receptor = f"connection '{connection.name}'", connection.receptor
+    what, receptor = f"projection '{connection.name}'", connection.receptor
     populations = {p.name: p for p in network.populations}
     for name in connection.targets:
         receptors: tuple[str, ...] = ("",)

@@ -14,7 +14,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from brian2 import Quantity, ms
-from scipy.sparse import csc_array
 
 from eprop_brian import GRADIENT_DESCENT, LEAKY, Neuron, surrogate
 from eprop_brian.base.sparse import dense, with_values
@@ -300,23 +299,19 @@ def network(name: str, gradient: str = "factored"):
     for key, (source, receptor) in model.connections.items():
         off_diagonal = wired.masks[key] | np.eye(*wired.masks[key].shape, dtype=bool)
         sparse = source not in INPUTS and not off_diagonal.all()
-        steps = wired.delays[key]
+        fields = {"delay": wired.delays[key] * ms}
         if sparse:
-            steps = with_values(csc_array(wired.masks[key]), steps.T[wired.masks[key].T])
-        fields = {"delay_steps": steps}
-        if sparse:
-            fields["adjacency"] = csc_array(wired.masks[key])
+            fields["connectivity"] = wired.masks[key]
         connections[key] = source, receptor, fields
     return with_receptors(
         model.neuron,
         SIZE,
         INPUTS,
         connections,
+        LEAKY.with_parameters(tau_out=TAU_OUT * brian2.second),
         learned=model.learned,
         n_outputs=N_OUTPUTS,
         gradient=gradient,
-        readout=LEAKY.with_parameters(tau_out=TAU_OUT * brian2.second),
-        loss="squared_error",
         optimizer=GRADIENT_DESCENT,
         c_reg=C_REG,
         f_target=F_TARGET * brian2.Hz,
