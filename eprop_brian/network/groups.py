@@ -121,7 +121,7 @@ class NetworkGroups:
 
     def is_analog(self, p: BuiltProjection[Connection]) -> bool:
         """Whether inputs are analog, so that a weight is multiplied by the size of the input."""
-        return self.capacity.analog and p.connection.kind == "input"
+        return self.capacity.analog and p.source in self.network.input_slices
 
     def group(
         self, name: str, size: int, variables: dict[str, str], *, spiking: bool = False
@@ -189,7 +189,7 @@ class NetworkGroups:
         if capacity.analog:
             self.store("input_data", n_rows * network.n_inputs, ["x"])
         else:
-            n_words = sum(-(-inputs.size // 32) for inputs in network.inputs)
+            n_words = sum(-(-inputs.size // 32) for inputs in network.inputs if not inputs.constant)
             self.store("input_data", n_rows * n_words, ["words"], np.int32)
         self.store("target_data", n_samples, ["y_target"])
         self.store("trials", capacity.n_trials, ["pattern", "target", "spike_count"], np.int32)

@@ -24,7 +24,7 @@ from brian2.parsing.sympytools import str_to_sympy
 from eprop_brian.base.sparse import dense, values_of
 from eprop_brian.network.built import dependent_constants
 from eprop_brian.network.delays import longest
-from eprop_brian.network.graph import Connection, PopulationGroup, ReadoutGroup
+from eprop_brian.network.graph import Connection, PopulationGroup, ReadoutGroup, spans
 from eprop_brian.network.optimization import update_statements
 from eprop_brian.network.resolved import Resolved
 from eprop_brian.symbolic.eligibility import state_cost
@@ -161,7 +161,7 @@ class _Readout:
 
     def __init__(self, readout: ReadoutGroup, dt: float, dtype: type) -> None:
         self.name, self.size, self.loss = readout.name, readout.size, readout.loss
-        self.dtype = dtype
+        self.window, self.dtype = readout.window, dtype
         self.values = {**{name: float(v) for name, v in readout.values.items()}, "dt": dt}
         self._update = translated(parsed(split_statements(readout.readout.update, "")[0][1]))
         self._scores = translated(parsed(readout.loss.loss, readout.loss.signal))
@@ -218,16 +218,22 @@ class Unrolled:
         self.network, self.learning_window, self.dtype = network, learning_window, dtype
         self.n_answers, self.local = n_answers, local
         self.masks = {c.name: c.mask for c in network.connections}
-        self._inputs = self._wires("input", network.input_slices)
-        self._recurrent = self._wires("recurrent", network.slices)
-        self._outputs = self._wires("readout", network.slices)
+        self._recurrent = [_Wires(c, network.slices) for c in self._of_kind("recurrent")]
+        self._outputs = [
+            _Wires(c, network.slices) for c in self._of_kind("readout") if not c.from_inputs
+        ]
+        # Constant inputs come last.
+        groups = sorted(network.inputs, key=lambda group: group.constant)
+        self._n_constant = sum(group.size for group in groups if group.constant)
+        entering = [c for c in network.connections if c.from_inputs]
+        self._inputs = [_Wires(c, spans(groups)) for c in entering]
         self._longest = max((d for wires in self._recurrent for d in wires.delays), default=1)
         dt, cost = float(network.dt), network.voltage_cost if network.c_v else ""
         self._kinds = [_Kind(p, dt, cost) for p in network.populations]
         self._readouts = [_Readout(r, dt, dtype) for r in network.readouts]
 
-    def _wires(self, kind: str, line: dict[str, slice]) -> list[_Wires]:
-        return [_Wires(c, line) for c in self.network.connections if c.kind == kind]
+    def _of_kind(self, kind: str) -> list[Connection]:
+        return [c for c in self.network.connections if c.kind == kind]
 
     def simulate(
         self, weights: Values, x: jax.Array, targets: jax.Array, periods: jax.Array
@@ -260,14 +266,15 @@ class Unrolled:
                 currents.append((wires, arriving @ recurrent[wires.name].T))
             advanced = []
             for kind, own, where, value in zip(self._kinds, kinds, slices, values, strict=True):
-                driven = {r: _total(kind.name, currents, r) for r in kind.receptors}
+                none = silent[:, where]
+                driven = {r: _total(kind.name, currents, none, r) for r in kind.receptors}
                 advanced.append(kind.advance(own, driven, earlier[0][:, where], value))
             z = jnp.concatenate([spikes for _, spikes, _ in advanced], axis=1)
             cost = cost + sum(own for _, _, own in advanced)
             seen = earlier[0] if late else z
-            currents = [(w, w.sources(seen) @ weights[w.name].T) for w in self._outputs]
+            currents += [(w, w.sources(seen) @ weights[w.name].T) for w in self._outputs]
             ys = tuple(
-                readout.advance(y, _total(readout.name, currents))
+                readout.advance(y, _total(readout.name, currents, jnp.zeros_like(y)))
                 for readout, y in zip(self._readouts, ys, strict=True)
             )
             kinds = tuple(own for own, _, _ in advanced)
@@ -322,6 +329,8 @@ class Unrolled:
     def _input_currents(self, weights: Values, x: jax.Array) -> tuple[jax.Array, ...]:
         """Weighted inputs of every step, (n_steps, n_trials, n_post), of each connection."""
         currents = []
+        constant = jnp.ones((*x.shape[:-1], self._n_constant), x.dtype)
+        x = jnp.concatenate([x, constant], axis=2) if self._n_constant else x
         for wires in self._inputs:
             own = wires.sources(x)
             shifted = [
@@ -337,7 +346,8 @@ class Unrolled:
     ) -> tuple[jax.Array, jax.Array]:
         """Sums of loss and output over the steps that count; all arrays have these first."""
         if not self.n_answers:
-            y, targets = y[-self.learning_window :], targets[-self.learning_window :]
+            window = readout.window(self.learning_window)
+            y, targets = y[-window:], targets[-window:]
             losses, outputs = readout.scores(y, targets)
             return losses.sum(axis=0), outputs.sum(axis=0)[:, np.newaxis]
         # Steps that do not count may hold infinities, which a factor of 0 would turn into NaN.
@@ -351,14 +361,19 @@ class Unrolled:
         return losses.sum(axis=0), jnp.einsum("tna,tnk->nak", answers, outputs)
 
 
-def _total(name: str, currents: Iterable[tuple[_Wires, jax.Array]], receptor: str = "") -> Any:
-    """Sum of the currents that reach a receptor of a group over all connections."""
+def _total(
+    name: str,
+    currents: Iterable[tuple[_Wires, jax.Array]],
+    none: jax.Array,
+    receptor: str = "",
+) -> jax.Array:
+    """Sum of the currents onto a receptor of a group over all connections; `none` without any."""
     parts = [
         current[:, w.targets[name]]
         for w, current in currents
         if name in w.targets and w.receptor == receptor
     ]
-    return sum(parts[1:], start=parts[0]) if parts else 0.0
+    return sum(parts[1:], start=parts[0]) if parts else none
 
 
 def optimizer_step(network: Resolved) -> Callable[[Any, Any, Any, Any], tuple[Any, Any]]:

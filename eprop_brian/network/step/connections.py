@@ -32,7 +32,9 @@ def write_projection(writer: Writer, p: BuiltProjection[Connection]) -> Projecti
         extra = None if np.ndim(steps) else int(steps) - connection.least_delay
         extra = writer.code.array(p.group, "delay", "_synapse") if extra is None else extra
     # A recurrent spike acts in the next step at the earliest, an input spike in its own.
-    delay = groups.lag if to_readout else connection.least_delay
+    delay = connection.least_delay
+    if to_readout and not connection.from_inputs:
+        delay = groups.lag
     if not groups.learning or not connection.plastic:
         return ProjectionPart(p.name, p.source, p.target, writer.synapses(p, extra), delay, analog)
     sums, follows = _write_update(writer, p, to_readout)
@@ -147,17 +149,18 @@ def _write_accumulate(writer: Writer, p: BuiltProjection[Connection], to_readout
     """Sums over presynaptic spikes."""
     groups, own = writer.groups, View(p.group, "_synapse")
     post, analog = writer.own(p.target, "_post"), groups.is_analog(p)
+    factor = "x*" if analog else ""
     if to_readout:
         source = groups.groups[f"{p.target}_history"]
         gain = groups.readout_program.gain.times("filtered_error")
-        statements, names = [f"gradient_sum = gradient_sum + {gain}"], ["filtered_error"]
+        added_up = f"{factor}({gain})" if analog else gain
+        statements, names = [f"gradient_sum = gradient_sum + {added_up}"], ["filtered_error"]
     else:
         source = groups.groups[f"{p.target}_results"]
         receptor = scoped_receptor(p.connection.receptor)
         added = {lambda_name(receptor): "gradient_sum"}
         if _has_rate_term(writer, to_readout):
             added[lambda_name(receptor, of_traces=True)] = "batch_trace_sum"
-        factor = "x*" if analog else ""
         statements = [f"{x} = {x} + {factor}{n}" for n, x in added.items()]
         names = list(added)
     sides = [(source, "_tile", names)]

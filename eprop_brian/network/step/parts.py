@@ -29,10 +29,17 @@ def block_name(part: str, what: str) -> str:
 
 @dataclass(frozen=True)
 class InputPart:
-    """A source whose spikes, or values, come from data."""
+    """A source whose spikes, or values, come from data, or that spikes in every step.
+
+    Attributes
+    ----------
+    spikes : Spikes
+    inputs : Inputs or None
+        Where its data stand; None: it spikes in every step.
+    """
 
     spikes: Spikes
-    inputs: Inputs
+    inputs: Inputs | None
 
 
 @dataclass(frozen=True)
@@ -143,7 +150,7 @@ class ReadoutPart:
     n_answers : int
         Most answers of a trial.
     window_start : str
-        Array: first step that counts, without periods.
+        Expression of the first step that counts, without periods.
     """
 
     name: str
