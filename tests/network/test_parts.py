@@ -60,7 +60,7 @@ def test_layers_have_what_their_parts_say():
     assert not np.diag(weights["around"]).any() and weights["up"].all()
     np.testing.assert_array_equal(weights["B_readout_second"], weights["out"].T)
     text = str(network)
-    for name in ("first", "second", "up  4 x 5", "guided"):
+    for name in ("5 first", "4 second", "up  4 x 5"):
         assert name in text
 
 
@@ -112,6 +112,9 @@ def test_a_part_can_be_replaced():
         ({"readout": Readout(1.5)}, "number of outputs of readout 'readout'"),
         ({"readout": Readout(2, loss="hinge")}, "squared_error"),
         ({"readout": Readout(2, filter="leaky")}, "its filter is a ReadoutFilter"),
+        ({"readout": Readout(2, loss_weight=0)}, "weight of a loss must be a positive number"),
+        ({"readout": Readout(2, window="1.5 ms")}, "window of readout 'readout' must be whole"),
+        ({"inputs": Inputs(3, constant="yes")}, "constant is true or false"),
         ({"around": Projection("second", "second", delay=0 * ms)}, "at least 1 time step"),
         ({"out": Projection("second", "readout", delay=5 * ms)}, "must be 0 .a readout sees"),
         ({"up": Projection("first", "second", weights="gaussian")}, "normal, glorot"),
@@ -120,7 +123,7 @@ def test_a_part_can_be_replaced():
         ({"guided": LearningSignal("second", "first")}, "its source cannot be 'second'"),
         ({"guided": LearningSignal("readout", "first")}, "symmetric weights are those of the one"),
         ({"guided": LearningSignal("readout", "first", "adaptive")}, "its update reads those of"),
-        ({"guided": LearningSignal("readout", "second", "random")}, "both lead from 'readout'"),
+        ({"guided": LearningSignal("readout", "second", "random", "b")}, "both lead from 'readout'"),
         ({"extra": Inputs(3, "more")}, "inputs 'more' drive nothing"),
         ({"extra": Readout(3, "more")}, "no projection leads to readout 'more'"),
         ({"extra": Population(LIF, 3, "more")}, "no projection leads to population 'more'"),
