@@ -17,7 +17,7 @@ from eprop_brian.network.resolved import Resolved, as_resolved
 from eprop_brian.network.rewiring import Rewiring, connect, rewire
 from eprop_brian.network.spec import Network
 from eprop_brian.tasks.trials import Trials
-from eprop_brian.training.fitting import fitted_weights, stored_matrix, zeros
+from eprop_brian.training.fitting import check_delays, fitted_weights, stored_matrix, zeros
 
 __all__ = ["LearningSession", "Outcome", "SessionState", "check_batches", "require_trials"]
 
@@ -157,6 +157,7 @@ class SessionState:
         for current in (self.weights, self.optimizer_states):
             for name, value in current.items():
                 current[name] = stored_matrix(state, name, value)
+        check_delays(self.resolved, self.weights)
         for kind in ("carried", "connected"):
             for name, value in getattr(self, kind).items():
                 key = f"{kind}.{name}"
