@@ -288,10 +288,10 @@ class BuiltNetwork:
                     arrays[self.key(p.name, "delay")] = np.maximum(steps, 0)
         return arrays
 
-    def synaptic_keys(self, key: str, variable: str) -> list[str]:
-        """Keys of the arrays that `matrix` assembles."""
+    def synaptic_keys(self, key: str, variable: str) -> dict[str, str]:
+        """Keys of the arrays that `matrix` assembles, by projection."""
         name, stored = self._stored_as(key, variable)
-        return [self.key(p.name, stored) for p in self._parts[name]]
+        return {p.name: self.key(p.name, stored) for p in self._parts[name]}
 
     def _stored_as(self, key: str, variable: str) -> tuple[str, str]:
         """The connection whose synapses have what a key names, and their name for a variable."""

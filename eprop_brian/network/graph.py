@@ -188,6 +188,11 @@ class Connection:
         return self.learned_delay is not None or bool(np.ndim(self.delay_steps))
 
     @property
+    def delay_key(self) -> str:
+        """Key of its learned delays."""
+        return f"delay.{self.name}"
+
+    @property
     def mask(self) -> np.ndarray:
         """A bool array [post, pre] of the pairs that are connected."""
         if self.adjacency is not None:

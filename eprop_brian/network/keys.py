@@ -96,7 +96,7 @@ class WeightKeys:
         self.learned: Mapping[str, LearnedParameter] = {x.key: x for x in parameters}
         self.plastic = tuple(c for c in self.connections.values() if c.plastic)
         delayed = [c for c in self.connections.values() if c.learned_delay]
-        self.delays: Mapping[str, Connection] = {f"delay.{c.name}": c for c in delayed}
+        self.delays: Mapping[str, Connection] = {c.delay_key: c for c in delayed}
         self.synaptic = (*(c.name for c in self.plastic), *self.delays)
         self.trained = (*self.synaptic, *self.learned)
         kept = [OptimizerState(state, owner) for state in states for owner in self.trained]

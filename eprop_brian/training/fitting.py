@@ -144,7 +144,7 @@ def check_delays(network: Resolved, weights: Mapping[str, Matrix]) -> None:
         least, longest = connection.least_delay, connection.least_delay + connection.spread
         steps = values_of(weights[key])
         slack = 1e-6 * longest  # of rounding, in single precision too
-        if not np.all((steps >= least - slack) & (steps <= longest + slack)):
+        if not np.all((steps >= least - slack) & (steps <= longest)):
             raise ValueError(
                 f"'{key}' of the weights must lie between {least} and {longest} steps, not "
                 f"{np.min(steps):g} to {np.max(steps):g}"

@@ -229,7 +229,7 @@ class Session(LearningSession):
         synaptic, learned = self.keys.synaptic, self.keys.learned
         values = self.program.get_all(
             [
-                *(x for key in synaptic for x in built.synaptic_keys(key, "gradient")),
+                *(x for key in synaptic for x in built.synaptic_keys(key, "gradient").values()),
                 *(built.parameter_array(name, "gradient") for name in learned),
             ]
         )
@@ -332,7 +332,7 @@ class Session(LearningSession):
                 array
                 for key in self.keys.synaptic
                 for x in ("w", *variables)
-                for array in built.synaptic_keys(key, x)
+                for array in built.synaptic_keys(key, x).values()
             ),
             *(
                 built.parameter_array(name, x)

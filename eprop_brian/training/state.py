@@ -75,7 +75,8 @@ class SessionState:
         By connection, [post, pre] (``w_in``, ``w_rec``, ``w_out``), and by learning signal (``B``,
         (n_recurrent, n_outputs)). Matrices that are sparse in the network have the structure of its
         `adjacency`, whose index arrays they share. Learned parameters by
-        ``"population.parameter"``, in SI units.
+        ``"population.parameter"``, in SI units; learned delays by ``"delay.connection"``, in steps,
+        structured as the connection's weights.
     carried : dict of str to array
         With continuous operation, everything that one call hands on to the next (membranes, spikes
         under way, traces, pending gradients), keyed ``"group.variable"``.
@@ -338,12 +339,17 @@ class LearningSession(SessionState, ABC):
 
 
 def require_trials(network: Network | Resolved) -> None:
-    """Raise ValueError if a network runs without trials, which BPTT needs."""
+    """Raise ValueError if a network runs without trials or learns delays, unlike BPTT."""
     network = as_resolved(network)
     if network.continuous or network.rate_averaging == "moving":
         raise ValueError(
             "backpropagation through time needs trials: updates = 'batch', and "
             "rate_averaging = 'trial' or 'batch'"
+        )
+    if network.keys.delays:
+        raise ValueError(
+            "backpropagation through time cannot learn delays, since rounding them to steps has no "
+            f"derivative: '{next(iter(network.keys.delays))}' learns by gradient = 'factored' alone"
         )
 
 

@@ -48,10 +48,12 @@ def write_learned_delays(
     rates = View(writer.groups.groups[p.target], "_post", {"rate_factor": "rate_factor"})
     writer.block(p.name, "learn_delays", update, own, rates, writer.control)
     least, slopes = p.connection.least_delay, slope_names(learned)
-    # The difference to the whole number below is exact, which delay + 0.5 would not be.
+    # The difference to the whole number below is exact, which delay + 0.5 would not be. A delay
+    # that is not a number must not select what is beyond the arrays.
     rounded = [
         f"below = floor({DELAY})",
-        f"nearest = below + int({DELAY} - below >= 0.5)",
+        f"there = int({DELAY} >= {least})*int({DELAY} <= {learned.longest})",
+        f"nearest = where(there, below + int({DELAY} - below >= 0.5), {least})",
         f"delay = nearest - {least}",
         f"offset = nearest - {DELAY}",
     ]
