@@ -14,6 +14,7 @@ from eprop_brian.equations.losses import LOSSES
 from eprop_brian.network.built import BuiltNetwork, state_variable
 from eprop_brian.network.draws import initial_draw
 from eprop_brian.network.keys import OptimizerState
+from eprop_brian.network.learned_delays import DELAY
 from eprop_brian.network.projection import BuiltProjection
 from eprop_brian.runs.config import RunConfig
 from eprop_brian.symbolic.names import OPTIMIZER, own
@@ -202,6 +203,11 @@ def _learning_rates(built: BuiltNetwork) -> list[str]:
             for key, parameter in network.keys.learned.items()
             if parameter.population.learned[parameter.name].eta is None
         ),
+        *(
+            built.key(p.name, f"eta_{DELAY}")
+            for p in built.projections
+            if p.connection.learned_delay and p.connection.learned_delay.eta is None
+        ),
     ]
 
 
@@ -209,13 +215,19 @@ def _state_arrays(state: SessionState, built: BuiltNetwork) -> list[StateArray]:
     weights, keys = state.weights, state.keys
     states = [(x, state_variable(x)) for x in state.resolved.optimizer.states]
     arrays = []
-    for p in built.plastic:
-        key = state_name(p.matrix, weights[p.matrix])
-        arrays.append(StateArray(built.key(p.name, "w"), key, p.name, True))
-        arrays += [
-            StateArray(built.key(p.name, variable), OptimizerState(x, key).key, p.name, True)
-            for x, variable in states
-        ]
+    for name in keys.synaptic:
+        key = state_name(name, weights[name])
+        for projection, array in built.synaptic_keys(name, "w").items():
+            arrays.append(StateArray(array, key, projection, True))
+            arrays += [
+                StateArray(
+                    built.synaptic_keys(name, variable)[projection],
+                    OptimizerState(x, key).key,
+                    projection,
+                    True,
+                )
+                for x, variable in states
+            ]
     arrays += [
         StateArray(built.key(f.name, "B"), f.matrix, f.name, f.connection.learns)
         for f in built.feedback

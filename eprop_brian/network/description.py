@@ -57,7 +57,8 @@ def _weights(network: Resolved) -> Iterator[str]:
         n_post, n_pre = connection.shape
         adjacency = connection.adjacency
         synapses = "" if adjacency is None else f", {adjacency.nnz} synapses"
-        yield f"{connection.name}  {n_post} x {n_pre}{synapses}"
+        delays = ", delays learn" if connection.learned_delay else ""
+        yield f"{connection.name}  {n_post} x {n_pre}{synapses}{delays}"
 
 
 def _signals(network: Resolved) -> Iterator[str]:

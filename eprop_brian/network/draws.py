@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from eprop_brian.base.random import normals, rng_for, uniforms
-from eprop_brian.base.sparse import Matrix, with_values
+from eprop_brian.base.sparse import Matrix, values_of, with_values
 from eprop_brian.network.feedback import initial_feedback
 from eprop_brian.network.graph import Connection
 from eprop_brian.network.rewiring import Rewiring, connect
@@ -84,7 +84,17 @@ def initial_weights(network: Resolved, seed: int) -> dict[str, Matrix]:
         value = parameter.population.system.step.parameters[parameter.name]
         size = parameter.population.size
         weights[key] = np.array(np.broadcast_to(np.asarray(value, dtype=float), size))
+    for key, connection in network.keys.delays.items():
+        weights[key] = _initial_delays(connection)
     return weights
+
+
+def _initial_delays(connection: Connection) -> Matrix:
+    """The delays in steps that a connection starts with, structured as its weights."""
+    steps, adjacency = values_of(connection.delay_steps), connection.adjacency
+    if adjacency is None:
+        return np.broadcast_to(steps, connection.shape).astype(float)
+    return with_values(adjacency, np.broadcast_to(steps, adjacency.nnz).astype(float))
 
 
 def _drawn(connection: Connection, rewiring: Rewiring | None, rng: np.random.Generator) -> Matrix:

@@ -22,6 +22,7 @@ from eprop_brian.equations.neuron import Neuron
 from eprop_brian.equations.readouts import ReadoutFilter
 from eprop_brian.network.delays import longest
 from eprop_brian.network.learned import LearnedRange
+from eprop_brian.network.learned_delays import LearnedDelay
 from eprop_brian.symbolic.eligibility import EligibilitySystem
 from eprop_brian.symbolic.programs import ReadoutProgram
 
@@ -153,6 +154,8 @@ class Connection:
         Whether initial weights are uniform in +-sqrt(6/(n_post + n_pre)) rather than normal.
     plastic : bool
         Whether its weights learn.
+    learned_delay : LearnedDelay, optional
+        How its delays learn, which start at `delay_steps`; default: they stay.
     """
 
     name: str
@@ -168,6 +171,7 @@ class Connection:
     to_readout: bool = False
     glorot: bool = False
     plastic: bool = True
+    learned_delay: LearnedDelay | None = None
 
     @cached_property
     def shape(self) -> tuple[int, int]:
@@ -193,7 +197,18 @@ class Connection:
     @property
     def spread(self) -> int:
         """Steps by which the longest delay exceeds the shortest that there can be."""
-        return max(0, longest(self.delay_steps) - self.least_delay)
+        most = self.learned_delay.longest if self.learned_delay else longest(self.delay_steps)
+        return max(0, most - self.least_delay)
+
+    @property
+    def delay_each(self) -> bool:
+        """Whether every synapse has a delay of its own."""
+        return self.learned_delay is not None or bool(np.ndim(self.delay_steps))
+
+    @property
+    def delay_key(self) -> str:
+        """Key of its learned delays."""
+        return f"delay.{self.name}"
 
     @property
     def mask(self) -> np.ndarray:

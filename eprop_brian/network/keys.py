@@ -1,8 +1,9 @@
 """Keys of weights: what the arrays of a state belong to.
 
-A state is a flat mapping, as files need it. Of its keys there are four kinds: weights of a
+A state is a flat mapping, as files need it. Of its keys there are five kinds: weights of a
 connection (``"w_rec"``), weights of a learning signal (``"B"``), learned parameters
-(``"lif.tau_m"``) and an optimizer's states (``"m.w_rec"``, ``"m.lif.tau_m"``).
+(``"lif.tau_m"``), learned delays of a connection (``"delay.w_rec"``) and an optimizer's states
+(``"m.w_rec"``, ``"m.lif.tau_m"``, ``"m.delay.w_rec"``).
 """
 
 from __future__ import annotations
@@ -71,10 +72,14 @@ class WeightKeys:
     connections : dict of str to Connection
     signals : dict of str to SignalConnection
     learned : dict of str to LearnedParameter
+    delays : dict of str to Connection
+        The connections whose delays learn.
     plastic : tuple of Connection
-        The connections that learn.
+        The connections whose weights learn.
+    synaptic : tuple of str
+        Keys of what learns in synapses: connections that are plastic, learned delays.
     trained : tuple of str
-        Keys of all that the optimizer changes: connections that are plastic, learned parameters.
+        Keys of all that the optimizer changes: those and learned parameters.
     optimizer : dict of str to OptimizerState
     """
 
@@ -90,7 +95,10 @@ class WeightKeys:
         parameters = [LearnedParameter(p, name) for p in populations for name in p.learned]
         self.learned: Mapping[str, LearnedParameter] = {x.key: x for x in parameters}
         self.plastic = tuple(c for c in self.connections.values() if c.plastic)
-        self.trained = (*(c.name for c in self.plastic), *self.learned)
+        delayed = [c for c in self.connections.values() if c.learned_delay]
+        self.delays: Mapping[str, Connection] = {c.delay_key: c for c in delayed}
+        self.synaptic = (*(c.name for c in self.plastic), *self.delays)
+        self.trained = (*self.synaptic, *self.learned)
         kept = [OptimizerState(state, owner) for state in states for owner in self.trained]
         self.optimizer: Mapping[str, OptimizerState] = {x.key: x for x in kept}
 
@@ -100,8 +108,8 @@ class WeightKeys:
         return {**self.connections, **self.signals}
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shapes of weights, feedback weights and learned parameters."""
+        """Shapes of weights, feedback weights, learned delays and learned parameters."""
         return {
-            **{name: x.shape for name, x in self.matrices.items()},
+            **{name: x.shape for name, x in {**self.matrices, **self.delays}.items()},
             **{name: (x.population.size,) for name, x in self.learned.items()},
         }

@@ -30,6 +30,7 @@ from eprop_brian.network.graph import (
     spans,
 )
 from eprop_brian.network.keys import WeightKeys
+from eprop_brian.network.learned_delays import check_learned_delay
 from eprop_brian.network.rewiring import Rewiring
 from eprop_brian.symbolic.expressions import evaluate
 
@@ -94,6 +95,7 @@ class Resolved:
         for connection in self.connections:
             _check_connection(connection, self)
             _check_receptor(connection, self)
+            check_learned_delay(connection, self)
         for signal in self.signals:
             _check_signal(signal, self)
         _check_one_signal_each(self.signals)
@@ -163,8 +165,9 @@ class Resolved:
 
     @cached_property
     def adjacency(self) -> dict[str, csc_array]:
-        """The adjacency matrices [post, pre] of the sparse connections, by name."""
-        return {c.name: c.adjacency for c in self.connections if c.adjacency is not None}
+        """The adjacency matrices [post, pre] of sparse weights and learned delays, by key."""
+        matrices = {**self.keys.connections, **self.keys.delays}
+        return {key: c.adjacency for key, c in matrices.items() if c.adjacency is not None}
 
     @property
     def delay_steps(self) -> dict[str, int | Matrix]:

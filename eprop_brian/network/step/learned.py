@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+
 from eprop_brian.network.built import dependent_constants
 from eprop_brian.network.graph import PopulationGroup
 from eprop_brian.network.step.writing import Writer
@@ -9,7 +11,7 @@ from eprop_brian.steps.blocks import View
 from eprop_brian.symbolic.names import owned, substituted
 from eprop_brian.symbolic.programs import parameter_sums
 
-__all__ = ["write_learned"]
+__all__ = ["update_of_parameter", "write_learned"]
 
 
 def write_learned(writer: Writer, population: PopulationGroup) -> None:
@@ -31,7 +33,7 @@ def write_learned(writer: Writer, population: PopulationGroup) -> None:
         cleared = [f"{x} = 0" for pair in sums.items() for x in pair]
         zero_sums += cleared
         fold += [line for x, t in sums.items() for line in (f"{t} = {t} + {x}", f"{x} = 0")]
-        update += _update(writer, parameter, sums, cleared)
+        update += update_of_parameter(writer, parameter, sums, cleared)
     writer.block(name, "learn", update, neurons, writer.control)
     writer.block(name, "zero_learned", zero_sums, neurons)
     writer.block(name, "fold", fold, neurons)
@@ -39,8 +41,21 @@ def write_learned(writer: Writer, population: PopulationGroup) -> None:
         _write_online(writer, population)
 
 
-def _update(writer: Writer, parameter: str, sums: dict[str, str], cleared: list[str]) -> list[str]:
-    """An update of a parameter."""
+def update_of_parameter(
+    writer: Writer, parameter: str, sums: Mapping[str, str], cleared: Iterable[str]
+) -> list[str]:
+    """An update of a parameter, relative to its scale.
+
+    Parameters
+    ----------
+    writer : Writer
+    parameter : str
+        The variable; others that belong to it end in its name.
+    sums : mapping of str to str
+        See `parameter_sums`.
+    cleared : iterable of str
+        Statements that set them to 0.
+    """
     optimizer, names = writer.network.optimizer, writer.groups.optimizer_names
     summed = [f"({x} + {t})" for x, t in sums.items()]
     gradient = summed[0]
