@@ -60,7 +60,8 @@ def _weights(network: Resolved) -> Iterator[str]:
         n_post, n_pre = connection.shape
         adjacency = connection.adjacency
         synapses = "" if adjacency is None else f", {adjacency.nnz} synapses"
-        yield f"{connection.name}  {n_post} x {n_pre}{synapses}"
+        receptor = f", {connection.receptor}" if connection.receptor else ""
+        yield f"{connection.name}  {n_post} x {n_pre}{receptor}{synapses}"
 
 
 def _signals(network: Resolved) -> Iterator[str]:
