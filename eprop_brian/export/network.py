@@ -125,7 +125,7 @@ def description(
         CRC32 of the files in ``data`` that belong to the source, by their names.
     """
     network, capacity = state.resolved, built.capacity
-    # Configured networks have one readout and its feedback; the driver handles no others.
+    # Others have been refused.
     (readout,), (signal,) = network.readouts, network.signals
     loss = readout.loss
     rates = _learning_rates(built)
@@ -140,7 +140,7 @@ def description(
         "n_inputs": network.n_inputs,
         "n_outputs": network.n_outputs,
         "n_recurrent": network.n_recurrent,
-        "learning_window": state.learning_window,
+        "learning_window": readout.window(state.learning_window),
         "dt": float(network.dt),
         "batch_size": config.run["batch_size"],
         "iterations_per_call": iterations_per_call(network, config.run["batch_size"]),

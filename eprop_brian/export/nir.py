@@ -161,9 +161,14 @@ class _Graph:
         self._add("input", nir.Input(np.array([network.n_inputs])))
         for population in network.populations:
             self._population(population)
-        # A graph has one input and one output.
-        (readout,) = network.readouts
-        self._readout(readout)
+        if len(network.input_slices) > 1:
+            self.missing.append("several groups of inputs: a graph has one input")
+        if len(network.readouts) > 1:
+            self.missing.append("several readouts: a graph has one output")
+        self.missing += [
+            f"inputs '{g.name}', which are constant" for g in network.inputs if g.constant
+        ]
+        self._readout(network.readouts[0])
         if self.missing:
             raise NirError(self.missing)
         for source in (*network.input_slices, *network.slices):
