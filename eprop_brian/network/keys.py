@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from eprop_brian.equations.optimizers import Optimizer
 from eprop_brian.network.graph import Connection, PopulationGroup, SignalConnection
 
 __all__ = ["LearnedParameter", "OptimizerState", "WeightKeys"]
@@ -63,8 +64,8 @@ class WeightKeys:
     connections : iterable of Connection
     signals : iterable of SignalConnection
     populations : iterable of PopulationGroup
-    states : iterable of str
-        Names of the optimizer's states.
+    optimizer : Optimizer
+        That of connections without one of their own, and of learned parameters.
 
     Attributes
     ----------
@@ -75,6 +76,8 @@ class WeightKeys:
         The connections that learn.
     trained : tuple of str
         Keys of all that the optimizer changes: connections that are plastic, learned parameters.
+    optimizers : dict of str to Optimizer
+        Which one changes what is trained.
     optimizer : dict of str to OptimizerState
     """
 
@@ -83,7 +86,7 @@ class WeightKeys:
         connections: Iterable[Connection],
         signals: Iterable[SignalConnection],
         populations: Iterable[PopulationGroup],
-        states: Iterable[str],
+        optimizer: Optimizer,
     ) -> None:
         self.connections: Mapping[str, Connection] = {c.name: c for c in connections}
         self.signals: Mapping[str, SignalConnection] = {s.name: s for s in signals}
@@ -91,8 +94,23 @@ class WeightKeys:
         self.learned: Mapping[str, LearnedParameter] = {x.key: x for x in parameters}
         self.plastic = tuple(c for c in self.connections.values() if c.plastic)
         self.trained = (*(c.name for c in self.plastic), *self.learned)
-        kept = [OptimizerState(state, owner) for state in states for owner in self.trained]
+        self.optimizers: Mapping[str, Optimizer] = {
+            **dict.fromkeys(self.trained, optimizer),
+            **{c.name: c.optimizer for c in self.plastic if c.optimizer is not None},
+        }
+        states = dict.fromkeys(s for x in self.optimizers.values() for s in x.states)
+        kept = [
+            OptimizerState(state, owner)
+            for state in states
+            for owner in self.trained
+            if state in self.optimizers[owner].states
+        ]
         self.optimizer: Mapping[str, OptimizerState] = {x.key: x for x in kept}
+
+    def states_of(self, owner: str) -> tuple[OptimizerState, ...]:
+        """What is kept of weights or a learned parameter, by its key."""
+        optimizer = self.optimizers.get(owner)
+        return tuple(OptimizerState(x, owner) for x in (optimizer.states if optimizer else ()))
 
     @property
     def matrices(self) -> dict[str, Connection | SignalConnection]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from eprop_brian.network.built import dependent_constants
+from eprop_brian.network.built import dependent_constants, optimizer_names
 from eprop_brian.network.graph import PopulationGroup
 from eprop_brian.network.step.writing import Writer
 from eprop_brian.steps.blocks import View
@@ -41,7 +41,8 @@ def write_learned(writer: Writer, population: PopulationGroup) -> None:
 
 def _update(writer: Writer, parameter: str, sums: dict[str, str], cleared: list[str]) -> list[str]:
     """An update of a parameter."""
-    optimizer, names = writer.network.optimizer, writer.groups.optimizer_names
+    optimizer = writer.network.optimizer
+    names = optimizer_names(writer.network, optimizer)
     summed = [f"({x} + {t})" for x, t in sums.items()]
     gradient = summed[0]
     if writer.groups.rate_per_batch:
@@ -61,7 +62,7 @@ def _update(writer: Writer, parameter: str, sums: dict[str, str], cleared: list[
         *cleared,
         # Anew in every update: rounding is then the same however many calls there are.
         f"{scaled} = {parameter}/scale_{parameter}",
-        *(substituted(x, of_parameter) for x in writer.optimizer_statements()),
+        *(substituted(x, of_parameter) for x in writer.optimizer_statements(optimizer)),
         f"{scaled} = clip({scaled}, minimum_{parameter}, maximum_{parameter})",
         f"{parameter} = scale_{parameter}*{scaled}",
     ]
