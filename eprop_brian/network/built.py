@@ -16,12 +16,13 @@ from brian2 import NeuronGroup
 from brian2.utils.stringtools import get_identifiers
 
 from eprop_brian.base.sparse import Matrix, with_values
+from eprop_brian.equations.optimizers import Optimizer
 from eprop_brian.network.graph import Connection, PopulationGroup, SignalConnection
 from eprop_brian.network.learned_delays import DELAY, rounded
 from eprop_brian.network.projection import BuiltProjection
 from eprop_brian.network.resolved import Resolved
 from eprop_brian.steps.blocks import Store, stored_name
-from eprop_brian.symbolic.names import OPTIMIZER, READOUT, own
+from eprop_brian.symbolic.names import OPTIMIZER, READOUT, own, owned
 from eprop_brian.symbolic.programs import VOLTAGE_SCALE, parameter_sums
 from eprop_brian.symbolic.scope import neuron_names, scoped
 
@@ -32,6 +33,7 @@ __all__ = [
     "Capacity",
     "dependent_constants",
     "neuron_values",
+    "optimizer_names",
     "regularization",
     "state_variable",
 ]
@@ -91,6 +93,19 @@ def regularization(network: Resolved) -> tuple[str, ...]:
 def state_variable(state: str) -> str:
     """The variable that holds an optimizer's state, as the statements call it."""
     return own(state, OPTIMIZER)
+
+
+def optimizer_names(network: Resolved, optimizer: Optimizer) -> dict[str, str]:
+    """States and parameters of an optimizer as the statements call them.
+
+    The numbers of all optimizers stand side by side: those of the first have its names alone, those
+    of the others a number behind, which no user's name can have.
+    """
+    number = network.optimizers.index(optimizer)
+    parameters = owned(optimizer.parameters, OPTIMIZER)
+    if number:
+        parameters = {name: f"{form}_{number + 1}" for name, form in parameters.items()}
+    return {**{state: state_variable(state) for state in optimizer.states}, **parameters}
 
 
 def dependent_constants(population: PopulationGroup) -> list[str]:
@@ -225,8 +240,9 @@ class BuiltNetwork:
             "control.kappa_reg": network.kappa_reg,
             **{f"control.{k}": v for k, v in self._regularization().items()},
             **{
-                self.key("control", own(k, OPTIMIZER)): v
-                for k, v in network.optimizer.parameters.items()
+                self.key("control", optimizer_names(network, optimizer)[k]): v
+                for optimizer in network.optimizers
+                for k, v in optimizer.parameters.items()
             },
         }
 

@@ -19,6 +19,7 @@ from eprop_brian.base.sparse import Matrix
 from eprop_brian.equations.learning_signals import Feedback
 from eprop_brian.equations.losses import Loss
 from eprop_brian.equations.neuron import Neuron
+from eprop_brian.equations.optimizers import Optimizer
 from eprop_brian.equations.readouts import ReadoutFilter
 from eprop_brian.network.delays import longest
 from eprop_brian.network.learned import LearnedRange
@@ -152,10 +153,22 @@ class Connection:
         Whether a readout is its target.
     glorot : bool
         Whether initial weights are uniform in +-sqrt(6/(n_post + n_pre)) rather than normal.
+    balanced : bool
+        Whether initial weights are scaled so that excitation and inhibition of the targets cancel
+        (see `eprop_brian.network.draws.initial_draws`).
+    weights : array or csc_array, optional
+        Initial weights; default: they are drawn.
+    scale : float
+        Factor of the initial weights.
+    sign : float
+        1.0 or -1.0: the sign of all weights; 0.0: they may have either. The bounds of the optimizer
+        keep it.
     plastic : bool
         Whether its weights learn.
     learned_delay : LearnedDelay, optional
         How its delays learn, which start at `delay_steps`; default: they stay.
+    optimizer : Optimizer, optional
+        Of its weights; default: the network's.
     """
 
     name: str
@@ -170,8 +183,13 @@ class Connection:
     receptor: str = ""
     to_readout: bool = False
     glorot: bool = False
+    balanced: bool = False
+    weights: Matrix | None = field(default=None, repr=False)
+    scale: float = 1.0
+    sign: float = 0.0
     plastic: bool = True
     learned_delay: LearnedDelay | None = None
+    optimizer: Optimizer | None = None
 
     @cached_property
     def shape(self) -> tuple[int, int]:
@@ -193,6 +211,11 @@ class Connection:
         """Number of pairs that may be connected."""
         n_post, n_pre = self.shape
         return n_post * n_pre - (0 if self.autapses else n_post)
+
+    @property
+    def n_synapses(self) -> int:
+        """Number of pairs that are connected."""
+        return self.n_possible if self.adjacency is None else int(self.adjacency.nnz)
 
     @property
     def spread(self) -> int:

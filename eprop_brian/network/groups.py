@@ -12,7 +12,13 @@ from typing import Any
 import numpy as np
 from brian2 import Clock, NeuronGroup
 
-from eprop_brian.network.built import Capacity, neuron_values, regularization
+from eprop_brian.network.built import (
+    Capacity,
+    neuron_values,
+    optimizer_names,
+    regularization,
+    state_variable,
+)
 from eprop_brian.network.graph import Connection, PopulationGroup, ReadoutGroup, SignalConnection
 from eprop_brian.network.learned_delays import DELAY, RANGE, LearnedDelay, slope_names
 from eprop_brian.network.projection import BuiltProjection
@@ -20,7 +26,6 @@ from eprop_brian.network.resolved import Resolved
 from eprop_brian.steps.blocks import Store, keep_names, name_variables
 from eprop_brian.steps.layout import STAGES, Layout
 from eprop_brian.symbolic.names import (
-    OPTIMIZER,
     READOUT,
     free_name,
     input_name,
@@ -84,9 +89,7 @@ class NetworkGroups:
         self.moving_rate = self.learning and network.rate_averaging == "moving"
         #: Derivations and names of users as they are in the statements.
         self.systems = {p.name: scoped(p.system) for p in network.populations}
-        optimizer = network.optimizer
         self.readout_names = {r.name: owned([*r.values], READOUT) for r in network.readouts}
-        self.optimizer_names = owned([*optimizer.states, *optimizer.parameters], OPTIMIZER)
         self.readout_programs = {
             r.name: readout_program(r.readout, self.readout_names[r.name]) for r in network.readouts
         }
@@ -175,7 +178,7 @@ class NetworkGroups:
         numbers = [
             *("k", "gradient_scale", "n_steps", "c_reg", "f_target", "kappa_reg"),
             *self.regularization,
-            *(self.optimizer_names[name] for name in network.optimizer.parameters),
+            *(optimizer_names(network, o)[x] for o in network.optimizers for x in o.parameters),
         ]
         self.control = self.group(
             "control",
@@ -281,7 +284,7 @@ class NetworkGroups:
     def _learned_variables(self, population: PopulationGroup) -> list[str]:
         """Per neuron, for each of its learned parameters."""
         network, variables = self.network, []
-        states = [self.optimizer_names[state] for state in network.optimizer.states]
+        states = [state_variable(state) for state in network.optimizer.states]
         for name in self.systems[population.name].learned:
             sums = parameter_sums(name, network.rate_averaging)
             variables += [f"scaled_{name}", f"gradient_{name}", *sums, *sums.values()]
@@ -366,7 +369,7 @@ class NetworkGroups:
             self.store(f"{name}_rows", n_pre + 1, ["first"], np.int32)
         variables = ["w"]
         if self.learning and connection.plastic:
-            variables += self._learning_variables(target)
+            variables += self._learning_variables(connection, target)
         if pre is not None:
             variables.append("post")
         if connection.delay_each:
@@ -391,9 +394,9 @@ class NetworkGroups:
             **ends,
         )
 
-    def _learning_variables(self, target: str) -> list[str]:
+    def _learning_variables(self, connection: Connection, target: str) -> list[str]:
         """Variables of a synapse onto a group besides its weight, with either gradient program."""
-        states = [self.optimizer_names[state] for state in self.network.optimizer.states]
+        states = [state_variable(x) for x in self.network.optimizer_of(connection).states]
         variables = ["gradient", *states]
         if not self.network.continuous:
             variables += ["gradient_sum", "gradient_total"]
@@ -404,7 +407,7 @@ class NetworkGroups:
     def _delay_variables(self, learned: LearnedDelay) -> list[str]:
         """Variables of a synapse whose delay learns."""
         sums = parameter_sums(DELAY, self.network.rate_averaging)
-        states = [self.optimizer_names[state] for state in self.network.optimizer.states]
+        states = [state_variable(state) for state in self.network.optimizer.states]
         return [
             *(DELAY, f"scaled_{DELAY}", f"gradient_{DELAY}", *sums, *sums.values()),
             *(f"{state}_{DELAY}" for state in states),

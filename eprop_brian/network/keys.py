@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from eprop_brian.equations.optimizers import Optimizer
 from eprop_brian.network.graph import Connection, PopulationGroup, SignalConnection
 
 __all__ = ["LearnedParameter", "OptimizerState", "WeightKeys"]
@@ -64,8 +65,8 @@ class WeightKeys:
     connections : iterable of Connection
     signals : iterable of SignalConnection
     populations : iterable of PopulationGroup
-    states : iterable of str
-        Names of the optimizer's states.
+    optimizer : Optimizer
+        That of connections without one of their own, and of learned parameters.
 
     Attributes
     ----------
@@ -79,7 +80,9 @@ class WeightKeys:
     synaptic : tuple of str
         Keys of what learns in synapses: connections that are plastic, learned delays.
     trained : tuple of str
-        Keys of all that the optimizer changes: those and learned parameters.
+        Keys of all that an optimizer changes: those and learned parameters.
+    optimizers : dict of str to Optimizer
+        Which one changes what is trained.
     optimizer : dict of str to OptimizerState
     """
 
@@ -88,7 +91,7 @@ class WeightKeys:
         connections: Iterable[Connection],
         signals: Iterable[SignalConnection],
         populations: Iterable[PopulationGroup],
-        states: Iterable[str],
+        optimizer: Optimizer,
     ) -> None:
         self.connections: Mapping[str, Connection] = {c.name: c for c in connections}
         self.signals: Mapping[str, SignalConnection] = {s.name: s for s in signals}
@@ -99,8 +102,23 @@ class WeightKeys:
         self.delays: Mapping[str, Connection] = {c.delay_key: c for c in delayed}
         self.synaptic = (*(c.name for c in self.plastic), *self.delays)
         self.trained = (*self.synaptic, *self.learned)
-        kept = [OptimizerState(state, owner) for state in states for owner in self.trained]
+        self.optimizers: Mapping[str, Optimizer] = {
+            **dict.fromkeys(self.trained, optimizer),
+            **{c.name: c.optimizer for c in self.plastic if c.optimizer is not None},
+        }
+        states = dict.fromkeys(s for x in self.optimizers.values() for s in x.states)
+        kept = [
+            OptimizerState(state, owner)
+            for state in states
+            for owner in self.trained
+            if state in self.optimizers[owner].states
+        ]
         self.optimizer: Mapping[str, OptimizerState] = {x.key: x for x in kept}
+
+    def states_of(self, owner: str) -> tuple[OptimizerState, ...]:
+        """What is kept of weights or a learned parameter, by its key."""
+        optimizer = self.optimizers.get(owner)
+        return tuple(OptimizerState(x, owner) for x in (optimizer.states if optimizer else ()))
 
     @property
     def matrices(self) -> dict[str, Connection | SignalConnection]:

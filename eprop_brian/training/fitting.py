@@ -117,8 +117,11 @@ def _check_numbers(name: str, value: Any, shape: tuple[int, ...]) -> None:
 
 
 def _check_signs(network: Resolved, weights: Mapping[str, Any]) -> None:
-    """Check signs and numbers of synapses of the connections that are rewired."""
+    """Check signs, and numbers of synapses of the connections that are rewired."""
     for c in network.connections:
+        if c.sign and np.any(values_of(weights[c.name]) * c.sign < 0):
+            kind = "excitatory" if c.sign > 0 else "inhibitory"
+            raise ValueError(f"'{c.name}' of the weights is {kind}, but some have the other sign")
         if c.signs is None:
             continue
         values = dense(weights[c.name])

@@ -326,22 +326,25 @@ class Session(LearningSession):
     def _changing(self) -> list[str]:
         """Arrays that an update changes."""
         built = self.program.built
-        variables = [state_variable(state) for state in self.resolved.optimizer.states]
         return [
             *(
                 array
                 for key in self.keys.synaptic
-                for x in ("w", *variables)
+                for x in ("w", *self._states(key))
                 for array in built.synaptic_keys(key, x).values()
             ),
             *(
                 built.parameter_array(name, x)
                 for name in self.keys.learned
-                for x in ("", *variables)
+                for x in ("", *self._states(name))
             ),
             *(built.key(f.name, "B") for f in built.feedback if f.connection.learns),
             *self.carried,
         ]
+
+    def _states(self, owner: str) -> list[str]:
+        """Variables that hold the optimizer's states of weights or a learned parameter."""
+        return [state_variable(kept.name) for kept in self.keys.states_of(owner)]
 
     def _outcome(self, data: TrialData) -> Outcome:
         n_trials, n_out = data.n_trials, self.resolved.n_outputs

@@ -5,6 +5,7 @@ from __future__ import annotations
 from brian2.groups.group import Group
 
 from eprop_brian.equations.regularizers import L2
+from eprop_brian.network.built import optimizer_names
 from eprop_brian.network.graph import Connection
 from eprop_brian.network.groups import later_name
 from eprop_brian.network.learned_delays import DELAY
@@ -143,7 +144,7 @@ def _write_update(
         # The norm is known when all gradients are.
         writer.block(p.name, "measure", gradient, *read, writer.control)
         gradient = ["gradient = clip_factor*gradient"]
-    optimizer = writer.optimizer_statements()
+    optimizer = writer.optimizer_statements(network.optimizer_of(p.connection))
     signal = groups.signal_that_learns(p)
     if signal is not None:
         feedback = signal.connection.feedback
@@ -154,6 +155,10 @@ def _write_update(
             "increment = w - w_before",
             *(substituted(x, numbers) for x in feedback.update.strip().split("\n")),
         ]
+        if p.connection.sign:
+            # The rule of the feedback may change the weight too.
+            names = optimizer_names(network, network.optimizer_of(p.connection))
+            optimizer.append(f"w = clip(w, {names['w_min']}, {names['w_max']})")
         read.append(View(signal.group, "_feedback", {"B": "B"}))
     writer.block(p.name, "optimize", [*gradient, *optimizer], *read, writer.control)
     return signal is not None

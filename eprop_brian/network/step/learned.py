@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from eprop_brian.network.built import dependent_constants
+from eprop_brian.network.built import dependent_constants, optimizer_names
 from eprop_brian.network.graph import PopulationGroup
 from eprop_brian.network.step.writing import Writer
 from eprop_brian.steps.blocks import View
@@ -56,7 +56,8 @@ def update_of_parameter(
     cleared : iterable of str
         Statements that set them to 0.
     """
-    optimizer, names = writer.network.optimizer, writer.groups.optimizer_names
+    optimizer = writer.network.optimizer
+    names = optimizer_names(writer.network, optimizer)
     summed = [f"({x} + {t})" for x, t in sums.items()]
     gradient = summed[0]
     if writer.groups.rate_per_batch:
@@ -76,7 +77,7 @@ def update_of_parameter(
         *cleared,
         # Anew in every update: rounding is then the same however many calls there are.
         f"{scaled} = {parameter}/scale_{parameter}",
-        *(substituted(x, of_parameter) for x in writer.optimizer_statements()),
+        *(substituted(x, of_parameter) for x in writer.optimizer_statements(optimizer)),
         f"{scaled} = clip({scaled}, minimum_{parameter}, maximum_{parameter})",
         f"{parameter} = scale_{parameter}*{scaled}",
     ]
