@@ -7,16 +7,18 @@ that arrives spread over a few steps (`eprop_brian.equations.delays`).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import sympy
+from brian2.units import Quantity, second
 
-from eprop_brian.base.checks import check_positive, check_real, is_number
+from eprop_brian.base.checks import check_positive, check_positive_quantity, check_real, is_number
 from eprop_brian.base.sparse import values_of
 from eprop_brian.equations.delays import GAUSSIAN_BUMP
+from eprop_brian.network.delays import delay_steps, longest
 from eprop_brian.network.learned import LearnedRange
 from eprop_brian.symbolic.errors import EquationError
 from eprop_brian.symbolic.expressions import (
@@ -26,12 +28,21 @@ from eprop_brian.symbolic.expressions import (
     require_known,
     symbol,
 )
+from eprop_brian.symbolic.parameters import parse_quantity
 
 if TYPE_CHECKING:
     from eprop_brian.network.graph import Connection
     from eprop_brian.network.resolved import Resolved
 
-__all__ = ["DELAY", "RANGE", "LearnedDelay", "check_learned_delay", "rounded", "slope_names"]
+__all__ = [
+    "DELAY",
+    "RANGE",
+    "LearnedDelay",
+    "as_learned_delay",
+    "check_learned_delay",
+    "rounded",
+    "slope_names",
+]
 
 #: Variable of the synapses that holds the delay in steps before it is rounded.
 DELAY = "exact_delay"
@@ -103,6 +114,41 @@ class LearnedDelay:
     def range(self, least: int) -> LearnedRange:
         """Bounds and scale in steps, where the shortest delay that there can be is `least`."""
         return LearnedRange(float(self.longest), float(least), float(self.longest), self.eta)
+
+
+def as_learned_delay(where: str, given: Any, dt: Quantity) -> LearnedDelay | None:
+    """A `LearnedDelay`, or a mapping with its fields; ``longest`` and ``width`` may be times.
+
+    Parameters
+    ----------
+    where : str
+        Whose it is, for errors.
+    given : LearnedDelay, mapping or None
+    dt : Quantity
+
+    Raises
+    ------
+    ValueError
+        If it is none of these, or a field does not fit.
+    """
+    if given is None or isinstance(given, LearnedDelay):
+        return given
+    names = [f.name for f in fields(LearnedDelay)]
+    if not isinstance(given, Mapping) or "longest" not in given or {*given} - {*names}:
+        raise ValueError(
+            f"{where}: learned_delay takes {', '.join(names)}, for example "
+            f"{{longest = '20 ms'}}; got {given!r}"
+        )
+    options = dict(given)
+    if not is_number(options["longest"]):
+        steps = delay_steps(f"{where}, longest delay", options["longest"], dt, 1, ())
+        options["longest"] = longest(steps)
+    width = options.get("width")
+    if width is not None and not is_number(width):
+        width = parse_quantity(width, where) if isinstance(width, str) else width
+        check_positive_quantity(f"{where}, width of its learned delay", width, second, "2*ms")
+        options["width"] = float(width) / float(dt)
+    return LearnedDelay(**options)
 
 
 def slope_names(learned: LearnedDelay) -> dict[int, str]:
