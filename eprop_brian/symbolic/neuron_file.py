@@ -44,9 +44,10 @@ from eprop_brian.symbolic.equation_file import (
 from eprop_brian.symbolic.errors import EquationError
 from eprop_brian.symbolic.step_map import step_map
 
-__all__ = ["read_neuron", "write_neuron"]
+__all__ = ["NEURON_TABLES", "neuron_of", "neuron_tables", "read_neuron", "write_neuron"]
 
-_TABLES = ("parameters", "constants", "initial")
+#: Tables of a neuron file beside [neuron].
+NEURON_TABLES = ("parameters", "constants", "initial")
 _LISTS = ("detach",)
 #: Keys of [neuron] in the order in which they are written.
 _KEYS = (
@@ -74,7 +75,7 @@ def read_neuron(path: str | Path) -> Neuron:
         number.
     """
     with equation_file(path, "neuron") as document:
-        neuron = _neuron(document)
+        neuron = neuron_of(document)
         derive(step_map(neuron))
     return neuron
 
@@ -87,6 +88,17 @@ def write_neuron(neuron: Neuron) -> str:
     EquationError
         If a parameter is not a number, a quantity, a string or one of these per neuron.
     """
+    return "\n".join(toml_table(name, values) for name, values in neuron_tables(neuron).items())
+
+
+def neuron_tables(neuron: Neuron) -> dict[str, dict[str, Any]]:
+    """The tables of a neuron's file that have entries.
+
+    Raises
+    ------
+    EquationError
+        As `write_neuron`.
+    """
     where = f"neuron '{neuron.name}', parameters"
     options = {key: getattr(neuron, key) for key in _KEYS}
     always = {"method"} if neuron.model.strip() else set()
@@ -97,11 +109,18 @@ def write_neuron(neuron: Neuron) -> str:
         "constants": {k: str(v) for k, v in neuron.constants.items()},
         "initial": {k: str(v) for k, v in neuron.initial.items()},
     }
-    return "\n".join(toml_table(name, values) for name, values in tables.items() if values)
+    return {name: values for name, values in tables.items() if values}
 
 
-def _neuron(document: dict[str, Any]) -> Neuron:
-    check_keys(document, ("neuron", *_TABLES), "table", "neuron file")
+def neuron_of(document: dict[str, Any]) -> Neuron:
+    """The neuron that the tables of a file describe, not derived yet.
+
+    Raises
+    ------
+    EquationError
+        For an unknown table or key, and a value that is no text or no parameter.
+    """
+    check_keys(document, ("neuron", *NEURON_TABLES), "table", "neuron file")
     for table, content in document.items():
         if not isinstance(content, dict):
             raise EquationError("neuron file", table, f"must be a table: [{table}]")
@@ -120,7 +139,7 @@ def _neuron(document: dict[str, Any]) -> Neuron:
             ok, expected = isinstance(value, str), "a string; put it in quotes"
         if not ok:
             raise EquationError(f"{where}, {key}", f"{key} = {value}", f"must be {expected}")
-    tables = {table: document.get(table, {}) for table in _TABLES}
+    tables = {table: document.get(table, {}) for table in NEURON_TABLES}
     for table, names in tables.items():
         check_names(names, f"{where}, {table}")
     for name, value in tables["parameters"].items():
