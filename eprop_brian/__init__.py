@@ -32,6 +32,7 @@ from eprop_brian.equations import (
     surrogate,
 )
 from eprop_brian.network.learned import Learned
+from eprop_brian.network.parts import Inputs, LearningSignal, Population, Projection, Readout
 from eprop_brian.network.spec import Network
 from eprop_brian.symbolic.derivation import Derivation, derive
 from eprop_brian.symbolic.errors import EquationError
@@ -55,10 +56,15 @@ __all__ = [
     "Evaluation",
     "Learned",
     "Feedback",
+    "Inputs",
+    "LearningSignal",
     "Loss",
     "Network",
     "Neuron",
     "Optimizer",
+    "Population",
+    "Projection",
+    "Readout",
     "ReadoutFilter",
     "Run",
     "RunConfig",

@@ -9,9 +9,10 @@ sum to 1 (class weights), and its error is then not ``p - y_target``. For a loss
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
-__all__ = ["LOSSES", "SOFTMAX_CROSS_ENTROPY", "SQUARED_ERROR", "Loss"]
+__all__ = ["LOSSES", "SOFTMAX_CROSS_ENTROPY", "SQUARED_ERROR", "Loss", "weighted"]
 
 
 @dataclass(frozen=True)
@@ -69,5 +70,31 @@ SOFTMAX_CROSS_ENTROPY = Loss(
     mean_over_window=True,
     coupling="y_target",
 )
+
+
+def weighted(loss: Loss, weight: float) -> Loss:
+    """A loss times a number: its part in the loss of a network with several readouts.
+
+    Its value, its error and what is reported of it are multiplied. What its outputs share
+    (`Loss.coupling`) stays as it is, since the error that reads it is multiplied as a whole.
+
+    Parameters
+    ----------
+    loss : Loss
+    weight : float
+        Positive.
+
+    Raises
+    ------
+    ValueError
+        If the weight is not a positive number.
+    """
+    if not (math.isfinite(weight) and weight > 0):
+        raise ValueError(f"the weight of a loss must be a positive number, not {weight!r}")
+    if weight == 1:
+        return loss
+    factor = repr(float(weight))
+    return replace(loss, loss=f"{factor}*({loss.loss})", error=f"{factor}*({loss.error})")
+
 
 LOSSES: dict[str, Loss] = {loss.name: loss for loss in (SQUARED_ERROR, SOFTMAX_CROSS_ENTROPY)}

@@ -77,7 +77,6 @@ def test_a_network_is_printed_as_what_it_consists_of():
         "w_rec  10 x 10, 45 synapses",
         f"2 leaky: {LEAKY.update}",
         "c_reg = 5.0",
-        "connectivity of w_rec",
     ):
         assert re.search(rf"^.*  {re.escape(line)}$", text, re.MULTILINE), line
     assert "clip_norm" not in text, "defaults are left out"

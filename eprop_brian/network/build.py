@@ -10,6 +10,7 @@ arguments work on all of them. What happens in a time step is a set of blocks
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import accumulate
 
 import numpy as np
@@ -149,13 +150,20 @@ def _write_parts(writer: Writer) -> NetworkParts:
 
 
 def _inputs(writer: Writer) -> Iterator[InputPart]:
-    """The input groups, whose data stand beside one another in a step."""
+    """The input groups; the data of those that have any stand beside one another in a step."""
     analog = writer.groups.capacity.analog
+    for group in writer.network.inputs:
+        if group.constant:
+            writer.block(group.name, "spike", ["z = 1"], writer.own(group.name))
+            # Arrays of inputs have no padding.
+            spikes = replace(writer.spikes(group.name, group.size), width=group.size)
+            yield InputPart(spikes, None)
     data = writer.array("input_data", "x" if analog else "words", "_neuron")
     pattern = writer.array("trials", "pattern", "_neuron")
     # Every group begins with a new word.
-    sizes = [g.size if analog else -(-g.size // 32) for g in writer.network.inputs]
-    for group, before in zip(writer.network.inputs, accumulate(sizes, initial=0), strict=False):
+    driven = [group for group in writer.network.inputs if not group.constant]
+    sizes = [g.size if analog else -(-g.size // 32) for g in driven]
+    for group, before in zip(driven, accumulate(sizes, initial=0), strict=False):
         inputs = Inputs(data, pattern, analog, sum(sizes), before)
         yield InputPart(writer.spikes(group.name, group.size), inputs)
 

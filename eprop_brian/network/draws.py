@@ -77,7 +77,9 @@ def initial_weights(network: Resolved, seed: int) -> dict[str, Matrix]:
     for connection in network.connections:
         weights[connection.name] = _drawn(connection, network.rewiring, rng)
     for signal in network.signals:
-        weights[signal.name] = initial_feedback(signal.feedback, weights[signal.follows], rng)
+        weights[signal.name] = initial_feedback(
+            signal.feedback, signal.shape, weights.get(signal.follows), rng
+        )
     for key, parameter in network.keys.learned.items():
         value = parameter.population.system.step.parameters[parameter.name]
         size = parameter.population.size

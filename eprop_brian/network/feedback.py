@@ -216,17 +216,28 @@ def _require_names(where: str, expression: str, known: Collection[str]) -> None:
     require_known(sorted(s.name for s in parsed.free_symbols), known, where, expression)
 
 
-def initial_feedback(feedback: Feedback, w_out: Matrix, rng: np.random.Generator) -> np.ndarray:
-    """Weights B, shape (n_recurrent, n_outputs), for readout weights (n_outputs, n_recurrent)."""
-    n_outputs, n_recurrent = w_out.shape
-    if feedback.weights == "symmetric":
+def initial_feedback(
+    feedback: Feedback, shape: tuple[int, int], w_out: Matrix | None, rng: np.random.Generator
+) -> np.ndarray:
+    """Draw the weights of a learning signal.
+
+    Parameters
+    ----------
+    feedback : Feedback
+    shape : (int, int)
+        Of the weights: (n_post, n_outputs).
+    w_out : array or csc_array, shape (n_outputs, n_post), optional
+        The readout weights that they follow; weights that are symmetric or change need them.
+    rng : numpy.random.Generator
+    """
+    if feedback.weights == "symmetric" and w_out is not None:
         return dense(w_out.T)
     if feedback.weights == "broadcast":
-        return np.full((n_recurrent, n_outputs), float(feedback.scale))
+        return np.full(shape, float(feedback.scale))
     if feedback.weights == "given":
         return np.array(feedback.matrix)
-    drawn = normals(rng, (n_recurrent, n_outputs)) * feedback.scale
+    drawn = normals(rng, shape) * feedback.scale
     # What changes with the readout weights is there only where they are.
-    if feedback.update.strip() and issparse(w_out):
+    if feedback.update.strip() and w_out is not None and issparse(w_out):
         drawn = drawn * dense(w_out.T != 0)
     return drawn

@@ -56,10 +56,14 @@ class InputGroup:
     ----------
     name : str
     size : int
+    constant : bool
+        Whether they are no inputs of the task but 1 in every step: a connection from them is a
+        bias.
     """
 
     name: str
     size: int
+    constant: bool = False
 
 
 @dataclass(frozen=True)
@@ -101,6 +105,8 @@ class ReadoutGroup:
         SI values of the equations' parameters and constants.
     program : ReadoutProgram
         Derived from the equations.
+    window_steps : int, optional
+        Steps at the end of a trial in which its error counts; default: the task's learning window.
     """
 
     name: str
@@ -109,6 +115,11 @@ class ReadoutGroup:
     loss: Loss
     values: dict[str, Any] = field(repr=False)
     program: ReadoutProgram = field(repr=False)
+    window_steps: int | None = None
+
+    def window(self, learning_window: int) -> int:
+        """Steps at the end of a trial in which its error counts, for a task's learning window."""
+        return learning_window if self.window_steps is None else self.window_steps
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,6 +133,8 @@ class Connection:
     sources, targets : mapping of str to slice
         Which columns belong to each presynaptic group, and which rows to each postsynaptic one:
         inputs or populations, and populations or a single readout.
+    from_inputs : bool
+        Whether inputs are its sources.
     least_delay : int
         Steps from a spike to its arrival, at least: 1 between recurrent neurons, else 0.
     delay_steps : int, array or csc_array of int
@@ -132,6 +145,8 @@ class Connection:
         Signs of all pairs of a matrix that is rewired.
     n_connected : int, optional
         Number of synapses of a matrix that is rewired.
+    receptor : str
+        Which receptor of its targets it drives; ``""`` where they have a single input.
     to_readout : bool
         Whether a readout is its target.
     glorot : bool
@@ -143,11 +158,13 @@ class Connection:
     name: str
     sources: Mapping[str, slice]
     targets: Mapping[str, slice]
+    from_inputs: bool = False
     least_delay: int = 0
     delay_steps: int | Matrix = 0
     adjacency: csc_array | None = field(default=None, repr=False)
     signs: np.ndarray | None = field(default=None, repr=False)
     n_connected: int | None = None
+    receptor: str = ""
     to_readout: bool = False
     glorot: bool = False
     plastic: bool = True
@@ -160,7 +177,7 @@ class Connection:
     @property
     def kind(self) -> str:
         """What it connects: ``"input"``, ``"recurrent"`` or ``"readout"``."""
-        return "readout" if self.to_readout else "recurrent" if self.least_delay else "input"
+        return "readout" if self.to_readout else "input" if self.from_inputs else "recurrent"
 
     @property
     def autapses(self) -> bool:
@@ -203,7 +220,7 @@ class SignalConnection:
         What is sent, and where the weights come from.
     follows : str
         Name of the connection from the targets to the readout, whose transpose symmetric weights
-        are, and whose changes an update rule reads.
+        are, and whose changes an update rule reads. Other weights need none: ``""``.
     delay_steps : array of int, optional
         Delays in steps, shaped as the weights; default: one step each.
     """
@@ -212,7 +229,7 @@ class SignalConnection:
     sources: Mapping[str, slice]
     targets: Mapping[str, slice]
     feedback: Feedback
-    follows: str
+    follows: str = ""
     delay_steps: np.ndarray | None = field(default=None, repr=False)
 
     @cached_property
@@ -256,6 +273,7 @@ def connection(
         name,
         spans(sources),
         spans(targets),
+        from_inputs=any(isinstance(group, InputGroup) for group in sources),
         least_delay=least,
         to_readout=any(isinstance(group, ReadoutGroup) for group in targets),
         **{"delay_steps": least, **options},

@@ -18,7 +18,15 @@ from eprop_brian.network.projection import BuiltProjection
 from eprop_brian.network.resolved import Resolved
 from eprop_brian.steps.blocks import Store, keep_names, name_variables
 from eprop_brian.steps.layout import STAGES, Layout
-from eprop_brian.symbolic.names import OPTIMIZER, READOUT, free_name, is_own, owned, shown
+from eprop_brian.symbolic.names import (
+    OPTIMIZER,
+    READOUT,
+    free_name,
+    input_name,
+    is_own,
+    owned,
+    shown,
+)
 from eprop_brian.symbolic.parameters import UNITS
 from eprop_brian.symbolic.programs import (
     FactoredProgram,
@@ -30,9 +38,14 @@ from eprop_brian.symbolic.programs import (
     parameter_sums,
     readout_program,
 )
-from eprop_brian.symbolic.scope import neuron_names, scoped
+from eprop_brian.symbolic.scope import neuron_names, scoped, scoped_receptor
 
-__all__ = ["NetworkGroups"]
+__all__ = ["NetworkGroups", "later_name"]
+
+
+def later_name(arriving: str) -> str:
+    """The variable of an input that arrives in later steps."""
+    return f"{arriving}_later"
 
 
 class NetworkGroups:
@@ -108,7 +121,7 @@ class NetworkGroups:
 
     def is_analog(self, p: BuiltProjection[Connection]) -> bool:
         """Whether inputs are analog, so that a weight is multiplied by the size of the input."""
-        return self.capacity.analog and p.connection.kind == "input"
+        return self.capacity.analog and p.source in self.network.input_slices
 
     def group(
         self, name: str, size: int, variables: dict[str, str], *, spiking: bool = False
@@ -176,7 +189,7 @@ class NetworkGroups:
         if capacity.analog:
             self.store("input_data", n_rows * network.n_inputs, ["x"])
         else:
-            n_words = sum(-(-inputs.size // 32) for inputs in network.inputs)
+            n_words = sum(-(-inputs.size // 32) for inputs in network.inputs if not inputs.constant)
             self.store("input_data", n_rows * n_words, ["words"], np.int32)
         self.store("target_data", n_samples, ["y_target"])
         self.store("trials", capacity.n_trials, ["pattern", "target", "spike_count"], np.int32)
@@ -227,10 +240,11 @@ class NetworkGroups:
         system, size = self.systems[population.name], population.size
         step = system.step
         program = self.factored(population) if self.learning and not self.online else None
-        neuron_variables = ["I", "refractory_counter", "spike_count"]
+        inputs = self.inputs(population.name)
+        neuron_variables = [*inputs, "refractory_counter", "spike_count"]
         if self.learning:
             neuron_variables = [
-                *("I", "L", "psi", "refractory_counter", "spike_count"),
+                *(*inputs, "L", "psi", "refractory_counter", "spike_count"),
                 *("batch_spike_count", "rate_factor", "L_filtered"),
                 *(["moving_rate"] if self.moving_rate else []),
                 *(program.variables if program else ()),
@@ -249,7 +263,8 @@ class NetworkGroups:
         )
         steps, width = self.capacity.n_steps, self.layout.width(size)
         if self.later_rows:
-            self.store(f"{population.name}_later", self.later_rows * width, ["I_later"])
+            later = [later_name(name) for name in inputs]
+            self.store(f"{population.name}_later", self.later_rows * width, later)
         if self.online:
             self._window_group(population.name, width)
         if program:
@@ -353,7 +368,7 @@ class NetworkGroups:
             variables.append("delay")
         pre_group = None
         if self.online and connection.plastic:
-            presynaptic, synaptic = self.trace_variables(target)
+            presynaptic, synaptic = self.trace_variables(target, connection.receptor)
             variables += synaptic
             kept = ["pre", *presynaptic]
             counters = ["since", "skipped", "updates"] if self.network.continuous else []
@@ -414,17 +429,26 @@ class NetworkGroups:
                 return f
         return None
 
-    def trace_variables(self, target: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Variables of the traces onto a target: of the presynaptic neuron, and of the synapse."""
+    def inputs(self, target: str) -> list[str]:
+        """Variables of a population that spikes add to, one for each receptor."""
+        return [input_name(receptor) for receptor in self.systems[target].drive]
+
+    def trace_variables(
+        self, target: str, receptor: str
+    ) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Variables of the traces of a receptor, on the presynaptic neuron and on the synapse."""
         if target not in self.systems:
             return ("eps_y",), ("signal_sum",)
-        program = self.online_of(target)
+        program = self.online_of(target, receptor)
         return program.pre_variables, program.synapse_variables
 
-    def online_of(self, target: str) -> OnlineProgram:
-        """The forward program of the synapses onto a population."""
+    def online_of(self, target: str, receptor: str) -> OnlineProgram:
+        """The forward program of the synapses onto a population's receptor."""
         return online_program(
-            self.systems[target], self.readout_program, self.network.rate_averaging
+            self.systems[target],
+            self.readout_program,
+            self.network.rate_averaging,
+            scoped_receptor(receptor),
         )
 
     def factored(self, population: PopulationGroup) -> FactoredProgram:

@@ -13,9 +13,9 @@ import numpy as np
 from brian2.units import Quantity, second
 from brian2.utils.stringtools import get_identifiers
 
-from eprop_brian.base.checks import check_positive
+from eprop_brian.base.checks import check_positive, check_real
 from eprop_brian.base.suggestions import unknown
-from eprop_brian.equations.losses import LOSSES, Loss
+from eprop_brian.equations.losses import LOSSES, Loss, weighted
 from eprop_brian.equations.readouts import ReadoutFilter
 from eprop_brian.network.checks import (
     check_bptt,
@@ -160,7 +160,9 @@ def _by_name(groups: Sequence[Group]) -> dict[str, Group]:
 def _input_group(part: Inputs) -> InputGroup:
     check_group_name(part.name, "group of inputs")
     check_positive(f"the number of inputs '{part.name}'", part.size)
-    return InputGroup(part.name, int(part.size))
+    if not isinstance(part.constant, bool):
+        raise ValueError(f"inputs '{part.name}': constant is true or false, not {part.constant!r}")
+    return InputGroup(part.name, int(part.size), part.constant)
 
 
 def _readout_group(part: Readout, dt: Quantity) -> ReadoutGroup:
@@ -173,7 +175,14 @@ def _readout_group(part: Readout, dt: Quantity) -> ReadoutGroup:
         )
     loss = _as_loss(part.loss, part.filter)
     check_loss(loss, _names(part.filter), part.size)
-    return make_readout(part.name, int(part.size), part.filter, loss, dt)
+    check_real(f"loss_weight of readout '{part.name}'", part.loss_weight)
+    readout = make_readout(
+        part.name, int(part.size), part.filter, weighted(loss, float(part.loss_weight)), dt
+    )
+    if part.window is None:
+        return readout
+    window = delay_steps(f"window of readout '{part.name}'", part.window, dt, 1, ())
+    return replace(readout, window_steps=int(window))
 
 
 def make_readout(

@@ -19,6 +19,7 @@ from scipy.sparse import csc_array
 
 from eprop_brian.base.sparse import Matrix
 from eprop_brian.equations.optimizers import Optimizer
+from eprop_brian.network.delays import longest
 from eprop_brian.network.draws import initial_weights
 from eprop_brian.network.graph import (
     Connection,
@@ -92,9 +93,11 @@ class Resolved:
         _check_names(self)
         for connection in self.connections:
             _check_connection(connection, self)
+            _check_receptor(connection, self)
         for signal in self.signals:
             _check_signal(signal, self)
         _check_one_signal_each(self.signals)
+        _check_windows(self)
         if len(self.readouts) > 1:
             _check_readouts(self)
 
@@ -105,8 +108,8 @@ class Resolved:
 
     @cached_property
     def n_inputs(self) -> int:
-        """Number of inputs of all groups."""
-        return sum(group.size for group in self.inputs)
+        """Number of inputs that a task drives."""
+        return sum(group.size for group in self.inputs if not group.constant)
 
     @cached_property
     def n_recurrent(self) -> int:
@@ -120,8 +123,8 @@ class Resolved:
 
     @cached_property
     def input_slices(self) -> dict[str, slice]:
-        """Where each input group stands among all inputs, by name."""
-        return spans(self.inputs)
+        """Where each input group stands among the inputs that a task drives, by name."""
+        return spans(group for group in self.inputs if not group.constant)
 
     @cached_property
     def slices(self) -> dict[str, slice]:
@@ -135,17 +138,17 @@ class Resolved:
 
     @property
     def readout_delays(self) -> dict[str, int]:
-        """Steps from a spike to each readout that it reaches."""
+        """Steps from a population's spike to each readout that it reaches."""
         return {
             name: c.least_delay + c.spread
             for c in self.connections
-            if c.to_readout
+            if c.to_readout and not c.from_inputs
             for name in c.targets
         }
 
     @cached_property
     def readout_delay(self) -> int:
-        """Steps from a spike to the readouts, the same for all."""
+        """Steps from a population's spike to the readouts, the same for all."""
         return max(self.readout_delays.values(), default=0)
 
     @cached_property
@@ -193,6 +196,24 @@ def _check_readouts(network: Resolved) -> None:
         )
 
 
+def _check_windows(network: Resolved) -> None:
+    """Refuse windows that are no numbers of steps, or that an average of gradients cannot have."""
+    for readout in network.readouts:
+        if readout.window_steps is None:
+            continue
+        if readout.window_steps < 1:
+            raise ValueError(
+                f"the window of readout '{readout.name}' must be at least one step, not "
+                f"{readout.window_steps}"
+            )
+        if network.average_gradient:
+            raise ValueError(
+                f"average_gradient divides by the steps of the task's learning window, but readout "
+                f"'{readout.name}' has a window of its own: leave average_gradient off, and give "
+                f"its loss the weight 1/{readout.window_steps}"
+            )
+
+
 def _filter(readout: ReadoutGroup, dt: float) -> tuple[float, float]:
     """Decay and gain of eligibility traces that are filtered as a readout filters spikes."""
     scope, where = {**readout.values, "dt": dt}, f"readout '{readout.name}'"
@@ -228,14 +249,15 @@ def _check_groups(what: str, spans_: Mapping[str, slice], groups: Mapping[str, A
 
 
 def _check_connection(connection: Connection, network: Resolved) -> None:
-    what = f"connection '{connection.name}'"
+    what = f"projection '{connection.name}'"
     populations = {p.name: p for p in network.populations}
     readouts = {r.name: r for r in network.readouts}
     inputs = {g.name: g for g in network.inputs}
     _check_groups(f"{what}, sources", connection.sources, {**inputs, **populations})
-    if connection.to_readout and connection.sources.keys() & inputs.keys():
+    if connection.to_readout and connection.from_inputs and longest(connection.delay_steps):
         raise ValueError(
-            f"{what} leads from inputs to a readout, but readouts can only hear populations"
+            f"{what} is delayed, but what inputs send to a readout acts in its own step: leave its "
+            "delay at 0"
         )
     if connection.sources.keys() & inputs.keys() and connection.sources.keys() & populations.keys():
         raise ValueError(
@@ -251,6 +273,22 @@ def _check_connection(connection: Connection, network: Resolved) -> None:
             f"{what} must connect the same groups in the same order, or different ones: only then "
             "is it clear which pairs are autapses"
         )
+
+
+def _check_receptor(connection: Connection, network: Resolved) -> None:
+    """Refuse a connection that does not drive a receptor of all its targets."""
+    what, receptor = f"projection '{connection.name}'", connection.receptor
+    populations = {p.name: p for p in network.populations}
+    for name in connection.targets:
+        receptors: tuple[str, ...] = ("",)
+        if not connection.to_readout:
+            receptors = populations[name].neuron.receptor_names
+        if receptor in receptors:
+            continue
+        has = ", ".join(receptors) or "a single input without a name"
+        if receptor:
+            raise ValueError(f"{what} drives receptor '{receptor}' of '{name}', which has {has}")
+        raise ValueError(f"{what} must say which receptor of '{name}' it drives, which has {has}")
 
 
 def _check_one_signal_each(signals: Iterable[SignalConnection]) -> None:
@@ -271,6 +309,14 @@ def _check_signal(signal: SignalConnection, network: Resolved) -> None:
     populations = {p.name: p for p in network.populations}
     _check_groups(f"{what}, sources", signal.sources, {r.name: r for r in network.readouts})
     _check_groups(f"{what}, targets", signal.targets, populations)
+    if not signal.follows:
+        if signal.symmetric or signal.learns:
+            kind = "symmetric" if signal.symmetric else "changing"
+            raise ValueError(
+                f"{what} has {kind} weights, which follow a connection from its targets to its "
+                "readout: connect them, or choose random, broadcast or given weights"
+            )
+        return
     followed = {c.name: c for c in network.connections}.get(signal.follows)
     if followed is None or (
         [*followed.sources.items()] != [*signal.targets.items()]

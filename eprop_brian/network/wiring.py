@@ -73,7 +73,12 @@ class Wiring:
             raise ValueError(f"{where} has several readouts as targets: connect each by its own")
         check_choice(f"weights of {name}", part.weights, _INITIAL_WEIGHTS)
         bare = connection(
-            name, sources, targets, glorot=part.weights == "glorot", plastic=part.learn
+            name,
+            sources,
+            targets,
+            receptor=_receptor(where, part.receptor, targets),
+            glorot=part.weights == "glorot",
+            plastic=part.learn,
         )
         adjacency = None
         if part.connectivity is not None:
@@ -160,6 +165,23 @@ class Wiring:
         rng = self._rng(f"delay {name}")
         steps = delay_steps("feedback delay", feedback.delay, self._dt, 1, shape, rng)
         return None if np.all(steps == 1) else np.broadcast_to(steps, shape)
+
+
+def _receptor(where: str, receptor: str, targets: Sequence[Group]) -> str:
+    """The receptor that a projection drives: the one it names, or the only one there is."""
+    if receptor:
+        return receptor
+    names = {
+        name
+        for group in targets
+        if isinstance(group, PopulationGroup)
+        for name in group.neuron.receptor_names
+    }
+    if len(names) > 1:
+        raise ValueError(
+            f"{where} must say which receptor of its target it drives: {', '.join(sorted(names))}"
+        )
+    return next(iter(names), "")
 
 
 def _listed(groups: Collection[str]) -> str:

@@ -28,7 +28,7 @@ from eprop_brian.network.spec import Network
 from eprop_brian.runs.graph_settings import PARTS
 from eprop_brian.runs.neuron_settings import with_shared
 from eprop_brian.runs.settings import Tables, as_quantity, entry_name
-from eprop_brian.symbolic.neuron_file import NEURON_TABLES, neuron_of, neuron_tables, read_neuron
+from eprop_brian.symbolic.neuron_file import neuron_of, neuron_tables, read_neuron
 from eprop_brian.symbolic.parameters import parse_quantity
 from eprop_brian.tasks import Task
 
@@ -153,7 +153,7 @@ def neuron_to_table(neuron: Neuron) -> dict[str, Any]:
 
 def neuron_from_table(table: Mapping[str, Any]) -> Neuron:
     """The neuron of such a table."""
-    below = {key: table[key] for key in NEURON_TABLES if key in table}
+    below = {key: value for key, value in table.items() if isinstance(value, Mapping)}
     own = {key: value for key, value in table.items() if key not in below}
     return neuron_of({"neuron": own, **below})
 

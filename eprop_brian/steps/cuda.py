@@ -156,11 +156,11 @@ class CudaLoops(CLikePrinter):
     def print_listspikes(self, node: ListSpikes) -> Lines:
         s = node.spikes
         spiking = f"{self.pointer(s.z)}[_neuron] > 0"
-        counted = [f"if ({spiking}) {self.pointer(node.count)}[_neuron] += 1;"]
-        return [
-            *self.loop("_neuron", 0, s.n, counted),
-            *self.listed(s, spiking, node.by_neuron),
-        ]
+        counted = []
+        if node.count:
+            one = [f"if ({spiking}) {self.pointer(node.count)}[_neuron] += 1;"]
+            counted = self.loop("_neuron", 0, s.n, one)
+        return [*counted, *self.listed(s, spiking, node.by_neuron)]
 
     def print_sortspikes(self, node: SortSpikes) -> Lines:
         """``_times`` from ``_begin[neuron]`` on."""

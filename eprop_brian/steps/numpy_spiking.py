@@ -63,7 +63,8 @@ class NumpyPrinter(NumpyLoops):
         ]
 
     def print_listspikes(self, node: ListSpikes) -> Lines:
-        return [*self._list(node.spikes), f"{self.pointer(node.count)}[_fired] += 1"]
+        counted = [f"{self.pointer(node.count)}[_fired] += 1"] if node.count else []
+        return [*self._list(node.spikes), *counted]
 
     def _list(self, s: Spikes) -> Lines:
         space = self.pointer(s.spikespace)

@@ -173,7 +173,16 @@ class ReadInputs(Node):
 
 @dataclass(frozen=True)
 class ListSpikes(Node):
-    """Lists the neurons that spike in a step, and counts the spikes of each in an array."""
+    """Lists the neurons that spike in a step.
+
+    Attributes
+    ----------
+    spikes : Spikes
+    count : str
+        Array in which the spikes of each are counted; ``""``: they are not.
+    by_neuron : bool
+        Whether `SortSpikes` follows.
+    """
 
     spikes: Spikes
     count: str
@@ -181,7 +190,7 @@ class ListSpikes(Node):
 
     def sets(self) -> tuple[str, ...]:
         """See `Node.sets`."""
-        return (self.count, self.spikes.neuron, self.spikes.first)
+        return (*[self.count] * bool(self.count), self.spikes.neuron, self.spikes.first)
 
 
 @dataclass(frozen=True)

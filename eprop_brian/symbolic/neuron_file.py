@@ -20,7 +20,13 @@
     alpha = "exp(-dt/tau_m)"
 
 ``model`` (Brian2 differential equations, with ``method``, ``reset`` and ``on_pre``) may stand in
-place of ``update``. Nothing in a file is ever run: expressions are parsed, and the whole neuron is
+place of ``update``. A neuron with several receptors has a table ``[on_pre]`` in place of the key::
+
+    [on_pre]
+    ampa = "g_ampa += w"
+    gaba = "g_gaba += w"
+
+Nothing in a file is ever run: expressions are parsed, and the whole neuron is
 derived once while it is read, so that a mistake is reported with its line.
 """
 
@@ -44,15 +50,16 @@ from eprop_brian.symbolic.equation_file import (
 from eprop_brian.symbolic.errors import EquationError
 from eprop_brian.symbolic.step_map import step_map
 
-__all__ = ["NEURON_TABLES", "neuron_of", "neuron_tables", "read_neuron", "write_neuron"]
+__all__ = ["neuron_of", "neuron_tables", "read_neuron", "write_neuron"]
 
-#: Tables of a neuron file beside [neuron].
-NEURON_TABLES = ("parameters", "constants", "initial")
-_LISTS = ("detach",)
+_TABLES = ("parameters", "constants", "initial")
+#: The table of a neuron with several receptors, which is the key ``on_pre`` of others.
+_ON_PRE = "on_pre"
+_LISTS = ("receptors", "detach")
 #: Keys of [neuron] in the order in which they are written.
 _KEYS = (
     "name",
-    *("source", "update", "model", "method", "on_pre", "reset"),
+    *("source", "update", "receptors", "model", "method", "on_pre", "reset"),
     *("threshold", "surrogate", "refractory", "refractory_surrogate", "detach"),
 )
 _DEFAULTS = {f.name: f.default for f in fields(Neuron)}
@@ -65,8 +72,9 @@ def read_neuron(path: str | Path) -> Neuron:
     Parameters
     ----------
     path : str or Path
-        A TOML file with the table ``[neuron]`` and, as needed, ``[parameters]``, ``[constants]``
-        and ``[initial]``; the fields are those of `eprop_brian.equations.neuron.Neuron`.
+        A TOML file with the table ``[neuron]`` and, as needed, ``[on_pre]``, ``[parameters]``,
+        ``[constants]`` and ``[initial]``; the fields are those of
+        `eprop_brian.equations.neuron.Neuron`.
 
     Raises
     ------
@@ -103,8 +111,10 @@ def neuron_tables(neuron: Neuron) -> dict[str, dict[str, Any]]:
     options = {key: getattr(neuron, key) for key in _KEYS}
     always = {"method"} if neuron.model.strip() else set()
     options = {k: v for k, v in options.items() if v != _DEFAULTS[k] or k in always}
+    by_receptor = {} if isinstance(neuron.on_pre, str) else options.pop(_ON_PRE)
     tables = {
         "neuron": options,
+        _ON_PRE: by_receptor,
         "parameters": {k: writable(k, v, where) for k, v in neuron.parameters.items()},
         "constants": {k: str(v) for k, v in neuron.constants.items()},
         "initial": {k: str(v) for k, v in neuron.initial.items()},
@@ -120,7 +130,7 @@ def neuron_of(document: dict[str, Any]) -> Neuron:
     EquationError
         For an unknown table or key, and a value that is no text or no parameter.
     """
-    check_keys(document, ("neuron", *NEURON_TABLES), "table", "neuron file")
+    check_keys(document, ("neuron", _ON_PRE, *_TABLES), "table", "neuron file")
     for table, content in document.items():
         if not isinstance(content, dict):
             raise EquationError("neuron file", table, f"must be a table: [{table}]")
@@ -139,9 +149,17 @@ def neuron_of(document: dict[str, Any]) -> Neuron:
             ok, expected = isinstance(value, str), "a string; put it in quotes"
         if not ok:
             raise EquationError(f"{where}, {key}", f"{key} = {value}", f"must be {expected}")
-    tables = {table: document.get(table, {}) for table in NEURON_TABLES}
+    tables = {table: document.get(table, {}) for table in _TABLES}
     for table, names in tables.items():
         check_names(names, f"{where}, {table}")
+    if _ON_PRE in document:
+        if _ON_PRE in entries:
+            raise EquationError(
+                f"{where}, {_ON_PRE}",
+                f"{_ON_PRE} = {entries[_ON_PRE]}",
+                "is a key of [neuron] and a table besides; write one of them",
+            )
+        tables[_ON_PRE] = document[_ON_PRE]
     for name, value in tables["parameters"].items():
         if not is_parameter(value):
             raise EquationError(
@@ -160,5 +178,5 @@ def neuron_of(document: dict[str, Any]) -> Neuron:
     optional = {key: value for key, value in entries.items() if key not in _LISTS}
     for key in ("threshold", "surrogate"):
         optional.setdefault(key, "")
-    detach = tuple(entries["detach"]) if "detach" in entries else None
-    return Neuron(**optional, detach=detach, **tables)
+    lists: dict[str, Any] = {key: tuple(entries[key]) for key in _LISTS if key in entries}
+    return Neuron(**optional, **lists, **tables)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from eprop_brian.equations.losses import LOSSES
+from eprop_brian.network.resolved import Resolved
 from eprop_brian.tasks.base import Task, hand_out
 from eprop_brian.tasks.trials import Trials
 from eprop_brian.training.diagnosis import Diagnosis, TrainingError, explain_evaluation
@@ -18,6 +20,7 @@ __all__ = [
     "Evaluation",
     "confirmation_batches",
     "evaluate",
+    "wrong_answers",
 ]
 
 #: Number of fresh batches of a validation, and trials in each.
@@ -34,9 +37,9 @@ class Evaluation:
     Attributes
     ----------
     loss : float
-        Mean over the trials.
+        Mean over the trials. Of several readouts, the weighted sum of their losses.
     error : float
-        Fraction of wrong trials; NaN where the task defines none.
+        Fraction of wrong trials (see `wrong_answers`); NaN where the task defines none.
     rate_hz : float
     n_trials : int
     n_examples : int or None
@@ -85,7 +88,7 @@ def evaluate(
                 raise TrainingError(explain_evaluation(diagnosis, is_good, when))
             losses.append(outcome.loss)
             rates.append(outcome.rate)
-            wrong = task.errors(outcome.output, part)
+            wrong = wrong_answers(task, session.resolved, outcome.output, part)
             errors.append(np.full(part.n_trials, np.nan) if wrong is None else wrong)
     loss = np.concatenate(losses)
     n_examples = task.n_examples(stream)
@@ -96,6 +99,48 @@ def evaluate(
         n_trials=len(loss),
         n_examples=None if n_examples is None else min(n_examples, len(loss)),
     )
+
+
+def wrong_answers(
+    task: Task, network: Resolved, outputs: np.ndarray, trials: Trials
+) -> np.ndarray | None:
+    """Judge the outputs of trials.
+
+    A task with classes judges each readout that has a loss of probabilities by itself: the
+    readout's outputs against its own columns of the targets, in the steps that count for it. The
+    others have no classes.
+
+    Parameters
+    ----------
+    task : Task
+    network : Resolved
+    outputs : array
+        As in `Outcome.output`.
+    trials : Trials
+
+    Returns
+    -------
+    array, shape (n_trials,), or None
+        The fraction of answers that are wrong, over all readouts that are judged; None where the
+        task defines no errors.
+    """
+    (first, *others), judged = network.readouts, []
+    alone = not others and first.window_steps is None
+    if alone or not LOSSES[task.loss].softmax:
+        return task.errors(outputs, trials)
+    for readout in network.readouts:
+        if not readout.loss.softmax:
+            continue
+        columns, targets = network.output_slices[readout.name], trials.targets
+        if readout.window_steps is not None:
+            # The same class in the steps of the readout's window as in those of the task's.
+            targets = targets[:, -readout.window_steps :].mean(axis=1, keepdims=True)
+        own = replace(trials, targets=targets[..., columns])
+        wrong = task.errors(outputs[..., columns], own)
+        if wrong is None:
+            return None
+        judged.append(wrong)
+    return np.mean(judged, axis=0)
 
 
 def confirmation_batches(task: Task, stream: str) -> int:

@@ -64,7 +64,8 @@ class Recording:
     dt : float
         Length of a step in ms.
     counts : bool array, shape (n_steps,)
-        Steps in which the error counts: the learning window, or the periods of the trial.
+        Steps in which the error of any readout counts: the learning window or the longest of the
+        readouts' own, or the periods of the trial.
     populations : tuple of RecordedPopulation
     softmax : bool
         Whether `output` is the softmax of the readouts.
@@ -218,7 +219,7 @@ def record(
     return Recording(
         time=np.arange(n_steps) * dt,
         dt=dt,
-        counts=np.arange(n_steps) >= n_steps - window
+        counts=np.arange(n_steps) >= n_steps - max(r.window(window) for r in readouts)
         if trials.periods is None
         else trials.periods[trials.target[0]] > 0,
         populations=populations,

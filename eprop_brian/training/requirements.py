@@ -35,9 +35,11 @@ def check_fit(network: Network | Resolved, task: Task) -> None:
         raise ValueError(f"the network's dt is {network.dt}, the task's {task.dt}")
     if network.continuous:
         return  # signals and spikes under way at the end of a trial arrive in the next
-    where = f"the learning window of {task.learning_window} steps"
+    windows = {r.name: r.window(task.learning_window) for r in network.readouts}
     for signal in network.signals:
-        check_fits("feedback delay", signal.delay_steps, task.learning_window, where)
+        window = windows[signal.source]
+        where = f"the learning window of {window} steps"
+        check_fits("feedback delay", signal.delay_steps, window, where)
     where = f"a trial of {task.n_steps} steps"
     for c in network.connections:
         check_fits(f"delay of {c.name}", c.delay_steps, task.n_steps - 1, where)

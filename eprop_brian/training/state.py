@@ -110,6 +110,7 @@ class SessionState:
             analog=example.analog,
             learning=learning,
         )
+        self._check_windows()
         self.check_trials(example)
         self.optimizer_states = {
             key: zeros(self.resolved, kept.owner)
@@ -260,6 +261,20 @@ class SessionState:
             if number > most:
                 raise ValueError(f"{number} {kind} do not fit: at most {most}")
 
+    def _check_windows(self) -> None:
+        """Raise ValueError if the trials have no such window as a readout has."""
+        for readout in self.resolved.readouts:
+            if readout.window_steps is None:
+                continue
+            what = f"readout '{readout.name}' has a window of {readout.window_steps} steps"
+            if self.capacity.n_answers:
+                raise ValueError(
+                    f"{what}, but the task says step by step which answer counts: leave the window "
+                    "away"
+                )
+            if readout.window_steps > self.n_steps:
+                raise ValueError(f"{what}, longer than a trial of {self.n_steps} steps")
+
     @property
     def gradient_scale(self) -> float:
         """Factor of gradients besides the mean over trials."""
@@ -268,10 +283,12 @@ class SessionState:
     def alignment(self) -> float:
         """Cosine of the angle between feedback weights and transposed readout weights.
 
-        All learning signals count together; NaN if either is 0.
+        All learning signals to neurons that a readout hears count together; NaN if either is 0.
         """
         products, sizes_b, sizes_w = [], [], []
         for signal in self.resolved.signals:
+            if not signal.follows:
+                continue
             b, w_out = self.weights[signal.name], dense(self.weights[signal.follows])
             products.append(float(np.sum(b * w_out.T)))
             sizes_b.append(float(np.linalg.norm(b)))
@@ -293,14 +310,15 @@ class SessionState:
         counted : array of int, shape (n_trials, n_answers or 1)
             Steps that count for each answer.
         """
-        losses_of = [
-            _loss_of(readout.loss, losses[:, columns], counted)
-            for readout, columns in zip(
-                self.resolved.readouts, self.resolved.output_slices.values(), strict=True
-            )
-        ]
-        with np.errstate(invalid="ignore"):  # 0/0 for an answer that a trial does not have
-            outputs = outputs / counted[..., np.newaxis]
+        losses_of, means = [], []
+        for readout in self.resolved.readouts:
+            columns, steps = self.resolved.output_slices[readout.name], counted
+            if readout.window_steps is not None:
+                steps = np.full_like(counted, readout.window_steps)
+            losses_of.append(_loss_of(readout.loss, losses[:, columns], steps))
+            with np.errstate(invalid="ignore"):  # 0/0 for an answer that a trial does not have
+                means.append(outputs[..., columns] / steps[..., np.newaxis])
+        outputs = np.concatenate(means, axis=-1)
         seconds = self.n_steps * float(self.resolved.dt)
         return Outcome(
             loss=sum(losses_of[1:], start=losses_of[0]),

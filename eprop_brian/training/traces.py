@@ -61,13 +61,13 @@ def check_synapses(network: Resolved, synapses: int | Sequence[TracedSynapse]) -
         exists &= 0 <= synapse.post < targets.get(synapse.target, 0)
         exists &= not exists or _is_connected(network, synapse)
         if not exists or (synapse.source, synapse.pre) == (synapse.target, synapse.post):
-            raise ValueError(f"the network has no synapse '{synapse}'")
+            raise ValueError(f"the network has no synapse '{synapse}' that learns")
 
 
 def _is_connected(network: Resolved, synapse: TracedSynapse) -> bool:
-    """Whether a connection has this synapse."""
+    """Whether a connection that learns has this synapse."""
     for c in network.connections:
-        if synapse.source in c.sources and synapse.target in c.targets:
+        if c.plastic and synapse.source in c.sources and synapse.target in c.targets:
             post = c.targets[synapse.target].start + synapse.post
             pre = c.sources[synapse.source].start + synapse.pre
             if c.adjacency is None or bool(c.adjacency[post, pre]):
@@ -128,6 +128,8 @@ class Traces:
     def _largest_of(self, population: str) -> list[list[TracedSynapse]]:
         """The largest input and recurrent synapse of every neuron, largest neurons first."""
         projections = [p for p in self.projections.values() if p.target == population]
+        if not projections:
+            return []
         synapses: list[list[TracedSynapse]] = [[] for _ in range(projections[0].n_post)]
         total = np.zeros(len(synapses))
         for kind in ("input", "recurrent"):

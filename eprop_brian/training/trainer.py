@@ -41,6 +41,7 @@ from eprop_brian.training.evaluation import (
     Evaluation,
     confirmation_batches,
     evaluate,
+    wrong_answers,
 )
 from eprop_brian.training.fitting import stored_weights
 from eprop_brian.training.history import History
@@ -410,7 +411,7 @@ class Trainer:
         warnings.warn(message, stacklevel=3)
 
     def _record(self, outcome: Outcome, batches: _Batches, seconds: float) -> None:
-        wrong = self.task.errors(outcome.output, batches.trials)
+        wrong = wrong_answers(self.task, self.session.resolved, outcome.output, batches.trials)
         errors = np.full(batches.trials.n_trials, np.nan) if wrong is None else wrong
         by_batch = (-1, batches.size)
         columns = [a.reshape(by_batch).mean(axis=1) for a in (outcome.loss, errors, outcome.rate)]

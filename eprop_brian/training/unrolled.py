@@ -24,7 +24,7 @@ from brian2.parsing.sympytools import str_to_sympy
 from eprop_brian.base.sparse import dense, values_of
 from eprop_brian.network.built import dependent_constants
 from eprop_brian.network.delays import longest
-from eprop_brian.network.graph import Connection, PopulationGroup, ReadoutGroup
+from eprop_brian.network.graph import Connection, PopulationGroup, ReadoutGroup, spans
 from eprop_brian.network.optimization import update_statements
 from eprop_brian.network.resolved import Resolved
 from eprop_brian.symbolic.eligibility import state_cost
@@ -71,6 +71,7 @@ class _Kind:
     def __init__(self, population: PopulationGroup, dt: float, cost: str) -> None:
         step = population.system.step
         self.name, self.states, self.signals = population.name, step.states, step.signals
+        self.receptors = population.neuron.receptor_names
         self.detaches = population.neuron.detach is not None
         self.learned = tuple(population.learned)
         self.initial = step.initial_values(dt)
@@ -104,27 +105,31 @@ class _Kind:
         )
         return states, jnp.zeros(shape, np.int32)
 
-    def advance(self, carry, current: jax.Array, z_before: jax.Array, values: Values):
-        """One step; returns the new states and counters, the spikes and the cost of each trial."""
+    def advance(self, carry, inputs: Values, z_before: jax.Array, values: Values):
+        """One step; returns the new states and counters, the spikes and the cost of each trial.
+
+        `inputs` are those of the receptors, by name.
+        """
         states, counter = carry
-        before = (counter == 0).astype(current.dtype) * (1 - jax.lax.stop_gradient(z_before))
+        shape, dtype = z_before.shape, z_before.dtype
+        before = (counter == 0).astype(dtype) * (1 - jax.lax.stop_gradient(z_before))
         counter = jnp.maximum(counter - 1, 0)
         active = counter == 0
         scope = {
             **values,
             **dict(zip(self.states, states, strict=True)),
-            self.signals.input: current,
+            **{name: inputs[receptor] for receptor, name in self.signals.inputs.items()},
             self.signals.spike: z_before,
             self.signals.detached: jax.lax.stop_gradient(z_before) if self.detaches else z_before,
-            "not_refractory": 1.0 if self.never_refractory else active.astype(current.dtype),
+            "not_refractory": 1.0 if self.never_refractory else active.astype(dtype),
             BEFORE: before,
         }
-        states = tuple(jnp.broadcast_to(new, current.shape) for new in self._advance(scope))
+        states = tuple(jnp.broadcast_to(new, shape) for new in self._advance(scope))
         scope |= zip(self.states, states, strict=True)
         margin, psi = self._slope(scope)
         fires = self._fires(scope)[0] & active
         z = spike(margin, jax.lax.stop_gradient(psi), fires)
-        cost = jnp.broadcast_to(self._cost(scope)[0], current.shape).sum(axis=1)
+        cost = jnp.broadcast_to(self._cost(scope)[0], shape).sum(axis=1)
         return (states, jnp.where(fires, self.refractory_steps, counter)), z, cost
 
 
@@ -133,6 +138,7 @@ class _Wires:
 
     def __init__(self, connection: Connection, line: dict[str, slice]) -> None:
         self.name, self.targets = connection.name, connection.targets
+        self.receptor = connection.receptor
         self._columns = [line[source] for source in connection.sources]
         self._takes_all = [*connection.sources] == [*line]
         self._masks = _by_delay(connection)
@@ -155,7 +161,7 @@ class _Readout:
 
     def __init__(self, readout: ReadoutGroup, dt: float, dtype: type) -> None:
         self.name, self.size, self.loss = readout.name, readout.size, readout.loss
-        self.dtype = dtype
+        self.window, self.dtype = readout.window, dtype
         self.values = {**{name: float(v) for name, v in readout.values.items()}, "dt": dt}
         self._update = translated(parsed(split_statements(readout.readout.update, "")[0][1]))
         self._scores = translated(parsed(readout.loss.loss, readout.loss.signal))
@@ -212,16 +218,22 @@ class Unrolled:
         self.network, self.learning_window, self.dtype = network, learning_window, dtype
         self.n_answers, self.local = n_answers, local
         self.masks = {c.name: c.mask for c in network.connections}
-        self._inputs = self._wires("input", network.input_slices)
-        self._recurrent = self._wires("recurrent", network.slices)
-        self._outputs = self._wires("readout", network.slices)
+        self._recurrent = [_Wires(c, network.slices) for c in self._of_kind("recurrent")]
+        self._outputs = [
+            _Wires(c, network.slices) for c in self._of_kind("readout") if not c.from_inputs
+        ]
+        # Constant inputs come last.
+        groups = sorted(network.inputs, key=lambda group: group.constant)
+        self._n_constant = sum(group.size for group in groups if group.constant)
+        entering = [c for c in network.connections if c.from_inputs]
+        self._inputs = [_Wires(c, spans(groups)) for c in entering]
         self._longest = max((d for wires in self._recurrent for d in wires.delays), default=1)
         dt, cost = float(network.dt), network.voltage_cost if network.c_v else ""
         self._kinds = [_Kind(p, dt, cost) for p in network.populations]
         self._readouts = [_Readout(r, dt, dtype) for r in network.readouts]
 
-    def _wires(self, kind: str, line: dict[str, slice]) -> list[_Wires]:
-        return [_Wires(c, line) for c in self.network.connections if c.kind == kind]
+    def _of_kind(self, kind: str) -> list[Connection]:
+        return [c for c in self.network.connections if c.kind == kind]
 
     def simulate(
         self, weights: Values, x: jax.Array, targets: jax.Array, periods: jax.Array
@@ -252,16 +264,17 @@ class Unrolled:
             for wires in self._recurrent:
                 arriving = jnp.concatenate([wires.sources(sent[d - 1]) for d in wires.delays], 1)
                 currents.append((wires, arriving @ recurrent[wires.name].T))
-            advanced = [
-                kind.advance(own, _total(kind.name, currents), earlier[0][:, where], value)
-                for kind, own, where, value in zip(self._kinds, kinds, slices, values, strict=True)
-            ]
+            advanced = []
+            for kind, own, where, value in zip(self._kinds, kinds, slices, values, strict=True):
+                none = silent[:, where]
+                driven = {r: _total(kind.name, currents, none, r) for r in kind.receptors}
+                advanced.append(kind.advance(own, driven, earlier[0][:, where], value))
             z = jnp.concatenate([spikes for _, spikes, _ in advanced], axis=1)
             cost = cost + sum(own for _, _, own in advanced)
             seen = earlier[0] if late else z
-            currents = [(w, w.sources(seen) @ weights[w.name].T) for w in self._outputs]
+            currents += [(w, w.sources(seen) @ weights[w.name].T) for w in self._outputs]
             ys = tuple(
-                readout.advance(y, _total(readout.name, currents))
+                readout.advance(y, _total(readout.name, currents, jnp.zeros_like(y)))
                 for readout, y in zip(self._readouts, ys, strict=True)
             )
             kinds = tuple(own for own, _, _ in advanced)
@@ -316,6 +329,8 @@ class Unrolled:
     def _input_currents(self, weights: Values, x: jax.Array) -> tuple[jax.Array, ...]:
         """Weighted inputs of every step, (n_steps, n_trials, n_post), of each connection."""
         currents = []
+        constant = jnp.ones((*x.shape[:-1], self._n_constant), x.dtype)
+        x = jnp.concatenate([x, constant], axis=2) if self._n_constant else x
         for wires in self._inputs:
             own = wires.sources(x)
             shifted = [
@@ -331,7 +346,8 @@ class Unrolled:
     ) -> tuple[jax.Array, jax.Array]:
         """Sums of loss and output over the steps that count; all arrays have these first."""
         if not self.n_answers:
-            y, targets = y[-self.learning_window :], targets[-self.learning_window :]
+            window = readout.window(self.learning_window)
+            y, targets = y[-window:], targets[-window:]
             losses, outputs = readout.scores(y, targets)
             return losses.sum(axis=0), outputs.sum(axis=0)[:, np.newaxis]
         # Steps that do not count may hold infinities, which a factor of 0 would turn into NaN.
@@ -345,10 +361,19 @@ class Unrolled:
         return losses.sum(axis=0), jnp.einsum("tna,tnk->nak", answers, outputs)
 
 
-def _total(name: str, currents: Iterable[tuple[_Wires, jax.Array]]) -> jax.Array:
-    """Sum of the currents that reach a group over all connections."""
-    parts = [current[:, w.targets[name]] for w, current in currents if name in w.targets]
-    return sum(parts[1:], start=parts[0])
+def _total(
+    name: str,
+    currents: Iterable[tuple[_Wires, jax.Array]],
+    none: jax.Array,
+    receptor: str = "",
+) -> jax.Array:
+    """Sum of the currents onto a receptor of a group over all connections; `none` without any."""
+    parts = [
+        current[:, w.targets[name]]
+        for w, current in currents
+        if name in w.targets and w.receptor == receptor
+    ]
+    return sum(parts[1:], start=parts[0]) if parts else none
 
 
 def optimizer_step(network: Resolved) -> Callable[[Any, Any, Any, Any], tuple[Any, Any]]:

@@ -5,9 +5,10 @@ import sympy
 
 from eprop_brian.equations import LOSSES
 from eprop_brian.equations.learning_signals import LEARNING_SIGNAL
-from eprop_brian.equations.losses import SOFTMAX_CROSS_ENTROPY, SQUARED_ERROR
+from eprop_brian.equations.losses import SOFTMAX_CROSS_ENTROPY, SQUARED_ERROR, weighted
 from eprop_brian.equations.regularizers import FIRING_RATE
 from eprop_brian.symbolic.expressions import parse_expression, symbol
+from eprop_brian.symbolic.losses import derive_loss
 
 N_READOUTS = 3
 
@@ -17,7 +18,16 @@ def written(text, **values):
     return expression.xreplace({symbol(name): value for name, value in values.items()})
 
 
-@pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
+WEIGHTED = {f"{name}, weighted": weighted(loss, 0.3) for name, loss in LOSSES.items()}
+#: Its error reads a sum over the readouts.
+DERIVED = weighted(derive_loss("(p - y_target)**2"), 2)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [*LOSSES.values(), *WEIGHTED.values(), DERIVED],
+    ids=[*LOSSES, *WEIGHTED, "derived, weighted"],
+)
 def test_error_is_the_derivative_of_the_loss(loss):
     y = sympy.symbols(f"y_:{N_READOUTS}", real=True)
     target = sympy.symbols(f"target_:{N_READOUTS}", real=True)
@@ -39,6 +49,18 @@ def test_losses_use_the_softmax_where_they_say_so():
         assert ("p" in names) == loss.softmax
         assert names <= {"y", "p", "y_target", *(["coupled"] if loss.coupling else [])}
         assert loss.signal == ("p" if loss.softmax else "y")
+
+
+@pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
+def test_a_weight_multiplies_value_and_error(loss):
+    heavy = weighted(loss, 2.5)
+    for part in ("loss", "error"):
+        one = written(getattr(loss, part))
+        assert sympy.simplify(written(getattr(heavy, part)) - 2.5 * one) == 0
+    assert weighted(loss, 1) is loss
+    for wrong in (0, -1.0, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="weight of a loss must be a positive number"):
+            weighted(loss, wrong)
 
 
 def test_losses_by_name():

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from brian2 import ms
 
-from eprop_brian import ALIF, LEAKY, LIF, SYMMETRIC, Network
+from eprop_brian import ADAPTIVE, ALIF, LEAKY, LIF, SYMMETRIC, Network
 from eprop_brian.base.sparse import dense
 from eprop_brian.equations.losses import LOSSES
 from eprop_brian.network.graph import InputGroup, connection, spans
@@ -16,6 +16,7 @@ from eprop_brian.network.resolve import make_readout
 from eprop_brian.tasks.trials import Trials
 from eprop_brian.training.bptt import BpttSession
 from eprop_brian.training.session import Session
+from eprop_brian.training.state import SessionState
 from eprop_brian.training.unrolled import Unrolled
 from support.graphs import by_population, two_readouts
 
@@ -197,8 +198,18 @@ def _wrong(resolved, case):
             ),
             "readouts": two_readouts(resolved).readouts,
         },
-        "input to readout": {
-            "connections": (*resolved.connections, connection("skip", inputs, resolved.readouts))
+        "late input to readout": {
+            "connections": (
+                *resolved.connections,
+                connection("skip", inputs, resolved.readouts, delay_steps=1),
+            )
+        },
+        "nothing to follow": {"signals": (replace(signal, follows=""),)},
+        "nothing to change with": {"signals": (replace(signal, follows="", feedback=ADAPTIVE),)},
+        "empty window": {"readouts": (replace(resolved.readouts[0], window_steps=0),)},
+        "average over a window": {
+            "readouts": (replace(resolved.readouts[0], window_steps=7),),
+            "average_gradient": True,
         },
         "two kinds of sources": {
             "connections": (connection("w", (*inputs, *populations), populations),)
@@ -217,12 +228,16 @@ def _wrong(resolved, case):
     ("case", "message"),
     [
         ("one name", "two parts of the network are called 'lif'"),
-        ("no group", "connection 'w_in', sources: there is no group 'inputs'; there are others"),
+        ("no group", "projection 'w_in', sources: there is no group 'inputs'; there are others"),
         ("size", "'inputs' has 7 members, not 6"),
-        ("overlap", "connection 'more' must connect the same groups in the same order"),
-        ("two readouts", "connection 'w_out' has several readouts as targets"),
-        ("input to readout", "connection 'skip' leads from inputs to a readout"),
-        ("two kinds of sources", "connection 'w' has inputs and populations as sources"),
+        ("overlap", "projection 'more' must connect the same groups in the same order"),
+        ("two readouts", "projection 'w_out' has several readouts as targets"),
+        ("late input to readout", "projection 'skip' is delayed, but what inputs send"),
+        ("nothing to follow", "learning signal 'B' has symmetric weights, which follow"),
+        ("nothing to change with", "learning signal 'B' has changing weights, which follow"),
+        ("empty window", "the window of readout 'readout' must be at least one step, not 0"),
+        ("average over a window", "'readout' has a window of its own: leave average_gradient off"),
+        ("two kinds of sources", "projection 'w' has inputs and populations as sources"),
         ("follows", "'w_rec' does not lead there"),
         ("filters", "all readouts must filter eligibility traces in the same way"),
     ],
@@ -231,6 +246,25 @@ def test_a_graph_that_cannot_run_is_refused(case, message):
     resolved = given().resolved
     with pytest.raises(ValueError, match=message):
         replace(resolved, **_wrong(resolved, case))
+
+
+@pytest.mark.parametrize(
+    ("window", "periods", "message"),
+    [
+        (N_STEPS + 1, None, "'readout' has a window of 41 steps, longer than a trial of 40 steps"),
+        (
+            5,
+            np.ones((4, N_STEPS), int),
+            "'readout' has a window of 5 steps, but the task says step",
+        ),
+    ],
+)
+def test_trials_must_have_the_window_of_a_readout(window, periods, message):
+    resolved = given().resolved
+    windowed = replace(resolved, readouts=(replace(resolved.readouts[0], window_steps=window),))
+    data = replace(trials(), periods=periods, n_answers=None)
+    with pytest.raises(ValueError, match=message):
+        SessionState(windowed, data, WINDOW, start(resolved))
 
 
 def derivative(resolved, weights, data):

@@ -6,13 +6,16 @@ import numpy as np
 
 from eprop_brian.equations.regularizers import L2
 from eprop_brian.network.graph import Connection
+from eprop_brian.network.groups import later_name
 from eprop_brian.network.projection import BuiltProjection
 from eprop_brian.network.step.eligibility import write_traces
 from eprop_brian.network.step.parts import ProjectionPart
 from eprop_brian.network.step.writing import Writer, views
 from eprop_brian.steps.blocks import View, repeat
 from eprop_brian.steps.spiking import SPIKES_AT_ONCE
-from eprop_brian.symbolic.names import substituted
+from eprop_brian.symbolic.names import input_name, substituted
+from eprop_brian.symbolic.programs import lambda_name
+from eprop_brian.symbolic.scope import scoped_receptor
 
 __all__ = ["write_projection"]
 
@@ -29,7 +32,9 @@ def write_projection(writer: Writer, p: BuiltProjection[Connection]) -> Projecti
         extra = None if np.ndim(steps) else int(steps) - connection.least_delay
         extra = writer.code.array(p.group, "delay", "_synapse") if extra is None else extra
     # A recurrent spike acts in the next step at the earliest, an input spike in its own.
-    delay = groups.lag if to_readout else connection.least_delay
+    delay = connection.least_delay
+    if to_readout and not connection.from_inputs:
+        delay = groups.lag
     if not groups.learning or not connection.plastic:
         return ProjectionPart(p.name, p.source, p.target, writer.synapses(p, extra), delay, analog)
     sums, follows = _write_update(writer, p, to_readout)
@@ -68,15 +73,17 @@ def write_projection(writer: Writer, p: BuiltProjection[Connection]) -> Projecti
 def _write_deliver(writer: Writer, p: BuiltProjection[Connection], analog: bool) -> None:
     """What a spike brings."""
     groups, own = writer.groups, View(p.group, "_synapse")
+    input_of = input_name(scoped_receptor(p.connection.receptor))
     arriving, values = "w", []
     if analog:
         arriving, values = "w*z", [(groups.groups[p.source], "_pre", ("z",))]
     if groups.is_delayed(p):
-        deliver = [f"I_later = I_later + {arriving}"]
+        input_of = later_name(input_of)
+        deliver = [f"{input_of} = {input_of} + {arriving}"]
         later = writer.own(f"{p.target}_later", "_later")
         writer.block(p.name, "deliver", deliver, *views(values), later, own)
         return
-    post, deliver = writer.own(p.target, "_post"), [f"I = I + {arriving}"]
+    post, deliver = writer.own(p.target, "_post"), [f"{input_of} = {input_of} + {arriving}"]
     writer.block(p.name, "deliver", deliver, *views(values), post, own)
     lines, several = repeat(deliver, SPIKES_AT_ONCE, (p.group, "_synapse", ("w",)), *values)
     writer.block(p.name, "deliver_several", lines, *several, post)
@@ -142,16 +149,18 @@ def _write_accumulate(writer: Writer, p: BuiltProjection[Connection], to_readout
     """Sums over presynaptic spikes."""
     groups, own = writer.groups, View(p.group, "_synapse")
     post, analog = writer.own(p.target, "_post"), groups.is_analog(p)
+    factor = "x*" if analog else ""
     if to_readout:
         source = groups.groups[f"{p.target}_history"]
         gain = groups.readout_program.gain.times("filtered_error")
-        statements, names = [f"gradient_sum = gradient_sum + {gain}"], ["filtered_error"]
+        added_up = f"{factor}({gain})" if analog else gain
+        statements, names = [f"gradient_sum = gradient_sum + {added_up}"], ["filtered_error"]
     else:
         source = groups.groups[f"{p.target}_results"]
-        added = {"lambda_": "gradient_sum"}
+        receptor = scoped_receptor(p.connection.receptor)
+        added = {lambda_name(receptor): "gradient_sum"}
         if _has_rate_term(writer, to_readout):
-            added["lambda_trace"] = "batch_trace_sum"
-        factor = "x*" if analog else ""
+            added[lambda_name(receptor, of_traces=True)] = "batch_trace_sum"
         statements = [f"{x} = {x} + {factor}{n}" for n, x in added.items()]
         names = list(added)
     sides = [(source, "_tile", names)]

@@ -9,6 +9,7 @@ from eprop_brian.network.projection import BuiltProjection
 from eprop_brian.network.step.writing import Writer
 from eprop_brian.steps.blocks import View, repeat
 from eprop_brian.symbolic.programs import cutoff_program
+from eprop_brian.symbolic.scope import scoped_receptor
 
 __all__ = ["write_traces"]
 
@@ -16,9 +17,9 @@ __all__ = ["write_traces"]
 def write_traces(writer: Writer, p: BuiltProjection[Connection], to_readout: bool) -> None:
     """Write the blocks of the traces of a projection."""
     groups, continuous = writer.groups, writer.network.continuous
-    target = p.target
+    target, receptor = p.target, p.connection.receptor
     # Not the optimizer's states: the neuron's parameters may share their names.
-    traces = (*groups.trace_variables(target)[1], "gradient_sum", "batch_trace_sum")
+    traces = (*groups.trace_variables(target, receptor)[1], "gradient_sum", "batch_trace_sum")
     own = View(p.group, "_synapse", {name: name for name in traces})
     post, pre_own = writer.own(target, "_post"), View(p.pre_group, "_neuron")
     silent = "int(pre == 0)" if groups.is_analog(p) else "(1 - pre)"
@@ -31,7 +32,7 @@ def write_traces(writer: Writer, p: BuiltProjection[Connection], to_readout: boo
         pre_names: tuple[str, ...] = ("eps_y",)
         views = (own, post, writer.control)
     else:
-        online = groups.online_of(target)
+        online = groups.online_of(target, receptor)
         pre_code, synapse, gradient = online.pre, [*online.synapse], [*online.gradient]
         sums, pre_names = list(online.synapse_variables), online.pre_variables
         views = (own, post, writer.readout_parameters(), writer.control)
@@ -80,6 +81,7 @@ def _write_decay(
     if network.trace_cutoff_steps is None or to_readout:
         return
     system = groups.systems[p.target]
-    statements = cutoff_program(system, groups.readout_program, network.rate_averaging)
+    receptor = scoped_receptor(p.connection.receptor)
+    statements = cutoff_program(system, groups.readout_program, network.rate_averaging, receptor)
     counter = View(p.pre_group, "_pre", {"skipped": "skipped"})
     writer.block(p.name, "decay", statements, counter, *views)

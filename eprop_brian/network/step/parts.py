@@ -29,10 +29,17 @@ def block_name(part: str, what: str) -> str:
 
 @dataclass(frozen=True)
 class InputPart:
-    """A source whose spikes, or values, come from data."""
+    """A source whose spikes, or values, come from data, or that spikes in every step.
+
+    Attributes
+    ----------
+    spikes : Spikes
+    inputs : Inputs or None
+        Where its data stand; None: it spikes in every step.
+    """
 
     spikes: Spikes
-    inputs: Inputs
+    inputs: Inputs | None
 
 
 @dataclass(frozen=True)
@@ -44,8 +51,8 @@ class PopulationPart:
     spikes : Spikes
     spike_count : str
         Array.
-    later : str or None
-        Array of what arrives later.
+    later : tuple of str
+        Arrays of what arrives later, one for each receptor.
     window_signal : str or None
         Array of the learning signals that are kept for the traces.
     results : tuple of str
@@ -60,7 +67,7 @@ class PopulationPart:
 
     spikes: Spikes
     spike_count: str
-    later: str | None = None
+    later: tuple[str, ...] = ()
     window_signal: str | None = None
     results: tuple[str, ...] = ()
     tile: int = 0
@@ -143,7 +150,7 @@ class ReadoutPart:
     n_answers : int
         Most answers of a trial.
     window_start : str
-        Array: first step that counts, without periods.
+        Expression of the first step that counts, without periods.
     """
 
     name: str

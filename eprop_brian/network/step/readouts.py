@@ -46,8 +46,15 @@ def write_readout(writer: Writer, readout: ReadoutGroup) -> ReadoutPart:
         capacity.target_steps,
         writer.array("period_data", "period") if groups.periods else None,
         max(1, capacity.n_answers),
-        writer.array("control", "window_start"),
+        _window_start(writer, readout),
     )
+
+
+def _window_start(writer: Writer, readout: ReadoutGroup) -> str:
+    """The first step of a trial in which the error counts."""
+    if readout.window_steps is not None:
+        return str(writer.groups.capacity.n_steps - readout.window_steps)
+    return f"{{{writer.array('control', 'window_start')}}}[0]"
 
 
 def _write_advance(writer: Writer, readout: ReadoutGroup) -> None:

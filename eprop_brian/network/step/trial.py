@@ -28,7 +28,7 @@ def places(running: Running) -> list[Node]:
             Int(f"_answers_{k}", f"_trial*{r.n_answers * r.n_outputs}{plus(r.before)}"),
         ]
         if not r.period:
-            nodes.append(Int(f"_window_start_{k}", f"{{{r.window_start}}}[0]"))
+            nodes.append(Int(f"_window_start_{k}", r.window_start))
     # Steps since the start of the trial or, without trials, of everything.
     clock = f"{{{running.parts.control['clock']}}}[0]" if running.rules.continuous else "0"
     return [*nodes, Int("_before_first", clock)]
@@ -40,8 +40,9 @@ def begin_trial(running: Running) -> list[Node]:
     nodes: list[Node] = []
     for p in parts.populations:
         nodes += running.neurons(p, "reset")
-        if p.later and not rules.continuous:
-            nodes.append(Fill(p.later, str(rules.later_rows * p.spikes.width)))
+        if not rules.continuous:
+            n_later = str(rules.later_rows * p.spikes.width)
+            nodes += [Fill(array, n_later) for array in p.later]
         nodes += running.neurons(p, "parameter_zero")
     for name, spikes in parts.sources.items():
         carried = rules.continuous and not parts.is_input(name)
@@ -68,7 +69,12 @@ def step(running: Running) -> list[Node]:
     parts, rules = running.parts, running.rules
     nodes: list[Node] = []
     for source in parts.inputs:
-        nodes.append(ReadInputs(source.spikes, source.inputs, rules.online, rules.factored))
+        spikes = source.spikes
+        if source.inputs is not None:
+            nodes.append(ReadInputs(spikes, source.inputs, rules.online, rules.factored))
+            continue
+        nodes += running.each(spikes.name, "spike", spikes.n)
+        nodes.append(ListSpikes(spikes, "", rules.factored))
     # Spikes enter: inputs of this step, spikes of the step before.
     at_once = [p for p in parts.projections if not (p.delay or parts.is_input(p.source))]
     for projection in parts.projections:

@@ -1,0 +1,417 @@
+"""Neurons with several receptors, against automatic differentiation and Brian2 itself.
+
+The simulation in JAX is written from the neurons' differential equations by the Euler method. Where
+e-prop drops a path it stops the gradient: at a spike as other neurons receive it, and at a spike as
+its own neuron's reset sees it. What the neuron's own spike does to slower states is differentiated.
+"""
+
+import functools
+from typing import NamedTuple
+
+import brian2
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from brian2 import Quantity, ms
+
+from eprop_brian import GRADIENT_DESCENT, LEAKY, Neuron, surrogate
+from eprop_brian.base.sparse import dense, with_values
+from eprop_brian.network.program import make_program
+from eprop_brian.symbolic.parameters import resolve_parameters
+from eprop_brian.training.session import Session
+from support.arrays import deviation
+from support.neurons_by_hand import spike
+from support.receptors import with_receptors
+from support.trials import trials_of
+
+#: Largest deviation from automatic differentiation, relative to the largest entry of a matrix.
+TOLERANCE = 1e-9
+DT, N_STEPS, N_TRIALS, WINDOW = 1e-3, 70, 2, 50
+SIZE, N_OUTPUTS, INPUTS = 5, 2, {"thalamus": 6, "interneurons": 4}
+TAU_OUT, C_REG, F_TARGET, C_V = 15e-3, 20.0, 20.0, 0.01
+COST = "((v - E_L)/(v_th - E_L))**2"
+SLOPE = surrogate("piecewise_linear", "v - v_th - theta", height="gamma/width", width="width")
+
+#: Three receptors: fast excitation, slow excitation that depends on the voltage by the block of its
+#: channels by magnesium (Jahr and Stevens 1990), and inhibition.
+PYRAMIDAL = Neuron(
+    name="pyramidal",
+    model="""
+    dv/dt = (g_L*(E_L - v) + g_e*(E_e - v) + g_gaba*(E_i - v))/C : volt (unless refractory)
+    g_e = g_ampa + g_nmda/(1 + Mg/3.57*exp(-v/v_mg)) : siemens
+    dg_ampa/dt = -g_ampa/tau_ampa : siemens
+    dg_nmda/dt = x_nmda/tau_rise - g_nmda/tau_nmda : siemens
+    dx_nmda/dt = -x_nmda/tau_rise : siemens
+    dg_gaba/dt = -g_gaba/tau_gaba : siemens
+    dtheta/dt = -theta/tau_theta : volt
+    """,
+    method="euler",
+    on_pre={"ampa": "g_ampa += g_0*w", "nmda": "x_nmda += g_0*w", "gaba": "g_gaba += g_0*w"},
+    threshold="v >= v_th + theta",
+    reset="v = E_L; theta += jump",
+    refractory="2 ms",
+    surrogate=SLOPE,
+    parameters={
+        **{"C": "200 pF", "g_L": "10 nS", "g_0": "3 nS", "E_L": "-70 mV", "E_e": "0 mV"},
+        **{"E_i": "-80 mV", "v_th": "-52 mV", "Mg": 1.0, "v_mg": "16.13 mV"},
+        **{"tau_ampa": "4 ms", "tau_nmda": "60 ms", "tau_rise": "3 ms", "tau_gaba": "8 ms"},
+        **{"tau_theta": "50 ms", "jump": "2 mV", "gamma": 0.3, "width": "20 mV"},
+    },
+    initial={"v": "E_L"},
+)
+#: Two compartments. The dendrite amplifies what it gets, and a spike runs back into it.
+TWO_COMPARTMENTS = Neuron(
+    name="two_compartments",
+    model="""
+    dv/dt = (E_L - v + R*I_s + coupling*(v_d - v))/tau_m : volt
+    dv_d/dt = (E_L - v_d + R*I_d + coupling*(v - v_d) + boost/(1 + exp((v_half - v_d)/slope)))/tau_d
+        : volt
+    dI_s/dt = -I_s/tau_s : amp
+    dI_d/dt = -I_d/tau_s : amp
+    dtheta/dt = -theta/tau_theta : volt
+    """,
+    method="euler",
+    on_pre={"soma": "I_s += i_0*w", "dendrite": "I_d += i_0*w"},
+    threshold="v >= v_th + theta",
+    reset="v -= v_th - E_L; v_d += back; theta += jump",
+    refractory="2 ms",
+    surrogate=SLOPE,
+    parameters={
+        **{"tau_m": "20 ms", "tau_d": "15 ms", "tau_s": "5 ms", "E_L": "-70 mV", "v_th": "-50 mV"},
+        **{"R": "100 Mohm", "i_0": "0.25 nA", "coupling": 0.8, "boost": "15 mV", "back": "4 mV"},
+        **{"v_half": "-45 mV", "slope": "4 mV", "tau_theta": "50 ms", "jump": "2 mV"},
+        **{"gamma": 0.3, "width": "20 mV"},
+    },
+    initial={"v": "E_L", "v_d": "E_L"},
+)
+
+
+class Model(NamedTuple):
+    """A neuron, its step by hand, and what reaches its receptors.
+
+    Attributes
+    ----------
+    neuron : Neuron
+    step : callable
+        ``step(h, inputs, z_reset, z, active, p)`` gives h[t].
+    n_states : int
+        Of h; the membrane comes first, and what is added to its threshold last.
+    resting : int
+        States that start from ``E_L``.
+    connections : mapping of str to (str, str)
+        By name, source and receptor.
+    learned : tuple of str
+    excitatory : tuple of str
+        Connections with large positive weights; the others have small ones of both signs.
+    """
+
+    neuron: Neuron
+    step: object
+    n_states: int
+    resting: int
+    connections: dict
+    learned: tuple
+    excitatory: tuple
+
+
+def pyramidal(h, inputs, z_reset, z, active, p):
+    v, ampa, nmda, rise, gaba, theta = h
+    ampa, rise = ampa + p["g_0"] * inputs["ampa"], rise + p["g_0"] * inputs["nmda"]
+    gaba = gaba + p["g_0"] * inputs["gaba"]
+    v, theta = jnp.where(z_reset > 0, p["E_L"], v), theta + p["jump"] * z
+    excitation = ampa + nmda / (1 + p["Mg"] / 3.57 * jnp.exp(-v / p["v_mg"]))
+    current = p["g_L"] * (p["E_L"] - v) + excitation * (p["E_e"] - v) + gaba * (p["E_i"] - v)
+    return (
+        jnp.where(active, v + DT * current / p["C"], v),
+        ampa - DT * ampa / p["tau_ampa"],
+        nmda + DT * (rise / p["tau_rise"] - nmda / p["tau_nmda"]),
+        rise - DT * rise / p["tau_rise"],
+        gaba - DT * gaba / p["tau_gaba"],
+        theta - DT * theta / p["tau_theta"],
+    )
+
+
+def two_compartments(h, inputs, z_reset, z, active, p):
+    v, v_d, i_s, i_d, theta = h
+    i_s, i_d = i_s + p["i_0"] * inputs["soma"], i_d + p["i_0"] * inputs["dendrite"]
+    v, theta = v - (p["v_th"] - p["E_L"]) * z_reset, theta + p["jump"] * z
+    v_d = v_d + p["back"] * z
+    boost = p["boost"] / (1 + jnp.exp((p["v_half"] - v_d) / p["slope"]))
+    across = p["coupling"] * (v_d - v)
+    return (
+        v + DT * (p["E_L"] - v + p["R"] * i_s + across) / p["tau_m"],
+        v_d + DT * (p["E_L"] - v_d + p["R"] * i_d - across + boost) / p["tau_d"],
+        i_s - DT * i_s / p["tau_s"],
+        i_d - DT * i_d / p["tau_s"],
+        theta - DT * theta / p["tau_theta"],
+    )
+
+
+MODELS = {
+    "pyramidal": Model(
+        PYRAMIDAL,
+        pyramidal,
+        6,
+        1,
+        {
+            "w_ampa": ("thalamus", "ampa"),
+            "w_nmda": ("thalamus", "nmda"),
+            "w_gaba": ("interneurons", "gaba"),
+            "rec_nmda": ("pyramidal", "nmda"),
+            "rec_gaba": ("pyramidal", "gaba"),
+        },
+        ("tau_nmda", "g_L"),
+        ("w_ampa", "w_nmda"),
+    ),
+    "two_compartments": Model(
+        TWO_COMPARTMENTS,
+        two_compartments,
+        5,
+        2,
+        {
+            "w_soma": ("thalamus", "soma"),
+            "w_dendrite": ("interneurons", "dendrite"),
+            "rec_dendrite": ("two_compartments", "dendrite"),
+            "rec_soma": ("two_compartments", "soma"),
+        },
+        ("coupling",),
+        ("w_soma", "w_dendrite"),
+    ),
+}
+
+
+class Wiring(NamedTuple):
+    """Weights, delays in steps and which synapses there are, by connection [post, pre]."""
+
+    weights: dict
+    delays: dict
+    masks: dict
+
+
+@functools.cache
+def wiring(name: str) -> Wiring:
+    """One recurrent connection is sparse, one of the inputs and one recurrent one are delayed."""
+    model, rng = MODELS[name], np.random.default_rng(3)
+    weights, delays, masks = {}, {}, {}
+    for number, (key, (source, _)) in enumerate(model.connections.items()):
+        shape = SIZE, INPUTS.get(source, SIZE)
+        recurrent = source not in INPUTS
+        spread = 3 if number in (1, len(model.connections) - 1) else 0
+        delays[key] = int(recurrent) + rng.integers(0, spread + 1, shape)
+        masks[key] = np.ones(shape, dtype=bool)
+        if recurrent:
+            masks[key] &= rng.random(shape) < (1.0 if spread else 0.7)
+            np.fill_diagonal(masks[key], False)
+        scale, mean = (0.8, 0.8) if key in model.excitatory else (0.5, 0.2)
+        weights[key] = rng.normal(mean, scale, shape) * masks[key]
+    weights["w_out"] = rng.normal(size=(N_OUTPUTS, SIZE))
+    return Wiring(weights, delays, masks)
+
+
+@functools.cache
+def data(n_steps: int = N_STEPS):
+    rng = np.random.default_rng(5)
+    x = rng.random((N_TRIALS, n_steps, sum(INPUTS.values()))) < 0.12
+    return x, rng.normal(size=(N_TRIALS, n_steps, N_OUTPUTS))
+
+
+def numbers(model: Model) -> dict:
+    """Parameters in SI units."""
+    return resolve_parameters(model.neuron.parameters, model.neuron.name)[0]
+
+
+# --- automatic differentiation --------------------------------------------------------------------
+
+
+def objective(trained, x, targets, name: str):
+    """Mean over the trials of error, firing-rate and voltage regulariser; and the spikes."""
+    model, wired = MODELS[name], wiring(name)
+    p = numbers(model) | {key: trained[key] for key in model.learned}
+    longest = max(int(d.max()) for d in wired.delays.values())
+    first = dict(zip(INPUTS, np.cumsum([0, *INPUTS.values()]), strict=False))
+
+    def arriving(earlier, key):
+        """By the delay of each synapse; `earlier` has the spikes of 0, 1, ... steps before."""
+        steps, w = wired.delays[key], trained[key] * wired.masks[key]
+        senders = np.broadcast_to(np.arange(w.shape[1]), w.shape)
+        return jnp.sum(w * earlier[steps, senders], axis=1)
+
+    def step(carry, now):
+        h, z, own, heard, waiting, y, cost = carry
+        x_now, target, counts = now
+        waiting = jnp.maximum(waiting - 1, 0)
+        heard = jnp.concatenate([x_now[None], heard[:-1]])
+        # Other neurons get the spikes of the step before at the earliest, without a derivative.
+        sent = jax.lax.stop_gradient(jnp.concatenate([jnp.zeros((1, SIZE)), own]))
+        inputs = dict.fromkeys(model.neuron.on_pre, 0.0)
+        for key, (source, receptor) in model.connections.items():
+            earlier = sent
+            if source in INPUTS:
+                earlier = heard[:, first[source] : first[source] + INPUTS[source]]
+            inputs[receptor] += arriving(earlier, key)
+        active = waiting == 0
+        h = model.step(h, inputs, jax.lax.stop_gradient(z), z, active, p)
+        margin = h[0] - p["v_th"] - h[-1]
+        slope = p["gamma"] / p["width"] * jnp.maximum(0, 1 - jnp.abs(margin) / p["width"])
+        z = spike(margin, jax.lax.stop_gradient(active * slope), active.astype(float))
+        waiting = jnp.where(z > 0, 2, waiting)
+        y = np.exp(-DT / TAU_OUT) * y + trained["w_out"] @ z
+        cost += jnp.sum(((h[0] - p["E_L"]) / (p["v_th"] - p["E_L"])) ** 2)
+        own = jnp.concatenate([z[None], own[:-1]])
+        error = counts * jnp.sum((y - target) ** 2) / 2
+        return (h, z, own, heard, waiting, y, cost), (error, z)
+
+    def trial(x, target):
+        silent, n_steps = jnp.zeros(SIZE), len(x)
+        rest = [p["E_L"]] * model.resting + [0.0] * (model.n_states - model.resting)
+        start = tuple(silent + value for value in rest)
+        heard = jnp.zeros((longest + 1, x.shape[1]))
+        carry = start, silent, jnp.zeros((longest, SIZE)), heard, silent, jnp.zeros(N_OUTPUTS), 0.0
+        counts = jnp.arange(n_steps) >= n_steps - WINDOW
+        carry, (error, z) = jax.lax.scan(step, carry, (x, target, counts))
+        rates = jnp.sum((z.mean(axis=0) - F_TARGET * DT) ** 2)
+        return error.sum() + C_REG / 2 * rates + C_V * carry[-1] / n_steps, z
+
+    values, z = jax.vmap(trial)(x, targets)
+    return values.mean(), z
+
+
+@functools.cache
+def derivative(name: str):
+    """The gradient by weights and learned parameters, and the spikes of every trial."""
+    model, (x, targets) = MODELS[name], data()
+    trained = dict(wiring(name).weights)
+    trained |= {key: np.full(SIZE, numbers(model)[key]) for key in model.learned}
+    differentiate = jax.jit(jax.grad(objective, has_aux=True), static_argnames="name")
+    gradient, z = differentiate(trained, x.astype(float), targets, name=name)
+    # A learned parameter's gradient is called after its population too.
+    named = {f"{name}.{k}" if k in model.learned else k: np.array(g) for k, g in gradient.items()}
+    return named, np.asarray(z)
+
+
+# --- the package ----------------------------------------------------------------------------------
+
+
+def network(name: str, gradient: str = "factored"):
+    model, wired = MODELS[name], wiring(name)
+    connections = {}
+    for key, (source, receptor) in model.connections.items():
+        off_diagonal = wired.masks[key] | np.eye(*wired.masks[key].shape, dtype=bool)
+        sparse = source not in INPUTS and not off_diagonal.all()
+        fields = {"delay": wired.delays[key] * ms}
+        if sparse:
+            fields["connectivity"] = wired.masks[key]
+        connections[key] = source, receptor, fields
+    return with_receptors(
+        model.neuron,
+        SIZE,
+        INPUTS,
+        connections,
+        LEAKY.with_parameters(tau_out=TAU_OUT * brian2.second),
+        learned=model.learned,
+        n_outputs=N_OUTPUTS,
+        gradient=gradient,
+        optimizer=GRADIENT_DESCENT,
+        c_reg=C_REG,
+        f_target=F_TARGET * brian2.Hz,
+        c_v=C_V,
+        voltage_cost=COST,
+        average_gradient=False,
+        dt=1 * ms,
+    )
+
+
+def session_of(name: str, gradient: str, device: str, trials) -> Session:
+    resolved, wired = network(name, gradient), wiring(name)
+    weights = resolved.initial_weights(0)
+    for key, w in wired.weights.items():
+        adjacency = resolved.adjacency.get(key)
+        weights[key] = w if adjacency is None else with_values(adjacency, w.T[wired.masks[key].T])
+    weights["B"] = wired.weights["w_out"].T
+    return Session(resolved, make_program(device), trials, WINDOW, weights)
+
+
+@pytest.mark.devices("runtime", "cpp", "cuda", slow=("cuda",))
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("gradient", ["factored", "online"])
+def test_every_receptor_has_the_derivative_of_its_input(name, gradient, device):
+    expected, z = derivative(name)
+    trials = trials_of(*data())
+    session = session_of(name, gradient, device, trials)
+    session.run(trials, N_TRIALS)
+    np.testing.assert_array_equal(session.spikes(), z[-1])
+    assert 40 < z.sum() < z.size / 4
+    found = {key: dense(value) for key, value in session.gradient().items()}
+    session.close()
+    assert found.keys() == expected.keys()
+    assert deviation(found, expected) <= TOLERANCE
+
+
+# --- Brian2 itself --------------------------------------------------------------------------------
+
+
+def in_brian2(name: str, x: np.ndarray) -> np.ndarray:
+    """Spikes (n_steps, SIZE) of a `NeuronGroup` with one `Synapses` for each connection."""
+    model, wired = MODELS[name], wiring(name)
+    neuron = model.neuron
+    values, dimensions = resolve_parameters(neuron.parameters, name)
+    names = {key: Quantity(value, dim=dimensions[key]) for key, value in values.items()}
+    group = brian2.NeuronGroup(
+        SIZE,
+        neuron.model,
+        method=neuron.method,
+        threshold=neuron.threshold,
+        reset=neuron.reset,
+        refractory=2 * ms,
+        namespace=names,
+        dt=1 * ms,
+    )
+    for state, value in neuron.initial.items():
+        setattr(group, state, value)
+    sources, first = {name: group}, 0
+    for source, n in INPUTS.items():
+        steps, neurons = np.nonzero(x[:, first : first + n])
+        # In the package an input acts in its own step: here from the slot of synapses before it.
+        times = (steps - 1) * ms
+        sources[source] = brian2.SpikeGeneratorGroup(n, neurons, times, dt=1 * ms, name=source)
+        first += n
+    # Those of one receptor after those of another, in the order of `on_pre`.
+    pathways = []
+    for order, receptor in enumerate(neuron.on_pre):
+        for key, (source, own) in model.connections.items():
+            if own == receptor:
+                synapses = brian2.Synapses(
+                    sources[source],
+                    group,
+                    "w : 1",
+                    on_pre={"pre": neuron.on_pre[receptor]},
+                    namespace=names,
+                    dt=1 * ms,
+                )
+                post, pre = np.nonzero(wired.masks[key])
+                synapses.connect(i=pre, j=post)
+                synapses.w = wired.weights[key][post, pre]
+                synapses.pre.order = order
+                # A spike arrives in the step after it, without a delay.
+                synapses.pre.delay = (wired.delays[key][post, pre] - (source == name)) * ms
+                pathways.append(synapses)
+    spikes = brian2.SpikeMonitor(group)
+    brian2.Network(*sources.values(), *pathways, spikes).run(len(x) * ms, namespace={})
+    z = np.zeros((len(x), SIZE), dtype=bool)
+    z[np.rint(spikes.t / ms).astype(int), spikes.i] = True
+    return z
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_spikes_are_those_of_brian2(name, monkeypatch):
+    monkeypatch.setitem(brian2.prefs, "codegen.target", "numpy")
+    x, targets = (values[:1].copy() for values in data(200))
+    # Brian2 has no synapses' slot before its first step.
+    x[:, 0] = False
+    trials = trials_of(x, targets)
+    session = session_of(name, "factored", "runtime", trials)
+    session.run(trials, 1, learning=False)
+    expected = in_brian2(name, x[0])
+    assert expected.sum() > 50
+    np.testing.assert_array_equal(session.spikes(), expected)
