@@ -148,7 +148,8 @@ def read_neuron_table(
 def neuron_to_table(neuron: Neuron) -> dict[str, Any]:
     """A neuron as one table, with the tables of a neuron file below it."""
     tables = neuron_tables(neuron)
-    return {**tables.pop("neuron"), **tables}
+    own = {k: list(v) if isinstance(v, tuple) else v for k, v in tables.pop("neuron").items()}
+    return {**own, **tables}
 
 
 def neuron_from_table(table: Mapping[str, Any]) -> Neuron:
@@ -185,7 +186,7 @@ def load(value: Any, folder: Path, key: str) -> Any:
     if value.endswith(".npy"):
         return read_array(path)
     arrays = read_arrays(path)
-    if arrays.keys() == _SCIPY:
+    if arrays.keys() >= _SCIPY:
         return csc_array(load_npz(path))
     if key in arrays:
         return arrays[key]

@@ -123,7 +123,10 @@ def test_a_part_can_be_replaced():
         ({"guided": LearningSignal("second", "first")}, "its source cannot be 'second'"),
         ({"guided": LearningSignal("readout", "first")}, "symmetric weights are those of the one"),
         ({"guided": LearningSignal("readout", "first", "adaptive")}, "its update reads those of"),
-        ({"guided": LearningSignal("readout", "second", "random", "b")}, "both lead from 'readout'"),
+        (
+            {"guided": LearningSignal("readout", "second", "random", "b")},
+            "both lead from 'readout'",
+        ),
         ({"extra": Inputs(3, "more")}, "inputs 'more' drive nothing"),
         ({"extra": Readout(3, "more")}, "no projection leads to readout 'more'"),
         ({"extra": Population(LIF, 3, "more")}, "no projection leads to population 'more'"),
