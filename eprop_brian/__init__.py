@@ -78,8 +78,10 @@ __all__ = [
     "get_recipe",
     "get_task",
     "plot",
+    "read_network",
     "record",
     "surrogate",
+    "write_network",
 ]
 
 __version__ = version("eprop_brian")
@@ -88,7 +90,9 @@ _LATER = {
     "Run": "eprop_brian.runs.run",
     "RunConfig": "eprop_brian.runs.config",
     "get_recipe": "eprop_brian.runs.recipes",
+    "read_network": "eprop_brian.runs.network_file",
     "record": "eprop_brian.training.recording",
+    "write_network": "eprop_brian.runs.network_file",
 }
 
 

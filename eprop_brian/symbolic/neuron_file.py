@@ -50,7 +50,7 @@ from eprop_brian.symbolic.equation_file import (
 from eprop_brian.symbolic.errors import EquationError
 from eprop_brian.symbolic.step_map import step_map
 
-__all__ = ["read_neuron", "write_neuron"]
+__all__ = ["neuron_of", "neuron_tables", "read_neuron", "write_neuron"]
 
 _TABLES = ("parameters", "constants", "initial")
 #: The table of a neuron with several receptors, which is the key ``on_pre`` of others.
@@ -83,7 +83,7 @@ def read_neuron(path: str | Path) -> Neuron:
         number.
     """
     with equation_file(path, "neuron") as document:
-        neuron = _neuron(document)
+        neuron = neuron_of(document)
         derive(step_map(neuron))
     return neuron
 
@@ -95,6 +95,17 @@ def write_neuron(neuron: Neuron) -> str:
     ------
     EquationError
         If a parameter is not a number, a quantity, a string or one of these per neuron.
+    """
+    return "\n".join(toml_table(name, values) for name, values in neuron_tables(neuron).items())
+
+
+def neuron_tables(neuron: Neuron) -> dict[str, dict[str, Any]]:
+    """The tables of a neuron's file that have entries.
+
+    Raises
+    ------
+    EquationError
+        As `write_neuron`.
     """
     where = f"neuron '{neuron.name}', parameters"
     options = {key: getattr(neuron, key) for key in _KEYS}
@@ -108,10 +119,17 @@ def write_neuron(neuron: Neuron) -> str:
         "constants": {k: str(v) for k, v in neuron.constants.items()},
         "initial": {k: str(v) for k, v in neuron.initial.items()},
     }
-    return "\n".join(toml_table(name, values) for name, values in tables.items() if values)
+    return {name: values for name, values in tables.items() if values}
 
 
-def _neuron(document: dict[str, Any]) -> Neuron:
+def neuron_of(document: dict[str, Any]) -> Neuron:
+    """The neuron that the tables of a file describe, not derived yet.
+
+    Raises
+    ------
+    EquationError
+        For an unknown table or key, and a value that is no text or no parameter.
+    """
     check_keys(document, ("neuron", _ON_PRE, *_TABLES), "table", "neuron file")
     for table, content in document.items():
         if not isinstance(content, dict):
