@@ -7,6 +7,7 @@ its own neuron's reset sees it. What the neuron's own spike does to slower state
 
 import functools
 from dataclasses import replace
+from pathlib import Path
 from typing import NamedTuple
 
 import brian2
@@ -19,6 +20,7 @@ from brian2 import Quantity, ms
 from eprop_brian import GRADIENT_DESCENT, LEAKY, Neuron, surrogate
 from eprop_brian.base.sparse import dense, with_values
 from eprop_brian.network.program import make_program
+from eprop_brian.symbolic.neuron_file import read_neuron
 from eprop_brian.symbolic.parameters import resolve_parameters
 from eprop_brian.training.bptt import BpttSession
 from eprop_brian.training.recording import TracedSynapse, record
@@ -37,33 +39,8 @@ TAU_OUT, C_REG, F_TARGET, C_V = 15e-3, 20.0, 20.0, 0.01
 COST = "((v - E_L)/(v_th - E_L))**2"
 SLOPE = surrogate("piecewise_linear", "v - v_th - theta", height="gamma/width", width="width")
 
-#: Three receptors: fast excitation, slow excitation that depends on the voltage by the block of its
-#: channels by magnesium (Jahr and Stevens 1990), and inhibition.
-PYRAMIDAL = Neuron(
-    name="pyramidal",
-    model="""
-    dv/dt = (g_L*(E_L - v) + g_e*(E_e - v) + g_gaba*(E_i - v))/C : volt (unless refractory)
-    g_e = g_ampa + g_nmda/(1 + Mg/3.57*exp(-v/v_mg)) : siemens
-    dg_ampa/dt = -g_ampa/tau_ampa : siemens
-    dg_nmda/dt = x_nmda/tau_rise - g_nmda/tau_nmda : siemens
-    dx_nmda/dt = -x_nmda/tau_rise : siemens
-    dg_gaba/dt = -g_gaba/tau_gaba : siemens
-    dtheta/dt = -theta/tau_theta : volt
-    """,
-    method="euler",
-    on_pre={"ampa": "g_ampa += g_0*w", "nmda": "x_nmda += g_0*w", "gaba": "g_gaba += g_0*w"},
-    threshold="v >= v_th + theta",
-    reset="v = E_L; theta += jump",
-    refractory="2 ms",
-    surrogate=SLOPE,
-    parameters={
-        **{"C": "200 pF", "g_L": "10 nS", "g_0": "3 nS", "E_L": "-70 mV", "E_e": "0 mV"},
-        **{"E_i": "-80 mV", "v_th": "-52 mV", "Mg": 1.0, "v_mg": "16.13 mV"},
-        **{"tau_ampa": "4 ms", "tau_nmda": "60 ms", "tau_rise": "3 ms", "tau_gaba": "8 ms"},
-        **{"tau_theta": "50 ms", "jump": "2 mV", "gamma": 0.3, "width": "20 mV"},
-    },
-    initial={"v": "E_L"},
-)
+#: Fast excitation, slow excitation that depends on the voltage, and inhibition.
+PYRAMIDAL = read_neuron(Path(__file__).parents[2] / "docs" / "neurons" / "pyramidal.toml")
 #: Two compartments. The dendrite amplifies what it gets, and a spike runs back into it.
 TWO_COMPARTMENTS = Neuron(
     name="two_compartments",
