@@ -8,7 +8,6 @@ import pytest
 from scipy.sparse import csc_array, csr_array
 
 from eprop_brian import LIF, Network
-from eprop_brian.base.sparse import dense
 from eprop_brian.network.connectivity import adjacency, by_block, by_distance, structure_rng
 from eprop_brian.network.graph import InputGroup, connection
 
@@ -94,7 +93,6 @@ LARGE = """
 import resource, sys
 import numpy as np
 from eprop_brian import LIF, Network, plot
-from eprop_brian.base.sparse import dense
 from eprop_brian.network.program import make_program
 from eprop_brian.tasks.trials import Trials
 from eprop_brian.training.session import Session
