@@ -200,16 +200,6 @@ class Connection:
         """Steps by which the longest delay exceeds the shortest that there can be."""
         return max(0, longest(self.delay_steps) - self.least_delay)
 
-    @property
-    def mask(self) -> np.ndarray:
-        """A bool array [post, pre] of the pairs that are connected."""
-        if self.adjacency is not None:
-            return self.adjacency.toarray()
-        mask = np.ones(self.shape, dtype=bool)
-        if not self.autapses:
-            np.fill_diagonal(mask, False)
-        return mask
-
 
 @dataclass(frozen=True, eq=False)
 class SignalConnection:

@@ -106,7 +106,7 @@ def test_pattern_of_another_seed(pattern, tmp_path):
 @pytest.mark.slow
 def test_connections_learn_in_their_own_ways(tmp_path, monkeypatch):
     """Frozen and given, by Dale's law, with another optimizer, from another seed."""
-    given = 3 * np.random.default_rng(0).random((9, 35))
+    given = 0.3 * np.random.default_rng(0).random((9, 35))
     excitatory = projection_optimizer("w_rec", GRADIENT_DESCENT, {"eta": 0.05}, "excitatory")
     options = {
         "w_in": {"plastic": False, "weights": given},

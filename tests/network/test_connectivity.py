@@ -95,6 +95,7 @@ import numpy as np
 from eprop_brian import LIF, Network, plot
 from eprop_brian.network.program import make_program
 from eprop_brian.tasks.trials import Trials
+from eprop_brian.training.bptt import BpttSession
 from eprop_brian.training.session import Session
 
 def peak():
@@ -114,6 +115,12 @@ session.restore(state)
 assert np.count_nonzero(session.gradient()["w_rec"].data) > n
 plot.weights(weights, network.populations, state)
 session.close()
+try:
+    BpttSession(network, data, 5, begin)
+except ValueError as error:
+    assert "computes with dense matrices" in str(error)
+else:
+    raise AssertionError
 assert np.any(state["w_rec"].data != begin["w_rec"].data)
 print(peak() - before)
 """
