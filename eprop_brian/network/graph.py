@@ -233,16 +233,6 @@ class Connection:
         """Key of its learned delays."""
         return f"delay.{self.name}"
 
-    @property
-    def mask(self) -> np.ndarray:
-        """A bool array [post, pre] of the pairs that are connected."""
-        if self.adjacency is not None:
-            return self.adjacency.toarray()
-        mask = np.ones(self.shape, dtype=bool)
-        if not self.autapses:
-            np.fill_diagonal(mask, False)
-        return mask
-
 
 @dataclass(frozen=True, eq=False)
 class SignalConnection:

@@ -36,6 +36,8 @@ __all__ = ["Simulation", "Unrolled", "optimizer_step"]
 
 #: Smallest softmax probability, as on the devices: keeps its logarithm finite.
 _SMALLEST_LOG_P = -30 * np.log(10)
+#: Most pairs of a sparse connection: half a gigabyte for each of the matrices that there are of it.
+_MOST_PAIRS = 2**26
 
 
 class Simulation(NamedTuple):
@@ -217,7 +219,7 @@ class Unrolled:
     ) -> None:
         self.network, self.learning_window, self.dtype = network, learning_window, dtype
         self.n_answers, self.local = n_answers, local
-        self.masks = {c.name: c.mask for c in network.connections}
+        self.masks = {c.name: _mask(c) for c in network.connections}
         self._recurrent = [_Wires(c, network.slices) for c in self._of_kind("recurrent")]
         self._outputs = [
             _Wires(c, network.slices) for c in self._of_kind("readout") if not c.from_inputs
@@ -436,9 +438,26 @@ def optimizer_step(network: Resolved) -> Callable[[Any, Any, Any, Any], tuple[An
     return step
 
 
+def _mask(connection: Connection) -> np.ndarray:
+    """Which pairs are connected."""
+    n_post, n_pre = connection.shape
+    if connection.adjacency is not None and n_post * n_pre > _MOST_PAIRS:
+        raise ValueError(
+            "backpropagation through time computes with dense matrices, and those of "
+            f"'{connection.name}' would have {n_post} x {n_pre} entries, at most {_MOST_PAIRS}: "
+            "take e-prop, or fewer neurons"
+        )
+    if connection.adjacency is not None:
+        return connection.adjacency.toarray()
+    mask = np.ones(connection.shape, dtype=bool)
+    if not connection.autapses:
+        np.fill_diagonal(mask, False)
+    return mask
+
+
 def _by_delay(connection: Connection) -> dict[int, np.ndarray]:
     """Masks of the synapses of each delay."""
-    steps, mask = connection.delay_steps, connection.mask
+    steps, mask = connection.delay_steps, _mask(connection)
     if isinstance(steps, int):
         return {steps: mask}
     each = dense(steps).astype(int)
