@@ -65,7 +65,9 @@ class CudaGradients(CudaLoops):
         """All kernels of the phase ``learn``."""
         lines: Lines = []
         if self._found(Filter):
-            lines += self._filter_errors() + self._run_backwards()
+            lines += self._filter_errors()
+        if self._found(Backward):
+            lines += self._run_backwards()
         lines += self._accumulate() + self._fold_shares()
         if self._neurons():
             lines += self._accumulate_neurons()
@@ -73,18 +75,12 @@ class CudaGradients(CudaLoops):
 
     def launch_backwards(self, level: int = 0) -> str:
         """How the host launches the way backwards of a wave of trials."""
-        filters, passes = self._found(Filter), self._found(Backward)
-        if not filters:
-            return ""
-        most_outputs, most = (max(node.n for node in nodes) for nodes in (filters, passes))
-        trials = "(size_t)wave.n_trials"
-        lines = [
-            f"launch({name}, dim3(blocks({trials}*{n}), {len(nodes)}), 256, memory, wave.n_trials);"
-            for name, n, nodes in (
-                ("filter_errors", most_outputs, filters),
-                ("run_backwards", most, passes),
-            )
-        ]
+        trials, lines = "(size_t)wave.n_trials", []
+        for name, kind in (("filter_errors", Filter), ("run_backwards", Backward)):
+            nodes = self._found(kind)
+            if nodes:
+                size = f"dim3(blocks({trials}*{max(node.n for node in nodes)}), {len(nodes)})"
+                lines.append(f"launch({name}, {size}, 256, memory, wave.n_trials);")
         return f"\n{self._LEVEL * level}".join(lines)
 
     def launch_sums(self, level: int = 0) -> str:

@@ -299,6 +299,9 @@ CASES = {
     "spikes to a late readout": Case(skip=True, lag=1),
     "a layer without a signal": Case(taught=False),
     "a layer that is frozen": Case(frozen=("inputs_first", "bias_first")),
+    "only readouts learn": Case(
+        frozen=("inputs_first", "bias_first", "first_second", "bias_second")
+    ),
 }
 
 

@@ -44,7 +44,10 @@ def learn(running: Running) -> list[Node]:
     for r in parts.readouts:
         nodes += _accumulate(running, r.name, r.n, rules.signal_rows)
     nodes += running.lap("accumulate")
-    return [*nodes, *(_backward(running, p) for p in parts.populations)]
+    # Nothing of a population is needed whose synapses and parameters stay as they are.
+    targets = {p.target for p in parts.plastic}
+    learning = [p for p in parts.populations if p.name in targets or running.block(p.name, "learn")]
+    return [*nodes, *(_backward(running, p) for p in learning)]
 
 
 def _synapses(running: Running, what: str) -> list[Node]:
