@@ -25,6 +25,7 @@ from eprop_brian.symbolic.programs import (
     FactoredProgram,
     OnlineProgram,
     ParameterProgram,
+    delay_program,
     factored_program,
     online_program,
     parameter_program,
@@ -106,7 +107,8 @@ class NetworkGroups:
 
     def pre_rows(self, c: Connection) -> int:
         """Steps for which the presynaptic variables that traces read are kept."""
-        return self._rows(self.lag + _spread(c))
+        reach = c.learned_delay.lags[-1] if c.learned_delay else 0
+        return self._rows(self.lag + _spread(c) + reach)
 
     def is_delayed(self, p: BuiltProjection[Connection]) -> bool:
         """Whether some spikes arrive later than with the least delay."""
@@ -357,11 +359,13 @@ class NetworkGroups:
         if connection.delay_each:
             variables.append("delay")
         if self.learning and connection.learned_delay:
-            variables += self._delay_variables(connection.learned_delay)
+            variables += self._delay_variables(connection.learned_delay, target)
         pre_group = None
-        if self.online and connection.plastic:
-            presynaptic, synaptic = self.trace_variables(target)
-            variables += synaptic
+        if self.online and (connection.plastic or connection.learned_delay):
+            presynaptic: tuple[str, ...] = ()
+            if connection.plastic:
+                presynaptic, synaptic = self.trace_variables(target)
+                variables += synaptic
             kept = ["pre", *presynaptic]
             counters = ["since", "skipped", "updates"] if self.network.continuous else []
             pre_group = self.group(f"{name}_pre", n_pre, dict.fromkeys([*kept, *counters], "1"))
@@ -386,15 +390,15 @@ class NetworkGroups:
             variables += ["batch_trace_sum", "batch_trace_total"]
         return variables
 
-    def _delay_variables(self, learned: LearnedDelay) -> list[str]:
+    def _delay_variables(self, learned: LearnedDelay, target: str) -> list[str]:
         """Variables of a synapse whose delay learns."""
+        traces = [f"drive_{DELAY}", *self.delay(target).variables] if self.online else []
         sums = parameter_sums(DELAY, self.network.rate_averaging)
         states = [self.optimizer_names[state] for state in self.network.optimizer.states]
         return [
             *(DELAY, f"scaled_{DELAY}", f"gradient_{DELAY}", *sums, *sums.values()),
             *(f"{state}_{DELAY}" for state in states),
-            *RANGE,
-            *slope_names(learned).values(),
+            *(*RANGE, *slope_names(learned).values(), *traces),
         ]
 
     def _feedback(
@@ -445,6 +449,11 @@ class NetworkGroups:
         return online_program(
             self.systems[target], self.readout_program, self.network.rate_averaging
         )
+
+    def delay(self, target: str) -> ParameterProgram:
+        """The forward program of the delays of synapses onto a population."""
+        averaging = self.network.rate_averaging
+        return delay_program(self.systems[target], DELAY, self.readout_program, averaging)
 
     def factored(self, population: PopulationGroup) -> FactoredProgram:
         """The backward program of a population."""
