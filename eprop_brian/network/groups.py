@@ -38,6 +38,7 @@ from eprop_brian.symbolic.programs import (
     FactoredProgram,
     OnlineProgram,
     ParameterProgram,
+    delay_program,
     factored_program,
     online_program,
     parameter_program,
@@ -122,7 +123,8 @@ class NetworkGroups:
 
     def pre_rows(self, c: Connection) -> int:
         """Steps for which the presynaptic variables that traces read are kept."""
-        return self._rows(self.lag + _spread(c))
+        reach = c.learned_delay.lags[-1] if c.learned_delay else 0
+        return self._rows(self.lag + _spread(c) + reach)
 
     def is_delayed(self, p: BuiltProjection[Connection]) -> bool:
         """Whether some spikes arrive later than with the least delay."""
@@ -375,11 +377,13 @@ class NetworkGroups:
         if connection.delay_each:
             variables.append("delay")
         if self.learning and connection.learned_delay:
-            variables += self._delay_variables(connection.learned_delay)
+            variables += self._delay_variables(connection, connection.learned_delay, target)
         pre_group = None
-        if self.online and connection.plastic:
-            presynaptic, synaptic = self.trace_variables(target, connection.receptor)
-            variables += synaptic
+        if self.online and (connection.plastic or connection.learned_delay):
+            presynaptic: tuple[str, ...] = ()
+            if connection.plastic:
+                presynaptic, synaptic = self.trace_variables(target, connection.receptor)
+                variables += synaptic
             kept = ["pre", *presynaptic]
             counters = ["since", "skipped", "updates"] if self.network.continuous else []
             pre_group = self.group(f"{name}_pre", n_pre, dict.fromkeys([*kept, *counters], "1"))
@@ -404,15 +408,17 @@ class NetworkGroups:
             variables += ["batch_trace_sum", "batch_trace_total"]
         return variables
 
-    def _delay_variables(self, learned: LearnedDelay) -> list[str]:
+    def _delay_variables(self, c: Connection, learned: LearnedDelay, target: str) -> list[str]:
         """Variables of a synapse whose delay learns."""
+        traces = []
+        if self.online:
+            traces = [f"drive_{DELAY}", *self.delay(target, c.receptor).variables]
         sums = parameter_sums(DELAY, self.network.rate_averaging)
         states = [state_variable(state) for state in self.network.optimizer.states]
         return [
             *(DELAY, f"scaled_{DELAY}", f"gradient_{DELAY}", *sums, *sums.values()),
             *(f"{state}_{DELAY}" for state in states),
-            *RANGE,
-            *slope_names(learned).values(),
+            *(*RANGE, *slope_names(learned).values(), *traces),
         ]
 
     def _feedback(
@@ -468,6 +474,16 @@ class NetworkGroups:
         """The forward program of the synapses onto a population's receptor."""
         return online_program(
             self.systems[target],
+            self.readout_program,
+            self.network.rate_averaging,
+            scoped_receptor(receptor),
+        )
+
+    def delay(self, target: str, receptor: str) -> ParameterProgram:
+        """The forward program of the delays of synapses onto a population's receptor."""
+        return delay_program(
+            self.systems[target],
+            DELAY,
             self.readout_program,
             self.network.rate_averaging,
             scoped_receptor(receptor),

@@ -188,10 +188,9 @@ def _refusals(connection: Connection, learned: LearnedDelay, network: Resolved) 
         yield "the delay of a readout cannot learn, since all its spikes have the same"
     if network.gradient == "bptt":
         yield "gradient = 'bptt' cannot learn delays, since rounding to steps has no derivative"
-    if network.gradient != "factored":
+    if network.continuous:
         yield (
-            "delays are learned with gradient = 'factored' only, which has the results of the "
-            "steps around an arrival"
+            f"delays learn between batches: they need updates = 'batch', not '{network.updates}'"
         )
     if connection.signs is not None:
         yield "delays cannot learn where rewiring moves synapses, which would inherit them"

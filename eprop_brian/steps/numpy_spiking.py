@@ -7,6 +7,7 @@ from eprop_brian.steps.numpy import NumpyLoops
 from eprop_brian.steps.printer import Lines, indented
 from eprop_brian.steps.spiking import (
     Arrive,
+    DelayTraces,
     Deliver,
     Follow,
     Forget,
@@ -189,6 +190,14 @@ class NumpyPrinter(NumpyLoops):
                 "_pre, _post = _pre[_active], _post[_active]",
                 "_pre_0, _post_0 = _pre_0[_active], _post_0[_active]",
             ]
+        return [*lines, *self.block(node.block, {})]
+
+    def print_delaytraces(self, node: DelayTraces) -> Lines:
+        s = node.synapses
+        lines = [*self.ends(s), f"_post_0 = _from % {node.window_rows}*{s.n_post} + _post"]
+        for lag, block in node.lagged.items():
+            step = f"(_from - _numpy.maximum({self.extra(s)} + {lag}, 0)) % {node.pre_rows}"
+            lines += [f"_pre_0 = {step}*{s.n_pre} + _pre", *self.block(block, {})]
         return [*lines, *self.block(node.block, {})]
 
     def print_follow(self, node: Follow) -> Lines:

@@ -29,6 +29,7 @@ from eprop_brian.steps.nodes import (
 )
 from eprop_brian.steps.schedule import Schedule
 from eprop_brian.steps.spiking import (
+    DelayTraces,
     Deliver,
     Inputs,
     Passes,
@@ -196,13 +197,35 @@ class CLikePrinter(Printer):
         """Results of the steps before and after the arrival of a spike of step `spike`."""
         lines = []
         for lag, block in node.lagged.items():
-            late = f"{self.extra(node.synapses)} + {lag}"
-            if lag < 0:
-                late = f"({late} > 0 ? {late} : 0)"
+            late = self.late(node.synapses, lag)
             row = f"({spike} + {node.delay + node.first_row} + {late})*{node.width}"
             place = f"const int _tile = {row} + {self.first_of_tile}_post;"
             lines += self.braces(self.constants(block), [place], self.statements(block))
         return lines
+
+    def late(self, synapses: Synapses, lag: int) -> str:
+        """Steps by which delays and a lag exceed the least delay, none if they do not."""
+        late = f"{self.extra(synapses)} + {lag}"
+        return f"({late} > 0 ? {late} : 0)" if lag < 0 else f"({late})"
+
+    def delay_trace(self, node: DelayTraces) -> Lines:
+        """The trace of a synapse's delay, after what arrives around the spikes."""
+        n_pre, rows = node.synapses.n_pre, node.pre_rows
+        lines = ["const int _post_0 = _row_0 + _post;"]
+        for lag, block in node.lagged.items():
+            step = f"_now_0 + {rows} - {self.late(node.synapses, lag)}"
+            place = f"const int _pre_0 = ({step}) % {rows}*{n_pre} + _pre;"
+            lines += self.braces(self.constants(block), [place], self.statements(block))
+        return [*lines, *self.statements(node.block)]
+
+    def delay_steps(self, node: DelayTraces, synapses: Lines) -> Lines:
+        """The steps that traces of delays do on end."""
+        places = [
+            "const int _now_0 = _from + _k;",
+            f"const int _row_0 = _now_0 % {node.window_rows}*{node.synapses.width};",
+        ]
+        head = f"for (int _k = 0; _k < {node.steps}; _k++)"
+        return self.braces(self.constants(node.block), [head], self.braces(places, synapses))
 
     def sent(self, node: Signal) -> Lines:
         """Where the signal stands that a connection hands on."""
@@ -238,9 +261,9 @@ class CLikePrinter(Printer):
             for k in range(node.steps)
         ]
 
-    def silent(self, node: Traces) -> str:
+    def silent(self, node: Traces | DelayTraces) -> str:
         """Whether the traces of the synapses of ``_pre`` are left alone."""
-        if node.since is not None:
+        if isinstance(node, Traces) and node.since is not None:
             return f"{self.pointer(node.since)}[_pre] >= {node.limit}"
         return f"!_heard_{node.source.name}[_pre]"
 

@@ -37,6 +37,7 @@ __all__ = [
     "ParameterProgram",
     "ReadoutProgram",
     "cutoff_program",
+    "delay_program",
     "factored_program",
     "lambda_name",
     "online_program",
@@ -287,14 +288,14 @@ def cutoff_program(
 
 @dataclass(frozen=True)
 class ParameterProgram:
-    """Statements of the forward program for a learned parameter of a neuron.
+    """Statements of the forward program for a learned parameter of a neuron, or a synapse's delay.
 
     Attributes
     ----------
     variables : tuple of str
-        Per neuron, zero at the start of a trial.
+        Per neuron or synapse, zero at the start of a trial.
     step : tuple of str
-        Run per neuron and step after the neurons' update.
+        Run per neuron or synapse and step after the neurons' update.
     gradient : tuple of str
         Run at the end of a trial.
     """
@@ -315,27 +316,56 @@ def parameter_program(
     The presynaptic spike's place is taken by what the parameter itself does to the states in a
     step.
     """
-    names = {k: f"{eps_name(k)}_{parameter.name}" for k in system.components}
+    drive = {k: parameter.drive[k].times("1") for k in system.components}
+    direct = [c.times("1") for c in (parameter.spike_gradient, parameter.cost_gradient)]
+    return _driven(system, parameter.name, drive, readout, rate_averaging, *direct)
+
+
+def delay_program(
+    system: EligibilitySystem,
+    name: str,
+    readout: ReadoutProgram,
+    rate_averaging: str = "trial",
+    receptor: str = "",
+) -> ParameterProgram:
+    """Write the forward program of the delay `name` of a synapse onto a receptor.
+
+    The presynaptic spike's place is taken by ``drive_<name>``: the slope of what arrives in this
+    step by the delay. No component is the same for all synapses of a presynaptic neuron.
+    """
+    drive = {k: system.drive[receptor][k].times(f"drive_{name}") for k in system.components}
+    return _driven(system, name, drive, readout, rate_averaging)
+
+
+def _driven(
+    system: EligibilitySystem,
+    name: str,
+    drive: Mapping[str, str],
+    readout: ReadoutProgram,
+    rate_averaging: str,
+    *direct: str,
+) -> ParameterProgram:
+    """The recursion of an eligibility vector with the given drive; its variables end in `name`."""
+    names = {k: f"{eps_name(k)}_{name}" for k in system.components}
     advanced = {
         names[k]: total(
             *(system.transition[k, m].times(names[m]) for m in system.components),
             system.spike_path[k].times("eligibility_trace"),
-            parameter.drive[k].times("1"),
+            drive[k],
         )
         for k in system.components
     }
-    direct = [c.times("1") for c in (parameter.spike_gradient, parameter.cost_gradient)]
     filters, sums = _sums(system, readout, rate_averaging, names, *direct)
     own = {
-        name: f"{name}_{parameter.name}"
-        for name in (*_variables(filters), "gradient_sum", "batch_trace_sum")
+        variable: f"{variable}_{name}"
+        for variable in (*_variables(filters), "gradient_sum", "batch_trace_sum")
     }
 
     def of_parameter(statements: list[str]) -> tuple[str, ...]:
         return tuple(substituted(line, own) for line in statements)
 
     return ParameterProgram(
-        variables=(*names.values(), *(own[name] for name in _variables(filters))),
+        variables=(*names.values(), *(own[variable] for variable in _variables(filters))),
         step=of_parameter([*_together(advanced), *filters]),
         gradient=of_parameter(sums),
     )

@@ -367,7 +367,7 @@ def require_trials(network: Network | Resolved) -> None:
     if network.keys.delays:
         raise ValueError(
             "backpropagation through time cannot learn delays, since rounding them to steps has no "
-            f"derivative: '{next(iter(network.keys.delays))}' learns by gradient = 'factored' alone"
+            f"derivative: '{next(iter(network.keys.delays))}' learns by e-prop alone"
         )
 
 

@@ -19,7 +19,7 @@ def between(n_pre, n_post):
 
 
 def onto_itself(n):
-    (population,) = Network(1, 1, [(LIF, n)]).populations
+    (population,) = Network.standard(1, 1, [(LIF, n)]).populations
     return connection("w", [population], [population])
 
 
@@ -58,7 +58,9 @@ def test_one_to_one():
 
 
 def test_what_there_was_draws_the_same_synapses_as_before():
-    made = Network(6, 2, [(LIF, 9)], connectivity={"w_in": 0.4, "w_rec": 0.3}, connectivity_seed=5)
+    made = Network.standard(
+        6, 2, [(LIF, 9)], connectivity={"w_in": 0.4, "w_rec": 0.3}, connectivity_seed=5
+    )
     for c in made.resolved.connections[:2]:
         again = adjacency(c, {"w_in": 0.4, "w_rec": 0.3}[c.name], 5)
         np.testing.assert_array_equal(again.toarray(), c.adjacency.toarray())
@@ -102,7 +104,7 @@ def peak():
     return 1024*resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 n, before = 20_000, peak()
-network = Network(20, 2, [(LIF, n)], connectivity={"w_rec": 10/n, "w_in": 0.2}, c_l2=0.1)
+network = Network.standard(20, 2, [(LIF, n)], connectivity={"w_rec": 10/n, "w_in": 0.2}, c_l2=0.1)
 weights = network.initial_weights(1)
 begin = {**weights, "w_in": 5*weights["w_in"]}
 rng = np.random.default_rng(0)

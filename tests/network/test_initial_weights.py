@@ -18,7 +18,7 @@ N_INPUTS, N_E, N_I = 30, 400, 100
 def resolved(options):
     """Connections of an E/I network, with fields by name."""
     kinds = [(replace(LIF, name="e"), N_E), (replace(LIF, name="i"), N_I)]
-    whole = Network(N_INPUTS, 2, kinds).resolved
+    whole = Network.standard(N_INPUTS, 2, kinds).resolved
     groups = {"x": whole.inputs[0], "e": whole.populations[0], "i": whole.populations[1]}
     connections = []
     for name, fields in options.items():

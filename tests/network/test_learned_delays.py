@@ -172,13 +172,15 @@ CASES = {
     },
     "analog inputs, weights that stay": {"analog": True, "plastic": False},
 }
+PROGRAMS = ("factored", "online")
 
 
+@pytest.mark.parametrize("program", PROGRAMS)
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.devices("runtime", "cpp", "cuda")
-def test_gradient_is_the_derivative_where_spikes_arrive_rounded(case, device):
+def test_gradient_is_the_derivative_where_spikes_arrive_rounded(case, program, device):
     """By autodiff of the definition: whole steps forwards, the bump's slope backwards."""
-    options = dict(CASES[case])
+    options = {**CASES[case], "gradient": program}
     trials = trials_for(options.pop("analog", False))
     network = network_of(**options)
     weights = weights_of(network)

@@ -10,7 +10,7 @@ from eprop_brian.network.graph import Connection
 from eprop_brian.network.groups import later_name
 from eprop_brian.network.learned_delays import DELAY
 from eprop_brian.network.projection import BuiltProjection
-from eprop_brian.network.step.delays import write_learned_delays
+from eprop_brian.network.step.delays import write_lagged_sums, write_learned_delays
 from eprop_brian.network.step.eligibility import write_traces
 from eprop_brian.network.step.parts import ProjectionPart
 from eprop_brian.network.step.writing import Writer, views
@@ -46,15 +46,15 @@ def write_projection(writer: Writer, p: BuiltProjection[Connection]) -> Projecti
     follows = False
     if connection.plastic:
         follows = _write_update(writer, p, to_readout, sums)
-        if groups.online:
-            write_traces(writer, p, to_readout)
-        else:
-            _write_accumulate(writer, p, to_readout)
     if learned:
-        write_learned_delays(writer, p, learned, _results(writer, p, to_readout))
+        write_learned_delays(writer, p, learned)
+    if groups.online:
+        write_traces(writer, p, to_readout)
+    else:
+        _write_accumulate(writer, p, to_readout)
     pre_window: tuple[str, ...] = ()
     counters = {}
-    if groups.online and connection.plastic and groups.is_delayed(p):
+    if groups.online and groups.is_delayed(p):
         window = groups.groups[f"{p.name}_pre_window"]
         pre_window = tuple(writer.code.array(window, name, "0") for name in window.names)
     if writer.network.continuous and connection.plastic:
@@ -173,8 +173,12 @@ def _write_accumulate(writer: Writer, p: BuiltProjection[Connection], to_readout
     """Sums over presynaptic spikes."""
     groups, own = writer.groups, View(p.group, "_synapse")
     post, sides = writer.own(p.target, "_post"), _results(writer, p, to_readout)
-    analog = groups.is_analog(p)
+    analog, learned = groups.is_analog(p), p.connection.learned_delay
     factor = "x*" if analog else ""
+    if learned:
+        write_lagged_sums(writer, p, learned, sides)
+    if not p.connection.plastic:
+        return
     if to_readout:
         gain = groups.readout_program.gain.times("filtered_error")
         added_up = f"{factor}({gain})" if analog else gain
@@ -187,7 +191,7 @@ def _write_accumulate(writer: Writer, p: BuiltProjection[Connection], to_readout
         statements = [f"{x} = {x} + {factor}{n}" for n, x in added.items()]
     shared = (own, post, writer.control)
     writer.block(p.name, "accumulate", statements, *views(sides), *shared)
-    if p.connection.learned_delay:
+    if learned:
         # The steps around each arrival are read spike by spike.
         return
     lines, several = repeat(statements, SPIKES_AT_ONCE, *sides)

@@ -18,29 +18,16 @@ from eprop_brian.network.learned_delays import DELAY, LearnedDelay, slope_names
 from eprop_brian.network.projection import BuiltProjection
 from eprop_brian.network.step.learned import update_of_parameter
 from eprop_brian.network.step.writing import Writer, views
-from eprop_brian.steps.blocks import View
-from eprop_brian.symbolic.programs import parameter_sums
+from eprop_brian.steps.blocks import View, repeat
+from eprop_brian.symbolic.programs import ParameterProgram, parameter_sums
 
-__all__ = ["write_learned_delays"]
+__all__ = ["write_delay_traces", "write_lagged_sums", "write_learned_delays"]
 
 
 def write_learned_delays(
-    writer: Writer,
-    p: BuiltProjection[Connection],
-    learned: LearnedDelay,
-    sides: Sequence[tuple[Group, str, Sequence[str]]],
+    writer: Writer, p: BuiltProjection[Connection], learned: LearnedDelay
 ) -> None:
-    """Write the blocks of a projection's delays, apart from those of the sums over trials.
-
-    Parameters
-    ----------
-    writer : Writer
-    p : BuiltProjection
-    learned : LearnedDelay
-    sides : sequence of (group, index, names)
-        What the sums over presynaptic spikes read: the results of the population, in the order of
-        the sums, and, with analog inputs, their size ``x``.
-    """
+    """Write how a projection's delays are updated and rounded."""
     own = View(p.group, "_synapse")
     sums = parameter_sums(DELAY, writer.network.rate_averaging)
     cleared = [f"{x} = 0" for pair in sums.items() for x in pair]
@@ -62,10 +49,55 @@ def write_learned_delays(
         causal = f"*int(nearest >= {least - lag})" if lag < 0 else ""
         rounded.append(f"{slope} = -w{causal}*({learned.slope(lag, 'offset')})")
     writer.block(p.name, "round_delays", rounded, own)
+
+
+def write_lagged_sums(
+    writer: Writer,
+    p: BuiltProjection[Connection],
+    learned: LearnedDelay,
+    sides: Sequence[tuple[Group, str, Sequence[str]]],
+) -> None:
+    """Write the sums over presynaptic spikes of the results around their arrival.
+
+    Parameters
+    ----------
+    writer : Writer
+    p : BuiltProjection
+    learned : LearnedDelay
+    sides : sequence of (group, index, names)
+        What they read: the results of the population, in the order of the sums, and, with analog
+        inputs, their size ``x``.
+    """
+    own, sums = View(p.group, "_synapse"), parameter_sums(DELAY, writer.network.rate_averaging)
     (_, _, results), *values = sides
     factor = "x*" if values else ""
-    for number, slope in enumerate(slopes.values()):
+    for number, slope in enumerate(slope_names(learned).values()):
         statements = [
             f"{x} = {x} + {factor}{slope}*{result}" for x, result in zip(sums, results, strict=True)
         ]
         writer.block(p.name, f"lag_{number}", statements, *views(sides), own)
+
+
+def write_delay_traces(
+    writer: Writer, p: BuiltProjection[Connection], learned: LearnedDelay
+) -> ParameterProgram:
+    """Write the steps of the traces of a projection's delays, and return their program."""
+    groups, drive = writer.groups, f"drive_{DELAY}"
+    program, slopes = groups.delay(p.target, p.connection.receptor), slope_names(learned)
+    own = View(p.group, "_synapse", {x: x for x in (drive, *program.variables, *slopes.values())})
+    pre = View(groups.groups[f"{p.name}_pre_window"], "_pre_0", {"pre": "pre"})
+    for number, slope in enumerate(slopes.values()):
+        writer.block(p.name, f"lag_{number}", [f"{drive} = {drive} + {slope}*pre"], pre, own)
+    window = groups.groups[f"{p.target}_window"]
+    code, windows = repeat([*program.step, f"{drive} = 0"], 1, (window, "_post", window.names))
+    writer.block(
+        p.name,
+        "delay_trace",
+        code,
+        *windows,
+        own,
+        writer.own(p.target, "_post"),
+        writer.readout_parameters(),
+        writer.control,
+    )
+    return program

@@ -75,7 +75,7 @@ def _accumulate(running: Running, target: str, width: int, first_row: int) -> li
             first_row,
             width,
             parts.data_of(p),
-            {lag: block_name(p.name, f"lag_{number}") for number, lag in enumerate(p.lags)},
+            running.lagged(p),
         )
         for p in parts.learning
         if p.target == target
