@@ -19,12 +19,13 @@ from eprop_brian.export.folders import new_project
 from eprop_brian.native import copy_native
 from eprop_brian.network.build import build
 from eprop_brian.network.built import BuiltNetwork
+from eprop_brian.network.resolved import Resolved
 from eprop_brian.runs.config import RunConfig
 from eprop_brian.runs.run import CHECKPOINT
 from eprop_brian.tasks.base import hand_out
 from eprop_brian.training.state import SessionState
 
-__all__ = ["export_inference", "inference_state", "network_arrays"]
+__all__ = ["check_one_input_group", "export_inference", "inference_state", "network_arrays"]
 
 _TEMPLATES = Path(__file__).parent / "templates"
 #: Files of `eprop_brian.native` of which the program around the network consists.
@@ -86,7 +87,21 @@ def inference_state(config: RunConfig, run: Path) -> SessionState:
     weights = {name: arrays[name] for name in names if name in arrays}
     # Periods belong to the trials of a task; the program reports readouts of every step instead.
     trial = replace(trial, periods=None, n_answers=None)
+    resolved = network.resolved
+    check_one_input_group(resolved)
+    if len(resolved.readouts) > 1:
+        names = ", ".join(readout.name for readout in resolved.readouts)
+        raise ValueError(f"an exported program has one readout, not {names}: run this network here")
     return SessionState(network, trial, task.learning_window, weights, learning=False)
+
+
+def check_one_input_group(network: Resolved) -> None:
+    """Raise ValueError if a task drives several groups of inputs."""
+    if len(network.input_slices) > 1:
+        raise ValueError(
+            "an exported program reads one group of inputs, not "
+            f"{', '.join(network.input_slices)}: make them one, and connect it"
+        )
 
 
 def network_arrays(built: BuiltNetwork, state: SessionState) -> dict[str, np.ndarray]:
@@ -108,7 +123,7 @@ def _trial_header(state: SessionState, dtype: type, arrays: Mapping[str, np.ndar
         "n_inputs": network.n_inputs,
         "n_outputs": network.n_outputs,
         "n_recurrent": network.n_recurrent,
-        "window": state.learning_window,
+        "window": network.readouts[0].window(state.learning_window),
     }
     populations = ", ".join(f'{{"{p.name}", {p.size}}}' for p in network.populations)
     files = ",\n    ".join(
@@ -127,6 +142,7 @@ def _trial_header(state: SessionState, dtype: type, arrays: Mapping[str, np.ndar
             "{",
             f"typedef {'float' if dtype == np.float32 else 'double'} Real;",
             *(f"const int {name} = {value};" for name, value in numbers.items()),
+            f'const char* const readout = "{network.readouts[0].name}";',
             f"const bool analog = {str(capacity.analog).lower()};",
             "struct Population { const char* name; int size; };",
             f"const Population populations[] = {{{populations}}};",
@@ -152,7 +168,7 @@ def _readme(state: SessionState, task: str) -> str:
         n_recurrent=network.n_recurrent,
         n_steps=state.n_steps,
         dt=network.dt,
-        window=state.learning_window,
+        window=network.readouts[0].window(state.learning_window),
         output="softmax probabilities" if network.readouts[0].loss.softmax else "readouts y",
         inputs="any" if analog else "bool, or 0 and 1",
         input_meaning="analog values" if analog else "spikes",

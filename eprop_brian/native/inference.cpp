@@ -225,7 +225,8 @@ private:
         }
         if (readouts)
         {
-            const std::vector<trial::Real> y = get<trial::Real>("readout_history.y");
+            const std::string history = std::string(trial::readout) + "_history.y";
+            const std::vector<trial::Real> y = get<trial::Real>(history);
             const std::vector<double> values(
                 y.begin(), y.begin() + (std::ptrdiff_t)trial::n_steps*trial::n_outputs);
             readouts->write(values.data(), values.size()*sizeof(double));

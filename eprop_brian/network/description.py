@@ -57,7 +57,9 @@ def _weights(network: Resolved) -> Iterator[str]:
         n_post, n_pre = connection.shape
         adjacency = connection.adjacency
         synapses = "" if adjacency is None else f", {adjacency.nnz} synapses"
-        yield f"{connection.name}  {n_post} x {n_pre}{synapses}"
+        receptor = f", {connection.receptor}" if connection.receptor else ""
+        delays = ", delays learn" if connection.learned_delay else ""
+        yield f"{connection.name}  {n_post} x {n_pre}{receptor}{synapses}{delays}"
 
 
 def _signals(network: Resolved) -> Iterator[str]:

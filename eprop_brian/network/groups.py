@@ -12,14 +12,20 @@ from typing import Any
 import numpy as np
 from brian2 import Clock, NeuronGroup
 
-from eprop_brian.network.built import Capacity, neuron_values, regularization
+from eprop_brian.network.built import (
+    Capacity,
+    neuron_values,
+    optimizer_names,
+    regularization,
+    state_variable,
+)
 from eprop_brian.network.graph import Connection, PopulationGroup, ReadoutGroup, SignalConnection
+from eprop_brian.network.learned_delays import DELAY, RANGE, LearnedDelay, slope_names
 from eprop_brian.network.projection import BuiltProjection
 from eprop_brian.network.resolved import Resolved
 from eprop_brian.steps.blocks import Store, keep_names, name_variables
 from eprop_brian.steps.layout import STAGES, Layout
 from eprop_brian.symbolic.names import (
-    OPTIMIZER,
     READOUT,
     free_name,
     input_name,
@@ -64,6 +70,8 @@ class NetworkGroups:
         Steps for which the online program keeps the variables that traces read.
     later_rows : int
         Steps ahead for which delayed input is kept; 0 without delays.
+    late_rows : int
+        Steps after a trial's end from which the sums over presynaptic spikes read.
     signal_rows : int
         Steps before a trial's first of which the readouts' signals are kept.
     """
@@ -81,9 +89,7 @@ class NetworkGroups:
         self.moving_rate = self.learning and network.rate_averaging == "moving"
         #: Derivations and names of users as they are in the statements.
         self.systems = {p.name: scoped(p.system) for p in network.populations}
-        optimizer = network.optimizer
         self.readout_names = {r.name: owned([*r.values], READOUT) for r in network.readouts}
-        self.optimizer_names = owned([*optimizer.states, *optimizer.parameters], OPTIMIZER)
         self.readout_programs = {
             r.name: readout_program(r.readout, self.readout_names[r.name]) for r in network.readouts
         }
@@ -101,6 +107,9 @@ class NetworkGroups:
         self.window_rows = self._rows(self.lag)
         spread = max((_spread(c) for c in network.connections), default=0)
         self.later_rows = spread + 1 if spread else 0
+        lags = [c.learned_delay.lags[-1] for c in network.connections if c.learned_delay]
+        # Delayed spikes of the last steps arrive after the end, where results are 0.
+        self.late_rows = max(0, self.later_rows - 1) + max(lags, default=0)
         delays = [int(s.delay_steps.max()) for s in network.signals if s.delay_steps is not None]
         self.signal_rows = max(delays) - 1 if self.learning and delays else 0
         self._make_neurons()
@@ -169,7 +178,7 @@ class NetworkGroups:
         numbers = [
             *("k", "gradient_scale", "n_steps", "c_reg", "f_target", "kappa_reg"),
             *self.regularization,
-            *(self.optimizer_names[name] for name in network.optimizer.parameters),
+            *(optimizer_names(network, o)[x] for o in network.optimizers for x in o.parameters),
         ]
         self.control = self.group(
             "control",
@@ -268,15 +277,14 @@ class NetworkGroups:
         if self.online:
             self._window_group(population.name, width)
         if program:
-            # Delayed spikes of the last steps arrive after the end, where results are 0.
-            results = self.tile(population) * (steps + max(0, self.later_rows - 1))
+            results = self.tile(population) * (steps + self.late_rows)
             self.store(f"{population.name}_history", width * steps, program.history)
             self.store(f"{population.name}_results", results, program.results)
 
     def _learned_variables(self, population: PopulationGroup) -> list[str]:
         """Per neuron, for each of its learned parameters."""
         network, variables = self.network, []
-        states = [self.optimizer_names[state] for state in network.optimizer.states]
+        states = [state_variable(state) for state in network.optimizer.states]
         for name in self.systems[population.name].learned:
             sums = parameter_sums(name, network.rate_averaging)
             variables += [f"scaled_{name}", f"gradient_{name}", *sums, *sums.values()]
@@ -361,11 +369,13 @@ class NetworkGroups:
             self.store(f"{name}_rows", n_pre + 1, ["first"], np.int32)
         variables = ["w"]
         if self.learning and connection.plastic:
-            variables += self._learning_variables(target)
+            variables += self._learning_variables(connection, target)
         if pre is not None:
             variables.append("post")
-        if np.ndim(connection.delay_steps):
+        if connection.delay_each:
             variables.append("delay")
+        if self.learning and connection.learned_delay:
+            variables += self._delay_variables(connection.learned_delay)
         pre_group = None
         if self.online and connection.plastic:
             presynaptic, synaptic = self.trace_variables(target, connection.receptor)
@@ -384,15 +394,26 @@ class NetworkGroups:
             **ends,
         )
 
-    def _learning_variables(self, target: str) -> list[str]:
+    def _learning_variables(self, connection: Connection, target: str) -> list[str]:
         """Variables of a synapse onto a group besides its weight, with either gradient program."""
-        states = [self.optimizer_names[state] for state in self.network.optimizer.states]
+        states = [state_variable(x) for x in self.network.optimizer_of(connection).states]
         variables = ["gradient", *states]
         if not self.network.continuous:
             variables += ["gradient_sum", "gradient_total"]
         if self.rate_per_batch and target in self.systems:
             variables += ["batch_trace_sum", "batch_trace_total"]
         return variables
+
+    def _delay_variables(self, learned: LearnedDelay) -> list[str]:
+        """Variables of a synapse whose delay learns."""
+        sums = parameter_sums(DELAY, self.network.rate_averaging)
+        states = [state_variable(state) for state in self.network.optimizer.states]
+        return [
+            *(DELAY, f"scaled_{DELAY}", f"gradient_{DELAY}", *sums, *sums.values()),
+            *(f"{state}_{DELAY}" for state in states),
+            *RANGE,
+            *slope_names(learned).values(),
+        ]
 
     def _feedback(
         self, signal: SignalConnection, source: str, target: str
@@ -407,7 +428,8 @@ class NetworkGroups:
         return BuiltProjection(connection=signal, autapses=True, group=group, **ends)
 
     def _synapses(self, name: str, size: int, variables: Iterable[str]) -> NeuronGroup:
-        types = {v: "integer" if v in ("post", "delay") else "1" for v in variables}
+        kinds = {"post": "integer", "delay": "integer", **dict.fromkeys(RANGE, "1 (shared)")}
+        types = {v: kinds.get(v, "1") for v in variables}
         return self.group(name, size, types)
 
     def signals_are_delayed(self, population: str) -> bool:

@@ -19,6 +19,7 @@ from eprop_brian.equations.neuron import Neuron
 from eprop_brian.equations.optimizers import Optimizer
 from eprop_brian.equations.readouts import LEAKY, ReadoutFilter
 from eprop_brian.network.learned import Learned
+from eprop_brian.network.learned_delays import LearnedDelay
 
 __all__ = [
     "Groups",
@@ -106,6 +107,9 @@ class Projection:
     delay : Quantity, str, array or pair, optional
         One delay; an array [post, pre]; or the shortest and the longest, between which they are
         drawn. Default: the least there can be.
+    learned_delay : LearnedDelay or mapping, optional
+        How its delays learn, from `delay` on: ``{"longest": 20*ms}``, and if need be ``width`` (a
+        time), ``shape``, ``reach`` and ``eta`` of `eprop_brian.network.learned_delays`.
     learn : bool
         Whether its weights learn.
     optimizer : Optimizer, optional
@@ -126,6 +130,7 @@ class Projection:
     sign: str = ""
     connectivity: Any = field(default=None, compare=False)
     delay: Any = field(default=None, compare=False)
+    learned_delay: LearnedDelay | Mapping[str, Any] | None = None
     learn: bool = True
     optimizer: Optimizer | None = None
     eta: float | None = None

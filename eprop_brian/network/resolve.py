@@ -67,12 +67,7 @@ def resolve(network: Network) -> Resolved:
     readouts = tuple(_readout_group(part, network.dt) for part in _of_kind(network, Readout))
     groups = _by_name((*inputs, *populations, *readouts))
     optimizer = network.optimizer
-    wiring = Wiring(
-        groups,
-        network.dt,
-        network.connectivity_seed,
-        [*optimizer.states, *optimizer.parameters],
-    )
+    wiring = Wiring(groups, network.dt, network.connectivity_seed, optimizer)
     connections = [wiring.connection(part) for part in _of_kind(network, Projection)]
     signals = [wiring.signal(part, connections) for part in _of_kind(network, LearningSignal)]
     rewiring = as_rewiring(network.rewiring)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -11,10 +10,12 @@ import numpy as np
 from brian2.units import Quantity
 from scipy.sparse import csc_array, issparse
 
-from eprop_brian.base.checks import check_choice, check_real, is_identifier
-from eprop_brian.base.sparse import Matrix, draw_pairs, structure
+from eprop_brian.base.checks import check_choice, is_identifier
+from eprop_brian.base.sparse import Matrix, is_sparse
 from eprop_brian.base.suggestions import unknown
 from eprop_brian.equations.learning_signals import Feedback
+from eprop_brian.equations.optimizers import Optimizer
+from eprop_brian.network.connectivity import adjacency, check_seed, structure_rng
 from eprop_brian.network.delays import delay_steps
 from eprop_brian.network.feedback import as_learning_signal, check_learning_signal
 from eprop_brian.network.graph import (
@@ -26,11 +27,13 @@ from eprop_brian.network.graph import (
     SignalConnection,
     connection,
 )
+from eprop_brian.network.learned_delays import as_learned_delay
+from eprop_brian.network.optimization import SIGNS, projection_optimizer
 from eprop_brian.network.parts import Groups, LearningSignal, Projection, names_of, part_name
 
 __all__ = ["Wiring"]
 
-_INITIAL_WEIGHTS = ("normal", "glorot")
+_INITIAL_WEIGHTS = ("normal", "glorot", "balanced")
 
 
 class Wiring:
@@ -43,17 +46,15 @@ class Wiring:
     dt : Quantity
     seed : int
         Of the draws of structure.
-    optimizer_names : collection of str
-        States and parameters of the optimizer, which an update rule of feedback cannot have.
+    optimizer : Optimizer
+        Of the projections that have none of their own.
     """
 
     def __init__(
-        self, groups: Mapping[str, Group], dt: Quantity, seed: int, optimizer_names: Collection[str]
+        self, groups: Mapping[str, Group], dt: Quantity, seed: int, optimizer: Optimizer
     ) -> None:
-        if not isinstance(seed, int | np.integer) or isinstance(seed, bool) or seed < 0:
-            raise ValueError(f"connectivity_seed must be a whole number from 0 on, not {seed!r}")
-        self._groups, self._dt, self._seed = groups, dt, seed
-        self._optimizer_names = optimizer_names
+        check_seed(seed)
+        self._groups, self._dt, self._seed, self._optimizer = groups, dt, seed, optimizer
 
     def connection(self, part: Projection) -> Connection:
         """The connection that a projection describes.
@@ -71,19 +72,37 @@ class Wiring:
         targets = self._lookup(where, "target", part.target, (PopulationGroup, ReadoutGroup))
         if len(targets) > 1 and any(isinstance(group, ReadoutGroup) for group in targets):
             raise ValueError(f"{where} has several readouts as targets: connect each by its own")
-        check_choice(f"weights of {name}", part.weights, _INITIAL_WEIGHTS)
+        drawn = part.weights if isinstance(part.weights, str) else None
+        if drawn is not None:
+            check_choice(f"weights of {name}", drawn, _INITIAL_WEIGHTS)
+        if not isinstance(part.learn, bool):
+            raise ValueError(f"{where}: learn is true or false, not {part.learn!r}")
         bare = connection(
             name,
             sources,
             targets,
             receptor=_receptor(where, part.receptor, targets),
-            glorot=part.weights == "glorot",
+            glorot=drawn == "glorot",
+            balanced=drawn == "balanced",
+            weights=_given_weights(where, part.weights) if drawn is None else None,
+            scale=part.scale,
             plastic=part.learn,
+            optimizer=self._optimizer_of(name, part),
         )
-        adjacency = None
-        if part.connectivity is not None:
-            adjacency = _adjacency(bare, part.connectivity, self._rng(name))
-        return replace(bare, adjacency=adjacency, delay_steps=self._delays(bare, part, adjacency))
+        pairs = adjacency(bare, part.connectivity, self._seed)
+        return replace(
+            bare,
+            sign=SIGNS[part.sign],
+            adjacency=pairs,
+            delay_steps=self._delays(bare, part, pairs),
+            learned_delay=as_learned_delay(where, part.learned_delay, self._dt),
+        )
+
+    def _optimizer_of(self, name: str, part: Projection) -> Optimizer | None:
+        """The optimizer of a projection, if it is not the network's."""
+        options = {x: getattr(part, x) for x in ("eta", "minimum", "maximum")}
+        own = projection_optimizer(name, part.optimizer or self._optimizer, options, part.sign)
+        return None if own == self._optimizer else own
 
     def signal(self, part: LearningSignal, connections: Sequence[Connection]) -> SignalConnection:
         """The connection that a learning signal describes.
@@ -103,14 +122,17 @@ class Wiring:
         (readout,) = sources
         assert isinstance(readout, ReadoutGroup)
         ends = connection(name, sources, targets)
+        feedback = as_learning_signal(part.feedback)
+        follows = _followed(where, ends, feedback, connections)
+        followed = {c.name: c.optimizer for c in connections}.get(follows)
+        optimizer = followed or self._optimizer
         feedback = check_learning_signal(
-            as_learning_signal(part.feedback),
+            feedback,
             readout.loss,
             [*readout.readout.parameters, *readout.readout.constants],
-            self._optimizer_names,
+            [*optimizer.states, *optimizer.parameters],
             ends.shape,
         )
-        follows = _followed(where, ends, feedback, connections)
         steps = self._signal_delays(name, feedback, ends.shape)
         return SignalConnection(name, ends.sources, ends.targets, feedback, follows, steps)
 
@@ -130,14 +152,7 @@ class Wiring:
             raise ValueError(f"{where} has no {what}; it can be {_listed(allowed)}")
         return chosen
 
-    def _rng(self, what: str) -> np.random.Generator:
-        """For draws of the network's structure."""
-        seeds = [self._seed, zlib.crc32(what.encode())]
-        return np.random.default_rng(np.random.SeedSequence(seeds))
-
-    def _delays(
-        self, bare: Connection, part: Projection, adjacency: csc_array | None
-    ) -> int | Matrix:
+    def _delays(self, bare: Connection, part: Projection, pairs: csc_array | None) -> int | Matrix:
         if part.delay is None:
             return bare.least_delay
         steps = delay_steps(
@@ -146,8 +161,8 @@ class Wiring:
             self._dt,
             bare.least_delay,
             bare.shape,
-            self._rng(f"delay {bare.name}"),
-            connected=adjacency,
+            structure_rng(self._seed, f"delay {bare.name}"),
+            connected=pairs,
             autapses=bare.autapses,
         )
         if bare.to_readout and (not isinstance(steps, int) or steps > 1):
@@ -162,9 +177,25 @@ class Wiring:
     ) -> np.ndarray | None:
         if feedback.delay is None:
             return None
-        rng = self._rng(f"delay {name}")
+        rng = structure_rng(self._seed, f"delay {name}")
         steps = delay_steps("feedback delay", feedback.delay, self._dt, 1, shape, rng)
         return None if np.all(steps == 1) else np.broadcast_to(steps, shape)
+
+
+def _given_weights(where: str, weights: Any) -> Matrix:
+    """Initial weights as a matrix of numbers."""
+    if is_sparse(weights) or issparse(weights):
+        return csc_array(weights, dtype=float)
+    try:
+        matrix = np.array(weights, dtype=float)
+    except (TypeError, ValueError):
+        matrix = np.zeros(())
+    if matrix.ndim != 2:
+        raise ValueError(
+            f"{where}: weights are {', '.join(_INITIAL_WEIGHTS)} or a matrix [post, pre] of "
+            f"numbers, not {weights!r}"
+        )
+    return matrix
 
 
 def _receptor(where: str, receptor: str, targets: Sequence[Group]) -> str:
@@ -219,42 +250,3 @@ def _followed(
         f"'{readout}', and {found}. Choose 'random' or 'broadcast' feedback, or give each "
         "projection to the readout a learning signal of its own"
     )
-
-
-def _adjacency(c: Connection, connectivity: Any, rng: np.random.Generator) -> csc_array:
-    """The adjacency matrix of a connection that does not have all pairs."""
-    if isinstance(connectivity, int | float | str) or np.isscalar(connectivity):
-        return _drawn(c, connectivity, rng)
-    return _checked_adjacency(c, connectivity)
-
-
-def _drawn(c: Connection, fraction: Any, rng: np.random.Generator) -> csc_array:
-    """An adjacency matrix with a fraction of the possible pairs."""
-    check_real(f"connectivity of {c.name}", fraction, minimum=0)
-    if fraction > 1:
-        raise ValueError(f"connectivity of {c.name} is a fraction, not {fraction}")
-    return draw_pairs(rng, c.shape, round(fraction * c.n_possible), autapses=c.autapses)
-
-
-def _checked_adjacency(c: Connection, matrix: Any) -> csc_array:
-    """A user's adjacency matrix, checked."""
-    if issparse(matrix):
-        adjacency = csc_array(matrix, copy=True)
-        if not np.all(np.isfinite(adjacency.data)):
-            raise ValueError(f"connectivity of {c.name} must not hold NaN or infinity")
-        adjacency.sum_duplicates()
-        adjacency.eliminate_zeros()
-    else:
-        try:
-            adjacency = np.asarray(matrix)
-        except ValueError:
-            raise ValueError(f"connectivity of {c.name} has rows of several lengths") from None
-    if adjacency.shape != c.shape or (adjacency.dtype != bool and not issparse(adjacency)):
-        raise ValueError(
-            f"connectivity of {c.name} must be a fraction or a bool array of shape "
-            f"{c.shape} [post, pre], not {adjacency.dtype} {adjacency.shape}"
-        )
-    if not c.autapses and np.any(adjacency.diagonal()):
-        raise ValueError(f"{c.name} cannot have autapses: its diagonal must be False")
-    pre, post = adjacency.T.nonzero()
-    return structure(pre, post, c.shape)

@@ -237,12 +237,13 @@ class NumpyPrinter(NumpyLoops):
         if node.inputs:
             trial = f"(int({self.pointer(node.inputs.pattern)}[_trial])*_T + _t)"
             value = [f"_value = {trial}*{node.inputs.row}{plus(node.inputs.before)} + _pre"]
-        body = [
-            *self.row(s),
-            *value,
-            f"_tile = (_t + {node.delay + node.first_row}{extra})*{s.n_post} + {self.cells(s)}",
-            *self.block(node.block, {}),
-        ]
+        first = f"_t + {node.delay + node.first_row}"
+        rows = [(f"{first}{extra}", node.block)] if node.block else []
+        for lag, block in node.lagged.items():
+            rows.append((f"{first} + _numpy.maximum({self.extra(s)} + {lag}, 0)", block))
+        body = [*self.row(s), *value]
+        for row, block in rows:
+            body += [f"_tile = ({row})*{s.n_post} + {self.cells(s)}", *self.block(block, {})]
         spikes = f"for _pre in {self.spikes(node.source, '_t', 0)}:"
         return [f"for _t in range(_T - {node.delay}):", *indented([spikes, *indented(body)])]
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from eprop_brian.steps.blocks import StepCode
+from eprop_brian.steps.gradients import Accumulate
 from eprop_brian.steps.nodes import (
     Choose,
     Column,
@@ -135,6 +136,9 @@ class Printer:
 class CLikePrinter(Printer):
     """C++ and CUDA, which differ in how a loop runs and in who writes a single element."""
 
+    #: What is added to a neuron's number for its place in a row of results.
+    first_of_tile = ""
+
     def loop(self, index: str, first: str | int, end: str | int, body: Lines) -> Lines:
         """A loop whose iterations may run in any order."""
         raise NotImplementedError
@@ -187,6 +191,18 @@ class CLikePrinter(Printer):
             return []
         row = f"(_now + {self.extra(node.synapses)}) % {node.later_rows}"
         return [f"const int _later = {row}*{node.synapses.width} + _post;"]
+
+    def lagged(self, node: Accumulate, spike: str) -> Lines:
+        """Results of the steps before and after the arrival of a spike of step `spike`."""
+        lines = []
+        for lag, block in node.lagged.items():
+            late = f"{self.extra(node.synapses)} + {lag}"
+            if lag < 0:
+                late = f"({late} > 0 ? {late} : 0)"
+            row = f"({spike} + {node.delay + node.first_row} + {late})*{node.width}"
+            place = f"const int _tile = {row} + {self.first_of_tile}_post;"
+            lines += self.braces(self.constants(block), [place], self.statements(block))
+        return lines
 
     def sent(self, node: Signal) -> Lines:
         """Where the signal stands that a connection hands on."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import sympy
 from brian2.parsing.sympytools import str_to_sympy
@@ -66,11 +66,11 @@ def _latex_sections(
         ("Where each quantity lives", _latex_places(system, readout)),
         (
             "Gradient program online: forwards, in every synapse",
-            _latex_program(system, [x for p in online.values() for x in (*p.pre, *p.synapse)]),
+            _latex_program(system, {r: [*p.pre, *p.synapse] for r, p in online.items()}),
         ),
         (
             "Gradient program factored: backwards, inside each neuron",
-            _latex_program(system, [*backward, *factored.backward]),
+            _latex_program(system, {"": [*backward, *factored.backward]}),
         ),
     ]
 
@@ -177,16 +177,20 @@ def _latex_places(system: EligibilitySystem, readout: ReadoutProgram) -> list[st
     ]
 
 
-def _latex_program(system: EligibilitySystem, statements: list[str]) -> list[str]:
+def _latex_program(system: EligibilitySystem, statements: Mapping[str, Sequence[str]]) -> list[str]:
+    """Statements by receptor, and what their variables are."""
     names = _program_names(system)
 
     def row(statement: str) -> str:
         left, right = statement.split(" = ", 1)
         return rf"{names[left]} &\leftarrow {_latex(right, names)}"
 
-    used = set(re.findall(r"\w+", " ".join(statements)))
+    rows = []
+    for receptor, lines in statements.items():
+        rows += [*([_at_receptor(receptor)] if receptor else []), *map(row, lines)]
+    used = {name for lines in statements.values() for name in re.findall(r"\w+", " ".join(lines))}
     return [
-        *map(row, statements),
+        *rows,
         *(
             row(displayed(system, formula))
             for name, formula in FORMULAS.items()

@@ -176,7 +176,7 @@ def places(system: EligibilitySystem, readout: ReadoutProgram) -> list[tuple[str
     coefficients = (*varying_by_name(system, after=False), *varying_by_name(system, after=True))
     rows = []
     for receptor, program in online.items():
-        at = f" of {receptor}" if receptor else ""
+        at = f", {receptor}" if receptor else ""
         rows += [(name, f"presynaptic neuron{at}", "N_pre") for name in program.pre_variables]
         rows += [(name, f"synapse{at}", "N_pre*N_post") for name in program.synapse_variables]
     return rows + [(name, "postsynaptic neuron", "N_post") for name in (*signals, *coefficients)]

@@ -205,7 +205,9 @@ def _text_places(system: EligibilitySystem, readout: ReadoutProgram) -> list[str
             "A component whose coefficients are constants that all postsynaptic neurons share is "
             "the same for all synapses of a presynaptic neuron, and is kept there once."
         )
-    return lines + _table([(n, f"{p:<20}  {c} values") for n, p, c in places(system, readout)])
+    rows = places(system, readout)
+    width = max(20, *(len(place) for _, place, _ in rows))
+    return lines + _table([(name, f"{p:<{width}}  {count} values") for name, p, count in rows])
 
 
 def _text_programs(system: EligibilitySystem, readout: ReadoutProgram) -> list[str]:

@@ -389,23 +389,28 @@ def optimizer_step(network: Resolved) -> Callable[[Any, Any, Any, Any], tuple[An
         ``step(weights, gradient, states, k)`` gives weights and states after the k-th update.
         Mappings are keyed as `Session.weights` and `Session.optimizer_states`.
     """
-    optimizer = network.optimizer
+    keys = network.keys
+    optimizers = network.optimizers
+    # By place: an optimizer cannot be hashed.
     statements = [
-        (name, translated(parsed(expression)))
-        for name, expression in split_statements("\n".join(update_statements(optimizer)), "")
+        [
+            (name, translated(parsed(expression)))
+            for name, expression in split_statements("\n".join(update_statements(optimizer)), "")
+        ]
+        for optimizer in optimizers
     ]
     learned = {
-        key: parameter.population.learned[parameter.name]
-        for key, parameter in network.keys.learned.items()
+        key: parameter.population.learned[parameter.name] for key, parameter in keys.learned.items()
     }
 
     def update(name: str, w, g, states, k, **bounds):
-        kept = {key: x.name for key, x in network.keys.optimizer.items() if x.owner == name}
+        optimizer = keys.optimizers[name]
+        kept = {x.key: x.name for x in keys.states_of(name)}
         scope = {**optimizer.parameters, **bounds, "k": k, "g": g, "w": w}
         scope |= {state: states[key] for key, state in kept.items()}
         if name in learned and learned[name].eta is not None:
             scope["eta"] = learned[name].eta
-        for target, compute in statements:
+        for target, compute in statements[optimizers.index(optimizer)]:
             (scope[target],) = compute(scope)
         return scope["w"], {key: scope[state] for key, state in kept.items()}
 

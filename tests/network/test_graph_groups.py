@@ -163,3 +163,74 @@ def test_readouts_of_every_group_are_kept_side_by_side(device):
     whole, parts = kept
     assert whole.shape == (N_STEPS, sum(OUTPUTS)) and np.all(np.any(whole, axis=0))
     np.testing.assert_allclose(parts, whole, rtol=1e-12)
+
+
+def biased(resolved, constant):
+    """The network with a bias of its neurons and one of its outputs, by an input of 1."""
+    bias = InputGroup("bias", 1, constant=constant)
+    populations, readouts = resolved.populations, resolved.readouts
+    biases = [connection("b", [bias], populations), connection("b_out", [bias], readouts)]
+    return replace(
+        resolved,
+        inputs=(*resolved.inputs, bias),
+        connections=(*resolved.connections, *biases),
+    )
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        "updates by spike",
+        *(
+            pytest.param(case, marks=FEW)
+            for case in ("factored", "factored, analog", "online, analog", "updates by step")
+        ),
+    ],
+)
+def test_a_constant_group_is_an_input_that_spikes_in_every_step(case, device):
+    options, analog, periods = CASES[case]
+    resolved, data = make_network(**options), make_trials(analog, periods)
+    ones = np.ones((N_TRIALS, N_STEPS, 1), data.inputs.dtype)
+    driven = replace(data, inputs=np.concatenate([data.inputs, ones], axis=2))
+    weights = biased(resolved, constant=True).initial_weights(3)
+    weights["b"] = 0.05 * weights["b"]
+    constant = run(biased(resolved, constant=True), data, weights, device)
+    expected = run(biased(resolved, constant=False), driven, weights, device)
+    for values, same in zip(constant[:2], expected[:2], strict=True):
+        np.testing.assert_array_equal(values, same)
+    for matrices, same in zip(constant[2:], expected[2:], strict=True):
+        for name, values in same.items():
+            np.testing.assert_array_equal(dense(matrices[name]), dense(values), err_msg=name)
+    assert np.all(constant[2]["b_out"]) and np.any(constant[2]["b"])
+    changed = [constant[3][name] - weights[name] for name in ("b", "b_out")]
+    assert all(np.any(change) for change in changed)
+
+
+@FEW
+@pytest.mark.parametrize("updates", ["step", "spike"])
+@pytest.mark.parametrize("lag", [0, 1])
+def test_a_bias_of_a_readout_learns_in_mid_trial(updates, lag, device):
+    """By the error of a step times what the readout has kept of the constant, by hand."""
+    eta, kappa = 0.01, np.exp(-1 / 20)
+    options = {
+        "gradient": "online",
+        "updates": updates,
+        "optimizer": GRADIENT_DESCENT.with_parameters(eta=eta),
+        "delays": {"w_out": lag * ms},
+    }
+    network, data = biased(make_network(**options), constant=True), make_trials()
+    weights = {name: 0 * w for name, w in network.initial_weights(3).items()}
+    window = N_STEPS // 2
+    session = Session(network, make_program(device), data, window, weights)
+    session.run(data, 1)
+    session.apply_pending()
+    b, y, kept, waiting = np.zeros(sum(OUTPUTS)), 0.0, 0.0, [0.0] * lag
+    for trial in range(N_TRIALS):
+        for step in range(N_STEPS):
+            y, kept = kappa * y + b, kappa * kept + 1
+            error = (y - data.targets[trial, step]) * (step >= N_STEPS - window)
+            waiting.append(eta * error * kept)
+            # A late readout's errors wait as its spikes do.
+            b = b - waiting.pop(0)
+    np.testing.assert_allclose(session.weights["b_out"][:, 0], b, rtol=1e-11)
+    session.close()

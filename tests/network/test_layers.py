@@ -26,7 +26,10 @@ from eprop_brian.network.graph import InputGroup, SignalConnection, connection, 
 from eprop_brian.network.program import make_program
 from eprop_brian.network.resolve import make_readout
 from eprop_brian.network.spec import Network
+from eprop_brian.tasks import Task
+from eprop_brian.training.gradient_check import check_gradients
 from eprop_brian.training.session import Session
+from eprop_brian.training.trainer import Trainer
 from support.arrays import deviation
 from support.neurons_by_hand import BETA, DT, GAMMA, TAU_A, TAU_M, V_TH, adaptive_lif, spike
 from support.trials import trials_of
@@ -85,12 +88,11 @@ class Case:
 def make_network(case: Case, program: str):
     """The network in the package."""
     common = {"tau_m": TAU_M * second, "v_th": V_TH, "gamma": GAMMA, "t_ref": "3 ms"}
+    adaptive = ALIF.with_parameters(**common, tau_a=TAU_A * second, beta=BETA)
+    # Naming the state whose reset is left out makes backpropagation leave it out, too.
     neurons = [
-        replace(LIF.with_parameters(**common), name="first"),
-        replace(
-            ALIF.with_parameters(**common, tau_a=TAU_A * second, beta=BETA),
-            name="second",
-        ),
+        replace(LIF.with_parameters(**common), name="first", detach=("v",)),
+        replace(adaptive, name="second", detach=("v",)),
     ]
     resolved = Network.standard(
         SIZES["inputs"],
@@ -323,3 +325,52 @@ def test_layers_learn_by_their_signals_and_readouts_by_their_losses(case, progra
     p = jax.nn.softmax(ys["classes"])[:, -WINDOWS["classes"] :].mean(axis=1)
     y = ys["curve"][:, -WINDOWS["curve"] :].mean(axis=1)
     np.testing.assert_allclose(outcome.output, np.concatenate([p, y], axis=1), rtol=1e-11)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Given(Task):
+    """The trials of a case."""
+
+    case: Case
+
+    name = "given"
+    n_steps = N_STEPS
+    n_inputs = SIZES["inputs"]
+    n_outputs = SIZES["classes"] + SIZES["curve"]
+    learning_window = LEARNING_WINDOW
+    loss = "softmax_cross_entropy"
+
+    def trials(self, seed, stream, index, n_trials):
+        *_, inputs, targets = make_data(self.case)
+        return trials_of(inputs, targets)
+
+
+@pytest.mark.parametrize("name", ["feed-forward", "recurrent, late readouts"])
+def test_gradients_are_compared_with_the_total_derivative_connection_by_connection(name):
+    """By the cosines of two derivatives that JAX takes of the simulation above."""
+    case = replace(CASES[name], frozen=("bias_second",))
+    weights, feedback, *_ = make_data(case)
+    trainer = Trainer(
+        make_network(case, "factored"),
+        Given(case=case),
+        batch_size=N_TRIALS,
+        device="runtime",
+        weights=weights | feedback,
+    )
+    check = check_gradients(trainer, 0, progress=False)
+    trainer.close()
+    partial, *_ = differentiate(eprop_objective, case)
+    total, *_ = differentiate(total_objective, case)
+    assert check.cosine.keys() == partial.keys() - {*case.frozen}
+    for connection_name, (cosine,) in check.cosine.items():
+        a, b = partial[connection_name].ravel(), total[connection_name].ravel()
+        expected = a @ b / np.linalg.norm(a) / np.linalg.norm(b)
+        assert cosine == pytest.approx(expected, abs=1e-9), connection_name
+        (ratio,) = check.ratio[connection_name]
+        assert ratio == pytest.approx(np.linalg.norm(a) / np.linalg.norm(b), rel=1e-9)
+    # Weights of readouts have one way to the loss, and so has the last layer if spikes do not
+    # come back. The first layer's way is through the second one, of which its signal knows nothing.
+    exact = {n for n, (cosine,) in check.cosine.items() if abs(cosine - 1) < 1e-9}
+    of_readouts = {f"{s}_{r}" for r in READOUTS for s in ("second", "bias")}
+    assert exact == of_readouts | ({"first_second"} if not case.recurrent else set())
+    assert check.cosine["inputs_first"][0] < 0.95

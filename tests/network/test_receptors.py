@@ -6,6 +6,7 @@ its own neuron's reset sees it. What the neuron's own spike does to slower state
 """
 
 import functools
+from dataclasses import replace
 from typing import NamedTuple
 
 import brian2
@@ -19,8 +20,11 @@ from eprop_brian import GRADIENT_DESCENT, LEAKY, Neuron, surrogate
 from eprop_brian.base.sparse import dense, with_values
 from eprop_brian.network.program import make_program
 from eprop_brian.symbolic.parameters import resolve_parameters
+from eprop_brian.training.bptt import BpttSession
+from eprop_brian.training.recording import TracedSynapse, record
 from eprop_brian.training.session import Session
 from support.arrays import deviation
+from support.devices import on_devices
 from support.neurons_by_hand import spike
 from support.receptors import with_receptors
 from support.trials import trials_of
@@ -85,6 +89,26 @@ TWO_COMPARTMENTS = Neuron(
     },
     initial={"v": "E_L", "v_d": "E_L"},
 )
+#: A weight acts on the membrane at once, at one receptor in proportion to a gate that opens slowly:
+#: the membrane's trace is the presynaptic neuron's at the other, and the synapse's at this one.
+GATED = Neuron(
+    name="gated",
+    model="""
+    dv/dt = (E_L - v)/tau_m : volt
+    dgate/dt = (1 - gate)/tau_gate : 1
+    dtheta/dt = -theta/tau_theta : volt
+    """,
+    on_pre={"always": "v += step*w", "gated": "v += gate*step*w"},
+    threshold="v >= v_th + theta",
+    reset="v -= v_th - E_L; theta += jump",
+    refractory="2 ms",
+    surrogate=SLOPE,
+    parameters={
+        **{"tau_m": "20 ms", "E_L": "-70 mV", "v_th": "-55 mV", "step": "4 mV", "gamma": 0.3},
+        **{"tau_gate": "30 ms", "tau_theta": "50 ms", "jump": "2 mV", "width": "15 mV"},
+    },
+    initial={"v": "E_L"},
+)
 
 
 class Model(NamedTuple):
@@ -119,7 +143,7 @@ def pyramidal(h, inputs, z_reset, z, active, p):
     v, ampa, nmda, rise, gaba, theta = h
     ampa, rise = ampa + p["g_0"] * inputs["ampa"], rise + p["g_0"] * inputs["nmda"]
     gaba = gaba + p["g_0"] * inputs["gaba"]
-    v, theta = jnp.where(z_reset > 0, p["E_L"], v), theta + p["jump"] * z
+    v, theta = (1 - z_reset) * v + z_reset * p["E_L"], theta + p["jump"] * z
     excitation = ampa + nmda / (1 + p["Mg"] / 3.57 * jnp.exp(-v / p["v_mg"]))
     current = p["g_L"] * (p["E_L"] - v) + excitation * (p["E_e"] - v) + gaba * (p["E_i"] - v)
     return (
@@ -145,6 +169,18 @@ def two_compartments(h, inputs, z_reset, z, active, p):
         i_s - DT * i_s / p["tau_s"],
         i_d - DT * i_d / p["tau_s"],
         theta - DT * theta / p["tau_theta"],
+    )
+
+
+def gated(h, inputs, z_reset, z, active, p):
+    v, gate, theta = h
+    v = v + p["step"] * (inputs["always"] + gate * inputs["gated"])
+    v, theta = v - (p["v_th"] - p["E_L"]) * z_reset, theta + p["jump"] * z
+    decays = {name: np.exp(-DT / p[f"tau_{name}"]) for name in ("gate", "theta")}
+    return (
+        p["E_L"] + np.exp(-DT / p["tau_m"]) * (v - p["E_L"]),
+        1 + decays["gate"] * (gate - 1),
+        decays["theta"] * theta,
     )
 
 
@@ -177,6 +213,20 @@ MODELS = {
         },
         ("coupling",),
         ("w_soma", "w_dendrite"),
+    ),
+    "gated": Model(
+        GATED,
+        gated,
+        3,
+        1,
+        {
+            "w_always": ("thalamus", "always"),
+            "w_gated": ("interneurons", "gated"),
+            "rec_gated": ("gated", "gated"),
+            "rec_always": ("gated", "always"),
+        },
+        ("v_th",),
+        ("w_always",),
     ),
 }
 
@@ -224,8 +274,12 @@ def numbers(model: Model) -> dict:
 # --- automatic differentiation --------------------------------------------------------------------
 
 
-def objective(trained, x, targets, name: str):
-    """Mean over the trials of error, firing-rate and voltage regulariser; and the spikes."""
+def objective(trained, x, targets, name: str, total: bool = False, regularised: bool = True):
+    """Mean over the trials of error, firing-rate and voltage regulariser; and the spikes.
+
+    With `total`, no path is left out.
+    """
+    stopped = (lambda spikes: spikes) if total else jax.lax.stop_gradient
     model, wired = MODELS[name], wiring(name)
     p = numbers(model) | {key: trained[key] for key in model.learned}
     longest = max(int(d.max()) for d in wired.delays.values())
@@ -243,7 +297,7 @@ def objective(trained, x, targets, name: str):
         waiting = jnp.maximum(waiting - 1, 0)
         heard = jnp.concatenate([x_now[None], heard[:-1]])
         # Other neurons get the spikes of the step before at the earliest, without a derivative.
-        sent = jax.lax.stop_gradient(jnp.concatenate([jnp.zeros((1, SIZE)), own]))
+        sent = stopped(jnp.concatenate([jnp.zeros((1, SIZE)), own]))
         inputs = dict.fromkeys(model.neuron.on_pre, 0.0)
         for key, (source, receptor) in model.connections.items():
             earlier = sent
@@ -251,7 +305,7 @@ def objective(trained, x, targets, name: str):
                 earlier = heard[:, first[source] : first[source] + INPUTS[source]]
             inputs[receptor] += arriving(earlier, key)
         active = waiting == 0
-        h = model.step(h, inputs, jax.lax.stop_gradient(z), z, active, p)
+        h = model.step(h, inputs, stopped(z), z, active, p)
         margin = h[0] - p["v_th"] - h[-1]
         slope = p["gamma"] / p["width"] * jnp.maximum(0, 1 - jnp.abs(margin) / p["width"])
         z = spike(margin, jax.lax.stop_gradient(active * slope), active.astype(float))
@@ -271,20 +325,26 @@ def objective(trained, x, targets, name: str):
         counts = jnp.arange(n_steps) >= n_steps - WINDOW
         carry, (error, z) = jax.lax.scan(step, carry, (x, target, counts))
         rates = jnp.sum((z.mean(axis=0) - F_TARGET * DT) ** 2)
-        return error.sum() + C_REG / 2 * rates + C_V * carry[-1] / n_steps, z
+        regularisers = C_REG / 2 * rates + C_V * carry[-1] / n_steps
+        return error.sum() + regularised * regularisers, z
 
     values, z = jax.vmap(trial)(x, targets)
     return values.mean(), z
 
 
 @functools.cache
-def derivative(name: str):
-    """The gradient by weights and learned parameters, and the spikes of every trial."""
+def derivative(name: str, first_only: bool = False, **options):
+    """The gradient by weights and learned parameters, and the spikes of every trial.
+
+    `options` are those of `objective`; it may be that of the first trial alone.
+    """
     model, (x, targets) = MODELS[name], data()
     trained = dict(wiring(name).weights)
     trained |= {key: np.full(SIZE, numbers(model)[key]) for key in model.learned}
-    differentiate = jax.jit(jax.grad(objective, has_aux=True), static_argnames="name")
-    gradient, z = differentiate(trained, x.astype(float), targets, name=name)
+    function = functools.partial(objective, name=name, **options)
+    trials = slice(1) if first_only else slice(None)
+    differentiate = jax.jit(jax.grad(function, has_aux=True))
+    gradient, z = differentiate(trained, x[trials].astype(float), targets[trials])
     # A learned parameter's gradient is called after its population too.
     named = {f"{name}.{k}" if k in model.learned else k: np.array(g) for k, g in gradient.items()}
     return named, np.asarray(z)
@@ -293,7 +353,7 @@ def derivative(name: str):
 # --- the package ----------------------------------------------------------------------------------
 
 
-def network(name: str, gradient: str = "factored"):
+def network(name: str, gradient: str = "factored", regularised: bool = True):
     model, wired = MODELS[name], wiring(name)
     connections = {}
     for key, (source, receptor) in model.connections.items():
@@ -309,43 +369,104 @@ def network(name: str, gradient: str = "factored"):
         INPUTS,
         connections,
         LEAKY.with_parameters(tau_out=TAU_OUT * brian2.second),
-        learned=model.learned,
+        learned=model.learned if regularised else (),
         n_outputs=N_OUTPUTS,
         gradient=gradient,
         optimizer=GRADIENT_DESCENT,
-        c_reg=C_REG,
+        c_reg=regularised * C_REG,
         f_target=F_TARGET * brian2.Hz,
-        c_v=C_V,
+        c_v=regularised * C_V,
         voltage_cost=COST,
         average_gradient=False,
         dt=1 * ms,
     )
 
 
-def session_of(name: str, gradient: str, device: str, trials) -> Session:
-    resolved, wired = network(name, gradient), wiring(name)
-    weights = resolved.initial_weights(0)
+def weights_of(name: str, resolved) -> dict:
+    weights, wired = resolved.initial_weights(0), wiring(name)
     for key, w in wired.weights.items():
         adjacency = resolved.adjacency.get(key)
         weights[key] = w if adjacency is None else with_values(adjacency, w.T[wired.masks[key].T])
     weights["B"] = wired.weights["w_out"].T
-    return Session(resolved, make_program(device), trials, WINDOW, weights)
+    return weights
 
 
-@pytest.mark.devices("runtime", "cpp", "cuda", slow=("cuda",))
-@pytest.mark.parametrize("name", MODELS)
+def session_of(name: str, resolved, device: str, trials) -> Session:
+    return Session(resolved, make_program(device), trials, WINDOW, weights_of(name, resolved))
+
+
+def all_dense(matrices) -> dict:
+    return {key: dense(value) for key, value in matrices.items()}
+
+
+@pytest.mark.parametrize("name", on_devices(MODELS, ("pyramidal", "two_compartments")))
 @pytest.mark.parametrize("gradient", ["factored", "online"])
 def test_every_receptor_has_the_derivative_of_its_input(name, gradient, device):
     expected, z = derivative(name)
     trials = trials_of(*data())
-    session = session_of(name, gradient, device, trials)
+    session = session_of(name, network(name, gradient), device, trials)
     session.run(trials, N_TRIALS)
     np.testing.assert_array_equal(session.spikes(), z[-1])
     assert 40 < z.sum() < z.size / 4
-    found = {key: dense(value) for key, value in session.gradient().items()}
+    found = all_dense(session.gradient())
     session.close()
     assert found.keys() == expected.keys()
     assert deviation(found, expected) <= TOLERANCE
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_backpropagation_goes_through_receptors(name):
+    expected, z = derivative(name, total=True)
+    trials, resolved = trials_of(*data()), network(name)
+    session = BpttSession(resolved, trials, WINDOW, weights_of(name, resolved))
+    found = all_dense(session.gradient_of(trials))
+    assert deviation(found, expected) <= TOLERANCE
+    assert deviation(found, derivative(name)[0]) > 0.1
+
+
+@pytest.mark.devices("runtime", "cpp", slow=("cpp",))
+@pytest.mark.parametrize("updates", ["step", "spike"])
+def test_continuous_operation_learns_at_every_receptor(updates, device):
+    """Weights hardly move, so that a trial's changes add up to the gradient of fixed ones."""
+    name, eta = "pyramidal", 1e-9
+    resolved = replace(
+        network(name, "online", regularised=False),
+        updates=updates,
+        rate_averaging="moving",
+        optimizer=GRADIENT_DESCENT.with_parameters(eta=eta),
+    )
+    trials = trials_of(*(values[:1] for values in data()))
+    session = session_of(name, resolved, device, trials)
+    before = all_dense(session.weights)
+    session.run(trials, 1)
+    session.apply_pending()
+    after = all_dense(session.weights)
+    session.close()
+    gradient, _ = derivative(name, regularised=False, first_only=True)
+    found = {key: (before[key] - after[key]) / eta for key in wiring(name).weights}
+    assert deviation(found, gradient) <= 1e-6
+
+
+def test_traces_of_receptors_are_recorded_apart():
+    """The same two neurons are connected at two receptors."""
+    name = "pyramidal"
+    gradient, _ = derivative(name, regularised=False, first_only=True)
+    trials, resolved = trials_of(*data()), network(name, regularised=False)
+    synapses = [TracedSynapse("thalamus", 1, name, 2, receptor) for receptor in ("ampa", "nmda")]
+    weights = weights_of(name, resolved)
+    recording = record(resolved, trials, weights, synapses=synapses, learning_window=WINDOW)
+    found = recording.learning_signal[:, 2] @ recording.filtered_trace
+    expected = [gradient[key][2, 1] for key in ("w_ampa", "w_nmda")]
+    # That of `w_nmda` arrives late, so its trace is that of an earlier spike.
+    np.testing.assert_allclose(found, expected, rtol=TOLERANCE)
+    assert [str(synapse) for synapse in recording.synapses] == [
+        "thalamus 1 → pyramidal 2, ampa",
+        "thalamus 1 → pyramidal 2, nmda",
+    ]
+    chosen = record(resolved, trials, weights, synapses=8, learning_window=WINDOW).synapses
+    assert {synapse.receptor for synapse in chosen} >= {"ampa"}
+    with pytest.raises(ValueError, match="no synapse 'thalamus 1 → pyramidal 2'"):
+        record(resolved, trials, weights, synapses=[replace(synapses[0], receptor="")])
 
 
 # --- Brian2 itself --------------------------------------------------------------------------------
@@ -410,7 +531,7 @@ def test_spikes_are_those_of_brian2(name, monkeypatch):
     # Brian2 has no synapses' slot before its first step.
     x[:, 0] = False
     trials = trials_of(x, targets)
-    session = session_of(name, "factored", "runtime", trials)
+    session = session_of(name, network(name), "runtime", trials)
     session.run(trials, 1, learning=False)
     expected = in_brian2(name, x[0])
     assert expected.sum() > 50

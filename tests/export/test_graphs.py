@@ -1,0 +1,81 @@
+"""What exported programs and NIR graphs say of networks that they cannot hold."""
+
+from dataclasses import replace
+
+import pytest
+
+from eprop_brian import LIF, Network
+from eprop_brian.equations import RANDOM
+from eprop_brian.export.inference import inference_state
+from eprop_brian.export.nir import NirError, to_nir
+from eprop_brian.export.project import export_project
+from eprop_brian.network.graph import InputGroup, connection
+from eprop_brian.runs.config import RunConfig
+from support.graphs import two_readouts
+
+CONFIG = RunConfig.from_recipe("evidence-accumulation", settings=["size.lif=4", "size.alif=0"])
+
+
+def changed(case):
+    """A network of the task, with parts that are too many or of another kind."""
+    task = CONFIG.make_task()
+    network = Network.for_task(task, [(LIF, 4)])
+    resolved, half = network.resolved, task.n_inputs // 2
+    groups = (InputGroup("left", half), InputGroup("right", task.n_inputs - half))
+    entering = [connection(f"in_{g.name}", [g], resolved.populations) for g in groups]
+    _, *others = resolved.connections
+    bias = InputGroup("bias", 1, constant=True)
+    (signal,) = resolved.signals
+    resolved = {
+        "inputs": replace(resolved, inputs=groups, connections=(*entering, *others)),
+        "readouts": two_readouts(resolved, sizes=(1, 1)),
+        "signal": replace(resolved, signals=(replace(signal, follows="", feedback=RANDOM),)),
+        "bias": replace(
+            resolved,
+            inputs=(*resolved.inputs, bias),
+            connections=(*resolved.connections, connection("b", [bias], resolved.readouts)),
+        ),
+    }[case]
+    vars(network)["resolved"] = resolved
+    return network
+
+
+@pytest.mark.parametrize(
+    ("case", "message"),
+    [
+        ("inputs", "reads one group of inputs, not left, right"),
+        ("readouts", "has one readout, not 2"),
+        ("signal", "learning signal 'B' has no readout weights to follow"),
+    ],
+)
+def test_projects_refuse_what_their_program_does_not_know(case, message, tmp_path, monkeypatch):
+    monkeypatch.setattr(RunConfig, "make_network", lambda *_: changed(case))
+    with pytest.raises(ValueError, match=message):
+        export_project(CONFIG, tmp_path / "project")
+
+
+@pytest.mark.parametrize(
+    ("case", "message"),
+    [("inputs", "not left, right"), ("readouts", "one readout, not readout_0, readout_1")],
+)
+def test_programs_that_only_run_refuse_several_groups(case, message, tmp_path, monkeypatch):
+    network = changed(case)
+    monkeypatch.setattr(RunConfig, "make_network", lambda *_: network)
+    monkeypatch.setattr("eprop_brian.export.inference.read_arrays", lambda _: {})
+    with pytest.raises(ValueError, match=message):
+        inference_state(CONFIG, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("case", "message"),
+    [
+        ("inputs", "several groups of inputs"),
+        ("readouts", "several readouts"),
+        ("bias", "inputs 'bias', which are constant"),
+    ],
+)
+def test_nir_lists_groups_that_a_graph_does_not_have(case, message):
+    pytest.importorskip("nir")
+    network = changed(case)
+    with pytest.raises(NirError, match=message):
+        to_nir(network, network.resolved.initial_weights(1))
