@@ -251,7 +251,7 @@ def test_weights_have_symmetric_scales(n_outputs, trained):
     network = Network.standard(4, n_outputs, [(LIF, 3), (ALIF, 2)])
     weights = network.initial_weights(1)
     after = {name: w + 0.1 for name, w in weights.items()} if trained else None
-    figure = plot.weights(weights, network.populations, after)
+    figure = plot.weights(weights, network, after)
     labels = draw(figure)
     images = [ax.images[0] for ax in figure.axes if ax.images]
     assert len(images) == (9 if trained else 3)
@@ -268,7 +268,7 @@ def test_sparse_weights_are_drawn_like_dense_ones(fraction):
     network = Network.standard(4, 2, [(LIF, 3), (ALIF, 2)], connectivity={"w_rec": fraction})
     weights = network.initial_weights(1)
     after = {name: 2 * w for name, w in weights.items()}
-    figure = plot.weights(weights, network.populations, after)
+    figure = plot.weights(weights, network, after)
     draw(figure)
     images = [ax.images[0] for ax in figure.axes if ax.images]
     for image, matrices in zip(images[1::3], (weights, after, weights), strict=True):
@@ -297,7 +297,7 @@ def test_weights_of_a_model_with_units_say_so():
     )
     network = Network.standard(4, 2, [(neuron, 3)])
     zero = {name: 0 * w for name, w in network.initial_weights(1).items()}
-    labels = draw(plot.weights(zero, network.populations))
+    labels = draw(plot.weights(zero, network))
     assert labels[3:] == ["weight (SI units)", "weight (SI units)", "weight (dimensionless)"]
 
 

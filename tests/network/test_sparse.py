@@ -314,7 +314,7 @@ def test_no_matrix_of_a_large_sparse_network_is_ever_dense(tmp_path):
         assert (
             session.is_finite() and session.gradient()["w_rec"].nnz == made.adjacency["w_rec"].nnz
         )
-        plot_weights(weights, made.populations, session.weights)
+        plot_weights(weights, made, session.weights)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
