@@ -8,6 +8,7 @@ from brian2 import ms
 
 from eprop_brian import (
     ALIF,
+    GRADIENT_DESCENT,
     LIF,
     Inputs,
     LearningSignal,
@@ -93,6 +94,34 @@ def test_a_part_can_be_replaced():
         network.with_part("upp", delay=3 * ms)
 
 
+def test_a_projection_has_what_its_fields_say():
+    given = np.ones((4, 4)) - np.eye(4)
+    momentum = replace(GRADIENT_DESCENT.with_parameters(eta=0.5), name="mine")
+    network = layers(
+        into=Projection("inputs", "first", "into", sign="excitatory", scale=2, eta=0.1),
+        up=Projection("first", "second", "up", sign="inhibitory", weights="balanced", learn=False),
+        down=Projection("inputs", "second", "down", sign="excitatory", connectivity=0.5),
+        around=Projection(
+            *("second", "second", "around"),
+            weights=given,
+            optimizer=momentum,
+            maximum=3,
+            delay="2 ms",
+            learned_delay={"longest": 9 * ms, "width": "2 ms"},
+        ),
+    )
+    into, up, around, out, down = network.resolved.connections
+    assert (into.sign, up.sign, out.sign) == (1, -1, 0)
+    assert {k: into.optimizer.parameters[k] for k in ("eta", "w_min")} == {"eta": 0.1, "w_min": 0}
+    assert out.optimizer is None and around.optimizer.name == "mine"
+    assert around.optimizer.parameters["w_max"] == 3
+    assert (around.learned_delay.longest, around.learned_delay.width) == (9, 2)
+    weights = network.initial_weights(1)
+    assert weights["into"].min() >= 0 >= weights["up"].max()
+    np.testing.assert_array_equal(weights["around"], given)
+    assert down.adjacency.nnz == 6 and not up.plastic
+
+
 @pytest.mark.parametrize(
     ("parts", "message"),
     [
@@ -117,7 +146,19 @@ def test_a_part_can_be_replaced():
         ({"inputs": Inputs(3, constant="yes")}, "constant is true or false"),
         ({"around": Projection("second", "second", delay=0 * ms)}, "at least 1 time step"),
         ({"out": Projection("second", "readout", delay=5 * ms)}, "must be 0 .a readout sees"),
-        ({"up": Projection("first", "second", weights="gaussian")}, "normal, glorot"),
+        ({"up": Projection("first", "second", weights="gaussian")}, "normal, glorot, balanced"),
+        (
+            {"up": Projection("first", "second", weights=[1, 2])},
+            "or a matrix .post, pre. of numbers",
+        ),
+        ({"up": Projection("first", "second", "up", weights=np.ones((5, 4)))}, r"shape \(4, 5\)"),
+        ({"up": Projection("first", "second", "up", sign="plus")}, "unknown sign of 'up' 'plus'"),
+        ({"up": Projection("first", "second", "up", weights="balanced")}, "balanced with a sign"),
+        ({"up": Projection("first", "second", receptor="ampa")}, "receptor 'ampa' of 'second'"),
+        ({"up": Projection("first", "second", "up", eta=-1)}, "eta of 'up' must be at least 0"),
+        ({"up": Projection("first", "second", learn="no")}, "learn is true or false, not 'no'"),
+        ({"up": Projection("first", "second", learned_delay=9)}, "learned_delay takes longest"),
+        ({"up": Projection("first", "second", connectivity="one_to_one")}, "one_to_one"),
         ({"up": Projection("first", "second", "up", connectivity=2)}, "is a fraction, not 2"),
         ({"guided": LearningSignal("readout", "frist")}, "unknown target 'frist'"),
         ({"guided": LearningSignal("second", "first")}, "its source cannot be 'second'"),
