@@ -251,7 +251,7 @@ class NetworkGroups:
         system, size = self.systems[population.name], population.size
         step = system.step
         program = self.factored(population) if self.learning and not self.online else None
-        inputs = self.inputs(population.name)
+        inputs = self.input_variables(population.name)
         neuron_variables = [*inputs, "refractory_counter", "spike_count"]
         if self.learning:
             neuron_variables = [
@@ -457,7 +457,7 @@ class NetworkGroups:
                 return f
         return None
 
-    def inputs(self, target: str) -> list[str]:
+    def input_variables(self, target: str) -> list[str]:
         """Variables of a population that spikes add to, one for each receptor."""
         return [input_name(receptor) for receptor in self.systems[target].drive]
 

@@ -17,11 +17,11 @@ from eprop_brian.symbolic.expressions import symbol
 from eprop_brian.symbolic.names import BEFORE
 from eprop_brian.symbolic.notation import (
     FORMULAS,
-    NAMES,
     PREFIXES,
     detached_paths,
     dh_dh,
     displayed,
+    names_of,
     nonzero,
     places,
     printed_eps,
@@ -30,7 +30,7 @@ from eprop_brian.symbolic.notation import (
     trace_statements,
     varying_by_name,
 )
-from eprop_brian.symbolic.programs import ReadoutProgram, lambda_name
+from eprop_brian.symbolic.programs import ReadoutProgram
 
 __all__ = ["derivation_latex"]
 
@@ -198,13 +198,13 @@ def _latex_program(system: EligibilitySystem, statements: Mapping[str, Sequence[
         ),
         *(
             f"{names[displayed(system, name)]} &: {_words(words)}"
-            for name, (words, *_) in NAMES.items()
+            for name, (words, *_) in names_of(system).items()
             if displayed(system, name) in used
         ),
         *(
             f"{tex} &: {_words(words)}"
             for prefix, (words, tex) in PREFIXES.items()
-            if any(name.startswith(prefix) and name != prefix for name in used)
+            if any(name.startswith(prefix) for name in used)
         ),
     ]
 
@@ -238,7 +238,7 @@ def _program_names(system: EligibilitySystem, time: str = "") -> dict[str, str]:
 
     names = {
         displayed(system, variable): name(apart(variable, base), index)
-        for variable, (_, base, index) in NAMES.items()
+        for variable, (_, base, index) in names_of(system).items()
     }
     names |= {
         "B": "B_{jk}",
@@ -255,10 +255,6 @@ def _program_names(system: EligibilitySystem, time: str = "") -> dict[str, str]:
             f"_mu_{k}": name(r"\mu", "j", label),
             printed_name(system, f"carry_{k}"): name(r"\hat{\mu}", "j", label),
         }
-    for receptor in system.drive:
-        names[printed_name(system, lambda_name(receptor))] = name(
-            apart("lambda_", NAMES["lambda_"][1]), "j", *[_tex(receptor)] * bool(receptor)
-        )
     entries = [
         *(("A", (k, m), x) for (k, m), x in system.transition.items()),
         *(("u", (k,), x) for k, x in system.spike_path.items()),

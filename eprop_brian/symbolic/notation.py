@@ -25,6 +25,7 @@ from eprop_brian.symbolic.programs import (
     OnlineProgram,
     ReadoutProgram,
     factored_program,
+    lambda_name,
     online_program,
 )
 from eprop_brian.symbolic.scope import neuron_names, scoped, scoped_receptor
@@ -36,6 +37,7 @@ __all__ = [
     "detached_paths",
     "dh_dh",
     "displayed",
+    "names_of",
     "printed_eps",
     "printed_name",
     "nonzero",
@@ -74,11 +76,20 @@ NAMES: dict[str, tuple[str, str, str]] = {
 #: Beginnings of names: what they are, and their symbol in LaTeX.
 PREFIXES = {
     "_mu_": ("derivative of the trial's loss by the new state", r"\mu_{j}"),
-    "lambda_": (NAMES["lambda_"][0], r"\lambda_{j}"),
     "carry_": ("carried over from step t+1 to step t; 0 at the trial's end", r"\hat{\mu}_{j}"),
 }
 #: Statements that the gradient programs leave to others.
 FORMULAS = {"L": LEARNING_SIGNAL, "rate_factor": f"rate_factor = {FIRING_RATE}"}
+
+
+def names_of(system: EligibilitySystem) -> dict[str, tuple[str, str, str]]:
+    """`NAMES` with a ``lambda_`` for every receptor."""
+    words, base, index = NAMES["lambda_"]
+    named = [receptor for receptor in system.drive if receptor]
+    return NAMES | {
+        lambda_name(r): (f"{words} at receptor {r}", base, rf"{index},\mathrm{{{r}}}")
+        for r in named
+    }
 
 
 def nonzero(entries: Mapping[Any, Coefficient]) -> list[tuple[Any, Coefficient]]:

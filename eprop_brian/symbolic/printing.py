@@ -25,6 +25,7 @@ from eprop_brian.symbolic.notation import (
     detached_paths,
     dh_dh,
     displayed,
+    names_of,
     nonzero,
     places,
     printed_eps,
@@ -234,13 +235,13 @@ def _text_programs(system: EligibilitySystem, readout: ReadoutProgram) -> list[s
 def _glossary(system: EligibilitySystem, statements: Iterable[str]) -> list[str]:
     used = set(re.findall(r"\w+", " ".join(statements)))
     rows = []
-    for variable, (words, *_) in NAMES.items():
+    for variable, (words, *_) in names_of(system).items():
         name = displayed(system, variable)
         if name in used:
             formula = displayed(system, FORMULAS.get(variable, ""))
             rows.append((name, f"{words}: {formula}" if formula else words))
     for prefix, (words, _) in PREFIXES.items():
-        if any(name.startswith(prefix) and name != prefix for name in used):
+        if any(name.startswith(prefix) for name in used):
             rows.append((f"{prefix}...", words))
     return _table(rows)
 

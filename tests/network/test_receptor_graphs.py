@@ -23,14 +23,13 @@ from support.trials import random_trials
 #: Largest deviation, relative to the largest entry of a matrix: inputs are summed in another order.
 TOLERANCE = 1e-12
 N_INPUTS, SIZE, N_STEPS, WINDOW = 5, 6, 60, 40
-RECEPTORS = {"w_in": "feedforward", "w_rec": "recurrent"}
+#: With names that could be mistaken for those of the program's own quantities.
+RECEPTORS = {"w_in": "later", "w_rec": "trace"}
 FACTORS = {"w_in": 1.0, "w_rec": 2.0, "w_out": 1.0}
-#: With names that could be mistaken for the inputs', or for something of the program's.
 TWICE = replace(
     LIF,
-    update="v = alpha*v + zeta*(I_feedforward + 2*I_recurrent) - v_th*z",
+    update="v = alpha*v + zeta*(I_later + 2*I_trace) - v_th*z",
     receptors=(*RECEPTORS.values(),),
-    parameters={**LIF.parameters, "feedforward": 1.0, "later": 1.0},
 )
 DELAYS = {"w_in": (0 * ms, 3 * ms), "w_rec": (1 * ms, 4 * ms)}
 SPARSE = {"w_in": 0.6, "w_rec": 0.5}
@@ -129,7 +128,7 @@ def test_a_connection_drives_a_receptor_that_its_targets_have():
     ):
         with pytest.raises(ValueError, match=message):
             _with(network, **receptors)
-    with pytest.raises(ValueError, match="'lif' it drives: feedforward, recurrent$"):
+    with pytest.raises(ValueError, match="'lif' it drives: later, trace$"):
         replace(one, populations=two.populations)
-    with pytest.raises(ValueError, match="'lif', which has feedforward, recurrent$"):
+    with pytest.raises(ValueError, match="'lif', which has later, trace$"):
         _with(two, w_in="ampa")

@@ -110,12 +110,12 @@ def test_a_derivation_shows_each_receptor():
         "eps_v[t] = A_v_v[t]*eps_v[t-1] + A_v_g_i[t]*eps_g_i[t-1] + b_v_gaba[t]*pre[t]",
         "Per synapse of receptor ampa and step:",
         "lambda_ampa = b_v_ampa*_mu_v - (dt*g_0/tau_s - g_0)*_mu_g_e",
-        "lambda_...",
+        "lambda_gaba      summed over",
         "synapse, gaba",
     ):
         assert line in text, line
     latex = derive(COBA).latex
-    assert r"\lambda^{\mathrm{gaba}}_{j} &\leftarrow" in latex
+    assert r"\lambda_{j,\mathrm{gaba}} &\leftarrow" in latex
     assert r"b^{v,\mathrm{ampa}}_{j}" in latex
     assert latex.count("Of a synapse of receptor gaba:") == 2
 

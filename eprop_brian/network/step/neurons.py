@@ -36,7 +36,9 @@ def write_population(writer: Writer, population: PopulationGroup) -> PopulationP
     spike_count = writer.array(name, "spike_count", "_neuron")
     later: tuple[str, ...] = ()
     if groups.later_rows:
-        later = tuple(writer.array(f"{name}_later", later_name(x)) for x in groups.inputs(name))
+        later = tuple(
+            writer.array(f"{name}_later", later_name(x)) for x in groups.input_variables(name)
+        )
     if not learning:
         return PopulationPart(spikes, spike_count, later)
     if online:
@@ -81,7 +83,7 @@ def _update(writer: Writer, population: PopulationGroup) -> list[str]:
     entering = []
     if BEFORE in get_identifiers("\n".join(step.code)):
         entering = [f"{BEFORE} = (1.0 - z)*int(refractory_counter < 0.5)"]
-    inputs = groups.inputs(population.name)
+    inputs = groups.input_variables(population.name)
     update = [
         *entering,
         *([f"{count}(refractory_counter - 1)*int(refractory_counter > 0.5)"] * refractory),
@@ -137,7 +139,7 @@ def _write_reset(writer: Writer, population: PopulationGroup) -> None:
     groups, zeroed, reset = writer.groups, ["spike_count"], []
     if not writer.network.continuous:
         zeroed += [
-            *(*groups.inputs(population.name), "z"),
+            *(*groups.input_variables(population.name), "z"),
             *["psi", "L"] * groups.learning,
             "refractory_counter",
             *["moving_rate"] * groups.moving_rate,
