@@ -231,7 +231,7 @@ class Case:
             "average_gradient": self.average_gradient,
             "dt": self.dt * ms,
         }
-        return Network(**{**settings, **options})
+        return Network.standard(**{**settings, **options})
 
 
 @dataclass(frozen=True)
@@ -328,7 +328,7 @@ def _case(name: str, settings: list[str], n_trials: int, batch_size: int, seed: 
     kinds = {p.name: p.system.step.values(dt) for p in network.populations}
     size = {p.name: p.size for p in network.populations}
     lif, alif = kinds["lif"], kinds.get("alif", {"tau_a": 2.0, "beta": 0.0})
-    readout = network.readout_values()
+    readout = network.resolved.readouts[0].values
     in_ms = 1e3
     return Case(
         name=name,
@@ -352,7 +352,7 @@ def _case(name: str, settings: list[str], n_trials: int, batch_size: int, seed: 
         average_gradient=network.average_gradient,
         c_reg=float(network.c_reg),
         f_target=float(network.f_target),
-        feedback=network.feedback.weights,
+        feedback=network.resolved.signals[0].feedback.weights,
         optimizer=network.optimizer.name,
         optimizer_parameters=dict(network.optimizer.parameters),
         batch_size=batch_size,

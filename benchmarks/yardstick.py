@@ -118,7 +118,7 @@ def deviation(case: Case) -> float:
     to their largest entry; infinite if the number of spikes of a trial differs.
     """
     from eprop_brian.network.program import make_program
-    from eprop_brian.network.rewiring import MATRICES
+    from eprop_brian.network.standard import MATRICES
     from eprop_brian.training.session import Session
 
     ours, trials, size = run(case), case.task_trials(), case.batch_size

@@ -32,6 +32,7 @@ from eprop_brian.equations import (
     surrogate,
 )
 from eprop_brian.network.learned import Learned
+from eprop_brian.network.parts import Inputs, LearningSignal, Population, Projection, Readout
 from eprop_brian.network.spec import Network
 from eprop_brian.symbolic.derivation import Derivation, derive
 from eprop_brian.symbolic.errors import EquationError
@@ -55,10 +56,15 @@ __all__ = [
     "Evaluation",
     "Learned",
     "Feedback",
+    "Inputs",
+    "LearningSignal",
     "Loss",
     "Network",
     "Neuron",
     "Optimizer",
+    "Population",
+    "Projection",
+    "Readout",
     "ReadoutFilter",
     "Run",
     "RunConfig",
@@ -72,8 +78,10 @@ __all__ = [
     "get_recipe",
     "get_task",
     "plot",
+    "read_network",
     "record",
     "surrogate",
+    "write_network",
 ]
 
 __version__ = version("eprop_brian")
@@ -82,7 +90,9 @@ _LATER = {
     "Run": "eprop_brian.runs.run",
     "RunConfig": "eprop_brian.runs.config",
     "get_recipe": "eprop_brian.runs.recipes",
+    "read_network": "eprop_brian.runs.network_file",
     "record": "eprop_brian.training.recording",
+    "write_network": "eprop_brian.runs.network_file",
 }
 
 

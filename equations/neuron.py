@@ -15,6 +15,11 @@ in which the neuron is refractory.
 ``reset`` runs after a spike; ``on_pre`` is the effect of a presynaptic spike of weight ``w``. The
 step is ``on_pre``, ``reset`` (where the step before spiked), then Brian2's own state updater, which
 is the order of a Brian2 simulation seen from one threshold test to the next.
+
+A neuron may have several receptors, each with dynamics of its own, and every connection then drives
+one of them. In Brian2 style ``on_pre`` is a mapping, ``{"ampa": "g_ampa += w", "gaba": "g_gaba +=
+w"}``; in update style ``receptors = ("ampa", "gaba")`` names them, and statements read ``I_ampa``
+and ``I_gaba`` in place of ``I``.
 """
 
 from __future__ import annotations
@@ -48,9 +53,14 @@ class Neuron(Described, Parametrised):
         dz/dv in the steps in which the neuron is refractory, likewise; may be a constant.
     update : str
         Update style: one statement per state, one per line.
-    model, method, reset, on_pre : str
-        Brian2 style: differential equations, name of Brian2's state updater, statements after a
-        spike, and the effect of a presynaptic spike of weight ``w`` (``"v += w"``).
+    model, method, reset : str
+        Brian2 style: differential equations, name of Brian2's state updater, and statements after a
+        spike.
+    on_pre : str or mapping
+        Brian2 style: the effect of a presynaptic spike of weight ``w`` (``"v += w"``). A mapping
+        has that of every receptor, by name; the inputs of a step enter in its order.
+    receptors : tuple of str
+        Update style: names of the receptors; none for a single input ``I``.
     refractory : str
         Time without spikes after a spike: a parameter's name or a time (``"5 ms"``). The smallest
         inter-spike interval is this time in steps: rounded in update style, and in Brian2 style
@@ -79,7 +89,8 @@ class Neuron(Described, Parametrised):
     model: str = ""
     method: str = "exact"
     reset: str = ""
-    on_pre: str = ""
+    on_pre: str | Mapping[str, str] = ""
+    receptors: tuple[str, ...] = ()
     refractory: str = ""
     refractory_surrogate: str = "0"
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
@@ -87,6 +98,16 @@ class Neuron(Described, Parametrised):
     initial: Mapping[str, str] = field(default_factory=dict)
     detach: tuple[str, ...] | None = None
     source: str = ""
+
+    @property
+    def on_pre_by_receptor(self) -> Mapping[str, str]:
+        """The effect of a presynaptic spike at every receptor; at ``""`` without receptors."""
+        return {"": self.on_pre} if isinstance(self.on_pre, str) else self.on_pre
+
+    @property
+    def receptor_names(self) -> tuple[str, ...]:
+        """Names of the receptors; ``("",)`` for a single input without a name."""
+        return tuple(self.receptors or self.on_pre_by_receptor)
 
     def description(self) -> Description:
         """Its equations and parameters, for `print` and notebooks."""
@@ -97,7 +118,8 @@ class Neuron(Described, Parametrised):
             ("update", _lines(self.update)),
             ("model", _lines(self.model)),
             ("method", self.method if self.model.strip() else ""),
-            ("on_pre", _lines(self.on_pre)),
+            *_on_pre_rows(self.on_pre_by_receptor),
+            ("receptors", ", ".join(self.receptors)),
             ("reset", _lines(self.reset)),
             ("threshold", self.threshold.strip()),
             ("surrogate", self.surrogate.strip()),
@@ -113,6 +135,14 @@ class Neuron(Described, Parametrised):
     def __repr__(self) -> str:
         equations = _lines(self.update or self.model).replace("\n", "; ")
         return f"<neuron '{self.name}': {equations}>"
+
+
+def _on_pre_rows(effects: Mapping[str, str]) -> list[tuple[str, str]]:
+    """The effect of a presynaptic spike, a row for each receptor."""
+    return [
+        (f"on_pre, {receptor}" if receptor else "on_pre", _lines(code))
+        for receptor, code in effects.items()
+    ]
 
 
 def _lines(code: str) -> str:

@@ -121,7 +121,7 @@ def test_learning_curve_shows_an_alignment_that_could_be_other():
 
 def test_learned_parameters_are_drawn_in_their_unit():
     slow = ALIF.with_parameters(tau_m=[20, 30] * ms)
-    network = Network(4, 1, [(LIF, 3), (slow, 2)], learned={"tau_m": {}, "beta": {}})
+    network = Network.standard(4, 1, [(LIF, 3), (slow, 2)], learned={"tau_m": {}, "beta": {}})
     before = network.initial_weights(0)
     after = {**before, "lif.tau_m": before["lif.tau_m"] + 0.002}
     figure = plot.parameters(before, network, after)
@@ -131,7 +131,7 @@ def test_learned_parameters_are_drawn_in_their_unit():
     edges = [bar.get_x() for bar in figure.axes[0].patches if bar.get_height()]
     assert min(edges) == pytest.approx(20) and max(edges) < 22 < 1.01 * max(edges) + 0.1
     with pytest.raises(ValueError, match="no learned parameters"):
-        plot.parameters(before, network.with_options(learned={}))
+        plot.parameters(before, network.with_part("lif", learned={}).with_part("alif", learned={}))
 
 
 def test_trial_with_a_surrogate_below_zero_shows_it():
@@ -248,10 +248,10 @@ def test_many_readouts_have_no_legend():
 
 @pytest.mark.parametrize(("n_outputs", "trained"), [(2, True), (1, False)])
 def test_weights_have_symmetric_scales(n_outputs, trained):
-    network = Network(4, n_outputs, [(LIF, 3), (ALIF, 2)])
+    network = Network.standard(4, n_outputs, [(LIF, 3), (ALIF, 2)])
     weights = network.initial_weights(1)
     after = {name: w + 0.1 for name, w in weights.items()} if trained else None
-    figure = plot.weights(weights, network.populations, after)
+    figure = plot.weights(weights, network, after)
     labels = draw(figure)
     images = [ax.images[0] for ax in figure.axes if ax.images]
     assert len(images) == (9 if trained else 3)
@@ -265,10 +265,10 @@ def test_weights_have_symmetric_scales(n_outputs, trained):
 
 @pytest.mark.parametrize("fraction", [0.0, 0.3])
 def test_sparse_weights_are_drawn_like_dense_ones(fraction):
-    network = Network(4, 2, [(LIF, 3), (ALIF, 2)], connectivity={"w_rec": fraction})
+    network = Network.standard(4, 2, [(LIF, 3), (ALIF, 2)], connectivity={"w_rec": fraction})
     weights = network.initial_weights(1)
     after = {name: 2 * w for name, w in weights.items()}
-    figure = plot.weights(weights, network.populations, after)
+    figure = plot.weights(weights, network, after)
     draw(figure)
     images = [ax.images[0] for ax in figure.axes if ax.images]
     for image, matrices in zip(images[1::3], (weights, after, weights), strict=True):
@@ -278,7 +278,7 @@ def test_sparse_weights_are_drawn_like_dense_ones(fraction):
 
 def test_a_pixel_of_a_large_sparse_matrix_is_a_mean(monkeypatch):
     monkeypatch.setattr(figures_of_weights, "_MOST_PIXELS", 3)
-    network = Network(4, 2, [(LIF, 6)], connectivity={"w_rec": 0.5})
+    network = Network.standard(4, 2, [(LIF, 6)], connectivity={"w_rec": 0.5})
     matrix = network.initial_weights(1)["w_rec"]
     blocks = matrix.toarray().reshape(3, 2, 3, 2).swapaxes(1, 2)
     means = [[b[b != 0].mean() if np.any(b) else 0 for b in row] for row in blocks]
@@ -295,9 +295,9 @@ def test_weights_of_a_model_with_units_say_so():
         surrogate="0.3/v_th*clip(1 - abs(v - v_th)/v_th, 0, 1)",
         parameters={"tau_m": "20 ms", "v_th": "10 mV"},
     )
-    network = Network(4, 2, [(neuron, 3)])
+    network = Network.standard(4, 2, [(neuron, 3)])
     zero = {name: 0 * w for name, w in network.initial_weights(1).items()}
-    labels = draw(plot.weights(zero, network.populations))
+    labels = draw(plot.weights(zero, network))
     assert labels[3:] == ["weight (SI units)", "weight (SI units)", "weight (dimensionless)"]
 
 

@@ -65,7 +65,9 @@ def test_a_neuron_is_printed_as_its_equations():
 
 def test_a_network_is_printed_as_what_it_consists_of():
     neurons = [(LIF, 6), (ALIF, 4)]
-    network = Network(3, 2, neurons, c_reg=5.0, learned={"beta": {}}, connectivity={"w_rec": 0.5})
+    network = Network.standard(
+        3, 2, neurons, c_reg=5.0, learned={"beta": {}}, connectivity={"w_rec": 0.5}
+    )
     assert repr(network) == "<network: 3 inputs, 6 lif + 4 alif, 2 readouts, factored, adam>"
     text = str(network)
     for line in (
@@ -75,7 +77,6 @@ def test_a_network_is_printed_as_what_it_consists_of():
         "w_rec  10 x 10, 45 synapses",
         f"2 leaky: {LEAKY.update}",
         "c_reg = 5.0",
-        "connectivity of w_rec",
     ):
         assert re.search(rf"^.*  {re.escape(line)}$", text, re.MULTILINE), line
     assert "clip_norm" not in text, "defaults are left out"

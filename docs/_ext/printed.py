@@ -35,6 +35,7 @@ import shlex
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import MISSING, fields
+from functools import reduce
 from importlib import import_module
 from importlib.util import find_spec
 from itertools import takewhile
@@ -280,33 +281,48 @@ class _Schema(_Printed):
 
 
 class _Settings(_Printed):
-    """``{settings} MODULE:CLASS``; the content describes fields without a docstring."""
+    """``{settings} MODULE:NAME``, of a class or a function.
+
+    The content describes parameters without a docstring.
+    """
 
     required_arguments = 1
     has_content = True
 
     def printed(self) -> list[nodes.Node]:
         module, _, name = self.arguments[0].partition(":")
-        cls = getattr(import_module(module), name)
-        meanings = dict(_parameters(cls))
+        target = reduce(getattr, name.split("."), import_module(module))
+        meanings = dict(_parameters(target))
         for line in self.content:
             field, _, meaning = line.partition(": ")
             if meanings.get(field):
                 raise self.error(f"the docstring of {name} describes {field} already")
             meanings[field] = meaning
         rows = [
-            (field.name, _default(field), meanings.get(field.name, ""))
-            for field in fields(cls)
-            if field.init
+            (parameter, _default(default), meanings.get(parameter, ""))
+            for parameter, default in _defaults(target).items()
         ]
         return [_table(("Name", "Default", "Meaning"), rows)]
 
 
-def _default(field: Any) -> str:
+def _defaults(target: Any) -> dict[str, Any]:
+    """Defaults of the parameters of a data class or a function; MISSING for those without."""
+    if not isinstance(target, type):
+        parameters = inspect.signature(target).parameters.values()
+        return {
+            p.name: MISSING if p.default is p.empty else p.default
+            for p in parameters
+            if p.kind is not p.VAR_KEYWORD
+        }
+    return {
+        field.name: field.default if field.default_factory is MISSING else field.default_factory()
+        for field in fields(target)
+        if field.init
+    }
+
+
+def _default(default: Any) -> str:
     """The default as it would be written, in backquotes; ``""`` for nothing."""
-    default = field.default
-    if field.default_factory is not MISSING:
-        default = field.default_factory()
     if default is MISSING:
         return "(required)"
     if default is None or default in ("", {}):
@@ -317,9 +333,9 @@ def _default(field: Any) -> str:
     return f"`{re.sub(r'(?<=[0-9])[.](?= )', '', text)}`"
 
 
-def _parameters(cls: type) -> Iterator[tuple[str, str]]:
-    """Names and texts of the section Parameters in a class's docstring."""
-    section = inspect.getdoc(cls).partition("Parameters\n----------\n")[2]
+def _parameters(target: Any) -> Iterator[tuple[str, str]]:
+    """Names and texts of the section Parameters in the docstring of a class or function."""
+    section = inspect.getdoc(target).partition("Parameters\n----------\n")[2]
     section = re.split(r"\n\n\w+\n-+\n", section)[0]
     for entry in re.split(r"\n(?=\S)", section):
         head, _, text = entry.partition("\n")

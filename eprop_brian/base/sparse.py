@@ -17,6 +17,7 @@ __all__ = [
     "copied",
     "dense",
     "draw_pairs",
+    "ends",
     "fit",
     "is_sparse",
     "same_structure",
@@ -144,6 +145,11 @@ def taken(matrix: np.ndarray, connected: csc_array) -> csc_array:
 def _columns(matrix: csc_array) -> np.ndarray:
     """The presynaptic neuron of every synapse."""
     return np.repeat(np.arange(matrix.shape[1]), np.diff(matrix.indptr))
+
+
+def ends(matrix: csc_array) -> tuple[np.ndarray, np.ndarray]:
+    """Post- and presynaptic neuron of every synapse, in the order of the data."""
+    return matrix.indices, _columns(matrix)
 
 
 def _numbered(matrix: csc_array) -> np.ndarray:

@@ -39,8 +39,9 @@ def configure(task: str, choices: RunChoices) -> RunConfig:
     return RunConfig.from_recipe(
         choices.recipe or task,
         neuron=choices.neuron,
+        feedback=choices.feedback,
         run=choices.values("iterations", "batch_size", "seed", "device", "dtype"),
-        network=choices.values("feedback", "gradient", "updates"),
+        network=choices.values("gradient", "updates"),
         settings=choices.settings,
     )
 

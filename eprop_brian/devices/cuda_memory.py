@@ -159,7 +159,8 @@ class Memory:
 
     def sums_over_trials(self, node: Accumulate | AllSynapses) -> list[str]:
         """Arrays that the sums of a projection are in."""
-        return self.written(node.block, "_synapse")
+        blocks = node.blocks if isinstance(node, Accumulate) else (node.block,)
+        return sorted({name for block in blocks for name in self.written(block, "_synapse")})
 
     def sums_of(self, node: Backward) -> list[str]:
         """Sums over trials that neurons have of their way backwards, for learned parameters."""

@@ -122,6 +122,9 @@ def linear_neuron(
     NotLinearError
         If the neuron is not such a chain. Its message lists all reasons.
     """
+    receptors = step.neuron.receptor_names
+    if receptors != ("",):
+        raise NotLinearError([f"its receptors {', '.join(receptors)} need an input each"])
     reasons: list[str] = []
     silence = np.maximum(np.broadcast_to(step.refractory_steps(dt), size) - 1, 0)
     values = {**step.values(dt, changed), "dt": dt}
@@ -188,7 +191,7 @@ def _new(step: StepMap, state: str) -> sympy.Expr:
     """A state's new value where the neuron is not refractory."""
     signals = step.signals
     fixed = {
-        symbol(signals.input): symbol(ARRIVING),
+        symbol(signals.inputs[""]): symbol(ARRIVING),
         symbol(signals.spike): symbol(SPIKE),
         symbol(signals.detached): symbol(SPIKE),
         **dict.fromkeys(map(symbol, ACTIVE), 1),

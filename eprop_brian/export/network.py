@@ -12,8 +12,9 @@ import numpy as np
 from eprop_brian.base.sparse import Matrix, is_sparse, with_values
 from eprop_brian.equations.losses import LOSSES
 from eprop_brian.network.built import BuiltNetwork, state_variable
-from eprop_brian.network.draws import initial_draw
+from eprop_brian.network.draws import initial_draws
 from eprop_brian.network.keys import OptimizerState
+from eprop_brian.network.learned_delays import DELAY
 from eprop_brian.network.projection import BuiltProjection
 from eprop_brian.runs.config import RunConfig
 from eprop_brian.symbolic.names import OPTIMIZER, own
@@ -49,15 +50,17 @@ class StateArray:
 
 @dataclass(frozen=True)
 class Drawn:
-    """Weights that are drawn from a seed; fields as in the C++ struct."""
+    """Weights that a seed begins with; fields as in the C++ struct."""
 
     state: str
     uniform: bool
     divisor: float
     limit: float
     factor: float
+    sign: float
     without_diagonal: bool
     masked: bool
+    given: bool
 
 
 def state_name(name: str, matrix: Matrix) -> str:
@@ -202,20 +205,30 @@ def _learning_rates(built: BuiltNetwork) -> list[str]:
             for key, parameter in network.keys.learned.items()
             if parameter.population.learned[parameter.name].eta is None
         ),
+        *(
+            built.key(p.name, f"eta_{DELAY}")
+            for p in built.projections
+            if p.connection.learned_delay and p.connection.learned_delay.eta is None
+        ),
     ]
 
 
 def _state_arrays(state: SessionState, built: BuiltNetwork) -> list[StateArray]:
     weights, keys = state.weights, state.keys
-    states = [(x, state_variable(x)) for x in state.resolved.optimizer.states]
     arrays = []
-    for p in built.plastic:
-        key = state_name(p.matrix, weights[p.matrix])
-        arrays.append(StateArray(built.key(p.name, "w"), key, p.name, True))
-        arrays += [
-            StateArray(built.key(p.name, variable), OptimizerState(x, key).key, p.name, True)
-            for x, variable in states
-        ]
+    for name in (*keys.connections, *keys.delays):
+        key = state_name(name, weights[name])
+        for projection, array in built.synaptic_keys(name, "w").items():
+            arrays.append(StateArray(array, key, projection, name in keys.trained))
+            arrays += [
+                StateArray(
+                    built.synaptic_keys(name, state_variable(x.name))[projection],
+                    OptimizerState(x.name, key).key,
+                    projection,
+                    True,
+                )
+                for x in keys.states_of(name)
+            ]
     arrays += [
         StateArray(built.key(f.name, "B"), f.matrix, f.name, f.connection.learns)
         for f in built.feedback
@@ -223,8 +236,8 @@ def _state_arrays(state: SessionState, built: BuiltNetwork) -> list[StateArray]:
     for name in keys.learned:
         arrays.append(StateArray(name, name, "", True))
         arrays += [
-            StateArray(built.parameter_array(name, variable), OptimizerState(x, name).key, "", True)
-            for x, variable in states
+            StateArray(built.parameter_array(name, state_variable(x.name)), x.key, "", True)
+            for x in keys.states_of(name)
         ]
     return arrays + [StateArray(name, f"carried.{name}", "", True) for name in state.carried]
 
@@ -232,8 +245,9 @@ def _state_arrays(state: SessionState, built: BuiltNetwork) -> list[StateArray]:
 def _drawn(state: SessionState) -> list[Drawn]:
     """Describes how `Network.initial_weights` draws, in the same order."""
     drawn = []
+    draws = initial_draws(state.resolved.connections)
     for c in state.resolved.connections:
-        draw = initial_draw(c)
+        draw = draws[c.name]
         drawn.append(
             Drawn(
                 state=state_name(c.name, state.weights[c.name]),
@@ -241,14 +255,17 @@ def _drawn(state: SessionState) -> list[Drawn]:
                 divisor=draw.divisor,
                 limit=draw.limit,
                 factor=draw.factor,
+                sign=draw.sign,
                 without_diagonal=not c.autapses and c.adjacency is None,
                 masked=False,
+                given=c.weights is not None,
             )
         )
     for s in state.resolved.signals:
         if s.feedback.weights == "random":
             masked = s.learns and is_sparse(state.weights[s.follows])
-            drawn.append(Drawn(s.name, False, 1.0, 0.0, float(s.feedback.scale), False, masked))
+            scale = float(s.feedback.scale)
+            drawn.append(Drawn(s.name, False, 1.0, 0.0, scale, 0.0, False, masked, False))
     return drawn
 
 

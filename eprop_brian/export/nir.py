@@ -30,6 +30,7 @@ from eprop_brian.export.linear import (
     linear_neuron,
 )
 from eprop_brian.network.graph import Connection, PopulationGroup, ReadoutGroup
+from eprop_brian.network.learned_delays import rounded
 from eprop_brian.network.resolved import Resolved
 from eprop_brian.network.spec import Network
 from eprop_brian.runs.config import RunConfig
@@ -105,7 +106,8 @@ def to_nir(
     network : Network
     weights : mapping
         ``w_in``, ``w_rec``, ``w_out`` [post, pre], dense or sparse, and learned parameters by
-        ``"population.parameter"``, as `Session.weights` has them.
+        ``"population.parameter"`` and learned delays by ``"delay.connection"``, as
+        `Session.weights` has them.
     discretisation : {"exact", "euler"}
         How the reader takes a step; time constants are such that it decays by the network's factor.
     portable : bool
@@ -376,6 +378,8 @@ class _Graph:
         block = c.targets[target], c.sources[source]
         values = dense(self.weights[c.name])[block]
         each = c.delay_steps
+        if c.learned_delay is not None:
+            each = rounded(dense(self.weights[c.delay_key]))
         steps = np.broadcast_to(each if isinstance(each, int) else dense(each)[block], values.shape)
         implied = c.least_delay if self.portable else 0
         delays = [int(delay) for delay in np.unique(steps[values != 0])]

@@ -60,7 +60,7 @@ def plot_eprop_run(folder: str | Path, formats: Sequence[str] = ("png",)) -> lis
     figures = {
         "trial_before": plot_trial(before, f"{task.name}: before training"),
         "trial_after": plot_trial(after, f"{task.name}: after {iterations}"),
-        "weights": plot_weights(initial, network.populations, trained),
+        "weights": plot_weights(initial, network, trained),
     }
     if draws_trajectory(after):
         figures["trajectory"] = plot_trajectory(after, before)

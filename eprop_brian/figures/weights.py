@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from brian2.units import Quantity
@@ -15,7 +16,8 @@ from scipy.sparse import csc_array, issparse
 from eprop_brian.base.sparse import Matrix, values_of
 from eprop_brian.equations.neuron import Parameter
 from eprop_brian.figures.style import COLOURS, WIDTH, legend_above, styled, whole_numbers
-from eprop_brian.network.graph import PopulationGroup
+from eprop_brian.network.graph import Connection
+from eprop_brian.network.resolved import Resolved
 from eprop_brian.network.spec import Network
 from eprop_brian.symbolic.parameters import parse_quantity
 
@@ -23,40 +25,41 @@ __all__ = ["matrix_title", "plot_parameters", "plot_weights"]
 
 #: Rows and columns of the image of a sparse matrix.
 _MOST_PIXELS = 1000
-_RECURRENT = "recurrent neuron"
-#: Title, postsynaptic and presynaptic side of each matrix.
-_MATRICES = {
-    "w_in": (r"$W_\mathrm{in}$", _RECURRENT, "input neuron"),
-    "w_rec": (r"$W_\mathrm{rec}$", _RECURRENT, _RECURRENT),
-    "w_out": (r"$W_\mathrm{out}$", "readout", _RECURRENT),
+#: Titles of the standard network's matrices.
+_TITLES = {
+    "w_in": r"$W_\mathrm{in}$",
+    "w_rec": r"$W_\mathrm{rec}$",
+    "w_out": r"$W_\mathrm{out}$",
 }
+#: Widths of the columns by what a matrix connects.
+_WIDTHS = {"input": 0.8, "recurrent": 1.0, "readout": 1.0}
+#: Matrices that fit side by side in a figure of the usual width.
+_SIDE_BY_SIDE = 3
 
 
 def matrix_title(name: str) -> str:
     """What a weight matrix is called in figures; other names stay as they are."""
-    return _MATRICES[name][0] if name in _MATRICES else name
+    return _TITLES.get(name, name)
 
 
 @styled()
 def plot_weights(
-    weights: Mapping[str, Matrix],
-    populations: Sequence[PopulationGroup],
-    after: Mapping[str, Matrix] | None = None,
+    weights: Mapping[str, Matrix], network: Network, after: Mapping[str, Matrix] | None = None
 ) -> Figure:
     """Draw the weight matrices, and how they changed if a second set is given.
 
-    Rows are postsynaptic, columns presynaptic neurons. The colour scale of a matrix is symmetric
-    about 0 and ends at the 99.5th percentile of the absolute values; ``before`` and ``after`` share
-    it. Of a sparse matrix with more than 1000 rows or columns, a pixel is the mean weight of the
-    synapses in a block.
+    Rows are postsynaptic, columns presynaptic neurons; lines separate groups. The colour scale of a
+    matrix is symmetric about 0 and ends at the 99.5th percentile of the absolute values; ``before``
+    and ``after`` share it. Of a sparse matrix with more than 1000 rows or columns, a pixel is the
+    mean weight of the synapses in a block.
 
     Parameters
     ----------
     weights : mapping
-        ``w_in`` (n_recurrent, n_inputs), ``w_rec`` (n_recurrent, n_recurrent), ``w_out``
-        (n_outputs, n_recurrent), each an array or a scipy.sparse array.
-    populations : sequence of PopulationGroup
-        Of the network (``network.populations``); lines separate them.
+        The matrix [post, pre] of every projection by its name, each an array or a scipy.sparse
+        array.
+    network : Network
+        Whose weights they are.
     after : mapping, optional
         The same matrices after training.
 
@@ -64,45 +67,45 @@ def plot_weights(
     -------
     Figure
     """
+    connections, populations = network.resolved.connections, network.populations
     rows: list[tuple[str, Mapping[str, Matrix]]] = [("", weights)]
     if after is not None:
-        change = {name: after[name] - weights[name] for name in _MATRICES}
+        change = {c.name: after[c.name] - weights[c.name] for c in connections}
         rows = [("before", weights), ("after", after), ("change", change)]
-    ends = np.cumsum([p.size for p in populations])
     without_units = all(set(p.system.step.units.values()) == {"1"} for p in populations)
     figure, axes = plt.subplots(
         len(rows),
-        len(_MATRICES),
-        figsize=(WIDTH, 0.7 + 2.2 * len(rows)),
-        width_ratios=[0.8, 1.0, 1.0],
+        len(connections),
+        figsize=(WIDTH * max(1, len(connections) / _SIDE_BY_SIDE), 0.7 + 2.2 * len(rows)),
+        width_ratios=[_WIDTHS[c.kind] for c in connections],
         squeeze=False,
         layout="constrained",
     )
-    for column, name in enumerate(_MATRICES):
-        scale = _scale([matrices[name] for heading, matrices in rows if heading != "change"])
+    for column, c in enumerate(connections):
+        scale = _scale([matrices[c.name] for heading, matrices in rows if heading != "change"])
         # A weight has the unit of the state it adds to; readouts have none.
-        unit = "dimensionless" if name == "w_out" or without_units else "SI units"
+        unit = "dimensionless" if c.to_readout or without_units else "SI units"
         for ax, (heading, matrices) in zip(axes[:, column], rows, strict=True):
             is_change = heading == "change"
-            limit = _scale([matrices[name]]) if is_change else scale
-            image = _draw_matrix(ax, name, matrices[name], limit, ends[:-1])
+            limit = _scale([matrices[c.name]]) if is_change else scale
+            image = _draw_matrix(ax, c, matrices[c.name], limit, network.resolved)
             if heading:
-                ax.set_title(f"{matrix_title(name)}, {heading}")
+                ax.set_title(f"{matrix_title(c.name)}, {heading}")
             label = f"{'change' if is_change else 'weight'} ({unit})"
             figure.colorbar(image, ax=ax, extend="both", label=label, pad=0.02)
-    if len(populations) > 1:
+    joined = any(c.targets.keys() == network.slices.keys() for c in connections)
+    if len(populations) > 1 and joined:
         ranges = "  ".join(
-            f"{p.name} {end - p.size}–{end - 1}" for p, end in zip(populations, ends, strict=True)
+            f"{name} {own.start}–{own.stop - 1}" for name, own in network.slices.items()
         )
         figure.supxlabel(f"recurrent neurons: {ranges}", fontsize=8.0)
     return figure
 
 
 def _draw_matrix(
-    ax: Axes, name: str, matrix: Matrix, limit: float, boundaries: np.ndarray
+    ax: Axes, connection: Connection, matrix: Matrix, limit: float, network: Resolved
 ) -> AxesImage:
-    """Draw a matrix between -limit and limit, with lines between populations."""
-    title, post, pre = _MATRICES[name]
+    """Draw a matrix between -limit and limit, with lines between groups."""
     n_post, n_pre = matrix.shape
     image = ax.imshow(
         _pixels(matrix) if issparse(matrix) else matrix,
@@ -115,17 +118,28 @@ def _draw_matrix(
     )
     for spine in ax.spines.values():
         spine.set_visible(True)
-    for boundary in boundaries:
-        if post == _RECURRENT:
-            ax.axhline(boundary - 0.5, color="black", linewidth=0.6)
-        if pre == _RECURRENT:
-            ax.axvline(boundary - 0.5, color="black", linewidth=0.6)
+    look: dict[str, Any] = {"color": "black", "linewidth": 0.6}
+    for first in [where.start for where in connection.targets.values()][1:]:
+        ax.axhline(first - 0.5, **look)
+    for first in [where.start for where in connection.sources.values()][1:]:
+        ax.axvline(first - 0.5, **look)
     for axis in (ax.xaxis, ax.yaxis):
         axis.set_major_locator(whole_numbers(5))
-    ax.set_title(title)
-    ax.set_ylabel(f"to {post} (index)")
-    ax.set_xlabel(f"from {pre} (index)")
+    ax.set_title(matrix_title(connection.name))
+    ax.set_ylabel(f"to {_members(connection.targets, network)} (index)")
+    ax.set_xlabel(f"from {_members(connection.sources, network)} (index)")
     return image
+
+
+def _members(groups: Mapping[str, slice], network: Resolved) -> str:
+    """What the rows or columns of a matrix are: all neurons of a kind, or groups by name."""
+    kinds: dict[str, Mapping[str, slice]] = {
+        "recurrent neuron": network.slices,
+        "input neuron": network.input_slices,
+        "readout": network.output_slices,
+    }
+    whole = [what for what, members in kinds.items() if members.keys() == groups.keys()]
+    return whole[0] if whole else ", ".join(groups)
 
 
 def _pixels(matrix: csc_array) -> np.ndarray:

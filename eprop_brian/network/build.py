@@ -183,6 +183,7 @@ def _rules(writer: Writer) -> Rules:
         steps_per_pass=groups.steps_per_pass,
         window_rows=groups.window_rows,
         later_rows=groups.later_rows,
+        late_rows=groups.late_rows,
         signal_rows=groups.signal_rows,
         lag=groups.lag,
         clip_norm=writer.array("control", "clip_norm") if clipped else "",

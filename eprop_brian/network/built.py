@@ -16,11 +16,13 @@ from brian2 import NeuronGroup
 from brian2.utils.stringtools import get_identifiers
 
 from eprop_brian.base.sparse import Matrix, with_values
+from eprop_brian.equations.optimizers import Optimizer
 from eprop_brian.network.graph import Connection, PopulationGroup, SignalConnection
+from eprop_brian.network.learned_delays import DELAY, rounded
 from eprop_brian.network.projection import BuiltProjection
 from eprop_brian.network.resolved import Resolved
 from eprop_brian.steps.blocks import Store, stored_name
-from eprop_brian.symbolic.names import OPTIMIZER, READOUT, own
+from eprop_brian.symbolic.names import OPTIMIZER, READOUT, own, owned
 from eprop_brian.symbolic.programs import VOLTAGE_SCALE, parameter_sums
 from eprop_brian.symbolic.scope import neuron_names, scoped
 
@@ -31,6 +33,7 @@ __all__ = [
     "Capacity",
     "dependent_constants",
     "neuron_values",
+    "optimizer_names",
     "regularization",
     "state_variable",
 ]
@@ -92,6 +95,19 @@ def state_variable(state: str) -> str:
     return own(state, OPTIMIZER)
 
 
+def optimizer_names(network: Resolved, optimizer: Optimizer) -> dict[str, str]:
+    """States and parameters of an optimizer as the statements call them.
+
+    The numbers of all optimizers stand side by side: those of the first have its names alone, those
+    of the others a number behind, which no user's name can have.
+    """
+    number = network.optimizers.index(optimizer)
+    parameters = owned(optimizer.parameters, OPTIMIZER)
+    if number:
+        parameters = {name: f"{form}_{number + 1}" for name, form in parameters.items()}
+    return {**{state: state_variable(state) for state in optimizer.states}, **parameters}
+
+
 def dependent_constants(population: PopulationGroup) -> list[str]:
     """Constants of a population that change with its learned parameters, in order."""
     changing = set(population.learned)
@@ -122,10 +138,7 @@ def neuron_values(
         # The program computes those that follow from others.
         values[name] = np.broadcast_to(values.get(name, 0.0), population.size)
     for name, bounds in ((own(n), b) for n, b in population.learned.items()) if learning else ():
-        values[f"eta_{name}"] = 0.0 if bounds.eta is None else bounds.eta
-        values[f"scale_{name}"] = bounds.scale
-        values[f"minimum_{name}"] = bounds.minimum / bounds.scale
-        values[f"maximum_{name}"] = bounds.maximum / bounds.scale
+        values |= bounds.values(name)
     initial = step.initial_values(dt)
     return {**values, **{f"{names[s]}_initial": v for s, v in initial.items()}}
 
@@ -201,8 +214,13 @@ class BuiltNetwork:
                 values[self.key(f"{projection.name}_rows", "first")] = projection.rows
                 _, post = projection.ends
                 values[self.key(projection.name, "post")] = np.resize(post, projection.group.N)
-            delays = projection.connection.delay_steps
-            if np.ndim(delays):
+            delays, learned = projection.connection.delay_steps, projection.connection.learned_delay
+            if learned and learning:
+                bounds = learned.range(projection.connection.least_delay)
+                eta = network.optimizer.parameters.get("eta", 0.0)
+                for name, value in bounds.values(DELAY, eta).items():
+                    values[self.key(projection.name, name)] = value
+            elif np.ndim(delays) and not learned:
                 extra = projection.stored(delays) - projection.connection.least_delay
                 # Padding has no delay.
                 values[self.key(projection.name, "delay")] = np.maximum(extra, 0)
@@ -222,8 +240,9 @@ class BuiltNetwork:
             "control.kappa_reg": network.kappa_reg,
             **{f"control.{k}": v for k, v in self._regularization().items()},
             **{
-                self.key("control", own(k, OPTIMIZER)): v
-                for k, v in network.optimizer.parameters.items()
+                self.key("control", optimizer_names(network, optimizer)[k]): v
+                for optimizer in network.optimizers
+                for k, v in optimizer.parameters.items()
             },
         }
 
@@ -268,12 +287,34 @@ class BuiltNetwork:
         return self.key(parameter.population.name, f"{variable}_{own(parameter.name)}")
 
     def synaptic_arrays(self, variable: str, matrices: Mapping[str, Matrix]) -> dict:
-        """Split matrices [post, pre], by name, into the projections' arrays of a variable."""
-        return {
-            self.key(p.name, variable): p.stored(matrix)
-            for name, matrix in matrices.items()
-            for p in self._parts.get(name, ())
-        }
+        """Split matrices [post, pre], by key, into the projections' arrays of a variable.
+
+        See `matrix` for what is the variable of learned delays. Without learning, a program knows
+        the whole steps alone.
+        """
+        arrays = {}
+        for key, matrix in matrices.items():
+            name, stored = self._stored_as(key, variable)
+            for p in self._parts.get(name, ()):
+                if self.capacity.learning or key == name:
+                    arrays[self.key(p.name, stored)] = p.stored(matrix)
+                else:
+                    steps = rounded(p.stored(matrix)) - p.connection.least_delay
+                    # Padding has no delay.
+                    arrays[self.key(p.name, "delay")] = np.maximum(steps, 0)
+        return arrays
+
+    def synaptic_keys(self, key: str, variable: str) -> dict[str, str]:
+        """Keys of the arrays that `matrix` assembles, by projection."""
+        name, stored = self._stored_as(key, variable)
+        return {p.name: self.key(p.name, stored) for p in self._parts[name]}
+
+    def _stored_as(self, key: str, variable: str) -> tuple[str, str]:
+        """The connection whose synapses have what a key names, and their name for a variable."""
+        delayed = self.network.keys.delays.get(key)
+        if delayed is None:
+            return key, variable
+        return delayed.name, DELAY if variable == "w" else f"{variable}_{DELAY}"
 
     def feedback_arrays(self, weights: Mapping[str, Matrix]) -> dict[str, np.ndarray]:
         """Split the weights of learning signals, by name, into the connections' arrays."""
@@ -290,6 +331,10 @@ class BuiltNetwork:
             for name, total in names.items()
             if stored_name(p.group, name) in p.group.variables
         }
+        for p in self.projections:
+            if p.connection.learned_delay:
+                of_delays = parameter_sums(DELAY, rates).items()
+                sums.update((self.key(p.name, x), self.key(p.name, t)) for x, t in of_delays)
         if self.network.rate_averaging == "batch":
             counts = [self.key(p.name, "batch_spike_count") for p in self.network.populations]
             sums.update({count: count for count in counts})
@@ -308,9 +353,10 @@ class BuiltNetwork:
         Parameters
         ----------
         name : str
-            Name of the connection.
+            Name of the connection, or key of its learned delays.
         variable : str
-            ``"w"``, ``"gradient"`` or an optimizer's state (`state_variable`).
+            ``"w"`` (the value itself, of delays too), ``"gradient"`` or an optimizer's state
+            (`state_variable`).
         values : mapping
             The projections' arrays, keyed ``"group.variable"``.
 
@@ -318,6 +364,7 @@ class BuiltNetwork:
         -------
         array, or csc_array if the matrix is sparse
         """
+        name, variable = self._stored_as(name, variable)
         parts = [(p, values[self.key(p.name, variable)]) for p in self._parts[name]]
         connection = self.network.keys.connections[name]
         adjacency = connection.adjacency

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,18 +10,21 @@ from brian2.units import hertz, second
 
 from eprop_brian.base.checks import (
     check_choice,
-    check_positive,
     check_positive_quantity,
     check_real,
 )
-from eprop_brian.equations.learning_signals import SYMMETRIC, Feedback
-from eprop_brian.equations.readouts import ReadoutFilter
-from eprop_brian.network.graph import SignalConnection
-from eprop_brian.network.learned import Learned
+from eprop_brian.equations.learning_signals import SYMMETRIC
+from eprop_brian.equations.optimizers import Optimizer
+from eprop_brian.network.graph import (
+    Connection,
+    PopulationGroup,
+    ReadoutGroup,
+    SignalConnection,
+)
 from eprop_brian.network.optimization import check_optimizer
-from eprop_brian.network.rewiring import Rewiring
 
 if TYPE_CHECKING:
+    from eprop_brian.network.resolved import Resolved
     from eprop_brian.network.spec import Network
 
 __all__ = [
@@ -32,6 +35,7 @@ __all__ = [
     "check_bptt",
     "check_learned",
     "check_options",
+    "check_paths",
     "check_rewiring",
     "check_training",
     "check_updates",
@@ -45,19 +49,16 @@ RATE_AVERAGING = ("trial", "batch", "moving")
 
 
 def check_options(network: Network) -> None:
-    """Check sizes and choices."""
+    """Check choices and quantities."""
     check_choice("gradient", network.gradient, GRADIENTS)
     check_choice("updates", network.updates, UPDATES)
-    check_choice("readout_weights", network.readout_weights, ("normal", "glorot"))
     check_choice("rate_averaging", network.rate_averaging, RATE_AVERAGING)
     check_positive_quantity("dt", network.dt, second, "1*ms")
     check_positive_quantity("f_target", network.f_target, hertz, "10*Hz")
-    for name in ("n_inputs", "n_outputs"):
-        check_positive(name, getattr(network, name))
 
 
 def check_training(network: Network) -> None:
-    """Check regularisers, clipping, the optimizer, and that there are neurons."""
+    """Check regularisers, clipping and the optimizer."""
     for name in ("c_reg", "kappa_reg", "c_v", "c_l2"):
         check_real(name, getattr(network, name), minimum=0)
     if not isinstance(network.voltage_cost, str) or not network.voltage_cost.strip():
@@ -82,39 +83,37 @@ def check_training(network: Network) -> None:
         check_real(f"optimizer parameter {name}", value, minimum=0 if name == "eta" else -np.inf)
     if settings.get("w_min", -np.inf) > settings.get("w_max", np.inf):
         raise ValueError(f"w_min = {settings['w_min']} is above w_max = {settings['w_max']}")
-    if not network.neurons:
-        raise ValueError("a network needs neurons: give [(neuron, size), ...]")
-    if not isinstance(network.learned, Mapping):
-        raise ValueError(
-            "learned names parameters of the neurons, e.g. {tau_m = {minimum = '5 ms'}}; "
-            f"got {network.learned!r}"
-        )
 
 
-def check_learned(network: Network, learned: Mapping[str, Learned]) -> None:
+def check_learned(optimizer: Optimizer, populations: Iterable[PopulationGroup]) -> None:
     """Check that the optimizer has the learning rates of learned parameters."""
-    rates = [name for name, options in learned.items() if options.eta is not None]
-    if rates and "eta" not in network.optimizer.parameters:
-        raise ValueError(
-            f"learned parameter '{rates[0]}' has an eta, but optimizer "
-            f"'{network.optimizer.name}' has none: its learning rate must be called eta"
-        )
+    for population in populations:
+        for name, options in population.learned.items():
+            if options.eta is not None and "eta" not in optimizer.parameters:
+                raise ValueError(
+                    f"learned parameter '{name}' has an eta, but optimizer '{optimizer.name}' "
+                    "has none: its learning rate must be called eta"
+                )
 
 
 def check_rewiring(
-    network: Network, rewiring: Rewiring, signal: SignalConnection, sparse: Iterable[str]
+    network: Network,
+    rewired: Collection[str],
+    connections: Iterable[Connection],
+    signals: Iterable[SignalConnection],
 ) -> None:
-    """Check that a network can be rewired; `sparse` are the matrices of fixed connectivity."""
-    both = sorted({*sparse} & rewiring.connectivity.keys())
+    """Check that connections of some names can be rewired."""
+    both = [c.name for c in connections if c.adjacency is not None and c.name in rewired]
     if both:
         raise ValueError(
             f"{both[0]} has a fixed connectivity and is to be rewired: give one of them"
         )
-    if signal.learns and signal.follows in rewiring.connectivity:
-        raise ValueError(
-            "feedback that learns with the readout weights would follow synapses that are "
-            f"not there: leave {signal.follows} out of the rewiring, or choose other feedback"
-        )
+    for signal in signals:
+        if signal.learns and signal.follows in rewired:
+            raise ValueError(
+                "feedback that learns with the readout weights would follow synapses that are "
+                f"not there: leave {signal.follows} out of the rewiring, or choose other feedback"
+            )
     if network.clip_norm is not None:
         raise ValueError(
             "clip_norm would count gradients of synapses that are not there: with rewiring "
@@ -128,7 +127,7 @@ def check_rewiring(
         )
 
 
-def check_updates(network: Network) -> None:
+def check_updates(network: Network, populations: Iterable[PopulationGroup]) -> None:
     """Refuse what continuous operation and updates at the end of a batch cannot have."""
     if not network.continuous:
         if network.trace_cutoff is not None:
@@ -149,25 +148,67 @@ def check_updates(network: Network) -> None:
             f"updates = '{network.updates}' changes weights one by one: gradients are clipped "
             "by clip_value there, not by clip_norm"
         )
-    if network.learned:
+    if any(population.learned for population in populations):
         raise ValueError("parameters of neurons can be learned with updates = 'batch' only")
 
 
-def check_bptt(rate_averaging: str, readout: ReadoutFilter, feedback: Feedback) -> None:
+def check_bptt(
+    rate_averaging: str, readouts: Iterable[ReadoutGroup], signals: Iterable[SignalConnection]
+) -> None:
     """Refuse learning signals and traces, which backpropagation through time does not have."""
-    sent: tuple[Any, ...] = (feedback.weights, feedback.signal.strip(), feedback.delay)
-    if sent != (SYMMETRIC.weights, SYMMETRIC.signal, None):
-        raise ValueError(
-            "gradient = 'bptt' sends the error back through the network itself and has no "
-            "learning signal: leave feedback at 'symmetric', without signal and delay"
-        )
+    for signal in signals:
+        feedback = signal.feedback
+        sent: tuple[Any, ...] = (feedback.weights, feedback.signal.strip(), feedback.delay)
+        if sent != (SYMMETRIC.weights, SYMMETRIC.signal, None):
+            raise ValueError(
+                "gradient = 'bptt' sends the error back through the network itself and has no "
+                "learning signal: leave feedback at 'symmetric', without signal and delay"
+            )
     if rate_averaging == "moving":
         raise ValueError(
             "gradient = 'bptt' differentiates a rate of trials: rate_averaging must be 'trial' "
             "or 'batch', not 'moving'"
         )
-    for name in ("trace_gain", "trace_decay"):
-        if getattr(readout, name):
+    for readout in readouts:
+        for name in ("trace_gain", "trace_decay"):
+            if getattr(readout.readout, name):
+                raise ValueError(
+                    f"gradient = 'bptt' has no eligibility traces: leave the readout's {name} away"
+                )
+
+
+def check_paths(network: Resolved) -> None:
+    """Refuse groups that nothing drives, that nobody reads, or that cannot learn what they should.
+
+    Raises
+    ------
+    ValueError
+        It names the group and says what it needs.
+    """
+    sources = {name for c in network.connections for name in c.sources}
+    targets = {name for c in network.connections for name in c.targets}
+    taught = {name for signal in network.signals for name in signal.targets}
+    plastic = {name for c in network.connections if c.plastic for name in c.targets}
+    for group in network.inputs:
+        if group.name not in sources:
+            raise ValueError(f"inputs '{group.name}' drive nothing: project them to a population")
+    for readout in network.readouts:
+        if readout.name not in targets:
+            raise ValueError(f"no projection leads to readout '{readout.name}'")
+    regularised = network.c_reg or network.c_v or network.gradient == "bptt"
+    for population in network.populations:
+        name = population.name
+        if name not in targets:
+            raise ValueError(f"no projection leads to population '{name}': it would never spike")
+        read = any(name in c.sources and [*c.targets] != [name] for c in network.connections)
+        if not read and name not in taught:
             raise ValueError(
-                f"gradient = 'bptt' has no eligibility traces: leave the readout's {name} away"
+                f"population '{name}' reaches no readout and no other population, and has no "
+                "learning signal: project it to one of them"
+            )
+        if name in plastic and name not in taught and not regularised:
+            raise ValueError(
+                f"no learning signal reaches population '{name}', so its synapses cannot learn: "
+                f"add LearningSignal(<readout>, '{name}', 'random'), or give the projections to "
+                "it learn=False"
             )

@@ -15,10 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["describe", "summary"]
 
 #: Fields that have a row of their own; of the others, those that differ from the default are shown.
-_IN_ROWS = frozenset(
-    ("n_inputs", "n_outputs", "neurons", "readout", "loss", "feedback", "optimizer")
-    + ("gradient", "updates", "dt", "learned")
-)
+_IN_ROWS = frozenset(("parts", "optimizer", "gradient", "updates", "dt"))
 
 
 def summary(network: Network) -> str:
@@ -60,7 +57,9 @@ def _weights(network: Resolved) -> Iterator[str]:
         n_post, n_pre = connection.shape
         adjacency = connection.adjacency
         synapses = "" if adjacency is None else f", {adjacency.nnz} synapses"
-        yield f"{connection.name}  {n_post} x {n_pre}{synapses}"
+        receptor = f", {connection.receptor}" if connection.receptor else ""
+        delays = ", delays learn" if connection.learned_delay else ""
+        yield f"{connection.name}  {n_post} x {n_pre}{receptor}{synapses}{delays}"
 
 
 def _signals(network: Resolved) -> Iterator[str]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from eprop_brian.base.checks import check_real
 from eprop_brian.base.random import normals, rng_for, uniforms
-from eprop_brian.base.sparse import Matrix, with_values
+from eprop_brian.base.sparse import Matrix, dense, fit, values_of, with_values
 from eprop_brian.network.feedback import initial_feedback
 from eprop_brian.network.graph import Connection
 from eprop_brian.network.rewiring import Rewiring, connect
@@ -16,7 +19,7 @@ from eprop_brian.network.rewiring import Rewiring, connect
 if TYPE_CHECKING:
     from eprop_brian.network.resolved import Resolved
 
-__all__ = ["InitialDraw", "initial_draw", "initial_weights"]
+__all__ = ["InitialDraw", "initial_draws", "initial_weights"]
 
 
 @dataclass(frozen=True)
@@ -30,22 +33,107 @@ class InitialDraw:
     divisor, limit : float
     factor : float
         What either is multiplied by.
+    sign : float
+        1.0 or -1.0: the sign of all; 0.0: they have either.
     """
 
     uniform: bool
     divisor: float
     limit: float
     factor: float
+    sign: float = 0.0
+
+    @property
+    def mean_size(self) -> float:
+        """Expected absolute value."""
+        mean = self.limit / 2 if self.uniform else np.sqrt(2 / np.pi) / self.divisor
+        return float(mean * self.factor)
 
     def values(self, rng: np.random.Generator, size: Any) -> np.ndarray:
         """Draw so many values."""
         if self.uniform:
-            return (-self.limit + 2 * self.limit * uniforms(rng, size)) * self.factor
-        return normals(rng, size) / self.divisor * self.factor
+            values = (-self.limit + 2 * self.limit * uniforms(rng, size)) * self.factor
+        else:
+            values = normals(rng, size) / self.divisor * self.factor
+        return self.sign * np.abs(values) if self.sign else values
 
 
-def initial_draw(connection: Connection) -> InitialDraw:
-    """How the initial weights of a connection are drawn."""
+def initial_draws(connections: Iterable[Connection]) -> dict[str, InitialDraw]:
+    r"""How the initial weights of connections are drawn.
+
+    Balanced weights are scaled so that excitation and inhibition of a target cancel on average if
+    all sources fire at equal rates. With :math:`S_c = K_c \langle|w|\rangle_c` for a connection c
+    with a sign, where :math:`K_c` is the mean number of its synapses onto a neuron (n_pre times the
+    connectivity) and :math:`\langle|w|\rangle_c` the expected absolute weight (of given weights
+    their mean), the factor of the balanced inhibitory ones is
+
+    .. math:: \frac{\sum_{exc} S_c - \sum_{inh, given} S_c}{\sum_{inh, balanced} S_c}
+
+    over all connections onto the target. Balanced excitatory ones have the factor 1; only where no
+    inhibition of the target is balanced, it is theirs, with excitation and inhibition exchanged.
+    The scales of connections that are not balanced count; the scale of one that is multiplies the
+    factor, so that 1.2 makes inhibition stronger by a fifth.
+    Inputs count as sources; connections without a sign cancel on their own. The factor depends on
+    neither the drawn numbers nor the order of connections.
+
+    Raises
+    ------
+    ValueError
+        If weights cannot be balanced, or given ones have another shape or sign.
+    """
+    connections = list(connections)
+    for c in connections:
+        _check_weights(c)
+    draws = {c.name: _draw(c) for c in connections}
+    totals = {c.name: _total_size(c, draws[c.name]) for c in connections if c.sign}
+    factors = {c.name: _balance(c, connections, totals) if c.balanced else 1.0 for c in connections}
+    return {
+        c.name: replace(draws[c.name], factor=draws[c.name].factor * factors[c.name] * c.scale)
+        for c in connections
+    }
+
+
+def _total_size(connection: Connection, draw: InitialDraw) -> float:
+    """Expected sum of the absolute weights onto a neuron, before they are scaled."""
+    n_post = connection.shape[0]
+    if connection.weights is not None:
+        return float(np.sum(np.abs(values_of(connection.weights))) / n_post)
+    return connection.n_synapses / n_post * draw.mean_size
+
+
+def _balance(
+    connection: Connection, connections: Iterable[Connection], totals: dict[str, float]
+) -> float:
+    """The factor of a balanced connection."""
+    factors = set()
+    for target in connection.targets:
+        onto = [c for c in connections if c.sign and target in c.targets]
+        same = [c for c in onto if c.sign == connection.sign]
+        other = [c for c in onto if c.sign != connection.sign]
+        if connection.sign > 0 and any(c.balanced for c in other):
+            factors.add(1.0)
+            continue
+        # Rounded sums must not depend on the order of connections.
+        fixed = math.fsum(totals[c.name] * c.scale for c in same if not c.balanced)
+        missing = math.fsum(totals[c.name] * c.scale for c in other) - fixed
+        scaled = math.fsum(totals[c.name] for c in same if c.balanced)
+        if not missing > 0 or not scaled > 0:
+            raise ValueError(
+                f"the weights of '{connection.name}' cannot be balanced: nothing is left onto "
+                f"'{target}' that they could cancel; give another projection onto it the opposite "
+                "sign, or smaller weights to those of the same sign"
+            )
+        factors.add(missing / scaled)
+    if len(factors) > 1:
+        raise ValueError(
+            f"the targets of '{connection.name}' need different factors to be balanced: give each "
+            "a projection of its own"
+        )
+    return factors.pop()
+
+
+def _draw(connection: Connection) -> InitialDraw:
+    """How the initial weights of a connection are drawn, before they are scaled."""
     factor = 1.0
     if connection.adjacency is not None:
         n_synapses = max(1, connection.adjacency.nnz)
@@ -56,7 +144,33 @@ def initial_draw(connection: Connection) -> InitialDraw:
         divisor=float(np.sqrt(n_pre)),
         limit=float(np.sqrt(6 / (n_pre + n_post))),
         factor=factor,
+        sign=connection.sign,
     )
+
+
+def _check_weights(connection: Connection) -> None:
+    """Check the scale of initial weights, and those that are given."""
+    name, weights = connection.name, connection.weights
+    check_real(f"scale of '{name}'", connection.scale, 0.0 if connection.sign else -np.inf)
+    if connection.balanced and not connection.sign:
+        raise ValueError(f"the weights of '{name}' can only be balanced with a sign")
+    if weights is None:
+        return
+    if np.shape(weights) != connection.shape:
+        raise ValueError(
+            f"the weights of '{name}' must have shape {connection.shape} [post, pre], not "
+            f"{np.shape(weights)}"
+        )
+    if connection.balanced or connection.glorot:
+        raise ValueError(f"the weights of '{name}' are given: they are not drawn")
+    values = values_of(weights)
+    if not np.all(np.isfinite(values)):
+        raise ValueError(f"the weights of '{name}' must be finite")
+    if np.any(values * connection.sign < 0):
+        kind = "excitatory" if connection.sign > 0 else "inhibitory"
+        raise ValueError(f"the weights of '{name}' are {kind}, but some have the other sign")
+    if not connection.autapses and np.any(weights.diagonal()):
+        raise ValueError(f"the weights of '{name}' must have a zero diagonal: no autapses")
 
 
 def initial_weights(network: Resolved, seed: int) -> dict[str, Matrix]:
@@ -74,8 +188,10 @@ def initial_weights(network: Resolved, seed: int) -> dict[str, Matrix]:
     """
     rng = rng_for(seed, "weights")
     weights: dict[str, Matrix] = {}
+    draws = initial_draws(network.connections)
     for connection in network.connections:
-        weights[connection.name] = _drawn(connection, network.rewiring, rng)
+        draw = draws[connection.name]
+        weights[connection.name] = _drawn(connection, draw, network.rewiring, rng)
     for signal in network.signals:
         weights[signal.name] = initial_feedback(
             signal.feedback, signal.shape, weights.get(signal.follows), rng
@@ -84,11 +200,29 @@ def initial_weights(network: Resolved, seed: int) -> dict[str, Matrix]:
         value = parameter.population.system.step.parameters[parameter.name]
         size = parameter.population.size
         weights[key] = np.array(np.broadcast_to(np.asarray(value, dtype=float), size))
+    for key, connection in network.keys.delays.items():
+        weights[key] = _initial_delays(connection)
     return weights
 
 
-def _drawn(connection: Connection, rewiring: Rewiring | None, rng: np.random.Generator) -> Matrix:
-    adjacency, draw = connection.adjacency, initial_draw(connection)
+def _initial_delays(connection: Connection) -> Matrix:
+    """The delays in steps that a connection starts with, structured as its weights."""
+    steps, adjacency = values_of(connection.delay_steps), connection.adjacency
+    if adjacency is None:
+        return np.broadcast_to(steps, connection.shape).astype(float)
+    return with_values(adjacency, np.broadcast_to(steps, adjacency.nnz).astype(float))
+
+
+def _drawn(
+    connection: Connection,
+    draw: InitialDraw,
+    rewiring: Rewiring | None,
+    rng: np.random.Generator,
+) -> Matrix:
+    adjacency, weights = connection.adjacency, connection.weights
+    if weights is not None:
+        whole = dense(weights) if adjacency is None else fit(connection.name, weights, adjacency)
+        return whole * connection.scale
     if adjacency is not None:
         return with_values(adjacency, draw.values(rng, adjacency.nnz))
     values = draw.values(rng, connection.shape)

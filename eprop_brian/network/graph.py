@@ -19,14 +19,17 @@ from eprop_brian.base.sparse import Matrix
 from eprop_brian.equations.learning_signals import Feedback
 from eprop_brian.equations.losses import Loss
 from eprop_brian.equations.neuron import Neuron
+from eprop_brian.equations.optimizers import Optimizer
 from eprop_brian.equations.readouts import ReadoutFilter
 from eprop_brian.network.delays import longest
 from eprop_brian.network.learned import LearnedRange
+from eprop_brian.network.learned_delays import LearnedDelay
 from eprop_brian.symbolic.eligibility import EligibilitySystem
 from eprop_brian.symbolic.programs import ReadoutProgram
 
 __all__ = [
     "Connection",
+    "Group",
     "InputGroup",
     "PopulationGroup",
     "ReadoutGroup",
@@ -144,12 +147,28 @@ class Connection:
         Signs of all pairs of a matrix that is rewired.
     n_connected : int, optional
         Number of synapses of a matrix that is rewired.
+    receptor : str
+        Which receptor of its targets it drives; ``""`` where they have a single input.
     to_readout : bool
         Whether a readout is its target.
     glorot : bool
         Whether initial weights are uniform in +-sqrt(6/(n_post + n_pre)) rather than normal.
+    balanced : bool
+        Whether initial weights are scaled so that excitation and inhibition of the targets cancel
+        (see `eprop_brian.network.draws.initial_draws`).
+    weights : array or csc_array, optional
+        Initial weights; default: they are drawn.
+    scale : float
+        Factor of the initial weights.
+    sign : float
+        1.0 or -1.0: the sign of all weights; 0.0: they may have either. The bounds of the optimizer
+        keep it.
     plastic : bool
         Whether its weights learn.
+    learned_delay : LearnedDelay, optional
+        How its delays learn, which start at `delay_steps`; default: they stay.
+    optimizer : Optimizer, optional
+        Of its weights; default: the network's.
     """
 
     name: str
@@ -161,9 +180,16 @@ class Connection:
     adjacency: csc_array | None = field(default=None, repr=False)
     signs: np.ndarray | None = field(default=None, repr=False)
     n_connected: int | None = None
+    receptor: str = ""
     to_readout: bool = False
     glorot: bool = False
+    balanced: bool = False
+    weights: Matrix | None = field(default=None, repr=False)
+    scale: float = 1.0
+    sign: float = 0.0
     plastic: bool = True
+    learned_delay: LearnedDelay | None = None
+    optimizer: Optimizer | None = None
 
     @cached_property
     def shape(self) -> tuple[int, int]:
@@ -187,19 +213,25 @@ class Connection:
         return n_post * n_pre - (0 if self.autapses else n_post)
 
     @property
-    def spread(self) -> int:
-        """Steps by which the longest delay exceeds the shortest that there can be."""
-        return max(0, longest(self.delay_steps) - self.least_delay)
+    def n_synapses(self) -> int:
+        """Number of pairs that are connected."""
+        return self.n_possible if self.adjacency is None else int(self.adjacency.nnz)
 
     @property
-    def mask(self) -> np.ndarray:
-        """A bool array [post, pre] of the pairs that are connected."""
-        if self.adjacency is not None:
-            return self.adjacency.toarray()
-        mask = np.ones(self.shape, dtype=bool)
-        if not self.autapses:
-            np.fill_diagonal(mask, False)
-        return mask
+    def spread(self) -> int:
+        """Steps by which the longest delay exceeds the shortest that there can be."""
+        most = self.learned_delay.longest if self.learned_delay else longest(self.delay_steps)
+        return max(0, most - self.least_delay)
+
+    @property
+    def delay_each(self) -> bool:
+        """Whether every synapse has a delay of its own."""
+        return self.learned_delay is not None or bool(np.ndim(self.delay_steps))
+
+    @property
+    def delay_key(self) -> str:
+        """Key of its learned delays."""
+        return f"delay.{self.name}"
 
 
 @dataclass(frozen=True, eq=False)

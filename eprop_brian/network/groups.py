@@ -12,27 +12,47 @@ from typing import Any
 import numpy as np
 from brian2 import Clock, NeuronGroup
 
-from eprop_brian.network.built import Capacity, neuron_values, regularization
+from eprop_brian.network.built import (
+    Capacity,
+    neuron_values,
+    optimizer_names,
+    regularization,
+    state_variable,
+)
 from eprop_brian.network.graph import Connection, PopulationGroup, ReadoutGroup, SignalConnection
+from eprop_brian.network.learned_delays import DELAY, RANGE, LearnedDelay, slope_names
 from eprop_brian.network.projection import BuiltProjection
 from eprop_brian.network.resolved import Resolved
 from eprop_brian.steps.blocks import Store, keep_names, name_variables
 from eprop_brian.steps.layout import STAGES, Layout
-from eprop_brian.symbolic.names import OPTIMIZER, READOUT, free_name, is_own, owned, shown
+from eprop_brian.symbolic.names import (
+    READOUT,
+    free_name,
+    input_name,
+    is_own,
+    owned,
+    shown,
+)
 from eprop_brian.symbolic.parameters import UNITS
 from eprop_brian.symbolic.programs import (
     FactoredProgram,
     OnlineProgram,
     ParameterProgram,
+    delay_program,
     factored_program,
     online_program,
     parameter_program,
     parameter_sums,
     readout_program,
 )
-from eprop_brian.symbolic.scope import neuron_names, scoped
+from eprop_brian.symbolic.scope import neuron_names, scoped, scoped_receptor
 
-__all__ = ["NetworkGroups"]
+__all__ = ["NetworkGroups", "later_name"]
+
+
+def later_name(arriving: str) -> str:
+    """The variable of an input that arrives in later steps."""
+    return f"{arriving}_later"
 
 
 class NetworkGroups:
@@ -51,6 +71,8 @@ class NetworkGroups:
         Steps for which the online program keeps the variables that traces read.
     later_rows : int
         Steps ahead for which delayed input is kept; 0 without delays.
+    late_rows : int
+        Steps after a trial's end from which the sums over presynaptic spikes read.
     signal_rows : int
         Steps before a trial's first of which the readouts' signals are kept.
     """
@@ -68,9 +90,7 @@ class NetworkGroups:
         self.moving_rate = self.learning and network.rate_averaging == "moving"
         #: Derivations and names of users as they are in the statements.
         self.systems = {p.name: scoped(p.system) for p in network.populations}
-        optimizer = network.optimizer
         self.readout_names = {r.name: owned([*r.values], READOUT) for r in network.readouts}
-        self.optimizer_names = owned([*optimizer.states, *optimizer.parameters], OPTIMIZER)
         self.readout_programs = {
             r.name: readout_program(r.readout, self.readout_names[r.name]) for r in network.readouts
         }
@@ -88,6 +108,9 @@ class NetworkGroups:
         self.window_rows = self._rows(self.lag)
         spread = max((_spread(c) for c in network.connections), default=0)
         self.later_rows = spread + 1 if spread else 0
+        lags = [c.learned_delay.lags[-1] for c in network.connections if c.learned_delay]
+        # Delayed spikes of the last steps arrive after the end, where results are 0.
+        self.late_rows = max(0, self.later_rows - 1) + max(lags, default=0)
         delays = [int(s.delay_steps.max()) for s in network.signals if s.delay_steps is not None]
         self.signal_rows = max(delays) - 1 if self.learning and delays else 0
         self._make_neurons()
@@ -100,7 +123,8 @@ class NetworkGroups:
 
     def pre_rows(self, c: Connection) -> int:
         """Steps for which the presynaptic variables that traces read are kept."""
-        return self._rows(self.lag + _spread(c))
+        reach = c.learned_delay.lags[-1] if c.learned_delay else 0
+        return self._rows(self.lag + _spread(c) + reach)
 
     def is_delayed(self, p: BuiltProjection[Connection]) -> bool:
         """Whether some spikes arrive later than with the least delay."""
@@ -156,7 +180,7 @@ class NetworkGroups:
         numbers = [
             *("k", "gradient_scale", "n_steps", "c_reg", "f_target", "kappa_reg"),
             *self.regularization,
-            *(self.optimizer_names[name] for name in network.optimizer.parameters),
+            *(optimizer_names(network, o)[x] for o in network.optimizers for x in o.parameters),
         ]
         self.control = self.group(
             "control",
@@ -227,10 +251,11 @@ class NetworkGroups:
         system, size = self.systems[population.name], population.size
         step = system.step
         program = self.factored(population) if self.learning and not self.online else None
-        neuron_variables = ["I", "refractory_counter", "spike_count"]
+        inputs = self.inputs(population.name)
+        neuron_variables = [*inputs, "refractory_counter", "spike_count"]
         if self.learning:
             neuron_variables = [
-                *("I", "L", "psi", "refractory_counter", "spike_count"),
+                *(*inputs, "L", "psi", "refractory_counter", "spike_count"),
                 *("batch_spike_count", "rate_factor", "L_filtered"),
                 *(["moving_rate"] if self.moving_rate else []),
                 *(program.variables if program else ()),
@@ -249,19 +274,19 @@ class NetworkGroups:
         )
         steps, width = self.capacity.n_steps, self.layout.width(size)
         if self.later_rows:
-            self.store(f"{population.name}_later", self.later_rows * width, ["I_later"])
+            later = [later_name(name) for name in inputs]
+            self.store(f"{population.name}_later", self.later_rows * width, later)
         if self.online:
             self._window_group(population.name, width)
         if program:
-            # Delayed spikes of the last steps arrive after the end, where results are 0.
-            results = self.tile(population) * (steps + max(0, self.later_rows - 1))
+            results = self.tile(population) * (steps + self.late_rows)
             self.store(f"{population.name}_history", width * steps, program.history)
             self.store(f"{population.name}_results", results, program.results)
 
     def _learned_variables(self, population: PopulationGroup) -> list[str]:
         """Per neuron, for each of its learned parameters."""
         network, variables = self.network, []
-        states = [self.optimizer_names[state] for state in network.optimizer.states]
+        states = [state_variable(state) for state in network.optimizer.states]
         for name in self.systems[population.name].learned:
             sums = parameter_sums(name, network.rate_averaging)
             variables += [f"scaled_{name}", f"gradient_{name}", *sums, *sums.values()]
@@ -346,15 +371,19 @@ class NetworkGroups:
             self.store(f"{name}_rows", n_pre + 1, ["first"], np.int32)
         variables = ["w"]
         if self.learning and connection.plastic:
-            variables += self._learning_variables(target)
+            variables += self._learning_variables(connection, target)
         if pre is not None:
             variables.append("post")
-        if np.ndim(connection.delay_steps):
+        if connection.delay_each:
             variables.append("delay")
+        if self.learning and connection.learned_delay:
+            variables += self._delay_variables(connection, connection.learned_delay, target)
         pre_group = None
-        if self.online and connection.plastic:
-            presynaptic, synaptic = self.trace_variables(target)
-            variables += synaptic
+        if self.online and (connection.plastic or connection.learned_delay):
+            presynaptic: tuple[str, ...] = ()
+            if connection.plastic:
+                presynaptic, synaptic = self.trace_variables(target, connection.receptor)
+                variables += synaptic
             kept = ["pre", *presynaptic]
             counters = ["since", "skipped", "updates"] if self.network.continuous else []
             pre_group = self.group(f"{name}_pre", n_pre, dict.fromkeys([*kept, *counters], "1"))
@@ -369,15 +398,28 @@ class NetworkGroups:
             **ends,
         )
 
-    def _learning_variables(self, target: str) -> list[str]:
+    def _learning_variables(self, connection: Connection, target: str) -> list[str]:
         """Variables of a synapse onto a group besides its weight, with either gradient program."""
-        states = [self.optimizer_names[state] for state in self.network.optimizer.states]
+        states = [state_variable(x) for x in self.network.optimizer_of(connection).states]
         variables = ["gradient", *states]
         if not self.network.continuous:
             variables += ["gradient_sum", "gradient_total"]
         if self.rate_per_batch and target in self.systems:
             variables += ["batch_trace_sum", "batch_trace_total"]
         return variables
+
+    def _delay_variables(self, c: Connection, learned: LearnedDelay, target: str) -> list[str]:
+        """Variables of a synapse whose delay learns."""
+        traces = []
+        if self.online:
+            traces = [f"drive_{DELAY}", *self.delay(target, c.receptor).variables]
+        sums = parameter_sums(DELAY, self.network.rate_averaging)
+        states = [state_variable(state) for state in self.network.optimizer.states]
+        return [
+            *(DELAY, f"scaled_{DELAY}", f"gradient_{DELAY}", *sums, *sums.values()),
+            *(f"{state}_{DELAY}" for state in states),
+            *(*RANGE, *slope_names(learned).values(), *traces),
+        ]
 
     def _feedback(
         self, signal: SignalConnection, source: str, target: str
@@ -392,7 +434,8 @@ class NetworkGroups:
         return BuiltProjection(connection=signal, autapses=True, group=group, **ends)
 
     def _synapses(self, name: str, size: int, variables: Iterable[str]) -> NeuronGroup:
-        types = {v: "integer" if v in ("post", "delay") else "1" for v in variables}
+        kinds = {"post": "integer", "delay": "integer", **dict.fromkeys(RANGE, "1 (shared)")}
+        types = {v: kinds.get(v, "1") for v in variables}
         return self.group(name, size, types)
 
     def signals_are_delayed(self, population: str) -> bool:
@@ -414,17 +457,36 @@ class NetworkGroups:
                 return f
         return None
 
-    def trace_variables(self, target: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Variables of the traces onto a target: of the presynaptic neuron, and of the synapse."""
+    def inputs(self, target: str) -> list[str]:
+        """Variables of a population that spikes add to, one for each receptor."""
+        return [input_name(receptor) for receptor in self.systems[target].drive]
+
+    def trace_variables(
+        self, target: str, receptor: str
+    ) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Variables of the traces of a receptor, on the presynaptic neuron and on the synapse."""
         if target not in self.systems:
             return ("eps_y",), ("signal_sum",)
-        program = self.online_of(target)
+        program = self.online_of(target, receptor)
         return program.pre_variables, program.synapse_variables
 
-    def online_of(self, target: str) -> OnlineProgram:
-        """The forward program of the synapses onto a population."""
+    def online_of(self, target: str, receptor: str) -> OnlineProgram:
+        """The forward program of the synapses onto a population's receptor."""
         return online_program(
-            self.systems[target], self.readout_program, self.network.rate_averaging
+            self.systems[target],
+            self.readout_program,
+            self.network.rate_averaging,
+            scoped_receptor(receptor),
+        )
+
+    def delay(self, target: str, receptor: str) -> ParameterProgram:
+        """The forward program of the delays of synapses onto a population's receptor."""
+        return delay_program(
+            self.systems[target],
+            DELAY,
+            self.readout_program,
+            self.network.rate_averaging,
+            scoped_receptor(receptor),
         )
 
     def factored(self, population: PopulationGroup) -> FactoredProgram:

@@ -1,8 +1,9 @@
 """Keys of weights: what the arrays of a state belong to.
 
-A state is a flat mapping, as files need it. Of its keys there are four kinds: weights of a
+A state is a flat mapping, as files need it. Of its keys there are five kinds: weights of a
 connection (``"w_rec"``), weights of a learning signal (``"B"``), learned parameters
-(``"lif.tau_m"``) and an optimizer's states (``"m.w_rec"``, ``"m.lif.tau_m"``).
+(``"lif.tau_m"``), learned delays of a connection (``"delay.w_rec"``) and an optimizer's states
+(``"m.w_rec"``, ``"m.lif.tau_m"``, ``"m.delay.w_rec"``).
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from eprop_brian.equations.optimizers import Optimizer
 from eprop_brian.network.graph import Connection, PopulationGroup, SignalConnection
 
 __all__ = ["LearnedParameter", "OptimizerState", "WeightKeys"]
@@ -63,18 +65,24 @@ class WeightKeys:
     connections : iterable of Connection
     signals : iterable of SignalConnection
     populations : iterable of PopulationGroup
-    states : iterable of str
-        Names of the optimizer's states.
+    optimizer : Optimizer
+        That of connections without one of their own, and of learned parameters.
 
     Attributes
     ----------
     connections : dict of str to Connection
     signals : dict of str to SignalConnection
     learned : dict of str to LearnedParameter
+    delays : dict of str to Connection
+        The connections whose delays learn.
     plastic : tuple of Connection
-        The connections that learn.
+        The connections whose weights learn.
+    synaptic : tuple of str
+        Keys of what learns in synapses: connections that are plastic, learned delays.
     trained : tuple of str
-        Keys of all that the optimizer changes: connections that are plastic, learned parameters.
+        Keys of all that an optimizer changes: those and learned parameters.
+    optimizers : dict of str to Optimizer
+        Which one changes what is trained.
     optimizer : dict of str to OptimizerState
     """
 
@@ -83,16 +91,34 @@ class WeightKeys:
         connections: Iterable[Connection],
         signals: Iterable[SignalConnection],
         populations: Iterable[PopulationGroup],
-        states: Iterable[str],
+        optimizer: Optimizer,
     ) -> None:
         self.connections: Mapping[str, Connection] = {c.name: c for c in connections}
         self.signals: Mapping[str, SignalConnection] = {s.name: s for s in signals}
         parameters = [LearnedParameter(p, name) for p in populations for name in p.learned]
         self.learned: Mapping[str, LearnedParameter] = {x.key: x for x in parameters}
         self.plastic = tuple(c for c in self.connections.values() if c.plastic)
-        self.trained = (*(c.name for c in self.plastic), *self.learned)
-        kept = [OptimizerState(state, owner) for state in states for owner in self.trained]
+        delayed = [c for c in self.connections.values() if c.learned_delay]
+        self.delays: Mapping[str, Connection] = {c.delay_key: c for c in delayed}
+        self.synaptic = (*(c.name for c in self.plastic), *self.delays)
+        self.trained = (*self.synaptic, *self.learned)
+        self.optimizers: Mapping[str, Optimizer] = {
+            **dict.fromkeys(self.trained, optimizer),
+            **{c.name: c.optimizer for c in self.plastic if c.optimizer is not None},
+        }
+        states = dict.fromkeys(s for x in self.optimizers.values() for s in x.states)
+        kept = [
+            OptimizerState(state, owner)
+            for state in states
+            for owner in self.trained
+            if state in self.optimizers[owner].states
+        ]
         self.optimizer: Mapping[str, OptimizerState] = {x.key: x for x in kept}
+
+    def states_of(self, owner: str) -> tuple[OptimizerState, ...]:
+        """What is kept of weights or a learned parameter, by its key."""
+        optimizer = self.optimizers.get(owner)
+        return tuple(OptimizerState(x, owner) for x in (optimizer.states if optimizer else ()))
 
     @property
     def matrices(self) -> dict[str, Connection | SignalConnection]:
@@ -100,8 +126,8 @@ class WeightKeys:
         return {**self.connections, **self.signals}
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shapes of weights, feedback weights and learned parameters."""
+        """Shapes of weights, feedback weights, learned delays and learned parameters."""
         return {
-            **{name: x.shape for name, x in self.matrices.items()},
+            **{name: x.shape for name, x in {**self.matrices, **self.delays}.items()},
             **{name: (x.population.size,) for name, x in self.learned.items()},
         }

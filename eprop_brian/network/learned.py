@@ -54,6 +54,15 @@ class LearnedRange:
     maximum: float
     eta: float | None
 
+    def values(self, name: str, eta: float = 0.0) -> dict[str, float]:
+        """What an update of the variable `name` reads; `eta` is the optimizer's."""
+        return {
+            f"eta_{name}": eta if self.eta is None else self.eta,
+            f"scale_{name}": self.scale,
+            f"minimum_{name}": self.minimum / self.scale,
+            f"maximum_{name}": self.maximum / self.scale,
+        }
+
 
 def as_learned(name: str, given: Any) -> Learned:
     """A `Learned`, or a mapping with its fields."""

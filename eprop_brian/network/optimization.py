@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
 from brian2.utils.stringtools import word_substitute
 
+from eprop_brian.base.checks import check_choice, check_real
 from eprop_brian.equations.optimizers import Optimizer
 from eprop_brian.symbolic.errors import EquationError
 from eprop_brian.symbolic.expressions import evaluate, parse_expression, require_known
 from eprop_brian.symbolic.names import refuse_reserved
 
-__all__ = ["check_optimizer", "learning_rate", "update_statements"]
+__all__ = [
+    "SIGNS",
+    "bounds",
+    "check_optimizer",
+    "learning_rate",
+    "projection_optimizer",
+    "update_statements",
+]
+
+#: Signs that all weights of a projection may have, and their factor; 0.0: either.
+SIGNS = {"": 0.0, "excitatory": 1.0, "inhibitory": -1.0}
+#: Options of a projection that stand for a parameter of its optimizer.
+_OPTIONS = {"eta": "eta", "minimum": "w_min", "maximum": "w_max"}
 
 
 def check_optimizer(optimizer: Optimizer) -> None:
@@ -20,6 +37,8 @@ def check_optimizer(optimizer: Optimizer) -> None:
     EquationError
         If a statement or the schedule cannot be read or names something unknown, or the schedule
         becomes negative or no number.
+    ValueError
+        If a parameter is no number, ``eta`` is negative, or ``w_min`` is above ``w_max``.
     """
     where = f"optimizer '{optimizer.name}'"
     refuse_reserved([*optimizer.states, *optimizer.parameters], where, ("w", "g", "k"))
@@ -52,6 +71,77 @@ def check_optimizer(optimizer: Optimizer) -> None:
     if _is_scheduled(optimizer) and "eta" not in optimizer.parameters:
         raise EquationError(
             f"{where}, schedule", optimizer.schedule, "multiplies eta, which this optimizer has not"
+        )
+    for name, value in optimizer.parameters.items():
+        check_real(f"optimizer parameter {name}", value, minimum=0 if name == "eta" else -np.inf)
+    low, high = bounds(optimizer)
+    if low > high:
+        raise ValueError(f"w_min = {low} is above w_max = {high}")
+
+
+def bounds(optimizer: Optimizer) -> tuple[float, float]:
+    """Between which values an optimizer keeps a weight."""
+    parameters = optimizer.parameters
+    return parameters.get("w_min", -np.inf), parameters.get("w_max", np.inf)
+
+
+def projection_optimizer(
+    name: str, optimizer: Optimizer, options: Mapping[str, Any], sign: str = ""
+) -> Optimizer:
+    """The optimizer of a projection: one with its learning rate, its bounds and its sign.
+
+    Dale's law is a bound: what an update would carry past 0 is clipped to 0, and a weight of 0 can
+    grow again.
+
+    Parameters
+    ----------
+    name : str
+        Of the projection, for errors.
+    optimizer : Optimizer
+        Its own, or the network's.
+    options : mapping of str to float or None
+        ``eta``, ``minimum`` and ``maximum``, which take the place of the optimizer's ``eta``,
+        ``w_min`` and ``w_max``; None or absent: the optimizer's.
+    sign : {"", "excitatory", "inhibitory"}
+        Excitatory weights are at least 0, inhibitory ones at most.
+
+    Raises
+    ------
+    ValueError
+        If the optimizer has no parameter for an option, or no weight lies between the bounds.
+    EquationError
+        If the optimizer cannot work.
+    """
+    check_choice(f"sign of '{name}'", sign, SIGNS)
+    changed = {}
+    for option, parameter in _OPTIONS.items():
+        value = options.get(option)
+        if value is None:
+            continue
+        check_real(f"{option} of '{name}'", value, minimum=0 if option == "eta" else -np.inf)
+        _require_parameter(name, option, optimizer, parameter)
+        changed[parameter] = float(value)
+    low, high = bounds(optimizer)
+    low, high = changed.get("w_min", low), changed.get("w_max", high)
+    if sign:
+        _require_parameter(name, f"sign = '{sign}'", optimizer, "w_min")
+        _require_parameter(name, f"sign = '{sign}'", optimizer, "w_max")
+        within = {"w_min": max(low, 0.0)} if SIGNS[sign] > 0 else {"w_max": min(high, 0.0)}
+        changed |= within
+        low, high = within.get("w_min", low), within.get("w_max", high)
+    if low > high:
+        kind = f" {sign}" if sign else ""
+        raise ValueError(f"no{kind} weight of '{name}' lies between {low:g} and {high:g}")
+    result = optimizer.with_parameters(**changed) if changed else optimizer
+    check_optimizer(result)
+    return result
+
+
+def _require_parameter(name: str, option: str, optimizer: Optimizer, parameter: str) -> None:
+    if parameter not in optimizer.parameters:
+        raise ValueError(
+            f"'{name}' has {option}, but its optimizer '{optimizer.name}' has no parameter "
+            f"{parameter} for it: add {parameter} to the optimizer's equations, or choose another"
         )
 
 

@@ -19,8 +19,19 @@ from eprop_brian.equations.neuron import Neuron
 from eprop_brian.equations.optimizers import Optimizer
 from eprop_brian.equations.readouts import LEAKY, ReadoutFilter
 from eprop_brian.network.learned import Learned
+from eprop_brian.network.learned_delays import LearnedDelay
 
-__all__ = ["Inputs", "LearningSignal", "Part", "Population", "Projection", "Readout"]
+__all__ = [
+    "Groups",
+    "Inputs",
+    "LearningSignal",
+    "Part",
+    "Population",
+    "Projection",
+    "Readout",
+    "names_of",
+    "part_name",
+]
 
 #: A group by name, or several whose neurons are lined up in this order.
 Groups: TypeAlias = "str | Sequence[str]"
@@ -96,6 +107,9 @@ class Projection:
     delay : Quantity, str, array or pair, optional
         One delay; an array [post, pre]; or the shortest and the longest, between which they are
         drawn. Default: the least there can be.
+    learned_delay : LearnedDelay or mapping, optional
+        How its delays learn, from `delay` on: ``{"longest": 20*ms}``, and if need be ``width`` (a
+        time), ``shape``, ``reach`` and ``eta`` of `eprop_brian.network.learned_delays`.
     learn : bool
         Whether its weights learn.
     optimizer : Optimizer, optional
@@ -116,6 +130,7 @@ class Projection:
     sign: str = ""
     connectivity: Any = field(default=None, compare=False)
     delay: Any = field(default=None, compare=False)
+    learned_delay: LearnedDelay | Mapping[str, Any] | None = None
     learn: bool = True
     optimizer: Optimizer | None = None
     eta: float | None = None
@@ -179,3 +194,19 @@ class LearningSignal:
 
 
 Part: TypeAlias = Inputs | Population | Projection | Readout | LearningSignal
+
+
+def part_name(part: Part) -> str:
+    """The name of a part: its own, or the one that it has by default."""
+    if part.name:
+        return part.name
+    if isinstance(part, Population):
+        return part.neuron.name
+    assert isinstance(part, Projection | LearningSignal)
+    prefix = "w" if isinstance(part, Projection) else "B"
+    return "_".join([prefix, *names_of(part.source), *names_of(part.target)])
+
+
+def names_of(groups: Groups) -> list[str]:
+    """The names of one group or several."""
+    return [groups] if isinstance(groups, str) else list(groups)

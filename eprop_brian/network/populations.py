@@ -7,21 +7,22 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from brian2.units import Quantity, second
 
-from eprop_brian.base.checks import check_positive
+from eprop_brian.base.checks import check_positive, is_identifier
 from eprop_brian.equations.neuron import Neuron
 from eprop_brian.network.graph import PopulationGroup
-from eprop_brian.network.learned import Learned, LearnedRange, learned_range
+from eprop_brian.network.learned import LearnedRange, as_learned, learned_range
+from eprop_brian.network.parts import Population
 from eprop_brian.symbolic.eligibility import derive, state_cost
 from eprop_brian.symbolic.parameters import resolve_parameters
 from eprop_brian.symbolic.scope import neuron_names
 from eprop_brian.symbolic.step_map import StepMap, step_map
 
-__all__ = ["make_populations"]
+__all__ = ["check_group_name", "make_populations", "population_names"]
 
 #: Names that groups of a built network have, and other objects of its Brian2 network.
 _GENERATED = frozenset(
-    ("control", "inputs", "input_data", "target_data", "trials", "outcomes", "answers")
-    + ("period_data", "readout", "profile", "step_runner", "step_clock", "network_")
+    ("control", "input_data", "target_data", "trials", "outcomes", "answers")
+    + ("period_data", "earlier_history", "profile", "step_runner", "step_clock", "network_")
     + ("trace_recorder",)
     # Whose quantities would be stored as arrays of those are.
     + ("input", "target", "period")
@@ -36,19 +37,13 @@ _GENERATED_MIDDLE = "_to_"
 
 
 def make_populations(
-    neurons: Sequence[tuple[Neuron, int]],
-    learned: Mapping[str, Learned],
-    dt: Quantity,
-    c_v: float,
-    voltage_cost: str,
+    parts: Sequence[Population], dt: Quantity, c_v: float, voltage_cost: str
 ) -> tuple[PopulationGroup, ...]:
     """Derive the populations of a network.
 
     Parameters
     ----------
-    neurons : sequence of (Neuron, int)
-    learned : mapping of str to Learned
-        Parameters that learn, of all neurons that have them.
+    parts : sequence of Population
     dt : Quantity
     c_v : float
         Strength of the voltage regulariser; its cost is derived where this is not 0.
@@ -60,26 +55,47 @@ def make_populations(
         If a neuron, its number or a name cannot work.
     """
     populations: list[PopulationGroup] = []
-    arrays: set[str] = set()
-    for neuron, size in neurons:
+    arrays: dict[str, str] = {}
+    for part in parts:
+        neuron, size = part.neuron, part.size
         if not isinstance(neuron, Neuron):
             raise ValueError(
-                f"neurons are pairs of a Neuron and a number, not of {neuron!r}; "
-                "get_neuron('lif') is one of the library's"
+                f"a Population has a Neuron, not {neuron!r}; get_neuron('lif') is one of the "
+                "library's"
             )
-        check_positive(f"the number of {neuron.name} neurons", size)
-        ranges = _learned_ranges(neuron, learned, neurons, dt)
+        name = part.name or neuron.name
+        check_positive(f"the number of {name} neurons", size)
+        check_group_name(name, "population")
+        ranges = _learned_ranges(part, name, dt)
         cost = voltage_cost if c_v else ""
         system = derive(step_map(neuron), learned=tuple(ranges), cost=cost)
         system.check_finite(float(dt))
         state_cost(system.step, voltage_cost)  # checked even where c_v is 0
         _check_parameters(system.step, int(size))
-        _check_name(neuron.name)
-        quantities = [*neuron_names(system.step)]
-        name = _free_name(neuron.name, quantities, [p.name for p in populations], arrays)
-        arrays |= {f"{name}_{x}" for x in quantities}
+        for quantity in neuron_names(system.step):
+            # Group "a" with "b_c" and group "a_b" with "c" would share an array.
+            other = arrays.setdefault(f"{name}_{quantity}", name)
+            if other != name:
+                raise ValueError(
+                    f"populations '{other}' and '{name}' would both have an array called "
+                    f"'{name}_{quantity}': choose another name for one of them"
+                )
         populations.append(PopulationGroup(name, neuron, int(size), system, ranges))
     return tuple(populations)
+
+
+def population_names(neurons: Sequence[Neuron]) -> list[str]:
+    """Names for populations of some neurons: the neurons' own, numbered where one comes again."""
+    names: list[str] = []
+    arrays: set[str] = set()
+    for neuron in neurons:
+        quantities = neuron_names(step_map(neuron))
+        name, number = neuron.name, len(names)
+        while name in names or not arrays.isdisjoint(f"{name}_{x}" for x in quantities):
+            name, number = f"{neuron.name}_{number + 1}", number + 1
+        arrays |= {f"{name}_{x}" for x in quantities}
+        names.append(name)
+    return names
 
 
 def _check_parameters(step: StepMap, size: int) -> None:
@@ -98,42 +114,48 @@ def _check_parameters(step: StepMap, size: int) -> None:
             )
 
 
-def _check_name(name: str) -> None:
+def check_group_name(name: str, what: str) -> None:
+    """Raise ValueError for a name that a group of a built network cannot have.
+
+    Parameters
+    ----------
+    name : str
+    what : str
+        What is called so: ``"population"``, ``"readout"``.
+    """
+    if not isinstance(name, str) or not is_identifier(name):
+        raise ValueError(
+            f"a {what} cannot be called {name!r}: a name is letters, digits and _, starting with "
+            "a letter"
+        )
     if name in _GENERATED or name.endswith(_GENERATED_ENDINGS) or _GENERATED_MIDDLE in name:
         raise ValueError(
-            f"a neuron cannot be called '{name}': a group of the network has or may have this name"
+            f"a {what} cannot be called '{name}': a group of the network has or may have this name"
         )
 
 
-def _free_name(name: str, quantities: Sequence[str], taken: Sequence[str], arrays: set[str]) -> str:
-    """A name that no other population has; nor may any array of theirs have one name."""
-    free, number = name, len(taken)
-    # Group "a" with "b_c" and group "a_b" with "c" would share an array.
-    while free in taken or not arrays.isdisjoint(f"{free}_{x}" for x in quantities):
-        free, number = f"{name}_{number + 1}", number + 1
-    return free
-
-
-def _learned_ranges(
-    neuron: Neuron,
-    learned: Mapping[str, Learned],
-    neurons: Sequence[tuple[Neuron, int]],
-    dt: Quantity,
-) -> dict[str, LearnedRange]:
-    """Bounds and scales of the parameters of a neuron that learn."""
-    for name in learned:
-        if not any(name in kind.parameters for kind, _ in neurons):
-            valid_names = sorted({key for kind, _ in neurons for key in kind.parameters})
+def _learned_ranges(part: Population, name: str, dt: Quantity) -> dict[str, LearnedRange]:
+    """Bounds and scales of the parameters of a population that learn."""
+    neuron = part.neuron
+    if not isinstance(part.learned, Mapping):
+        raise ValueError(
+            f"population '{name}': learned names parameters of its neuron, e.g. "
+            f"{{tau_m = {{minimum = '5 ms'}}}}; got {part.learned!r}"
+        )
+    for parameter in part.learned:
+        if parameter not in neuron.parameters:
             raise ValueError(
-                f"no neuron has the parameter '{name}' to learn; there are {', '.join(valid_names)}"
+                f"population '{name}': its neuron has no parameter '{parameter}' to learn; there "
+                f"are {', '.join(sorted(neuron.parameters))}"
             )
-    names = [name for name in learned if name in neuron.parameters]
-    if not names:
+    if not part.learned:
         return {}
     step = step_map(neuron)
     where = f"neuron '{neuron.name}', parameters"
     dimensions = resolve_parameters(neuron.parameters, where)[1]
     return {
-        name: learned_range(name, learned[name], step, dimensions[name], float(dt))
-        for name in names
+        parameter: learned_range(
+            parameter, as_learned(parameter, options), step, dimensions[parameter], float(dt)
+        )
+        for parameter, options in part.learned.items()
     }

@@ -1,48 +1,39 @@
-"""From what is given to what follows: a `Network` as lists of groups and connections.
+"""From what is given to what follows: the parts of a `Network` as groups and connections.
 
 Checked as a whole, so that a combination that cannot work is refused before anything is compiled.
 """
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from brian2.units import Quantity, second
 from brian2.utils.stringtools import get_identifiers
-from scipy.sparse import csc_array, issparse
 
-from eprop_brian.base.checks import check_choice, check_real
-from eprop_brian.base.sparse import Matrix, draw_pairs, structure
+from eprop_brian.base.checks import check_positive, check_real
 from eprop_brian.base.suggestions import unknown
-from eprop_brian.equations.learning_signals import Feedback
-from eprop_brian.equations.losses import LOSSES, Loss
+from eprop_brian.equations.losses import LOSSES, Loss, weighted
 from eprop_brian.equations.readouts import ReadoutFilter
 from eprop_brian.network.checks import (
     check_bptt,
     check_learned,
     check_options,
+    check_paths,
     check_rewiring,
     check_training,
     check_updates,
 )
 from eprop_brian.network.delays import delay_steps
-from eprop_brian.network.feedback import as_learning_signal, check_learning_signal, check_loss
-from eprop_brian.network.graph import (
-    Connection,
-    InputGroup,
-    PopulationGroup,
-    ReadoutGroup,
-    SignalConnection,
-    connection,
-)
-from eprop_brian.network.learned import as_learned
-from eprop_brian.network.populations import make_populations
+from eprop_brian.network.feedback import check_loss
+from eprop_brian.network.graph import Connection, Group, InputGroup, ReadoutGroup
+from eprop_brian.network.parts import Inputs, LearningSignal, Population, Projection, Readout
+from eprop_brian.network.populations import check_group_name, make_populations
 from eprop_brian.network.resolved import Resolved
-from eprop_brian.network.rewiring import MATRICES, Rewiring, as_rewiring, draw_signs
+from eprop_brian.network.rewiring import as_rewiring, draw_signs, rewired_fractions
+from eprop_brian.network.wiring import Wiring
 from eprop_brian.symbolic.errors import EquationError
 from eprop_brian.symbolic.expressions import evaluate
 from eprop_brian.symbolic.losses import derive_loss
@@ -54,56 +45,48 @@ if TYPE_CHECKING:
 
 __all__ = ["make_readout", "resolve"]
 
-_W_IN, _W_REC, _W_OUT = MATRICES
-_INPUTS, _READOUT, _FEEDBACK = "inputs", "readout", "B"
+P = TypeVar("P", Inputs, Population, Projection, Readout, LearningSignal)
 
 
 def resolve(network: Network) -> Resolved:
-    """What follows from a network: all its inputs to all neurons, these to each other and out.
+    """What follows from a network.
 
     Raises
     ------
     ValueError, EquationError
         If a size, name, unit or combination cannot work.
     """
-    loss = _as_loss(network.loss, network.readout)
+    _check_parts(network.parts)
     check_options(network)
-    check_loss(loss, _names(network.readout), network.n_outputs)
     check_training(network)
-    learned = {name: as_learned(name, options) for name, options in network.learned.items()}
-    check_learned(network, learned)
+    inputs = tuple(_input_group(part) for part in _of_kind(network, Inputs))
     populations = make_populations(
-        network.neurons, learned, network.dt, network.c_v, network.voltage_cost
+        _of_kind(network, Population), network.dt, network.c_v, network.voltage_cost
     )
-    inputs = InputGroup(_INPUTS, int(network.n_inputs))
-    readout = make_readout(_READOUT, int(network.n_outputs), network.readout, loss, network.dt)
-    connections = [
-        connection(_W_IN, [inputs], populations),
-        connection(_W_REC, populations, populations),
-        connection(_W_OUT, populations, [readout], glorot=network.readout_weights == "glorot"),
-    ]
-    adjacency = _adjacency(network, connections)
-    signal = _signal(network, readout, populations)
+    check_learned(network.optimizer, populations)
+    readouts = tuple(_readout_group(part, network.dt) for part in _of_kind(network, Readout))
+    groups = _by_name((*inputs, *populations, *readouts))
+    optimizer = network.optimizer
+    wiring = Wiring(groups, network.dt, network.connectivity_seed, optimizer)
+    connections = [wiring.connection(part) for part in _of_kind(network, Projection)]
+    signals = [wiring.signal(part, connections) for part in _of_kind(network, LearningSignal)]
     rewiring = as_rewiring(network.rewiring)
-    signs: dict[str, np.ndarray] = {}
     if rewiring is not None:
-        check_rewiring(network, rewiring, signal, adjacency)
-        signs = draw_signs(rewiring, connections, network.connectivity_seed)
-    delays = _delays(network, connections, adjacency)
-    check_updates(network)
+        fractions = rewired_fractions(rewiring, [c.name for c in connections])
+        check_rewiring(network, fractions, connections, signals)
+        signs = draw_signs(rewiring, fractions, connections, network.connectivity_seed)
+        connections = [_rewired(c, signs, fractions) for c in connections]
+    check_updates(network, populations)
     averaging = "moving" if network.continuous else network.rate_averaging
     if network.gradient == "bptt":
-        check_bptt(averaging, network.readout, signal.feedback)
+        check_bptt(averaging, readouts, signals)
     resolved = Resolved(
-        inputs=(inputs,),
+        inputs=inputs,
         populations=populations,
-        readouts=(readout,),
-        connections=tuple(
-            _completed(c, adjacency.get(c.name), delays[c.name], signs.get(c.name), rewiring)
-            for c in connections
-        ),
-        signals=(signal,),
-        optimizer=network.optimizer,
+        readouts=readouts,
+        connections=tuple(connections),
+        signals=tuple(signals),
+        optimizer=optimizer,
         gradient=network.gradient,
         updates=network.updates,
         rate_averaging=averaging,
@@ -120,9 +103,81 @@ def resolve(network: Network) -> Resolved:
         average_gradient=network.average_gradient,
         dt=network.dt,
     )
+    check_paths(resolved)
     if network.trace_cutoff is None:
         return resolved
     return replace(resolved, trace_cutoff_steps=_cutoff(network.trace_cutoff, resolved))
+
+
+def _check_parts(parts: Any) -> None:
+    """Check that there are inputs, neurons and a readout, and nothing that is no part."""
+    kinds = (Inputs, Population, Projection, Readout, LearningSignal)
+    if isinstance(parts, str) or not isinstance(parts, Sequence):
+        raise ValueError(
+            "a network is a list of parts: Network([Inputs(40), Population(LIF, 100), ...]); "
+            "Network.standard(n_inputs, n_outputs, [(LIF, 100)]) and Network.for_task(task, "
+            f"[(LIF, 100)]) make the usual ones; got {parts!r}"
+        )
+    for part in parts:
+        if not isinstance(part, kinds):
+            names = ", ".join(kind.__name__ for kind in kinds)
+            raise ValueError(f"a part of a network is one of {names}, not {part!r}")
+    for kind in (Inputs, Population, Readout):
+        if not any(isinstance(part, kind) for part in parts):
+            raise ValueError(f"a network needs at least one part of the kind {kind.__name__}")
+
+
+def _of_kind(network: Network, kind: type[P]) -> list[P]:
+    return [part for part in network.parts if isinstance(part, kind)]
+
+
+def _rewired(
+    c: Connection, signs: Mapping[str, np.ndarray], fractions: Mapping[str, float]
+) -> Connection:
+    """A connection with the signs and the number of its synapses, if it is rewired."""
+    if c.name not in signs:
+        return c
+    n_connected = max(1, round(fractions[c.name] * c.n_possible))
+    return replace(c, signs=signs[c.name], n_connected=n_connected)
+
+
+def _by_name(groups: Sequence[Group]) -> dict[str, Group]:
+    by_name: dict[str, Group] = {}
+    for group in groups:
+        if group.name in by_name:
+            raise ValueError(
+                f"two parts of the network are called '{group.name}': give each a name of its own"
+            )
+        by_name[group.name] = group
+    return by_name
+
+
+def _input_group(part: Inputs) -> InputGroup:
+    check_group_name(part.name, "group of inputs")
+    check_positive(f"the number of inputs '{part.name}'", part.size)
+    if not isinstance(part.constant, bool):
+        raise ValueError(f"inputs '{part.name}': constant is true or false, not {part.constant!r}")
+    return InputGroup(part.name, int(part.size), part.constant)
+
+
+def _readout_group(part: Readout, dt: Quantity) -> ReadoutGroup:
+    check_group_name(part.name, "readout")
+    check_positive(f"the number of outputs of readout '{part.name}'", part.size)
+    if not isinstance(part.filter, ReadoutFilter):
+        raise ValueError(
+            f"readout '{part.name}': its filter is a ReadoutFilter such as LEAKY, not "
+            f"{part.filter!r}"
+        )
+    loss = _as_loss(part.loss, part.filter)
+    check_loss(loss, _names(part.filter), part.size)
+    check_real(f"loss_weight of readout '{part.name}'", part.loss_weight)
+    readout = make_readout(
+        part.name, int(part.size), part.filter, weighted(loss, float(part.loss_weight)), dt
+    )
+    if part.window is None:
+        return readout
+    window = delay_steps(f"window of readout '{part.name}'", part.window, dt, 1, ())
+    return replace(readout, window_steps=int(window))
 
 
 def make_readout(
@@ -180,142 +235,6 @@ def _as_loss(loss: Loss | str, readout: ReadoutFilter) -> Loss:
             "example 'log(cosh(y - y_target))'"
         )
     return derive_loss(loss, tuple(_names(readout)))
-
-
-def _rng(network: Network, what: str) -> np.random.Generator:
-    """For draws of the network's structure."""
-    seeds = [network.connectivity_seed, zlib.crc32(what.encode())]
-    return np.random.default_rng(np.random.SeedSequence(seeds))
-
-
-def _adjacency(network: Network, connections: Collection[Connection]) -> dict[str, csc_array]:
-    seed = network.connectivity_seed
-    if not isinstance(seed, int | np.integer) or isinstance(seed, bool) or seed < 0:
-        raise ValueError(f"connectivity_seed must be a whole number from 0 on, not {seed!r}")
-    if not isinstance(network.connectivity, Mapping):
-        raise ValueError(
-            "connectivity names weight matrices, e.g. {w_rec = 0.1}; "
-            f"got {network.connectivity!r}"
-        )
-    by_name = {c.name: c for c in connections}
-    adjacency = {}
-    for name, value in network.connectivity.items():
-        check_choice("weight matrix in connectivity", name, by_name)
-        if isinstance(value, int | float | str) or np.isscalar(value):
-            adjacency[name] = _drawn(by_name[name], value, _rng(network, name))
-        else:
-            adjacency[name] = _checked_adjacency(by_name[name], value)
-    return adjacency
-
-
-def _drawn(c: Connection, fraction: Any, rng: np.random.Generator) -> csc_array:
-    """An adjacency matrix with a fraction of the possible pairs."""
-    check_real(f"connectivity of {c.name}", fraction, minimum=0)
-    if fraction > 1:
-        raise ValueError(f"connectivity of {c.name} is a fraction, not {fraction}")
-    return draw_pairs(rng, c.shape, round(fraction * c.n_possible), autapses=c.autapses)
-
-
-def _checked_adjacency(c: Connection, matrix: Any) -> csc_array:
-    """A user's adjacency matrix, checked."""
-    if issparse(matrix):
-        adjacency = csc_array(matrix, copy=True)
-        if not np.all(np.isfinite(adjacency.data)):
-            raise ValueError(f"connectivity of {c.name} must not hold NaN or infinity")
-        adjacency.sum_duplicates()
-        adjacency.eliminate_zeros()
-    else:
-        try:
-            adjacency = np.asarray(matrix)
-        except ValueError:
-            raise ValueError(f"connectivity of {c.name} has rows of several lengths") from None
-    if adjacency.shape != c.shape or (adjacency.dtype != bool and not issparse(adjacency)):
-        raise ValueError(
-            f"connectivity of {c.name} must be a fraction or a bool array of shape "
-            f"{c.shape} [post, pre], not {adjacency.dtype} {adjacency.shape}"
-        )
-    if not c.autapses and np.any(adjacency.diagonal()):
-        raise ValueError(f"{c.name} cannot have autapses: its diagonal must be False")
-    pre, post = adjacency.T.nonzero()
-    return structure(pre, post, c.shape)
-
-
-def _signal(
-    network: Network, readout: ReadoutGroup, populations: Collection[PopulationGroup]
-) -> SignalConnection:
-    """The learning signal from the readout to all neurons."""
-    signal = connection(_FEEDBACK, [readout], populations)
-    feedback = check_learning_signal(
-        as_learning_signal(network.feedback),
-        readout.loss,
-        _names(readout.readout),
-        [*network.optimizer.states, *network.optimizer.parameters],
-        signal.shape,
-    )
-    return SignalConnection(
-        name=_FEEDBACK,
-        sources=signal.sources,
-        targets=signal.targets,
-        feedback=feedback,
-        follows=_W_OUT,
-        delay_steps=_signal_delays(network, feedback, signal.shape),
-    )
-
-
-def _signal_delays(
-    network: Network, feedback: Feedback, shape: tuple[int, int]
-) -> np.ndarray | None:
-    if feedback.delay is None:
-        return None
-    rng = _rng(network, f"delay {_FEEDBACK}")
-    steps = delay_steps("feedback delay", feedback.delay, network.dt, 1, shape, rng)
-    return None if np.all(steps == 1) else np.broadcast_to(steps, shape)
-
-
-def _delays(
-    network: Network, connections: Collection[Connection], adjacency: Mapping[str, csc_array]
-) -> dict[str, int | Matrix]:
-    if not isinstance(network.delays, Mapping):
-        raise ValueError(
-            f"delays name weight matrices, e.g. {{w_rec = '3 ms'}}; got {network.delays!r}"
-        )
-    by_name = {c.name: c for c in connections}
-    steps: dict[str, int | Matrix] = {c.name: c.least_delay for c in connections}
-    for name, value in network.delays.items():
-        check_choice("weight matrix in delays", name, by_name)
-        c = by_name[name]
-        steps[name] = delay_steps(
-            f"delay of {name}",
-            value,
-            network.dt,
-            c.least_delay,
-            c.shape,
-            _rng(network, f"delay {name}"),
-            connected=adjacency.get(name),
-            autapses=c.autapses,
-        )
-    for c in connections:
-        late = steps[c.name]
-        if c.to_readout and (not isinstance(late, int) or late > 1):
-            raise ValueError(
-                f"delay of {c.name} must be 0 (a readout sees the spikes of its own step) or one "
-                f"time step ({network.dt}), the same for all"
-            )
-    return steps
-
-
-def _completed(
-    c: Connection,
-    adjacency: csc_array | None,
-    steps: int | Matrix,
-    signs: np.ndarray | None,
-    rewiring: Rewiring | None,
-) -> Connection:
-    """A connection with its synapses, delays and signs."""
-    n_connected = None
-    if signs is not None and rewiring is not None:
-        n_connected = max(1, round(rewiring.connectivity[c.name] * c.n_possible))
-    return replace(c, adjacency=adjacency, delay_steps=steps, signs=signs, n_connected=n_connected)
 
 
 def _cutoff(trace_cutoff: Quantity, network: Resolved) -> int:

@@ -20,7 +20,7 @@ from scipy.sparse import csc_array
 from eprop_brian.base.sparse import Matrix
 from eprop_brian.equations.optimizers import Optimizer
 from eprop_brian.network.delays import longest
-from eprop_brian.network.draws import initial_weights
+from eprop_brian.network.draws import initial_draws, initial_weights
 from eprop_brian.network.graph import (
     Connection,
     InputGroup,
@@ -30,6 +30,8 @@ from eprop_brian.network.graph import (
     spans,
 )
 from eprop_brian.network.keys import WeightKeys
+from eprop_brian.network.learned_delays import check_learned_delay
+from eprop_brian.network.optimization import bounds
 from eprop_brian.network.rewiring import Rewiring
 from eprop_brian.symbolic.expressions import evaluate
 
@@ -64,7 +66,8 @@ class Resolved:
     Raises
     ------
     ValueError
-        If two parts have one name, or groups are connected in a way that cannot run.
+        If two parts have one name, groups are connected in a way that cannot run, or weights cannot
+        begin or learn as they should.
     """
 
     inputs: tuple[InputGroup, ...]
@@ -93,6 +96,10 @@ class Resolved:
         _check_names(self)
         for connection in self.connections:
             _check_connection(connection, self)
+            _check_receptor(connection, self)
+            _check_learning(connection, self.optimizer)
+            check_learned_delay(connection, self)
+        initial_draws(self.connections)
         for signal in self.signals:
             _check_signal(signal, self)
         _check_one_signal_each(self.signals)
@@ -153,7 +160,20 @@ class Resolved:
     @cached_property
     def keys(self) -> WeightKeys:
         """Keys of all that learning changes."""
-        return WeightKeys(self.connections, self.signals, self.populations, self.optimizer.states)
+        return WeightKeys(self.connections, self.signals, self.populations, self.optimizer)
+
+    @cached_property
+    def optimizers(self) -> tuple[Optimizer, ...]:
+        """The network's optimizer, then the other ones that connections have; each once."""
+        optimizers = [self.optimizer]
+        for c in self.keys.plastic:
+            if c.optimizer is not None and c.optimizer not in optimizers:
+                optimizers.append(c.optimizer)
+        return tuple(optimizers)
+
+    def optimizer_of(self, connection: Connection) -> Optimizer:
+        """The optimizer that changes the weights of a connection."""
+        return connection.optimizer or self.optimizer
 
     @cached_property
     def shapes(self) -> dict[str, tuple[int, int]]:
@@ -162,8 +182,9 @@ class Resolved:
 
     @cached_property
     def adjacency(self) -> dict[str, csc_array]:
-        """The adjacency matrices [post, pre] of the sparse connections, by name."""
-        return {c.name: c.adjacency for c in self.connections if c.adjacency is not None}
+        """The adjacency matrices [post, pre] of sparse weights and learned delays, by key."""
+        matrices = {**self.keys.connections, **self.keys.delays}
+        return {key: c.adjacency for key, c in matrices.items() if c.adjacency is not None}
 
     @property
     def delay_steps(self) -> dict[str, int | Matrix]:
@@ -248,7 +269,7 @@ def _check_groups(what: str, spans_: Mapping[str, slice], groups: Mapping[str, A
 
 
 def _check_connection(connection: Connection, network: Resolved) -> None:
-    what = f"connection '{connection.name}'"
+    what = f"projection '{connection.name}'"
     populations = {p.name: p for p in network.populations}
     readouts = {r.name: r for r in network.readouts}
     inputs = {g.name: g for g in network.inputs}
@@ -271,6 +292,40 @@ def _check_connection(connection: Connection, network: Resolved) -> None:
         raise ValueError(
             f"{what} must connect the same groups in the same order, or different ones: only then "
             "is it clear which pairs are autapses"
+        )
+
+
+def _check_receptor(connection: Connection, network: Resolved) -> None:
+    """Refuse a connection that does not drive a receptor of all its targets."""
+    what, receptor = f"projection '{connection.name}'", connection.receptor
+    populations = {p.name: p for p in network.populations}
+    for name in connection.targets:
+        receptors: tuple[str, ...] = ("",)
+        if not connection.to_readout:
+            receptors = populations[name].neuron.receptor_names
+        if receptor in receptors:
+            continue
+        has = ", ".join(receptors) or "a single input without a name"
+        if receptor:
+            raise ValueError(f"{what} drives receptor '{receptor}' of '{name}', which has {has}")
+        raise ValueError(f"{what} must say which receptor of '{name}' it drives: {has}")
+
+
+def _check_learning(connection: Connection, optimizer: Optimizer) -> None:
+    """Refuse what would not keep a sign, and optimizers and signs beside those of rewiring."""
+    what = f"projection '{connection.name}'"
+    if connection.signs is not None and (connection.sign or connection.optimizer is not None):
+        raise ValueError(
+            f"{what} is rewired, which has signs of its own and the network's optimizer: leave its "
+            "sign, optimizer, learning rate and bounds away"
+        )
+    if not connection.plastic or not connection.sign:
+        return
+    low, high = bounds(connection.optimizer or optimizer)
+    if (low if connection.sign > 0 else -high) < 0:
+        raise ValueError(
+            f"{what} has a sign that its optimizer does not keep: it clips weights to "
+            f"[{low:g}, {high:g}]"
         )
 
 

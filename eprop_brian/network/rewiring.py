@@ -13,7 +13,7 @@ neurons.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
@@ -25,10 +25,7 @@ from eprop_brian.base.suggestions import unknown
 if TYPE_CHECKING:
     from eprop_brian.network.graph import Connection
 
-__all__ = ["MATRICES", "Rewiring", "as_rewiring", "connect", "draw_signs", "rewire"]
-
-#: The weight matrices that the constructor of `Network` makes; keys of its options.
-MATRICES = ("w_in", "w_rec", "w_out")
+__all__ = ["Rewiring", "as_rewiring", "connect", "draw_signs", "rewire", "rewired_fractions"]
 
 
 @dataclass(frozen=True)
@@ -37,8 +34,8 @@ class Rewiring:
 
     Parameters
     ----------
-    connectivity : mapping of str to float
-        Fraction of all pairs that are connected, for some of ``w_in``, ``w_rec`` and ``w_out``.
+    connectivity : float or mapping of str to float
+        Fraction of all pairs that are connected: of all weight matrices, or of some by name.
     l1 : float
         Pull towards 0, times the learning rate.
     temperature : float
@@ -50,28 +47,13 @@ class Rewiring:
         the others begin larger, so that a neuron's inputs cancel on average.
     """
 
-    connectivity: Mapping[str, float] = field(
-        default_factory=lambda: dict.fromkeys(MATRICES, 0.2), hash=False
-    )
+    connectivity: float | Mapping[str, float] = field(default=0.2, hash=False)
     l1: float = 1e-2
     temperature: float = 0.0
     dale: bool = False
     excitatory: float = 0.8
 
     def __post_init__(self) -> None:
-        if not isinstance(self.connectivity, Mapping) or not self.connectivity:
-            raise ValueError(
-                "rewiring: connectivity names weight matrices, e.g. {w_rec = 0.2}; got "
-                f"{self.connectivity!r}"
-            )
-        for name, value in self.connectivity.items():
-            if name not in MATRICES:
-                raise ValueError(unknown("weight matrix", name, MATRICES, "rewiring"))
-            if not is_number(value) or not 0 < value < 1:
-                raise ValueError(
-                    f"rewiring: connectivity of {name} must be a fraction between 0 and 1, "
-                    f"not {value!r}"
-                )
         for name in ("l1", "temperature"):
             value = getattr(self, name)
             if not is_number(value) or not 0 <= value < np.inf:
@@ -95,7 +77,7 @@ def as_rewiring(given: Any) -> Rewiring | None:
     if given is None or isinstance(given, Rewiring):
         return given
     if is_number(given):
-        return Rewiring(dict.fromkeys(MATRICES, given))
+        return Rewiring(given)
     options = [f.name for f in fields(Rewiring)]
     if not isinstance(given, Mapping) or any(key not in options for key in given):
         raise ValueError(
@@ -105,24 +87,54 @@ def as_rewiring(given: Any) -> Rewiring | None:
     return Rewiring(**given)
 
 
+def rewired_fractions(rewiring: Rewiring, matrices: Sequence[str]) -> dict[str, float]:
+    """The fraction of all pairs that are connected in every matrix that is rewired.
+
+    Parameters
+    ----------
+    rewiring : Rewiring
+    matrices : sequence of str
+        Names of all weight matrices.
+
+    Raises
+    ------
+    ValueError
+        If a matrix does not exist, or a number is no fraction.
+    """
+    given = rewiring.connectivity
+    fractions = given if isinstance(given, Mapping) else dict.fromkeys(matrices, given)
+    if not fractions or not (isinstance(given, Mapping) or is_number(given)):
+        raise ValueError(
+            f"rewiring: connectivity names weight matrices, e.g. {{w_rec = 0.2}}; got {given!r}"
+        )
+    for name, value in fractions.items():
+        if name not in matrices:
+            raise ValueError(unknown("weight matrix", name, matrices, "rewiring"))
+        if not is_number(value) or not 0 < value < 1:
+            raise ValueError(
+                f"rewiring: connectivity of {name} must be a fraction between 0 and 1, "
+                f"not {value!r}"
+            )
+    return {name: float(value) for name, value in fractions.items()}
+
+
 def draw_signs(
-    rewiring: Rewiring, connections: Sequence[Connection], seed: int
+    rewiring: Rewiring, names: Collection[str], connections: Sequence[Connection], seed: int
 ) -> dict[str, np.ndarray]:
     """Signs of all pairs, 1.0 or -1.0, shaped as the weights [post, pre].
 
     Parameters
     ----------
     rewiring : Rewiring
+    names : collection of str
+        Of the connections that are rewired.
     connections : sequence of Connection
     seed : int
     """
     rng = np.random.default_rng(np.random.SeedSequence([seed, zlib.crc32(b"signs")]))
     by_name = {c.name: c for c in connections}
     if not rewiring.dale:
-        return {
-            name: rng.choice([-1.0, 1.0], size=by_name[name].shape)
-            for name in rewiring.connectivity
-        }
+        return {name: rng.choice([-1.0, 1.0], size=by_name[name].shape) for name in names}
     of_neurons: dict[tuple[str, ...], np.ndarray] = {}
     for c in connections:
         # A neuron has one sign in all its connections.
@@ -133,7 +145,7 @@ def draw_signs(
             of_neurons[(*c.sources,)] = rng.permutation(signs)
     return {
         name: np.tile(of_neurons[(*by_name[name].sources,)], (by_name[name].shape[0], 1))
-        for name in rewiring.connectivity
+        for name in names
     }
 
 

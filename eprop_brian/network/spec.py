@@ -1,7 +1,7 @@
 """What a network is made of, before anything is built.
 
-A `Network` is data: populations of neurons, a readout, a loss, where the learning signal comes
-from, an optimizer. It is checked as a whole when it is made, so that a combination that cannot work
+A `Network` is data: a list of parts (inputs, populations, projections, readouts, learning signals)
+and how they learn. It is checked as a whole when it is made, so that a combination that cannot work
 is refused before anything is compiled. What follows from it is `Network.resolved`.
 """
 
@@ -18,6 +18,7 @@ from scipy.sparse import csc_array
 
 from eprop_brian.base.description import Described, Description
 from eprop_brian.base.sparse import Matrix
+from eprop_brian.base.suggestions import unknown
 from eprop_brian.equations.learning_signals import Feedback
 from eprop_brian.equations.losses import SQUARED_ERROR, Loss
 from eprop_brian.equations.neuron import Neuron
@@ -28,10 +29,11 @@ from eprop_brian.network.checks import GRADIENTS, PROGRAMS, RATE_AVERAGING, UPDA
 from eprop_brian.network.description import describe, summary
 from eprop_brian.network.graph import PopulationGroup
 from eprop_brian.network.learned import Learned
+from eprop_brian.network.parts import Part, part_name
 from eprop_brian.network.resolve import resolve
 from eprop_brian.network.resolved import Resolved
 from eprop_brian.network.rewiring import Rewiring
-from eprop_brian.symbolic.programs import ReadoutProgram
+from eprop_brian.network.standard import standard_parts
 from eprop_brian.tasks.base import Task
 
 __all__ = ["GRADIENTS", "PROGRAMS", "RATE_AVERAGING", "UPDATES", "Network"]
@@ -39,29 +41,16 @@ __all__ = ["GRADIENTS", "PROGRAMS", "RATE_AVERAGING", "UPDATES", "Network"]
 
 @dataclass(frozen=True)
 class Network(Described):
-    """A recurrent spiking network that learns by e-prop.
+    """A spiking network that learns by e-prop: a list of parts, and how they learn.
 
-    Connectivity is all-to-all unless `connectivity` says otherwise, and always without autapses:
-    inputs to recurrent neurons, recurrent to recurrent (a spike acts in the next step), recurrent
-    to readouts (in the same step).
+    `Network.standard` and `Network.for_task` make the usual one, whose inputs project to all
+    neurons, these to each other and to a readout.
 
     Parameters
     ----------
-    n_inputs, n_outputs : int
-    neurons : sequence of (Neuron, int)
-        Kinds of recurrent neurons with how many there are of each, in this order.
-    readout : ReadoutFilter
-    loss : Loss or str
-        What is minimised: ``"squared_error"``, ``"softmax_cross_entropy"``, an equation of what a
-        readout adds to it in a step (``"log(cosh(y - y_target))"``, ``"(p - y_target)**2"`` with
-        the softmax probability p), from which the error is derived, or a `Loss`.
-    feedback : str, array or Feedback
-        The learning-signal connection: a kind (``"symmetric"``, ``"random"``, ``"adaptive"``,
-        ``"broadcast"``), an equation of what arrives (``"B*tanh(error)"``), a matrix of weights
-        (n_recurrent, n_outputs), or a `Feedback`, which has scale and delay too.
-    readout_weights : {"normal", "glorot"}
-        Initial readout weights: N(0, 1)/sqrt(n_recurrent), or uniform in
-        +-sqrt(6/(n_recurrent + n_outputs)).
+    parts : sequence of Inputs, Population, Projection, Readout and LearningSignal
+        See `eprop_brian.network.parts`. They name each other; inputs, readouts and projections
+        count in the order in which they are listed.
     optimizer : Optimizer
     gradient : {"factored", "online", "bptt"}
         The gradient program (`eprop_brian.symbolic.programs`), or backpropagation through time, the
@@ -103,23 +92,12 @@ class Network(Described):
         Divide the gradient, the regulariser's part included, by the steps of the learning window.
     dt : Quantity
         Time step.
-    connectivity : mapping of str to float, bool array or scipy.sparse matrix or array
-        Which synapses there are, for some of ``w_in``, ``w_rec`` and ``w_out``: the fraction of all
-        pairs, drawn at random, or an adjacency matrix shaped as the weights [post, pre], dense, or
-        sparse with any nonzero value where there is a synapse.
     connectivity_seed : int
-        Seed of the draw.
-    delays : mapping of str to Quantity, str or array
-        Synaptic delays for some of ``w_in`` (default 0), ``w_rec`` (one time step at least, the
-        default) and ``w_out`` (0 or one time step): one time; for ``w_in`` and ``w_rec`` also an
-        array shaped as the weights, or a pair (shortest, longest) between which they are drawn
-        with `connectivity_seed`.
+        Seed of all draws of structure: which synapses there are, delays, signs.
     rewiring : Rewiring, float or mapping, optional
         Sparse rewiring (DEEP R): which matrices have how many synapses, whose places change while
         they learn; a fraction for all of them, or the fields of `Rewiring`. The program keeps whole
         matrices, with 0 where there is no synapse.
-    learned : mapping of str to Learned
-        Parameters of the neurons that learn, one value per neuron, with bounds and learning rate.
 
     Attributes
     ----------
@@ -130,15 +108,29 @@ class Network(Described):
     ------
     ValueError, EquationError
         If a size, name, unit or combination cannot work.
+
+    Examples
+    --------
+    Two layers, the first of which learns by random feedback:
+
+    >>> network = Network(
+    ...     [
+    ...         Inputs(40),
+    ...         Population(LIF, 60, "first"),
+    ...         Population(ALIF, 60, "second"),
+    ...         Readout(2, loss="softmax_cross_entropy"),
+    ...         Projection("inputs", "first"),
+    ...         Projection("first", "second"),
+    ...         Projection("second", "second"),
+    ...         Projection("second", "readout"),
+    ...         LearningSignal("readout", "second"),
+    ...         LearningSignal("readout", "first", "random"),
+    ...     ]
+    ... )
     """
 
-    n_inputs: int
-    n_outputs: int
-    neurons: Sequence[tuple[Neuron, int]]
-    readout: ReadoutFilter = LEAKY
-    loss: Loss | str = SQUARED_ERROR
-    feedback: str | Feedback | Any = "symmetric"
-    readout_weights: str = "normal"
+    # Arrays cannot be compared like numbers; parts say which of theirs count.
+    parts: Sequence[Part]
     optimizer: Optimizer = ADAM
     gradient: str = "factored"
     updates: str = "batch"
@@ -154,16 +146,105 @@ class Network(Described):
     clip_norm: float | None = None
     average_gradient: bool = False
     dt: Quantity = field(default_factory=lambda: 1 * ms)
-    # Arrays cannot be compared like numbers.
-    connectivity: Mapping[str, Any] = field(default_factory=dict, compare=False)
     connectivity_seed: int = 0
-    delays: Mapping[str, Any] = field(default_factory=dict, compare=False)
-    learned: Mapping[str, Learned | Mapping[str, Any]] = field(default_factory=dict)
     rewiring: Rewiring | float | Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         # A network that cannot work is refused here, not at its first use.
         _ = self.resolved
+
+    @classmethod
+    def standard(
+        cls,
+        n_inputs: int,
+        n_outputs: int,
+        neurons: Sequence[tuple[Neuron, int]],
+        *,
+        readout: ReadoutFilter = LEAKY,
+        loss: Loss | str = SQUARED_ERROR,
+        feedback: str | Feedback | Any = "symmetric",
+        readout_weights: str = "normal",
+        connectivity: Mapping[str, Any] | None = None,
+        delays: Mapping[str, Any] | None = None,
+        learned: Mapping[str, Learned | Mapping[str, Any]] | None = None,
+        **options: Any,
+    ) -> Network:
+        """The usual network: inputs to all neurons, these to each other and to a readout.
+
+        Its parts are called ``inputs``, ``readout`` and as the neurons; its weight matrices
+        ``w_in``, ``w_rec`` and ``w_out``, and the feedback weights ``B``.
+
+        Parameters
+        ----------
+        n_inputs, n_outputs : int
+        neurons : sequence of (Neuron, int)
+            Kinds of recurrent neurons with how many there are of each, in this order.
+        readout : ReadoutFilter
+            The equation of an output.
+        loss : Loss or str
+            What is minimised: ``"squared_error"``, ``"softmax_cross_entropy"``, an equation of what
+            a readout adds to it in a step (``"log(cosh(y - y_target))"``, ``"(p - y_target)**2"``
+            with the softmax probability p), from which the error is derived, or a `Loss`.
+        feedback : str, array or Feedback
+            The learning-signal connection: a kind (``"symmetric"``, ``"random"``, ``"adaptive"``,
+            ``"broadcast"``), an equation of what arrives (``"B*tanh(error)"``), a matrix of weights
+            (n_recurrent, n_outputs), or a `Feedback`, which has scale and delay too.
+        readout_weights : {"normal", "glorot"}
+            Initial readout weights: N(0, 1)/sqrt(n_recurrent), or uniform in
+            +-sqrt(6/(n_recurrent + n_outputs)).
+        connectivity : mapping of str to float, bool array or scipy.sparse matrix or array
+            Which synapses there are, for some of ``w_in``, ``w_rec`` and ``w_out``: the fraction of
+            all pairs, drawn at random, or an adjacency matrix shaped as the weights [post, pre],
+            dense, or sparse with any nonzero value where there is a synapse.
+        delays : mapping of str to Quantity, str or array
+            Synaptic delays for some of ``w_in`` (default 0), ``w_rec`` (one time step at least, the
+            default) and ``w_out`` (0 or one time step): one time; for ``w_in`` and ``w_rec`` also
+            an array shaped as the weights, or a pair (shortest, longest) between which they are
+            drawn with `connectivity_seed`.
+        learned : mapping of str to Learned
+            Parameters of the neurons that learn, one value per neuron, with bounds and learning
+            rate.
+        **options
+            Further parameters of `Network`.
+
+        Raises
+        ------
+        ValueError, EquationError
+            As for any network.
+        """
+        parts = standard_parts(
+            n_inputs,
+            n_outputs,
+            neurons,
+            readout,
+            loss,
+            feedback,
+            readout_weights,
+            {} if connectivity is None else connectivity,
+            {} if delays is None else delays,
+            {} if learned is None else learned,
+        )
+        return cls(parts, **options)
+
+    @classmethod
+    def for_task(cls, task: Task, neurons: Sequence[tuple[Neuron, int]], **options: Any) -> Network:
+        """The usual network with the inputs, outputs, loss and time step of a task.
+
+        Parameters
+        ----------
+        task : Task
+        neurons : sequence of (Neuron, int)
+            Kinds of neurons and how many of each.
+        **options
+            Further parameters of `Network.standard`; they may replace the task's loss.
+
+        Raises
+        ------
+        ValueError, EquationError
+            As for any network.
+        """
+        options = {"dt": task.dt, "loss": task.loss, **options}
+        return cls.standard(task.n_inputs, task.n_outputs, neurons, **options)
 
     @cached_property
     def resolved(self) -> Resolved:
@@ -177,22 +258,32 @@ class Network(Described):
 
     @property
     def populations(self) -> tuple[PopulationGroup, ...]:
-        """The populations of neurons, derived from `neurons`."""
+        """Its populations, with what is derived from their neurons."""
         return self.resolved.populations
 
     @property
+    def n_inputs(self) -> int:
+        """Number of inputs of all groups."""
+        return self.resolved.n_inputs
+
+    @property
+    def n_outputs(self) -> int:
+        """Number of outputs of all readouts."""
+        return self.resolved.n_outputs
+
+    @property
     def n_recurrent(self) -> int:
-        """Number of recurrent neurons."""
+        """Number of neurons."""
         return self.resolved.n_recurrent
 
     @property
     def slices(self) -> dict[str, slice]:
-        """Where each population stands among the recurrent neurons, by name."""
+        """Where each population stands among the neurons, by name."""
         return self.resolved.slices
 
     @property
     def shapes(self) -> dict[str, tuple[int, int]]:
-        """Shapes of the weights and of the feedback weights ``B``, (n_post, n_pre)."""
+        """Shapes of the weights and of the feedback weights, (n_post, n_pre), by name."""
         return self.resolved.shapes
 
     @property
@@ -207,14 +298,8 @@ class Network(Described):
 
     @property
     def delay_steps(self) -> dict[str, int | Matrix]:
-        """Delays of ``w_in``, ``w_rec`` and ``w_out`` in steps: one, an array or a csc_array."""
+        """Delays of the projections in steps, by name: one, an array or a csc_array."""
         return self.resolved.delay_steps
-
-    @property
-    def feedback_delay_steps(self) -> np.ndarray | None:
-        """Delays of the learning signal, (n_recurrent, n_outputs); None if all are one step."""
-        (signal,) = self.resolved.signals
-        return signal.delay_steps
 
     @property
     def trace_cutoff_steps(self) -> int | None:
@@ -225,26 +310,6 @@ class Network(Described):
     def signs(self) -> dict[str, np.ndarray]:
         """Signs, 1.0 or -1.0, of all pairs [post, pre] of the matrices that are rewired."""
         return self.resolved.signs
-
-    @classmethod
-    def for_task(cls, task: Task, neurons: Sequence[tuple[Neuron, int]], **options: Any) -> Network:
-        """A network with the inputs, readouts, loss and time step of a task.
-
-        Parameters
-        ----------
-        task : Task
-        neurons : sequence of (Neuron, int)
-            Kinds of neurons and how many of each.
-        **options
-            Any other field; they may replace the task's loss.
-
-        Raises
-        ------
-        ValueError, EquationError
-            As for any network.
-        """
-        options = {"dt": task.dt, "loss": task.loss, **options}
-        return cls(task.n_inputs, task.n_outputs, neurons, **options)
 
     def description(self) -> Description:
         """What it consists of and how it learns, for `print` and notebooks."""
@@ -257,16 +322,29 @@ class Network(Described):
         """Return a copy with some options replaced."""
         return replace(self, **options)
 
-    @property
-    def readout_program(self) -> ReadoutProgram:
-        """Filter of the readout, for traces and errors."""
-        (readout,) = self.resolved.readouts
-        return readout.program
+    def with_part(self, name: str, **fields: Any) -> Network:
+        """Return a copy in which some fields of a part are replaced.
 
-    def readout_values(self) -> dict[str, Any]:
-        """SI values of the readout's parameters and constants."""
-        (readout,) = self.resolved.readouts
-        return dict(readout.values)
+        Parameters
+        ----------
+        name : str
+            The part's; a part that was given none has that of what it became, such as a neuron's
+            or ``"w_<source>_<target>"``.
+        **fields
+            Fields of the part: ``network.with_part("w_rec", delay=3*ms)``.
+
+        Raises
+        ------
+        ValueError
+            If there is no part of that name, or the network cannot work.
+        """
+        names = [part_name(part) for part in self.parts]
+        if name not in names:
+            raise ValueError(unknown("part", name, names, "network"))
+        parts = list(self.parts)
+        place = names.index(name)
+        parts[place] = replace(parts[place], **fields)
+        return replace(self, parts=parts)
 
     def initial_weights(self, seed: int) -> dict[str, Matrix]:
         """Draw initial weights, by default from N(0, 1)/sqrt(fan-in), and the feedback weights.
@@ -276,10 +354,9 @@ class Network(Described):
         Returns
         -------
         dict
-            ``w_in`` (n_recurrent, n_inputs), ``w_rec`` (n_recurrent, n_recurrent) with a zero
-            diagonal, ``w_out`` (n_outputs, n_recurrent), all [postsynaptic, presynaptic], and
-            ``B`` (n_recurrent, n_outputs). Arrays; `scipy.sparse.csc_array` with the structure of
-            `adjacency` for the sparse matrices. Learned parameters by ``"population.parameter"``,
-            in SI units.
+            Weights of the projections [postsynaptic, presynaptic] and of the learning signals by
+            their names: arrays, with a zero diagonal where a population projects to itself, and
+            `scipy.sparse.csc_array` with the structure of `adjacency` for the sparse ones. Learned
+            parameters by ``"population.parameter"``, in SI units.
         """
         return self.resolved.initial_weights(seed)

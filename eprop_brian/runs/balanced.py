@@ -54,6 +54,7 @@ class _Balanced:
     schema = SCHEMA
     parameters = PARAMETERS
     needed = (("run", "task"), ("network", "region"), ("input", "std"), ("input", "tau"))
+    feedback = None
     example = "network.n=50 or training.duration=100"
     unit = "part"
     spec = BalancedNetwork
@@ -90,7 +91,7 @@ class _Balanced:
         noise_strength(config.test["noise"], np.ones(1), "test.noise")
 
     def begin(
-        self, tables: Tables, replacements: Mapping[str, str | None]
+        self, tables: Tables, replacements: Mapping[str, str | None], folder: Path
     ) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
         """Take the task's teacher, region and input, or another teacher."""
         if replacements["neuron"] is not None:
@@ -135,9 +136,9 @@ class _Balanced:
         """Give the teacher's file."""
         return {_TEACHER_FILE: write_teacher(config.teacher)}
 
-    def read_parts(self, folder: Path, tables: Tables) -> dict[str, Any]:
+    def read_parts(self, folder: Path, tables: Tables) -> tuple[Tables, dict[str, Any]]:
         """Read the teacher's file."""
-        return {"teacher": read_teacher(folder / _TEACHER_FILE)}
+        return tables, {"teacher": read_teacher(folder / _TEACHER_FILE)}
 
     def make_task(self, config: RunConfig) -> Dynamics:
         """Make the task with the input of the test."""

@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from eprop_brian.base.files import write_array, write_text
+from eprop_brian.base.files import flattened, write_array, write_arrays, write_text
 from eprop_brian.base.suggestions import unknown
-from eprop_brian.base.toml import toml_table
-from eprop_brian.runs.models import MODELS, Model
+from eprop_brian.base.toml import toml_array, toml_table
+from eprop_brian.runs.graph_writing import ARRAYS, without_arrays
+from eprop_brian.runs.models import MODELS, Model, model_for
 from eprop_brian.runs.recipes import Recipe, get_recipe
 from eprop_brian.runs.settings import Tables, check_tables, read_tables, read_value, with_defaults
 
@@ -37,7 +38,8 @@ class RunConfig:
     ----------
     tables : mapping of str to mapping
         Settings by table and key, as ``config.toml`` has them; quantities as text with a unit.
-        ``run`` names the model.
+        ``run`` names the model. Of a table that comes several times, ``[[projection]]``, a list,
+        with arrays in place of the files that are named.
     parts : mapping of str to object
         What stands in files of its own: ``neurons`` (dict of str to Neuron) and
         ``feedback_matrix`` (array of shape (n_recurrent, n_outputs), or None), or ``teacher``
@@ -72,7 +74,7 @@ class RunConfig:
     @property
     def model(self) -> Model:
         """The model of the run."""
-        return MODELS[self.tables["run"]["model"]]
+        return model_for(self.tables["run"]["model"], self.tables)
 
     @classmethod
     def from_recipe(
@@ -81,6 +83,7 @@ class RunConfig:
         *,
         neuron: str | None = None,
         teacher: str | None = None,
+        feedback: str | None = None,
         run: Mapping[str, Any] | None = None,
         network: Mapping[str, Any] | None = None,
         test: Mapping[str, Any] | None = None,
@@ -91,11 +94,13 @@ class RunConfig:
         Parameters
         ----------
         recipe : str, Path or Recipe
-            A task's name, or the file of a recipe.
+            A name, mostly a task's, or the file of a recipe.
         neuron : str, optional
             A library neuron or a neuron file that takes the place of all recurrent neurons.
         teacher : str, optional
             Of a balanced network: a teacher file (``.toml``) or equations, in place of the task's.
+        feedback : str, optional
+            Of all learning signals: a kind, an equation, or a file ``.npy``.
         run, network, test : mapping, optional
             Settings of these tables; those that are None keep the recipe's value.
         settings : iterable of str
@@ -110,12 +115,12 @@ class RunConfig:
         """
         if not isinstance(recipe, Recipe):
             recipe = get_recipe(recipe)
-        model = MODELS[model_of(recipe.tables["run"], recipe.path)]
+        model = model_for(model_of(recipe.tables["run"], recipe.path), recipe.tables)
         schema = {**model.schema, **model.parameters}
         check_tables(schema, recipe.tables, str(recipe.path))
         replacements = {"neuron": neuron, "teacher": teacher}
         try:
-            tables, parts = model.begin(recipe.tables, replacements)
+            tables, parts = model.begin(recipe.tables, replacements, recipe.path.parent)
             tables["run"] = {"model": model.name, **tables.get("run", {})}
             base = cls(with_defaults(model.schema, tables), parts)
         except ValueError as error:
@@ -124,6 +129,9 @@ class RunConfig:
             # Without replacements the mistake is the recipe's.
             raise ValueError(f"{recipe.path}: {error}") from None
         options = {"run": run or {}, "network": network or {}, "test": test or {}}
+        if model.feedback is not None:
+            table, key = model.feedback
+            options[table] = {key: feedback, **options.get(table, {})}
         settings = tuple(settings)
         config = base._with_options(options, settings)
         other = model.reconsidered(base, config)
@@ -169,6 +177,11 @@ class RunConfig:
         if table not in self.model.schema:
             names = [*self.model.schema, *self.model.parameters]
             raise ValueError(unknown("table", table, names, where))
+        if self.model.schema[table].many:
+            try:
+                return self.model.with_value(self, table, key, value)
+            except ValueError as error:
+                raise ValueError(f"{where}: {error}") from None
         settings = self.model.schema[table].all_settings(self.tables)
         if key not in settings:
             raise ValueError(unknown("key", key, settings, where))
@@ -229,10 +242,17 @@ class RunConfig:
 
     # Files.
 
-    def files(self) -> dict[str, str | np.ndarray]:
+    def files(self) -> dict[str, Any]:
         """Everything that is written, by name: texts and arrays, ``config.toml`` last."""
-        tables = [toml_table(name, self._ordered(name)) for name in self.model.schema]
-        return {**self.model.part_files(self), CONFIG: "\n".join(tables)}
+        arrays: dict[str, Any] = {}
+        texts = []
+        for name, table in self.model.schema.items():
+            if table.many:
+                texts.append(toml_array(name, without_arrays(self.tables[name], ARRAYS, arrays)))
+            else:
+                texts.append(toml_table(name, self._ordered(name)))
+        files = {ARRAYS: flattened(arrays)} if arrays else {}
+        return {**files, **self.model.part_files(self), CONFIG: "\n".join(filter(None, texts))}
 
     def _ordered(self, table: str) -> dict[str, Any]:
         """Give a table in the schema's order, so that equal settings are equal files."""
@@ -245,6 +265,8 @@ class RunConfig:
             path = Path(folder) / name
             if isinstance(content, str):
                 write_text(path, content)
+            elif isinstance(content, Mapping):
+                write_arrays(path, content)
             else:
                 write_array(path, content)
 
@@ -270,9 +292,10 @@ class RunConfig:
             If the folder holds no run or its configuration is damaged.
         """
         path, name = Path(folder) / CONFIG, model_of_folder(folder)
-        model, tables = MODELS[name], read_tables(path)
+        tables = read_tables(path)
+        model = model_for(name, tables)
         for table in model.schema:
-            if table not in tables:
+            if table not in tables and not model.schema[table].many:
                 raise ValueError(f"{path}: the table [{table}] is missing")
         tables["run"] = {"model": name, **tables["run"]}
         check_tables(model.schema, tables, str(path))
@@ -280,9 +303,8 @@ class RunConfig:
         for table, key in model.needed:
             if key not in filled[table]:
                 raise ValueError(f"{path}: [{table}] lacks '{key}'")
-        parts = model.read_parts(Path(folder), filled)
         try:
-            return cls(filled, parts)
+            return cls(*model.read_parts(Path(folder), filled))
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
 
@@ -314,6 +336,11 @@ def model_of(run: Mapping[str, Any], path: Path) -> str:
 
 
 def _same(files: Mapping[str, Any], others: Mapping[str, Any]) -> bool:
-    return files.keys() == others.keys() and all(
-        np.array_equal(content, others[name]) for name, content in files.items()
+    if files.keys() != others.keys():
+        return False
+    return all(
+        _same(content, others[name])
+        if isinstance(content, Mapping)
+        else np.array_equal(content, others[name])
+        for name, content in files.items()
     )

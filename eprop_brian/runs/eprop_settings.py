@@ -1,6 +1,6 @@
 """Settings of recurrent networks that learn tasks by e-prop.
 
-Options of the network are the parameters of `Network`; they are named nowhere else.
+Options of the network are the parameters of `Network.standard`; they are named nowhere else.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 import re
 from dataclasses import fields, replace
+from typing import Any
 
 from brian2.units import Hz, ms
 
@@ -17,7 +18,19 @@ from eprop_brian.network.spec import Network
 from eprop_brian.runs.settings import Schema, Setting, Table, Tables
 from eprop_brian.tasks import TASKS
 
-__all__ = ["EQUATIONS", "FEEDBACK", "PARAMETERS", "READOUT_TRACE", "SCHEMA"]
+__all__ = [
+    "EQUATIONS",
+    "EXACT",
+    "FEEDBACK",
+    "PARAMETERS",
+    "READOUT_TRACE",
+    "RUN",
+    "SCHEMA",
+    "TASK",
+    "first_sentences",
+    "kind_of",
+    "optimizer_settings",
+]
 
 #: Neurons are numbered by 32-bit integers.
 _MOST_NEURONS = 2**31 - 1
@@ -44,9 +57,10 @@ FEEDBACK = {
     "feedback_update": Setting("value", "statements that change the feedback weights"),
 }
 #: Network options that need a more exact kind than their annotation has.
-_EXACT = {
+EXACT = {
     "f_target": Setting("quantity", "", unit=Hz, shown="10 Hz"),
     "trace_cutoff": Setting("quantity", "", unit=ms),
+    "dt": Setting("quantity", "", unit=ms, shown="the task's, or 1 ms"),
 }
 _KIND_OF_ANNOTATION = {
     "float": "number",
@@ -54,14 +68,23 @@ _KIND_OF_ANNOTATION = {
     "int": "count",
     "bool": "switch",
     "str": "text",
+    "Groups": "names",
 }
-#: Parameters of `Network` that follow from other tables.
-_ELSEWHERE = ("n_inputs", "n_outputs", "neurons", "readout", "feedback", "optimizer", "dt")
+#: Parameters of the network that follow from other tables.
+_ELSEWHERE = (
+    *("n_inputs", "n_outputs", "neurons", "readout", "feedback", "optimizer", "dt"),
+    *("parts", "options"),
+)
 #: Options that are equations, not quantities, though they may begin with a number.
 EQUATIONS = ("loss", "voltage_cost", "feedback_signal", "feedback_update")
 
 
-def _first_sentences(cls: type) -> dict[str, str]:
+def kind_of(annotation: str) -> str:
+    """The kind of a setting that has the type of a parameter."""
+    return _KIND_OF_ANNOTATION.get(annotation, "value")
+
+
+def first_sentences(cls: Any) -> dict[str, str]:
     """Say in one line what each parameter of a class is, from its docstring."""
     section = (inspect.getdoc(cls) or "").partition("Parameters\n----------\n")[2]
     section = re.split(r"\n\n\w+\n-+\n", section)[0]
@@ -74,17 +97,21 @@ def _first_sentences(cls: type) -> dict[str, str]:
 
 
 def _network_settings() -> dict[str, Setting]:
-    """Give every option of `Network` that is a setting, as its constructor declares it."""
-    docs = _first_sentences(Network)
+    """Give every option of the standard network that is a setting, as it is declared."""
+    docs = {**first_sentences(Network), **first_sentences(Network.standard)}
+    parameters = {
+        **inspect.signature(Network.standard).parameters,
+        **inspect.signature(Network).parameters,
+    }
     options = {}
-    for name, parameter in inspect.signature(Network).parameters.items():
+    for name, parameter in parameters.items():
         if name in _ELSEWHERE:
             continue
         default, doc = parameter.default, docs.get(name, "")
-        if name in _EXACT:
-            options[name] = replace(_EXACT[name], doc=doc)
+        if name in EXACT:
+            options[name] = replace(EXACT[name], doc=doc)
             continue
-        kind = _KIND_OF_ANNOTATION.get(parameter.annotation, "value")
+        kind = kind_of(parameter.annotation)
         shown = "" if not isinstance(default, int | float | str) else str(default)
         options[name] = Setting(kind, doc, shown=shown)
     return options
@@ -105,30 +132,33 @@ def _sizes(tables: Tables) -> dict[str, Setting]:
     }
 
 
-def _optimizer_settings(tables: Tables) -> dict[str, Setting]:
-    name = tables.get("optimizer", {}).get("name")
+def optimizer_settings(tables: Tables) -> dict[str, Setting]:
+    """The parameters of the library's optimizer that is named."""
+    name = tables.get("optimizer", {}).get("name", "adam")
     parameters = OPTIMIZERS[name].parameters if isinstance(name, str) and name in OPTIMIZERS else {}
     return {key: Setting("value", f"of the optimizer `{name}`") for key in parameters}
 
 
+RUN = Table(
+    "What is run, and where.",
+    {
+        "model": Setting("text", "`eprop`", default="eprop", choices=("eprop",)),
+        "task": Setting("value", "name of the task", choices=TASKS),
+        "iterations": Setting("count", "updates, in all", default=1000, least=1),
+        "batch_size": Setting("count", "trials per update", default=1, least=1),
+        "seed": Setting("count", "of weights and trials", default=1, least=0),
+        "device": Setting("value", "where it runs", default="cpp", choices=DEVICES),
+        "dtype": Setting("value", "type of all state", default="float64", choices=DTYPES),
+    },
+)
+TASK = Table(
+    "Settings of the task.",
+    further=_task_settings,
+    further_doc="settings of the [task](tasks.md) that is named",
+)
 SCHEMA: Schema = {
-    "run": Table(
-        "What is run, and where.",
-        {
-            "model": Setting("text", "`eprop`", default="eprop", choices=("eprop",)),
-            "task": Setting("value", "name of the task", choices=TASKS),
-            "iterations": Setting("count", "updates, in all", default=1000, least=1),
-            "batch_size": Setting("count", "trials per update", default=1, least=1),
-            "seed": Setting("count", "of weights and trials", default=1, least=0),
-            "device": Setting("value", "where it runs", default="cpp", choices=DEVICES),
-            "dtype": Setting("value", "type of all state", default="float64", choices=DTYPES),
-        },
-    ),
-    "task": Table(
-        "Settings of the task.",
-        further=_task_settings,
-        further_doc="settings of the [task](tasks.md) that is named",
-    ),
+    "run": RUN,
+    "task": TASK,
     "size": Table(
         "Neurons of each kind, in this order.",
         further=_sizes,
@@ -152,7 +182,7 @@ SCHEMA: Schema = {
                 "value", "factor of the learning rate, an expression of the update"
             ),
         },
-        further=_optimizer_settings,
+        further=optimizer_settings,
         further_doc="parameters of the [optimizer](training.md#optimizers) that is named",
     ),
 }

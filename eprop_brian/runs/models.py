@@ -10,12 +10,14 @@ from eprop_brian.base.history import Rows
 from eprop_brian.base.sparse import Matrix
 from eprop_brian.runs.balanced import BALANCED
 from eprop_brian.runs.eprop import EPROP
+from eprop_brian.runs.graph import GRAPH
+from eprop_brian.runs.graph_settings import is_graph
 from eprop_brian.runs.settings import Schema, Tables
 
 if TYPE_CHECKING:
     from eprop_brian.runs.config import RunConfig
 
-__all__ = ["MODELS", "Model", "Training"]
+__all__ = ["MODELS", "Model", "Training", "model_for"]
 
 
 class Training(Protocol):
@@ -52,6 +54,8 @@ class Model(Protocol):
         ``neuron`` or ``teacher``.
     needed : tuple of (str, str)
         Tables and keys without default that every ``config.toml`` has.
+    feedback : tuple of str, optional
+        Table and key that choose the feedback of the whole network.
     example : str
         Examples of ``--set``.
     unit : str
@@ -81,6 +85,8 @@ class Model(Protocol):
     @property
     def needed(self) -> tuple[tuple[str, str], ...]: ...
     @property
+    def feedback(self) -> tuple[str, str] | None: ...
+    @property
     def example(self) -> str: ...
     @property
     def unit(self) -> str: ...
@@ -102,9 +108,9 @@ class Model(Protocol):
         ...
 
     def begin(
-        self, tables: Tables, replacements: Mapping[str, str | None]
-    ) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
-        """Make the tables and parts that a recipe means, with another neuron or teacher."""
+        self, tables: Tables, replacements: Mapping[str, str | None], folder: Path
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Make the tables and parts that a recipe in a folder means, with what replaces others."""
         ...
 
     def reconsidered(self, base: RunConfig, chosen: RunConfig) -> RunConfig:
@@ -127,8 +133,8 @@ class Model(Protocol):
         """Give the files beside ``config.toml``, texts and arrays by name."""
         ...
 
-    def read_parts(self, folder: Path, tables: Tables) -> dict[str, Any]:
-        """Read the files beside ``config.toml``."""
+    def read_parts(self, folder: Path, tables: Tables) -> tuple[Tables, dict[str, Any]]:
+        """Read the files beside ``config.toml``; returns the tables with them, and parts."""
         ...
 
     def make_task(self, config: RunConfig) -> Any:
@@ -202,3 +208,8 @@ class Model(Protocol):
 
 #: By the name that ``[run] model`` has.
 MODELS: Mapping[str, Model] = {model.name: model for model in (EPROP, BALANCED)}
+
+
+def model_for(name: str, tables: Tables) -> Model:
+    """The model of a name, in the form in which tables describe its network."""
+    return GRAPH if name == GRAPH.name and is_graph(tables) else MODELS[name]

@@ -24,14 +24,16 @@ __all__ = [
     "Setting",
     "Table",
     "Tables",
+    "as_quantity",
     "check_tables",
+    "entry_name",
     "read_tables",
     "read_value",
     "with_defaults",
 ]
 
-#: Settings by table and key, as a file has them.
-Tables = Mapping[str, Mapping[str, Any]]
+#: Settings by table and key, as a file has them; of a table that may come several times, a list.
+Tables = Mapping[str, Any]
 
 
 def _is_count(value: Any) -> bool:
@@ -45,6 +47,12 @@ def _is_finite(value: Any) -> bool:
         return False
 
 
+def _is_names(value: Any) -> bool:
+    return isinstance(value, str) or (
+        isinstance(value, list) and bool(value) and all(isinstance(v, str) for v in value)
+    )
+
+
 def _is_list(value: Any) -> bool:
     return isinstance(value, list) and all(_is_finite(v) and v > 0 for v in value)
 
@@ -55,6 +63,7 @@ _KINDS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "count": (_is_count, "a whole number"),
     "number": (_is_finite, "a finite number"),
     "text": (lambda value: isinstance(value, str), "text"),
+    "names": (_is_names, "a name or a list of names"),
     "numbers": (_is_list, "a list of positive numbers"),
     "quantity": (
         lambda value: isinstance(value, str),
@@ -72,8 +81,8 @@ class Setting:
     Parameters
     ----------
     kind : str
-        ``"switch"``, ``"count"``, ``"number"``, ``"text"``, ``"numbers"``, ``"quantity"``, or
-        ``"value"``, which is checked by the object that it is passed to.
+        ``"switch"``, ``"count"``, ``"number"``, ``"text"``, ``"names"``, ``"numbers"``,
+        ``"quantity"``, or ``"value"``, which is checked by the object that it is passed to.
     doc : str
         One line.
     default : object, optional
@@ -138,12 +147,15 @@ class Table:
         named, from all tables.
     further_doc : str
         What `further` gives, for the documentation.
+    many : bool
+        Whether a file may have it several times, ``[[table]]``.
     """
 
     doc: str
     settings: Mapping[str, Setting] = field(default_factory=dict)
     further: Callable[[Tables], Mapping[str, Setting]] | None = None
     further_doc: str = ""
+    many: bool = False
 
     def all_settings(self, tables: Tables) -> Mapping[str, Setting]:
         """Settings by key, those that follow from other tables included."""
@@ -155,10 +167,13 @@ class Table:
 Schema = Mapping[str, Table]
 
 
-def with_defaults(schema: Schema, tables: Tables) -> dict[str, dict[str, Any]]:
+def with_defaults(schema: Schema, tables: Tables) -> dict[str, Any]:
     """Tables in the schema's order, with the default of every setting that is left out."""
-    filled: dict[str, dict[str, Any]] = {}
+    filled: dict[str, Any] = {}
     for name, table in schema.items():
+        if table.many:
+            filled[name] = list(tables.get(name, []))
+            continue
         defaults = {key: s.default for key, s in table.settings.items() if s.default is not None}
         filled[name] = {**defaults, **tables.get(name, {})}
     return filled
@@ -183,17 +198,30 @@ def check_tables(schema: Schema, tables: Tables, where: str = "") -> None:
     for name, values in tables.items():
         if name not in schema:
             raise ValueError(unknown("table", name, schema, where))
+        if schema[name].many is not isinstance(values, list):
+            right, wrong = (f"[[{name}]]", f"[{name}]")[:: 1 if schema[name].many else -1]
+            raise ValueError(f"{begin}write {right}, not {wrong}")
         settings = schema[name].all_settings(tables)
-        for key, value in values.items():
-            if key not in settings:
-                raise ValueError(unknown("key", key, settings, f"{begin}[{name}]"))
-            try:
-                settings[key].check(f"{name}.{key}", value)
-            except ValueError as error:
-                raise ValueError(f"{begin}{error}") from None
+        for number, entries in enumerate(values if schema[name].many else [values], 1):
+            place = entry_name(name, number, entries) if schema[name].many else f"[{name}]"
+            for key, value in entries.items():
+                if key not in settings:
+                    raise ValueError(unknown("key", key, settings, f"{begin}{place}"))
+                try:
+                    settings[key].check(f"{name}.{key}", value)
+                except ValueError as error:
+                    if schema[name].many:
+                        error = ValueError(f"{place}: {error}")
+                    raise ValueError(f"{begin}{error}") from None
 
 
-def read_tables(path: Path) -> dict[str, dict[str, Any]]:
+def entry_name(table: str, number: int, entries: Mapping[str, Any]) -> str:
+    """What errors call one of several tables of a name: by its number in the file, and its name."""
+    name = entries.get("name")
+    return f"[[{table}]] {number}" + (f" '{name}'" if name and isinstance(name, str) else "")
+
+
+def read_tables(path: Path) -> dict[str, Any]:
     """Read the tables of a file.
 
     Raises
@@ -208,7 +236,8 @@ def read_tables(path: Path) -> dict[str, dict[str, Any]]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: {error}") from None
     for name, values in tables.items():
-        if not isinstance(values, dict):
+        several = isinstance(values, list) and all(isinstance(item, dict) for item in values)
+        if not isinstance(values, dict) and not (several and values):
             raise ValueError(f"{path}: {name} stands outside of the tables, such as [run]")
     return tables
 
@@ -219,3 +248,12 @@ def read_value(text: str) -> Any:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         return text
+
+
+def as_quantity(value: Any, where: str) -> Any:
+    """Read text that begins with a number as a quantity; other values stay as they are."""
+    if isinstance(value, str) and value[:1] in "+-.0123456789" and value:
+        return parse_quantity(value, where)
+    if isinstance(value, list):
+        return tuple(as_quantity(item, where) for item in value)
+    return value

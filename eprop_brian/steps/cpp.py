@@ -12,6 +12,7 @@ from eprop_brian.steps.printer import CLikePrinter, Lines, indented
 from eprop_brian.steps.spiking import (
     SPIKES_AT_ONCE,
     Arrive,
+    DelayTraces,
     Deliver,
     Follow,
     Forget,
@@ -342,6 +343,13 @@ class CppLoops(CLikePrinter):
                 self.row(s, body),
             ),
         )
+
+    def print_delaytraces(self, node: DelayTraces) -> Lines:
+        s = node.synapses
+        row = self.row(s, self.delay_trace(node))
+        skipped = [f"if ({self.silent(node)}) continue;"]
+        head = f"for (int _pre = 0; _pre < {s.n_pre}; _pre++)"
+        return self.delay_steps(node, [head, *self.braces(skipped, row)])
 
     def print_follow(self, node: Follow) -> Lines:
         weight = f"{self.pointer(node.weights)}[_synapse]"

@@ -15,6 +15,8 @@ __all__ = ["CppPrinter"]
 class CppPrinter(CppLoops):
     """See `eprop_brian.steps.printer.Printer`."""
 
+    first_of_tile = "-_first + "
+
     def print_filter(self, node: Filter) -> Lines:
         zero = self.over(node.zero, "_neuron", node.n, {})
         steps = "for (int _t = _T - 1; _t >= 0; _t--)"
@@ -79,7 +81,7 @@ class CppPrinter(CppLoops):
         if node.delay:
             body.append(f"while (_end > _spike && _end[-1] + {node.delay} >= _T) _end--;")
         value = self.trial_values(node.inputs) if node.inputs else ""
-        if not s.sparse and s.extra is None:
+        if node.several and not s.sparse and s.extra is None:
             rows, tiles = [], []
             for k in range(SPIKES_AT_ONCE):
                 if node.inputs:
@@ -96,11 +98,14 @@ class CppPrinter(CppLoops):
         if node.inputs:
             one.append(f"const int _value = {value} + *_spike*{node.inputs.row} + _pre;")
         one.append(f"const int _row = (*_spike + {late})*{node.width} - _first;")
-        inner = [f"const int _tile = _row{extra} + _post;", *self.statements(node.block)]
+        inner = []
+        if node.block:
+            inner = [f"const int _tile = _row{extra} + _post;", *self.statements(node.block)]
+        inner += self.lagged(node, "*_spike")
         body += ["for (; _spike < _end; _spike++)"]
         body += self.braces(one, self.row(s, inner, "_first", "_last"))
         return self.braces(
-            self.constants(node.block),
+            self.constants(node.block) if node.block else [],
             [f"for (int _pre = 0; _pre < {s.n_pre}; _pre++)", *self.braces(body)],
         )
 

@@ -7,6 +7,7 @@ from eprop_brian.steps.printer import CLikePrinter, Lines
 from eprop_brian.steps.spiking import (
     SPIKES_AT_ONCE,
     Arrive,
+    DelayTraces,
     Deliver,
     Follow,
     Forget,
@@ -302,6 +303,10 @@ class CudaLoops(CLikePrinter):
             self.window_rows(node),
             self.every_synapse(node.synapses, body),
         )
+
+    def print_delaytraces(self, node: DelayTraces) -> Lines:
+        body = [f"if ({self.silent(node)}) continue;", *self.delay_trace(node)]
+        return self.delay_steps(node, self.every_synapse(node.synapses, body))
 
     def print_follow(self, node: Follow) -> Lines:
         feedback = self.pointer(node.feedback)

@@ -235,7 +235,11 @@ class CudaGradients(CudaLoops):
                 "if (_wave.continues(_share))",
                 *self.braces(memory.load(sums, again=True)),
                 "for (int _copy = _wave.begin(_share); _copy < _wave.end(_share); _copy++)",
-                *self.braces(self.own("_copy", restrict=True), self.constants(node.block), one),
+                *self.braces(
+                    self.own("_copy", restrict=True),
+                    self.constants(node.block) if node.block else [],
+                    one,
+                ),
             ]
             for name in sums:
                 place = f"(size_t)blockIdx.y*{memory.n_partials} + {memory.partials[name]}"
@@ -269,17 +273,23 @@ class CudaGradients(CudaLoops):
         tiles = [
             f"const int _tile_{k} = _row + _spike[{k}]*{node.width};" for k in range(SPIKES_AT_ONCE)
         ]
+        several: Lines = []
+        if node.several:
+            several = [
+                f"for (; _end - _spike >= {SPIKES_AT_ONCE}; _spike += {SPIKES_AT_ONCE})",
+                *self.braces(values, tiles, memory.local(self.statements(node.several), sums)),
+            ]
+        one: Lines = []
+        if node.block:
+            one = [f"const int _tile = _row + *_spike*{node.width};"]
+            one += memory.local(self.statements(node.block), sums)
+        lagged = memory.local(self.lagged(node, "*_spike"), sums) if node.lagged else []
         return [
             *lines,
             f"const int _row = {row} + _post;",
-            f"for (; _end - _spike >= {SPIKES_AT_ONCE}; _spike += {SPIKES_AT_ONCE})",
-            *self.braces(values, tiles, memory.local(self.statements(node.several), sums)),
+            *several,
             "for (; _spike < _end; _spike++)",
-            *self.braces(
-                value,
-                [f"const int _tile = _row + *_spike*{node.width};"],
-                memory.local(self.statements(node.block), sums),
-            ),
+            *self.braces(value, one, lagged),
         ]
 
     def _fold_shares(self) -> Lines:

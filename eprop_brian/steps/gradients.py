@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from eprop_brian.steps.nodes import Node
 from eprop_brian.steps.spiking import Inputs, Signal, Spikes, Synapses
@@ -62,24 +62,33 @@ class Accumulate(Node):
 
     Attributes
     ----------
-    block, several : str
-        For one spike, and for several together.
+    block, several : str or None
+        For one spike and, if there is such a block, for several together.
     synapses, source, delay
         As for `Deliver`.
     first_row, width : int
         Row of the results of the first step, and size of a row.
     inputs : Inputs or None
         Where the sizes of analog inputs stand.
+    lagged : mapping of int to str
+        Blocks for results so many steps after the spike arrives; none is read from before the step
+        in which it could arrive at the earliest.
     """
 
-    block: str
-    several: str
+    block: str | None
+    several: str | None
     synapses: Synapses
     source: Spikes
     delay: int
     first_row: int
     width: int
     inputs: Inputs | None
+    lagged: Mapping[int, str] = field(default_factory=dict)
+
+    @property
+    def blocks(self) -> tuple[str, ...]:
+        """All blocks for one spike."""
+        return (*([self.block] if self.block else []), *self.lagged.values())
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from eprop_brian.steps.numpy import NumpyLoops
 from eprop_brian.steps.printer import Lines, indented
 from eprop_brian.steps.spiking import (
     Arrive,
+    DelayTraces,
     Deliver,
     Follow,
     Forget,
@@ -191,6 +192,14 @@ class NumpyPrinter(NumpyLoops):
             ]
         return [*lines, *self.block(node.block, {})]
 
+    def print_delaytraces(self, node: DelayTraces) -> Lines:
+        s = node.synapses
+        lines = [*self.ends(s), f"_post_0 = _from % {node.window_rows}*{s.n_post} + _post"]
+        for lag, block in node.lagged.items():
+            step = f"(_from - _numpy.maximum({self.extra(s)} + {lag}, 0)) % {node.pre_rows}"
+            lines += [f"_pre_0 = {step}*{s.n_pre} + _pre", *self.block(block, {})]
+        return [*lines, *self.block(node.block, {})]
+
     def print_follow(self, node: Follow) -> Lines:
         feedback = self.pointer(node.feedback)
         weights = f"{self.pointer(node.weights)}[_synapse]"
@@ -237,12 +246,13 @@ class NumpyPrinter(NumpyLoops):
         if node.inputs:
             trial = f"(int({self.pointer(node.inputs.pattern)}[_trial])*_T + _t)"
             value = [f"_value = {trial}*{node.inputs.row}{plus(node.inputs.before)} + _pre"]
-        body = [
-            *self.row(s),
-            *value,
-            f"_tile = (_t + {node.delay + node.first_row}{extra})*{s.n_post} + {self.cells(s)}",
-            *self.block(node.block, {}),
-        ]
+        first = f"_t + {node.delay + node.first_row}"
+        rows = [(f"{first}{extra}", node.block)] if node.block else []
+        for lag, block in node.lagged.items():
+            rows.append((f"{first} + _numpy.maximum({self.extra(s)} + {lag}, 0)", block))
+        body = [*self.row(s), *value]
+        for row, block in rows:
+            body += [f"_tile = ({row})*{s.n_post} + {self.cells(s)}", *self.block(block, {})]
         spikes = f"for _pre in {self.spikes(node.source, '_t', 0)}:"
         return [f"for _t in range(_T - {node.delay}):", *indented([spikes, *indented(body)])]
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from eprop_brian.steps.blocks import StepCode
+from eprop_brian.steps.gradients import Accumulate
 from eprop_brian.steps.nodes import (
     Choose,
     Column,
@@ -28,6 +29,7 @@ from eprop_brian.steps.nodes import (
 )
 from eprop_brian.steps.schedule import Schedule
 from eprop_brian.steps.spiking import (
+    DelayTraces,
     Deliver,
     Inputs,
     Passes,
@@ -135,6 +137,9 @@ class Printer:
 class CLikePrinter(Printer):
     """C++ and CUDA, which differ in how a loop runs and in who writes a single element."""
 
+    #: What is added to a neuron's number for its place in a row of results.
+    first_of_tile = ""
+
     def loop(self, index: str, first: str | int, end: str | int, body: Lines) -> Lines:
         """A loop whose iterations may run in any order."""
         raise NotImplementedError
@@ -188,6 +193,40 @@ class CLikePrinter(Printer):
         row = f"(_now + {self.extra(node.synapses)}) % {node.later_rows}"
         return [f"const int _later = {row}*{node.synapses.width} + _post;"]
 
+    def lagged(self, node: Accumulate, spike: str) -> Lines:
+        """Results of the steps before and after the arrival of a spike of step `spike`."""
+        lines = []
+        for lag, block in node.lagged.items():
+            late = self.late(node.synapses, lag)
+            row = f"({spike} + {node.delay + node.first_row} + {late})*{node.width}"
+            place = f"const int _tile = {row} + {self.first_of_tile}_post;"
+            lines += self.braces(self.constants(block), [place], self.statements(block))
+        return lines
+
+    def late(self, synapses: Synapses, lag: int) -> str:
+        """Steps by which delays and a lag exceed the least delay, none if they do not."""
+        late = f"{self.extra(synapses)} + {lag}"
+        return f"({late} > 0 ? {late} : 0)" if lag < 0 else f"({late})"
+
+    def delay_trace(self, node: DelayTraces) -> Lines:
+        """The trace of a synapse's delay, after what arrives around the spikes."""
+        n_pre, rows = node.synapses.n_pre, node.pre_rows
+        lines = ["const int _post_0 = _row_0 + _post;"]
+        for lag, block in node.lagged.items():
+            step = f"_now_0 + {rows} - {self.late(node.synapses, lag)}"
+            place = f"const int _pre_0 = ({step}) % {rows}*{n_pre} + _pre;"
+            lines += self.braces(self.constants(block), [place], self.statements(block))
+        return [*lines, *self.statements(node.block)]
+
+    def delay_steps(self, node: DelayTraces, synapses: Lines) -> Lines:
+        """The steps that traces of delays do on end."""
+        places = [
+            "const int _now_0 = _from + _k;",
+            f"const int _row_0 = _now_0 % {node.window_rows}*{node.synapses.width};",
+        ]
+        head = f"for (int _k = 0; _k < {node.steps}; _k++)"
+        return self.braces(self.constants(node.block), [head], self.braces(places, synapses))
+
     def sent(self, node: Signal) -> Lines:
         """Where the signal stands that a connection hands on."""
         late = f" - {self.pointer(node.delay)}[_synapse]" if node.delay else ""
@@ -222,9 +261,9 @@ class CLikePrinter(Printer):
             for k in range(node.steps)
         ]
 
-    def silent(self, node: Traces) -> str:
+    def silent(self, node: Traces | DelayTraces) -> str:
         """Whether the traces of the synapses of ``_pre`` are left alone."""
-        if node.since is not None:
+        if isinstance(node, Traces) and node.since is not None:
             return f"{self.pointer(node.since)}[_pre] >= {node.limit}"
         return f"!_heard_{node.source.name}[_pre]"
 

@@ -6,7 +6,7 @@ matrix at a time, CUDA shares the synapses out among threads, NumPy has arrays o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from eprop_brian.steps.nodes import Node
@@ -14,6 +14,7 @@ from eprop_brian.steps.nodes import Node
 __all__ = [
     "SPIKES_AT_ONCE",
     "Arrive",
+    "DelayTraces",
     "Deliver",
     "Follow",
     "Forget",
@@ -362,6 +363,31 @@ class Traces(Node):
 
 
 @dataclass(frozen=True)
+class DelayTraces(Node):
+    """Advances the traces of learned delays, of synapses whose presynaptic neuron has spiked.
+
+    Attributes
+    ----------
+    block : str
+    lagged : mapping of int to str
+        Blocks that run before it, each with the presynaptic variables of the step whose spikes
+        arrive so many steps before this one; none are of a step that is still to come.
+    steps : int
+        That are done on end, from step ``_from`` on.
+    synapses, source, window_rows, pre_rows
+        As for `Traces`.
+    """
+
+    block: str
+    lagged: Mapping[int, str]
+    steps: int
+    synapses: Synapses
+    source: Spikes
+    window_rows: int
+    pre_rows: int
+
+
+@dataclass(frozen=True)
 class Passes(Node):
     """Passes over the synapses for the steps from ``_traced`` to ``_known``.
 
@@ -371,12 +397,12 @@ class Passes(Node):
     Attributes
     ----------
     steps : int
-    several, single : sequence of Traces
+    several, single : sequence of Traces or DelayTraces
     """
 
     steps: int
-    several: Sequence[Traces]
-    single: Sequence[Traces]
+    several: Sequence[Traces | DelayTraces]
+    single: Sequence[Traces | DelayTraces]
 
 
 @dataclass(frozen=True)

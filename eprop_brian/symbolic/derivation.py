@@ -83,7 +83,7 @@ def derive(
     Examples
     --------
     >>> from eprop_brian import ALIF, derive
-    >>> derive(ALIF).system.placement
+    >>> derive(ALIF).system.placement[""]
     {'v': 'pre', 'a': 'synapse'}
     """
     if isinstance(neuron, str):

@@ -2,14 +2,15 @@
 
 For a synapse from i to j the eligibility vector follows, exactly (Bellec et al. 2020, eqs. 13-14),
 
-    eps[t] = A[t] eps[t-1] + u[t] e[t-1] + b[t] pre_i[t]        e[t] = c[t] . eps[t]
+    eps[t] = A[t] eps[t-1] + u[t] e[t-1] + b_r[t] pre_i[t]        e[t] = c[t] . eps[t]
 
 with A = dM/dh at constant spike, u = dM/dz through the neuron's own spike (zero where detached),
-b = dM/dI, and c = dz/dh = psi * d(margin)/dh. ``A + u c^T`` is the paper's dh[t]/dh[t-1]; writing
-the neuron's own spike as the eligibility trace of the step before keeps every coefficient at one
-time. All coefficients belong to the postsynaptic neuron, so each component of eps is placed where
-it needs to be: on the presynaptic neuron if its coefficients are the same constants for all
-postsynaptic neurons, else on the synapse.
+b_r = dM/dI_r for the receptor r that the synapse drives, and c = dz/dh = psi * d(margin)/dh.
+``A + u c^T`` is the paper's dh[t]/dh[t-1]; writing the neuron's own spike as the eligibility trace
+of the step before keeps every coefficient at one time. Receptors differ in b_r alone. All
+coefficients belong to the postsynaptic neuron, so each component of eps is placed where it needs to
+be: on the presynaptic neuron if its coefficients are the same constants for all postsynaptic
+neurons, else on the synapse.
 """
 
 from __future__ import annotations
@@ -59,12 +60,13 @@ class EligibilitySystem:
         A: ``transition[k, l]`` takes component l of the step before to component k.
     spike_path : dict of str to Coefficient
         u: weight of the eligibility trace of the step before.
-    drive : dict of str to Coefficient
-        b: weight of the presynaptic spike.
+    drive : dict of str to dict of str to Coefficient
+        b_r: weight of the presynaptic spike, by receptor and component; the key of a receptor
+        without a name is ``""``.
     spike_gradient : dict of str to Coefficient
         c without its factor psi: d(margin)/dh.
-    placement : dict of str to str
-        ``"pre"`` or ``"synapse"`` for every component.
+    placement : dict of str to dict of str to str
+        By receptor, ``"pre"`` or ``"synapse"`` for every component that its synapses have.
     learned : dict of str to LearnedParameter
         The neuron's own parameters that learn, by name.
     cost_gradient : dict of str to Coefficient
@@ -75,9 +77,9 @@ class EligibilitySystem:
     components: tuple[str, ...]
     transition: dict[tuple[str, str], Coefficient]
     spike_path: dict[str, Coefficient]
-    drive: dict[str, Coefficient]
+    drive: dict[str, dict[str, Coefficient]]
     spike_gradient: dict[str, Coefficient]
-    placement: dict[str, str]
+    placement: dict[str, dict[str, str]]
     learned: dict[str, LearnedParameter] = field(default_factory=dict)
     cost_gradient: dict[str, Coefficient] = field(default_factory=dict)
 
@@ -104,7 +106,9 @@ class EligibilitySystem:
             for parameter in self.learned.values():
                 entries += [parameter.spike_gradient, parameter.cost_gradient]
             return entries
-        entries = [*self.transition.values(), *self.spike_path.values(), *self.drive.values()]
+        entries = [*self.transition.values(), *self.spike_path.values()]
+        for drive in self.drive.values():
+            entries += drive.values()
         for parameter in self.learned.values():
             entries += parameter.drive.values()
         return entries
@@ -137,7 +141,8 @@ class EligibilitySystem:
         else:
             entries = dict(self.transition)
             entries |= {(k, "the neuron's own spike"): c for k, c in self.spike_path.items()}
-            entries |= {(k, "the input"): c for k, c in self.drive.items()}
+            for receptor, drive in self.drive.items():
+                entries |= {(k, _input(receptor)): c for k, c in drive.items()}
             entries |= {(k, name): c for name, p in learned for k, c in p.drive.items()}
         return {key: entry.expression for key, entry in entries.items()}
 
@@ -192,8 +197,8 @@ def derive(step: StepMap, learned: Collection[str] = (), cost: str = "") -> Elig
     """
     states = step.states
     h = {state: symbol(state) for state in states}
-    arriving, spike = symbol(step.signals.input), symbol(step.signals.spike)
-    moving = {*h.values(), arriving, spike, symbol("not_refractory"), symbol(BEFORE)}
+    spike, inputs = symbol(step.signals.spike), map(symbol, step.signals.inputs.values())
+    moving = {*h.values(), *inputs, spike, symbol("not_refractory"), symbol(BEFORE)}
     per_neuron = {*learned} | {
         name for name, value in step.parameters.items() if getattr(value, "ndim", 0)
     }
@@ -229,32 +234,40 @@ def derive(step: StepMap, learned: Collection[str] = (), cost: str = "") -> Elig
         for m in states
     }
     spike_path = {k: entry(k, derivative(new[k], spike), f"u_{k}") for k in states}
-    drive = {k: entry(k, derivative(new[k], arriving), f"b_{k}") for k in states}
+    drive = {}
+    for receptor, name in step.signals.inputs.items():
+        arriving, end = symbol(name), f"_{receptor}" if receptor else ""
+        drive[receptor] = {k: entry(k, derivative(new[k], arriving), f"b_{k}{end}") for k in states}
     gradient = {k: entry(step.threshold, derivative(step.margin, h[k]), f"c_{k}") for k in states}
 
     penalty = state_cost(step, cost)
     cost_gradient = {k: entry(cost, derivative(penalty, h[k]), f"r_{k}") for k in states}
     parameters = {name: _learned(step, name, penalty, entry) for name in learned}
-    sources = {
-        k: [drive[k], *(parameter.drive[k] for parameter in parameters.values())] for k in states
-    }
     seen = {k for k in states if not (gradient[k].is_zero and cost_gradient[k].is_zero)}
-    components = _relevant(states, transition, spike_path, sources, gradient, seen)
-    if not components:
-        raise EquationError(
-            f"neuron '{step.neuron.name}'",
-            "; ".join(step.code),
-            "the input I never reaches the threshold, so no weight can be learned",
-        )
+
+    def relevant(*sources: Mapping[str, Coefficient]) -> tuple[str, ...]:
+        return _relevant(states, transition, spike_path, sources, gradient, seen)
+
+    placement = {}
+    for receptor, own in drive.items():
+        components = relevant(own)
+        if not components:
+            raise EquationError(
+                f"neuron '{step.neuron.name}'",
+                "; ".join(step.code),
+                f"{_input(receptor)} never reaches the threshold, so no weight can be learned",
+            )
+        placement[receptor] = _placement(components, transition, spike_path, own, heterogeneous)
+    components = relevant(*drive.values(), *(p.drive for p in parameters.values()))
     keep = set(components)
     return EligibilitySystem(
         step=step,
         components=components,
         transition={key: c for key, c in transition.items() if keep.issuperset(key)},
         spike_path={k: c for k, c in spike_path.items() if k in keep},
-        drive={k: c for k, c in drive.items() if k in keep},
+        drive={r: {k: c for k, c in own.items() if k in keep} for r, own in drive.items()},
         spike_gradient={k: c for k, c in gradient.items() if k in keep},
-        placement=_placement(components, transition, spike_path, drive, heterogeneous),
+        placement=placement,
         learned={
             name: replace(p, drive={k: c for k, c in p.drive.items() if k in keep})
             for name, p in parameters.items()
@@ -360,11 +373,11 @@ def _check_smooth(step: StepMap, parameter: str, where: str) -> None:
 def _relevant(states, transition, spike_path, sources, gradient, seen) -> tuple[str, ...]:
     """States that a weight (or learned parameter) reaches and that reach the spike or a cost.
 
-    Directly or through others; `sources` are what enters each state, `seen` the states that spike
+    Directly or through others; `sources` are what enters the states, `seen` the states that spike
     or cost read.
     """
     observed = set(seen)
-    reached = {k for k in states if any(not source.is_zero for source in sources[k])}
+    reached = {k for k in states if any(not source[k].is_zero for source in sources)}
     while True:
         more_observed = {
             m for m in states for k in observed if not transition[k, m].is_zero
@@ -378,6 +391,11 @@ def _relevant(states, transition, spike_path, sources, gradient, seen) -> tuple[
         if (more_observed, more_reached) == (observed, reached):
             return tuple(k for k in states if k in observed & reached)
         observed, reached = more_observed, more_reached
+
+
+def _input(receptor: str) -> str:
+    """A receptor's input in errors."""
+    return f"the input of receptor '{receptor}'" if receptor else "the input I"
 
 
 def _placement(components, transition, spike_path, drive, heterogeneous) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import sympy
 from brian2.parsing.sympytools import str_to_sympy
@@ -30,7 +30,7 @@ from eprop_brian.symbolic.notation import (
     trace_statements,
     varying_by_name,
 )
-from eprop_brian.symbolic.programs import ReadoutProgram
+from eprop_brian.symbolic.programs import ReadoutProgram, lambda_name
 
 __all__ = ["derivation_latex"]
 
@@ -66,11 +66,11 @@ def _latex_sections(
         ("Where each quantity lives", _latex_places(system, readout)),
         (
             "Gradient program online: forwards, in every synapse",
-            _latex_program(system, [*online.pre, *online.synapse]),
+            _latex_program(system, {r: [*p.pre, *p.synapse] for r, p in online.items()}),
         ),
         (
             "Gradient program factored: backwards, inside each neuron",
-            _latex_program(system, [*backward, *factored.backward]),
+            _latex_program(system, {"": [*backward, *factored.backward]}),
         ),
     ]
 
@@ -118,7 +118,11 @@ def _latex_derivative(system: EligibilitySystem) -> list[str]:
     return [
         *(row(new[k], old[m], x.expression) for (k, m), x in nonzero(system.transition)),
         *(row(new[k], old[signals.spike], x.expression) for k, x in nonzero(system.spike_path)),
-        *(row(new[k], old[signals.input], x.expression) for k, x in nonzero(system.drive)),
+        *(
+            row(new[k], old[signals.inputs[r]], x.expression)
+            for r, drive in system.drive.items()
+            for k, x in nonzero(drive)
+        ),
         *(row(spike, new[k], psi * x.expression, new) for k, x in nonzero(system.spike_gradient)),
         *(row(new[k], old[m], slope, d="d") for k, m, slope in dh_dh(system)),
         *(
@@ -138,16 +142,19 @@ def _latex_eligibility(system: EligibilitySystem, readout: ReadoutProgram) -> li
         return symbol(printed_name(system, entry.name)) if entry.name else entry.expression
 
     rows = []
-    for k in system.components:
-        advanced = value(system.spike_path[k]) * symbol(trace)
-        advanced += value(system.drive[k]) * symbol(displayed(system, "pre"))
-        for m in system.components:
-            advanced += value(system.transition[k, m]) * symbol(printed_eps(system, m))
-        rows.append(f"{now[printed_eps(system, k)]} &= {_latex(advanced, now | recursive)}")
     filtered_trace = displayed(system, "filtered_trace")
     filtered = now | {filtered_trace: before[filtered_trace]}
-    for name, statement in trace_statements(system, readout).items():
-        rows.append(f"{now[displayed(system, name)]} &= {_latex(statement, filtered)}")
+    for receptor, placement in system.placement.items():
+        if receptor:
+            rows.append(_at_receptor(receptor))
+        for k in placement:
+            advanced = value(system.spike_path[k]) * symbol(trace)
+            advanced += value(system.drive[receptor][k]) * symbol(displayed(system, "pre"))
+            for m in placement:
+                advanced += value(system.transition[k, m]) * symbol(printed_eps(system, m))
+            rows.append(f"{now[printed_eps(system, k)]} &= {_latex(advanced, now | recursive)}")
+        for name, statement in trace_statements(system, readout, receptor).items():
+            rows.append(f"{now[displayed(system, name)]} &= {_latex(statement, filtered)}")
     for after in (False, True):
         states = _state_names(system, "t" if after else "t-1")
         rows += [
@@ -155,6 +162,11 @@ def _latex_eligibility(system: EligibilitySystem, readout: ReadoutProgram) -> li
             for name, x in varying_by_name(system, after=after).items()
         ]
     return rows
+
+
+def _at_receptor(receptor: str) -> str:
+    """A row before those of a receptor's synapses."""
+    return rf"& {_words(f'Of a synapse of receptor {receptor}:')}"
 
 
 def _latex_places(system: EligibilitySystem, readout: ReadoutProgram) -> list[str]:
@@ -165,16 +177,20 @@ def _latex_places(system: EligibilitySystem, readout: ReadoutProgram) -> list[st
     ]
 
 
-def _latex_program(system: EligibilitySystem, statements: list[str]) -> list[str]:
+def _latex_program(system: EligibilitySystem, statements: Mapping[str, Sequence[str]]) -> list[str]:
+    """Statements by receptor, and what their variables are."""
     names = _program_names(system)
 
     def row(statement: str) -> str:
         left, right = statement.split(" = ", 1)
         return rf"{names[left]} &\leftarrow {_latex(right, names)}"
 
-    used = set(re.findall(r"\w+", " ".join(statements)))
+    rows = []
+    for receptor, lines in statements.items():
+        rows += [*([_at_receptor(receptor)] if receptor else []), *map(row, lines)]
+    used = {name for lines in statements.values() for name in re.findall(r"\w+", " ".join(lines))}
     return [
-        *map(row, statements),
+        *rows,
         *(
             row(displayed(system, formula))
             for name, formula in FORMULAS.items()
@@ -188,7 +204,7 @@ def _latex_program(system: EligibilitySystem, statements: list[str]) -> list[str
         *(
             f"{tex} &: {_words(words)}"
             for prefix, (words, tex) in PREFIXES.items()
-            if any(name.startswith(prefix) for name in used)
+            if any(name.startswith(prefix) and name != prefix for name in used)
         ),
     ]
 
@@ -201,7 +217,7 @@ def _state_names(system: EligibilitySystem, time: str) -> dict[str, str]:
         signals.psi: _tex(signals.psi, "j", time),
         signals.spike: _tex(signals.spike, "j", "t-1"),
         signals.detached: _tex(signals.spike, "j", "t-1"),
-        signals.input: _tex(signals.input, "j", "t"),
+        **{name: _tex(name, "j", "t") for name in signals.inputs.values()},
         "not_refractory": r"\mathrm{active}_{j}^{t}",
         BEFORE: r"\mathrm{receptive}_{j}^{t}",
     }
@@ -239,10 +255,14 @@ def _program_names(system: EligibilitySystem, time: str = "") -> dict[str, str]:
             f"_mu_{k}": name(r"\mu", "j", label),
             printed_name(system, f"carry_{k}"): name(r"\hat{\mu}", "j", label),
         }
+    for receptor in system.drive:
+        names[printed_name(system, lambda_name(receptor))] = name(
+            apart("lambda_", NAMES["lambda_"][1]), "j", *[_tex(receptor)] * bool(receptor)
+        )
     entries = [
         *(("A", (k, m), x) for (k, m), x in system.transition.items()),
         *(("u", (k,), x) for k, x in system.spike_path.items()),
-        *(("b", (k,), x) for k, x in system.drive.items()),
+        *(("b", (k, r), x) for r, drive in system.drive.items() for k, x in drive.items()),
         *(("c", (k,), x) for k, x in system.spike_gradient.items()),
     ]
     entries += [("r", (k,), x) for k, x in system.cost_gradient.items()]
@@ -254,7 +274,7 @@ def _program_names(system: EligibilitySystem, time: str = "") -> dict[str, str]:
         entries += [("c", (of,), parameter.spike_gradient), ("r", (of,), parameter.cost_gradient)]
         names |= _slope_names(parameter)
     names |= {
-        printed_name(system, x.name): name(base, "j", *map(_tex, of))
+        printed_name(system, x.name): name(base, "j", *(_tex(label) for label in of if label))
         for base, of, x in entries
         if x.name
     }

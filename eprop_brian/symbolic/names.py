@@ -11,7 +11,7 @@ from __future__ import annotations
 import keyword
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from brian2.core.functions import DEFAULT_FUNCTIONS
 
@@ -23,9 +23,11 @@ __all__ = [
     "NEURON",
     "OPTIMIZER",
     "READOUT",
+    "RECEPTOR",
     "RESERVED",
     "Signals",
     "free_name",
+    "input_name",
     "is_own",
     "own",
     "owned",
@@ -35,7 +37,7 @@ __all__ = [
 ]
 
 #: Whose names they are: the first letter of their form.
-NEURON, READOUT, OPTIMIZER = "n", "r", "o"
+NEURON, READOUT, OPTIMIZER, RECEPTOR = "n", "r", "o", "i"
 #: Whether the neuron was neither spiking nor refractory in the step before: what its synapses saw.
 BEFORE = "not_refractory_before"
 #: Names that Brian2's equations give a meaning.
@@ -46,7 +48,7 @@ RESERVED = frozenset(
     }
 )
 _WORD = re.compile(r"(?<![\w.])[A-Za-z_]\w*")
-_OWN = re.compile(rf"(?:(?<=_)|^)[{NEURON}{READOUT}{OPTIMIZER}](\d+)_")
+_OWN = re.compile(rf"(?:(?<=_)|^)[{NEURON}{READOUT}{OPTIMIZER}{RECEPTOR}](\d+)_")
 
 
 def own(name: str, kind: str = NEURON) -> str:
@@ -87,14 +89,19 @@ def free_name(wanted: str, taken: Iterable[str]) -> str:
     return wanted if wanted not in taken else next(n for n in numbered if n not in taken)
 
 
+def input_name(receptor: str) -> str:
+    """What the summed weighted input of a receptor is called; that without a name is ``I``."""
+    return f"I_{receptor}" if receptor else "I"
+
+
 @dataclass(frozen=True)
 class Signals:
     """What the toolkit's own quantities are called in the equations of a neuron.
 
     Attributes
     ----------
-    input : str
-        The step's summed weighted input.
+    inputs : mapping of str to str
+        The step's summed weighted input of every receptor.
     spike : str
         The neuron's own spike of the step before.
     detached : str
@@ -103,21 +110,20 @@ class Signals:
         The surrogate.
     """
 
-    input: str = "I"
+    inputs: Mapping[str, str] = field(default_factory=lambda: {"": "I"})
     spike: str = "z"
     detached: str = "z_detached"
     psi: str = "psi"
 
     @staticmethod
-    def beside(names: Iterable[str]) -> Signals:
+    def beside(names: Iterable[str], receptors: Iterable[str] = ("",)) -> Signals:
         """Names that differ from a neuron's own."""
         taken = {*names}
-        signals = {
-            "input": free_name("I", taken),
-            "spike": free_name("z", taken),
-            "psi": free_name("psi", taken),
-        }
-        return Signals(detached=free_name("z_detached", taken), **signals)
+        inputs: dict[str, str] = {}
+        for receptor in receptors:
+            inputs[receptor] = free_name(input_name(receptor), taken | {*inputs.values()})
+        spike, detached, psi = (free_name(name, taken) for name in ("z", "z_detached", "psi"))
+        return Signals(inputs, spike, detached, psi)
 
 
 def refuse_reserved(names: Iterable[str], where: str, also: Iterable[str] = ()) -> None:

@@ -21,6 +21,7 @@ from eprop_brian.symbolic.expressions import (
     require_known,
     symbol,
 )
+from eprop_brian.symbolic.names import input_name
 from eprop_brian.symbolic.parameters import UNITS, resolve_parameters, unit_name
 
 __all__ = [
@@ -38,7 +39,7 @@ __all__ = [
 _COMPARISON = re.compile(r"^(?P<left>[^<>=!]+)(?P<operator>>=|>)(?P<right>[^<>=!]+)$")
 #: Fields of a neuron that are equations, conditions or names.
 _TEXTS = (
-    *("update", "model", "method", "reset", "on_pre", "threshold", "surrogate"),
+    *("update", "model", "method", "reset", "threshold", "surrogate"),
     *("refractory", "refractory_surrogate"),
 )
 #: Functions whose derivative is zero or missing: harmless to evaluate, useless as a surrogate.
@@ -48,7 +49,7 @@ _STEP_FUNCTIONS = frozenset(
 
 
 def check_texts(neuron: Neuron, where: str) -> None:
-    """Check that the name is an identifier and that equations are strings."""
+    """Check that names are identifiers and that equations are strings."""
     if not is_identifier(neuron.name):
         raise EquationError(
             where, f"name = {neuron.name}", "must be letters, digits and _, starting with a letter"
@@ -58,10 +59,42 @@ def check_texts(neuron: Neuron, where: str) -> None:
             raise EquationError(
                 where, f"{part} = {getattr(neuron, part)!r}", "must be a string, empty for none"
             )
+    if not isinstance(neuron.on_pre, str | Mapping):
+        raise EquationError(
+            where, f"on_pre = {neuron.on_pre!r}", "must be a string, or a mapping of receptors"
+        )
+    _check_receptors(neuron, where)
     for name, expression in neuron.constants.items():
         if not isinstance(expression, str):
             line = f"{name} = {expression!r}"
             raise EquationError(f"{where}, constants", line, "must be a string, an expression")
+
+
+def _check_receptors(neuron: Neuron, where: str) -> None:
+    """Check that receptors have names, each its own, and statements that are strings."""
+    if isinstance(neuron.receptors, str):
+        raise EquationError(
+            where,
+            f"receptors = {neuron.receptors!r}",
+            f"must be a list of names, e.g. [{neuron.receptors!r}]",
+        )
+    named = [*neuron.receptors]
+    if not isinstance(neuron.on_pre, str):
+        if not neuron.on_pre:
+            raise EquationError(where, "on_pre = {}", "names no receptor")
+        named += neuron.on_pre
+    for name in named:
+        if not isinstance(name, str) or not is_identifier(name):
+            raise EquationError(
+                f"{where}, {'receptors' if neuron.receptors else 'on_pre'}",
+                str(name) or "(empty)",
+                "a receptor's name must be letters, digits and _, starting with a letter",
+            )
+        if named.count(name) > 1:
+            raise EquationError(f"{where}, receptors", name, "is named twice")
+    for name, code in neuron.on_pre_by_receptor.items():
+        if not isinstance(code, str):
+            raise EquationError(f"{where}, on_pre", f"{name} = {code!r}", "must be a string")
 
 
 def written_style(neuron: Neuron, where: str) -> str:
@@ -80,8 +113,9 @@ def written_style(neuron: Neuron, where: str) -> str:
 def units_in(neuron: Neuron) -> dict[str, Quantity]:
     """Units that the equations name (``10*ms``), as parameters, without the neuron's own names."""
     text = "\n".join(
-        (neuron.update, neuron.model, neuron.reset, neuron.on_pre, neuron.threshold)
+        (neuron.update, neuron.model, neuron.reset, neuron.threshold)
         + (
+            *neuron.on_pre_by_receptor.values(),
             neuron.surrogate,
             neuron.refractory_surrogate,
             *neuron.constants.values(),
@@ -149,7 +183,7 @@ def check_surrogate(
         raise EquationError(
             where, "(empty)", "dz/dv is needed, e.g. `0.3/v_th*clip(1 - abs(v - v_th)/v_th, 0, 1)`"
         )
-    _check_slope(text, known, neuron.threshold, where)
+    _check_slope(text, known, neuron, where)
     compared = margin.free_symbols & {symbol(state) for state in states}
     if not parse_expression(text, where).free_symbols & compared:
         raise EquationError(
@@ -159,7 +193,7 @@ def check_surrogate(
         )
 
 
-def _check_slope(text: str, known: Mapping[str, Dimension], threshold: str, where: str) -> None:
+def _check_slope(text: str, known: Mapping[str, Dimension], neuron: Neuron, where: str) -> None:
     """Check that an expression can stand for dz/dv."""
     used = set(re.findall(r"[A-Za-z_]\w*", text))
     steps = sorted(used & _STEP_FUNCTIONS)
@@ -171,10 +205,15 @@ def _check_slope(text: str, known: Mapping[str, Dimension], threshold: str, wher
             f"uses {culprit}: a step has no slope for the gradient to follow. Use a bump around "
             "the threshold made of clip, abs, exp or powers",
         )
-    if used & {"I", "z"} - {*known}:
-        raise EquationError(where, text, "must be an expression of the states, without I and z")
+    signals = [*map(input_name, neuron.receptor_names), "z"]
+    if used & {*signals} - {*known}:
+        raise EquationError(
+            where,
+            text,
+            f"must be an expression of the states, without {' and '.join(signals)}",
+        )
     found = dimensions_of(text, known, where)
-    wanted = DIMENSIONLESS / dimensions_of(threshold.split(">")[0], known, where)
+    wanted = DIMENSIONLESS / dimensions_of(neuron.threshold.split(">")[0], known, where)
     # Zero fits every unit.
     if found is not wanted and parse_expression(text, where) != 0:
         raise EquationError(
@@ -191,7 +230,7 @@ def check_refractory_surrogate(neuron: Neuron, known: Mapping[str, Dimension], w
     text = neuron.refractory_surrogate.strip()
     if not text:
         raise EquationError(where, "(empty)", "dz/dv while refractory is needed, e.g. `0`")
-    _check_slope(text, known, neuron.threshold, where)
+    _check_slope(text, known, neuron, where)
     if parse_expression(text, where) != 0 and not neuron.refractory.strip():
         raise EquationError(where, text, "is never used: the neuron has no `refractory` time")
 

@@ -20,7 +20,13 @@
     alpha = "exp(-dt/tau_m)"
 
 ``model`` (Brian2 differential equations, with ``method``, ``reset`` and ``on_pre``) may stand in
-place of ``update``. Nothing in a file is ever run: expressions are parsed, and the whole neuron is
+place of ``update``. A neuron with several receptors has a table ``[on_pre]`` in place of the key::
+
+    [on_pre]
+    ampa = "g_ampa += w"
+    gaba = "g_gaba += w"
+
+Nothing in a file is ever run: expressions are parsed, and the whole neuron is
 derived once while it is read, so that a mistake is reported with its line.
 """
 
@@ -44,14 +50,16 @@ from eprop_brian.symbolic.equation_file import (
 from eprop_brian.symbolic.errors import EquationError
 from eprop_brian.symbolic.step_map import step_map
 
-__all__ = ["read_neuron", "write_neuron"]
+__all__ = ["neuron_of", "neuron_tables", "read_neuron", "write_neuron"]
 
 _TABLES = ("parameters", "constants", "initial")
-_LISTS = ("detach",)
+#: The table of a neuron with several receptors, which is the key ``on_pre`` of others.
+_ON_PRE = "on_pre"
+_LISTS = ("receptors", "detach")
 #: Keys of [neuron] in the order in which they are written.
 _KEYS = (
     "name",
-    *("source", "update", "model", "method", "on_pre", "reset"),
+    *("source", "update", "receptors", "model", "method", "on_pre", "reset"),
     *("threshold", "surrogate", "refractory", "refractory_surrogate", "detach"),
 )
 _DEFAULTS = {f.name: f.default for f in fields(Neuron)}
@@ -64,8 +72,9 @@ def read_neuron(path: str | Path) -> Neuron:
     Parameters
     ----------
     path : str or Path
-        A TOML file with the table ``[neuron]`` and, as needed, ``[parameters]``, ``[constants]``
-        and ``[initial]``; the fields are those of `eprop_brian.equations.neuron.Neuron`.
+        A TOML file with the table ``[neuron]`` and, as needed, ``[on_pre]``, ``[parameters]``,
+        ``[constants]`` and ``[initial]``; the fields are those of
+        `eprop_brian.equations.neuron.Neuron`.
 
     Raises
     ------
@@ -74,7 +83,7 @@ def read_neuron(path: str | Path) -> Neuron:
         number.
     """
     with equation_file(path, "neuron") as document:
-        neuron = _neuron(document)
+        neuron = neuron_of(document)
         derive(step_map(neuron))
     return neuron
 
@@ -87,21 +96,41 @@ def write_neuron(neuron: Neuron) -> str:
     EquationError
         If a parameter is not a number, a quantity, a string or one of these per neuron.
     """
+    return "\n".join(toml_table(name, values) for name, values in neuron_tables(neuron).items())
+
+
+def neuron_tables(neuron: Neuron) -> dict[str, dict[str, Any]]:
+    """The tables of a neuron's file that have entries.
+
+    Raises
+    ------
+    EquationError
+        As `write_neuron`.
+    """
     where = f"neuron '{neuron.name}', parameters"
     options = {key: getattr(neuron, key) for key in _KEYS}
     always = {"method"} if neuron.model.strip() else set()
     options = {k: v for k, v in options.items() if v != _DEFAULTS[k] or k in always}
+    by_receptor = {} if isinstance(neuron.on_pre, str) else options.pop(_ON_PRE)
     tables = {
         "neuron": options,
+        _ON_PRE: by_receptor,
         "parameters": {k: writable(k, v, where) for k, v in neuron.parameters.items()},
         "constants": {k: str(v) for k, v in neuron.constants.items()},
         "initial": {k: str(v) for k, v in neuron.initial.items()},
     }
-    return "\n".join(toml_table(name, values) for name, values in tables.items() if values)
+    return {name: values for name, values in tables.items() if values}
 
 
-def _neuron(document: dict[str, Any]) -> Neuron:
-    check_keys(document, ("neuron", *_TABLES), "table", "neuron file")
+def neuron_of(document: dict[str, Any]) -> Neuron:
+    """The neuron that the tables of a file describe, not derived yet.
+
+    Raises
+    ------
+    EquationError
+        For an unknown table or key, and a value that is no text or no parameter.
+    """
+    check_keys(document, ("neuron", _ON_PRE, *_TABLES), "table", "neuron file")
     for table, content in document.items():
         if not isinstance(content, dict):
             raise EquationError("neuron file", table, f"must be a table: [{table}]")
@@ -123,6 +152,14 @@ def _neuron(document: dict[str, Any]) -> Neuron:
     tables = {table: document.get(table, {}) for table in _TABLES}
     for table, names in tables.items():
         check_names(names, f"{where}, {table}")
+    if _ON_PRE in document:
+        if _ON_PRE in entries:
+            raise EquationError(
+                f"{where}, {_ON_PRE}",
+                f"{_ON_PRE} = {entries[_ON_PRE]}",
+                "is a key of [neuron] and a table besides; write one of them",
+            )
+        tables[_ON_PRE] = document[_ON_PRE]
     for name, value in tables["parameters"].items():
         if not is_parameter(value):
             raise EquationError(
@@ -141,5 +178,5 @@ def _neuron(document: dict[str, Any]) -> Neuron:
     optional = {key: value for key, value in entries.items() if key not in _LISTS}
     for key in ("threshold", "surrogate"):
         optional.setdefault(key, "")
-    detach = tuple(entries["detach"]) if "detach" in entries else None
-    return Neuron(**optional, detach=detach, **tables)
+    lists: dict[str, Any] = {key: tuple(entries[key]) for key in _LISTS if key in entries}
+    return Neuron(**optional, **lists, **tables)

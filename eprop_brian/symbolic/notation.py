@@ -19,7 +19,7 @@ from eprop_brian.symbolic.coefficients import Coefficient, eps_name
 from eprop_brian.symbolic.derivatives import derivative, tidied
 from eprop_brian.symbolic.eligibility import EligibilitySystem
 from eprop_brian.symbolic.expressions import symbol
-from eprop_brian.symbolic.names import free_name, is_own, shown
+from eprop_brian.symbolic.names import free_name, input_name, is_own, shown
 from eprop_brian.symbolic.programs import (
     FactoredProgram,
     OnlineProgram,
@@ -27,7 +27,7 @@ from eprop_brian.symbolic.programs import (
     factored_program,
     online_program,
 )
-from eprop_brian.symbolic.scope import neuron_names, scoped
+from eprop_brian.symbolic.scope import neuron_names, scoped, scoped_receptor
 
 __all__ = [
     "FORMULAS",
@@ -74,6 +74,7 @@ NAMES: dict[str, tuple[str, str, str]] = {
 #: Beginnings of names: what they are, and their symbol in LaTeX.
 PREFIXES = {
     "_mu_": ("derivative of the trial's loss by the new state", r"\mu_{j}"),
+    "lambda_": (NAMES["lambda_"][0], r"\lambda_{j}"),
     "carry_": ("carried over from step t+1 to step t; 0 at the trial's end", r"\hat{\mu}_{j}"),
 }
 #: Statements that the gradient programs leave to others.
@@ -101,10 +102,12 @@ def detached_paths(system: EligibilitySystem) -> dict[str, sympy.Expr]:
     return {k: slope for k, slope in slopes.items() if slope != 0}
 
 
-def trace_statements(system: EligibilitySystem, readout: ReadoutProgram) -> dict[str, str]:
-    """Right sides of the online program's statements for the two traces."""
+def trace_statements(
+    system: EligibilitySystem, readout: ReadoutProgram, receptor: str
+) -> dict[str, str]:
+    """Right sides of the online program's statements for the two traces of a receptor's synapse."""
     online, _, _ = readable_programs(system, readout)
-    statements = dict(line.split(" = ", 1) for line in online.synapse)
+    statements = dict(line.split(" = ", 1) for line in online[receptor].synapse)
     traces = ("eligibility_trace", "filtered_trace")
     return {name: statements[displayed(system, name)] for name in traces}
 
@@ -115,11 +118,12 @@ def displayed(system: EligibilitySystem, statement: str) -> str:
     Users' names as they are written; a number behind another that would be the same.
     """
     signals = system.step.signals
-    readable = {"psi": signals.psi, "z": signals.spike, "I": signals.input}
+    readable = {"psi": signals.psi, "z": signals.spike}
+    readable |= {input_name(scoped_receptor(r)): name for r, name in signals.inputs.items()}
 
     def name(match: re.Match) -> str:
-        word = shown(match.group())
-        return word if is_own(match.group()) else readable.get(word) or printed_name(system, word)
+        written, word = match.group(), shown(match.group())
+        return word if is_own(written) else readable.get(written) or printed_name(system, word)
 
     return re.sub(r"(?<![\w.])[A-Za-z_]\w*", name, statement)
 
@@ -141,8 +145,11 @@ def varying_by_name(system: EligibilitySystem, *, after: bool) -> dict[str, symp
 
 def readable_programs(
     system: EligibilitySystem, readout: ReadoutProgram
-) -> tuple[OnlineProgram, FactoredProgram, list[str]]:
-    """Both gradient programs and the readout's way backwards, with the names of people."""
+) -> tuple[dict[str, OnlineProgram], FactoredProgram, list[str]]:
+    """Both gradient programs and the readout's way backwards, with the names of people.
+
+    The first is by receptor.
+    """
 
     def readable(program: Any) -> Any:
         statements = {
@@ -153,7 +160,10 @@ def readable_programs(
 
     in_scope = scoped(system)
     return (
-        readable(online_program(in_scope, readout)),
+        {
+            r: readable(online_program(in_scope, readout, receptor=scoped_receptor(r)))
+            for r in system.drive
+        },
         readable(factored_program(in_scope, readout)),
         [displayed(system, line) for line in readout.backward],
     )
@@ -164,8 +174,9 @@ def places(system: EligibilitySystem, readout: ReadoutProgram) -> list[tuple[str
     signals = [displayed(system, name) for name in ("psi", "L")]
     online, _, _ = readable_programs(system, readout)
     coefficients = (*varying_by_name(system, after=False), *varying_by_name(system, after=True))
-    return [
-        *((name, "presynaptic neuron", "N_pre") for name in online.pre_variables),
-        *((name, "synapse", "N_pre*N_post") for name in online.synapse_variables),
-        *((name, "postsynaptic neuron", "N_post") for name in (*signals, *coefficients)),
-    ]
+    rows = []
+    for receptor, program in online.items():
+        at = f", {receptor}" if receptor else ""
+        rows += [(name, f"presynaptic neuron{at}", "N_pre") for name in program.pre_variables]
+        rows += [(name, f"synapse{at}", "N_pre*N_post") for name in program.synapse_variables]
+    return rows + [(name, "postsynaptic neuron", "N_post") for name in (*signals, *coefficients)]

@@ -71,10 +71,10 @@ def _text_neuron(system: EligibilitySystem) -> list[str]:
         lines += [*_prose(f"Source: {neuron.source}")]
     lines += _heading("Step map")
     lines += _prose(
-        f"The statements of one step, in the order in which they run. {step.signals.input}: the "
-        f"step's summed weighted input. {step.signals.spike}: the neuron's own spike of the step "
-        "before. A state on the right has its newest value: of the step before, until a line above "
-        "has assigned it."
+        f"The statements of one step, in the order in which they run. {_inputs(system)}: the "
+        f"step's summed weighted {'input' if len(step.signals.inputs) == 1 else 'inputs'}. "
+        f"{step.signals.spike}: the neuron's own spike of the step before. A state on the right "
+        "has its newest value: of the step before, until a line above has assigned it."
         + (" where(c, a, b): a where c is 1, b where it is 0." if _chooses(system) else "")
         + "".join(f" {name}: {text}." for name, text in _REFRACTORY.items() if _reads(system, name))
     )
@@ -105,7 +105,8 @@ def _text_derivative(system: EligibilitySystem) -> list[str]:
     lines, signals = _heading("Derivative of the step map"), system.step.signals
     lines += _prose(
         f"State h = ({', '.join(system.step.states)}), step map "
-        f"h[t] = M(h[t-1], {signals.spike}[t-1], {signals.input}[t]). "
+        f"h[t] = M(h[t-1], {signals.spike}[t-1], "
+        f"{', '.join(f'{name}[t]' for name in signals.inputs.values())}). "
         "Entries that are not listed are zero."
     )
     lines += _table(
@@ -119,8 +120,9 @@ def _text_derivative(system: EligibilitySystem) -> list[str]:
                 for k, entry in nonzero(system.spike_path)
             ),
             *(
-                (f"b[{k}] = dM_{k}/d{signals.input}", _entry(system, entry))
-                for k, entry in nonzero(system.drive)
+                (f"b{_at(r)}[{k}] = dM_{k}/d{signals.inputs[r]}", _entry(system, entry))
+                for r, drive in system.drive.items()
+                for k, entry in nonzero(drive)
             ),
             *(
                 (
@@ -158,25 +160,10 @@ def _text_eligibility(system: EligibilitySystem, readout: ReadoutProgram) -> lis
         f"{NAMES['pre'][0]}. With the learning signal L, the gradient dE/dW_ji is the sum over t "
         "of L_j[t]*ebar_ji[t]."
     )
-    rows = []
-    for k in system.components:
-        terms = [
-            _times(system, system.transition[k, m], f"{printed_eps(system, m)}[t-1]")
-            for m in system.components
-        ]
-        terms.append(_times(system, system.spike_path[k], "e[t-1]"))
-        terms.append(_times(system, system.drive[k], "pre[t]"))
-        rows.append(f"{printed_eps(system, k)}[t] = {total(*terms)}")
-    now = {n: f"{n}[t]" for n in (system.step.signals.psi, *varying_by_name(system, after=True))}
-    now |= {printed_eps(system, k): f"{printed_eps(system, k)}[t]" for k in system.components}
-    now |= {
-        printed_name(system, "eligibility_trace"): "e[t]",
-        printed_name(system, "filtered_trace"): "ebar[t-1]",
-    }
-    for trace, statement in trace_statements(system, readout).items():
-        short = "e" if trace == "eligibility_trace" else "ebar"
-        rows.append(f"{short}[t] = {substituted(statement, now)}")
-    lines += _block(rows)
+    for receptor in system.drive:
+        if receptor:
+            lines += ["", *_prose(f"Of a synapse of receptor {receptor}:")]
+        lines += _block(_recursion(system, readout, receptor))
     coefficients = [
         f"{name}[t] = {substituted(expression_text(x), _indices(system, after=after))}"
         for after in (False, True)
@@ -188,23 +175,51 @@ def _text_eligibility(system: EligibilitySystem, readout: ReadoutProgram) -> lis
     return lines
 
 
+def _recursion(system: EligibilitySystem, readout: ReadoutProgram, receptor: str) -> list[str]:
+    """Eligibility vector and traces of a receptor's synapse."""
+    rows, components = [], [*system.placement[receptor]]
+    for k in components:
+        terms = [
+            _times(system, system.transition[k, m], f"{printed_eps(system, m)}[t-1]")
+            for m in components
+        ]
+        terms.append(_times(system, system.spike_path[k], "e[t-1]"))
+        terms.append(_times(system, system.drive[receptor][k], "pre[t]"))
+        rows.append(f"{printed_eps(system, k)}[t] = {total(*terms)}")
+    now = {n: f"{n}[t]" for n in (system.step.signals.psi, *varying_by_name(system, after=True))}
+    now |= {printed_eps(system, k): f"{printed_eps(system, k)}[t]" for k in system.components}
+    now |= {
+        printed_name(system, "eligibility_trace"): "e[t]",
+        printed_name(system, "filtered_trace"): "ebar[t-1]",
+    }
+    for trace, statement in trace_statements(system, readout, receptor).items():
+        short = "e" if trace == "eligibility_trace" else "ebar"
+        rows.append(f"{short}[t] = {substituted(statement, now)}")
+    return rows
+
+
 def _text_places(system: EligibilitySystem, readout: ReadoutProgram) -> list[str]:
     lines = _heading("Where each quantity lives")
-    if "pre" in system.placement.values():
+    if any("pre" in placement.values() for placement in system.placement.values()):
         lines += _prose(
             "A component whose coefficients are constants that all postsynaptic neurons share is "
             "the same for all synapses of a presynaptic neuron, and is kept there once."
         )
-    return lines + _table([(n, f"{p:<20}  {c} values") for n, p, c in places(system, readout)])
+    rows = places(system, readout)
+    width = max(20, *(len(place) for _, place, _ in rows))
+    return lines + _table([(name, f"{p:<{width}}  {count} values") for name, p, count in rows])
 
 
 def _text_programs(system: EligibilitySystem, readout: ReadoutProgram) -> list[str]:
     online, factored, backward = readable_programs(system, readout)
     lines = _heading("Gradient program 'online': forwards, in every synapse")
-    if online.pre:
-        lines += ["Per presynaptic neuron and step:", *_block(online.pre), ""]
-    lines += ["Per synapse and step:", *_block(online.synapse), ""]
-    lines += _glossary(system, [*online.pre, *online.synapse])
+    for receptor, program in online.items():
+        of = f" of receptor {receptor}" if receptor else ""
+        if program.pre:
+            lines += [f"Per presynaptic neuron{of} and step:", *_block(program.pre), ""]
+        lines += [f"Per synapse{of} and step:", *_block(program.synapse), ""]
+    statements = [line for p in online.values() for line in (*p.pre, *p.synapse)]
+    lines += _glossary(system, statements)
     lines += _heading("Gradient program 'factored': backwards, inside each neuron")
     lines += _prose(
         "The same sum, rearranged. The forward pass keeps the history of "
@@ -225,9 +240,18 @@ def _glossary(system: EligibilitySystem, statements: Iterable[str]) -> list[str]
             formula = displayed(system, FORMULAS.get(variable, ""))
             rows.append((name, f"{words}: {formula}" if formula else words))
     for prefix, (words, _) in PREFIXES.items():
-        if any(name.startswith(prefix) for name in used):
+        if any(name.startswith(prefix) and name != prefix for name in used):
             rows.append((f"{prefix}...", words))
     return _table(rows)
+
+
+def _inputs(system: EligibilitySystem) -> str:
+    return ", ".join(system.step.signals.inputs.values())
+
+
+def _at(receptor: str) -> str:
+    """A receptor's name as an index."""
+    return f"_{receptor}" if receptor else ""
 
 
 def _heading(title: str, rule: str = "-") -> list[str]:
@@ -296,11 +320,11 @@ def _is_zero(expression: str) -> bool:
 def _indices(system: EligibilitySystem, *, after: bool) -> dict[str, str]:
     """Time indices of what a coefficient reads: the step's map, or (`after`) the new state."""
     states = {k: f"{k}[t]" if after else f"{k}[t-1]" for k in system.step.states}
-    spike, arriving = system.step.signals.spike, system.step.signals.input
+    spike = system.step.signals.spike
     return {
         **states,
         spike: f"{spike}[t-1]",
-        arriving: f"{arriving}[t]",
+        **{arriving: f"{arriving}[t]" for arriving in system.step.signals.inputs.values()},
         "not_refractory": "not_refractory[t]",
         BEFORE: f"{BEFORE}[t]",
     }

@@ -10,10 +10,10 @@ readout, r: factor of the rate regulariser),
 
     g[t]  = q[t] + u[t+1] . mu[t+1]
     mu[t] = c[t] g[t] + r[t] + A[t+1]^T mu[t+1]
-    lambda[t] = b[t] . mu[t]
+    lambda_r[t] = b_r[t] . mu[t]
 
-where r is the slope of the voltage regulariser's cost, which meets the eligibility vector itself.
-Both are exact rearrangements of one sum.
+with one lambda for each receptor. The r in mu is the slope of the voltage regulariser's cost, which
+meets the eligibility vector itself. Both are exact rearrangements of one sum.
 """
 
 from __future__ import annotations
@@ -37,7 +37,9 @@ __all__ = [
     "ParameterProgram",
     "ReadoutProgram",
     "cutoff_program",
+    "delay_program",
     "factored_program",
+    "lambda_name",
     "online_program",
     "parameter_program",
     "parameter_sums",
@@ -133,9 +135,12 @@ class OnlineProgram:
 
 
 def online_program(
-    system: EligibilitySystem, readout: ReadoutProgram, rate_averaging: str = "trial"
+    system: EligibilitySystem,
+    readout: ReadoutProgram,
+    rate_averaging: str = "trial",
+    receptor: str = "",
 ) -> OnlineProgram:
-    """Write the forward program of a derived system.
+    """Write the forward program of a derived system, for the synapses of a receptor.
 
     Parameters
     ----------
@@ -143,9 +148,11 @@ def online_program(
     readout : ReadoutProgram
     rate_averaging : {"trial", "batch", "moving"}
         As for `eprop_brian.network.spec.Network`.
+    receptor : str
     """
-    on_pre = [k for k in system.components if system.placement[k] == "pre"]
-    on_synapse = [k for k in system.components if system.placement[k] == "synapse"]
+    placement, drive = system.placement[receptor], system.drive[receptor]
+    on_pre = [k for k, place in placement.items() if place == "pre"]
+    on_synapse = [k for k, place in placement.items() if place == "synapse"]
     # A synapse's recursion reads presynaptic components of the step before, which the presynaptic
     # statements have advanced by then: keep a copy of those that are read so.
     kept = [m for m in on_pre if any(not system.transition[k, m].is_zero for k in on_synapse)]
@@ -155,14 +162,14 @@ def online_program(
             system.transition[k, m].times(
                 f"{eps_name(m)}_before" if k in on_synapse and m in kept else eps_name(m)
             )
-            for m in system.components
+            for m in placement
         ]
         own_spike = system.spike_path[k].times("eligibility_trace")
-        return total(*terms, own_spike, system.drive[k].times("pre"))
+        return total(*terms, own_spike, drive[k].times("pre"))
 
     pre = [f"{eps_name(k)}_before = {eps_name(k)}" for k in kept]
     pre += _together({eps_name(k): advance(k) for k in on_pre})
-    names = {k: eps_name(k) for k in system.components}
+    names = {k: eps_name(k) for k in placement}
     filters, sums = _sums(system, readout, rate_averaging, names)
     synapse = [
         *_together({eps_name(k): advance(k) for k in on_synapse}),
@@ -202,12 +209,13 @@ def _sums(
 ) -> tuple[list[str], list[str]]:
     """From the eligibility vector to the gradient: statements of a step and of a trial's end.
 
-    `names` are the components' variables, `direct` and `direct_cost` are what moves the threshold
-    and the voltage regulariser's cost separately.
+    `names` are the variables of the components that there are, `direct` and `direct_cost` are what
+    moves the threshold and the voltage regulariser's cost separately.
     """
-    cost = total(*(r.times(names[k]) for k, r in system.cost_gradient.items()), direct_cost)
+    slopes = [r.times(names[k]) for k, r in system.cost_gradient.items() if k in names]
+    cost = total(*slopes, direct_cost)
     cost = f" + {VOLTAGE_SCALE}*({cost})" if cost != "0" else ""
-    margin = total(*(system.spike_gradient[k].times(names[k]) for k in system.components), direct)
+    margin = total(*(system.spike_gradient[k].times(name) for k, name in names.items()), direct)
     step = [
         f"eligibility_trace = psi*{f'({margin})' if ' ' in margin else margin}",
         "filtered_trace = "
@@ -235,7 +243,10 @@ def _sums(
 
 
 def cutoff_program(
-    system: EligibilitySystem, readout: ReadoutProgram, rate_averaging: str = "trial"
+    system: EligibilitySystem,
+    readout: ReadoutProgram,
+    rate_averaging: str = "trial",
+    receptor: str = "",
 ) -> tuple[str, ...]:
     """Statements for ``skipped`` steps at once in which no gradient accumulates.
 
@@ -248,11 +259,12 @@ def cutoff_program(
         If a trace of this neuron does not decay so.
     """
     decayed = []
-    for k in system.components:
-        if system.placement[k] == "pre":
+    placement = system.placement[receptor]
+    for k in placement:
+        if placement[k] == "pre":
             continue
         own = system.transition[k, k]
-        others = [system.transition[k, m] for m in system.components if m != k]
+        others = [system.transition[k, m] for m in placement if m != k]
         path = system.spike_path[k]
         if own.name or path.name or not all(other.is_zero for other in others):
             raise EquationError(
@@ -276,14 +288,14 @@ def cutoff_program(
 
 @dataclass(frozen=True)
 class ParameterProgram:
-    """Statements of the forward program for a learned parameter of a neuron.
+    """Statements of the forward program for a learned parameter of a neuron, or a synapse's delay.
 
     Attributes
     ----------
     variables : tuple of str
-        Per neuron, zero at the start of a trial.
+        Per neuron or synapse, zero at the start of a trial.
     step : tuple of str
-        Run per neuron and step after the neurons' update.
+        Run per neuron or synapse and step after the neurons' update.
     gradient : tuple of str
         Run at the end of a trial.
     """
@@ -304,27 +316,56 @@ def parameter_program(
     The presynaptic spike's place is taken by what the parameter itself does to the states in a
     step.
     """
-    names = {k: f"{eps_name(k)}_{parameter.name}" for k in system.components}
+    drive = {k: parameter.drive[k].times("1") for k in system.components}
+    direct = [c.times("1") for c in (parameter.spike_gradient, parameter.cost_gradient)]
+    return _driven(system, parameter.name, drive, readout, rate_averaging, *direct)
+
+
+def delay_program(
+    system: EligibilitySystem,
+    name: str,
+    readout: ReadoutProgram,
+    rate_averaging: str = "trial",
+    receptor: str = "",
+) -> ParameterProgram:
+    """Write the forward program of the delay `name` of a synapse onto a receptor.
+
+    The presynaptic spike's place is taken by ``drive_<name>``: the slope of what arrives in this
+    step by the delay. No component is the same for all synapses of a presynaptic neuron.
+    """
+    drive = {k: system.drive[receptor][k].times(f"drive_{name}") for k in system.components}
+    return _driven(system, name, drive, readout, rate_averaging)
+
+
+def _driven(
+    system: EligibilitySystem,
+    name: str,
+    drive: Mapping[str, str],
+    readout: ReadoutProgram,
+    rate_averaging: str,
+    *direct: str,
+) -> ParameterProgram:
+    """The recursion of an eligibility vector with the given drive; its variables end in `name`."""
+    names = {k: f"{eps_name(k)}_{name}" for k in system.components}
     advanced = {
         names[k]: total(
             *(system.transition[k, m].times(names[m]) for m in system.components),
             system.spike_path[k].times("eligibility_trace"),
-            parameter.drive[k].times("1"),
+            drive[k],
         )
         for k in system.components
     }
-    direct = [c.times("1") for c in (parameter.spike_gradient, parameter.cost_gradient)]
     filters, sums = _sums(system, readout, rate_averaging, names, *direct)
     own = {
-        name: f"{name}_{parameter.name}"
-        for name in (*_variables(filters), "gradient_sum", "batch_trace_sum")
+        variable: f"{variable}_{name}"
+        for variable in (*_variables(filters), "gradient_sum", "batch_trace_sum")
     }
 
     def of_parameter(statements: list[str]) -> tuple[str, ...]:
         return tuple(substituted(line, own) for line in statements)
 
     return ParameterProgram(
-        variables=(*names.values(), *(own[name] for name in _variables(filters))),
+        variables=(*names.values(), *(own[variable] for variable in _variables(filters))),
         step=of_parameter([*_together(advanced), *filters]),
         gradient=of_parameter(sums),
     )
@@ -336,6 +377,17 @@ def parameter_sums(name: str, rate_averaging: str) -> dict[str, str]:
     if rate_averaging == "batch":
         sums[f"batch_trace_sum_{name}"] = f"batch_trace_total_{name}"
     return sums
+
+
+def lambda_name(receptor: str, *, of_traces: bool = False) -> str:
+    """What the backward pass gives a receptor's synapses: ``lambda_``, if it has no name.
+
+    Multiplied by the presynaptic spikes, it is their gradient or, `of_traces`, the sum of the
+    eligibility traces.
+    """
+    if of_traces:
+        return f"lambda_trace_{receptor}" if receptor else "lambda_trace"
+    return f"lambda_{receptor}"
 
 
 @dataclass(frozen=True)
@@ -352,7 +404,8 @@ class FactoredProgram:
         Run for t = T-1 ... 0; reads ``L_filtered`` (and ``rate_factor``), writes the results, and
         adds to the sums of learned parameters.
     results : tuple of str
-        ``lambda_``, and ``lambda_trace`` if the sum of the traces is needed separately.
+        `lambda_name` of every receptor and, if the sum of the traces is needed separately, what
+        belongs to that.
     """
 
     history: tuple[str, ...]
@@ -378,15 +431,16 @@ def factored_program(
     """
     signal = readout.trace_gain.times("L_filtered")
     history = ["psi", *system.varying(after=False), *system.varying(after=True)]
-    results: tuple[str, ...] = ("lambda_",)
+    results = [lambda_name(receptor) for receptor in system.drive]
     filtered: list[str] = []
     if rate_averaging == "batch":
         carried, backward = _backward(system, signal, "gradient_sum")
-        names = {name: f"{name}_trace" for name in carried} | {"lambda_": "lambda_trace"}
+        names = {name: f"{name}_trace" for name in carried}
+        names |= {lambda_name(r): lambda_name(r, of_traces=True) for r in system.drive}
         _, trace = _backward(system, "1", "batch_trace_sum")
         backward += [substituted(line, names) for line in trace]
         carried += [names[name] for name in carried]
-        results = ("lambda_", "lambda_trace")
+        results += [lambda_name(receptor, of_traces=True) for receptor in system.drive]
     elif rate_averaging == "moving":
         filtered = ["rate_filtered = kappa_reg*rate_filtered + rate_factor"]
         source = total(signal, "(1 - kappa_reg)*rate_filtered")
@@ -398,7 +452,7 @@ def factored_program(
     return FactoredProgram(
         history=tuple(history),
         variables=tuple(carried),
-        results=results,
+        results=tuple(results),
         backward=(*filtered, *backward),
     )
 
@@ -424,7 +478,9 @@ def _backward(system: EligibilitySystem, source: str, into: str) -> tuple[list[s
         if k in cost:
             terms.append(cost[k].times(VOLTAGE_SCALE))
         backward.append(f"{mu[k]} = {total(*terms)}")
-    backward.append(f"lambda_ = {total(*(system.drive[k].times(mu[k]) for k in components))}")
+    for receptor, drive in system.drive.items():
+        terms = [drive[k].times(mu[k]) for k in components]
+        backward.append(f"{lambda_name(receptor)} = {total(*terms)}")
     for parameter in system.learned.values():
         sum_name = f"{into}_{parameter.name}"
         terms = [parameter.drive[k].times(mu[k]) for k in components]

@@ -11,10 +11,10 @@ from dataclasses import replace
 
 from eprop_brian.symbolic.coefficients import Coefficient, LearnedParameter
 from eprop_brian.symbolic.eligibility import EligibilitySystem
-from eprop_brian.symbolic.names import own, owned, substituted
+from eprop_brian.symbolic.names import RECEPTOR, input_name, own, owned, substituted
 from eprop_brian.symbolic.step_map import StepMap
 
-__all__ = ["neuron_names", "scoped"]
+__all__ = ["neuron_names", "scoped", "scoped_receptor"]
 
 
 def neuron_names(step: StepMap) -> dict[str, str]:
@@ -22,17 +22,22 @@ def neuron_names(step: StepMap) -> dict[str, str]:
     return owned([*step.states, *step.neuron.parameters, *step.constants])
 
 
+def scoped_receptor(receptor: str) -> str:
+    """The form of a receptor's name in the statements of a program."""
+    return own(receptor, RECEPTOR) if receptor else ""
+
+
 def scoped(system: EligibilitySystem) -> EligibilitySystem:
     """A derived system whose statements are those of a program.
 
     States, parameters, constants and what is called after them have the form of
-    `eprop_brian.symbolic.names.own`; the input is ``I``, the spike ``z``. Numbers are to be asked
-    of the system it is made of.
+    `eprop_brian.symbolic.names.own`, and so have receptors (`scoped_receptor`); the input is ``I``,
+    the spike ``z``. Numbers are to be asked of the system it is made of.
     """
     step = system.step
     signals = step.signals
     names = neuron_names(step) | {
-        signals.input: "I",
+        **{name: input_name(scoped_receptor(r)) for r, name in signals.inputs.items()},
         signals.spike: "z",
         signals.detached: "z_detached",
     }
@@ -53,9 +58,15 @@ def scoped(system: EligibilitySystem) -> EligibilitySystem:
             (own(k), own(m)): entry(c, "A", k, m) for (k, m), c in system.transition.items()
         },
         spike_path={own(k): entry(c, "u", k) for k, c in system.spike_path.items()},
-        drive={own(k): entry(c, "b", k) for k, c in system.drive.items()},
+        drive={
+            scoped_receptor(r): {own(k): entry(c, "b", k, receptor=r) for k, c in drive.items()}
+            for r, drive in system.drive.items()
+        },
         spike_gradient={own(k): entry(c, "c", k) for k, c in system.spike_gradient.items()},
-        placement={own(k): place for k, place in system.placement.items()},
+        placement={
+            scoped_receptor(r): {own(k): place for k, place in placement.items()}
+            for r, placement in system.placement.items()
+        },
         learned={
             own(name): LearnedParameter(
                 name=own(name),
@@ -80,8 +91,13 @@ class _Entries:
     def __init__(self, names: Mapping[str, str]) -> None:
         self.names = names
 
-    def __call__(self, coefficient: Coefficient, letter: str, *of: str) -> Coefficient:
-        name = "_".join([letter, *map(own, of)]) if coefficient.name else ""
+    def __call__(
+        self, coefficient: Coefficient, letter: str, *of: str, receptor: str = ""
+    ) -> Coefficient:
+        name = ""
+        if coefficient.name:
+            parts = [letter, *map(own, of), scoped_receptor(receptor)]
+            name = "_".join(part for part in parts if part)
         return replace(coefficient, name=name, names=self.names)
 
 

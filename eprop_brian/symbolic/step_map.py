@@ -1,13 +1,13 @@
 """Step map: both ways of writing a neuron, brought to one form.
 
 A `StepMap` holds the statements of one time step as they will run and, composed from those very
-statements, the map h[t] = M(h[t-1], z[t-1], I[t]) that `eprop_brian.symbolic.eligibility`
-differentiates.
+statements, the map h[t] = M(h[t-1], z[t-1], I_1[t], I_2[t], ...) of the inputs of all receptors,
+which `eprop_brian.symbolic.eligibility` differentiates.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,7 +33,7 @@ from eprop_brian.symbolic.expressions import (
     symbol,
 )
 from eprop_brian.symbolic.functions import WHERE
-from eprop_brian.symbolic.names import BEFORE, Signals, refuse_reserved
+from eprop_brian.symbolic.names import BEFORE, Signals, input_name, refuse_reserved
 from eprop_brian.symbolic.neuron_checks import (
     check_initial,
     check_refractory,
@@ -56,8 +56,6 @@ from eprop_brian.symbolic.styles import (
 
 __all__ = ["StepMap", "readout_map", "step_map"]
 
-#: Names that the equations of each style read as something of the network's.
-_MEANINGS: dict[str, tuple[str, ...]] = {"update": ("I", "z"), "model": ()}
 #: Names that a readout's equations, losses and learning signals read as something of the network's.
 _READOUT_MEANINGS = ("I", "y", "p", "y_target", "error", "coupled")
 #: Seconds, where a sign or a size must be known and the time step is not.
@@ -75,11 +73,11 @@ class StepMap:
     neuron : Neuron
     states : tuple of str
     code : tuple of str
-        Statements that run, in order. They read ``I``, ``z``, ``not_refractory`` and
-        `eprop_brian.symbolic.names.BEFORE`; a neuron with an ``I`` or ``z`` of its own has
-        `signals` by other names.
+        Statements that run, in order. They read ``I`` (or ``I_ampa``, ``I_gaba``: one for each
+        receptor), ``z``, ``not_refractory`` and `eprop_brian.symbolic.names.BEFORE`; a neuron with
+        an ``I`` or ``z`` of its own has `signals` by other names.
     composed : dict of str to sympy.Expr
-        New value of each state as an expression of the values at the step before, ``I``, ``z``
+        New value of each state as an expression of the values at the step before, the inputs, ``z``
         and ``z_detached`` (the same spike, where its path is not differentiated).
     margin : sympy.Expr
         Left minus right side of the threshold; the surrogate is dz/dmargin.
@@ -92,7 +90,7 @@ class StepMap:
     units : dict of str to str
         Unit of every state, as Brian2 writes it.
     signals : Signals
-        What ``I``, ``z`` and ``z_detached`` are called in this neuron.
+        What the inputs, ``z`` and ``z_detached`` are called in this neuron.
     """
 
     neuron: Neuron
@@ -130,7 +128,7 @@ class StepMap:
     @property
     def at_rest(self) -> dict[str, float]:
         """What a step reads besides states and parameters, where nothing arrives or has spiked."""
-        silent = dict.fromkeys((self.signals.input, self.signals.spike), 0.0)
+        silent = dict.fromkeys((*self.signals.inputs.values(), self.signals.spike), 0.0)
         return silent | dict.fromkeys(("not_refractory", BEFORE), 1.0)
 
     def initial_values(self, dt: float) -> dict[str, np.ndarray | float]:
@@ -193,7 +191,16 @@ def step_map(neuron: Neuron) -> StepMap:
     style = written_style(neuron, where)
     values = {**units_in(neuron), **neuron.parameters}
     parameters, dimensions = resolve_parameters(values, f"{where}, parameters")
-    refuse_reserved([*neuron.parameters, *neuron.constants], where, _MEANINGS[style])
+    if style == "model" and neuron.receptors:
+        raise EquationError(
+            where,
+            f"receptors = {', '.join(neuron.receptors)}",
+            "`receptors` belongs to `update`; in `model` give every receptor its `on_pre`",
+        )
+    receptors = neuron.receptor_names
+    # What the equations read as something of the network's.
+    meanings = [*map(input_name, receptors), "z"] if style == "update" else []
+    refuse_reserved([*neuron.parameters, *neuron.constants], where, meanings)
     refuse_shadowed_units(neuron, where)
     for name, expression in neuron.constants.items():
         dimensions[name] = dimensions_of(
@@ -202,15 +209,15 @@ def step_map(neuron: Neuron) -> StepMap:
     written = neuron
     if style == "update":
         statements, units = update_statements(neuron, dimensions, where)
-        signals = Signals.beside([*dimensions, *units])
+        signals = Signals.beside([*dimensions, *units], receptors)
     else:
         equations = read_model(neuron.model, dimensions, f"{where}, model")
         check_shared(equations, parameters, where)
         written = without_subexpressions(neuron, equations)
-        signals = Signals.beside([*dimensions, *equations])
+        signals = Signals.beside([*dimensions, *equations], receptors)
         statements, units = model_statements(written, equations, dimensions, signals, where)
     states = tuple(units)
-    refuse_reserved(states, where, _MEANINGS[style])
+    refuse_reserved(states, where, meanings)
     clash = [state for state in states if state in dimensions]
     if clash:
         raise EquationError(where, clash[0], "is both a state and a parameter")
@@ -225,7 +232,7 @@ def step_map(neuron: Neuron) -> StepMap:
     check_refractory(neuron, parameters, dimensions, where)
     detached = neuron.detach
     if detached is None:
-        reached = _reached(statements, signals.input)
+        reached = _reached(statements, signals.inputs.values())
         reached_states = [state for state in states if state in reached]
         membrane = _membrane(written, margin, states, reached_states, parameters, where)
         detached = _default_detached(statements, states, membrane, signals)
@@ -271,15 +278,15 @@ def readout_map(readout: ReadoutFilter) -> tuple[sympy.Expr, sympy.Expr]:
     return slopes
 
 
-def _reached(statements, arriving: str) -> set[str]:
-    """What the input of a step or of earlier steps reaches without a spike."""
+def _reached(statements, arriving: Iterable[str]) -> set[str]:
+    """What the inputs of a step or of earlier steps reach without a spike."""
     reads: dict[str, set[str]] = {}
     for name, expression in statements:
         symbols = parse_expression(expression, name, detached=True).free_symbols
         reads.setdefault(name, set()).update(s.name for s in symbols)
     reached: set[str] = set()
     while True:
-        more = {name for name, used in reads.items() if used & {arriving, *reached}}
+        more = {name for name, used in reads.items() if used & {*arriving, *reached}}
         if more <= reached:
             return reached
         reached |= more
@@ -325,17 +332,18 @@ def _at_threshold(margin: sympy.Expr, slopes, values, where: str) -> dict[str, A
 
 
 def _default_detached(statements, states, membrane: list[str], signals: Signals) -> tuple[str, ...]:
-    """States whose own statement reads the input, and the membrane."""
+    """States whose own statement reads an input, and the membrane."""
+    inputs = {symbol(name) for name in signals.inputs.values()}
     entered = {
         name
         for name, expression in statements
-        if symbol(signals.input) in parse_expression(expression, name, detached=True).free_symbols
+        if inputs & parse_expression(expression, name, detached=True).free_symbols
     }
     return tuple(state for state in states if state in entered or state in membrane)
 
 
 def _compose(statements, states, detached, signals: Signals, where: str) -> dict[str, sympy.Expr]:
-    """New states as expressions of the old ones, ``I``, ``z`` and ``z_detached``."""
+    """New states as expressions of the old ones, the inputs, ``z`` and ``z_detached``."""
     environment = {state: symbol(state) for state in states}
     sizes: dict[sympy.Symbol, int] = {}
     depths: dict[sympy.Symbol, int] = {}
@@ -352,7 +360,8 @@ def _compose(statements, states, detached, signals: Signals, where: str) -> dict
         for part in environment[name].atoms(sympy.Function):
             if str(part.func) in UNDIFFERENTIABLE:
                 lines.setdefault(part, f"{name} = {expression}")
-    moving = {symbol(name) for name in (*states, signals.input, signals.spike, signals.detached)}
+    arriving = signals.inputs.values()
+    moving = {symbol(name) for name in (*states, *arriving, signals.spike, signals.detached)}
     for part, line in lines.items():
         if any(environment[k].has(part) for k in states):
             refuse_steps(part, moving, line, where)

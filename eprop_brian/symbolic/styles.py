@@ -43,7 +43,7 @@ from eprop_brian.symbolic.expressions import (
     total,
 )
 from eprop_brian.symbolic.functions import WHERE
-from eprop_brian.symbolic.names import BEFORE, Signals, substituted
+from eprop_brian.symbolic.names import BEFORE, Signals, input_name, substituted
 
 __all__ = [
     "NEURON_FLAGS",
@@ -79,12 +79,18 @@ def update_statements(
         If a line is not a statement, a state has two, or units do not fit.
     """
     where = f"{where}, update"
-    for option in ("reset", "on_pre"):
-        if getattr(neuron, option).strip():
+    inputs = [input_name(receptor) for receptor in neuron.receptor_names]
+    if not isinstance(neuron.on_pre, str):
+        raise EquationError(
+            where,
+            "; ".join(neuron.on_pre.values()),
+            "`on_pre` belongs to `model`; in `update` name the `receptors` and write "
+            f"{' and '.join(inputs)} instead",
+        )
+    for option, code in {"reset": neuron.reset, "on_pre": neuron.on_pre}.items():
+        if code.strip():
             raise EquationError(
-                where,
-                getattr(neuron, option),
-                f"`{option}` belongs to `model`; in `update` write z and I instead",
+                where, code, f"`{option}` belongs to `model`; in `update` write z and I instead"
             )
     statements = split_statements(neuron.update, where)
     states = [name for name, _ in statements]
@@ -93,7 +99,7 @@ def update_statements(
             raise EquationError(where, neuron.update, f"'{state}' has more than one statement")
     # States of the update style carry no units, so neither do the parameters in their statements.
     units = dict.fromkeys(states, DIMENSIONLESS)
-    read = dict.fromkeys(("I", "z", "not_refractory"), DIMENSIONLESS)
+    read = dict.fromkeys((*inputs, "z", "not_refractory"), DIMENSIONLESS)
     known = {**dimensions, **units, **read, "dt": second.dim}
     for name, expression in statements:
         parse_expression(expression, where, detached=True)
@@ -213,9 +219,10 @@ def without_subexpressions(neuron: Neuron, equations: Equations) -> Neuron:
     entering = {name: substituted(x, {"w": "w_post"}) for name, x in written_out.items()}
     entering |= {f"{name}_post": x for name, x in entering.items()}
     entering.pop("w", None)
+    on_pre = {r: substituted(code, entering) for r, code in neuron.on_pre_by_receptor.items()}
     return replace(
         neuron,
-        on_pre=substituted(neuron.on_pre, entering),
+        on_pre=on_pre if neuron.receptor_names != ("",) else on_pre[""],
         threshold=substituted(neuron.threshold, written_out),
         surrogate=substituted(neuron.surrogate, written_out),
         refractory_surrogate=substituted(neuron.refractory_surrogate, written_out),
@@ -276,55 +283,58 @@ def model_statements(
     kept = {eq.varname: eq.dim for eq in constant.values()}
     known = {**dimensions, **units, **kept}
     moving = _moving_statements(neuron, equations, clamped, where)
-    statements = _entering_statements(neuron, units, known, clamped, signals, where)
+    statements = []
+    for receptor, on_pre in neuron.on_pre_by_receptor.items():
+        at = f"{where}, on_pre, {receptor}" if receptor else f"{where}, on_pre"
+        arriving = signals.inputs[receptor]
+        statements += _entering_statements(on_pre, units, known, clamped, arriving, at)
     statements += _reset_statements(neuron, units, kept, known, signals, where)
     statements += [(name, written_out[name]) for name in kept]
     return statements + moving, {**units, **kept}
 
 
 def _entering_statements(
-    neuron: Neuron,
+    on_pre: str,
     units: Mapping[str, Dimension],
     known: Mapping[str, Dimension],
     clamped: set[str],
-    signals: Signals,
+    arriving: str,
     where: str,
 ) -> list[Statement]:
-    """What the weighted input of a step does: `on_pre`, applied to the sum of the spikes."""
-    entry = split_statements(neuron.on_pre, f"{where}, on_pre")
+    """What the weighted input `arriving` does: `on_pre`, applied to the sum of the spikes."""
+    entry = split_statements(on_pre, where)
     if not entry:
+        place, _, missing = where.rpartition(", ")
         raise EquationError(
-            where, "on_pre", "is missing: write the effect of a presynaptic spike, e.g. `v += w`"
+            place, missing, "is missing: write the effect of a presynaptic spike, e.g. `v += w`"
         )
     # As at a synapse: w is the weight, and a name with _post the neuron's own.
-    arriving = {"w": signals.input, **{f"{name}_post": name for name in known}}
-    weight = symbol(signals.input)
+    meanings = {"w": arriving, **{f"{name}_post": name for name in known}}
+    weight = symbol(arriving)
     entered = {symbol(name.removesuffix("_post")) for name, _ in entry}
     statements = []
     for name, expression in entry:
         line = f"{name} = {expression}"
         state = name.removesuffix("_post")
         if name == "w":
-            raise EquationError(
-                f"{where}, on_pre", line, "w is the weight here; the neuron's own w is w_post"
-            )
-        require_known([state], units, f"{where}, on_pre", line)
+            raise EquationError(where, line, "w is the weight here; the neuron's own w is w_post")
+        require_known([state], units, where, line)
         # The weight has the unit that makes the statement fit: Brian2 leaves it to the synapse too.
-        read = {s.name for s in parse_expression(expression, f"{where}, on_pre").free_symbols}
-        others = sorted(arriving.get(s, s) for s in read - {"w"})
-        require_known(others, known, f"{where}, on_pre", line)
-        parsed = parse_expression(substituted(expression, arriving), f"{where}, on_pre")
+        read = {s.name for s in parse_expression(expression, where).free_symbols}
+        others = sorted(meanings.get(s, s) for s in read - {"w"})
+        require_known(others, known, where, line)
+        parsed = parse_expression(substituted(expression, meanings), where)
         added, slope = parsed.subs(weight, 0) - symbol(state), derivative(parsed, weight)
         if not vanishes(added) or vanishes(slope) or not vanishes(derivative(slope, weight)):
             raise EquationError(
-                f"{where}, on_pre",
+                where,
                 line,
                 "must add something proportional to the weight, e.g. `v += w`: the inputs of a "
                 "step are summed",
             )
         if changed := sorted(slope.free_symbols & entered, key=str):
             warnings.warn(
-                f"neuron '{neuron.name}', on_pre: `{line}` multiplies the weight by something with "
+                f"{where}: `{line}` multiplies the weight by something with "
                 f"'{changed[0]}', which a presynaptic spike changes. Where several spikes of a "
                 "step reach a neuron, they are summed first; Brian2 applies them one by one",
                 stacklevel=2,

@@ -49,7 +49,8 @@ class BpttSession(LearningSession):
     Raises
     ------
     ValueError
-        If the network runs without trials, or something does not fit.
+        If the network runs without trials, something does not fit, or a sparse matrix would be too
+        large as a dense one.
     """
 
     def __init__(

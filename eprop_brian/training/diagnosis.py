@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from brian2 import NetworkOperation
 
-from eprop_brian.base.sparse import Matrix, is_sparse, values_of
+from eprop_brian.base.sparse import Matrix, ends, is_sparse, values_of
 from eprop_brian.network.checks import PROGRAMS
 from eprop_brian.network.graph import PopulationGroup
 from eprop_brian.network.program import make_program
@@ -139,14 +139,14 @@ class Silence:
     nearest : str
         Margin by which each population misses its spike condition.
     largest_weight : float
-    eta : float or None
-        The learning rate, if the optimizer has one.
+    eta : str
+        The learning rates.
     """
 
     is_dead: bool
     nearest: str
     largest_weight: float
-    eta: float | None
+    eta: str
 
     def text(self, last_spike: int, change: float) -> str:
         """Explain why nothing is learned, and what helps.
@@ -186,8 +186,7 @@ def silence(batch: Diagnosis) -> Silence:
     """Rerun the first trial of a batch in which no neuron fires."""
     watch = _SilenceWatch(_network(batch))
     _run(batch, 0, watch, learning=False)
-    eta = batch.session.resolved.optimizer.parameters.get("eta")
-    return Silence(not watch.alive, watch.text(), _largest_weight(batch), eta)
+    return Silence(not watch.alive, watch.text(), _largest_weight(batch), _learning_rates(batch))
 
 
 def largest_change(before: Mapping[str, Matrix], after: Mapping[str, Matrix]) -> float:
@@ -206,12 +205,16 @@ def _message(finding: Finding, when: str, batch: Diagnosis) -> str:
     line = f"\n    {finding.line}\n" if finding.line else ". "
     advice = finding.advice
     if not advice:
-        eta = batch.session.resolved.optimizer.parameters.get("eta")
         advice = (
             f"The largest weight was {_largest_weight(batch):.3g} before: if weights have grown, "
-            f"try a smaller learning rate (now {eta})"
+            f"try a smaller learning rate (now {_learning_rates(batch)})"
         )
     return f"{finding.what} is no longer finite at {when}: {finding.where}{line}{advice}"
+
+
+def _learning_rates(batch: Diagnosis) -> str:
+    optimizers = batch.session.resolved.optimizers
+    return ", ".join(dict.fromkeys(str(x.parameters.get("eta")) for x in optimizers))
 
 
 def _largest_weight(batch: Diagnosis) -> float:
@@ -436,9 +439,10 @@ def _of_update(
 
 def _first_bad(values: Matrix) -> str | None:
     """The first value that is not finite, and its indices; None if all are finite."""
-    dense = values.toarray() if is_sparse(values) else np.asarray(values)
-    bad = np.argwhere(~np.isfinite(dense))
+    stored = np.asarray(values_of(values))
+    bad = np.argwhere(~np.isfinite(stored))
     if not len(bad):
         return None
     place = tuple(bad[0])
-    return f"{dense[place]:g} at [{', '.join(map(str, place))}]"
+    where = [side[place] for side in ends(values)] if is_sparse(values) else place
+    return f"{stored[place]:g} at [{', '.join(map(str, where))}]"

@@ -21,7 +21,7 @@ from eprop_brian.base.sparse import (
 from eprop_brian.network.keys import LearnedParameter
 from eprop_brian.network.resolved import Resolved
 
-__all__ = ["fitted_weights", "stored_matrix", "stored_weights", "zeros"]
+__all__ = ["check_delays", "fitted_weights", "stored_matrix", "stored_weights", "zeros"]
 
 _OTHER_SYNAPSES = (
     "the saved state's '{}' has other synapses than this network: its connectivity was different"
@@ -59,6 +59,7 @@ def fitted_weights(network: Resolved, weights: Mapping[str, Any]) -> dict[str, M
     for c in network.connections:
         if not c.autapses and np.any(fitted[c.name].diagonal()):
             raise ValueError(f"{c.name} must have a zero diagonal: there are no autapses")
+    check_delays(network, fitted)
     return fitted
 
 
@@ -116,8 +117,11 @@ def _check_numbers(name: str, value: Any, shape: tuple[int, ...]) -> None:
 
 
 def _check_signs(network: Resolved, weights: Mapping[str, Any]) -> None:
-    """Check signs and numbers of synapses of the connections that are rewired."""
+    """Check signs, and numbers of synapses of the connections that are rewired."""
     for c in network.connections:
+        if c.sign and np.any(values_of(weights[c.name]) * c.sign < 0):
+            kind = "excitatory" if c.sign > 0 else "inhibitory"
+            raise ValueError(f"'{c.name}' of the weights is {kind}, but some have the other sign")
         if c.signs is None:
             continue
         values = dense(weights[c.name])
@@ -128,6 +132,25 @@ def _check_signs(network: Resolved, weights: Mapping[str, Any]) -> None:
             raise ValueError(
                 f"'{c.name}' of the weights has {n_synapses} synapses (weights other than 0), "
                 f"rewiring keeps {c.n_connected}"
+            )
+
+
+def check_delays(network: Resolved, weights: Mapping[str, Matrix]) -> None:
+    """Check learned delays, which select rows of what is on its way.
+
+    Raises
+    ------
+    ValueError
+        If one is shorter or longer than a spike's way can be.
+    """
+    for key, connection in network.keys.delays.items():
+        least, longest = connection.least_delay, connection.least_delay + connection.spread
+        steps = values_of(weights[key])
+        slack = 1e-6 * longest  # of rounding, in single precision too
+        if not np.all((steps >= least - slack) & (steps <= longest)):
+            raise ValueError(
+                f"'{key}' of the weights must lie between {least} and {longest} steps, not "
+                f"{np.min(steps):g} to {np.max(steps):g}"
             )
 
 

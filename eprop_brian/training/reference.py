@@ -331,7 +331,7 @@ def _network(meta: dict[str, Any], gradient: str) -> Network:
         tau_out=meta["tau_m_out"] * ms,
         zeta_out="1" if meta["out_regular_spike_arrival"] else "1 - kappa",
     )
-    return Network(
+    return Network.standard(
         neurons=[(n, size) for n, size in neurons if size],
         # The recording simulator filters traces with this gain whatever the readout's input gain.
         readout=replace(readout, trace_gain="1 - kappa"),
@@ -354,7 +354,7 @@ def _continuous_network(meta: dict[str, Any]) -> Network:
         margin = "v - v_th - beta*a"
         own |= {"tau_a": meta["adapt_tau"] * ms, "beta": meta["adapt_beta"]}
     readout = LEAKY.with_parameters(tau_out=meta["tau_m_out"] * ms, zeta_out="1")
-    return Network(
+    return Network.standard(
         neurons=[(_neuron(neuron, meta, margin, **own), meta["n_rec"])],
         readout=replace(readout, trace_decay=repr(meta["kappa"]), trace_gain="1"),
         gradient="online",

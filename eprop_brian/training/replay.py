@@ -298,11 +298,12 @@ def _reset_high(network: Network) -> Network:
 
     The reset of a spike comes with the next step here, when the recording has driven the neuron.
     """
-    neurons = [
-        (n.with_parameters(v_reset=_FAR_ABOVE_THRESHOLD) if "v_reset" in n.parameters else n, size)
-        for n, size in network.neurons
-    ]
-    return network.with_options(neurons=neurons)
+    for population in network.populations:
+        neuron = population.neuron
+        if "v_reset" in neuron.parameters:
+            high = neuron.with_parameters(v_reset=_FAR_ABOVE_THRESHOLD)
+            network = network.with_part(population.name, neuron=high)
+    return network
 
 
 def _step(spikes: np.ndarray, target: np.ndarray) -> Trials:

@@ -222,19 +222,19 @@ class Session(LearningSession):
     def gradient(self) -> dict[str, Matrix]:
         """Gradient of the last update, mean over its batch, keyed and shaped as the weights.
 
-        Gradients of learned parameters are per SI unit.
+        Gradients of learned parameters are per SI unit, those of learned delays per step.
         """
         self._require_learning()
         built = self.program.built
-        plastic, learned = self.keys.plastic, self.keys.learned
+        synaptic, learned = self.keys.synaptic, self.keys.learned
         values = self.program.get_all(
             [
-                *(built.key(p.name, "gradient") for p in built.plastic),
+                *(x for key in synaptic for x in built.synaptic_keys(key, "gradient").values()),
                 *(built.parameter_array(name, "gradient") for name in learned),
             ]
         )
         return {
-            **{c.name: built.matrix(c.name, "gradient", values) for c in plastic},
+            **{key: built.matrix(key, "gradient", values) for key in synaptic},
             **{name: values[built.parameter_array(name, "gradient")] for name in learned},
         }
 
@@ -294,7 +294,7 @@ class Session(LearningSession):
         for key, value in self.optimizer_states.items():
             kept = self.keys.optimizer[key]
             variable = state_variable(kept.name)
-            if kept.owner in self.keys.connections:
+            if kept.owner not in self.keys.learned:
                 arrays.update(built.synaptic_arrays(variable, {kept.owner: value}))
             else:
                 arrays[built.parameter_array(kept.owner, variable)] = value
@@ -304,13 +304,13 @@ class Session(LearningSession):
         """Read the arrays that an update changes into the session's state."""
         built = self.program.built
         values = self.program.get_all(self._changing)
-        for c in self.keys.plastic:
-            self.weights[c.name] = built.matrix(c.name, "w", values)
+        for key in self.keys.synaptic:
+            self.weights[key] = built.matrix(key, "w", values)
         for name in self.keys.learned:
             self.weights[name] = values[name].astype(float)
         for key, kept in self.keys.optimizer.items():
             variable = state_variable(kept.name)
-            if kept.owner in self.keys.connections:
+            if kept.owner not in self.keys.learned:
                 self.optimizer_states[key] = built.matrix(kept.owner, variable, values)
             else:
                 array = values[built.parameter_array(kept.owner, variable)]
@@ -326,17 +326,25 @@ class Session(LearningSession):
     def _changing(self) -> list[str]:
         """Arrays that an update changes."""
         built = self.program.built
-        variables = [state_variable(state) for state in self.resolved.optimizer.states]
         return [
-            *(built.key(p.name, x) for p in built.plastic for x in ("w", *variables)),
+            *(
+                array
+                for key in self.keys.synaptic
+                for x in ("w", *self._states(key))
+                for array in built.synaptic_keys(key, x).values()
+            ),
             *(
                 built.parameter_array(name, x)
                 for name in self.keys.learned
-                for x in ("", *variables)
+                for x in ("", *self._states(name))
             ),
             *(built.key(f.name, "B") for f in built.feedback if f.connection.learns),
             *self.carried,
         ]
+
+    def _states(self, owner: str) -> list[str]:
+        """Variables that hold the optimizer's states of weights or a learned parameter."""
+        return [state_variable(kept.name) for kept in self.keys.states_of(owner)]
 
     def _outcome(self, data: TrialData) -> Outcome:
         n_trials, n_out = data.n_trials, self.resolved.n_outputs

@@ -17,7 +17,7 @@ from eprop_brian.network.resolved import Resolved, as_resolved
 from eprop_brian.network.rewiring import Rewiring, connect, rewire
 from eprop_brian.network.spec import Network
 from eprop_brian.tasks.trials import Trials
-from eprop_brian.training.fitting import fitted_weights, stored_matrix, zeros
+from eprop_brian.training.fitting import check_delays, fitted_weights, stored_matrix, zeros
 
 __all__ = ["LearningSession", "Outcome", "SessionState", "check_batches", "require_trials"]
 
@@ -75,7 +75,8 @@ class SessionState:
         By connection, [post, pre] (``w_in``, ``w_rec``, ``w_out``), and by learning signal (``B``,
         (n_recurrent, n_outputs)). Matrices that are sparse in the network have the structure of its
         `adjacency`, whose index arrays they share. Learned parameters by
-        ``"population.parameter"``, in SI units.
+        ``"population.parameter"``, in SI units; learned delays by ``"delay.connection"``, in steps,
+        structured as the connection's weights.
     carried : dict of str to array
         With continuous operation, everything that one call hands on to the next (membranes, spikes
         under way, traces, pending gradients), keyed ``"group.variable"``.
@@ -158,6 +159,7 @@ class SessionState:
         for current in (self.weights, self.optimizer_states):
             for name, value in current.items():
                 current[name] = stored_matrix(state, name, value)
+        check_delays(self.resolved, self.weights)
         for kind in ("carried", "connected"):
             for name, value in getattr(self, kind).items():
                 key = f"{kind}.{name}"
@@ -355,12 +357,17 @@ class LearningSession(SessionState, ABC):
 
 
 def require_trials(network: Network | Resolved) -> None:
-    """Raise ValueError if a network runs without trials, which BPTT needs."""
+    """Raise ValueError if a network runs without trials or learns delays, unlike BPTT."""
     network = as_resolved(network)
     if network.continuous or network.rate_averaging == "moving":
         raise ValueError(
             "backpropagation through time needs trials: updates = 'batch', and "
             "rate_averaging = 'trial' or 'batch'"
+        )
+    if network.keys.delays:
+        raise ValueError(
+            "backpropagation through time cannot learn delays, since rounding them to steps has no "
+            f"derivative: '{next(iter(network.keys.delays))}' learns by e-prop alone"
         )
 
 

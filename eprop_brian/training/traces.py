@@ -31,21 +31,20 @@ class TracedSynapse:
         A population.
     post : int
         Index of the neuron within the target.
+    receptor : str
+        Receptor of the target, if it has several.
     """
 
     source: str
     pre: int
     target: str
     post: int
-
-    @property
-    def projection(self) -> str:
-        """Name of the projection it belongs to."""
-        return f"{self.source}_to_{self.target}"
+    receptor: str = ""
 
     def __str__(self) -> str:
         source = "input" if self.source == "inputs" else self.source
-        return f"{source} {self.pre} → {self.target} {self.post}"
+        at = f", {self.receptor}" if self.receptor else ""
+        return f"{source} {self.pre} → {self.target} {self.post}{at}"
 
 
 def check_synapses(network: Resolved, synapses: int | Sequence[TracedSynapse]) -> None:
@@ -67,7 +66,8 @@ def check_synapses(network: Resolved, synapses: int | Sequence[TracedSynapse]) -
 def _is_connected(network: Resolved, synapse: TracedSynapse) -> bool:
     """Whether a connection that learns has this synapse."""
     for c in network.connections:
-        if c.plastic and synapse.source in c.sources and synapse.target in c.targets:
+        ends = synapse.source in c.sources and synapse.target in c.targets
+        if c.plastic and ends and synapse.receptor == c.receptor:
             post = c.targets[synapse.target].start + synapse.post
             pre = c.sources[synapse.source].start + synapse.pre
             if c.adjacency is None or bool(c.adjacency[post, pre]):
@@ -116,7 +116,12 @@ class Traces:
         return values[:, 0], values[:, 1]
 
     def _value(self, synapse: TracedSynapse, variable: str) -> float:
-        projection = self.projections[synapse.projection]
+        ends = synapse.source, synapse.target, synapse.receptor
+        projection = next(
+            p
+            for p in self.projections.values()
+            if (p.source, p.target, p.connection.receptor) == ends
+        )
         return _trace(projection, variable)[projection.place(synapse.pre, synapse.post)]
 
     def _largest(self) -> list[TracedSynapse]:
@@ -145,8 +150,9 @@ class Traces:
                     number,
                 )
             for post in np.flatnonzero(largest >= 0):
-                name = parts[source[post]].source
-                synapses[post].append(TracedSynapse(name, int(pre[post]), population, int(post)))
+                part = parts[source[post]]
+                ends = part.source, int(pre[post]), population, int(post)
+                synapses[post].append(TracedSynapse(*ends, part.connection.receptor))
             total += np.maximum(largest, 0)
         return [synapses[post] for post in np.argsort(-total, kind="stable")]
 

@@ -379,7 +379,8 @@ class Trainer:
         if len(fired) and fired[-1] >= numbers.start:
             self._is_looked_at = self._is_named = False
             return
-        if self._is_named or self.session.resolved.optimizer.parameters.get("eta") == 0:
+        optimizers = self.session.resolved.optimizers
+        if self._is_named or all(x.parameters.get("eta") == 0 for x in optimizers):
             return
         change = largest_change(before, self.session.weights)
         # The states of the optimizer may still move weights for a while.

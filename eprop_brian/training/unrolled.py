@@ -36,6 +36,8 @@ __all__ = ["Simulation", "Unrolled", "optimizer_step"]
 
 #: Smallest softmax probability, as on the devices: keeps its logarithm finite.
 _SMALLEST_LOG_P = -30 * np.log(10)
+#: Most pairs of a sparse connection: half a gigabyte for each of the matrices that there are of it.
+_MOST_PAIRS = 2**26
 
 
 class Simulation(NamedTuple):
@@ -71,6 +73,7 @@ class _Kind:
     def __init__(self, population: PopulationGroup, dt: float, cost: str) -> None:
         step = population.system.step
         self.name, self.states, self.signals = population.name, step.states, step.signals
+        self.receptors = population.neuron.receptor_names
         self.detaches = population.neuron.detach is not None
         self.learned = tuple(population.learned)
         self.initial = step.initial_values(dt)
@@ -104,27 +107,31 @@ class _Kind:
         )
         return states, jnp.zeros(shape, np.int32)
 
-    def advance(self, carry, current: jax.Array, z_before: jax.Array, values: Values):
-        """One step; returns the new states and counters, the spikes and the cost of each trial."""
+    def advance(self, carry, inputs: Values, z_before: jax.Array, values: Values):
+        """One step; returns the new states and counters, the spikes and the cost of each trial.
+
+        `inputs` are those of the receptors, by name.
+        """
         states, counter = carry
-        before = (counter == 0).astype(current.dtype) * (1 - jax.lax.stop_gradient(z_before))
+        shape, dtype = z_before.shape, z_before.dtype
+        before = (counter == 0).astype(dtype) * (1 - jax.lax.stop_gradient(z_before))
         counter = jnp.maximum(counter - 1, 0)
         active = counter == 0
         scope = {
             **values,
             **dict(zip(self.states, states, strict=True)),
-            self.signals.input: current,
+            **{name: inputs[receptor] for receptor, name in self.signals.inputs.items()},
             self.signals.spike: z_before,
             self.signals.detached: jax.lax.stop_gradient(z_before) if self.detaches else z_before,
-            "not_refractory": 1.0 if self.never_refractory else active.astype(current.dtype),
+            "not_refractory": 1.0 if self.never_refractory else active.astype(dtype),
             BEFORE: before,
         }
-        states = tuple(jnp.broadcast_to(new, current.shape) for new in self._advance(scope))
+        states = tuple(jnp.broadcast_to(new, shape) for new in self._advance(scope))
         scope |= zip(self.states, states, strict=True)
         margin, psi = self._slope(scope)
         fires = self._fires(scope)[0] & active
         z = spike(margin, jax.lax.stop_gradient(psi), fires)
-        cost = jnp.broadcast_to(self._cost(scope)[0], current.shape).sum(axis=1)
+        cost = jnp.broadcast_to(self._cost(scope)[0], shape).sum(axis=1)
         return (states, jnp.where(fires, self.refractory_steps, counter)), z, cost
 
 
@@ -133,6 +140,7 @@ class _Wires:
 
     def __init__(self, connection: Connection, line: dict[str, slice]) -> None:
         self.name, self.targets = connection.name, connection.targets
+        self.receptor = connection.receptor
         self._columns = [line[source] for source in connection.sources]
         self._takes_all = [*connection.sources] == [*line]
         self._masks = _by_delay(connection)
@@ -211,7 +219,7 @@ class Unrolled:
     ) -> None:
         self.network, self.learning_window, self.dtype = network, learning_window, dtype
         self.n_answers, self.local = n_answers, local
-        self.masks = {c.name: c.mask for c in network.connections}
+        self.masks = {c.name: _mask(c) for c in network.connections}
         self._recurrent = [_Wires(c, network.slices) for c in self._of_kind("recurrent")]
         self._outputs = [
             _Wires(c, network.slices) for c in self._of_kind("readout") if not c.from_inputs
@@ -258,12 +266,11 @@ class Unrolled:
             for wires in self._recurrent:
                 arriving = jnp.concatenate([wires.sources(sent[d - 1]) for d in wires.delays], 1)
                 currents.append((wires, arriving @ recurrent[wires.name].T))
-            advanced = [
-                kind.advance(
-                    own, _total(kind.name, currents, silent[:, where]), earlier[0][:, where], value
-                )
-                for kind, own, where, value in zip(self._kinds, kinds, slices, values, strict=True)
-            ]
+            advanced = []
+            for kind, own, where, value in zip(self._kinds, kinds, slices, values, strict=True):
+                none = silent[:, where]
+                driven = {r: _total(kind.name, currents, none, r) for r in kind.receptors}
+                advanced.append(kind.advance(own, driven, earlier[0][:, where], value))
             z = jnp.concatenate([spikes for _, spikes, _ in advanced], axis=1)
             cost = cost + sum(own for _, _, own in advanced)
             seen = earlier[0] if late else z
@@ -356,9 +363,18 @@ class Unrolled:
         return losses.sum(axis=0), jnp.einsum("tna,tnk->nak", answers, outputs)
 
 
-def _total(name: str, currents: Iterable[tuple[_Wires, jax.Array]], none: jax.Array) -> jax.Array:
-    """Sum of the currents that reach a group over all connections; `none` if there are none."""
-    parts = [current[:, w.targets[name]] for w, current in currents if name in w.targets]
+def _total(
+    name: str,
+    currents: Iterable[tuple[_Wires, jax.Array]],
+    none: jax.Array,
+    receptor: str = "",
+) -> jax.Array:
+    """Sum of the currents onto a receptor of a group over all connections; `none` without any."""
+    parts = [
+        current[:, w.targets[name]]
+        for w, current in currents
+        if name in w.targets and w.receptor == receptor
+    ]
     return sum(parts[1:], start=parts[0]) if parts else none
 
 
@@ -375,23 +391,28 @@ def optimizer_step(network: Resolved) -> Callable[[Any, Any, Any, Any], tuple[An
         ``step(weights, gradient, states, k)`` gives weights and states after the k-th update.
         Mappings are keyed as `Session.weights` and `Session.optimizer_states`.
     """
-    optimizer = network.optimizer
+    keys = network.keys
+    optimizers = network.optimizers
+    # By place: an optimizer cannot be hashed.
     statements = [
-        (name, translated(parsed(expression)))
-        for name, expression in split_statements("\n".join(update_statements(optimizer)), "")
+        [
+            (name, translated(parsed(expression)))
+            for name, expression in split_statements("\n".join(update_statements(optimizer)), "")
+        ]
+        for optimizer in optimizers
     ]
     learned = {
-        key: parameter.population.learned[parameter.name]
-        for key, parameter in network.keys.learned.items()
+        key: parameter.population.learned[parameter.name] for key, parameter in keys.learned.items()
     }
 
     def update(name: str, w, g, states, k, **bounds):
-        kept = {key: x.name for key, x in network.keys.optimizer.items() if x.owner == name}
+        optimizer = keys.optimizers[name]
+        kept = {x.key: x.name for x in keys.states_of(name)}
         scope = {**optimizer.parameters, **bounds, "k": k, "g": g, "w": w}
         scope |= {state: states[key] for key, state in kept.items()}
         if name in learned and learned[name].eta is not None:
             scope["eta"] = learned[name].eta
-        for target, compute in statements:
+        for target, compute in statements[optimizers.index(optimizer)]:
             (scope[target],) = compute(scope)
         return scope["w"], {key: scope[state] for key, state in kept.items()}
 
@@ -417,9 +438,26 @@ def optimizer_step(network: Resolved) -> Callable[[Any, Any, Any, Any], tuple[An
     return step
 
 
+def _mask(connection: Connection) -> np.ndarray:
+    """Which pairs are connected."""
+    n_post, n_pre = connection.shape
+    if connection.adjacency is not None and n_post * n_pre > _MOST_PAIRS:
+        raise ValueError(
+            "backpropagation through time computes with dense matrices, and those of "
+            f"'{connection.name}' would have {n_post} x {n_pre} entries, at most {_MOST_PAIRS}: "
+            "take e-prop, or fewer neurons"
+        )
+    if connection.adjacency is not None:
+        return connection.adjacency.toarray()
+    mask = np.ones(connection.shape, dtype=bool)
+    if not connection.autapses:
+        np.fill_diagonal(mask, False)
+    return mask
+
+
 def _by_delay(connection: Connection) -> dict[int, np.ndarray]:
     """Masks of the synapses of each delay."""
-    steps, mask = connection.delay_steps, connection.mask
+    steps, mask = connection.delay_steps, _mask(connection)
     if isinstance(steps, int):
         return {steps: mask}
     each = dense(steps).astype(int)

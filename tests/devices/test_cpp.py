@@ -20,7 +20,7 @@ from eprop_brian.devices import (
 from eprop_brian.network.built import Capacity
 from eprop_brian.network.program import make_program
 
-NETWORK = Network(2, 1, [(LIF, 3)])
+NETWORK = Network.standard(2, 1, [(LIF, 3)])
 CAPACITY = Capacity(n_steps=10, n_patterns=1, n_targets=1, target_steps=1, n_trials=2)
 
 
@@ -39,7 +39,9 @@ def test_an_unchanged_network_is_not_compiled_again(tmp_path, monkeypatch):
 
 
 def test_parameters_do_not_need_another_program():
-    other = NETWORK.with_options(neurons=[(LIF.with_parameters(tau_m=15 * ms), 3)], c_reg=2.0)
+    other = NETWORK.with_part("lif", neuron=LIF.with_parameters(tau_m=15 * ms)).with_options(
+        c_reg=2.0
+    )
     assert make_cpp(NETWORK, CAPACITY).folder == make_cpp(other, CAPACITY).folder
 
 
@@ -56,7 +58,7 @@ def test_units_may_stand_in_an_equation(method):
     )
     potentials = []
     for device in (make_cpp, make_program("runtime")):
-        program = device(Network(2, 1, [(neuron, 3)]), CAPACITY)
+        program = device(Network.standard(2, 1, [(neuron, 3)]), CAPACITY)
         counts = {f"control.{name}": np.ones(1) for name in ("n_trials", "batch_size")}
         start = {"leaky.v_initial": np.array([0.03])}
         program.run({**program.built.parameter_arrays(), **start, **counts})
@@ -128,7 +130,8 @@ def test_the_program_ends_with_the_process_that_started_it():
         "from eprop_brian import LIF, Network\n"
         "from eprop_brian.network.built import Capacity\n"
         "from eprop_brian.network.program import make_program\n"
-        "program = make_program('cpp')(Network(2, 1, [(LIF, 3)]), Capacity(10, 1, 1, 1, 2))\n"
+        "network = Network.standard(2, 1, [(LIF, 3)])\n"
+        "program = make_program('cpp')(network, Capacity(10, 1, 1, 1, 2))\n"
         "program.run({})\n"
         "print(program._process.pid, flush=True)\n"
         "os.kill(os.getpid(), 9)\n"
@@ -150,8 +153,10 @@ def test_values_of_another_size_are_refused():
     "network",
     [
         NETWORK,
-        Network(2, 2, [(LIF, 3), (ALIF, 2)], loss="softmax_cross_entropy"),
-        Network(2, 1, [(ALIF, 20)], gradient="online", connectivity={"w_rec": 0.2}, c_reg=1.0),
+        Network.standard(2, 2, [(LIF, 3), (ALIF, 2)], loss="softmax_cross_entropy"),
+        Network.standard(
+            2, 1, [(ALIF, 20)], gradient="online", connectivity={"w_rec": 0.2}, c_reg=1.0
+        ),
     ],
 )
 def test_a_float32_program_computes_in_float32(network):

@@ -33,7 +33,7 @@ needs_brian2cuda = pytest.mark.skipif(
     find_spec("brian2cuda") is None, reason="Brian2CUDA is not installed (it needs Python 3.12)"
 )
 needs_nvcc = pytest.mark.skipif(cuda.find_nvcc() is None, reason="there is no nvcc")
-NETWORK = Network(2, 1, [(LIF, 3)])
+NETWORK = Network.standard(2, 1, [(LIF, 3)])
 CAPACITY = Capacity(n_steps=10, n_patterns=1, n_targets=1, target_steps=1, n_trials=2)
 N_IN, N_STEPS = 5, 40
 #: More neurons than a warp has threads, and than the threads that the tests give a block.
@@ -92,7 +92,7 @@ def run(
     **options,
 ):
     """Everything that comes out of some updates: results, gradients, weights, spikes."""
-    network = Network(N_IN, n_out, neurons, c_reg=3.0, **options)
+    network = Network.standard(N_IN, n_out, neurons, c_reg=3.0, **options)
     weights = network.initial_weights(4)
     weights["w_in"] *= 3
     weights["w_rec"] *= 3

@@ -68,7 +68,7 @@ NEURON = Neuron(
     constants={"alpha": "exp(-dt/tau_m)"},
     detach=(),
 )
-NETWORK = Network(
+NETWORK = Network.standard(
     N_IN,
     2,
     [(NEURON, SIZE)],

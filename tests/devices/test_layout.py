@@ -10,7 +10,7 @@ from eprop_brian.devices import cpp
 from eprop_brian.network.build import build
 from eprop_brian.network.built import Capacity
 from eprop_brian.network.program import make_program
-from eprop_brian.network.rewiring import MATRICES
+from eprop_brian.network.standard import MATRICES
 from eprop_brian.training.session import Session
 from support.trials import DELAYED, random_trials
 
@@ -22,7 +22,7 @@ def trials(n_out):
 
 
 def run(neurons, n_out=2, device="cpp", **options):
-    network = Network(N_IN, n_out, neurons, c_reg=3.0, **options)
+    network = Network.standard(N_IN, n_out, neurons, c_reg=3.0, **options)
     weights = network.initial_weights(4)
     weights["w_in"] *= 3
     weights["w_rec"] *= 3
@@ -55,7 +55,7 @@ def test_results_of_a_tile_are_as_wide_as_the_tile(monkeypatch):
     session_width, tile = 72, 32
     assert session_width % tile
     capacity = Capacity(N_STEPS, N_TRIALS, 1, N_STEPS, N_TRIALS)
-    built = make_program("cpp")(Network(N_IN, 2, neurons), capacity).built
+    built = make_program("cpp")(Network.standard(N_IN, 2, neurons), capacity).built
     results = built.groups["lif_results"].N
     assert results == tile * N_STEPS
 
@@ -94,4 +94,4 @@ def test_a_parameter_may_have_any_name(name, gradient):
 def test_more_than_a_program_can_index_is_refused():
     capacity = Capacity(n_steps=10**9, n_patterns=1, n_targets=1, target_steps=1, n_trials=1)
     with pytest.raises(ValueError, match="3 neurons x 1000000000 steps are too many"):
-        build(Network(2, 1, [(LIF, 3)]), capacity, object)
+        build(Network.standard(2, 1, [(LIF, 3)]), capacity, object)

@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import time
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -14,7 +15,10 @@ import pytest
 import eprop_brian.export
 from eprop_brian.base.files import read_arrays
 from eprop_brian.base.sparse import dense
+from eprop_brian.equations.optimizers import GRADIENT_DESCENT, MOMENTUM
 from eprop_brian.export import export_project, import_run
+from eprop_brian.network.optimization import projection_optimizer
+from eprop_brian.network.resolve import resolve
 from eprop_brian.runs.run import Run
 from eprop_brian.training.history import History
 from support.command import call, last_line
@@ -97,6 +101,33 @@ def test_pattern_of_another_seed(pattern, tmp_path):
     folder = tmp_path / "run"
     run(pattern, "--run", folder, "--iterations", 20, "--seed", 5)
     assert_same(folder, in_tool(PATTERN.with_values("run", seed=5), 20))
+
+
+@pytest.mark.slow
+def test_connections_learn_in_their_own_ways(tmp_path, monkeypatch):
+    """Frozen and given, by Dale's law, with another optimizer, from another seed."""
+    given = 0.3 * np.random.default_rng(0).random((9, 35))
+    excitatory = projection_optimizer("w_rec", GRADIENT_DESCENT, {"eta": 0.05}, "excitatory")
+    options = {
+        "w_in": {"plastic": False, "weights": given},
+        "w_rec": {"sign": 1.0, "optimizer": excitatory, "scale": 0.5},
+        "w_out": {"optimizer": MOMENTUM.with_parameters(eta=1e-3)},
+    }
+
+    def resolved(network):
+        made = resolve(network)
+        connections = tuple(replace(c, **options[c.name]) for c in made.connections)
+        return replace(made, connections=connections)
+
+    monkeypatch.setattr("eprop_brian.network.spec.resolve", resolved)
+    program, folder = exported(tmp_path / "project", PATTERN), tmp_path / "run"
+    run(program, "--run", folder, "--iterations", 20, "--seed", 5)
+    trainer = in_tool(PATTERN.with_values("run", seed=5), 20)
+    assert_same(folder, trainer)
+    weights = trainer.session.weights
+    np.testing.assert_array_equal(weights["w_in"], given)
+    assert np.all(weights["w_rec"] >= 0)
+    assert {*trainer.session.optimizer_states} == {"m.w_out"}
 
 
 @pytest.mark.slow

@@ -199,7 +199,7 @@ def assert_same(found, spikes, readouts):
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_graph_spikes_as_the_network_does(name, discretisation, tmp_path):
     neurons, options = NETWORKS[name]
-    network = Network(N_IN, N_OUT, neurons, **options)
+    network = Network.standard(N_IN, N_OUT, neurons, **options)
     inputs, weights, spikes, readouts = run(network)
     graph = to_nir(network, weights, discretisation=discretisation)
     nir.write(tmp_path / "network.nir", graph)
@@ -209,7 +209,7 @@ def test_the_graph_spikes_as_the_network_does(name, discretisation, tmp_path):
 
 
 def test_no_cycle_is_without_a_delay_and_no_metadata_is_needed():
-    network = Network(N_IN, N_OUT, MIXED)
+    network = Network.standard(N_IN, N_OUT, MIXED)
     inputs, weights, spikes, readouts = run(network)
     graph = to_nir(network, weights)
     for node in graph.nodes.values():
@@ -220,7 +220,7 @@ def test_no_cycle_is_without_a_delay_and_no_metadata_is_needed():
 
 
 def test_analog_inputs_are_read_as_they_are():
-    network = Network(N_IN, N_OUT, MIXED)
+    network = Network.standard(N_IN, N_OUT, MIXED)
     inputs, weights, spikes, readouts = run(network, analog=True)
     assert_same(read(to_nir(network, weights), network, inputs), spikes, readouts)
 
@@ -228,7 +228,7 @@ def test_analog_inputs_are_read_as_they_are():
 @pytest.mark.parametrize("name", ["lif", "lif_hard_reset", "lif_exp"])
 @pytest.mark.parametrize("discretisation", ["exact", "euler"])
 def test_a_portable_graph_has_one_node_for_a_population(name, discretisation):
-    network = Network(N_IN, N_OUT, [(free(name), 30)])
+    network = Network.standard(N_IN, N_OUT, [(free(name), 30)])
     inputs, weights, spikes, readouts = run(network)
     graph = to_nir(network, weights, discretisation=discretisation, portable=True)
     kinds = {type(node).__name__ for node in graph.nodes.values()}
@@ -241,14 +241,14 @@ def test_a_portable_graph_has_one_node_for_a_population(name, discretisation):
 
 def test_a_reset_that_sets_is_another_network():
     """The metadata of a portable graph matters, which is why the default has none that does."""
-    network = Network(N_IN, N_OUT, [(free("lif"), 30)])
+    network = Network.standard(N_IN, N_OUT, [(free("lif"), 30)])
     inputs, weights, spikes, _ = run(network)
     found = read(to_nir(network, weights, portable=True), network, inputs)
     assert not np.array_equal(found[0], spikes)
 
 
 def test_time_constants_and_thresholds_are_the_neurons_own():
-    network = Network(N_IN, N_OUT, [(free("lif_exp"), 3), (free("lif_hard_reset"), 2)])
+    network = Network.standard(N_IN, N_OUT, [(free("lif_exp"), 3), (free("lif_hard_reset"), 2)])
     graph = to_nir(network, network.initial_weights(1))
     exponential, hard = (graph.nodes[name] for name in ("lif_exp", "lif_hard_reset"))
     assert isinstance(exponential, nir.CubaLIF)
@@ -283,7 +283,7 @@ KINDS = {
 
 @pytest.mark.parametrize("name", NEURONS)
 def test_every_neuron_of_the_library_has_nodes_or_none(name):
-    network = Network(N_IN, N_OUT, [(free(name), 3)])
+    network = Network.standard(N_IN, N_OUT, [(free(name), 3)])
     try:
         graph = to_nir(network, network.initial_weights(1))
     except NirError:
@@ -299,7 +299,7 @@ def test_every_neuron_of_the_library_has_nodes_or_none(name):
 
 
 def refused(neuron, **options):
-    network = Network(N_IN, N_OUT, [(neuron, 3)])
+    network = Network.standard(N_IN, N_OUT, [(neuron, 3)])
     with pytest.raises(NirError) as error:
         to_nir(network, network.initial_weights(1), **options)
     return error.value
@@ -332,9 +332,11 @@ def test_what_is_no_chain_of_integrators_is_named(name, reason):
 
 
 def test_all_that_has_no_node_is_named_at_once():
-    flat = replace(Network(1, 1, [(LIF, 1)]).readout, constants={"kappa": "1", "zeta_out": "1"})
+    flat = replace(
+        Network.standard(1, 1, [(LIF, 1)]).readout, constants={"kappa": "1", "zeta_out": "1"}
+    )
     neurons = [(get_neuron("lif_hard_reset"), 2), (get_neuron("izhikevich"), 3), (LIF, 5)]
-    network = Network(N_IN, N_OUT, neurons, readout=flat)
+    network = Network.standard(N_IN, N_OUT, neurons, readout=flat)
     with pytest.raises(NirError) as error:
         to_nir(network, network.initial_weights(1))
     missing = error.value.missing
@@ -362,10 +364,10 @@ def test_a_single_state_that_spikes_move_otherwise_is_refused():
 
 
 def test_an_unknown_discretisation_and_names_that_clash():
-    network = Network(N_IN, N_OUT, [(free("lif"), 3)])
+    network = Network.standard(N_IN, N_OUT, [(free("lif"), 3)])
     with pytest.raises(ValueError, match="unknown discretisation 'heun'"):
         to_nir(network, network.initial_weights(1), discretisation="heun")
-    network = Network(N_IN, N_OUT, [(replace(free("lif"), name="output"), 3)])
+    network = Network.standard(N_IN, N_OUT, [(replace(free("lif"), name="output"), 3)])
     with pytest.raises(ValueError, match="would be called 'output'"):
         to_nir(network, network.initial_weights(1))
 

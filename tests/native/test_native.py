@@ -57,7 +57,7 @@ def test_each_source_compiles_without_warnings(source, tmp_path):
 @pytest.mark.parametrize("gradient", ["factored", "online"])
 def test_a_generated_step_compiles_without_warnings(gradient, tmp_path):
     """But for variables that a loop offers to every block, and not every block uses."""
-    network = Network(3, 2, [(LIF, 4), (ALIF, 3)], gradient=gradient, c_reg=1.0)
+    network = Network.standard(3, 2, [(LIF, 4), (ALIF, 3)], gradient=gradient, c_reg=1.0)
     generate(network, Capacity(10, 1, 1, 1, 2), build=build).write(tmp_path)
     flags = [*WARNINGS, "-std=c++11", "-Wno-unused-variable", "-fsyntax-only"]
     compile_(*flags, tmp_path / "program.cpp")

@@ -9,8 +9,8 @@ from brian2 import ms
 from eprop_brian.equations import LIF, Neuron
 from eprop_brian.network.learned import Learned
 from eprop_brian.network.program import make_program
-from eprop_brian.network.rewiring import MATRICES
 from eprop_brian.network.spec import Network
+from eprop_brian.network.standard import MATRICES
 from eprop_brian.training.bptt import BpttSession
 from eprop_brian.training.recording import record
 from eprop_brian.training.session import Session
@@ -96,7 +96,9 @@ def test_a_neuron_may_take_its_input_as_it_likes():
         constants={"alpha": "0.95"},
         detach=("v",),
     )
-    network = Network(4, 2, [(squashed, 6)], connectivity={"w_rec": 0.0}, loss="squared_error")
+    network = Network.standard(
+        4, 2, [(squashed, 6)], connectivity={"w_rec": 0.0}, loss="squared_error"
+    )
     _, inputs, targets = data(CASES["plain"], CASES["plain"].network("online"))
     trials, weights = trials_of(2 * inputs, targets), network.initial_weights(1)
     sessions = [
@@ -175,7 +177,7 @@ def test_inputs_of_the_wrong_shape_are_refused_before_anything_is_made():
 
 
 def test_a_recording_has_the_values_and_their_traces():
-    network = Network(4, 2, [(LIF.with_parameters(tau_m=20 * ms, zeta=1.0), 3)])
+    network = Network.standard(4, 2, [(LIF.with_parameters(tau_m=20 * ms, zeta=1.0), 3)])
     _, inputs, targets = data(CASES["plain"], CASES["plain"].network("online"))
     trials = trials_of(inputs, targets)
     synapse = TracedSynapse("inputs", 2, "lif", 1)

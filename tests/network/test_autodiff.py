@@ -24,8 +24,8 @@ from brian2.codegen.runtime.numpy_rt import NumpyCodeObject
 
 from eprop_brian.equations import GRADIENT_DESCENT, LEAKY
 from eprop_brian.network.program import make_program
-from eprop_brian.network.rewiring import MATRICES
 from eprop_brian.network.spec import Network
+from eprop_brian.network.standard import MATRICES
 from eprop_brian.training.session import Session
 from support.arrays import deviation
 from support.devices import on_devices
@@ -216,7 +216,7 @@ def run(setting: Setting, program: str, device: str = "runtime") -> Run:
     neurons = MODELS[setting.model].neurons
     if setting.keep_reset:
         neurons = tuple((replace(neuron, detach=()), size) for neuron, size in neurons)
-    network = Network(
+    network = Network.standard(
         N_INPUTS,
         N_OUTPUTS,
         neurons,

@@ -37,8 +37,8 @@ from eprop_brian.equations import (
 )
 from eprop_brian.equations.learning_signals import BROADCAST, RANDOM, SYMMETRIC
 from eprop_brian.network.program import make_program
-from eprop_brian.network.rewiring import MATRICES
 from eprop_brian.network.spec import Network
+from eprop_brian.network.standard import MATRICES
 from eprop_brian.symbolic.errors import EquationError
 from eprop_brian.tasks.trials import Trials
 from eprop_brian.training.session import Session
@@ -106,7 +106,7 @@ class Case:
         delays = {"w_out": self.lag * ms}
         delays |= {name: (low * ms, high * ms) for name, (low, high) in self.delays.items()}
         sparse = self.density < 1
-        return Network(
+        return Network.standard(
             n_inputs=N_IN,
             n_outputs=N_OUT,
             neurons=[(lif, N_LIF), (alif, N_ALIF)],
@@ -188,7 +188,7 @@ class Simulation:
                 self.exists[name] = network.adjacency[name].toarray().astype(bool)
             else:
                 self.exists[name] = ~np.eye(N, dtype=bool) if name == "w_rec" else w == w
-        delays = network.feedback_delay_steps
+        delays = network.resolved.signals[0].delay_steps
         self.feedback_delay = np.ones((N, N_OUT), int) if delays is None else delays
         # Of every step: spikes that leave for their synapses, signals, and what traces read.
         self.sent = {name: [] for name in MATRICES}
@@ -538,8 +538,8 @@ def test_a_cutoff_longer_than_the_run_cuts_nothing_off(updates):
 def test_traces_that_do_not_decay_by_themselves_refuse_a_cutoff(neuron):
     options = {"n_inputs": 1, "n_outputs": 1, "gradient": "online", "updates": "spike"}
     with pytest.raises(EquationError, match="trace of v\n.*decay by a constant factor"):
-        Network(neurons=[(neuron, 2)], trace_cutoff=5 * ms, **options)
-    Network(neurons=[(neuron, 2)], **options)
+        Network.standard(neurons=[(neuron, 2)], trace_cutoff=5 * ms, **options)
+    Network.standard(neurons=[(neuron, 2)], **options)
 
 
 @pytest.mark.parametrize(
@@ -557,11 +557,11 @@ def test_traces_that_do_not_decay_by_themselves_refuse_a_cutoff(neuron):
 def test_a_cutoff_is_steps_in_which_something_happens(cutoff, delays, message):
     options = {"n_inputs": 1, "n_outputs": 1, "gradient": "online", "neurons": [(LIF, 9)]}
     with pytest.raises(ValueError, match=f"trace_cutoff.*{message}"):
-        Network(updates="spike", trace_cutoff=cutoff, delays=delays, **options)
-    Network(updates="spike", trace_cutoff=5 * ms, delays=delays, **options)
+        Network.standard(updates="spike", trace_cutoff=cutoff, delays=delays, **options)
+    Network.standard(updates="spike", trace_cutoff=5 * ms, delays=delays, **options)
 
 
 def test_a_cutoff_is_for_continuous_operation():
     options = {"n_inputs": 1, "n_outputs": 1, "gradient": "online", "neurons": [(LIF, 2)]}
     with pytest.raises(ValueError, match="trace_cutoff is for updates"):
-        Network(trace_cutoff=5 * ms, **options)
+        Network.standard(trace_cutoff=5 * ms, **options)

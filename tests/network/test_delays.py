@@ -149,9 +149,11 @@ def test_drawn_delays_are_those_of_the_synapses():
         np.testing.assert_array_equal(steps.indices, connected.indices)
         np.testing.assert_array_equal(steps.indptr, connected.indptr)
         assert {*steps.data} == {*range(low, high + 1)}
-    assert {*network.feedback_delay_steps.ravel()} == {1, 2, 3, 4}
+    assert {*network.resolved.signals[0].delay_steps.ravel()} == {1, 2, 3, 4}
     again = CASES["sparse and drawn"].network("factored")
-    np.testing.assert_array_equal(again.feedback_delay_steps, network.feedback_delay_steps)
+    np.testing.assert_array_equal(
+        again.resolved.signals[0].delay_steps, network.resolved.signals[0].delay_steps
+    )
 
 
 @pytest.mark.parametrize("decay", ["1 - dt/tau_out", "kappa - 0.1"])
@@ -160,7 +162,8 @@ def test_programs_agree_where_the_traces_decay_is_a_sum(decay):
     for program in PROGRAMS:
         session, trials = session_of(CASES["feedback"], program, "runtime")
         network = session.network
-        changed = network.with_options(readout=replace(network.readout, trace_decay=decay))
+        (readout,) = network.resolved.readouts
+        changed = network.with_part("readout", filter=replace(readout.readout, trace_decay=decay))
         session = Session(
             changed, make_program("runtime"), trials, LEARNING_WINDOW, session.weights
         )
@@ -174,7 +177,7 @@ def test_delays_of_a_sparse_matrix_can_be_sparse():
     steps = network.delay_steps["w_rec"]
     given = csc_array((steps.data.astype(float), steps.indices, steps.indptr), shape=(N, N))
     for delay in ((given, ms), given.toarray() * ms):
-        found = network.with_options(delays={"w_rec": delay}).delay_steps["w_rec"]
+        found = network.with_part("w_rec", delay=delay).delay_steps["w_rec"]
         np.testing.assert_array_equal(found.data, steps.data)
         np.testing.assert_array_equal(found.indices, steps.indices)
 

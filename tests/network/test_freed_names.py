@@ -85,7 +85,7 @@ def trials():
 
 
 def network_of(neuron, **options):
-    return Network(N_IN, 1, [(neuron, SIZE)], c_reg=0.1, **options)
+    return Network.standard(N_IN, 1, [(neuron, SIZE)], c_reg=0.1, **options)
 
 
 def weights_of(network):
@@ -291,7 +291,7 @@ def test_arrays_of_groups_whose_names_run_into_each_other():
             )
             for name, state in states
         ]
-        return Network(N_IN, 1, [(neuron, 2) for neuron in neurons], c_reg=0.1)
+        return Network.standard(N_IN, 1, [(neuron, 2) for neuron in neurons], c_reg=0.1)
 
     results = []
     for states in (kinds, [(name, "v") for name, _ in kinds]):

@@ -33,7 +33,7 @@ def given(gradient="factored", **options):
     """
     kinds = [(LIF, 5), (ALIF.with_parameters(tau_a=50 * ms), 4)]
     neurons = [(replace(kind, detach=("v",)), size) for kind, size in kinds]
-    return Network(N_INPUTS, 3, neurons, gradient=gradient, **options)
+    return Network.standard(N_INPUTS, 3, neurons, gradient=gradient, **options)
 
 
 def blocks(resolved, split, matrices):
@@ -228,16 +228,16 @@ def _wrong(resolved, case):
     ("case", "message"),
     [
         ("one name", "two parts of the network are called 'lif'"),
-        ("no group", "connection 'w_in', sources: there is no group 'inputs'; there are others"),
+        ("no group", "projection 'w_in', sources: there is no group 'inputs'; there are others"),
         ("size", "'inputs' has 7 members, not 6"),
-        ("overlap", "connection 'more' must connect the same groups in the same order"),
-        ("two readouts", "connection 'w_out' has several readouts as targets"),
-        ("late input to readout", "connection 'skip' is delayed, but what inputs send"),
+        ("overlap", "projection 'more' must connect the same groups in the same order"),
+        ("two readouts", "projection 'w_out' has several readouts as targets"),
+        ("late input to readout", "projection 'skip' is delayed, but what inputs send"),
         ("nothing to follow", "learning signal 'B' has symmetric weights, which follow"),
         ("nothing to change with", "learning signal 'B' has changing weights, which follow"),
         ("empty window", "the window of readout 'readout' must be at least one step, not 0"),
         ("average over a window", "'readout' has a window of its own: leave average_gradient off"),
-        ("two kinds of sources", "connection 'w' has inputs and populations as sources"),
+        ("two kinds of sources", "projection 'w' has inputs and populations as sources"),
         ("follows", "'w_rec' does not lead there"),
         ("filters", "all readouts must filter eligibility traces in the same way"),
     ],

@@ -41,7 +41,7 @@ FEW = pytest.mark.devices("runtime")
 
 
 def make_network(**options):
-    return Network(sum(INPUTS), sum(OUTPUTS), [(LIF, 5), (ALIF, 4)], **options).resolved
+    return Network.standard(sum(INPUTS), sum(OUTPUTS), [(LIF, 5), (ALIF, 4)], **options).resolved
 
 
 def make_trials(analog=False, periods=False, seed=1):

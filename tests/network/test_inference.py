@@ -74,7 +74,7 @@ def assert_same(network: Network, data: Trials, device: str, dtype: str = "float
 @pytest.mark.parametrize("name", on_devices(NETWORKS, COMPILED))
 def test_the_outcome_is_that_of_the_program_that_learns(name, device):
     neurons, options = NETWORKS[name]
-    assert_same(Network(N_IN, N_OUT, neurons, **options), trials(), device)
+    assert_same(Network.standard(N_IN, N_OUT, neurons, **options), trials(), device)
 
 
 @pytest.mark.slow
@@ -82,12 +82,12 @@ def test_the_outcome_is_that_of_the_program_that_learns(name, device):
     ("kind", "dtype"), [("analog", "float64"), ("periods", "float64"), ("spikes", "float32")]
 )
 def test_whatever_the_trials_and_the_float_type(kind, dtype):
-    assert_same(Network(N_IN, N_OUT, MIXED), trials(kind), "cpp", dtype)
+    assert_same(Network.standard(N_IN, N_OUT, MIXED), trials(kind), "cpp", dtype)
 
 
 def test_continuous_operation_goes_on_from_the_states_given():
     neurons, options = NETWORKS["continuous"]
-    network, data = Network(N_IN, N_OUT, neurons, **options), trials()
+    network, data = Network.standard(N_IN, N_OUT, neurons, **options), trials()
     one = data.part(slice(1))
     learns = session(network, data, True, "runtime")
     learns.run(one, 1)
@@ -101,7 +101,7 @@ def test_continuous_operation_goes_on_from_the_states_given():
 @pytest.mark.parametrize("name", NETWORKS)
 def test_nothing_is_there_for_learning(name):
     neurons, options = NETWORKS[name]
-    network = Network(N_IN, N_OUT, neurons, **options)
+    network = Network.standard(N_IN, N_OUT, neurons, **options)
     groups = session(network, trials(), False, "runtime").program.built.groups
     assert not [g for g in groups if g.endswith(("_results", "_window", "_pre", "lif_history"))]
     assert not [g for g in groups if g.startswith("readout_to")]
@@ -112,7 +112,7 @@ def test_nothing_is_there_for_learning(name):
 
 
 def test_what_trains_a_network_does_not_matter():
-    network = Network(N_IN, N_OUT, MIXED)
+    network = Network.standard(N_IN, N_OUT, MIXED)
     data = trials()
     runs = session(network.with_options(gradient="bptt"), data, False, "runtime")
     learns = session(network, data, True, "runtime")
@@ -123,7 +123,7 @@ def test_what_trains_a_network_does_not_matter():
 
 def test_readouts_of_every_step_are_kept():
     data = trials()
-    made = session(Network(N_IN, N_OUT, MIXED), data, False, "runtime")
+    made = session(Network.standard(N_IN, N_OUT, MIXED), data, False, "runtime")
     outcome = made.run(data, N_TRIALS, learning=False)
     y = made.readouts()
     assert y.shape == (N_STEPS, N_OUT)
@@ -131,7 +131,7 @@ def test_readouts_of_every_step_are_kept():
 
 
 def test_a_state_of_training_can_be_restored_and_learning_is_refused():
-    network, data = Network(N_IN, N_OUT, MIXED), trials()
+    network, data = Network.standard(N_IN, N_OUT, MIXED), trials()
     trained = session(network, data, True, "runtime")
     trained.run(data, N_TRIALS)
     made = session(network, data, False, "runtime")

@@ -95,7 +95,7 @@ def make_network(case: Case, program: str):
         replace(LIF.with_parameters(**common), name="first", detach=("v",)),
         replace(adaptive, name="second", detach=("v",)),
     ]
-    resolved = Network(
+    resolved = Network.standard(
         SIZES["inputs"],
         1,
         [(neuron, SIZES[neuron.name]) for neuron in neurons],

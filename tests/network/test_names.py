@@ -48,7 +48,7 @@ def trials():
 
 
 def session_of(neurons, device, gradient="factored", weights=None, **options):
-    network = Network(N_IN, 1, neurons, gradient=gradient, c_reg=0.1, **options)
+    network = Network.standard(N_IN, 1, neurons, gradient=gradient, c_reg=0.1, **options)
     if weights is None:
         weights = network.initial_weights(1)
         for name in ("w_in", "w_rec"):

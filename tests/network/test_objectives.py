@@ -10,8 +10,8 @@ import pytest
 from eprop_brian.equations import GRADIENT_DESCENT, LIF, OPTIMIZERS, Optimizer
 from eprop_brian.network.learned import Learned
 from eprop_brian.network.program import make_program
-from eprop_brian.network.rewiring import MATRICES
 from eprop_brian.network.spec import Network
+from eprop_brian.network.standard import MATRICES
 from eprop_brian.symbolic.errors import EquationError
 from eprop_brian.symbolic.expressions import evaluate
 from eprop_brian.symbolic.losses import derive_loss
@@ -286,7 +286,7 @@ def test_an_optimizer_of_ones_own():
 
 
 def network(**options) -> Network:
-    return Network(2, 2, [(LIF, 3)], **options)
+    return Network.standard(2, 2, [(LIF, 3)], **options)
 
 
 @pytest.mark.parametrize(

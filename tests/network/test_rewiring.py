@@ -18,7 +18,7 @@ DALE = Rewiring({"w_in": 0.3, "w_rec": 0.2, "w_out": 0.5}, l1=0.1, dale=True, ex
 def network(rewiring=DALE, **options) -> Network:
     neuron = LIF.with_parameters(tau_m=30 * ms, v_th=0.03, t_ref=0 * ms, zeta="1 - alpha")
     options = {"optimizer": ADAM.with_parameters(eta=0.05)} | options
-    return Network(
+    return Network.standard(
         20, 2, [(neuron, 12), (replace(neuron, name="more"), 8)], rewiring=rewiring, **options
     )
 

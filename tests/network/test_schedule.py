@@ -19,7 +19,7 @@ N_STEPS = 20
 
 def schedule(gradient="factored", n_answers=0):
     """Of two populations in a ring, which both readouts hear."""
-    network = Network(3, 5, [(LIF, 5), (ALIF, 6)], gradient=gradient)
+    network = Network.standard(3, 5, [(LIF, 5), (ALIF, 6)], gradient=gradient)
     resolved = two_readouts(by_population(network.resolved))
     capacity = Capacity(N_STEPS, 2, 2, N_STEPS, n_trials=4, n_answers=n_answers)
     return step_runner(make_program("runtime")(resolved, capacity).built).schedule

@@ -12,7 +12,7 @@ from eprop_brian.base.files import read_arrays, write_arrays
 from eprop_brian.base.sparse import draw_pairs, same_structure
 from eprop_brian.figures.weights import plot_weights
 from eprop_brian.network.program import make_program
-from eprop_brian.network.rewiring import MATRICES
+from eprop_brian.network.standard import MATRICES
 from eprop_brian.tasks.trials import Trials
 from eprop_brian.training.recording import record
 from eprop_brian.training.session import Session
@@ -37,7 +37,7 @@ def trials():
 
 
 def network(**options):
-    return Network(N_IN, N_OUT, **{**OPTIONS, **options})
+    return Network.standard(N_IN, N_OUT, **{**OPTIONS, **options})
 
 
 def assert_equal(a, b):
@@ -141,11 +141,13 @@ def test_every_set_of_pairs_is_as_likely_and_has_no_autapses(size):
 
 def test_initial_weights_are_scaled_by_the_mean_fan_in():
     options = {"connectivity": {"w_in": 0.2, "w_rec": 0.1, "w_out": 0.5}, "neurons": [(LIF, 200)]}
-    weights = Network(60, 20, **options).initial_weights(3)
+    weights = Network.standard(60, 20, **options).initial_weights(3)
     for name, fan_in in (("w_in", 12), ("w_rec", 19.9), ("w_out", 100)):
         # At least 2000 samples: a standard error of the standard deviation of 1.6 %.
         assert weights[name].data.std() == pytest.approx(fan_in**-0.5, rel=0.06)
-    glorot = Network(60, 20, **options, readout_weights="glorot").initial_weights(3)["w_out"]
+    glorot = Network.standard(60, 20, **options, readout_weights="glorot").initial_weights(3)[
+        "w_out"
+    ]
     limit = np.sqrt(6 / 220) * np.sqrt(2)
     assert 0.98 * limit < np.abs(glorot.data).max() <= limit
 
@@ -300,7 +302,7 @@ def test_no_matrix_of_a_large_sparse_network_is_ever_dense(tmp_path):
     try:
         connectivity = {"w_rec": 2e-4, "w_in": 2e-3, "w_out": 0.1}
         neurons = [(LIF, n // 2), (ALIF, n // 2)]
-        made = Network(n_in, 1, neurons, feedback="random", connectivity=connectivity)
+        made = Network.standard(n_in, 1, neurons, feedback="random", connectivity=connectivity)
         weights = made.initial_weights(1)
         weights["w_in"] *= 3
         session = Session(made, make_program("cpp"), data, n_steps, weights)
@@ -312,7 +314,7 @@ def test_no_matrix_of_a_large_sparse_network_is_ever_dense(tmp_path):
         assert (
             session.is_finite() and session.gradient()["w_rec"].nnz == made.adjacency["w_rec"].nnz
         )
-        plot_weights(weights, made.populations, session.weights)
+        plot_weights(weights, made, session.weights)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

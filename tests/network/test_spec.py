@@ -118,7 +118,7 @@ ONLINE = {"updates": "spike", "gradient": "online"}
         ({"optimizer": ADAM.with_parameters(w_min=2.0, w_max=1.0)}, "w_min"),
         ({"readout": LEAKY.with_parameters(tau_out=30)}, "must be a time"),
         ({"readout": LEAKY.with_parameters(tau_out=0 * ms)}, "finite|positive"),
-        ({"neurons": [(replace(LIF, name="inputs"), 2)]}, "cannot be called"),
+        ({"neurons": [(replace(LIF, name="inputs"), 2)]}, "two parts .* are called 'inputs'"),
         ({"neurons": [(replace(LIF, name="lif_later"), 2)]}, "cannot be called"),
         (
             {"neurons": [(get_neuron("lif_exp").with_parameters(tau_s="20 ms"), 2)]},
@@ -133,12 +133,12 @@ ONLINE = {"updates": "spike", "gradient": "online"}
 )
 def test_what_cannot_work_is_refused(options, message):
     with pytest.raises(ValueError, match=message):
-        Network(**{"n_inputs": 3, "n_outputs": 1, "neurons": [(LIF, 2)], **options})
+        Network.standard(**{"n_inputs": 3, "n_outputs": 1, "neurons": [(LIF, 2)], **options})
 
 
 def test_per_neuron_values_must_match_the_size():
     with pytest.raises(ValueError, match="tau_m has 2 values"):
-        Network(3, 1, [(LIF.with_parameters(tau_m=[10, 20] * ms), 3)])
+        Network.standard(3, 1, [(LIF.with_parameters(tau_m=[10, 20] * ms), 3)])
 
 
 def test_a_neuron_that_cannot_be_differentiated_is_refused():
@@ -149,11 +149,13 @@ def test_a_neuron_that_cannot_be_differentiated_is_refused():
         surrogate="exp(-abs(v - 1))",
     )
     with pytest.raises(EquationError, match="floor"):
-        Network(3, 1, [(bad, 2)])
+        Network.standard(3, 1, [(bad, 2)])
 
 
 def test_initial_weights():
-    network = Network(40, 2, [(LIF, 60), (ALIF, 40)], readout_weights="glorot", feedback="random")
+    network = Network.standard(
+        40, 2, [(LIF, 60), (ALIF, 40)], readout_weights="glorot", feedback="random"
+    )
     weights = network.initial_weights(0)
     assert weights["w_in"].shape == (100, 40)
     assert weights["w_rec"].shape == (100, 100)
@@ -168,5 +170,5 @@ def test_initial_weights():
 
 
 def test_populations_of_one_kind_get_names_of_their_own():
-    network = Network(3, 1, [(LIF, 2), (LIF.with_parameters(tau_m=50 * ms), 2)])
+    network = Network.standard(3, 1, [(LIF, 2), (LIF.with_parameters(tau_m=50 * ms), 2)])
     assert [p.name for p in network.populations] == ["lif", "lif_2"]

@@ -285,7 +285,7 @@ def in_brian2(case, number):
 
 def in_the_package(case, number):
     """The same, as a network of its own."""
-    network = Network(N_INPUTS, 1, [(case.neuron, SIZE)], dt=1 * ms)
+    network = Network.standard(N_INPUTS, 1, [(case.neuron, SIZE)], dt=1 * ms)
     weights = dict(network.initial_weights(0))
     weights["w_in"], weights["w_rec"] = weights_of(case, number)
     trials = Trials(inputs_of()[None], np.zeros((1, 1, 1)), *np.zeros((2, 1), dtype=int))

@@ -1,6 +1,7 @@
 """One schema checks the settings of every model, wherever they come from."""
 
 import re
+from inspect import signature
 
 import pytest
 
@@ -80,8 +81,8 @@ def test_options_of_the_network_are_those_of_its_constructor():
     assert settings["c_reg"].shown_default == "`0.0`"
     for name in ("loss", "gradient", "delays", "learned", "rewiring", "clip_norm"):
         assert name in settings
-    fields = {*Network.__dataclass_fields__}
-    assert {n for n in settings if not n.startswith("feedback")} <= fields
+    options = {*signature(Network).parameters, *signature(Network.standard).parameters}
+    assert {n for n in settings if not n.startswith("feedback")} <= options
 
 
 @pytest.mark.parametrize("model", MODELS)

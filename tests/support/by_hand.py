@@ -29,8 +29,8 @@ from scipy.sparse import issparse
 from eprop_brian.equations import ALIF, GRADIENT_DESCENT, LEAKY, LIF
 from eprop_brian.network.learned import Learned
 from eprop_brian.network.program import make_program
-from eprop_brian.network.rewiring import MATRICES
 from eprop_brian.network.spec import Network
+from eprop_brian.network.standard import MATRICES
 from eprop_brian.tasks.trials import Trials
 from eprop_brian.training.session import Session
 from support.arrays import all_dense, deviation
@@ -140,7 +140,7 @@ class Case:
             "optimizer": GRADIENT_DESCENT,
             "loss": "softmax_cross_entropy" if self.softmax else "squared_error",
         } | self.options
-        return Network(
+        return Network.standard(
             N_INPUTS,
             self.n_outputs,
             neurons,
@@ -290,7 +290,7 @@ def fixed_numbers(case: Case, network: Network, weights) -> dict[str, Any]:
         name: given.toarray() if issparse(given) else np.broadcast_to(given, network.shapes[name])
         for name, given in network.delay_steps.items()
     }
-    delay_B = network.feedback_delay_steps
+    delay_B = network.resolved.signals[0].delay_steps
     averaging = network.resolved.rate_averaging
     return {
         "B": weights["B"],

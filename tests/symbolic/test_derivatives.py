@@ -151,7 +151,7 @@ def test_whatever_is_computed_has_all_digits():
         parameters={"a": 1},
     )
     system = derive(step_map(neuron), learned=["a"])
-    assert float(str(system.drive["v"])) == 0.1 + 0.2
+    assert float(str(system.drive[""]["v"])) == 0.1 + 0.2
     assert repr(THIRD) in system.transition["v", "v"].times("eps_v")
     assert repr(THIRD) in str(expression_text(system.learned["a"].drive["v"].expression))
 

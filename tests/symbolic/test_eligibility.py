@@ -94,7 +94,7 @@ def test_entries_of_alif():
         ("a", "a"): "rho",
     }
     assert {k: str(entry) for k, entry in system.spike_path.items()} == {"v": "0", "a": "1"}
-    assert {k: str(entry) for k, entry in system.drive.items()} == {"v": "zeta", "a": "0"}
+    assert {k: str(entry) for k, entry in system.drive[""].items()} == {"v": "zeta", "a": "0"}
     assert {k: str(x) for k, x in system.spike_gradient.items()} == {"v": "1", "a": "-beta"}
     assert system.varying(after=False) == system.varying(after=True) == {}
 
@@ -104,8 +104,12 @@ def same_system(first, second, constants):
     values = {symbol(name): expression(text) for name, text in constants.items()}
     assert first.components == second.components
     assert first.placement == second.placement
-    for group in ("transition", "spike_path", "drive", "spike_gradient"):
-        one, other = getattr(first, group), getattr(second, group)
+    groups = [
+        *((getattr(x, group) for x in (first, second)) for group in ("transition", "spike_path")),
+        (first.drive[""], second.drive[""]),
+        (first.spike_gradient, second.spike_gradient),
+    ]
+    for one, other in groups:
         assert one.keys() == other.keys()
         for key, entry in one.items():
             assert sympy.simplify(entry.expression - other[key].expression.subs(values)) == 0
@@ -141,30 +145,30 @@ def test_a_different_step_is_a_different_system(lif_brian2):
 
 
 def test_filtered_spikes_live_on_the_presynaptic_neuron():
-    assert system_of(LIF).placement == {"v": "pre"}
+    assert system_of(LIF).placement[""] == {"v": "pre"}
 
 
 @pytest.mark.parametrize("tau_m", [[20, 30] * ms, ["20 ms", "30 ms"]], ids=["array", "texts"])
 def test_per_neuron_decay_needs_the_synapse(tau_m):
-    assert derive(step_map(LIF.with_parameters(tau_m=tau_m))).placement == {"v": "synapse"}
+    assert derive(step_map(LIF.with_parameters(tau_m=tau_m))).placement[""] == {"v": "synapse"}
 
 
 def test_learned_parameters_are_per_neuron():
     step = step_map(LIF)
-    assert derive(step, learned=["tau_m"]).placement == {"v": "synapse"}
-    assert derive(step, learned=["v_th"]).placement == {"v": "pre"}
+    assert derive(step, learned=["tau_m"]).placement[""] == {"v": "synapse"}
+    assert derive(step, learned=["v_th"]).placement[""] == {"v": "pre"}
 
 
 def test_adaptation_lives_on_the_synapse():
-    assert system_of(ALIF).placement == {"v": "pre", "a": "synapse"}
+    assert system_of(ALIF).placement[""] == {"v": "pre", "a": "synapse"}
 
 
 def test_current_and_membrane_live_on_the_presynaptic_neuron(cuba):
-    placement = system_of(cuba).placement
+    placement = system_of(cuba).placement[""]
     assert placement == {"v": "pre", "I_syn": "pre", "a": "synapse", "b": "pre"}
-    assert system_of(
-        cuba, threshold="v > v_th", surrogate="1/(1 + abs(v - v_th))**2"
-    ).placement == {
+    assert system_of(cuba, threshold="v > v_th", surrogate="1/(1 + abs(v - v_th))**2").placement[
+        ""
+    ] == {
         "v": "pre",
         "I_syn": "pre",
     }
@@ -177,7 +181,7 @@ def test_what_reads_a_synaptic_component_is_synaptic():
         update="v = alpha*v + I - v_th*z\nb = rho*b + a\na = rho*a + z",
         threshold="v >= v_th + beta*a + beta*b",
     )
-    assert system.placement == {"v": "pre", "b": "synapse", "a": "synapse"}
+    assert system.placement[""] == {"v": "pre", "b": "synapse", "a": "synapse"}
 
 
 @pytest.mark.parametrize(
@@ -220,7 +224,7 @@ def test_reset_can_be_kept():
     assert equal(system.spike_path["v"], "-v_th")
     assert equal(system.dh_dh("v", "v"), "alpha - v_th*psi")
     assert equal(system.dh_dh("v", "a"), "v_th*beta*psi")
-    assert system.placement["v"] == "synapse"
+    assert system.placement[""]["v"] == "synapse"
 
 
 def test_adaptation_can_be_detached():
@@ -248,7 +252,7 @@ def test_reset_to_a_value_still_forgets(adex):
 
 def test_izhikevich(izhikevich):
     system = system_of(izhikevich)
-    assert system.placement == {"v": "synapse", "u": "synapse"}
+    assert system.placement[""] == {"v": "synapse", "u": "synapse"}
     slope = "(1 - z)*(1 + h*(0.08*v + 5))"
     varying = system.varying(after=False)
     assert set(varying) == {"A_v_v", "A_v_u", "A_u_v", "A_u_u", "b_v", "b_u"}
@@ -262,7 +266,7 @@ def test_izhikevich(izhikevich):
 
 def test_adex(adex):
     system = system_of(adex)
-    assert system.placement == {"v": "synapse", "w_a": "synapse", "I_syn": "pre"}
+    assert system.placement[""] == {"v": "synapse", "w_a": "synapse", "I_syn": "pre"}
     varying = system.varying(after=False)
     assert set(varying) == {"A_v_v", "A_w_a_v"}
     reset = "(v + (V_r - v)*z)"
@@ -276,7 +280,7 @@ def test_adex(adex):
 
 def test_clamped_membrane_has_coefficients_that_switch(clamped):
     system = system_of(clamped)
-    assert system.placement == {"v": "synapse", "g_e": "pre"}
+    assert system.placement[""] == {"v": "synapse", "g_e": "pre"}
     varying = system.varying(after=False)
     assert set(varying) == {"A_v_v", "b_v"}
     held = {symbol("not_refractory"): 0, symbol(BEFORE): 0, symbol("z"): 0}
@@ -291,11 +295,11 @@ def test_clamped_membrane_has_coefficients_that_switch(clamped):
 
 def test_conductance_makes_the_path_of_a_weight_depend_on_the_voltage():
     system = system_of(get_neuron("lif_cond"))
-    assert system.placement == {"v": "synapse", "g_syn": "pre"}
+    assert system.placement[""] == {"v": "synapse", "g_syn": "pre"}
     reset = "(v + (E_L - v)*z)"
     assert equal(system.varying(after=False)["b_v"], f"dt*g_0/C*(E_e - {reset})")
     assert equal(system.varying(after=False)["A_v_g_syn"], f"dt/C*(E_e - {reset})")
-    assert not system.drive["g_syn"].name
+    assert not system.drive[""]["g_syn"].name
 
 
 def test_membrane_is_zeroed_at_a_spike_and_when_refractoriness_ends():
@@ -331,7 +335,7 @@ def test_every_neuron_has_coefficients_that_code_can_hold(any_system):
     known |= {"not_refractory", BEFORE}
     varying = [system.varying(after=after).values() for after in (False, True)]
     entries = [e for group in varying for e in group]
-    for group in (system.transition, system.spike_path, system.drive, system.spike_gradient):
+    for group in (system.transition, system.spike_path, system.drive[""], system.spike_gradient):
         entries += [entry.expression for entry in group.values()]
     for entry in entries:
         assert {s.name for s in entry.free_symbols} <= known

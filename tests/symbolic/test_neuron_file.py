@@ -324,7 +324,7 @@ MISTAKES = {
         12,
         "paramters",
         "unknown table 'paramters' (did you mean 'parameters'?). "
-        "There are: neuron, parameters, constants, initial",
+        "There are: neuron, on_pre, parameters, constants, initial",
     ),
     "unknown key": (
         UPDATE.replace("threshold =", "treshold ="),

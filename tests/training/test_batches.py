@@ -47,7 +47,7 @@ class Examples:
 
 def network(**options) -> Network:
     chosen = {"loss": "softmax_cross_entropy", "c_reg": 2.0} | options
-    return Network(EpochTask.n_inputs, 3, [(LIF.with_parameters(v_th=0.3), 5)], **chosen)
+    return Network.standard(EpochTask.n_inputs, 3, [(LIF.with_parameters(v_th=0.3), 5)], **chosen)
 
 
 def one_by_one(net: Network, n_iterations: int):

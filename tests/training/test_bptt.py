@@ -22,8 +22,8 @@ from eprop_brian.equations import (
 )
 from eprop_brian.network.learned import Learned
 from eprop_brian.network.program import make_program
-from eprop_brian.network.rewiring import MATRICES
 from eprop_brian.network.spec import Network
+from eprop_brian.network.standard import MATRICES
 from eprop_brian.tasks import get_task
 from eprop_brian.training.bptt import BpttSession
 from eprop_brian.training.session import Session
@@ -103,11 +103,10 @@ CASES = {
 
 def explicit(network: Network, *states: str) -> Network:
     """The network with neurons that say which states they detach."""
-    neurons = [
-        (replace(n, detach=tuple(s for s in states if s in p.system.step.states)), size)
-        for (n, size), p in zip(network.neurons, network.populations, strict=True)
-    ]
-    return network.with_options(neurons=neurons)
+    for p in network.populations:
+        detached = tuple(s for s in states if s in p.system.step.states)
+        network = network.with_part(p.name, neuron=replace(p.neuron, detach=detached))
+    return network
 
 
 def sessions_of(case: Case, network: Network, device: str = "runtime", dtype="float64"):
@@ -148,7 +147,7 @@ def test_trials_are_those_of_a_device(case, device):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["izhikevich", "adex", "stdp_alif", "glif"])
 def test_trials_of_other_neurons_are_those_of_a_device(name):
-    network = Network(20, 2, [(get_neuron(name), 8)], optimizer=GRADIENT_DESCENT)
+    network = Network.standard(20, 2, [(get_neuron(name), 8)], optimizer=GRADIENT_DESCENT)
     rng = np.random.default_rng(3)
     trials = trials_of(rng.random((2, 100, 20)) < 0.15, rng.normal(size=(2, 100, 2)))
     weights = network.initial_weights(1)
@@ -194,20 +193,20 @@ def test_without_recurrent_synapses_it_is_the_gradient_of_e_prop(detached, optio
 def test_what_is_chosen_has_the_derivative_of_what_was_chosen(detached, device):
     """Held and set membranes, one of them infinite at a spike, and what is kept for a step."""
     neurons = [(replace(neuron, detach=detached), 4) for neuron in (HELD, STEEP, KEPT)]
-    network = Network(20, 2, neurons, optimizer=GRADIENT_DESCENT, connectivity={"w_rec": 0.0})
+    network = Network.standard(
+        20, 2, neurons, optimizer=GRADIENT_DESCENT, connectivity={"w_rec": 0.0}
+    )
     rng = np.random.default_rng(3)
     trials = trials_of(rng.random((2, 60, 20)) < 0.1, rng.normal(size=(2, 60, 2)))
     weights = network.initial_weights(1)
     weights["w_in"] *= 3
     weights["w_in"] += 0.2
     # A neuron that detaches by default is differentiated as a whole by BPTT: name the same states.
-    named = [
-        (replace(neuron, detach=p.system.step.detached), size)
-        for (neuron, size), p in zip(network.neurons, network.populations, strict=True)
-    ]
-    sessions = [
-        BpttSession(network.with_options(gradient="bptt", neurons=named), trials, 60, weights)
-    ]
+    named = network.with_options(gradient="bptt")
+    for p in network.populations:
+        states = p.system.step.detached
+        named = named.with_part(p.name, neuron=replace(p.neuron, detach=states))
+    sessions = [BpttSession(named, trials, 60, weights)]
     for program in {"cpp": ["factored"], "cuda": ["online"]}.get(device, ["factored", "online"]):
         options = network.with_options(gradient=program)
         sessions.append(Session(options, make_program(device), trials, 60, weights))
@@ -361,7 +360,7 @@ def test_a_readouts_own_filter_is_what_is_differentiated():
         losses.append(2 * bptt.run(trials, 2, learning=False).loss.mean())
         bptt.weights["w_out"][0, 2] -= step
     assert gradient[0, 2] == pytest.approx((losses[0] - losses[1]) / 2e-6, rel=1e-6)
-    assert bptt.network.readout_values()["kappa"] == pytest.approx(KAPPA)
+    assert bptt.network.readouts[0].values["kappa"] == pytest.approx(KAPPA)
 
 
 # --- what there is not ----------------------------------------------------------------------------
@@ -380,7 +379,7 @@ def test_a_readouts_own_filter_is_what_is_differentiated():
 )
 def test_what_belongs_to_traces_is_refused(options, message):
     with pytest.raises(ValueError, match=message):
-        Network(3, 1, [(LIF, 4)], gradient="bptt", **options)
+        Network.standard(3, 1, [(LIF, 4)], gradient="bptt", **options)
 
 
 def test_devices_do_not_take_it():
@@ -396,7 +395,7 @@ SMALL_TASK = {"n_steps": 60, "n_inputs": 20}
 
 def small_trainer(**options) -> Trainer:
     task = get_task("pattern-generation", **SMALL_TASK)
-    network = Network(20, 1, [(ALIF, 8)], gradient="bptt")
+    network = Network.standard(20, 1, [(ALIF, 8)], gradient="bptt")
     return Trainer(network, task, seed=1, **options)
 
 
@@ -438,7 +437,7 @@ def test_jax_is_left_as_it_is():
         "assert 'jax' not in sys.modules\n"
         "from eprop_brian import ALIF, Network, get_task\n"
         "task = get_task('pattern-generation', n_steps=60, n_inputs=20)\n"
-        "trainer = t.Trainer(Network(20, 1, [(ALIF, 8)], gradient='bptt'), task)\n"
+        "trainer = t.Trainer(Network.standard(20, 1, [(ALIF, 8)], gradient='bptt'), task)\n"
         "trainer.train(2, progress=False)\n"
         "import jax, jax.numpy as jnp\n"
         "assert not jax.config.jax_enable_x64\n"

@@ -61,14 +61,14 @@ def test_recipe_sets_parameters_of_the_same_unit_only():
 def test_every_library_neuron_makes_a_network(name):
     config = RunConfig.from_recipe(TASK, neuron=name)
     network = config.make_network(config.make_task())
-    assert network.neurons == [(config.neurons[name], 100)]
+    assert [(p.neuron, p.size) for p in network.populations] == [(config.neurons[name], 100)]
     assert replace(config.neurons[name], parameters={}, constants={}) == replace(
         NEURONS[name], parameters={}, constants={}
     )
 
 
 def feedback_of(config):
-    return config.make_network(config.make_task()).feedback
+    return config.make_network(config.make_task()).resolved.signals[0].feedback
 
 
 @pytest.mark.parametrize("kind", FEEDBACKS)
@@ -84,7 +84,7 @@ def test_feedback_by_equation_with_a_delay(tmp_path):
     RunConfig.from_recipe(TASK, settings=settings).write(tmp_path)
     network = RunConfig.read(tmp_path).make_network(RunConfig.read(tmp_path).make_task())
     assert network.resolved.signals[0].feedback.signal == "tanh(error)"
-    assert np.all(network.feedback_delay_steps == 3)
+    assert np.all(network.resolved.signals[0].delay_steps == 3)
 
 
 def test_feedback_by_matrix_is_kept_with_the_run(tmp_path):
@@ -136,7 +136,7 @@ def test_delays_and_learned_parameters_can_be_set(tmp_path):
     assert network.delay_steps["w_out"] == 1
     assert network.populations[0].learned["tau_m"].minimum == 0.005
     assert network.populations[0].learned["tau_m"].eta == 0.01
-    assert float(network.readout_program.trace_decay.expression) == 0.97
+    assert float(network.resolved.readouts[0].program.trace_decay.expression) == 0.97
 
 
 @pytest.mark.parametrize(

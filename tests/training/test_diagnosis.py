@@ -68,7 +68,7 @@ CASES = {
 
 def trainer_of(neuron: Neuron, size: float, where: dict, **options) -> Trainer:
     """A trainer of three neurons whose second receives the pulse."""
-    network = Network(
+    network = Network.standard(
         2, 1, [(neuron, 3)], optimizer=GRADIENT_DESCENT.with_parameters(eta=1e-3), **options
     )
     task = Pulse()
@@ -131,7 +131,9 @@ def test_backpropagation_says_the_same():
 
 def test_continuous_operation_says_so_too():
     change, size, _, _, _ = CASES["surrogate"]
-    network = Network(2, 1, [(replace(QUIET, **change), 3)], gradient="online", updates="step")
+    network = Network.standard(
+        2, 1, [(replace(QUIET, **change), 3)], gradient="online", updates="step"
+    )
     task = Pulse()
     object.__setattr__(task, "size", size)
     task.__class__ = type("Single", (Pulse,), {"trials": single})
@@ -149,7 +151,7 @@ def single(self, seed, stream, index, n_trials):
 
 def test_a_weight_is_told_from_the_loss():
     wild = Optimizer("wild", "w = w - eta*g", parameters={"eta": 1e308})
-    network = Network(2, 1, [(QUIET, 3)], optimizer=wild)
+    network = Network.standard(2, 1, [(QUIET, 3)], optimizer=wild)
     weights = {**WEIGHTS, "B": 1e3 * WEIGHTS["B"]}
     message = failure(Trainer(network, Pulse(), batch_size=4, weights=weights, device="runtime"))
     said = "weight w_out is no longer finite at iteration 2: after the update it is -inf at [0, 0]"
@@ -158,7 +160,7 @@ def test_a_weight_is_told_from_the_loss():
 
 
 def test_the_loss_is_told_from_the_readout():
-    network = Network(2, 1, [(LIF, 3)], loss="exp(1000*y_target)*y")
+    network = Network.standard(2, 1, [(LIF, 3)], loss="exp(1000*y_target)*y")
     message = failure(Trainer(network, Pulse(), batch_size=4, weights=WEIGHTS, device="runtime"))
     assert message.startswith("the loss is no longer finite at iteration 1: it is")
     assert "\n    exp(1000*y_target)*y\n" in message
@@ -167,7 +169,7 @@ def test_the_loss_is_told_from_the_readout():
 def test_an_evaluation_names_it_too():
     """Spikes together send more than a number can be."""
     weights = {**WEIGHTS, "w_in": 10 * WEIGHTS["w_in"], "w_out": np.full((1, 3), 1e308)}
-    network = Network(2, 1, [(LIF, 3)])
+    network = Network.standard(2, 1, [(LIF, 3)])
     trainer = Trainer(network, Pulse(), batch_size=4, weights=weights, device="runtime")
     with np.errstate(all="ignore"), pytest.raises(TrainingError) as caught:
         trainer.evaluate(3, 4)
@@ -203,7 +205,7 @@ def test_an_evaluation_is_none_if_states_are_no_numbers(where):
 @pytest.mark.parametrize("updates", ["batch", "step"])
 def test_looking_at_states_changes_no_outcome(device, updates):
     options = {} if updates == "batch" else {"gradient": "online", "updates": updates}
-    network = Network(2, 1, [(LIF, 3)], **options)
+    network = Network.standard(2, 1, [(LIF, 3)], **options)
     weights = {**WEIGHTS, "w_in": 10 * WEIGHTS["w_in"]}
     task = Pulse()
     trials = task.trials(1, "test", 1, 4)
@@ -231,7 +233,7 @@ SILENT = {**WEIGHTS, "w_in": -WEIGHTS["w_in"]}
 
 
 def silent(**options) -> Network:
-    return Network(2, 1, [(LIF.with_parameters(v_th=50.0), 3)], **options)
+    return Network.standard(2, 1, [(LIF.with_parameters(v_th=50.0), 3)], **options)
 
 
 @pytest.mark.parametrize("gradient", ["factored", "online", "bptt"])
@@ -262,7 +264,7 @@ def test_a_silent_network_whose_weights_decay_goes_on_with_a_warning():
 def test_a_network_that_learning_silenced_is_told_since_when():
     """A step that is far too large against all spikes: scaling weights up would not help."""
     steep = GRADIENT_DESCENT.with_parameters(eta=1e4)
-    network = Network(2, 1, [(LIF, 3)], optimizer=steep, feedback="random")
+    network = Network.standard(2, 1, [(LIF, 3)], optimizer=steep, feedback="random")
     weights = {**WEIGHTS, "w_in": 5 * WEIGHTS["w_in"], "B": -WEIGHTS["B"]}
     trainer = Trainer(network, Pulse(), batch_size=4, weights=weights, device="runtime")
     trainer.train(1, progress=False)
@@ -284,7 +286,7 @@ def test_a_network_that_learning_silenced_is_told_since_when():
 def test_a_silent_network_whose_surrogate_is_all_but_0_is_named(optimizer, stays):
     """Gradients of 1e-30 move no weight, though Adam keeps them in mind."""
     far = replace(LIF.with_parameters(v_th=50.0), surrogate="1e-30/(1 + abs(v - v_th))")
-    network = Network(2, 1, [(far, 3)], optimizer=optimizer)
+    network = Network.standard(2, 1, [(far, 3)], optimizer=optimizer)
     # To weights of 0 they would add something.
     weights = {**SILENT, "w_in": np.full((3, 2), -1.0)}
     trainer = Trainer(network, Pulse(), batch_size=4, weights=weights, device="runtime")
@@ -299,7 +301,7 @@ def test_a_silent_network_whose_surrogate_is_all_but_0_is_named(optimizer, stays
 
 def test_a_silent_network_is_named_once_what_the_optimizer_gathered_has_faded():
     far = replace(LIF.with_parameters(v_th=50.0), surrogate="1e-30/(1 + abs(v - v_th))")
-    network = Network(2, 1, [(far, 3)], optimizer=ADAM.with_parameters(beta_1=0.1))
+    network = Network.standard(2, 1, [(far, 3)], optimizer=ADAM.with_parameters(beta_1=0.1))
     trainer = Trainer(network, Pulse(), batch_size=4, weights=SILENT, device="runtime")
     for state in ("m", "s"):
         trainer.session.optimizer_states[f"{state}.w_in"] = np.ones((3, 2))
@@ -331,7 +333,7 @@ def test_a_silent_network_that_does_what_it_should_is_no_error(options, why):
 def test_a_silent_network_that_can_learn_goes_on():
     """Its surrogate is wide enough."""
     wide = replace(LIF.with_parameters(v_th=50.0), surrogate="0.3/(1 + abs(v - v_th))")
-    network = Network(2, 1, [(wide, 3)])
+    network = Network.standard(2, 1, [(wide, 3)])
     trainer = Trainer(network, Pulse(), batch_size=4, weights=SILENT, device="runtime")
     trainer.train(3, progress=False)
     assert trainer.iteration == 3 and not np.any(trainer.history.rate_hz)

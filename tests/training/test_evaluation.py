@@ -39,7 +39,7 @@ class ClassAndCurve(Task):
 
 
 def make_network(**options):
-    network = Network(6, N_CLASSES + N_CURVES, [(LIF, 8)], **options).resolved
+    network = Network.standard(6, N_CLASSES + N_CURVES, [(LIF, 8)], **options).resolved
     return two_readouts(network, sizes=(N_CLASSES, N_CURVES))
 
 
@@ -56,7 +56,7 @@ def test_classes_are_judged_by_the_readout_that_has_them():
 def test_two_readouts_with_classes_count_alike():
     task = ClassAndCurve()
     network = two_readouts(
-        Network(6, 5, [(LIF, 8)]).resolved,
+        Network.standard(6, 5, [(LIF, 8)]).resolved,
         losses=("softmax_cross_entropy", "softmax_cross_entropy"),
         sizes=(N_CLASSES, N_CURVES),
     )

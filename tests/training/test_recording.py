@@ -144,7 +144,9 @@ def test_traces_follow_the_published_recursion(recorded):
 def small_network(*neurons, n_inputs=4, n_outputs=2):
     """A network with low thresholds, so that it fires in a short trial."""
     lif = LIF.with_parameters(v_th=0.3)
-    return Network(n_inputs, n_outputs, neurons or [(lif, 3), (ALIF.with_parameters(v_th=0.3), 2)])
+    return Network.standard(
+        n_inputs, n_outputs, neurons or [(lif, 3), (ALIF.with_parameters(v_th=0.3), 2)]
+    )
 
 
 def small_trials(n_inputs=4, n_outputs=2, n_steps=80):
@@ -273,7 +275,7 @@ def test_trials_must_fit_the_network():
 
 def test_what_connections_transmit_adds_up_to_the_learning_signal():
     delays = np.arange(1, 11).reshape(5, 2) * ms
-    network = Network(
+    network = Network.standard(
         6, 2, [(LIF, 3), (ALIF, 2)], feedback=RANDOM.with_options(delay=delays), c_reg=1.0
     )
     weights = network.initial_weights(0)
@@ -291,7 +293,7 @@ def test_what_connections_transmit_adds_up_to_the_learning_signal():
 
 def test_a_network_in_continuous_operation_is_recorded_in_a_trial_of_its_own():
     trials, options = small_trials(6), {"feedback": "random", "rate_averaging": "moving"}
-    network = Network(6, 2, [(LIF, 5)], **options)
+    network = Network.standard(6, 2, [(LIF, 5)], **options)
     weights = network.initial_weights(0)
     streaming = network.with_options(
         gradient="online", updates="spike", trace_cutoff=10 * ms, optimizer=GRADIENT_DESCENT
@@ -305,7 +307,7 @@ def test_a_network_in_continuous_operation_is_recorded_in_a_trial_of_its_own():
 def test_a_delay_beyond_the_trial_is_recorded_in_continuous_operation():
     """What it carries arrives in a later trial, of which a recording sees nothing."""
     options = {"gradient": "online", "updates": "spike", "feedback": "random"}
-    network = Network(6, 2, [(LIF, 5)], delays={"w_rec": 90 * ms}, **options)
+    network = Network.standard(6, 2, [(LIF, 5)], delays={"w_rec": 90 * ms}, **options)
     weights = network.initial_weights(0)
     recording = record(network, small_trials(6), weights, synapses=0)
     weights["w_rec"][:] = 0
@@ -315,7 +317,9 @@ def test_a_delay_beyond_the_trial_is_recorded_in_continuous_operation():
 
 
 def test_threshold_of_neurons_that_have_learned_it():
-    network = Network(6, 2, [(ALIF, 5)], learned={"v_th": {}, "beta": {}}, feedback="random")
+    network = Network.standard(
+        6, 2, [(ALIF, 5)], learned={"v_th": {}, "beta": {}}, feedback="random"
+    )
     weights = network.initial_weights(0)
     weights["alif.v_th"] = np.linspace(0.5, 0.7, 5)
     weights["alif.beta"] = np.linspace(0.1, 0.2, 5)

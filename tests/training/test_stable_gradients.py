@@ -73,7 +73,7 @@ HODGKIN_HUXLEY = Neuron(
 )
 def test_gradient_is_that_of_jax(neuron, dt, scale, n_steps, learned, programs):
     rng = np.random.default_rng(1)
-    network = Network(
+    network = Network.standard(
         *(5, 2, [(neuron, 4)]),
         dt=dt,
         optimizer=GRADIENT_DESCENT,

@@ -43,11 +43,11 @@ class SideTask(Task):
         )
 
 
-def pattern_network(**options) -> Network:
+def pattern_network(n_inputs=20, n_outputs=1, **options) -> Network:
     lif = LIF.with_parameters(tau_m=30 * ms, v_th=0.03, t_ref=0 * ms, zeta="1 - alpha")
-    return Network(
-        20,
-        1,
+    return Network.standard(
+        n_inputs,
+        n_outputs,
         [(lif, 10)],
         readout=LEAKY.with_parameters(tau_out=30 * ms, zeta_out="1 - kappa"),
         optimizer=GRADIENT_DESCENT.with_parameters(eta=5e-3),
@@ -60,7 +60,9 @@ def pattern_task() -> PatternGeneration:
 
 
 def side_network(**options) -> Network:
-    return Network(10, 2, [(LIF, 4), (ALIF, 4)], loss="softmax_cross_entropy", c_reg=1.0, **options)
+    return Network.standard(
+        10, 2, [(LIF, 4), (ALIF, 4)], loss="softmax_cross_entropy", c_reg=1.0, **options
+    )
 
 
 @pytest.mark.parametrize(
@@ -102,7 +104,9 @@ def test_a_neuron_may_name_its_parameters_like_the_optimizers_states():
     )
     weights = []
     for gradient in ("factored", "online"):
-        network = Network(10, 2, [(neuron, 5)], loss="softmax_cross_entropy", gradient=gradient)
+        network = Network.standard(
+            10, 2, [(neuron, 5)], loss="softmax_cross_entropy", gradient=gradient
+        )
         trainer = Trainer(network, SideTask(), batch_size=2, device="runtime")
         trainer.train(3, progress=False)
         weights.append(trainer.session.weights["w_in"])
@@ -153,7 +157,7 @@ def test_other_examples_of_a_data_set_confirm(monkeypatch):
     Nothing is drawn in analog code: on the same images a validation would confirm itself.
     """
     task = Digits(coding="analog")
-    network = Network(64, 10, [(LIF, 3)], loss=task.loss)
+    network = Network.standard(64, 10, [(LIF, 3)], loss=task.loss)
     trainer = Trainer(network, task, batch_size=1, workers=1)
     monkeypatch.setattr(Digits, "error_threshold", 2.0)
     trainer.train(20, progress=False)
@@ -261,7 +265,7 @@ def test_shared_patterns_are_stored_once():
     ],
 )
 def test_a_network_that_does_not_fit_the_task_is_refused(change, message):
-    network = pattern_network().with_options(**change)
+    network = pattern_network(**change)
     with pytest.raises(ValueError, match=message):
         Trainer(network, pattern_task(), device="runtime")
 

@@ -122,8 +122,10 @@ def test_nests_adam_makes_up_for_steps_without_updates(monkeypatch, fault):
 def test_case_holds_with_all_synapses_in_compressed_rows():
     case = load_case(REFERENCE / "lif_regression_adam_batch2_avg.npz")
     n = case.network.n_recurrent
-    connectivity = {"w_in": 1.0, "w_rec": ~np.eye(n, dtype=bool), "w_out": 1.0}
-    result = verify(replace(case, network=case.network.with_options(connectivity=connectivity)))
+    network = case.network
+    for name, pairs in {"w_in": 1.0, "w_rec": ~np.eye(n, dtype=bool), "w_out": 1.0}.items():
+        network = network.with_part(name, connectivity=pairs)
+    result = verify(replace(case, network=network))
     assert result.ok, str(result)
 
 

@@ -28,7 +28,7 @@ BATCH_SIZE = 2 * SHARE + 4
 def trainer(**options):
     where = {k: options.pop(k) for k in ("workers", "scheduler", "dtype") if k in options}
     settings = {"c_reg": 300.0, "feedback": "random", "average_gradient": True, **options}
-    network = Network(
+    network = Network.standard(
         TASK.n_inputs, TASK.n_outputs, [(LIF, 6), (ALIF, 5)], loss=TASK.loss, **settings
     )
     return Trainer(network, TASK, batch_size=BATCH_SIZE, seed=3, **where)

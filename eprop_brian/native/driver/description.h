@@ -18,15 +18,18 @@ struct StateArray
     bool learned;        // whether the program changes it
 };
 
-// Weights drawn from a seed: normal numbers over `divisor`, or uniform ones between -+ `limit`.
+// Weights that a seed begins with: normal numbers over `divisor`, uniform ones between -+ `limit`, or
+// given ones.
 struct Drawn
 {
     std::string state;
     bool uniform;
     double divisor, limit;
     double factor;           // that either is multiplied by
+    double sign;             // of all, 1 or -1; 0: they have either
     bool without_diagonal;   // no synapse from a neuron to itself
     bool masked;             // feedback: only where the readout weights are
+    bool given;              // those of data/start/initial.npz
 };
 
 struct Description

@@ -106,13 +106,22 @@ public:
         for (const Drawn& drawn : description.drawn)
         {
             std::vector<double>& weights = state.values.at(drawn.state);
+            if (drawn.given)
+            {
+                weights = initial.at(drawn.state).doubles();
+                continue;
+            }
             if (drawn.uniform)
                 for (double& weight : weights)
                     weight = -drawn.limit + 2*drawn.limit*random.uniform();
             else
                 weights = random.normals(weights.size());
             for (double& weight : weights)
+            {
                 weight = (drawn.uniform ? weight : weight/drawn.divisor)*drawn.factor;
+                if (drawn.sign != 0)
+                    weight = drawn.sign*std::fabs(weight);
+            }
             if (drawn.without_diagonal)
                 for (int i = 0; i < description.n_recurrent; i++)
                     weights[(std::size_t)i*description.n_recurrent + i] = 0;

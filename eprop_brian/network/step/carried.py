@@ -37,7 +37,7 @@ def _learning(groups: NetworkGroups) -> dict[str, float]:
         carried |= _keys(groups, population.name, ["moving_rate"])
         carried |= _whole(groups, f"{population.name}_window")
     for p in (p for p in groups.projections if p.connection.plastic):
-        presynaptic, synaptic = groups.trace_variables(p.target)
+        presynaptic, synaptic = groups.trace_variables(p.target, p.connection.receptor)
         carried |= _whole(groups, f"{p.name}_pre_window")
         carried |= _keys(groups, f"{p.name}_pre", (*presynaptic, "updates"))
         carried |= {key: NEVER for key in _keys(groups, f"{p.name}_pre", ["since"])}

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-import numpy as np
+from brian2.groups.group import Group
 
 from eprop_brian.equations.regularizers import L2
+from eprop_brian.network.built import optimizer_names
 from eprop_brian.network.graph import Connection
+from eprop_brian.network.groups import later_name
+from eprop_brian.network.learned_delays import DELAY
 from eprop_brian.network.projection import BuiltProjection
+from eprop_brian.network.step.delays import write_lagged_sums, write_learned_delays
 from eprop_brian.network.step.eligibility import write_traces
 from eprop_brian.network.step.parts import ProjectionPart
 from eprop_brian.network.step.writing import Writer, views
 from eprop_brian.steps.blocks import View, repeat
 from eprop_brian.steps.spiking import SPIKES_AT_ONCE
-from eprop_brian.symbolic.names import substituted
+from eprop_brian.symbolic.names import input_name, substituted
+from eprop_brian.symbolic.programs import lambda_name, parameter_sums
+from eprop_brian.symbolic.scope import scoped_receptor
 
 __all__ = ["write_projection"]
 
@@ -25,16 +31,23 @@ def write_projection(writer: Writer, p: BuiltProjection[Connection]) -> Projecti
     _write_deliver(writer, p, analog)
     extra: int | str | None = None
     if groups.is_delayed(p):
-        steps = connection.delay_steps
-        extra = None if np.ndim(steps) else int(steps) - connection.least_delay
-        extra = writer.code.array(p.group, "delay", "_synapse") if extra is None else extra
+        if connection.delay_each:
+            extra = writer.code.array(p.group, "delay", "_synapse")
+        else:
+            extra = int(connection.delay_steps) - connection.least_delay
     # A recurrent spike acts in the next step at the earliest, an input spike in its own.
     delay = connection.least_delay
     if to_readout and not connection.from_inputs:
         delay = groups.lag
-    if not groups.learning or not connection.plastic:
+    learned = connection.learned_delay
+    if not groups.learning or not (connection.plastic or learned):
         return ProjectionPart(p.name, p.source, p.target, writer.synapses(p, extra), delay, analog)
-    sums, follows = _write_update(writer, p, to_readout)
+    sums = _write_sums(writer, p, to_readout)
+    follows = False
+    if connection.plastic:
+        follows = _write_update(writer, p, to_readout, sums)
+    if learned:
+        write_learned_delays(writer, p, learned)
     if groups.online:
         write_traces(writer, p, to_readout)
     else:
@@ -44,12 +57,12 @@ def write_projection(writer: Writer, p: BuiltProjection[Connection]) -> Projecti
     if groups.online and groups.is_delayed(p):
         window = groups.groups[f"{p.name}_pre_window"]
         pre_window = tuple(writer.code.array(window, name, "0") for name in window.names)
-    if writer.network.continuous:
+    if writer.network.continuous and connection.plastic:
         names = ("since", "updates", "skipped")
         counters = {name: writer.code.array(p.pre_group, name, "_pre") for name in names}
     # Of a dense projection onto itself, what must stay 0, before an update and after it.
     itself = not p.autapses and not p.sparse
-    clipped = writer.network.clip_norm is not None
+    clipped = writer.network.clip_norm is not None and connection.plastic
     return ProjectionPart(
         p.name,
         p.source,
@@ -57,12 +70,13 @@ def write_projection(writer: Writer, p: BuiltProjection[Connection]) -> Projecti
         writer.synapses(p, extra, groups.layout.width(p.n_pre) if follows else None),
         delay,
         analog,
-        plastic=True,
+        plastic=connection.plastic,
         pre_rows=groups.pre_rows(connection),
         pre_window=pre_window,
         gradient=writer.code.array(p.group, "gradient", "_synapse") if clipped else None,
         sums=tuple(writer.code.array(p.group, x, "_synapse") for x in sums if itself),
         weights=(writer.code.array(p.group, "w", "_synapse"),) if itself else (),
+        lags=tuple(learned.lags) if learned else (),
         **counters,
     )
 
@@ -70,56 +84,67 @@ def write_projection(writer: Writer, p: BuiltProjection[Connection]) -> Projecti
 def _write_deliver(writer: Writer, p: BuiltProjection[Connection], analog: bool) -> None:
     """What a spike brings."""
     groups, own = writer.groups, View(p.group, "_synapse")
+    input_of = input_name(scoped_receptor(p.connection.receptor))
     arriving, values = "w", []
     if analog:
         arriving, values = "w*z", [(groups.groups[p.source], "_pre", ("z",))]
     if groups.is_delayed(p):
-        deliver = [f"I_later = I_later + {arriving}"]
+        input_of = later_name(input_of)
+        deliver = [f"{input_of} = {input_of} + {arriving}"]
         later = writer.own(f"{p.target}_later", "_later")
         writer.block(p.name, "deliver", deliver, *views(values), later, own)
         return
-    post, deliver = writer.own(p.target, "_post"), [f"I = I + {arriving}"]
+    post, deliver = writer.own(p.target, "_post"), [f"{input_of} = {input_of} + {arriving}"]
     writer.block(p.name, "deliver", deliver, *views(values), post, own)
     lines, several = repeat(deliver, SPIKES_AT_ONCE, (p.group, "_synapse", ("w",)), *values)
     writer.block(p.name, "deliver_several", lines, *several, post)
 
 
-def _write_update(
-    writer: Writer, p: BuiltProjection[Connection], to_readout: bool
-) -> tuple[list[str], bool]:
-    """The update of a synapse, and the sums over the trials of a batch that it is made of.
+def _write_sums(writer: Writer, p: BuiltProjection[Connection], to_readout: bool) -> list[str]:
+    """How sums over the trials of a batch begin and are folded; returns those of the weights."""
+    connection, own = p.connection, View(p.group, "_synapse")
+    if writer.network.continuous:
+        return ["signal_sum"]
+    totals = {"gradient_total": "gradient_sum"} if connection.plastic else {}
+    if connection.plastic and _has_rate_term(writer, to_readout):
+        totals["batch_trace_total"] = "batch_trace_sum"
+    sums = sorted({*totals, *totals.values()})
+    if connection.learned_delay:
+        of_delays = parameter_sums(DELAY, writer.network.rate_averaging)
+        totals |= {total: x for x, total in of_delays.items()}
+    cleared = [f"{name} = 0" for name in sorted({*totals, *totals.values()})]
+    writer.block(p.name, "zero_sums", cleared, own)
+    folded = [line for t, x in totals.items() for line in (f"{t} = {t} + {x}", f"{x} = 0")]
+    writer.block(p.name, "fold", folded, own)
+    return sums
 
-    Returns the sums, and whether the update changes feedback weights too.
-    """
+
+def _write_update(
+    writer: Writer, p: BuiltProjection[Connection], to_readout: bool, sums: list[str]
+) -> bool:
+    """The update of a weight from sums; returns whether it changes feedback weights too."""
     groups, network, own = writer.groups, writer.network, View(p.group, "_synapse")
     read = [View(p.group, "_synapse", {"g": "gradient"}), own]
     l2 = f" + {L2}" if network.c_l2 else ""
     if network.continuous:
-        sums = ["signal_sum"]
         gradient = [f"gradient = gradient_scale*signal_sum{l2}", "signal_sum = 0"]
         if network.updates == "spike":
             # All synapses of a presynaptic neuron have had the same number of updates.
             read.append(View(p.pre_group, "_pre", {"k": "updates"}))
     else:
-        totals = {"gradient_total": "gradient_sum"}
         summed = "(gradient_total + gradient_sum)"
         if _has_rate_term(writer, to_readout):
-            totals["batch_trace_total"] = "batch_trace_sum"
             summed = f"({summed} + rate_factor*(batch_trace_total + batch_trace_sum))"
             read.append(View(groups.groups[p.target], "_post", {"rate_factor": "rate_factor"}))
-        sums = sorted({*totals, *totals.values()})
         cleared = [f"{name} = 0" for name in sums]
         gradient = [f"gradient = gradient_scale*{summed}/batch_size{l2}", *cleared]
-        writer.block(p.name, "zero_sums", cleared, own)
-        folded = [line for t, x in totals.items() for line in (f"{t} = {t} + {x}", f"{x} = 0")]
-        writer.block(p.name, "fold", folded, own)
     if network.clip_value is not None:
         gradient.append("gradient = clip(gradient, -clip_value, clip_value)")
     if network.clip_norm is not None:
         # The norm is known when all gradients are.
         writer.block(p.name, "measure", gradient, *read, writer.control)
         gradient = ["gradient = clip_factor*gradient"]
-    optimizer = writer.optimizer_statements()
+    optimizer = writer.optimizer_statements(network.optimizer_of(p.connection))
     signal = groups.signal_that_learns(p)
     if signal is not None:
         feedback = signal.connection.feedback
@@ -130,9 +155,13 @@ def _write_update(
             "increment = w - w_before",
             *(substituted(x, numbers) for x in feedback.update.strip().split("\n")),
         ]
+        if p.connection.sign:
+            # The rule of the feedback may change the weight too.
+            names = optimizer_names(network, network.optimizer_of(p.connection))
+            optimizer.append(f"w = clip(w, {names['w_min']}, {names['w_max']})")
         read.append(View(signal.group, "_feedback", {"B": "B"}))
     writer.block(p.name, "optimize", [*gradient, *optimizer], *read, writer.control)
-    return sums, signal is not None
+    return signal is not None
 
 
 def _has_rate_term(writer: Writer, to_readout: bool) -> bool:
@@ -143,24 +172,46 @@ def _has_rate_term(writer: Writer, to_readout: bool) -> bool:
 def _write_accumulate(writer: Writer, p: BuiltProjection[Connection], to_readout: bool) -> None:
     """Sums over presynaptic spikes."""
     groups, own = writer.groups, View(p.group, "_synapse")
-    post, analog = writer.own(p.target, "_post"), groups.is_analog(p)
+    post, sides = writer.own(p.target, "_post"), _results(writer, p, to_readout)
+    analog, learned = groups.is_analog(p), p.connection.learned_delay
     factor = "x*" if analog else ""
+    if learned:
+        write_lagged_sums(writer, p, learned, sides)
+    if not p.connection.plastic:
+        return
     if to_readout:
-        source = groups.groups[f"{p.target}_history"]
         gain = groups.readout_program.gain.times("filtered_error")
         added_up = f"{factor}({gain})" if analog else gain
-        statements, names = [f"gradient_sum = gradient_sum + {added_up}"], ["filtered_error"]
+        statements = [f"gradient_sum = gradient_sum + {added_up}"]
     else:
-        source = groups.groups[f"{p.target}_results"]
-        added = {"lambda_": "gradient_sum"}
+        receptor = scoped_receptor(p.connection.receptor)
+        added = {lambda_name(receptor): "gradient_sum"}
         if _has_rate_term(writer, to_readout):
-            added["lambda_trace"] = "batch_trace_sum"
+            added[lambda_name(receptor, of_traces=True)] = "batch_trace_sum"
         statements = [f"{x} = {x} + {factor}{n}" for n, x in added.items()]
-        names = list(added)
-    sides = [(source, "_tile", names)]
-    if analog:
-        sides.append((groups.groups["input_data"], "_value", ["x"]))
-    lines, several = repeat(statements, SPIKES_AT_ONCE, *sides)
     shared = (own, post, writer.control)
     writer.block(p.name, "accumulate", statements, *views(sides), *shared)
+    if learned:
+        # The steps around each arrival are read spike by spike.
+        return
+    lines, several = repeat(statements, SPIKES_AT_ONCE, *sides)
     writer.block(p.name, "accumulate_several", lines, *several, *shared)
+
+
+def _results(
+    writer: Writer, p: BuiltProjection[Connection], to_readout: bool
+) -> list[tuple[Group, str, list[str]]]:
+    """What sums over presynaptic spikes read."""
+    groups = writer.groups
+    if to_readout:
+        names = ["filtered_error"]
+        sides = [(groups.groups[f"{p.target}_history"], "_tile", names)]
+    else:
+        receptor = scoped_receptor(p.connection.receptor)
+        names = [lambda_name(receptor)]
+        if _has_rate_term(writer, to_readout):
+            names.append(lambda_name(receptor, of_traces=True))
+        sides = [(groups.groups[f"{p.target}_results"], "_tile", names)]
+    if groups.is_analog(p):
+        sides.append((groups.groups["input_data"], "_value", ["x"]))
+    return sides

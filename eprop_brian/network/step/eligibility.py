@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from eprop_brian.network.graph import Connection
+from eprop_brian.network.learned_delays import DELAY
 from eprop_brian.network.projection import BuiltProjection
+from eprop_brian.network.step.delays import write_delay_traces
 from eprop_brian.network.step.writing import Writer
 from eprop_brian.steps.blocks import View, repeat
-from eprop_brian.symbolic.programs import cutoff_program
+from eprop_brian.symbolic.programs import cutoff_program, parameter_sums
+from eprop_brian.symbolic.scope import scoped_receptor
 
 __all__ = ["write_traces"]
 
@@ -16,25 +19,37 @@ __all__ = ["write_traces"]
 def write_traces(writer: Writer, p: BuiltProjection[Connection], to_readout: bool) -> None:
     """Write the blocks of the traces of a projection."""
     groups, continuous = writer.groups, writer.network.continuous
-    target = p.target
+    target, receptor = p.target, p.connection.receptor
+    learned = p.connection.learned_delay
     # Not the optimizer's states: the neuron's parameters may share their names.
-    traces = (*groups.trace_variables(target)[1], "gradient_sum", "batch_trace_sum")
+    traces = [*groups.trace_variables(target, receptor)[1], "gradient_sum", "batch_trace_sum"]
+    if learned:
+        delays = write_delay_traces(writer, p, learned)
+        of_delays = (f"drive_{DELAY}", *delays.variables)
+        traces += [*of_delays, *parameter_sums(DELAY, writer.network.rate_averaging)]
     own = View(p.group, "_synapse", {name: name for name in traces})
     post, pre_own = writer.own(target, "_post"), View(p.pre_group, "_neuron")
     silent = "int(pre == 0)" if groups.is_analog(p) else "(1 - pre)"
     counted = [f"since = (since + 1)*{silent}"] if continuous else []
-    views: tuple[View, ...]
+    views: tuple[View, ...] = (own, post, writer.control)
+    pre_code: Iterable[str] = ()
+    pre_names: tuple[str, ...] = ()
+    synapse: list[str] = []
+    gradient: list[str] = []
+    sums: list[str] = []
     if to_readout:
         pre_code = groups.readout_program.pre_trace
         synapse = ["signal_sum = signal_sum + error*eps_y"]
         gradient, sums = ["gradient_sum = gradient_sum + signal_sum"], ["signal_sum"]
-        pre_names: tuple[str, ...] = ("eps_y",)
-        views = (own, post, writer.control)
-    else:
-        online = groups.online_of(target)
+        pre_names = ("eps_y",)
+    elif p.connection.plastic:
+        online = groups.online_of(target, receptor)
         pre_code, synapse, gradient = online.pre, [*online.synapse], [*online.gradient]
         sums, pre_names = list(online.synapse_variables), online.pre_variables
         views = (own, post, writer.readout_parameters(), writer.control)
+    if learned:
+        gradient += delays.gradient
+        sums += of_delays
     source = View(groups.groups[p.source], "_neuron", {"z": "z"})
     entered = ["pre = z", *pre_code, *counted]
     writer.block(p.name, "pre_trace", entered, source, pre_own, post, writer.control)
@@ -42,7 +57,7 @@ def write_traces(writer: Writer, p: BuiltProjection[Connection], to_readout: boo
     window = View(groups.groups[f"{p.name}_pre_window"], "_window", kept)
     stored = [f"{stored_name} = {name}" for stored_name, name in kept.items()]
     writer.block(p.name, "window_pre", stored, window, pre_own)
-    for n_steps in {1, groups.steps_per_pass}:
+    for n_steps in {1, groups.steps_per_pass} if p.connection.plastic else ():
         _write_trace(writer, p, synapse, n_steps, views)
     if continuous:
         _write_decay(writer, p, to_readout, views)
@@ -80,6 +95,7 @@ def _write_decay(
     if network.trace_cutoff_steps is None or to_readout:
         return
     system = groups.systems[p.target]
-    statements = cutoff_program(system, groups.readout_program, network.rate_averaging)
+    receptor = scoped_receptor(p.connection.receptor)
+    statements = cutoff_program(system, groups.readout_program, network.rate_averaging, receptor)
     counter = View(p.pre_group, "_pre", {"skipped": "skipped"})
     writer.block(p.name, "decay", statements, counter, *views)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from eprop_brian.network.built import dependent_constants
+from collections.abc import Iterable, Mapping
+
+from eprop_brian.network.built import dependent_constants, optimizer_names
 from eprop_brian.network.graph import PopulationGroup
 from eprop_brian.network.step.writing import Writer
 from eprop_brian.steps.blocks import View
 from eprop_brian.symbolic.names import owned, substituted
 from eprop_brian.symbolic.programs import parameter_sums
 
-__all__ = ["write_learned"]
+__all__ = ["update_of_parameter", "write_learned"]
 
 
 def write_learned(writer: Writer, population: PopulationGroup) -> None:
@@ -31,7 +33,7 @@ def write_learned(writer: Writer, population: PopulationGroup) -> None:
         cleared = [f"{x} = 0" for pair in sums.items() for x in pair]
         zero_sums += cleared
         fold += [line for x, t in sums.items() for line in (f"{t} = {t} + {x}", f"{x} = 0")]
-        update += _update(writer, parameter, sums, cleared)
+        update += update_of_parameter(writer, parameter, sums, cleared)
     writer.block(name, "learn", update, neurons, writer.control)
     writer.block(name, "zero_learned", zero_sums, neurons)
     writer.block(name, "fold", fold, neurons)
@@ -39,9 +41,23 @@ def write_learned(writer: Writer, population: PopulationGroup) -> None:
         _write_online(writer, population)
 
 
-def _update(writer: Writer, parameter: str, sums: dict[str, str], cleared: list[str]) -> list[str]:
-    """An update of a parameter."""
-    optimizer, names = writer.network.optimizer, writer.groups.optimizer_names
+def update_of_parameter(
+    writer: Writer, parameter: str, sums: Mapping[str, str], cleared: Iterable[str]
+) -> list[str]:
+    """An update of a parameter, relative to its scale.
+
+    Parameters
+    ----------
+    writer : Writer
+    parameter : str
+        The variable; others that belong to it end in its name.
+    sums : mapping of str to str
+        See `parameter_sums`.
+    cleared : iterable of str
+        Statements that set them to 0.
+    """
+    optimizer = writer.network.optimizer
+    names = optimizer_names(writer.network, optimizer)
     summed = [f"({x} + {t})" for x, t in sums.items()]
     gradient = summed[0]
     if writer.groups.rate_per_batch:
@@ -61,7 +77,7 @@ def _update(writer: Writer, parameter: str, sums: dict[str, str], cleared: list[
         *cleared,
         # Anew in every update: rounding is then the same however many calls there are.
         f"{scaled} = {parameter}/scale_{parameter}",
-        *(substituted(x, of_parameter) for x in writer.optimizer_statements()),
+        *(substituted(x, of_parameter) for x in writer.optimizer_statements(optimizer)),
         f"{scaled} = clip({scaled}, minimum_{parameter}, maximum_{parameter})",
         f"{parameter} = scale_{parameter}*{scaled}",
     ]

@@ -14,13 +14,14 @@ __all__ = ["begin_call", "fold", "learn", "update"]
 
 
 def begin_call(running: Running) -> list[Node]:
-    """Sums are 0 at the start of a call."""
+    """Sums are 0 at the start of a call, and learned delays are rounded."""
     if not running.rules.by_trial:
         return [*running.follow()]
+    rounded = _round_delays(running)
     zeroed: list[Node] = _synapses(running, "zero_sums")
     for p in running.parts.populations:
         zeroed += [*running.neurons(p, "zero_sums"), *running.neurons(p, "zero_learned")]
-    return [*running.follow(), Sync(), If("_learning", zeroed)]
+    return [*running.follow(), *rounded, Sync(), If("_learning", zeroed)]
 
 
 def learn(running: Running) -> list[Node]:
@@ -50,8 +51,15 @@ def learn(running: Running) -> list[Node]:
 
 
 def _synapses(running: Running, what: str) -> list[Node]:
-    """A block for all synapses."""
-    return [AllSynapses(block_name(p.name, what), p.synapses) for p in running.parts.plastic]
+    """A block for all synapses that learn."""
+    return [AllSynapses(block_name(p.name, what), p.synapses) for p in running.parts.learning]
+
+
+def _round_delays(running: Running) -> list[Node]:
+    """Compute what follows from learned delays and weights; feedback may follow meanwhile."""
+    delayed = [p for p in running.parts.learning if p.lags]
+    nodes = [AllSynapses(block_name(p.name, "round_delays"), p.synapses) for p in delayed]
+    return [Sync(), *nodes] if nodes else []
 
 
 def _accumulate(running: Running, target: str, width: int, first_row: int) -> list[Node]:
@@ -59,16 +67,17 @@ def _accumulate(running: Running, target: str, width: int, first_row: int) -> li
     parts = running.parts
     return [
         Accumulate(
-            block_name(p.name, "accumulate"),
-            block_name(p.name, "accumulate_several"),
+            running.block(p.name, "accumulate"),
+            running.block(p.name, "accumulate_several"),
             p.synapses,
             parts.sources[p.source],
             p.delay,
             first_row,
             width,
             parts.data_of(p),
+            running.lagged(p),
         )
-        for p in parts.plastic
+        for p in parts.learning
         if p.target == target
     ]
 
@@ -91,7 +100,7 @@ def _backward(running: Running, population: PopulationPart) -> Node:
         population.spikes.width,
         population.tile,
         population.results,
-        max(0, rules.later_rows - 1),
+        rules.late_rows,
         rules.lag,
         population.signal,
         _unfused(running, population, row),
@@ -139,8 +148,10 @@ def update(running: Running) -> list[Node]:
         ]
         nodes += [ClipNorm(gradients, rules.clip_norm, rules.clip_factor), Sync()]
     nodes += [_optimize(p) for p in parts.plastic]
+    delayed = [p for p in parts.learning if p.lags]
+    nodes += [AllSynapses(block_name(p.name, "learn_delays"), p.synapses) for p in delayed]
     nodes += [n for p in parts.populations for n in running.neurons(p, "learn")]
-    return [*nodes, Sync(), *running.follow()]
+    return [*nodes, Sync(), *running.follow(), *_round_delays(running)]
 
 
 def _optimize(p: ProjectionPart) -> Node:

@@ -8,6 +8,7 @@ from brian2.utils.stringtools import get_identifiers
 from eprop_brian.equations.learning_signals import TRANSMITTED
 from eprop_brian.equations.regularizers import FIRING_RATE, MOVING_RATE, MOVING_RATE_FACTOR
 from eprop_brian.network.graph import PopulationGroup, SignalConnection
+from eprop_brian.network.groups import later_name
 from eprop_brian.network.projection import BuiltProjection
 from eprop_brian.network.step.learned import write_learned
 from eprop_brian.network.step.parts import PopulationPart
@@ -33,7 +34,9 @@ def write_population(writer: Writer, population: PopulationGroup) -> PopulationP
         _write_rates(writer, name)
     spikes = writer.spikes(name, population.size)
     spike_count = writer.array(name, "spike_count", "_neuron")
-    later = writer.array(f"{name}_later", "I_later") if groups.later_rows else None
+    later: tuple[str, ...] = ()
+    if groups.later_rows:
+        later = tuple(writer.array(f"{name}_later", later_name(x)) for x in groups.inputs(name))
     if not learning:
         return PopulationPart(spikes, spike_count, later)
     if online:
@@ -78,6 +81,7 @@ def _update(writer: Writer, population: PopulationGroup) -> list[str]:
     entering = []
     if BEFORE in get_identifiers("\n".join(step.code)):
         entering = [f"{BEFORE} = (1.0 - z)*int(refractory_counter < 0.5)"]
+    inputs = groups.inputs(population.name)
     update = [
         *entering,
         *([f"{count}(refractory_counter - 1)*int(refractory_counter > 0.5)"] * refractory),
@@ -87,13 +91,15 @@ def _update(writer: Writer, population: PopulationGroup) -> list[str]:
         f"z = not_refractory*int({step.threshold})",
         *after,
         *([f"{count}refractory_counter + z*refractory_steps"] * refractory),
-        "I = 0",
+        *(f"{arriving} = 0" for arriving in inputs),
     ]
     # In place, not by a name: Brian2 would make it a 64-bit integer, which vectors do not like.
     active = {"not_refractory": "int(refractory_counter < 0.5)" if refractory else "1"}
     update = [substituted(line, active) for line in update]
     if groups.later_rows:
-        update = ["I = I + I_later", "I_later = 0", *update]
+        late = {arriving: later_name(arriving) for arriving in inputs}
+        arrived = [line for x, y in late.items() for line in (f"{x} = {x} + {y}", f"{y} = 0")]
+        update = [*arrived, *update]
     if groups.moving_rate:
         update += [MOVING_RATE, MOVING_RATE_FACTOR]
     return update
@@ -131,7 +137,7 @@ def _write_reset(writer: Writer, population: PopulationGroup) -> None:
     groups, zeroed, reset = writer.groups, ["spike_count"], []
     if not writer.network.continuous:
         zeroed += [
-            *("I", "z"),
+            *(*groups.inputs(population.name), "z"),
             *["psi", "L"] * groups.learning,
             "refractory_counter",
             *["moving_rate"] * groups.moving_rate,

@@ -51,8 +51,8 @@ class PopulationPart:
     spikes : Spikes
     spike_count : str
         Array.
-    later : str or None
-        Array of what arrives later.
+    later : tuple of str
+        Arrays of what arrives later, one for each receptor.
     window_signal : str or None
         Array of the learning signals that are kept for the traces.
     results : tuple of str
@@ -67,7 +67,7 @@ class PopulationPart:
 
     spikes: Spikes
     spike_count: str
-    later: str | None = None
+    later: tuple[str, ...] = ()
     window_signal: str | None = None
     results: tuple[str, ...] = ()
     tile: int = 0
@@ -106,6 +106,9 @@ class ProjectionPart:
         it.
     since, updates, skipped : str
         Arrays of continuous operation.
+    lags : tuple of int
+        Steps before and after an arrival that the gradient of a learned delay reads; none if delays
+        do not learn.
     """
 
     name: str
@@ -123,6 +126,12 @@ class ProjectionPart:
     since: str = ""
     updates: str = ""
     skipped: str = ""
+    lags: tuple[int, ...] = ()
+
+    @property
+    def learns(self) -> bool:
+        """Whether weights or delays learn."""
+        return self.plastic or bool(self.lags)
 
 
 @dataclass(frozen=True)
@@ -209,8 +218,9 @@ class Rules:
         Steps since the last spike of a neuron that has not spiked.
     steps_per_pass : int
         Steps that a pass over the synapses does.
-    window_rows, later_rows, signal_rows : int
-        Steps kept: of what traces read; ahead, of what arrives later; of errors before a trial.
+    window_rows, later_rows, late_rows, signal_rows : int
+        Steps kept: of what traces read; ahead, of what arrives later; of results after a trial; of
+        errors before it.
     lag : int
         Steps by which readouts see spikes late.
     clip_norm, clip_factor : str
@@ -229,6 +239,7 @@ class Rules:
     steps_per_pass: int
     window_rows: int
     later_rows: int
+    late_rows: int
     signal_rows: int
     lag: int
     clip_norm: str = ""
@@ -271,8 +282,13 @@ class NetworkParts:
 
     @property
     def plastic(self) -> tuple[ProjectionPart, ...]:
-        """The projections that learn."""
+        """The projections whose weights learn."""
         return tuple(part for part in self.projections if part.plastic)
+
+    @property
+    def learning(self) -> tuple[ProjectionPart, ...]:
+        """The projections whose weights or delays learn."""
+        return tuple(part for part in self.projections if part.learns)
 
     @property
     def sources(self) -> dict[str, Spikes]:

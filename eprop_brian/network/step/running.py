@@ -75,6 +75,11 @@ class Running:
             self.rules.later_rows,
         )
 
+    def lagged(self, projection: ProjectionPart) -> dict[int, str]:
+        """Blocks of the steps around an arrival, by lag; none if delays do not learn."""
+        name = projection.name
+        return {lag: block_name(name, f"lag_{k}") for k, lag in enumerate(projection.lags)}
+
     def row_update(self, projection: ProjectionPart) -> RowUpdate:
         """An update of a presynaptic neuron's synapses."""
         return RowUpdate(

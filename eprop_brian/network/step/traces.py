@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from eprop_brian.network.step.parts import ProjectionPart
+from eprop_brian.network.step.parts import ProjectionPart, block_name
 from eprop_brian.network.step.running import Running
 from eprop_brian.steps.nodes import Choose, Counter, Fill, For, If, Int, Node, Put, Sync
-from eprop_brian.steps.spiking import Forget, Hear, Passes, Traces, UpdateRows
+from eprop_brian.steps.spiking import (
+    DelayTraces,
+    Forget,
+    Hear,
+    Passes,
+    Traces,
+    UpdateRows,
+)
 
 __all__ = ["begin_traces", "learn_in_step", "pending_updates"]
 
@@ -15,7 +22,7 @@ def begin_traces(running: Running) -> list[Node]:
     if running.rules.continuous:
         return []
     nodes: list[Node] = []
-    for p in running.parts.plastic:
+    for p in running.parts.learning:
         nodes += running.each(p.name, "zero", p.synapses.size, index="_synapse")
         nodes += running.each(p.name, "zero_pre", p.synapses.n_pre)
         nodes += [Fill(array, str(p.pre_rows * p.synapses.n_pre)) for array in p.pre_window]
@@ -54,7 +61,7 @@ def _keep(running: Running) -> list[Node]:
         nodes += running.neurons(p, "window", window=f"_now % {rows}")
     for r in parts.readouts:
         nodes += running.outputs(r, "window", window=f"_now % {rows}*{r.n}")
-    for q in parts.plastic:
+    for q in parts.learning:
         n_pre = q.synapses.n_pre
         row = {"_window": f"_now % {q.pre_rows}*{n_pre}"}
         nodes += running.each(q.name, "window_pre", n_pre, row)
@@ -88,10 +95,8 @@ def _trace(running: Running) -> list[Node]:
     ]
     if learned:
         nodes.append(For("_from", "_first_known", "_known", learned))
-    single = [_traces(running, p, 1) for p in parts.plastic]
-    several = []
-    if rules.steps_per_pass > 1:
-        several = [_traces(running, p, rules.steps_per_pass) for p in parts.plastic]
+    single = _all_traces(running, 1)
+    several = _all_traces(running, rules.steps_per_pass) if rules.steps_per_pass > 1 else []
     return [*nodes, Passes(rules.steps_per_pass, several, single), Sync()]
 
 
@@ -117,6 +122,26 @@ def pending_updates(running: Running) -> list[Node]:
     if running.rules.updates != "spike":
         return []
     return [*_update_rows(running, running.rules.never), Sync(), *running.follow()]
+
+
+def _all_traces(running: Running, steps: int) -> list[Traces | DelayTraces]:
+    """Traces of weights and of delays, for some steps on end."""
+    parts, rules = running.parts, running.rules
+    nodes: list[Traces | DelayTraces] = [_traces(running, p, steps) for p in parts.plastic]
+    nodes += [
+        DelayTraces(
+            block_name(p.name, "delay_trace"),
+            running.lagged(p),
+            steps,
+            p.synapses,
+            parts.sources[p.source],
+            rules.window_rows,
+            p.pre_rows,
+        )
+        for p in parts.learning
+        if p.lags
+    ]
+    return nodes
 
 
 def _traces(running: Running, p: ProjectionPart, steps: int) -> Traces:

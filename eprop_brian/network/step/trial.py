@@ -40,8 +40,9 @@ def begin_trial(running: Running) -> list[Node]:
     nodes: list[Node] = []
     for p in parts.populations:
         nodes += running.neurons(p, "reset")
-        if p.later and not rules.continuous:
-            nodes.append(Fill(p.later, str(rules.later_rows * p.spikes.width)))
+        if not rules.continuous:
+            n_later = str(rules.later_rows * p.spikes.width)
+            nodes += [Fill(array, n_later) for array in p.later]
         nodes += running.neurons(p, "parameter_zero")
     for name, spikes in parts.sources.items():
         carried = rules.continuous and not parts.is_input(name)

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 
 from brian2.groups.group import Group
 
+from eprop_brian.equations.optimizers import Optimizer
+from eprop_brian.network.built import optimizer_names
 from eprop_brian.network.groups import NetworkGroups
 from eprop_brian.network.optimization import update_statements
 from eprop_brian.network.projection import BuiltProjection
@@ -76,10 +78,10 @@ class Writer:
         size = int(p.group.N)
         return Synapses(p.n_pre, p.n_post, p.width, size, post, first, extra, feedback_width)
 
-    def optimizer_statements(self) -> list[str]:
+    def optimizer_statements(self, optimizer: Optimizer) -> list[str]:
         """The statements of an update."""
-        lines = update_statements(self.network.optimizer)
-        return [substituted(line, self.groups.optimizer_names) for line in lines]
+        names = optimizer_names(self.network, optimizer)
+        return [substituted(line, names) for line in update_statements(optimizer)]
 
     def of_readout(self, name: str, code: str) -> str:
         """An equation that may read the parameters of a readout."""

@@ -1,0 +1,252 @@
+"""Wiring: the projections and learning signals of a network, resolved to connections."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from brian2.units import Quantity
+from scipy.sparse import csc_array, issparse
+
+from eprop_brian.base.checks import check_choice, is_identifier
+from eprop_brian.base.sparse import Matrix, is_sparse
+from eprop_brian.base.suggestions import unknown
+from eprop_brian.equations.learning_signals import Feedback
+from eprop_brian.equations.optimizers import Optimizer
+from eprop_brian.network.connectivity import adjacency, check_seed, structure_rng
+from eprop_brian.network.delays import delay_steps
+from eprop_brian.network.feedback import as_learning_signal, check_learning_signal
+from eprop_brian.network.graph import (
+    Connection,
+    Group,
+    InputGroup,
+    PopulationGroup,
+    ReadoutGroup,
+    SignalConnection,
+    connection,
+)
+from eprop_brian.network.learned_delays import as_learned_delay
+from eprop_brian.network.optimization import SIGNS, projection_optimizer
+from eprop_brian.network.parts import Groups, LearningSignal, Projection, names_of, part_name
+
+__all__ = ["Wiring"]
+
+_INITIAL_WEIGHTS = ("normal", "glorot", "balanced")
+
+
+class Wiring:
+    """Resolves what connects the groups of a network.
+
+    Parameters
+    ----------
+    groups : mapping of str to Group
+        All groups by name.
+    dt : Quantity
+    seed : int
+        Of the draws of structure.
+    optimizer : Optimizer
+        Of the projections that have none of their own.
+    """
+
+    def __init__(
+        self, groups: Mapping[str, Group], dt: Quantity, seed: int, optimizer: Optimizer
+    ) -> None:
+        check_seed(seed)
+        self._groups, self._dt, self._seed, self._optimizer = groups, dt, seed, optimizer
+
+    def connection(self, part: Projection) -> Connection:
+        """The connection that a projection describes.
+
+        Raises
+        ------
+        ValueError
+            If it names a group that there is not, or connects groups that cannot be connected, or
+            an option does not fit.
+        """
+        name = part_name(part)
+        _check_key(name, "projection")
+        where = f"projection '{name}'"
+        sources = self._lookup(where, "source", part.source, (InputGroup, PopulationGroup))
+        targets = self._lookup(where, "target", part.target, (PopulationGroup, ReadoutGroup))
+        if len(targets) > 1 and any(isinstance(group, ReadoutGroup) for group in targets):
+            raise ValueError(f"{where} has several readouts as targets: connect each by its own")
+        drawn = part.weights if isinstance(part.weights, str) else None
+        if drawn is not None:
+            check_choice(f"weights of {name}", drawn, _INITIAL_WEIGHTS)
+        if not isinstance(part.learn, bool):
+            raise ValueError(f"{where}: learn is true or false, not {part.learn!r}")
+        bare = connection(
+            name,
+            sources,
+            targets,
+            receptor=_receptor(where, part.receptor, targets),
+            glorot=drawn == "glorot",
+            balanced=drawn == "balanced",
+            weights=_given_weights(where, part.weights) if drawn is None else None,
+            scale=part.scale,
+            plastic=part.learn,
+            optimizer=self._optimizer_of(name, part),
+        )
+        pairs = adjacency(bare, part.connectivity, self._seed)
+        return replace(
+            bare,
+            sign=SIGNS[part.sign],
+            adjacency=pairs,
+            delay_steps=self._delays(bare, part, pairs),
+            learned_delay=as_learned_delay(where, part.learned_delay, self._dt),
+        )
+
+    def _optimizer_of(self, name: str, part: Projection) -> Optimizer | None:
+        """The optimizer of a projection, if it is not the network's."""
+        options = {x: getattr(part, x) for x in ("eta", "minimum", "maximum")}
+        own = projection_optimizer(name, part.optimizer or self._optimizer, options, part.sign)
+        return None if own == self._optimizer else own
+
+    def signal(self, part: LearningSignal, connections: Sequence[Connection]) -> SignalConnection:
+        """The connection that a learning signal describes.
+
+        Raises
+        ------
+        ValueError, EquationError
+            If it names a group that there is not, or its feedback cannot work.
+        """
+        name = part_name(part)
+        _check_key(name, "learning signal")
+        where = f"learning signal '{name}'"
+        sources = self._lookup(where, "source", part.source, (ReadoutGroup,))
+        targets = self._lookup(where, "target", part.target, (PopulationGroup,))
+        if len(sources) > 1:
+            raise ValueError(f"{where} has several readouts as sources: give each a signal")
+        (readout,) = sources
+        assert isinstance(readout, ReadoutGroup)
+        ends = connection(name, sources, targets)
+        feedback = as_learning_signal(part.feedback)
+        follows = _followed(where, ends, feedback, connections)
+        followed = {c.name: c.optimizer for c in connections}.get(follows)
+        optimizer = followed or self._optimizer
+        feedback = check_learning_signal(
+            feedback,
+            readout.loss,
+            [*readout.readout.parameters, *readout.readout.constants],
+            [*optimizer.states, *optimizer.parameters],
+            ends.shape,
+        )
+        steps = self._signal_delays(name, feedback, ends.shape)
+        return SignalConnection(name, ends.sources, ends.targets, feedback, follows, steps)
+
+    def _lookup(self, where: str, what: str, names: Groups, kinds: tuple[type, ...]) -> list[Group]:
+        """The groups of some names, which must be of some kinds."""
+        allowed = {name: g for name, g in self._groups.items() if isinstance(g, kinds)}
+        chosen = []
+        for name in names_of(names):
+            if name in self._groups and name not in allowed:
+                raise ValueError(
+                    f"{where}: its {what} cannot be '{name}'; it can be {_listed(allowed)}"
+                )
+            if name not in allowed:
+                raise ValueError(unknown(what, name, allowed, where))
+            chosen.append(allowed[name])
+        if not chosen:
+            raise ValueError(f"{where} has no {what}; it can be {_listed(allowed)}")
+        return chosen
+
+    def _delays(self, bare: Connection, part: Projection, pairs: csc_array | None) -> int | Matrix:
+        if part.delay is None:
+            return bare.least_delay
+        steps = delay_steps(
+            f"delay of {bare.name}",
+            part.delay,
+            self._dt,
+            bare.least_delay,
+            bare.shape,
+            structure_rng(self._seed, f"delay {bare.name}"),
+            connected=pairs,
+            autapses=bare.autapses,
+        )
+        if bare.to_readout and (not isinstance(steps, int) or steps > 1):
+            raise ValueError(
+                f"delay of {bare.name} must be 0 (a readout sees the spikes of its own step) or "
+                f"one time step ({self._dt}), the same for all"
+            )
+        return steps
+
+    def _signal_delays(
+        self, name: str, feedback: Feedback, shape: tuple[int, int]
+    ) -> np.ndarray | None:
+        if feedback.delay is None:
+            return None
+        rng = structure_rng(self._seed, f"delay {name}")
+        steps = delay_steps("feedback delay", feedback.delay, self._dt, 1, shape, rng)
+        return None if np.all(steps == 1) else np.broadcast_to(steps, shape)
+
+
+def _given_weights(where: str, weights: Any) -> Matrix:
+    """Initial weights as a matrix of numbers."""
+    if is_sparse(weights) or issparse(weights):
+        return csc_array(weights, dtype=float)
+    try:
+        matrix = np.array(weights, dtype=float)
+    except (TypeError, ValueError):
+        matrix = np.zeros(())
+    if matrix.ndim != 2:
+        raise ValueError(
+            f"{where}: weights are {', '.join(_INITIAL_WEIGHTS)} or a matrix [post, pre] of "
+            f"numbers, not {weights!r}"
+        )
+    return matrix
+
+
+def _receptor(where: str, receptor: str, targets: Sequence[Group]) -> str:
+    """The receptor that a projection drives: the one it names, or the only one there is."""
+    if receptor:
+        return receptor
+    names = {
+        name
+        for group in targets
+        if isinstance(group, PopulationGroup)
+        for name in group.neuron.receptor_names
+    }
+    if len(names) > 1:
+        raise ValueError(
+            f"{where} must say which receptor of its target it drives: {', '.join(sorted(names))}"
+        )
+    return next(iter(names), "")
+
+
+def _listed(groups: Collection[str]) -> str:
+    return ", ".join(groups) or "none here"
+
+
+def _check_key(name: str, what: str) -> None:
+    """Check the name of something that has weights: a key of files."""
+    if not isinstance(name, str) or not is_identifier(name):
+        raise ValueError(
+            f"a {what} cannot be called {name!r}: a name is letters, digits and _, starting with "
+            "a letter"
+        )
+
+
+def _followed(
+    where: str, ends: Connection, feedback: Feedback, connections: Sequence[Connection]
+) -> str:
+    """The connection whose weights, or whose changes, those of a learning signal follow."""
+    (readout,) = ends.sources
+    fitting = [
+        c.name
+        for c in connections
+        if [*c.sources.items()] == [*ends.targets.items()] and [*c.targets] == [readout]
+    ]
+    if len(fitting) == 1:
+        return fitting[0]
+    if feedback.weights != "symmetric" and not feedback.update.strip():
+        return ""
+    needed = "symmetric weights are" if feedback.weights == "symmetric" else "its update reads"
+    populations = " and ".join(f"'{name}'" for name in ends.targets)
+    found = "several do" if fitting else "none does"
+    raise ValueError(
+        f"{where}: {needed} those of the one projection that leads from {populations} to "
+        f"'{readout}', and {found}. Choose 'random' or 'broadcast' feedback, or give each "
+        "projection to the readout a learning signal of its own"
+    )
