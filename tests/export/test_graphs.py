@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from eprop_brian import LIF, Network
@@ -11,7 +12,9 @@ from eprop_brian.export.nir import NirError, to_nir
 from eprop_brian.export.project import export_project
 from eprop_brian.network.graph import InputGroup, connection
 from eprop_brian.runs.config import RunConfig
+from eprop_brian.training.trainer import Trainer
 from support.graphs import two_readouts
+from support.programs import CUES, assert_same, exported, run
 
 CONFIG = RunConfig.from_recipe("evidence-accumulation", settings=["size.lif=4", "size.alif=0"])
 
@@ -79,3 +82,30 @@ def test_nir_lists_groups_that_a_graph_does_not_have(case, message):
     network = changed(case)
     with pytest.raises(NirError, match=message):
         to_nir(network, network.resolved.initial_weights(1))
+
+
+@pytest.mark.slow
+def test_a_project_with_biases_and_a_window_trains_as_in_the_tool(tmp_path, monkeypatch):
+    task = CUES.make_task()
+    network = CUES.make_network(task)
+    resolved = replace(network.resolved, average_gradient=False)
+    bias = InputGroup("bias", 1, constant=True)
+    biases = [
+        connection(f"b_{targets[0].name}", [bias], targets)
+        for targets in (resolved.populations, resolved.readouts)
+    ]
+    vars(network)["resolved"] = replace(
+        resolved,
+        inputs=(*resolved.inputs, bias),
+        readouts=(replace(resolved.readouts[0], window_steps=6),),
+        connections=(*resolved.connections, *biases),
+    )
+    monkeypatch.setattr(RunConfig, "make_network", lambda *_: network)
+    program, folder = exported(tmp_path / "project", CUES), tmp_path / "run"
+    run(program, "--run", folder, "--iterations", 20)
+    trainer = Trainer(network, task, batch_size=4, seed=CUES.run["seed"], workers=1)
+    trainer.train(20, progress=False)
+    assert_same(folder, trainer)
+    start = network.resolved.initial_weights(CUES.run["seed"])
+    for c in biases:
+        assert np.any(trainer.session.weights[c.name] != start[c.name])

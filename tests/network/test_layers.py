@@ -28,6 +28,7 @@ from eprop_brian.network.resolve import make_readout
 from eprop_brian.network.spec import Network
 from eprop_brian.tasks import Task
 from eprop_brian.training.gradient_check import check_gradients
+from eprop_brian.training.recording import TracedSynapse, record
 from eprop_brian.training.session import Session
 from eprop_brian.training.trainer import Trainer
 from support.arrays import deviation
@@ -377,3 +378,30 @@ def test_gradients_are_compared_with_the_total_derivative_connection_by_connecti
     of_readouts = {f"{s}_{r}" for r in READOUTS for s in ("second", "bias")}
     assert exact == of_readouts | ({"first_second"} if not case.recurrent else set())
     assert check.cosine["inputs_first"][0] < 0.95
+
+
+def test_a_recording_shows_the_window_of_each_readout():
+    """Of a network with a layer that nothing reaches: neither a signal nor a gradient."""
+    case = replace(CASES["a layer that is frozen"], taught=False)
+    weights, feedback, inputs, targets = make_data(case)
+    recording = record(
+        make_network(case, "factored"), trials_of(inputs, targets), weights | feedback
+    )
+    n = SIZES["classes"]
+    parts = {"classes": slice(n), "curve": slice(n, None)}
+    for name, columns in parts.items():
+        counts = np.any(recording.error[:, columns] != 0, axis=1)
+        np.testing.assert_array_equal(counts, np.arange(N_STEPS) >= N_STEPS - WINDOWS[name])
+    np.testing.assert_array_equal(recording.counts, np.arange(N_STEPS) >= N_STEPS - 35)
+    assert recording.inputs.shape == (N_STEPS, SIZES["inputs"])
+    first = slice(SIZES["first"])
+    assert not recording.learning_signal[:, first].any() and recording.spikes[:, first].any()
+    assert recording.learning_signal[:, SIZES["first"] :].any()
+    assert {synapse.target for synapse in recording.synapses} == {"second"}
+    with pytest.raises(ValueError, match="no synapse 'input 0 → first 0' that learns"):
+        record(
+            make_network(case, "factored"),
+            trials_of(inputs, targets),
+            weights | feedback,
+            synapses=[TracedSynapse("inputs", 0, "first", 0)],
+        )
