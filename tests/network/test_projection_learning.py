@@ -20,7 +20,9 @@ from eprop_brian.network.optimization import projection_optimizer
 from eprop_brian.network.program import make_program
 from eprop_brian.tasks.trials import Trials
 from eprop_brian.training.bptt import BpttSession
+from eprop_brian.training.recording import record
 from eprop_brian.training.session import Session
+from eprop_brian.training.traces import TracedSynapse
 from eprop_brian.training.workers import ParallelSession
 
 N_INPUTS, N_E, N_I, N_OUT, N_STEPS, N_TRIALS, WINDOW = 5, 8, 3, 2, 40, 4, 25
@@ -313,3 +315,30 @@ def test_optimizers_that_cannot_be_are_refused(optimizer, options, sign, message
 def test_signs_that_cannot_be_kept_are_refused(name, options, message):
     with pytest.raises(ValueError, match=message):
         ei(options={name: options})
+
+
+def test_frozen_connections_have_no_traces_to_record():
+    resolved, data = ei(options=OWN), trials()
+    recording = record(resolved, data, start(resolved), synapses=6)
+    assert recording.synapses
+    assert all(synapse.target == "e" for synapse in recording.synapses)
+    with pytest.raises(ValueError, match="'i 0 → i 1' does not learn: it has no trace"):
+        record(resolved, data, start(resolved), synapses=[TracedSynapse("i", 0, "i", 1)])
+
+
+def test_weights_of_the_other_sign_are_refused():
+    resolved, data = ei(), trials()
+    weights = start(resolved)
+    weights["i_e"] = -weights["i_e"]
+    with pytest.raises(ValueError, match="'i_e' of the weights is inhibitory, but some have the"):
+        Session(resolved, make_program("runtime"), data, WINDOW, weights)
+
+
+def test_rewiring_has_signs_of_its_own():
+    resolved = standard(rewiring={"connectivity": {"w_rec": 0.3}})
+    options = {"w_rec": {"optimizer": GRADIENT_DESCENT}}
+    with pytest.raises(ValueError, match="'w_rec' is rewired, which has signs of its own"):
+        replace(
+            resolved,
+            connections=tuple(replace(c, **options.get(c.name, {})) for c in resolved.connections),
+        )
