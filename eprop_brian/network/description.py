@@ -7,6 +7,7 @@ from dataclasses import MISSING, fields
 from typing import TYPE_CHECKING
 
 from eprop_brian.base.description import Description
+from eprop_brian.equations.optimizers import Optimizer
 
 if TYPE_CHECKING:
     from eprop_brian.network.resolved import Resolved
@@ -32,12 +33,11 @@ def summary(network: Network) -> str:
 
 def describe(network: Network) -> Description:
     """A table of a network's populations, connections and rules of learning."""
-    resolved, optimizer = network.resolved, network.optimizer
+    resolved = network.resolved
     neurons = []
     for population in resolved.populations:
         learned = f", learns {', '.join(population.learned)}" if population.learned else ""
         neurons.append(f"{population.size} {population.name}{learned}")
-    parameters = ", ".join(f"{name} = {value:g}" for name, value in optimizer.parameters.items())
     readouts = [f"{r.size} {r.readout.name}: {r.readout.update}" for r in resolved.readouts]
     losses = [f"{r.loss.name}: {r.loss.loss}" for r in resolved.readouts]
     rows = [
@@ -47,7 +47,7 @@ def describe(network: Network) -> Description:
         ("weights [post, pre]", "\n".join(_weights(resolved))),
         ("loss", "\n".join(losses)),
         ("learning signal", "\n".join(_signals(resolved))),
-        ("optimizer", f"{optimizer.name}: {parameters}"),
+        ("optimizer", _settings(network.optimizer)),
         ("gradient", f"{network.gradient}, weights change after every {network.updates}"),
         ("time step", str(network.dt)),
         ("other options", "\n".join(_options(network))),
@@ -60,7 +60,17 @@ def _weights(network: Resolved) -> Iterator[str]:
         n_post, n_pre = connection.shape
         adjacency = connection.adjacency
         synapses = "" if adjacency is None else f", {adjacency.nnz} synapses"
-        yield f"{connection.name}  {n_post} x {n_pre}{synapses}"
+        sign = {0.0: "", 1.0: ", excitatory", -1.0: ", inhibitory"}[connection.sign]
+        frozen = "" if connection.plastic else ", frozen"
+        own = ""
+        if connection.plastic and network.optimizer_of(connection) != network.optimizer:
+            own = f", {_settings(network.optimizer_of(connection))}"
+        yield f"{connection.name}  {n_post} x {n_pre}{synapses}{sign}{frozen}{own}"
+
+
+def _settings(optimizer: Optimizer) -> str:
+    parameters = ", ".join(f"{name} = {value:g}" for name, value in optimizer.parameters.items())
+    return f"{optimizer.name}: {parameters}"
 
 
 def _signals(network: Resolved) -> Iterator[str]:
