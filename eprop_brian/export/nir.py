@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from eprop_brian.base.files import beside, read_arrays
-from eprop_brian.base.sparse import Matrix, dense
+from eprop_brian.base.sparse import MOST_PAIRS, Matrix, dense, is_sparse
 from eprop_brian.base.suggestions import unknown
 from eprop_brian.export.linear import (
     ARRIVING,
@@ -369,9 +369,14 @@ class _Graph:
     def _projection(self, c: Connection, source: str, target: str) -> None:
         """A linear node for all synapses of a delay."""
         block = c.targets[target], c.sources[source]
-        values = dense(self.weights[c.name])[block]
-        each = c.delay_steps
-        steps = np.broadcast_to(each if isinstance(each, int) else dense(each)[block], values.shape)
+        stored = self.weights[c.name][block]
+        n_post, n_pre = stored.shape
+        if is_sparse(stored) and n_post * n_pre > MOST_PAIRS:
+            pairs = f"{n_post} x {n_pre} pairs, at most {MOST_PAIRS}"
+            self.missing.append(f"'{c.name}': a Linear node holds all pairs of neurons ({pairs})")
+            return
+        values, each = dense(stored), c.delay_steps
+        steps = np.broadcast_to(each if isinstance(each, int) else dense(each[block]), values.shape)
         implied = c.least_delay if self.portable else 0
         delays = [int(delay) for delay in np.unique(steps[values != 0])]
         if not delays and c.kind != "recurrent":

@@ -14,8 +14,12 @@ from brian2 import ms
 
 from eprop_brian import ADAPTIVE, LIF, Network
 from eprop_brian.base.sparse import dense
+from eprop_brian.devices import cpp
 from eprop_brian.equations.optimizers import ADAM, GRADIENT_DESCENT, MOMENTUM
+from eprop_brian.network.build import build
+from eprop_brian.network.built import Capacity
 from eprop_brian.network.graph import connection
+from eprop_brian.network.learned import Learned
 from eprop_brian.network.optimization import projection_optimizer
 from eprop_brian.network.program import make_program
 from eprop_brian.tasks.trials import Trials
@@ -342,3 +346,29 @@ def test_rewiring_has_signs_of_its_own():
             resolved,
             connections=tuple(replace(c, **options.get(c.name, {})) for c in resolved.connections),
         )
+
+
+def test_equal_optimizers_share_their_numbers():
+    """A program in which each connection names the network's optimizer is that of none."""
+    resolved, capacity = standard(), Capacity(N_STEPS, 1, 1, 1, N_TRIALS)
+    same = ADAM.with_parameters(eta=ETA)
+    named = replace(
+        resolved, connections=tuple(replace(c, optimizer=same) for c in resolved.connections)
+    )
+    programs = [cpp.generate(x, capacity, build=build).generated for x in (resolved, named)]
+    assert programs[0] == programs[1]
+    assert len(ei().optimizers) == 3
+
+
+def test_learned_parameters_have_the_optimizer_of_the_network(gradient):
+    data, results = trials(), []
+    for own in ({}, OWN):
+        resolved = ei(gradient, own, learned={"tau_m": Learned()})
+        session = Session(resolved, make_program("runtime"), data, WINDOW, start(resolved))
+        session.run(data, N_TRIALS)
+        results.append((session.weights, session.optimizer_states))
+    for key in ("e.tau_m", "i.tau_m"):
+        (weights, states), (same, same_states) = results
+        np.testing.assert_array_equal(same[key], weights[key])
+        np.testing.assert_array_equal(same_states[f"s.{key}"], states[f"s.{key}"])
+        assert np.any(states[f"s.{key}"])
