@@ -338,14 +338,19 @@ def test_weights_of_the_other_sign_are_refused():
         Session(resolved, make_program("runtime"), data, WINDOW, weights)
 
 
-def test_rewiring_has_signs_of_its_own():
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"optimizer": GRADIENT_DESCENT}, "'w_rec' is rewired, which has signs of its own"),
+        ({"sign": 1.0}, "'w_rec' is rewired, which has signs of its own"),
+        ({"plastic": False}, "'w_rec' is rewired, but does not learn"),
+    ],
+)
+def test_a_rewired_connection_learns_with_the_optimizer_of_the_network(options, message):
     resolved = standard(rewiring={"connectivity": {"w_rec": 0.3}})
-    options = {"w_rec": {"optimizer": GRADIENT_DESCENT}}
-    with pytest.raises(ValueError, match="'w_rec' is rewired, which has signs of its own"):
-        replace(
-            resolved,
-            connections=tuple(replace(c, **options.get(c.name, {})) for c in resolved.connections),
-        )
+    w_in, w_rec, w_out = resolved.connections
+    with pytest.raises(ValueError, match=message):
+        replace(resolved, connections=(w_in, replace(w_rec, **options), w_out))
 
 
 def test_equal_optimizers_share_their_numbers():
