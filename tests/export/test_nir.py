@@ -412,5 +412,5 @@ def test_the_command_says_what_has_no_node(folder, tmp_path):
 def test_sparse_matrices_that_are_too_large_when_dense_are_refused(monkeypatch):
     monkeypatch.setattr("eprop_brian.export.nir.MOST_PAIRS", 300)
     network = Network(N_IN, N_OUT, MIXED, connectivity={"w_rec": 0.3}, dt=1 * ms)
-    with pytest.raises(NirError, match="'w_rec': a Linear node holds all pairs .*20 x 20 pairs"):
+    with pytest.raises(NirError, match="'w_rec': a Linear node holds all pairs .*35 x 35"):
         to_nir(network, network.initial_weights(3))
