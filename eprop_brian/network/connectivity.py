@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from scipy.sparse import csc_array, hstack, issparse
 
 from eprop_brian.base.checks import check_real
-from eprop_brian.base.sparse import Matrix, draw_pairs, ends, is_sparse, structure
+from eprop_brian.base.sparse import Matrix, draw_pairs, ends, is_sparse, structure, with_values
 from eprop_brian.network.graph import Connection
 
 __all__ = ["adjacency", "by_block", "by_distance", "check_seed", "structure_rng"]
@@ -55,7 +55,8 @@ def adjacency(connection: Connection, connectivity: Any, seed: int) -> csc_array
         A fraction of all pairs, drawn at random; a bool array, or a sparse bool or whole-number
         matrix with any nonzero value where there is a synapse; a matrix of float probabilities
         from 0 to 1, by which each pair is drawn once (neurons are never connected to themselves,
-        whatever it says); or one synapse from each neuron to its counterpart. None: all pairs.
+        whatever it says); or one synapse from each neuron to its counterpart. None: the pairs that
+        sparse initial weights store, or else all.
     seed : int
 
     Returns
@@ -69,6 +70,10 @@ def adjacency(connection: Connection, connectivity: Any, seed: int) -> csc_array
         If it is none of these, has another shape or says that neurons are connected to themselves.
     """
     what = f"connectivity of {connection.name}"
+    if connectivity is None and is_sparse(connection.weights):
+        # A synapse of weight 0 that is stored is one, too.
+        stored = csc_array(connection.weights)
+        connectivity = with_values(stored, np.ones(stored.nnz, dtype=bool))
     if connectivity is None:
         return None
     if isinstance(connectivity, str) and connectivity == "one_to_one":

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -73,6 +74,8 @@ def test_what_there_was_draws_the_same_synapses_as_before():
         found = adjacency(made.resolved.connections[0], given, 5)
         np.testing.assert_array_equal(found.toarray(), mask)
     assert adjacency(made.resolved.connections[0], None, 5) is None
+    given = replace(made.resolved.connections[0], weights=csr_array(mask * 0.5))
+    np.testing.assert_array_equal(adjacency(given, None, 5).toarray(), mask)
 
 
 @pytest.mark.parametrize(
