@@ -13,6 +13,7 @@ import numpy as np
 from scipy.sparse import csc_array, issparse
 
 __all__ = [
+    "MOST_PAIRS",
     "Matrix",
     "copied",
     "dense",
@@ -29,6 +30,9 @@ __all__ = [
 
 #: A weight matrix, dense or sparse.
 Matrix: TypeAlias = np.ndarray | csc_array
+
+#: Most pairs of a sparse matrix for which a dense one, of half a gigabyte, is ever made.
+MOST_PAIRS = 2**26
 
 
 def structure(pre: np.ndarray, post: np.ndarray, shape: tuple[int, int]) -> csc_array:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from eprop_brian.base.files import beside, read_arrays
-from eprop_brian.base.sparse import Matrix, dense
+from eprop_brian.base.sparse import MOST_PAIRS, Matrix, dense
 from eprop_brian.base.suggestions import unknown
 from eprop_brian.export.linear import (
     ARRIVING,
@@ -169,6 +169,11 @@ class _Graph:
             f"inputs '{g.name}', which are constant" for g in network.inputs if g.constant
         ]
         self._readout(network.readouts[0])
+        for c in network.connections:
+            n_post, n_pre = c.shape
+            if c.adjacency is not None and n_post * n_pre > MOST_PAIRS:
+                pairs = f"{n_post} x {n_pre}, at most {MOST_PAIRS}"
+                self.missing.append(f"'{c.name}': a Linear node holds all pairs ({pairs})")
         if self.missing:
             raise NirError(self.missing)
         for source in (*network.input_slices, *network.slices):
@@ -376,11 +381,10 @@ class _Graph:
     def _projection(self, c: Connection, source: str, target: str) -> None:
         """A linear node for all synapses of a delay."""
         block = c.targets[target], c.sources[source]
-        values = dense(self.weights[c.name])[block]
-        each = c.delay_steps
+        values, each = dense(self.weights[c.name][block]), c.delay_steps
         if c.learned_delay is not None:
             each = rounded(dense(self.weights[c.delay_key]))
-        steps = np.broadcast_to(each if isinstance(each, int) else dense(each)[block], values.shape)
+        steps = np.broadcast_to(each if isinstance(each, int) else dense(each[block]), values.shape)
         implied = c.least_delay if self.portable else 0
         delays = [int(delay) for delay in np.unique(steps[values != 0])]
         if not delays and c.kind != "recurrent":

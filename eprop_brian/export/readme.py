@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from string import Template
 from typing import TYPE_CHECKING
 
 from scipy.sparse import issparse
 
+from eprop_brian.network.resolved import Resolved
 from eprop_brian.runs.config import RunConfig
 from eprop_brian.symbolic.printing import derivation_text
 from eprop_brian.tasks.base import Task
@@ -115,13 +116,26 @@ def readme(
             f"{' (sparse)' if issparse(matrix) else ''} |"
             for name, matrix in state.weights.items()
         ),
-        optimizer=network.optimizer.name,
-        update="\n".join(f"    {line}" for line in network.optimizer.update.splitlines()),
+        updates="\n\n".join(_updates(network)),
         equations="\n\n".join(
             _indented(derivation_text(p.system, network.readouts[0].program))
             for p in network.populations
         ),
     )
+
+
+def _updates(network: Resolved) -> Iterator[str]:
+    """What each optimizer does, and to which weights if there are several."""
+    for optimizer in network.optimizers:
+        names = [x for x, own in network.keys.optimizers.items() if own == optimizer]
+        if not names:
+            continue
+        several = len(names) < len(network.keys.trained)
+        of = f" of {', '.join(names)}" if several else ""
+        yield (
+            f"The optimizer, {optimizer.name}, for every weight w{of} with gradient g in update k:"
+            f"\n\n{_indented(optimizer.update)}"
+        )
 
 
 def _indented(text: str) -> str:

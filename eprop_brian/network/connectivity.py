@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from scipy.sparse import csc_array, hstack, issparse
 
 from eprop_brian.base.checks import check_real
-from eprop_brian.base.sparse import Matrix, draw_pairs, ends, is_sparse, structure
+from eprop_brian.base.sparse import Matrix, draw_pairs, ends, is_sparse, structure, with_values
 from eprop_brian.network.graph import Connection
 
 __all__ = ["adjacency", "by_block", "by_distance", "check_seed", "structure_rng"]
@@ -54,8 +54,9 @@ def adjacency(connection: Connection, connectivity: Any, seed: int) -> csc_array
     connectivity : float, array or scipy.sparse matrix [post, pre], "one_to_one" or None
         A fraction of all pairs, drawn at random; a bool array, or a sparse bool or whole-number
         matrix with any nonzero value where there is a synapse; a matrix of float probabilities
-        from 0 to 1, by which each pair is drawn once; or one synapse from each neuron to its
-        counterpart. None: all pairs.
+        from 0 to 1, by which each pair is drawn once (neurons are never connected to themselves,
+        whatever it says); or one synapse from each neuron to its counterpart. None: the pairs that
+        sparse initial weights store, or else all.
     seed : int
 
     Returns
@@ -69,6 +70,10 @@ def adjacency(connection: Connection, connectivity: Any, seed: int) -> csc_array
         If it is none of these, has another shape or says that neurons are connected to themselves.
     """
     what = f"connectivity of {connection.name}"
+    if connectivity is None and is_sparse(connection.weights):
+        # A synapse of weight 0 that is stored is one, too.
+        stored = csc_array(connection.weights)
+        connectivity = with_values(stored, np.ones(stored.nnz, dtype=bool))
     if connectivity is None:
         return None
     if isinstance(connectivity, str) and connectivity == "one_to_one":
@@ -85,6 +90,8 @@ def adjacency(connection: Connection, connectivity: Any, seed: int) -> csc_array
     matrix = _checked(connection, connectivity)
     if matrix.dtype.kind == "f":
         pre, post = _drawn(what, matrix, rng)
+        if not connection.autapses:
+            pre, post = pre[pre != post], post[pre != post]
     elif is_sparse(matrix):
         post, pre = ends(matrix)
     else:
@@ -96,8 +103,6 @@ def by_distance(
     pre_positions: ArrayLike, post_positions: ArrayLike, width: float, peak: float = 1.0
 ) -> csc_array:
     """Probabilities of connection that fall with distance, ``peak*exp(-d**2/(2*width**2))``.
-
-    A neuron has no synapse with one at its very place, which within a population is itself.
 
     Parameters
     ----------
@@ -129,7 +134,7 @@ def by_distance(
         some = pre[first : first + _COLUMNS]
         square = sum((post[:, k, np.newaxis] - some[:, k]) ** 2 for k in range(post.shape[1]))
         probabilities = peak * np.exp(-square / (2 * width**2))
-        blocks.append(csc_array(probabilities * ((probabilities >= _LEAST) & (square > 0))))
+        blocks.append(csc_array(probabilities * (probabilities >= _LEAST)))
     return csc_array(hstack(blocks))
 
 
@@ -147,9 +152,8 @@ def by_block(
     Returns
     -------
     array, shape (n_post, n_pre)
-        For `Projection.connectivity`. Of a population with itself the diagonal is to be set to 0.
-        Where all pairs are too many for memory, a projection for each block with a fraction as its
-        connectivity takes none for pairs without a synapse.
+        For `Projection.connectivity`. Where all pairs are too many for memory, a projection for
+        each block with a fraction as its connectivity takes none for pairs without a synapse.
     """
     blocks = np.asarray(probabilities, dtype=float)
     if blocks.shape != (len(post_sizes), len(pre_sizes)):
@@ -196,9 +200,8 @@ def _checked(connection: Connection, matrix: Any) -> Matrix:
             f"{what} must be a fraction, or a bool array or one of probabilities, of shape "
             f"{connection.shape} [post, pre], not {checked.dtype} {checked.shape}"
         )
-    if not connection.autapses and np.any(checked.diagonal()):
-        zero = "0" if checked.dtype.kind == "f" else "False"
-        raise ValueError(f"{connection.name} cannot have autapses: its diagonal must be {zero}")
+    if not connection.autapses and checked.dtype.kind != "f" and np.any(checked.diagonal()):
+        raise ValueError(f"{connection.name} cannot have autapses: its diagonal must be False")
     return checked
 
 

@@ -7,6 +7,7 @@ from dataclasses import MISSING, fields
 from typing import TYPE_CHECKING
 
 from eprop_brian.base.description import Description
+from eprop_brian.equations.optimizers import Optimizer
 
 if TYPE_CHECKING:
     from eprop_brian.network.resolved import Resolved
@@ -29,12 +30,11 @@ def summary(network: Network) -> str:
 
 def describe(network: Network) -> Description:
     """A table of a network's populations, connections and rules of learning."""
-    resolved, optimizer = network.resolved, network.optimizer
+    resolved = network.resolved
     neurons = []
     for population in resolved.populations:
         learned = f", learns {', '.join(population.learned)}" if population.learned else ""
         neurons.append(f"{population.size} {population.name}{learned}")
-    parameters = ", ".join(f"{name} = {value:g}" for name, value in optimizer.parameters.items())
     readouts = [f"{r.size} {r.readout.name}: {r.readout.update}" for r in resolved.readouts]
     losses = [f"{r.loss.name}: {r.loss.loss}" for r in resolved.readouts]
     rows = [
@@ -44,7 +44,7 @@ def describe(network: Network) -> Description:
         ("weights [post, pre]", "\n".join(_weights(resolved))),
         ("loss", "\n".join(losses)),
         ("learning signal", "\n".join(_signals(resolved))),
-        ("optimizer", f"{optimizer.name}: {parameters}"),
+        ("optimizer", _settings(network.optimizer)),
         ("gradient", f"{network.gradient}, weights change after every {network.updates}"),
         ("time step", str(network.dt)),
         ("other options", "\n".join(_options(network))),
@@ -53,13 +53,25 @@ def describe(network: Network) -> Description:
 
 
 def _weights(network: Resolved) -> Iterator[str]:
-    for connection in network.connections:
-        n_post, n_pre = connection.shape
-        adjacency = connection.adjacency
-        synapses = "" if adjacency is None else f", {adjacency.nnz} synapses"
-        receptor = f", {connection.receptor}" if connection.receptor else ""
-        delays = ", delays learn" if connection.learned_delay else ""
-        yield f"{connection.name}  {n_post} x {n_pre}{receptor}{synapses}{delays}"
+    for c in network.connections:
+        n_post, n_pre = c.shape
+        details = [f"{c.name}  {n_post} x {n_pre}", c.receptor]
+        if c.adjacency is not None:
+            details.append(f"{c.adjacency.nnz} synapses")
+        if c.sign:
+            details.append("excitatory" if c.sign > 0 else "inhibitory")
+        if c.learned_delay:
+            details.append("delays learn")
+        if not c.plastic:
+            details.append("frozen")
+        elif network.optimizer_of(c) != network.optimizer:
+            details.append(_settings(network.optimizer_of(c)))
+        yield ", ".join(detail for detail in details if detail)
+
+
+def _settings(optimizer: Optimizer) -> str:
+    parameters = ", ".join(f"{name} = {value:g}" for name, value in optimizer.parameters.items())
+    return f"{optimizer.name}: {parameters}"
 
 
 def _signals(network: Resolved) -> Iterator[str]:

@@ -319,6 +319,8 @@ def _check_learning(connection: Connection, optimizer: Optimizer) -> None:
             f"{what} is rewired, which has signs of its own and the network's optimizer: leave its "
             "sign, optimizer, learning rate and bounds away"
         )
+    if connection.signs is not None and not connection.plastic:
+        raise ValueError(f"{what} is rewired, but does not learn: rewiring follows learning")
     if not connection.plastic or not connection.sign:
         return
     low, high = bounds(connection.optimizer or optimizer)

@@ -71,6 +71,8 @@ def _is_connected(network: Resolved, synapse: TracedSynapse) -> bool:
             post = c.targets[synapse.target].start + synapse.post
             pre = c.sources[synapse.source].start + synapse.pre
             if c.adjacency is None or bool(c.adjacency[post, pre]):
+                if not c.plastic:
+                    raise ValueError(f"synapse '{synapse}' does not learn: it has no trace")
                 return True
     return False
 
@@ -86,7 +88,7 @@ class Traces:
         self, built: BuiltNetwork, n_ranking: int, synapses: int | Sequence[TracedSynapse]
     ) -> None:
         self.projections = {p.name: p for p in built.plastic if not p.connection.to_readout}
-        self.populations = [p.name for p in built.network.populations]
+        self.populations = {p.name: p.size for p in built.network.populations}
         self.n_ranking = n_ranking
         self.n_synapses = synapses if isinstance(synapses, int) else len(synapses)
         self.synapses = [] if isinstance(synapses, int) else list(synapses)
@@ -133,9 +135,8 @@ class Traces:
     def _largest_of(self, population: str) -> list[list[TracedSynapse]]:
         """The largest input and recurrent synapse of every neuron, largest neurons first."""
         projections = [p for p in self.projections.values() if p.target == population]
-        if not projections:
-            return []
-        synapses: list[list[TracedSynapse]] = [[] for _ in range(projections[0].n_post)]
+        n_post = self.populations[population]
+        synapses: list[list[TracedSynapse]] = [[] for _ in range(n_post)]
         total = np.zeros(len(synapses))
         for kind in ("input", "recurrent"):
             parts = [p for p in projections if p.connection.kind == kind]

@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from brian2.parsing.sympytools import str_to_sympy
 
-from eprop_brian.base.sparse import dense, values_of
+from eprop_brian.base.sparse import MOST_PAIRS, dense, values_of
 from eprop_brian.network.built import dependent_constants
 from eprop_brian.network.delays import longest
 from eprop_brian.network.graph import Connection, PopulationGroup, ReadoutGroup, spans
@@ -36,8 +36,6 @@ __all__ = ["Simulation", "Unrolled", "optimizer_step"]
 
 #: Smallest softmax probability, as on the devices: keeps its logarithm finite.
 _SMALLEST_LOG_P = -30 * np.log(10)
-#: Most pairs of a sparse connection: half a gigabyte for each of the matrices that there are of it.
-_MOST_PAIRS = 2**26
 
 
 class Simulation(NamedTuple):
@@ -441,10 +439,10 @@ def optimizer_step(network: Resolved) -> Callable[[Any, Any, Any, Any], tuple[An
 def _mask(connection: Connection) -> np.ndarray:
     """Which pairs are connected."""
     n_post, n_pre = connection.shape
-    if connection.adjacency is not None and n_post * n_pre > _MOST_PAIRS:
+    if connection.adjacency is not None and n_post * n_pre > MOST_PAIRS:
         raise ValueError(
             "backpropagation through time computes with dense matrices, and those of "
-            f"'{connection.name}' would have {n_post} x {n_pre} entries, at most {_MOST_PAIRS}: "
+            f"'{connection.name}' would have {n_post} x {n_pre} entries, at most {MOST_PAIRS}: "
             "take e-prop, or fewer neurons"
         )
     if connection.adjacency is not None:

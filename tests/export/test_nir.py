@@ -409,3 +409,10 @@ def test_the_command_says_what_has_no_node(folder, tmp_path):
     assert "NIR has no node for:\n- neuron 'lif': a refractory time" in done.output
     assert "- neuron 'alif': a refractory time" in done.output
     assert not path.exists()
+
+
+def test_sparse_matrices_that_are_too_large_when_dense_are_refused(monkeypatch):
+    monkeypatch.setattr("eprop_brian.export.nir.MOST_PAIRS", 300)
+    network = Network.standard(N_IN, N_OUT, MIXED, connectivity={"w_rec": 0.3}, dt=1 * ms)
+    with pytest.raises(NirError, match="'w_rec': a Linear node holds all pairs .*35 x 35"):
+        to_nir(network, network.initial_weights(3))

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -48,9 +49,15 @@ def test_probabilities_fall_with_distance():
     distance = np.linalg.norm(post[:, np.newaxis] - pre, axis=2)
     found = by_distance(pre, post, 0.2, 0.8).toarray()
     np.testing.assert_allclose(found, 0.8 * np.exp(-(distance**2) / 0.08), rtol=1e-12, atol=1e-6)
-    line = by_distance(np.arange(4.0), np.arange(4.0), 1.0)
-    assert not np.any(line.diagonal())
-    adjacency(onto_itself(4), line, SEED)
+
+
+def test_probabilities_connect_no_neuron_to_itself():
+    line = by_distance(np.arange(4.0), np.arange(4.0), 1e9)
+    assert adjacency(between(4, 4), line, SEED).nnz == 16
+    for matrix in (line, line.toarray()):
+        found = adjacency(onto_itself(4), matrix, SEED)
+        assert found.nnz == 12
+        assert not np.any(found.diagonal())
 
 
 def test_one_to_one():
@@ -69,6 +76,8 @@ def test_what_there_was_draws_the_same_synapses_as_before():
         found = adjacency(made.resolved.connections[0], given, 5)
         np.testing.assert_array_equal(found.toarray(), mask)
     assert adjacency(made.resolved.connections[0], None, 5) is None
+    given = replace(made.resolved.connections[0], weights=csr_array(mask * 0.5))
+    np.testing.assert_array_equal(adjacency(given, None, 5).toarray(), mask)
 
 
 @pytest.mark.parametrize(
@@ -81,7 +90,7 @@ def test_what_there_was_draws_the_same_synapses_as_before():
         (between(3, 3), np.full((3, 3), 1.5), "no probabilities from 0 to 1"),
         (between(3, 3), csc_array(np.full((3, 3), -0.5)), "no probabilities from 0 to 1"),
         (between(3, 3), np.full((3, 3), np.nan), "no probabilities from 0 to 1"),
-        (onto_itself(3), np.full((3, 3), 0.5), "autapses: its diagonal must be 0"),
+        (onto_itself(3), np.ones((3, 3), bool), "autapses: its diagonal must be False"),
         (between(3, 4), np.full((3, 4), 0.5), r"of shape \(4, 3\) \[post, pre\]"),
     ],
 )

@@ -14,13 +14,19 @@ from brian2 import ms
 
 from eprop_brian import ADAPTIVE, LIF, Network
 from eprop_brian.base.sparse import dense
+from eprop_brian.devices import cpp
 from eprop_brian.equations.optimizers import ADAM, GRADIENT_DESCENT, MOMENTUM
+from eprop_brian.network.build import build
+from eprop_brian.network.built import Capacity
 from eprop_brian.network.graph import connection
+from eprop_brian.network.learned import Learned
 from eprop_brian.network.optimization import projection_optimizer
 from eprop_brian.network.program import make_program
 from eprop_brian.tasks.trials import Trials
 from eprop_brian.training.bptt import BpttSession
+from eprop_brian.training.recording import record
 from eprop_brian.training.session import Session
+from eprop_brian.training.traces import TracedSynapse
 from eprop_brian.training.workers import ParallelSession
 
 N_INPUTS, N_E, N_I, N_OUT, N_STEPS, N_TRIALS, WINDOW = 5, 8, 3, 2, 40, 4, 25
@@ -313,3 +319,61 @@ def test_optimizers_that_cannot_be_are_refused(optimizer, options, sign, message
 def test_signs_that_cannot_be_kept_are_refused(name, options, message):
     with pytest.raises(ValueError, match=message):
         ei(options={name: options})
+
+
+def test_frozen_connections_have_no_traces_to_record():
+    resolved, data = ei(options=OWN), trials()
+    recording = record(resolved, data, start(resolved), synapses=6)
+    assert recording.synapses
+    assert all(synapse.target == "e" for synapse in recording.synapses)
+    with pytest.raises(ValueError, match="'i 0 → i 1' does not learn: it has no trace"):
+        record(resolved, data, start(resolved), synapses=[TracedSynapse("i", 0, "i", 1)])
+
+
+def test_weights_of_the_other_sign_are_refused():
+    resolved, data = ei(), trials()
+    weights = start(resolved)
+    weights["i_e"] = -weights["i_e"]
+    with pytest.raises(ValueError, match="'i_e' of the weights is inhibitory, but some have the"):
+        Session(resolved, make_program("runtime"), data, WINDOW, weights)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"optimizer": GRADIENT_DESCENT}, "'w_rec' is rewired, which has signs of its own"),
+        ({"sign": 1.0}, "'w_rec' is rewired, which has signs of its own"),
+        ({"plastic": False}, "'w_rec' is rewired, but does not learn"),
+    ],
+)
+def test_a_rewired_connection_learns_with_the_optimizer_of_the_network(options, message):
+    resolved = standard(rewiring={"connectivity": {"w_rec": 0.3}})
+    w_in, w_rec, w_out = resolved.connections
+    with pytest.raises(ValueError, match=message):
+        replace(resolved, connections=(w_in, replace(w_rec, **options), w_out))
+
+
+def test_equal_optimizers_share_their_numbers():
+    """A program in which each connection names the network's optimizer is that of none."""
+    resolved, capacity = standard(), Capacity(N_STEPS, 1, 1, 1, N_TRIALS)
+    same = ADAM.with_parameters(eta=ETA)
+    named = replace(
+        resolved, connections=tuple(replace(c, optimizer=same) for c in resolved.connections)
+    )
+    programs = [cpp.generate(x, capacity, build=build).generated for x in (resolved, named)]
+    assert programs[0] == programs[1]
+    assert len(ei().optimizers) == 3
+
+
+def test_learned_parameters_have_the_optimizer_of_the_network(gradient):
+    data, results = trials(), []
+    for own in ({}, OWN):
+        resolved = ei(gradient, own, learned={"tau_m": Learned()})
+        session = Session(resolved, make_program("runtime"), data, WINDOW, start(resolved))
+        session.run(data, N_TRIALS)
+        results.append((session.weights, session.optimizer_states))
+    for key in ("e.tau_m", "i.tau_m"):
+        (weights, states), (same, same_states) = results
+        np.testing.assert_array_equal(same[key], weights[key])
+        np.testing.assert_array_equal(same_states[f"s.{key}"], states[f"s.{key}"])
+        assert np.any(states[f"s.{key}"])
