@@ -15,8 +15,9 @@ from brian2 import Hz, ms, second
 
 from eprop_brian import ALIF, LIF, Network
 from eprop_brian.base.sparse import dense, taken
-from eprop_brian.equations import ADAM, GRADIENT_DESCENT, LEAKY, Optimizer
+from eprop_brian.equations import ADAM, GRADIENT_DESCENT, LEAKY, RANDOM, Optimizer
 from eprop_brian.export.nir import to_nir
+from eprop_brian.network.learned import Learned
 from eprop_brian.network.learned_delays import LearnedDelay, rounded
 from eprop_brian.network.program import make_program
 from eprop_brian.symbolic.errors import EquationError
@@ -222,6 +223,24 @@ def test_gradient_is_the_derivative_where_spikes_arrive_rounded(case, program, d
     session.close()
 
 
+@pytest.mark.devices("runtime", "cpp")
+def test_both_programs_agree_where_signals_and_readouts_are_late(device):
+    options = {
+        "delays": {"w_out": 1 * ms},
+        "feedback": RANDOM.with_options(delay=(1 * ms, 4 * ms)),
+        "rate_averaging": "moving",
+        "learned": {"tau_m": Learned()},
+    }
+    trials, gradients = trials_for(), []
+    for program in ("factored", "online"):
+        network = network_of(gradient=program, **options)
+        session = Session(network, make_program(device), trials, WINDOW, weights_of(network))
+        session.run(trials, N_TRIALS)
+        gradients.append(session.gradient())
+        session.close()
+    assert deviation(*gradients) <= 1e-12
+
+
 @pytest.mark.devices("runtime")
 def test_gradient_is_the_difference_quotient_of_the_relaxed_network(device):
     """Without spikes and with a cost that is linear in the membrane, both networks have one slope.
@@ -399,6 +418,11 @@ WRONG = {
     "readout": ({"w_out": LearnedDelay(5)}, {}, "delay of a readout cannot learn"),
     "too short": ({"w_rec": LearnedDelay(1)}, {}, "must be more than 1 step"),
     "start": ({"w_in": LearnedDelay(3)}, {"delays": {"w_in": 4 * ms}}, "start between 0 and 3"),
+    "continuous": (
+        {"w_in": LearnedDelay(3)},
+        {"gradient": "online", "updates": "step", "rate_averaging": "moving"},
+        "updates must be 'batch'",
+    ),
     "bptt": ({"w_in": LearnedDelay(3)}, {"gradient": "bptt"}, "rounding to steps"),
     "rewiring": ({"w_in": LearnedDelay(3)}, {"rewiring": 0.5}, "rewiring moves synapses"),
     "no eta": (
