@@ -216,7 +216,7 @@ class BuiltNetwork:
                 values[self.key(projection.name, "post")] = np.resize(post, projection.group.N)
             delays, learned = projection.connection.delay_steps, projection.connection.learned_delay
             if learned and learning:
-                bounds = learned.range(projection.connection.least_delay)
+                bounds = learned.bounds(projection.connection.least_delay)
                 eta = network.optimizer.parameters.get("eta", 0.0)
                 for name, value in bounds.values(DELAY, eta).items():
                     values[self.key(projection.name, name)] = value

@@ -111,7 +111,7 @@ class LearnedDelay:
             raise EquationError(where, self.shape, "does not change with lag: nothing can learn")
         return slope
 
-    def range(self, least: int) -> LearnedRange:
+    def bounds(self, least: int) -> LearnedRange:
         """Bounds and scale in steps, where the shortest delay that there can be is `least`."""
         return LearnedRange(float(self.longest), float(least), float(self.longest), self.eta)
 
@@ -177,9 +177,9 @@ def check_learned_delay(connection: Connection, network: Resolved) -> None:
     learned = connection.learned_delay
     if learned is None:
         return
-    what = f"projection '{connection.name}'"
-    for refusal in _refusals(connection, learned, network):
-        raise ValueError(f"{what}: {refusal}")
+    refusal = next(_refusals(connection, learned, network), "")
+    if refusal:
+        raise ValueError(f"projection '{connection.name}': {refusal}")
 
 
 def _refusals(connection: Connection, learned: LearnedDelay, network: Resolved) -> Iterator[str]:
@@ -189,9 +189,7 @@ def _refusals(connection: Connection, learned: LearnedDelay, network: Resolved) 
     if network.gradient == "bptt":
         yield "gradient = 'bptt' cannot learn delays, since rounding to steps has no derivative"
     if network.continuous:
-        yield (
-            f"delays learn between batches: they need updates = 'batch', not '{network.updates}'"
-        )
+        yield f"delays learn between batches: updates must be 'batch', not '{network.updates}'"
     if connection.signs is not None:
         yield "delays cannot learn where rewiring moves synapses, which would inherit them"
     least, longest = connection.least_delay, learned.longest

@@ -15,7 +15,9 @@ from brian2 import Hz, ms, second
 
 from eprop_brian import ALIF, LIF, Network
 from eprop_brian.base.sparse import dense, taken
-from eprop_brian.equations import ADAM, GRADIENT_DESCENT, LEAKY, Optimizer
+from eprop_brian.equations import ADAM, GRADIENT_DESCENT, LEAKY, RANDOM, Optimizer
+from eprop_brian.export.nir import to_nir
+from eprop_brian.network.learned import Learned
 from eprop_brian.network.learned_delays import LearnedDelay, rounded
 from eprop_brian.network.program import make_program
 from eprop_brian.symbolic.errors import EquationError
@@ -24,6 +26,7 @@ from eprop_brian.training.state import SessionState, require_trials
 from eprop_brian.training.workers import ParallelSession
 from support.arrays import assert_same_state, deviation
 from support.neurons_by_hand import DT, GAMMA, T_REF_STEPS, adaptive_lif, spike
+from support.programs import CUES, assert_same, exported, in_tool, run
 from support.trials import random_trials, trials_of
 
 N_INPUTS, N_LIF, N_ALIF, N_OUTPUTS = 4, 3, 4, 2
@@ -38,14 +41,17 @@ V_TH = np.array([0.5, 0.6, 0.7, 0.6, 0.5, 0.55, 0.65])
 #: Longest delays of inputs and between neurons, in steps; the shortest are 0 and 1.
 LONGEST = {"w_in": 5, "w_rec": 6}
 LEAST = {"w_in": 0, "w_rec": 1}
-WIDTH, REACH = 1.3, 4
+WIDTH, REACH = 0.9, 3
+#: All neurons as one population, or as two.
+ONE = ((ALIF, slice(0, N)),)
+TWO = ((LIF, slice(0, N_LIF)), (ALIF, slice(N_LIF, N)))
 LEARNED = {name: LearnedDelay(longest, width=WIDTH) for name, longest in LONGEST.items()}
 
 
-def network_of(learned=LEARNED, plastic=True, **options):
-    """LIF and ALIF neurons whose delays learn."""
+def network_of(learned=LEARNED, plastic=True, populations=ONE, **options):
+    """LIF neurons, which are ALIF ones without adaptation, and ALIF neurons, whose delays learn."""
     neurons = []
-    for kind, here in ((LIF, slice(0, N_LIF)), (ALIF, slice(N_LIF, N))):
+    for kind, here in populations:
         given = {"tau_m": TAU_M * second, "tau_a": TAU_A * second, "beta": BETA, "v_th": V_TH}
         values = {name: value[here] for name, value in given.items() if name in kind.parameters}
         neuron = kind.with_parameters(**values, gamma=GAMMA, t_ref=T_REF_STEPS * ms)
@@ -146,13 +152,15 @@ def objective(weights, inputs, targets, averaging):
     return jnp.sum(signal * filtered) / len(inputs) + cost, z
 
 
+_gradient = jax.jit(jax.grad(objective, has_aux=True), static_argnums=3)
+
+
 def expected(network, weights, trials):
     """Gradient of inputs, recurrence and delays, and the spikes of the last trial."""
     given = {name: jnp.array(dense(w)) for name, w in weights.items()}
     inputs = trials.inputs[trials.pattern].astype(float)
-    differentiate = jax.jit(jax.grad(objective, has_aux=True), static_argnums=3)
     averaging = network.rate_averaging
-    found, z = differentiate(given, inputs, trials.targets[trials.target], averaging)
+    found, z = _gradient(given, inputs, trials.targets[trials.target], averaging)
     return {name: np.array(g) for name, g in found.items()}, np.asarray(z)[-1]
 
 
@@ -164,20 +172,35 @@ def trials_for(analog=False):
     return trials
 
 
+#: Steps of this optimizer move delays across whole steps.
+MOVING = ADAM.with_parameters(eta=0.05)
 CASES = {
-    "dense": {},
+    "two populations": {"populations": TWO},
     "sparse, rate of the batch": {
         "connectivity": {"w_in": 0.8, "w_rec": 0.6},
         "rate_averaging": "batch",
+        "optimizer": MOVING,
     },
     "analog inputs, weights that stay": {"analog": True, "plastic": False},
 }
-PROGRAMS = ("factored", "online")
+#: Cases to compile: together they have all that is printed.
+COMPILED = (
+    ("sparse, rate of the batch", "factored"),
+    ("sparse, rate of the batch", "online"),
+    ("analog inputs, weights that stay", "factored"),
+)
 
 
-@pytest.mark.parametrize("program", PROGRAMS)
-@pytest.mark.parametrize("case", CASES)
-@pytest.mark.devices("runtime", "cpp", "cuda")
+def runs():
+    """Cases with both programs, and the devices of each."""
+    for case in CASES:
+        for program in ("factored", "online"):
+            compiled = ("cpp", "cuda") * ((case, program) in COMPILED)
+            marks = pytest.mark.devices("runtime", *compiled, slow=("cuda",))
+            yield pytest.param(case, program, marks=marks)
+
+
+@pytest.mark.parametrize(("case", "program"), runs())
 def test_gradient_is_the_derivative_where_spikes_arrive_rounded(case, program, device):
     """By autodiff of the definition: whole steps forwards, the bump's slope backwards."""
     options = {**CASES[case], "gradient": program}
@@ -198,6 +221,24 @@ def test_gradient_is_the_derivative_where_spikes_arrive_rounded(case, program, d
     del found["w_out"]
     assert deviation(found, wanted) <= 1e-9
     session.close()
+
+
+@pytest.mark.devices("runtime", "cpp")
+def test_both_programs_agree_where_signals_and_readouts_are_late(device):
+    options = {
+        "delays": {"w_out": 1 * ms},
+        "feedback": RANDOM.with_options(delay=(1 * ms, 4 * ms)),
+        "rate_averaging": "moving",
+        "learned": {"tau_m": Learned()},
+    }
+    trials, gradients = trials_for(), []
+    for program in ("factored", "online"):
+        network = network_of(gradient=program, **options)
+        session = Session(network, make_program(device), trials, WINDOW, weights_of(network))
+        session.run(trials, N_TRIALS)
+        gradients.append(session.gradient())
+        session.close()
+    assert deviation(*gradients) <= 1e-12
 
 
 @pytest.mark.devices("runtime")
@@ -244,15 +285,10 @@ def test_gradient_is_the_difference_quotient_of_the_relaxed_network(device):
         np.testing.assert_allclose(found[place], quotient, rtol=1e-7, atol=1e-9)
 
 
-def adaptive_steps(network):
-    """The same with an optimizer whose steps move delays across whole steps."""
-    return replace(network, optimizer=ADAM.with_parameters(eta=0.05))
-
-
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
-@pytest.mark.devices("cpp")
+@pytest.mark.devices("cpp", slow=())
 def test_calls_restored_states_and_workers_give_the_same_to_the_bit(dtype, device):
-    network, trials = adaptive_steps(network_of(**CASES["sparse, rate of the batch"])), trials_for()
+    network, trials = network_of(**CASES["sparse, rate of the batch"]), trials_for()
     weights, program = weights_of(network), make_program(device, dtype)
 
     def session(begin=weights):
@@ -273,17 +309,72 @@ def test_calls_restored_states_and_workers_give_the_same_to_the_bit(dtype, devic
         assert_same_state(other.state(), one.state())
     for name in LEARNED:
         after = one.weights[f"delay.{name}"]
-        before = taken(weights[f"delay.{name}"], after).data
-        after = after.data
+        before, after = taken(weights[f"delay.{name}"], after).data, after.data
         assert np.any(rounded(before) != rounded(after))
         assert np.all((after >= LEAST[name]) & (after <= LONGEST[name]))
         assert np.any(one.optimizer_states[f"m.delay.{name}"].data)
-    # A program that only runs trials is told the whole steps.
-    runs = Session(network, program, trials, WINDOW, one.weights, learning=False)
-    outcome = runs.run(trials, N_TRIALS, learning=False)
-    np.testing.assert_array_equal(outcome.loss, one.run(trials, N_TRIALS, learning=False).loss)
-    for each in (one, parts, again, shared, runs):
+    for each in (one, parts, again, shared):
         each.close()
+
+
+@pytest.mark.devices("runtime")
+def test_a_program_that_only_runs_trials_is_told_the_whole_steps(device):
+    network, trials = network_of(), trials_for()
+    learned = Session(network, make_program(device), trials, WINDOW, weights_of(network))
+    outcomes = []
+    for session in (
+        learned,
+        Session(network, make_program(device), trials, WINDOW, learned.weights, learning=False),
+    ):
+        outcomes.append(session.run(trials, N_TRIALS, learning=False))
+    np.testing.assert_array_equal(outcomes[0].loss, outcomes[1].loss)
+    moved = learned.weights | {"delay.w_in": np.full((N, N_INPUTS), 5.0)}
+    other = Session(network, make_program(device), trials, WINDOW, moved, learning=False)
+    assert np.all(other.run(trials, N_TRIALS, learning=False).loss != outcomes[0].loss)
+
+
+def patched(monkeypatch, learned):
+    """Networks of configurations whose delays learn, which configurations cannot say."""
+    kind = type(CUES.model)
+    make = kind.make_network
+
+    def make_network(model, config, task):
+        network = make(model, config, task)
+        network.__dict__["resolved"] = with_learned(network.resolved, learned)
+        return network
+
+    monkeypatch.setattr(kind, "make_network", make_network)
+
+
+@pytest.mark.slow
+def test_an_exported_program_learns_the_same_delays(tmp_path, monkeypatch):
+    learned = {"w_in": LearnedDelay(6, eta=0.05), "w_rec": LearnedDelay(6)}
+    patched(monkeypatch, learned)
+    trainer = in_tool(CUES, 7)
+    start = trainer.network.resolved.initial_weights(CUES.run["seed"])
+    for name in learned:
+        assert np.any(trainer.session.weights[f"delay.{name}"] != start[f"delay.{name}"])
+    program = exported(tmp_path / "project", CUES)
+    run(program, "--iterations", 7, "--run", tmp_path / "run")
+    assert_same(tmp_path / "run", trainer)
+
+
+def test_a_graph_has_the_delays_that_run():
+    """NIR: as of a network whose delays are given in whole steps."""
+    pytest.importorskip("nir")
+    steps = np.random.default_rng(3).integers(0, 5, (3, 2))
+    neuron = LIF.with_parameters(t_ref=0 * ms)
+    graphs = []
+    for delays in ({"w_in": steps * ms}, {}):
+        network = Network(2, 1, [(neuron, 3)], delays=delays)
+        weights = network.initial_weights(1)
+        if not delays:
+            network.__dict__["resolved"] = with_learned(network.resolved, {"w_in": LearnedDelay(5)})
+            weights["delay.w_in"] = steps + 0.3
+        graphs.append(to_nir(network, weights))
+    given, learned = graphs
+    assert given.nodes.keys() == learned.nodes.keys()
+    assert sorted(given.edges) == sorted(learned.edges)
 
 
 def test_delays_find_the_lag_of_two_inputs():
@@ -327,6 +418,11 @@ WRONG = {
     "readout": ({"w_out": LearnedDelay(5)}, {}, "delay of a readout cannot learn"),
     "too short": ({"w_rec": LearnedDelay(1)}, {}, "must be more than 1 step"),
     "start": ({"w_in": LearnedDelay(3)}, {"delays": {"w_in": 4 * ms}}, "start between 0 and 3"),
+    "continuous": (
+        {"w_in": LearnedDelay(3)},
+        {"gradient": "online", "updates": "step", "rate_averaging": "moving"},
+        "updates must be 'batch'",
+    ),
     "bptt": ({"w_in": LearnedDelay(3)}, {"gradient": "bptt"}, "rounding to steps"),
     "rewiring": ({"w_in": LearnedDelay(3)}, {"rewiring": 0.5}, "rewiring moves synapses"),
     "no eta": (
