@@ -19,13 +19,13 @@ from eprop_brian.export.folders import new_project
 from eprop_brian.native import copy_native
 from eprop_brian.network.build import build
 from eprop_brian.network.built import BuiltNetwork
-from eprop_brian.network.resolved import Resolved
+from eprop_brian.network.graph import ReadoutGroup
 from eprop_brian.runs.config import RunConfig
 from eprop_brian.runs.run import CHECKPOINT
 from eprop_brian.tasks.base import hand_out
 from eprop_brian.training.state import SessionState
 
-__all__ = ["check_one_input_group", "export_inference", "inference_state", "network_arrays"]
+__all__ = ["export_inference", "inference_state", "network_arrays"]
 
 _TEMPLATES = Path(__file__).parent / "templates"
 #: Files of `eprop_brian.native` of which the program around the network consists.
@@ -87,21 +87,7 @@ def inference_state(config: RunConfig, run: Path) -> SessionState:
     weights = {name: arrays[name] for name in names if name in arrays}
     # Periods belong to the trials of a task; the program reports readouts of every step instead.
     trial = replace(trial, periods=None, n_answers=None)
-    resolved = network.resolved
-    check_one_input_group(resolved)
-    if len(resolved.readouts) > 1:
-        names = ", ".join(readout.name for readout in resolved.readouts)
-        raise ValueError(f"an exported program has one readout, not {names}: run this network here")
     return SessionState(network, trial, task.learning_window, weights, learning=False)
-
-
-def check_one_input_group(network: Resolved) -> None:
-    """Raise ValueError if a task drives several groups of inputs."""
-    if len(network.input_slices) > 1:
-        raise ValueError(
-            "an exported program reads one group of inputs, not "
-            f"{', '.join(network.input_slices)}: make them one, and connect it"
-        )
 
 
 def network_arrays(built: BuiltNetwork, state: SessionState) -> dict[str, np.ndarray]:
@@ -123,8 +109,11 @@ def _trial_header(state: SessionState, dtype: type, arrays: Mapping[str, np.ndar
         "n_inputs": network.n_inputs,
         "n_outputs": network.n_outputs,
         "n_recurrent": network.n_recurrent,
-        "window": network.readouts[0].window(state.learning_window),
     }
+    groups = ", ".join(str(where.stop - where.start) for where in network.input_slices.values())
+    readouts = ", ".join(
+        f'{{"{r.name}", {r.size}, {r.window(state.learning_window)}}}' for r in network.readouts
+    )
     populations = ", ".join(f'{{"{p.name}", {p.size}}}' for p in network.populations)
     files = ",\n    ".join(
         f'{{"{name}", "{values.dtype.str}", "{values.shape}", {zlib.crc32(values.tobytes())}u}}'
@@ -142,7 +131,10 @@ def _trial_header(state: SessionState, dtype: type, arrays: Mapping[str, np.ndar
             "{",
             f"typedef {'float' if dtype == np.float32 else 'double'} Real;",
             *(f"const int {name} = {value};" for name, value in numbers.items()),
-            f'const char* const readout = "{network.readouts[0].name}";',
+            f"const int input_groups[] = {{{groups}}};",
+            "// Outputs: a name, how many, and the last steps of a trial that count.",
+            "struct Readout { const char* name; int size, window; };",
+            f"const Readout readouts[] = {{{readouts}}};",
             f"const bool analog = {str(capacity.analog).lower()};",
             "struct Population { const char* name; int size; };",
             f"const Population populations[] = {{{populations}}};",
@@ -168,9 +160,15 @@ def _readme(state: SessionState, task: str) -> str:
         n_recurrent=network.n_recurrent,
         n_steps=state.n_steps,
         dt=network.dt,
-        window=network.readouts[0].window(state.learning_window),
-        output="softmax probabilities" if network.readouts[0].loss.softmax else "readouts y",
+        outputs="; ".join(_means(readout, state) for readout in network.readouts),
         inputs="any" if analog else "bool, or 0 and 1",
         input_meaning="analog values" if analog else "spikes",
         version=version("eprop_brian"),
     )
+
+
+def _means(readout: ReadoutGroup, state: SessionState) -> str:
+    """What the program says of the outputs of a readout."""
+    name = f"{readout.size} of {readout.name}, " if len(state.resolved.readouts) > 1 else ""
+    what = "softmax probabilities" if readout.loss.softmax else "readouts y"
+    return f"{name}{what} over the last {readout.window(state.learning_window)} steps"

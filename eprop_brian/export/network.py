@@ -13,9 +13,11 @@ from eprop_brian.base.sparse import Matrix, is_sparse, with_values
 from eprop_brian.equations.losses import LOSSES
 from eprop_brian.network.built import BuiltNetwork, state_variable
 from eprop_brian.network.draws import initial_draws
+from eprop_brian.network.graph import SignalConnection
 from eprop_brian.network.keys import OptimizerState
 from eprop_brian.network.learned_delays import DELAY
 from eprop_brian.network.projection import BuiltProjection
+from eprop_brian.network.resolved import Resolved
 from eprop_brian.runs.config import RunConfig
 from eprop_brian.symbolic.names import OPTIMIZER, own
 from eprop_brian.tasks.base import Task
@@ -58,9 +60,31 @@ class Drawn:
     limit: float
     factor: float
     sign: float
-    without_diagonal: bool
-    masked: bool
+    diagonal: int
+    masked: int
     given: bool
+
+
+@dataclass(frozen=True)
+class Readout:
+    """Outputs with a loss of their own; fields as in the C++ struct."""
+
+    first: int
+    size: int
+    window: int
+    mean_over_readouts: bool
+    mean_over_window: bool
+    judged: bool
+
+
+@dataclass(frozen=True)
+class Signal:
+    """A learning signal whose weights belong to a readout's; fields as in the C++ struct."""
+
+    weights: str
+    readout_weights: str
+    places: str
+    follows: bool
 
 
 def state_name(name: str, matrix: Matrix) -> str:
@@ -83,14 +107,24 @@ def constants(
 def places(state: SessionState, built: BuiltNetwork) -> dict[str, np.ndarray]:
     """Places of the values of each projection in its matrix, as files hold it; -1 is padding.
 
-    The entry of a readout has the places of the readout weights for its feedback weights.
+    The entry of a learning signal has the places of the readout weights that its own belong to.
     """
     numbered = {name: _numbered(state.weights[name]) for name in state.resolved.shapes}
     return {
         **{p.name: _stored(p, numbered[p.matrix]) for p in built.projections},
         **{f.name: _stored(f, numbered[f.matrix]) for f in built.feedback},
-        **{s.source: _followed(numbered[s.follows]) for s in state.resolved.signals},
+        **{_followed_key(s): _followed(numbered[s.follows]) for s in _following(state.resolved)},
     }
+
+
+def _following(network: Resolved) -> list[SignalConnection]:
+    """The learning signals whose weights belong to those of a readout."""
+    return [signal for signal in network.signals if signal.follows]
+
+
+def _followed_key(signal: SignalConnection) -> str:
+    # No group or matrix has a point in its name.
+    return f"followed.{signal.name}"
 
 
 def _followed(numbered: Matrix) -> np.ndarray:
@@ -127,9 +161,6 @@ def description(
         CRC32 of the files in ``data`` that belong to the source, by their names.
     """
     network, capacity = state.resolved, built.capacity
-    # Others have been refused.
-    (readout,), (signal,) = network.readouts, network.signals
-    loss = readout.loss
     rates = _learning_rates(built)
     arrays = _state_arrays(state, built)
     used = [a.array for a in arrays] + rates + [name for name in _CALL_ARRAYS if name in types]
@@ -142,7 +173,7 @@ def description(
         "n_inputs": network.n_inputs,
         "n_outputs": network.n_outputs,
         "n_recurrent": network.n_recurrent,
-        "learning_window": readout.window(state.learning_window),
+        "input_groups": [where.stop - where.start for where in network.input_slices.values()],
         "dt": float(network.dt),
         "batch_size": config.run["batch_size"],
         "iterations_per_call": iterations_per_call(network, config.run["batch_size"]),
@@ -158,19 +189,23 @@ def description(
         "analog": capacity.analog,
         "has_error": LOSSES[task.loss].softmax,
         "error_threshold": task.error_threshold or 0.0,
-        "mean_over_readouts": loss.mean_over_readouts,
-        "mean_over_window": loss.mean_over_window,
+        "readouts": _readouts(state, LOSSES[task.loss].softmax),
+        "signals": [
+            Signal(
+                s.name,
+                state_name(s.follows, state.weights[s.follows]),
+                _followed_key(s),
+                s.symmetric,
+            )
+            for s in _following(network)
+        ],
         "continuous": network.continuous,
-        "feedback_follows": signal.symmetric,
         "learning_rate": float(network.optimizer.parameters.get("eta", 0.0)),
         "learning_rates": rates,
         "types": {name: _Character(_TYPES[types[name].str[1:]]) for name in sorted({*used})},
         "state": arrays,
         "weights": [state_name(name, values) for name, values in state.weights.items()],
         "drawn": _drawn(state),
-        "readout": signal.source,
-        "readout_weights": state_name(signal.follows, state.weights[signal.follows]),
-        "feedback_weights": signal.name,
         "copied": list(copied),
         "sums": dict(sums),
     }
@@ -191,6 +226,23 @@ def description(
             "",
         ]
     )
+
+
+def _readouts(state: SessionState, classes: bool) -> list[Readout]:
+    """The readouts, and which of them a task with classes judges."""
+    network = state.resolved
+    alone = len(network.readouts) == 1 and network.readouts[0].window_steps is None
+    return [
+        Readout(
+            first=network.output_slices[readout.name].start,
+            size=readout.size,
+            window=readout.window(state.learning_window),
+            mean_over_readouts=readout.loss.mean_over_readouts,
+            mean_over_window=readout.loss.mean_over_window,
+            judged=classes and (alone or readout.loss.softmax),
+        )
+        for readout in network.readouts
+    ]
 
 
 def _learning_rates(built: BuiltNetwork) -> list[str]:
@@ -256,16 +308,18 @@ def _drawn(state: SessionState) -> list[Drawn]:
                 limit=draw.limit,
                 factor=draw.factor,
                 sign=draw.sign,
-                without_diagonal=not c.autapses and c.adjacency is None,
-                masked=False,
+                diagonal=0 if c.autapses or c.adjacency is not None else c.shape[0],
+                masked=-1,
                 given=c.weights is not None,
             )
         )
     for s in state.resolved.signals:
         if s.feedback.weights == "random":
-            masked = s.learns and is_sparse(state.weights[s.follows])
+            following = [other.name for other in _following(state.resolved)]
+            is_masked = s.learns and is_sparse(state.weights[s.follows])
+            masked = following.index(s.name) if is_masked else -1
             scale = float(s.feedback.scale)
-            drawn.append(Drawn(s.name, False, 1.0, 0.0, scale, 0.0, False, masked, False))
+            drawn.append(Drawn(s.name, False, 1.0, 0.0, scale, 0.0, 0, masked, False))
     return drawn
 
 

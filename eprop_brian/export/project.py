@@ -14,14 +14,12 @@ from eprop_brian.base.suggestions import unknown
 from eprop_brian.devices import DTYPES, cpp, cuda
 from eprop_brian.devices.project import Project
 from eprop_brian.export.folders import new_project
-from eprop_brian.export.inference import check_one_input_group
 from eprop_brian.export.network import constants, description, places
 from eprop_brian.export.readme import readme
 from eprop_brian.export.runs import copy_run
 from eprop_brian.export.trials import source_of, write_trials
 from eprop_brian.native import copy_native
 from eprop_brian.network.build import build
-from eprop_brian.network.resolved import Resolved
 from eprop_brian.network.spec import Network
 from eprop_brian.runs.config import RunConfig
 from eprop_brian.runs.run import INITIAL
@@ -205,21 +203,4 @@ def _exportable(config: RunConfig) -> tuple[Task, Network]:
     check_fit(network, task)
     if network.continuous:
         check_continuous(network, config.run["batch_size"])
-    _check_driven(network.resolved)
     return task, network
-
-
-def _check_driven(network: Resolved) -> None:
-    """Raise ValueError for parts that the program around a network does not know."""
-    check_one_input_group(network)
-    for what, parts in (("readout", network.readouts), ("learning signal", network.signals)):
-        if len(parts) != 1:
-            raise ValueError(
-                f"an exported project has one {what}, not {len(parts)}: train this network here"
-            )
-    (signal,) = network.signals
-    if not signal.follows:
-        raise ValueError(
-            f"an exported project reports the alignment of feedback, but learning signal "
-            f"'{signal.name}' has no readout weights to follow: train this network here"
-        )

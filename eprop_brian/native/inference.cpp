@@ -35,15 +35,14 @@ void print_help()
         "Usage: infer --inputs FILE.npy [OPTIONS]\n\n"
         "Runs a trained spiking network: %d inputs, %d steps a trial, %d outputs.\n\n"
         "  --inputs FILE.npy    %s, shape (trials, %d, %d)\n"
-        "  --out FILE.npy       mean outputs of the last %d steps, (trials, %d)\n"
+        "  --out FILE.npy       mean outputs of the last steps, those that count, (trials, %d)\n"
         "  --readouts FILE.npy  readouts in every step, (trials, %d, %d)\n"
         "  --spikes FILE.npy    spikes of the network, bool (trials, %d, %d)\n"
         "  --network FOLDER     weights and parameters (default: network, beside the program)\n"
         "  -h, --help           this text\n",
         trial::n_inputs, trial::n_steps, trial::n_outputs,
         trial::analog ? "analog values" : "spikes, 0 or 1", trial::n_steps, trial::n_inputs,
-        trial::window, trial::n_outputs, trial::n_steps, trial::n_outputs, trial::n_steps,
-        trial::n_recurrent);
+        trial::n_outputs, trial::n_steps, trial::n_outputs, trial::n_steps, trial::n_recurrent);
 }
 
 // A wrong option ends the program with status 2.
@@ -200,15 +199,23 @@ private:
     // Spikes are stored as bits, 32 inputs a word.
     void set_spikes(const std::vector<double>& values)
     {
-        const int n_words = (trial::n_inputs + 31)/32;
+        // Every group of inputs begins with a new word.
+        std::vector<std::size_t> bit_of_input;
+        std::size_t n_words = 0;
+        for (const int size : trial::input_groups)
+        {
+            for (int i = 0; i < size; i++)
+                bit_of_input.push_back(32*n_words + i);
+            n_words += (size + 31)/32;
+        }
         std::vector<std::uint32_t> words(array_bytes("input_data.words")/sizeof(std::uint32_t));
         for (std::size_t i = 0; i < values.size(); i++)
         {
             if (values[i] != 0 && values[i] != 1)
                 inputs.wrong("holds other numbers than 0 and 1, but this network takes spikes");
-            const std::size_t step = i/trial::n_inputs, input = i%trial::n_inputs;
+            const std::size_t step = i/trial::n_inputs, bit = bit_of_input[i%trial::n_inputs];
             if (values[i] != 0)
-                words[step*n_words + input/32] |= (std::uint32_t)1 << input%32;
+                words[step*n_words + bit/32] |= (std::uint32_t)1 << bit%32;
         }
         set_array("input_data.words", words.data());
     }
@@ -219,16 +226,25 @@ private:
         {
             const std::vector<trial::Real> sums = get<trial::Real>("answers.output");
             std::vector<double> means(sums.begin(), sums.begin() + trial::n_outputs);
-            for (double& mean : means)
-                mean /= trial::window;
+            std::size_t column = 0;
+            for (const trial::Readout& readout : trial::readouts)
+                for (int i = 0; i < readout.size; i++)
+                    means[column++] /= readout.window;
             out->write(means.data(), means.size()*sizeof(double));
         }
         if (readouts)
         {
-            const std::string history = std::string(trial::readout) + "_history.y";
-            const std::vector<trial::Real> y = get<trial::Real>(history);
-            const std::vector<double> values(
-                y.begin(), y.begin() + (std::ptrdiff_t)trial::n_steps*trial::n_outputs);
+            std::vector<double> values((std::size_t)trial::n_steps*trial::n_outputs);
+            std::size_t column = 0;
+            for (const trial::Readout& readout : trial::readouts)
+            {
+                const std::vector<trial::Real> y =
+                    get<trial::Real>(std::string(readout.name) + "_history.y");
+                for (std::size_t step = 0; step < trial::n_steps; step++)
+                    for (int i = 0; i < readout.size; i++)
+                        values[step*trial::n_outputs + column + i] = y[step*readout.size + i];
+                column += readout.size;
+            }
             readouts->write(values.data(), values.size()*sizeof(double));
         }
         if (!spikes)

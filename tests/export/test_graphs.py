@@ -1,4 +1,4 @@
-"""What exported programs and NIR graphs say of networks that they cannot hold."""
+"""What NIR graphs say of networks that they cannot hold."""
 
 from dataclasses import replace
 
@@ -6,10 +6,7 @@ import numpy as np
 import pytest
 
 from eprop_brian import LIF, Network
-from eprop_brian.equations import RANDOM
-from eprop_brian.export.inference import inference_state
 from eprop_brian.export.nir import NirError, to_nir
-from eprop_brian.export.project import export_project
 from eprop_brian.network.graph import InputGroup, connection
 from eprop_brian.runs.config import RunConfig
 from eprop_brian.training.trainer import Trainer
@@ -28,11 +25,9 @@ def changed(case):
     entering = [connection(f"in_{g.name}", [g], resolved.populations) for g in groups]
     _, *others = resolved.connections
     bias = InputGroup("bias", 1, constant=True)
-    (signal,) = resolved.signals
     resolved = {
         "inputs": replace(resolved, inputs=groups, connections=(*entering, *others)),
         "readouts": two_readouts(resolved, sizes=(1, 1)),
-        "signal": replace(resolved, signals=(replace(signal, follows="", feedback=RANDOM),)),
         "bias": replace(
             resolved,
             inputs=(*resolved.inputs, bias),
@@ -41,32 +36,6 @@ def changed(case):
     }[case]
     vars(network)["resolved"] = resolved
     return network
-
-
-@pytest.mark.parametrize(
-    ("case", "message"),
-    [
-        ("inputs", "reads one group of inputs, not left, right"),
-        ("readouts", "has one readout, not 2"),
-        ("signal", "learning signal 'B' has no readout weights to follow"),
-    ],
-)
-def test_projects_refuse_what_their_program_does_not_know(case, message, tmp_path, monkeypatch):
-    monkeypatch.setattr(RunConfig, "make_network", lambda *_: changed(case))
-    with pytest.raises(ValueError, match=message):
-        export_project(CONFIG, tmp_path / "project")
-
-
-@pytest.mark.parametrize(
-    ("case", "message"),
-    [("inputs", "not left, right"), ("readouts", "one readout, not readout_0, readout_1")],
-)
-def test_programs_that_only_run_refuse_several_groups(case, message, tmp_path, monkeypatch):
-    network = changed(case)
-    monkeypatch.setattr(RunConfig, "make_network", lambda *_: network)
-    monkeypatch.setattr("eprop_brian.export.inference.read_arrays", lambda _: {})
-    with pytest.raises(ValueError, match=message):
-        inference_state(CONFIG, tmp_path)
 
 
 @pytest.mark.parametrize(

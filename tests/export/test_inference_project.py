@@ -16,6 +16,7 @@ from eprop_brian.network.program import make_program
 from eprop_brian.runs.config import RunConfig
 from eprop_brian.runs.run import CHECKPOINT, Run
 from eprop_brian.training.session import Session
+from support import parts
 
 N_TRIALS = 3
 #: A smaller program is enough, and compiles faster.
@@ -40,14 +41,19 @@ RUNS = {
     ),
 }
 
+PARTS = "several parts of every kind"
+
 
 def make_run(folder, name):
-    task, settings, options = RUNS[name]
-    config = RunConfig.from_recipe(
-        task,
-        run={"device": "runtime", "batch_size": 1, "iterations": 1, **options},
-        settings=settings,
-    )
+    if name == PARTS:
+        config = parts.configure(run={"device": "runtime"})
+    else:
+        task, settings, options = RUNS[name]
+        config = RunConfig.from_recipe(
+            task,
+            run={"device": "runtime", "batch_size": 1, "iterations": 1, **options},
+            settings=settings,
+        )
     Run.start(config, folder).trainer.close()
     return config
 
@@ -73,7 +79,7 @@ def infer(project, *arguments, status=0):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", RUNS)
+@pytest.mark.parametrize("name", [*RUNS, PARTS])
 def test_the_program_gives_what_the_package_gives(name, tmp_path):
     config = make_run(tmp_path / "run", name)
     project = export_inference(tmp_path / "run", tmp_path / "project")

@@ -27,9 +27,26 @@ struct Drawn
     double divisor, limit;
     double factor;           // that either is multiplied by
     double sign;             // of all, 1 or -1; 0: they have either
-    bool without_diagonal;   // no synapse from a neuron to itself
-    bool masked;             // feedback: only where the readout weights are
+    int diagonal;            // rows of a matrix without synapses from a neuron to itself; 0: with them
+    int masked;              // feedback: the signal that is only where the readout weights are; or -1
     bool given;              // those of data/start/initial.npz
+};
+
+// Outputs with a loss of their own.
+struct Readout
+{
+    int first, size;         // among all outputs
+    int window;              // last steps of a trial that count
+    bool mean_over_readouts, mean_over_window;  // of the loss
+    bool judged;             // whether its answers are right or wrong
+};
+
+// A learning signal whose weights belong to those of a readout.
+struct Signal
+{
+    std::string weights, readout_weights;  // names of the state
+    std::string places;      // of the readout weight of each pair: an array of places.npz
+    bool follows;            // whether its weights are always the transposed readout weights
 };
 
 struct Description
@@ -37,7 +54,8 @@ struct Description
     std::string task, source;  // kind of source of trials: "cues", "frozen" or "recorded"
     std::uint64_t seed;
     int iterations;
-    int n_steps, n_inputs, n_outputs, n_recurrent, learning_window;
+    int n_steps, n_inputs, n_outputs, n_recurrent;
+    std::vector<int> input_groups;  // sizes
     double dt;
     int batch_size, iterations_per_call, check_every;
     int validation_batches, validation_batch_size, confirmation_batches;
@@ -47,17 +65,15 @@ struct Description
     // The error of the task; a threshold of 0 means that it has none.
     bool has_error;
     double error_threshold;
-    // The loss.
-    bool mean_over_readouts, mean_over_window;
+    std::vector<Readout> readouts;
+    std::vector<Signal> signals;
     bool continuous;        // without trials: the optimizer does not count updates
-    bool feedback_follows;  // the feedback weights are the transposed readout weights
     double learning_rate;
     std::vector<std::string> learning_rates;  // arrays that hold it
     std::map<std::string, char> types;        // of arrays: d, f (floats) or i (int32)
     std::vector<StateArray> state;
     std::vector<std::string> weights;         // names of weights and learned parameters
     std::vector<Drawn> drawn;
-    std::string readout, readout_weights, feedback_weights;  // names, of weights those of the state
     std::vector<std::string> copied;   // files of a run that stay as they are
     std::map<std::string, std::uint32_t> sums;  // CRC32 of files in data/
 };

@@ -74,9 +74,10 @@ public:
             else if (stored != size(array.array))
                 throw Error("'" + array.state + "' of the saved state does not fit the network");
         }
-        check_places(
-            "the readout", places.at(description.readout), values_of(description.feedback_weights).size(),
-            values_of(description.readout_weights).size());
+        for (const Signal& signal : description.signals)
+            check_places(
+                signal.weights, places.at(signal.places), values_of(signal.weights).size(),
+                values_of(signal.readout_weights).size());
     }
 
     // Numbers of the state by their name.
@@ -88,9 +89,9 @@ public:
             throw Error(
                 "'" + name + "' has " + std::to_string(values_of(name).size()) + " numbers, not " +
                 std::to_string(values.size()));
-        if (name == description.feedback_weights && description.feedback_follows)
-            throw Error(
-                "'" + name + "' follows '" + description.readout_weights + "': set that instead");
+        for (const Signal& signal : description.signals)
+            if (name == signal.weights && signal.follows)
+                throw Error("'" + name + "' follows '" + signal.readout_weights + "': set that instead");
         State::check_clock(name, values);
         state.values.at(name) = values;
         follow();
@@ -122,12 +123,11 @@ public:
                 if (drawn.sign != 0)
                     weight = drawn.sign*std::fabs(weight);
             }
-            if (drawn.without_diagonal)
-                for (int i = 0; i < description.n_recurrent; i++)
-                    weights[(std::size_t)i*description.n_recurrent + i] = 0;
-            if (drawn.masked)
+            for (int i = 0; i < drawn.diagonal; i++)
+                weights[(std::size_t)i*drawn.diagonal + i] = 0;
+            if (drawn.masked >= 0)
                 for (std::size_t i = 0; i < weights.size(); i++)
-                    if (readout_weight(i) == 0)
+                    if (readout_weight(description.signals[drawn.masked], i) == 0)
                         weights[i] = 0;
         }
         follow();
@@ -154,18 +154,22 @@ public:
         return outcome(trials);
     }
 
-    // Cosine of the angle between feedback weights and transposed readout weights.
+    // Cosine of the angle between feedback weights and transposed readout weights, of all signals
+    // to neurons that a readout hears.
     double alignment() const
     {
-        const std::vector<double>& b = state.values.at(description.feedback_weights);
         double product = 0, b_square = 0, w_square = 0;
-        for (std::size_t i = 0; i < b.size(); i++)
+        for (const Signal& signal : description.signals)
         {
-            product += b[i]*readout_weight(i);
-            b_square += b[i]*b[i];
+            const std::vector<double>& b = state.values.at(signal.weights);
+            for (std::size_t i = 0; i < b.size(); i++)
+            {
+                product += b[i]*readout_weight(signal, i);
+                b_square += b[i]*b[i];
+            }
+            for (const double w : state.values.at(signal.readout_weights))
+                w_square += w*w;
         }
-        for (const double w : state.values.at(description.readout_weights))
-            w_square += w*w;
         const double size = std::sqrt(b_square)*std::sqrt(w_square);
         return size > 0 ? product/size : NAN;
     }
@@ -194,7 +198,7 @@ private:
         if (description.analog)
             put_values("input_data.x", trials.values);
         else
-            put_bytes("input_data.words", raw(trials.words));
+            put_bytes("input_data.words", raw(trials.words_by_group()));
         put_values("target_data.y_target", trials.targets);
         put_bytes("trials.pattern", raw(trials.pattern));
         put_bytes("trials.target", raw(trials.target));
@@ -232,24 +236,31 @@ private:
         Outcome result;
         for (int trial = 0; trial < trials.size(); trial++)
         {
-            double loss = 0, wrong = 0, counted = 0, answers = 0;
-            for (int out = 0; out < n_outputs; out++)
-                loss += losses[(std::size_t)trial*n_outputs + out];
-            for (int answer = 0; answer < n_answers; answer++)
+            double loss = 0, wrong = 0, judged = 0;
+            for (const Readout& readout : description.readouts)
             {
-                const int steps = trials.counted(trial, answer);
-                counted += steps;
-                if (steps == 0)
-                    continue;
-                const double* sums =
-                    &outputs[((std::size_t)trial*n_answers + answer)*n_outputs];
-                const int answered = std::max_element(sums, sums + n_outputs) - sums;
-                wrong += answered != trials.right_class(trial, answer);
-                answers++;
+                double own_loss = 0, own_wrong = 0, counted = 0, answers = 0;
+                for (int out = readout.first; out < readout.first + readout.size; out++)
+                    own_loss += losses[(std::size_t)trial*n_outputs + out];
+                for (int answer = 0; answer < n_answers; answer++)
+                {
+                    const int steps = trials.counted(trial, answer, readout);
+                    counted += steps;
+                    if (steps == 0)
+                        continue;
+                    const std::size_t row = (std::size_t)trial*n_answers + answer;
+                    const double* sums = &outputs[row*n_outputs + readout.first];
+                    const int answered = std::max_element(sums, sums + readout.size) - sums;
+                    own_wrong += answered != trials.right_class(trial, answer, readout);
+                    answers++;
+                }
+                own_loss /= readout.mean_over_readouts ? readout.size : 1;
+                loss += own_loss/(readout.mean_over_window ? counted : 1);
+                wrong += readout.judged ? own_wrong/answers : 0;
+                judged += readout.judged;
             }
-            loss /= description.mean_over_readouts ? n_outputs : 1;
-            result.loss.push_back(loss/(description.mean_over_window ? counted : 1));
-            result.error.push_back(description.has_error ? wrong/answers : NAN);
+            result.loss.push_back(loss);
+            result.error.push_back(description.has_error ? wrong/judged : NAN);
             result.rate_hz.push_back(spikes[trial]/(description.n_recurrent*seconds));
         }
         return result;
@@ -353,21 +364,24 @@ private:
         return result;
     }
 
-    // The readout weight of the pair that entry `i` of the feedback weights belongs to.
-    double readout_weight(std::size_t i) const
+    // The readout weight of the pair that entry `i` of a signal's weights belongs to.
+    double readout_weight(const Signal& signal, std::size_t i) const
     {
-        const std::int64_t place = places.at(description.readout)[i];
-        return place < 0 ? 0.0 : state.values.at(description.readout_weights)[place];
+        const std::int64_t place = places.at(signal.places)[i];
+        return place < 0 ? 0.0 : state.values.at(signal.readout_weights)[place];
     }
 
     // Symmetric feedback is the transposed readout weights.
     void follow()
     {
-        if (!description.feedback_follows)
-            return;
-        std::vector<double>& b = state.values.at(description.feedback_weights);
-        for (std::size_t i = 0; i < b.size(); i++)
-            b[i] = readout_weight(i);
+        for (const Signal& signal : description.signals)
+        {
+            if (!signal.follows)
+                continue;
+            std::vector<double>& b = state.values.at(signal.weights);
+            for (std::size_t i = 0; i < b.size(); i++)
+                b[i] = readout_weight(signal, i);
+        }
     }
 };
 }

@@ -101,31 +101,56 @@ struct Trials
 
     static int n_answers() { return std::max(1, description.n_answers); }
 
-    // Steps that count for an answer of a trial.
-    int counted(int trial, int answer) const
+    // Steps that count for an answer of a trial in a readout.
+    int counted(int trial, int answer, const Readout& readout) const
     {
         if (description.n_answers == 0)
-            return description.learning_window;
+            return readout.window;
         const auto row = periods.begin() + (std::size_t)target[trial]*description.n_steps;
         return std::count(row, row + description.n_steps, answer + 1);
     }
 
-    // The right class: the largest of the targets over the steps that count for an answer.
-    int right_class(int trial, int answer) const
+    // The right class: the largest of a readout's targets over the steps that count for an answer.
+    int right_class(int trial, int answer, const Readout& readout) const
     {
-        std::vector<double> sums(description.n_outputs, 0.0);
-        const double* rows = &targets[target[trial]*target_row()];
+        std::vector<double> sums(readout.size, 0.0);
+        const double* rows = &targets[target[trial]*target_row() + readout.first];
         for (int step = 0; step < description.n_steps; step++)
         {
             const bool counts =
                 description.n_answers == 0
-                    ? step >= description.n_steps - description.learning_window
+                    ? step >= description.n_steps - readout.window
                     : periods[(std::size_t)target[trial]*description.n_steps + step] == answer + 1;
             const int row = description.target_steps == 1 ? 0 : step;
-            for (int out = 0; counts && out < description.n_outputs; out++)
+            for (int out = 0; counts && out < readout.size; out++)
                 sums[out] += rows[row*description.n_outputs + out];
         }
         return std::max_element(sums.begin(), sums.end()) - sums.begin();
+    }
+
+    // The words as a network has them: every group of inputs begins with a new one.
+    std::vector<std::int32_t> words_by_group() const
+    {
+        if (description.input_groups.size() == 1)
+            return words;
+        std::vector<std::int32_t> result;
+        for (std::size_t row = 0; row < words.size(); row += n_words())
+        {
+            int first = 0;
+            for (const int size : description.input_groups)
+            {
+                for (int i = 0; i < size; i++)
+                {
+                    if (i % 32 == 0)
+                        result.push_back(0);
+                    const std::uint32_t word = words[row + (first + i)/32];
+                    const std::uint32_t bit = word >> (first + i) % 32 & 1;
+                    result.back() |= (std::int32_t)(bit << i % 32);
+                }
+                first += size;
+            }
+        }
+        return result;
     }
 
 private:
