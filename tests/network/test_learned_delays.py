@@ -366,7 +366,7 @@ def test_a_graph_has_the_delays_that_run():
     neuron = LIF.with_parameters(t_ref=0 * ms)
     graphs = []
     for delays in ({"w_in": steps * ms}, {}):
-        network = Network(2, 1, [(neuron, 3)], delays=delays)
+        network = Network.standard(2, 1, [(neuron, 3)], delays=delays)
         weights = network.initial_weights(1)
         if not delays:
             network.__dict__["resolved"] = with_learned(network.resolved, {"w_in": LearnedDelay(5)})
