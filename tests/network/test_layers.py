@@ -20,17 +20,21 @@ import numpy as np
 import pytest
 from brian2 import Hz, second
 
-from eprop_brian.equations import ALIF, GRADIENT_DESCENT, LEAKY, LIF, RANDOM, SYMMETRIC
-from eprop_brian.equations.losses import LOSSES, weighted
-from eprop_brian.network.graph import InputGroup, SignalConnection, connection, spans
+from eprop_brian import (
+    Inputs,
+    LearningSignal,
+    Network,
+    Population,
+    Projection,
+    Readout,
+    Trainer,
+)
+from eprop_brian.equations import ALIF, GRADIENT_DESCENT, LEAKY, LIF
 from eprop_brian.network.program import make_program
-from eprop_brian.network.resolve import make_readout
-from eprop_brian.network.spec import Network
 from eprop_brian.tasks import Task
 from eprop_brian.training.gradient_check import check_gradients
 from eprop_brian.training.recording import TracedSynapse, record
 from eprop_brian.training.session import Session
-from eprop_brian.training.trainer import Trainer
 from support.arrays import deviation
 from support.neurons_by_hand import BETA, DT, GAMMA, TAU_A, TAU_M, V_TH, adaptive_lif, spike
 from support.trials import trials_of
@@ -86,64 +90,43 @@ class Case:
         return [*pairs, *(("second", readout) for readout in READOUTS)]
 
 
-def make_network(case: Case, program: str):
+def make_network(case: Case, program: str) -> Network:
     """The network in the package."""
     common = {"tau_m": TAU_M * second, "v_th": V_TH, "gamma": GAMMA, "t_ref": "3 ms"}
-    adaptive = ALIF.with_parameters(**common, tau_a=TAU_A * second, beta=BETA)
-    # Naming the state whose reset is left out makes backpropagation leave it out, too.
-    neurons = [
-        replace(LIF.with_parameters(**common), name="first", detach=("v",)),
-        replace(adaptive, name="second", detach=("v",)),
-    ]
-    resolved = Network.standard(
-        SIZES["inputs"],
-        1,
-        [(neuron, SIZES[neuron.name]) for neuron in neurons],
-        readout=LEAKY.with_parameters(tau_out=TAU_OUT * second),
+    neurons = {
+        "first": LIF.with_parameters(**common),
+        "second": ALIF.with_parameters(**common, tau_a=TAU_A * second, beta=BETA),
+    }
+    leaky = LEAKY.with_parameters(tau_out=TAU_OUT * second)
+    losses = {"classes": "softmax_cross_entropy", "curve": "squared_error"}
+    late = {("second", readout): case.lag * DT * second for readout in READOUTS}
+    taught = [LearningSignal("classes", "first", "random", "B_first")] * case.taught
+    return Network(
+        [
+            Inputs(SIZES["inputs"]),
+            Inputs(1, "bias", constant=True),
+            # Naming the state whose reset is left out makes backpropagation leave it out, too.
+            *(Population(replace(n, detach=("v",)), SIZES[x], x) for x, n in neurons.items()),
+            *(
+                Readout(
+                    *(SIZES[readout], readout, leaky, loss),
+                    loss_weight=LOSS_WEIGHTS[readout],
+                    window=WINDOWS[readout] * DT * second,
+                )
+                for readout, loss in losses.items()
+            ),
+            *(
+                Projection(*pair, name, delay=late.get(pair), learn=name not in case.frozen)
+                for pair, name in ((pair, "_".join(pair)) for pair in case.pairs)
+            ),
+            *(LearningSignal(readout, "second", name=f"B_{readout}") for readout in READOUTS),
+            *taught,
+        ],
         optimizer=GRADIENT_DESCENT,
         gradient=program,
         c_reg=C_REG,
         f_target=F_TARGET * Hz,
         dt=DT * second,
-    ).resolved
-    (readout,) = resolved.readouts
-    readouts = [
-        replace(
-            make_readout(
-                name,
-                SIZES[name],
-                readout.readout,
-                weighted(LOSSES[loss], LOSS_WEIGHTS[name]),
-                resolved.dt,
-            ),
-            window_steps=WINDOWS[name],
-        )
-        for name, loss in zip(READOUTS, ("softmax_cross_entropy", "squared_error"), strict=True)
-    ]
-    inputs = (InputGroup("inputs", SIZES["inputs"]), InputGroup("bias", 1, constant=True))
-    groups = {group.name: group for group in (*inputs, *resolved.populations, *readouts)}
-    connections = [
-        replace(
-            connection(f"{source}_{target}", [groups[source]], [groups[target]]),
-            plastic=f"{source}_{target}" not in case.frozen,
-            **{"delay_steps": case.lag} if source == "second" and target in READOUTS else {},
-        )
-        for source, target in case.pairs
-    ]
-    second_layer = spans([groups["second"]])
-    signals = [
-        SignalConnection(f"B_{r}", spans([groups[r]]), second_layer, SYMMETRIC, f"second_{r}")
-        for r in READOUTS
-    ]
-    if case.taught:
-        sources, targets = spans([groups["classes"]]), spans([groups["first"]])
-        signals.append(SignalConnection("B_first", sources, targets, RANDOM))
-    return replace(
-        resolved,
-        inputs=inputs,
-        readouts=tuple(readouts),
-        connections=tuple(connections),
-        signals=tuple(signals),
     )
 
 
