@@ -57,7 +57,7 @@ def write_projection(writer: Writer, p: BuiltProjection[Connection]) -> Projecti
     if groups.online and groups.is_delayed(p):
         window = groups.groups[f"{p.name}_pre_window"]
         pre_window = tuple(writer.code.array(window, name, "0") for name in window.names)
-    if writer.network.continuous and connection.plastic:
+    if writer.network.continuous:
         names = ("since", "updates", "skipped")
         counters = {name: writer.code.array(p.pre_group, name, "_pre") for name in names}
     # Of a dense projection onto itself, what must stay 0, before an update and after it.
