@@ -156,6 +156,7 @@ def test_a_projection_has_what_its_fields_say():
         ({"up": Projection("first", "second", "up", weights="balanced")}, "balanced with a sign"),
         ({"up": Projection("first", "second", receptor="ampa")}, "receptor 'ampa' of 'second'"),
         ({"up": Projection("first", "second", "up", eta=-1)}, "eta of 'up' must be at least 0"),
+        ({"up": Projection("first", "second", learn=False, eta=0.1)}, "so its eta changes nothing"),
         ({"up": Projection("first", "second", learn="no")}, "learn is true or false, not 'no'"),
         ({"up": Projection("first", "second", learned_delay=9)}, "learned_delay takes longest"),
         ({"up": Projection("first", "second", connectivity="one_to_one")}, "one_to_one"),
