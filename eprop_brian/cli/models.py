@@ -71,11 +71,13 @@ class Model(Protocol):
 
 
 def all_tasks() -> dict[str, str]:
-    """Names and descriptions of the tasks of all models."""
+    """Names and descriptions of the tasks of all models, and of other networks that learn them."""
     # Imported when needed: the help should not wait for it.
     from eprop_brian.runs.models import MODELS
+    from eprop_brian.runs.recipes import OTHER_NETWORKS
 
-    return {name: text for model in MODELS.values() for name, text in model.tasks.items()}
+    tasks = {name: text for model in MODELS.values() for name, text in model.tasks.items()}
+    return {**tasks, **OTHER_NETWORKS}
 
 
 def task_of(task: str | None, choices: RunChoices) -> str:
@@ -99,9 +101,11 @@ def task_of(task: str | None, choices: RunChoices) -> str:
 
 
 def model_of_task(task: str) -> Model:
-    """The model that learns a task."""
+    """The model that learns a task, or that of a recipe with another name."""
     from eprop_brian.runs.models import MODELS
+    from eprop_brian.runs.recipes import OTHER_NETWORKS, get_recipe
 
+    task = get_recipe(task).task if task in OTHER_NETWORKS else task
     return _model(next(name for name, model in MODELS.items() if task in model.tasks))
 
 

@@ -201,7 +201,7 @@ def plot_gradient_check(checks: Sequence[GradientCheck]) -> Figure:
     panels["cosine"].set_ylabel("cosine of the\nangle between\ngradients")
     panels["ratio"].set_yscale("log")
     panels["ratio"].set_ylabel("length of\ne-prop's over\nBPTT's")
-    legend_above(panels["cosine"], columns=len(names))
+    legend_above(panels["cosine"], columns=min(3, len(names)))
     count_iterations(panels["ratio"], iterations[0], iterations[-1])
     return figure
 

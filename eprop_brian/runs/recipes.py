@@ -2,7 +2,8 @@
 
 A recipe has the tables of a run's ``config.toml``, but only what differs from the defaults, and a
 table ``[neuron]`` or ``[teacher]`` with parameters of the library's neurons or of the task's
-teacher. Its comments say where the settings come from.
+teacher. Its comments say where the settings come from. Every task has a recipe of its name; other
+networks that learn it have recipes with names of their own.
 """
 
 from __future__ import annotations
@@ -18,10 +19,16 @@ from eprop_brian.runs.settings import read_tables
 from eprop_brian.tasks import TASKS
 from eprop_brian.tasks.dynamics import DYNAMICS
 
-__all__ = ["RECIPES", "Recipe", "get_recipe"]
+__all__ = ["OTHER_NETWORKS", "RECIPES", "Recipe", "get_recipe"]
 
+#: Recipes with names of their own, and what they are.
+OTHER_NETWORKS: Mapping[str, str] = {
+    "evidence-accumulation-ei": "the same by 80 excitatory and 20 inhibitory neurons with AMPA and "
+    "GABA receptors, under Dale's law",
+    "evidence-accumulation-layers": "the same by two layers, of which the second is recurrent",
+}
 #: Names of the recipes that come with the package.
-RECIPES = (*TASKS, *DYNAMICS)
+RECIPES = (*TASKS, *DYNAMICS, *OTHER_NETWORKS)
 
 
 @dataclass(frozen=True)
@@ -53,7 +60,8 @@ def get_recipe(name: str | Path) -> Recipe:
     Parameters
     ----------
     name : str or Path
-        A task's name, or the path of a recipe of your own, a file ``.toml``.
+        The name of a task or of another recipe (`RECIPES`), or the path of a recipe of your own, a
+        file ``.toml``.
 
     Raises
     ------
@@ -70,6 +78,7 @@ def get_recipe(name: str | Path) -> Recipe:
     task = tables.get("run", {}).get("task")
     if task is None:
         raise ValueError(f"{path}: [run] lacks 'task', the name of the task to train")
-    if task not in RECIPES:
-        raise ValueError(f"{path}: {unknown('task', task, RECIPES)}")
+    tasks = (*TASKS, *DYNAMICS)
+    if task not in tasks:
+        raise ValueError(f"{path}: {unknown('task', task, tasks)}")
     return Recipe(path, tables)

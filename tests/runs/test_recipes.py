@@ -9,20 +9,21 @@ import pytest
 from eprop_brian import RunConfig, get_recipe
 from eprop_brian.runs.config import CONFIG
 from eprop_brian.runs.models import MODELS
-from eprop_brian.runs.recipes import RECIPES
+from eprop_brian.runs.recipes import OTHER_NETWORKS, RECIPES
 
 #: ``config.toml`` of every recipe, from before recipes were files.
 STORED = json.loads((Path(__file__).parents[1] / "data" / "recipes.json").read_text())
 
 
-def test_there_is_a_recipe_for_every_task_and_none_else():
+def test_there_is_a_recipe_for_every_task_and_those_with_other_names():
     tasks = [task for model in MODELS.values() for task in model.tasks]
-    assert list(RECIPES) == tasks == list(STORED)
+    assert list(RECIPES) == [*tasks, *OTHER_NETWORKS]
+    assert tasks == list(STORED)
     folder = Path(get_recipe(tasks[0]).path).parent
-    assert sorted(path.stem for path in folder.glob("*.toml")) == sorted(tasks)
+    assert sorted(path.stem for path in folder.glob("*.toml")) == sorted(RECIPES)
 
 
-@pytest.mark.parametrize("task", RECIPES)
+@pytest.mark.parametrize("task", STORED)
 def test_a_recipe_means_what_it_did(task):
     tables = tomllib.loads(RunConfig.from_recipe(task).files()[CONFIG])
     assert tables["run"].pop("model") == ("balanced" if task.startswith("balanced") else "eprop")
@@ -30,12 +31,21 @@ def test_a_recipe_means_what_it_did(task):
     assert list(tables.get("size", {})) == list(STORED[task].get("size", {}))
 
 
-@pytest.mark.parametrize("task", RECIPES)
-def test_a_recipe_says_where_it_is_from(task):
-    recipe = get_recipe(task)
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_says_where_it_is_from(name):
+    recipe = get_recipe(name)
     first = str(recipe).partition("\n\n")[0]
     assert first.startswith("# ") and ("our own" in first or "20" in first or "NEST" in first)
-    assert recipe.task == task
+    assert name == recipe.task or name in OTHER_NETWORKS and name.startswith(f"{recipe.task}-")
+
+
+@pytest.mark.parametrize("name", OTHER_NETWORKS)
+def test_other_networks_are_for_their_task(name):
+    config = RunConfig.from_recipe(name)
+    task = config.make_task()
+    network = config.make_network(task)
+    assert (network.n_inputs, network.n_outputs) == (task.n_inputs, task.n_outputs)
+    assert {c.name for c in network.resolved.connections if c.plastic} == {*network.delay_steps}
 
 
 @pytest.mark.parametrize("task", ["evidence-accumulation", "balanced-lorenz"])
