@@ -61,7 +61,7 @@ def test_layers_have_what_their_parts_say():
     assert not np.diag(weights["around"]).any() and weights["up"].all()
     np.testing.assert_array_equal(weights["B_readout_second"], weights["out"].T)
     text = str(network)
-    for name in ("5 first", "4 second", "up  4 x 5"):
+    for name in ("5 first", "4 second", "up  4 x 5, first -> second", "guided  random"):
         assert name in text
 
 
