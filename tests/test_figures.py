@@ -17,7 +17,7 @@ from eprop_brian.network.spec import Network
 from eprop_brian.runs.config import RunConfig
 from eprop_brian.runs.run import Run
 from eprop_brian.training.history import History
-from eprop_brian.training.recording import RecordedPopulation, Recording
+from eprop_brian.training.recording import RecordedPopulation, RecordedReadout, Recording
 from eprop_brian.training.traces import TracedSynapse
 
 mpl.use("Agg")
@@ -38,6 +38,10 @@ def history(n=5, error=None):
     return result
 
 
+def readout(softmax, n_outputs=2):
+    return {"readouts": (RecordedReadout("readout", slice(0, n_outputs), softmax),)}
+
+
 def make_recording(**changes):
     """A recording of 4 inputs, 3 LIF and 2 ALIF neurons and 2 readouts, without a network."""
     rng = np.random.default_rng(0)
@@ -56,7 +60,7 @@ def make_recording(**changes):
             RecordedPopulation("lif", slice(0, 3), "v", "1"),
             RecordedPopulation("alif", slice(3, 5), "v", "1"),
         ),
-        softmax=True,
+        **readout(softmax=True),
         inputs=rng.random((N_STEPS, 4)) < 0.2,
         spikes=v > 1,
         v=v,
@@ -193,7 +197,7 @@ def test_trial_without_membrane_traces_or_softmax():
     recording = make_recording(
         v=None,
         threshold=None,
-        softmax=False,
+        **readout(softmax=False),
         synapses=(),
         eligibility_trace=nothing,
         filtered_trace=nothing,
@@ -204,6 +208,21 @@ def test_trial_without_membrane_traces_or_softmax():
         "learning signal L (dimensionless)",
         "readout y (dimensionless)",
     ]
+
+
+def test_readouts_with_names_of_their_own_have_panels():
+    readouts = (
+        RecordedReadout("class", slice(0, 1), softmax=True),
+        RecordedReadout("angle", slice(1, 2), softmax=False),
+    )
+    recording = make_recording(readouts=readouts)
+    figure = plot.trial(recording)
+    assert draw(figure)[-2:] == [
+        "softmax output of class (probability)",
+        "readout angle (dimensionless)",
+    ]
+    for ax, column in zip(figure.axes[-2:], recording.output.T, strict=True):
+        np.testing.assert_array_equal(ax.lines[0].get_ydata(), column)
 
 
 def test_trial_in_volts_is_drawn_in_millivolts():
@@ -218,8 +237,8 @@ def test_trial_in_volts_is_drawn_in_millivolts():
 
 
 def test_trajectory_is_drawn_over_its_target():
-    after = make_recording(softmax=False)
-    before = make_recording(softmax=False, output=np.zeros((N_STEPS, 2)))
+    after = make_recording(**readout(softmax=False))
+    before = make_recording(**readout(softmax=False), output=np.zeros((N_STEPS, 2)))
     figure = plot.trajectory(after, before)
     assert draw(figure) == ["readout 1 (dimensionless)"]
     lines = {line.get_label(): line for line in figure.axes[0].lines}
@@ -236,12 +255,12 @@ def test_a_trajectory_needs_two_coordinates():
         plot.trajectory(make_recording())
     three = np.zeros((N_STEPS, 3))
     with pytest.raises(ValueError, match="two readouts that follow targets, got 3$"):
-        plot.trajectory(make_recording(softmax=False, output=three, target=three))
+        plot.trajectory(make_recording(**readout(False, 3), output=three, target=three))
 
 
 def test_many_readouts_have_no_legend():
     many = np.zeros((N_STEPS, 8))
-    figure = plot.trial(make_recording(y=many, output=many, target=many, softmax=False))
+    figure = plot.trial(make_recording(y=many, output=many, target=many, **readout(False, 8)))
     draw(figure)
     assert figure.axes[-1].get_legend() is None
 

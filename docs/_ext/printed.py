@@ -54,6 +54,7 @@ import eprop_brian
 from eprop_brian.cli import main
 from eprop_brian.equations import LEAKY, Neuron, get_neuron
 from eprop_brian.runs.config import CONFIG, RunConfig
+from eprop_brian.runs.graph import GRAPH
 from eprop_brian.runs.models import MODELS
 from eprop_brian.symbolic.eligibility import derive
 from eprop_brian.symbolic.errors import EquationError
@@ -262,16 +263,19 @@ class _Recipe(_Printed):
 
 
 class _Schema(_Printed):
-    """``{schema} MODEL``: tables of ``config.toml``, and what ``--set`` takes beside them."""
+    """``{schema} MODEL``: tables of ``config.toml``, and what ``--set`` takes beside them.
+
+    The model ``parts`` is that of networks which a file describes part by part.
+    """
 
     required_arguments = 1
 
     def printed(self) -> list[nodes.Node]:
-        model = MODELS[self.arguments[0]]
+        model = {**MODELS, "parts": GRAPH}[self.arguments[0]]
         shown: list[nodes.Node] = []
         for name, table in {**model.schema, **model.parameters}.items():
             further = f" Also: {table.further_doc}." if table.further_doc else ""
-            text = f"`[{name}]` {table.doc}{further}"
+            text = f"{f'`[[{name}]]`' if table.many else f'`[{name}]`'} {table.doc}{further}"
             without_links = re.sub(r"\[([^][]+)\]\([^()]+\)", r"\1", text)
             shown.append(nodes.paragraph("", "", *_prose(without_links)))
             rows = [(key, s.shown_default, s.doc) for key, s in table.settings.items()]

@@ -22,7 +22,7 @@ from eprop_brian.figures.style import (
     styled,
     whole_numbers,
 )
-from eprop_brian.training.recording import RecordedPopulation, Recording
+from eprop_brian.training.recording import RecordedPopulation, RecordedReadout, Recording
 
 __all__ = ["draws_trajectory", "plot_trajectory", "plot_trial"]
 
@@ -63,7 +63,8 @@ def plot_trial(recording: Recording, title: str | None = None) -> Figure:
     heights.update(psi=0.95, signal=0.95)
     if recording.synapses:
         heights.update(eligibility=1.0, filtered=1.0)
-    heights["output"] = 1.2
+    outputs = {_output_panel(readout): readout for readout in recording.readouts}
+    heights.update(dict.fromkeys(outputs, 1.2))
     figure, panels = stacked(heights, "time in the trial (ms)")
     _draw_inputs(panels["inputs"], recording)
     _draw_recurrent(panels["recurrent"], recording, examples)
@@ -77,9 +78,10 @@ def plot_trial(recording: Recording, title: str | None = None) -> Figure:
     _draw_signals(panels["psi"], panels["signal"], recording, examples)
     if recording.synapses:
         _draw_traces(panels["eligibility"], panels["filtered"], recording, examples)
-    _draw_output(panels["output"], recording)
+    for panel, readout in outputs.items():
+        _draw_output(panels[panel], recording, readout)
     _shade_window(list(panels.values()), recording)
-    panels["output"].set_xlim(0.0, recording.time[-1] + recording.dt)
+    panels["inputs"].set_xlim(0.0, recording.time[-1] + recording.dt)
     if title:
         figure.suptitle(title)
     return figure
@@ -307,17 +309,24 @@ def _draw_traces(
     legend_beside(filtered)
 
 
-def _draw_output(ax: Axes, recording: Recording) -> None:
-    n_outputs = recording.output.shape[1]
-    labelled = n_outputs <= _MOST_LABELLED_READOUTS
+def _output_panel(readout: RecordedReadout) -> str:
+    return f"output of {readout.name}"
+
+
+def _draw_output(ax: Axes, recording: Recording, readout: RecordedReadout) -> None:
+    """The outputs of a readout and their targets."""
+    output = recording.output[:, readout.outputs]
     # Nothing is drawn where nothing counts.
     target = np.where(recording.counts[:, np.newaxis], recording.target, np.nan)
+    target = target[:, readout.outputs]
+    n_outputs = output.shape[1]
+    labelled = n_outputs <= _MOST_LABELLED_READOUTS
     for number in range(n_outputs):
         colour = _READOUT_COLOURS[number % len(_READOUT_COLOURS)]
         suffix = f" {number}" if n_outputs > 1 else ""
         ax.plot(
             recording.time,
-            recording.output[:, number],
+            output[:, number],
             color=colour,
             label=f"output{suffix}" if labelled else None,
         )
@@ -329,11 +338,12 @@ def _draw_output(ax: Axes, recording: Recording) -> None:
             linewidth=1.4,
             label=f"target{suffix}" if labelled else None,
         )
-    if recording.softmax:
-        ax.set_ylabel("softmax output\n(probability)")
+    name = f" of {readout.name}" if len(recording.readouts) > 1 else ""
+    if readout.softmax:
+        ax.set_ylabel(f"softmax output{name}\n(probability)")
         ax.set_ylim(-0.07, 1.07)
     else:
-        ax.set_ylabel("readout y\n(dimensionless)")
+        ax.set_ylabel(f"readout {'y' if not name else readout.name}\n(dimensionless)")
     if labelled:
         legend_beside(ax)
 

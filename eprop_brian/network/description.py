@@ -66,13 +66,21 @@ def _weights(network: Resolved) -> Iterator[str]:
         if not c.plastic:
             details.append("frozen")
         elif network.optimizer_of(c) != network.optimizer:
-            details.append(_settings(network.optimizer_of(c)))
+            details.append(_difference(network.optimizer_of(c), network.optimizer))
         yield ", ".join(detail for detail in details if detail)
 
 
 def _settings(optimizer: Optimizer) -> str:
     parameters = ", ".join(f"{name} = {value:g}" for name, value in optimizer.parameters.items())
     return f"{optimizer.name}: {parameters}"
+
+
+def _difference(optimizer: Optimizer, other: Optimizer) -> str:
+    """An optimizer by what sets it apart from another."""
+    if optimizer.name != other.name or optimizer.parameters.keys() != other.parameters.keys():
+        return _settings(optimizer)
+    changed = {k: v for k, v in optimizer.parameters.items() if v != other.parameters[k]}
+    return ", ".join(f"{name} = {value:g}" for name, value in changed.items())
 
 
 def _signals(network: Resolved) -> Iterator[str]:

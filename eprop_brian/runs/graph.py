@@ -118,7 +118,8 @@ class _Graph(LearningModel):
             raise ValueError(_cannot(method, [signal["name"] for signal in signals]))
         if not all(able):
             unable = [s["name"] for s, can in zip(signals, able, strict=True) if not can]
-            warnings.warn(f"{_cannot(method, unable)}; they keep their own", stacklevel=2)
+            keep = "they keep their" if len(unable) > 1 else "it keeps its"
+            warnings.warn(f"{_cannot(method, unable)}: {keep} own feedback", stacklevel=2)
         changed = [
             _with_feedback(signal, method) if can else signal
             for signal, can in zip(signals, able, strict=True)
@@ -249,12 +250,10 @@ def _can_follow(tables: Tables, signal: Mapping[str, Any], method: str) -> bool:
 
 def _cannot(method: str, names: Sequence[str]) -> str:
     listed = ", ".join(f"'{name}'" for name in names) or "no learning signal"
+    have = "have" if len(names) > 1 else "has"
     return (
-        f"{method} feedback follows the one projection from the target to the readout, which "
-        f"{listed} lacks"
-        if len(names) == 1
-        else f"{method} feedback follows the one projection from the target to the readout, which "
-        f"these learning signals lack: {listed}"
+        f"{method} feedback needs one projection from the target of a learning signal to "
+        f"its readout, and {listed} {have} none"
     )
 
 

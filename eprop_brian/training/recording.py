@@ -29,7 +29,7 @@ from eprop_brian.tasks.trials import Trials
 from eprop_brian.training.session import Session
 from eprop_brian.training.traces import TracedSynapse, Traces, check_synapses
 
-__all__ = ["RecordedPopulation", "Recording", "TracedSynapse", "record"]
+__all__ = ["RecordedPopulation", "RecordedReadout", "Recording", "TracedSynapse", "record"]
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,24 @@ class RecordedPopulation:
     unit: str
 
 
+@dataclass(frozen=True)
+class RecordedReadout:
+    """Position of a readout's outputs in the arrays of a `Recording`.
+
+    Attributes
+    ----------
+    name : str
+    outputs : slice
+        Its columns in arrays of shape (n_steps, n_outputs).
+    softmax : bool
+        Whether its output is the softmax.
+    """
+
+    name: str
+    outputs: slice
+    softmax: bool
+
+
 @dataclass(frozen=True, eq=False)
 class Recording:
     """One trial of a network. Columns of recurrent neurons are in the order of the populations.
@@ -67,8 +85,7 @@ class Recording:
         Steps in which the error of any readout counts: the learning window or the longest of the
         readouts' own, or the periods of the trial.
     populations : tuple of RecordedPopulation
-    softmax : bool
-        Whether `output` is the softmax of the readouts.
+    readouts : tuple of RecordedReadout
     inputs : bool or float array, shape (n_steps, n_inputs)
         Spikes, or analog values. Both act in their own step.
     spikes : bool array, shape (n_steps, n_recurrent)
@@ -86,7 +103,7 @@ class Recording:
     y : float array, shape (n_steps, n_outputs)
         Readouts, dimensionless.
     output : float array, shape (n_steps, n_outputs)
-        What the task scores: the softmax of the readouts, or the readouts themselves.
+        What the task scores: of each readout the softmax, or the outputs themselves.
     target : float array, shape (n_steps, n_outputs)
         What the output should be.
     error : float array, shape (n_steps, n_outputs)
@@ -104,7 +121,7 @@ class Recording:
     dt: float
     counts: np.ndarray
     populations: tuple[RecordedPopulation, ...]
-    softmax: bool
+    readouts: tuple[RecordedReadout, ...]
     inputs: np.ndarray
     spikes: np.ndarray
     v: np.ndarray | None
@@ -119,6 +136,11 @@ class Recording:
     eligibility_trace: np.ndarray
     filtered_trace: np.ndarray
     transmitted: np.ndarray | None = None
+
+    @property
+    def softmax(self) -> bool:
+        """Whether all of `output` is the softmax of the readouts."""
+        return all(readout.softmax for readout in self.readouts)
 
     @property
     def n_steps(self) -> int:
@@ -223,7 +245,9 @@ def record(
         if trials.periods is None
         else trials.periods[trials.target[0]] > 0,
         populations=populations,
-        softmax=all(readout.loss.softmax for readout in readouts),
+        readouts=tuple(
+            RecordedReadout(r.name, network.output_slices[r.name], r.loss.softmax) for r in readouts
+        ),
         inputs=trials.inputs[trials.pattern[0]].copy(),
         spikes=session.spikes(),
         v=v,

@@ -7,6 +7,7 @@ import pytest
 
 from eprop_brian.network.spec import Network
 from eprop_brian.runs.config import RunConfig
+from eprop_brian.runs.graph import GRAPH
 from eprop_brian.runs.models import MODELS
 
 TASKS = {"eprop": "pattern-generation", "balanced": "balanced-bistable"}
@@ -64,9 +65,9 @@ def test_unknown_tables_and_other_texts_are_refused(model):
         config.nothing  # noqa: B018
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", [*MODELS.values(), GRAPH])
 def test_every_setting_is_documented_in_one_line(model):
-    tables = {**MODELS[model].schema, **MODELS[model].parameters}
+    tables = {**model.schema, **model.parameters}
     for name, table in tables.items():
         assert table.doc.endswith(".")
         assert table.settings or table.further_doc
