@@ -73,8 +73,8 @@ def test_a_network_is_printed_as_what_it_consists_of():
     for line in (
         "6 lif",
         "4 alif, learns beta",
-        "w_in  10 x 3",
-        "w_rec  10 x 10, 45 synapses",
+        "w_in  10 x 3, inputs -> lif + alif",
+        "w_rec  10 x 10, lif + alif -> lif + alif, 45 synapses",
         f"2 leaky: {LEAKY.update}",
         "c_reg = 5.0",
     ):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from brian2.units import hertz, second
 
 from eprop_brian.base.checks import (
@@ -78,11 +77,6 @@ def check_training(network: Network) -> None:
             f"average_gradient must be true or false, not {network.average_gradient!r}"
         )
     check_optimizer(network.optimizer)
-    settings = network.optimizer.parameters
-    for name, value in settings.items():
-        check_real(f"optimizer parameter {name}", value, minimum=0 if name == "eta" else -np.inf)
-    if settings.get("w_min", -np.inf) > settings.get("w_max", np.inf):
-        raise ValueError(f"w_min = {settings['w_min']} is above w_max = {settings['w_max']}")
 
 
 def check_learned(optimizer: Optimizer, populations: Iterable[PopulationGroup]) -> None:

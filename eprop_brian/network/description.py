@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from eprop_brian.base.description import Description
 from eprop_brian.equations.optimizers import Optimizer
+from eprop_brian.network.graph import Connection, SignalConnection
 
 if TYPE_CHECKING:
     from eprop_brian.network.resolved import Resolved
@@ -55,7 +56,7 @@ def describe(network: Network) -> Description:
 def _weights(network: Resolved) -> Iterator[str]:
     for c in network.connections:
         n_post, n_pre = c.shape
-        details = [f"{c.name}  {n_post} x {n_pre}", c.receptor]
+        details = [f"{c.name}  {n_post} x {n_pre}, {_ends(c)}", c.receptor]
         if c.adjacency is not None:
             details.append(f"{c.adjacency.nnz} synapses")
         if c.sign:
@@ -85,11 +86,15 @@ def _difference(optimizer: Optimizer, other: Optimizer) -> str:
 def _signals(network: Resolved) -> Iterator[str]:
     for signal in network.signals:
         feedback = signal.feedback
-        ends = f"{signal.name}  {signal.source} to {', '.join(signal.targets)}: "
-        yield (ends if len(network.signals) > 1 else "") + feedback.weights
+        yield f"{signal.name}  {feedback.weights}, {_ends(signal)}"
         yield from (line for line in feedback.update.splitlines() if line.strip())
         if feedback.signal != "error":
             yield f"signal = {feedback.signal}"
+
+
+def _ends(c: Connection | SignalConnection) -> str:
+    """Where a connection leads from and to."""
+    return f"{' + '.join(c.sources)} -> {' + '.join(c.targets)}"
 
 
 def _options(network: Network) -> Iterator[str]:

@@ -249,5 +249,6 @@ def _cutoff(trace_cutoff: Quantity, network: Resolved) -> int:
         )
     for population in network.populations:
         for readout in network.readouts:
-            cutoff_program(population.system, readout.program, network.rate_averaging)
+            for receptor in population.system.drive:
+                cutoff_program(population.system, readout.program, network.rate_averaging, receptor)
     return int(cutoff)

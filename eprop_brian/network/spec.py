@@ -195,7 +195,7 @@ class Network(Described):
         connectivity : mapping of str to float, bool array or scipy.sparse matrix or array
             Which synapses there are, for some of ``w_in``, ``w_rec`` and ``w_out``: the fraction of
             all pairs, drawn at random, or an adjacency matrix shaped as the weights [post, pre],
-            dense, or sparse with any nonzero value where there is a synapse.
+            dense or sparse: bool, or probabilities.
         delays : mapping of str to Quantity, str or array
             Synaptic delays for some of ``w_in`` (default 0), ``w_rec`` (one time step at least, the
             default) and ``w_out`` (0 or one time step): one time; for ``w_in`` and ``w_rec`` also

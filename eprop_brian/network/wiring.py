@@ -101,6 +101,15 @@ class Wiring:
     def _optimizer_of(self, name: str, part: Projection) -> Optimizer | None:
         """The optimizer of a projection, if it is not the network's."""
         options = {x: getattr(part, x) for x in ("eta", "minimum", "maximum")}
+        if not part.learn:
+            check_choice(f"sign of '{name}'", part.sign, SIGNS)
+            useless = [x for x in ("optimizer", *options) if getattr(part, x) is not None]
+            if useless:
+                raise ValueError(
+                    f"projection '{name}' does not learn (learn=False), so its {useless[0]} "
+                    "changes nothing: leave one of them away"
+                )
+            return None
         own = projection_optimizer(name, part.optimizer or self._optimizer, options, part.sign)
         return None if own == self._optimizer else own
 

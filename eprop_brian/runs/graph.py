@@ -252,7 +252,7 @@ def _cannot(method: str, names: Sequence[str]) -> str:
     listed = ", ".join(f"'{name}'" for name in names) or "no learning signal"
     have = "have" if len(names) > 1 else "has"
     return (
-        f"{method} feedback needs one projection that leads from the target of a learning signal to "
+        f"{method} feedback needs one projection from the target of a learning signal to "
         f"its readout, and {listed} {have} none"
     )
 

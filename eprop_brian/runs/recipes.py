@@ -25,7 +25,7 @@ __all__ = ["OTHER_NETWORKS", "RECIPES", "Recipe", "get_recipe"]
 OTHER_NETWORKS: Mapping[str, str] = {
     "evidence-accumulation-ei": "the same by 80 excitatory and 20 inhibitory neurons with AMPA and "
     "GABA receptors, under Dale's law",
-    "evidence-accumulation-layers": "the same by two layers, of which the second is recurrent",
+    "evidence-accumulation-layers": "the same by two adaptive layers, the second recurrent",
 }
 #: Names of the recipes that come with the package.
 RECIPES = (*TASKS, *DYNAMICS, *OTHER_NETWORKS)

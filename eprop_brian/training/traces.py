@@ -64,10 +64,10 @@ def check_synapses(network: Resolved, synapses: int | Sequence[TracedSynapse]) -
 
 
 def _is_connected(network: Resolved, synapse: TracedSynapse) -> bool:
-    """Whether a connection that learns has this synapse."""
+    """Whether a connection has this synapse; ValueError if it does not learn."""
     for c in network.connections:
         ends = synapse.source in c.sources and synapse.target in c.targets
-        if c.plastic and ends and synapse.receptor == c.receptor:
+        if ends and synapse.receptor == c.receptor:
             post = c.targets[synapse.target].start + synapse.post
             pre = c.sources[synapse.source].start + synapse.pre
             if c.adjacency is None or bool(c.adjacency[post, pre]):

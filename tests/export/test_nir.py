@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
-from eprop_brian import ALIF, LIF, Network, get_neuron
+from eprop_brian import ALIF, LEAKY, LIF, Network, get_neuron
 from eprop_brian.cli import main
 from eprop_brian.equations import NEURONS
 from eprop_brian.export.nir import NirError, to_nir
@@ -332,9 +332,7 @@ def test_what_is_no_chain_of_integrators_is_named(name, reason):
 
 
 def test_all_that_has_no_node_is_named_at_once():
-    flat = replace(
-        Network.standard(1, 1, [(LIF, 1)]).readout, constants={"kappa": "1", "zeta_out": "1"}
-    )
+    flat = replace(LEAKY, constants={"kappa": "1", "zeta_out": "1"})
     neurons = [(get_neuron("lif_hard_reset"), 2), (get_neuron("izhikevich"), 3), (LIF, 5)]
     network = Network.standard(N_IN, N_OUT, neurons, readout=flat)
     with pytest.raises(NirError) as error:

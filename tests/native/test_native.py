@@ -20,7 +20,10 @@ HEADERS = sorted(str(path.relative_to(NATIVE)) for path in NATIVE.rglob("*.h"))
 TRIAL_H = """
 namespace eprop_brian { namespace trial {
 typedef float Real;
-const int n_steps = 3, n_inputs = 2, n_outputs = 2, n_recurrent = 4, window = 2;
+const int n_steps = 3, n_inputs = 2, n_outputs = 2, n_recurrent = 4;
+const int input_groups[] = {2};
+struct Readout { const char* name; int size, window; };
+const Readout readouts[] = {{"readout", 2, 2}};
 const bool analog = false;
 struct Population { const char* name; int size; };
 const Population populations[] = {{"lif", 4}};

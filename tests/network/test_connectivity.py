@@ -124,7 +124,7 @@ assert session.run(data, 1).rate > 10
 state = session.state()
 session.restore(state)
 assert np.count_nonzero(session.gradient()["w_rec"].data) > n
-plot.weights(weights, network.populations, state)
+plot.weights(weights, network, state)
 session.close()
 try:
     BpttSession(network, data, 5, begin)

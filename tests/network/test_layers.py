@@ -101,7 +101,7 @@ def make_network(case: Case, program: str) -> Network:
     losses = {"classes": "softmax_cross_entropy", "curve": "squared_error"}
     late = {("second", readout): case.lag * DT * second for readout in READOUTS}
     taught = [LearningSignal("classes", "first", "random", "B_first")] * case.taught
-    return Network.standard(
+    return Network(
         [
             Inputs(SIZES["inputs"]),
             Inputs(1, "bias", constant=True),

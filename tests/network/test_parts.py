@@ -61,7 +61,7 @@ def test_layers_have_what_their_parts_say():
     assert not np.diag(weights["around"]).any() and weights["up"].all()
     np.testing.assert_array_equal(weights["B_readout_second"], weights["out"].T)
     text = str(network)
-    for name in ("5 first", "4 second", "up  4 x 5"):
+    for name in ("5 first", "4 second", "up  4 x 5, first -> second", "guided  random"):
         assert name in text
 
 
@@ -156,6 +156,7 @@ def test_a_projection_has_what_its_fields_say():
         ({"up": Projection("first", "second", "up", weights="balanced")}, "balanced with a sign"),
         ({"up": Projection("first", "second", receptor="ampa")}, "receptor 'ampa' of 'second'"),
         ({"up": Projection("first", "second", "up", eta=-1)}, "eta of 'up' must be at least 0"),
+        ({"up": Projection("first", "second", learn=False, eta=0.1)}, "so its eta changes nothing"),
         ({"up": Projection("first", "second", learn="no")}, "learn is true or false, not 'no'"),
         ({"up": Projection("first", "second", learned_delay=9)}, "learned_delay takes longest"),
         ({"up": Projection("first", "second", connectivity="one_to_one")}, "one_to_one"),
