@@ -212,13 +212,14 @@ class BuiltNetwork:
                 if bounds.eta is None and "eta" in network.optimizer.parameters:
                     read[f"eta_{own(name)}"] = network.optimizer.parameters["eta"]
             values |= {self.key(population.name, k): v for k, v in read.items()}
-        for p in (*self.projections, *self.diffusions):
-            if p.sparse:
-                values[self.key(f"{p.name}_rows", "first")] = p.rows
-                _, post = p.ends
-                values[self.key(p.name, "post")] = np.resize(post, p.group.N)
-        for spread in self.diffusions:
-            values[self.key(spread.name, "K")] = spread.stored(spread.connection.diffusion)
+        several: list[BuiltProjection[Any]] = [*self.projections, *self.diffusions]
+        for p in (p for p in several if p.sparse):
+            values[self.key(f"{p.name}_rows", "first")] = p.rows
+            _, post = p.ends
+            values[self.key(p.name, "post")] = np.resize(post, p.group.N)
+        for d in self.diffusions:
+            if d.connection.diffusion is not None:
+                values[self.key(d.name, "K")] = d.stored(d.connection.diffusion)
         for projection in self.projections:
             delays, learned = projection.connection.delay_steps, projection.connection.learned_delay
             if learned and learning:
