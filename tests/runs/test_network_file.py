@@ -1,6 +1,7 @@
 """A network comes back from its file, whatever it holds; a wrong file is refused by name."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -27,18 +28,32 @@ from eprop_brian import (
     read_network,
     write_network,
 )
+from eprop_brian.equations.optimizers import MOMENTUM
 from eprop_brian.network.rewiring import Rewiring
 from eprop_brian.runs.graph_writing import tables_of
+from eprop_brian.symbolic.neuron_file import read_neuron
 from eprop_brian.symbolic.step_map import step_map
 
 OWN_NEURON = replace(
     LIF.with_parameters(v_th=np.linspace(0.5, 0.7, 4)), name="own", source="", detach=("v",)
 )
+TWO_INPUTS = replace(
+    LIF,
+    name="two_inputs",
+    update="v = alpha*v + I_ampa + 0.5*I_gaba - v_th*z",
+    receptors=("ampa", "gaba"),
+)
+PYRAMIDAL = read_neuron(Path(__file__).parents[2] / "docs" / "neurons" / "pyramidal.toml")
 OWN_FILTER = ReadoutFilter(
     "own", "y = decay*y + I", {"tau_out": 20 * ms}, {"decay": "exp(-dt/tau_out)"}
 )
 OWN_LOSS = Loss("own", "(y - y_target)**4", "4*(y - y_target)**3", "y", False, True, False)
-OWN_OPTIMIZER = Optimizer("own", "s = s + g**2\nw = w - eta*s", ("s",), {"eta": 1e-3})
+OWN_OPTIMIZER = Optimizer(
+    "own",
+    "s = s + g**2\nw = clip(w - eta*s, w_min, w_max)",
+    ("s",),
+    {"eta": 1e-3, "w_min": -5.0, "w_max": 5.0},
+)
 RNG = np.random.default_rng(0)
 ADJACENCY = RNG.random((5, 5)) < 0.5
 np.fill_diagonal(ADJACENCY, False)
@@ -51,12 +66,30 @@ def everything() -> Network:
         [
             Inputs(3, "seen"),
             Inputs(2, "heard"),
+            Inputs(1, "bias", constant=True),
             Population(LIF, 5, "first", {"tau_m": Learned(minimum=5 * ms, eta=0.1)}),
             Population(OWN_NEURON, 4),
-            Readout(2, "class", loss="softmax_cross_entropy"),
-            Readout(1, "value", OWN_FILTER, OWN_LOSS),
+            Population(TWO_INPUTS, 3, "dendritic"),
+            Population(PYRAMIDAL, 2),
+            Readout(2, "class", loss="softmax_cross_entropy", loss_weight=0.5),
+            Readout(1, "value", OWN_FILTER, OWN_LOSS, window=30 * ms),
             Projection("seen", "first", "into", connectivity=0.5, scale=0.5),
-            Projection("heard", ["first", "own"]),
+            Projection("heard", ["first", "own"], weights=RNG.random((9, 2)), learn=False),
+            Projection("bias", "first", eta=0.1, minimum=-0.5, maximum=0.5),
+            Projection("first", "dendritic", receptor="ampa", sign="excitatory"),
+            Projection("own", "dendritic", receptor="gaba", sign="inhibitory", weights="balanced"),
+            Projection(
+                "own",
+                "pyramidal",
+                receptor="ampa",
+                optimizer=MOMENTUM.with_parameters(eta=0.3),
+                delay=2 * ms,
+                learned_delay={"longest": 20 * ms, "eta": 0.2},
+            ),
+            Projection("own", "pyramidal", "w_top", receptor="gaba", scale=2.0),
+            Projection("dendritic", "value", connectivity=0.7),
+            Projection("pyramidal", "value"),
+            Projection("dendritic", "own", connectivity=RNG.random((4, 3))),
             Projection("first", "first", connectivity=ADJACENCY, delay=(1 * ms, 5 * ms)),
             Projection("first", "own", connectivity=SPARSE, delay=(SPARSE.astype(float) * 2, ms)),
             Projection("own", "first", "back", delay=np.arange(1, 21).reshape(5, 4) * ms),
@@ -64,6 +97,7 @@ def everything() -> Network:
             Projection("first", "value"),
             LearningSignal("class", ["first", "own"], "symmetric"),
             LearningSignal("value", "first", Feedback("given", matrix=RNG.random((5, 1)))),
+            LearningSignal("class", ["dendritic", "pyramidal"], "broadcast", "B_others"),
             LearningSignal(
                 "value",
                 "own",
@@ -90,11 +124,16 @@ def same(ours: Network, others: Network) -> bool:
         np.testing.assert_array_equal(_dense(weights), _dense(theirs[name]))
     for name, steps in ours.delay_steps.items():
         np.testing.assert_array_equal(_dense(steps), _dense(others.delay_steps[name]))
+    for mine, theirs in zip(ours.resolved.connections, others.resolved.connections, strict=True):
+        for name in ("sign", "plastic", "receptor", "scale", "learned_delay"):
+            assert getattr(mine, name) == getattr(theirs, name)
+        assert ours.resolved.optimizer_of(mine) == others.resolved.optimizer_of(theirs)
     for mine, theirs in zip(ours.resolved.signals, others.resolved.signals, strict=True):
         np.testing.assert_array_equal(mine.delay_steps, theirs.delay_steps)
     for mine, theirs in zip(ours.resolved.readouts, others.resolved.readouts, strict=True):
         assert mine.loss == theirs.loss and mine.values == theirs.values
         assert mine.readout.update == theirs.readout.update
+        assert mine.window_steps == theirs.window_steps
     for mine, theirs in zip(ours.populations, others.populations, strict=True):
         assert mine.learned == theirs.learned
         assert mine.system.step.composed == theirs.system.step.composed
