@@ -8,6 +8,13 @@ A learning-signal connection goes from readout k to recurrent neuron j. It has a
 (Bellec et al. 2020, eq. 4; the delay as in NEST's learning-signal connection, where one step is the
 least there can be and the signal of a step still meets the traces of that step). The kinds differ
 in where B comes from and in whether it changes.
+
+A learning signal may diffuse. What has arrived then spreads from neuron to neuron, by a matrix K,
+
+    L_j[t] = sum_i K_ji L_i[t - 1] + sum_k B_jk signal_k[t - (d_jk - 1)]
+
+with L = 0 before the first step in which the error counts (arXiv 2603.08949): neurons without
+feedback weights learn from what reaches them through others.
 """
 
 from __future__ import annotations
@@ -21,6 +28,7 @@ from eprop_brian.equations.parametrised import Parametrised
 __all__ = [
     "ADAPTIVE",
     "BROADCAST",
+    "DIFFUSION",
     "FEEDBACKS",
     "LEARNING_SIGNAL",
     "RANDOM",
@@ -32,6 +40,8 @@ __all__ = [
 #: What arrives of one readout's signal, and what it adds to a neuron's learning signal.
 TRANSMITTED = "B*signal"
 LEARNING_SIGNAL = f"L = L + {TRANSMITTED}"
+#: What spreads to a neuron from another, of its learning signal in the step before.
+DIFFUSION = "L = L + K*L_before"
 
 
 @dataclass(frozen=True)
@@ -63,6 +73,10 @@ class Feedback(Parametrised):
         Dendritic delay: one for all, an array of shape (n_recurrent, n_outputs), or a pair
         (shortest, longest) between which they are drawn with the network's ``connectivity_seed``.
         At least one time step, which is the default.
+    diffusion : matrix [post, pre] or mapping, optional
+        How the learning signal spreads in a step among the neurons that it reaches: an array or a
+        `scipy.sparse` matrix K, or the arguments of `eprop_brian.network.diffusion.diffusion`:
+        ``{"grid": (10, 10), "kept": 0.75}``. Default: it does not spread.
     source : str
     """
 
@@ -77,6 +91,7 @@ class Feedback(Parametrised):
     # Arrays cannot be compared like numbers.
     matrix: Any = field(default=None, compare=False)
     delay: Any = field(default=None, compare=False)
+    diffusion: Any = field(default=None, compare=False)
     source: str = ""
 
     def with_options(self, **options: Any) -> Feedback:

@@ -25,7 +25,11 @@ from eprop_brian.network.step.carried import carried_arrays
 from eprop_brian.network.step.connections import write_projection
 from eprop_brian.network.step.neurons import write_population
 from eprop_brian.network.step.parts import InputPart, NetworkParts, Rules
-from eprop_brian.network.step.readouts import write_learning_signal, write_readout
+from eprop_brian.network.step.readouts import (
+    write_diffusion,
+    write_learning_signal,
+    write_readout,
+)
 from eprop_brian.network.step.schedule import network_schedule
 from eprop_brian.network.step.writing import Writer
 from eprop_brian.steps.layout import STAGES, Layout
@@ -85,6 +89,7 @@ def build(
         groups=groups.groups,
         projections=groups.projections,
         feedback=groups.feedback,
+        diffusions=groups.diffusions,
         carried=carried_arrays(groups) if network.continuous else {},
     )
 
@@ -146,6 +151,7 @@ def _write_parts(writer: Writer) -> NetworkParts:
         projections=tuple(write_projection(writer, p) for p in groups.projections),
         readouts=tuple(write_readout(writer, readout) for readout in network.readouts),
         signals=tuple(write_learning_signal(writer, f) for f in groups.feedback),
+        diffusions=tuple(write_diffusion(writer, d) for d in groups.diffusions),
     )
 
 

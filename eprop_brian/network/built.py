@@ -160,6 +160,8 @@ class BuiltNetwork:
         Those of the connections.
     feedback : list of BuiltProjection
         Learning-signal connections, readouts to each population; their weight is ``B``.
+    diffusions : list of BuiltProjection
+        Between populations, of learning signals that diffuse; their weight is ``K``.
     carried : dict of str to float
         With continuous operation, arrays that go from one call to the next, keyed
         ``"group.variable"``, and their value at the start.
@@ -171,6 +173,7 @@ class BuiltNetwork:
     groups: dict[str, NeuronGroup | Store]
     projections: list[BuiltProjection[Connection]]
     feedback: list[BuiltProjection[SignalConnection]]
+    diffusions: list[BuiltProjection[SignalConnection]]
     carried: dict[str, float] = field(default_factory=dict)
 
     #: What a call begins with, unless it is told otherwise.
@@ -209,11 +212,15 @@ class BuiltNetwork:
                 if bounds.eta is None and "eta" in network.optimizer.parameters:
                     read[f"eta_{own(name)}"] = network.optimizer.parameters["eta"]
             values |= {self.key(population.name, k): v for k, v in read.items()}
+        several: list[BuiltProjection[Any]] = [*self.projections, *self.diffusions]
+        for p in (p for p in several if p.sparse):
+            values[self.key(f"{p.name}_rows", "first")] = p.rows
+            _, post = p.ends
+            values[self.key(p.name, "post")] = np.resize(post, p.group.N)
+        for d in self.diffusions:
+            if d.connection.diffusion is not None:
+                values[self.key(d.name, "K")] = d.stored(d.connection.diffusion)
         for projection in self.projections:
-            if projection.sparse:
-                values[self.key(f"{projection.name}_rows", "first")] = projection.rows
-                _, post = projection.ends
-                values[self.key(projection.name, "post")] = np.resize(post, projection.group.N)
             delays, learned = projection.connection.delay_steps, projection.connection.learned_delay
             if learned and learning:
                 bounds = learned.bounds(projection.connection.least_delay)

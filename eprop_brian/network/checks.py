@@ -153,10 +153,11 @@ def check_bptt(
     for signal in signals:
         feedback = signal.feedback
         sent: tuple[Any, ...] = (feedback.weights, feedback.signal.strip(), feedback.delay)
-        if sent != (SYMMETRIC.weights, SYMMETRIC.signal, None):
+        if sent != (SYMMETRIC.weights, SYMMETRIC.signal, None) or signal.diffusion is not None:
             raise ValueError(
                 "gradient = 'bptt' sends the error back through the network itself and has no "
-                "learning signal: leave feedback at 'symmetric', without signal and delay"
+                "learning signal: leave feedback at 'symmetric', without signal, delay and "
+                "diffusion"
             )
     if rate_averaging == "moving":
         raise ValueError(

@@ -90,6 +90,8 @@ def _signals(network: Resolved) -> Iterator[str]:
         yield from (line for line in feedback.update.splitlines() if line.strip())
         if feedback.signal != "error":
             yield f"signal = {feedback.signal}"
+        if signal.diffusion is not None:
+            yield f"diffuses among {signal.shape[0]} neurons"
 
 
 def _ends(c: Connection | SignalConnection) -> str:

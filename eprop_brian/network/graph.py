@@ -251,6 +251,8 @@ class SignalConnection:
         are, and whose changes an update rule reads. Other weights need none: ``""``.
     delay_steps : array of int, optional
         Delays in steps, shaped as the weights; default: one step each.
+    diffusion : csc_array, optional
+        How it spreads among the targets, [post, pre]; default: it does not.
     """
 
     name: str
@@ -259,6 +261,7 @@ class SignalConnection:
     feedback: Feedback
     follows: str = ""
     delay_steps: np.ndarray | None = field(default=None, repr=False)
+    diffusion: csc_array | None = field(default=None, repr=False)
 
     @cached_property
     def shape(self) -> tuple[int, int]:

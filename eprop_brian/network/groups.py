@@ -11,7 +11,9 @@ from typing import Any
 
 import numpy as np
 from brian2 import Clock, NeuronGroup
+from scipy.sparse import csc_array
 
+from eprop_brian.base.sparse import ends as ends_of
 from eprop_brian.network.built import (
     Capacity,
     neuron_values,
@@ -65,6 +67,8 @@ class NetworkGroups:
         Whether the program can learn, or only runs trials.
     projections, feedback : list of BuiltProjection
         Those of the connections and of the learning signals.
+    diffusions : list of BuiltProjection
+        Of learning signals that diffuse, from each of their targets to each.
     lag : int
         Steps by which traces wait for their learning signal: the delay of the readouts.
     window_rows : int
@@ -115,6 +119,7 @@ class NetworkGroups:
         self.signal_rows = max(delays) - 1 if self.learning and delays else 0
         self._make_neurons()
         self.projections, self.feedback = self._make_projections()
+        self.diffusions = self._make_diffusions()
 
     def _rows(self, waiting: int) -> int:
         """Rows that a pass over the synapses needs if it waits so many steps, in whole passes."""
@@ -258,6 +263,7 @@ class NetworkGroups:
                 *(*inputs, "L", "psi", "refractory_counter", "spike_count"),
                 *("batch_spike_count", "rate_factor", "L_filtered"),
                 *(["moving_rate"] if self.moving_rate else []),
+                *(["L_before"] if self.diffuses(population.name) else []),
                 *(program.variables if program else ()),
                 *(*system.varying(after=False), *system.varying(after=True)),
                 *self._learned_variables(population),
@@ -280,7 +286,8 @@ class NetworkGroups:
             self._window_group(population.name, width)
         if program:
             results = self.tile(population) * (steps + self.late_rows)
-            self.store(f"{population.name}_history", width * steps, program.history)
+            kept = [*program.history, *["L"] * self.diffuses(population.name)]
+            self.store(f"{population.name}_history", width * steps, kept)
             self.store(f"{population.name}_results", results, program.results)
 
     def _learned_variables(self, population: PopulationGroup) -> list[str]:
@@ -338,14 +345,30 @@ class NetworkGroups:
         ]
         return projections, feedback
 
+    def _make_diffusions(self) -> list[BuiltProjection[SignalConnection]]:
+        """The parts of the matrices by which learning signals spread."""
+        return [
+            self._diffusion(s, s.diffusion, source, target)
+            for s in self.network.signals
+            if self.learning and s.diffusion is not None
+            for source in s.targets
+            for target in s.targets
+        ]
+
     def _ends(
-        self, connection: Connection | SignalConnection, source: str, target: str
+        self,
+        connection: Connection | SignalConnection,
+        source: str,
+        target: str,
+        *,
+        spreads: bool = False,
     ) -> dict[str, Any]:
         """Which part of a connection a projection is: fields of `BuiltProjection`."""
-        columns, rows = connection.sources[source], connection.targets[target]
+        sources = connection.targets if spreads else connection.sources
+        columns, rows = sources[source], connection.targets[target]
         n_post = rows.stop - rows.start
         return {
-            "name": free_name(f"{source}_to_{target}", self.groups),
+            "name": free_name(f"{source}{'_spreads' * spreads}_to_{target}", self.groups),
             "source": source,
             "target": target,
             "n_pre": columns.stop - columns.start,
@@ -365,10 +388,7 @@ class NetworkGroups:
         pre = post = None
         size = n_pre * ends["width"]
         if connection.adjacency is not None:
-            part = connection.adjacency[ends["target_slice"], ends["source_slice"]]
-            pre, post = np.nonzero(part.T)
-            size = max(1, len(pre))
-            self.store(f"{name}_rows", n_pre + 1, ["first"], np.int32)
+            pre, post, size = self._sparse(connection.adjacency, ends)
         variables = ["w"]
         if self.learning and connection.plastic:
             variables += self._learning_variables(connection, target)
@@ -433,6 +453,26 @@ class NetworkGroups:
         group = self._synapses(ends["name"], size, variables)
         return BuiltProjection(connection=signal, autapses=True, group=group, **ends)
 
+    def _diffusion(
+        self, signal: SignalConnection, matrix: csc_array, source: str, target: str
+    ) -> BuiltProjection[SignalConnection]:
+        """The part of a learning signal that spreads from one of its targets to another."""
+        ends = self._ends(signal, source, target, spreads=True)
+        pre, post, size = self._sparse(matrix, ends)
+        group = self._synapses(ends["name"], size, ["K", "post"])
+        return BuiltProjection(
+            connection=signal, autapses=True, group=group, pre=pre, post=post, **ends
+        )
+
+    def _sparse(
+        self, matrix: csc_array, ends: dict[str, Any]
+    ) -> tuple[np.ndarray, np.ndarray, int]:
+        """Both ends of every synapse of a sparse projection, and the size of its arrays."""
+        part = matrix[ends["target_slice"], ends["source_slice"]]
+        post, pre = ends_of(part)
+        self.store(f"{ends['name']}_rows", ends["n_pre"] + 1, ["first"], np.int32)
+        return pre, post, max(1, len(pre))
+
     def _synapses(self, name: str, size: int, variables: Iterable[str]) -> NeuronGroup:
         kinds = {"post": "integer", "delay": "integer", **dict.fromkeys(RANGE, "1 (shared)")}
         types = {v: kinds.get(v, "1") for v in variables}
@@ -443,6 +483,15 @@ class NetworkGroups:
         return any(
             f.target == population and f.connection.delay_steps is not None for f in self.feedback
         )
+
+    def diffuses(self, population: str) -> bool:
+        """Whether the learning signal of a population diffuses."""
+        signals = (s for s in self.network.signals if s.diffusion is not None)
+        return self.learning and any(population in s.targets for s in signals)
+
+    def filtered_where_it_arrives(self, population: str) -> bool:
+        """Whether the backward pass filters a learning signal, rather than the readouts' errors."""
+        return self.signals_are_delayed(population) or self.diffuses(population)
 
     def signal_that_learns(
         self, p: BuiltProjection[Connection]

@@ -181,8 +181,8 @@ class LearningSignal:
     feedback : str, array or Feedback
         A kind (``"symmetric"``, ``"random"``, ``"adaptive"``, ``"broadcast"``), an equation of what
         arrives (``"B*tanh(error)"``), a matrix of weights [post, output], or a `Feedback`, which
-        has scale and delay too. ``"symmetric"`` and ``"adaptive"`` need a projection from the
-        target to the readout.
+        has scale, delay and diffusion too. ``"symmetric"`` and ``"adaptive"`` need a projection
+        from the target to the readout.
     name : str
         Key of its weights. Default: ``"B_<source>_<target>"``.
     """

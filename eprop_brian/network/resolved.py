@@ -103,6 +103,7 @@ class Resolved:
         for signal in self.signals:
             _check_signal(signal, self)
         _check_one_signal_each(self.signals)
+        _check_diffusion(self)
         _check_windows(self)
         if len(self.readouts) > 1:
             _check_readouts(self)
@@ -341,6 +342,26 @@ def _check_one_signal_each(signals: Iterable[SignalConnection]) -> None:
                 raise ValueError(
                     f"learning signals '{other}' and '{signal.name}' both lead from "
                     f"'{signal.source}' to '{target}': add their weights up in one"
+                )
+
+
+def _check_diffusion(network: Resolved) -> None:
+    """Refuse signals that diffuse beside others, or without a trial's start."""
+    for signal in network.signals:
+        if signal.diffusion is None:
+            continue
+        what = f"learning signal '{signal.name}' diffuses"
+        if network.continuous:
+            raise ValueError(
+                f"{what}, which needs trials that it starts with: set updates = 'batch', or leave "
+                "its diffusion away"
+            )
+        for other in network.signals:
+            both = sorted(signal.targets.keys() & other.targets.keys())
+            if other is not signal and both:
+                raise ValueError(
+                    f"{what}, so '{both[0]}' can have no other learning signal: leave "
+                    f"'{other.name}' away, or the diffusion"
                 )
 
 

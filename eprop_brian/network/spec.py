@@ -188,7 +188,7 @@ class Network(Described):
         feedback : str, array or Feedback
             The learning-signal connection: a kind (``"symmetric"``, ``"random"``, ``"adaptive"``,
             ``"broadcast"``), an equation of what arrives (``"B*tanh(error)"``), a matrix of weights
-            (n_recurrent, n_outputs), or a `Feedback`, which has scale and delay too.
+            (n_recurrent, n_outputs), or a `Feedback`, which has scale, delay and diffusion too.
         readout_weights : {"normal", "glorot"}
             Initial readout weights: N(0, 1)/sqrt(n_recurrent), or uniform in
             +-sqrt(6/(n_recurrent + n_outputs)).

@@ -17,6 +17,7 @@ from eprop_brian.equations.learning_signals import Feedback
 from eprop_brian.equations.optimizers import Optimizer
 from eprop_brian.network.connectivity import adjacency, check_seed, structure_rng
 from eprop_brian.network.delays import delay_steps
+from eprop_brian.network.diffusion import as_diffusion
 from eprop_brian.network.feedback import as_learning_signal, check_learning_signal
 from eprop_brian.network.graph import (
     Connection,
@@ -143,7 +144,8 @@ class Wiring:
             ends.shape,
         )
         steps = self._signal_delays(name, feedback, ends.shape)
-        return SignalConnection(name, ends.sources, ends.targets, feedback, follows, steps)
+        spread = as_diffusion(where, feedback.diffusion, ends.shape[0])
+        return SignalConnection(name, ends.sources, ends.targets, feedback, follows, steps, spread)
 
     def _lookup(self, where: str, what: str, names: Groups, kinds: tuple[type, ...]) -> list[Group]:
         """The groups of some names, which must be of some kinds."""

@@ -53,6 +53,9 @@ FEEDBACK = {
     "feedback_scale": Setting("value", "scale of feedback weights that are drawn or all the same"),
     "feedback_signal": Setting("value", "expression that a readout sends, such as `tanh(error)`"),
     "feedback_delay": Setting("value", "dendritic delay, one time or a pair (shortest, longest)"),
+    "feedback_diffusion": Setting(
+        "value", "how the learning signal spreads: `grid`, `kept`, `radius` and `seed` of a grid"
+    ),
     "feedback_decay": Setting("value", "decay of adaptive feedback and readout weights"),
     "feedback_update": Setting("value", "statements that change the feedback weights"),
 }

@@ -54,7 +54,7 @@ _PLAIN = {
     "target": "where it leads",
 }
 #: Fields of `Feedback` that stand beside ``feedback``.
-FEEDBACK_OPTIONS = ("scale", "signal", "delay", "update", "parameters")
+FEEDBACK_OPTIONS = ("scale", "signal", "delay", "diffusion", "update", "parameters")
 
 
 def is_graph(tables: Tables) -> bool:

@@ -157,10 +157,13 @@ def _feedback(feedback: Feedback) -> dict[str, Any]:
     elif feedback.update or feedback.parameters:
         options = {"update": feedback.update, "parameters": dict(feedback.parameters)}
     given = np.asarray(feedback.matrix, float) if feedback.weights == "given" else None
-    for name in ("scale", "signal", "delay"):
+    for name in ("scale", "signal"):
         value = getattr(feedback, name)
-        if value is not None and (name == "delay" or value != getattr(base, name)):
+        if value != getattr(base, name):
             options[name] = value
+    for name in ("delay", "diffusion"):
+        if getattr(feedback, name) is not None:
+            options[name] = getattr(feedback, name)
     kind: Any = kinds[0] if kinds else feedback.weights
     return _encoded({"feedback": kind if given is None else given, **options}, "feedback")
 

@@ -283,6 +283,12 @@ class CudaLoops(CLikePrinter):
 
     def print_signal(self, node: Signal) -> Lines:
         s = node.synapses
+        if s.sparse:
+            row = [*self.sent(node), *self.statements(node.block)]
+            # Other threads reach the same neurons before it and with the next row.
+            head = f"for (int _pre = {node.first_output}; _pre < {s.n_pre}; _pre++)"
+            rows = [_SYNC, head, *self.braces(self.row(s, row), [_SYNC])]
+            return self.braces(self.constants(node.block), rows)
         body = [
             f"for (int _pre = {node.first_output}; _pre < {s.n_pre}; _pre++)",
             *self.braces(

@@ -165,12 +165,11 @@ class NumpyPrinter(NumpyLoops):
         s = node.synapses
         late = f" - {self.pointer(node.delay)}[_synapse]" if node.delay else ""
         body = [
-            f"_synapse = slice(_pre*{s.n_post}, (_pre + 1)*{s.n_post})",
+            *self.row(s),
             f"_sent = ({node.row}{late})*{s.n_pre} + _pre",
             *self.block(node.block, {}),
         ]
-        outputs = f"for _pre in range({node.first_output}, {s.n_pre}):"
-        return ["_post = slice(None)", outputs, *indented(body)]
+        return [f"for _pre in range({node.first_output}, {s.n_pre}):", *indented(body)]
 
     def print_passes(self, node: Passes) -> Lines:
         head = "for _from in range(_first_known, _known):"

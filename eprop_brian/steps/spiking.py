@@ -309,15 +309,15 @@ class UpdateRows(Node):
 
 @dataclass(frozen=True)
 class Signal(Node):
-    """The learning signal from readouts.
+    """The learning signal from readouts, or from neurons from which it spreads.
 
     Attributes
     ----------
     block : str
     synapses : Synapses
-        From the readouts to the neurons.
+        From the readouts or neurons to the neurons.
     row : str
-        Of the history of errors.
+        Of the history of errors, or 0.
     delay : str or None
         Array of the steps by which each connection is late.
     first_output : int

@@ -179,6 +179,13 @@ OTHERS = {
         batch_size=4,
         feedback="adaptive",
     ),
+    "a learning signal that diffuses": configure(
+        "evidence-accumulation",
+        *SMALL_CUES,
+        "network.connectivity={w_out=0.3}",
+        "network.feedback_diffusion={grid=[11, 1], kept=0.75, seed=1}",
+        batch_size=4,
+    ),
     "recorded trials with several answers": configure(
         "store-recall", "size.lif=5", "size.alif=5", batch_size=3
     ),

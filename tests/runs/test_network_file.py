@@ -167,6 +167,8 @@ def test_a_network_with_everything_comes_back_from_its_file(tmp_path):
         ("adaptive", None),
         ("B*tanh(error)", None),
         ("broadcast", None),
+        (RANDOM.with_options(diffusion={"grid": [1, 5], "kept": 0.5, "seed": 3}), None),
+        (RANDOM.with_options(diffusion=csc_array(np.eye(5) / 2)), None),
         (Readout(2, filter=replace(LEAKY, trace_gain="1 - kappa")), None),
         (Readout(2, loss="log(cosh(y - y_target))"), None),
         (None, {"rewiring": Rewiring({"w_inputs_a": 0.2}, dale=True), "updates": "batch"}),
@@ -198,8 +200,11 @@ def test_what_excludes_something_else_comes_back_too(part, value, tmp_path):
     )
     write_network(tmp_path / "net.toml", network)
     read = read_network(tmp_path / "net.toml")
-    assert tables_of(read) == tables_of(network)
-    mine, theirs = (n.resolved.signals[0].feedback for n in (read, network))
+    assert str(tables_of(read)) == str(tables_of(network))
+    signals = [n.resolved.signals[0] for n in (read, network)]
+    spread = [_dense(signal.diffusion) for signal in signals]
+    np.testing.assert_array_equal(*spread)
+    mine, theirs = (signal.feedback for signal in signals)
     assert replace(mine, description="", source="") == replace(theirs, description="", source="")
 
 

@@ -97,6 +97,8 @@ class Case:
         Whether inputs are values, of both signs and some of them 0, rather than spikes.
     class_weights : tuple of float
         What the one-hot targets of a softmax are multiplied by, class by class.
+    K : array, shape (N, N), optional
+        How the learning signal spreads; must fit the feedback of `options`.
 
     Cases are compared as objects, which makes results easy to keep.
     """
@@ -114,6 +116,7 @@ class Case:
     periods: np.ndarray | None = None
     analog: bool = False
     class_weights: tuple[float, ...] = ()
+    K: np.ndarray | None = None
 
     @property
     def counts(self) -> np.ndarray:
@@ -211,13 +214,23 @@ def _simulate(learned, fixed, spikes, targets, counts, functions):
 
 
 def _learning_signal(signal, fixed):
-    """L_j[t] = sum_k B_jk signal_k[t - (d_jk - 1)]; a delayed readout answers a step later."""
-    steps = jnp.arange(N_STEPS)[:, None, None] + fixed["lag"]
-    source = steps - (fixed["delay_B"] - 1)
+    """L_j[t] = sum_i K_ji L_i[t - 1] + sum_k B_jk signal_k[t - (d_jk - 1)].
+
+    A delayed readout answers a step later.
+    """
+    steps = jnp.arange(N_STEPS)
+    source = steps[:, None, None] - (fixed["delay_B"] - 1)
     # Nothing arrives from before the trial, and nothing after its end.
-    there = (source >= 0) & (steps < N_STEPS)
     arriving = signal[jnp.clip(source, 0, N_STEPS - 1), jnp.arange(signal.shape[1])]
-    return jnp.sum(fixed["B"] * there * arriving, axis=2)
+    arriving = jnp.sum(fixed["B"] * (source >= 0) * arriving, axis=2)
+
+    def spread(L, more):
+        L = fixed["K"] @ L + more
+        return L, L
+
+    _, L = jax.lax.scan(spread, jnp.zeros(N), arriving)
+    answered = steps + fixed["lag"]
+    return L[jnp.clip(answered, 0, N_STEPS - 1)] * (answered < N_STEPS)[:, None]
 
 
 def objective(learned, fixed, spikes, targets, functions):
@@ -294,6 +307,7 @@ def fixed_numbers(case: Case, network: Network, weights) -> dict[str, Any]:
     averaging = network.resolved.rate_averaging
     return {
         "B": weights["B"],
+        "K": np.zeros((N, N)) if case.K is None else case.K,
         "delay_B": np.ones(network.shapes["B"], int) if delay_B is None else delay_B.astype(int),
         "delay_in": steps["w_in"].astype(int),
         # Without a synapse there is no delay either.

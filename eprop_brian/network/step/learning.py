@@ -103,7 +103,7 @@ def _backward(running: Running, population: PopulationPart) -> Node:
         rules.late_rows,
         rules.lag,
         population.signal,
-        _unfused(running, population, row),
+        [] if population.heard else _unfused(running, population, row),
         fused,
         then,
     )

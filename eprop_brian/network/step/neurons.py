@@ -32,6 +32,8 @@ def write_population(writer: Writer, population: PopulationGroup) -> PopulationP
         write_learned(writer, population)
     if learning:
         _write_rates(writer, name)
+    if groups.diffuses(name):
+        writer.block(name, "spread", ["L_before = L", "L = 0"], writer.own(name))
     spikes = writer.spikes(name, population.size)
     spike_count = writer.array(name, "spike_count", "_neuron")
     later: tuple[str, ...] = ()
@@ -55,7 +57,7 @@ def write_population(writer: Writer, population: PopulationGroup) -> PopulationP
         return PopulationPart(spikes, spike_count, later, window_signal=kept)
     fused = _write_backward(writer, population)
     results = groups.factored(population).results
-    delayed = groups.signals_are_delayed(name)
+    delayed, diffuses = groups.signals_are_delayed(name), groups.diffuses(name)
     return PopulationPart(
         spikes,
         spike_count,
@@ -64,6 +66,7 @@ def write_population(writer: Writer, population: PopulationGroup) -> PopulationP
         tile=groups.tile(population),
         signal=writer.array(name, "L" if delayed else "L_filtered", "_neuron"),
         fused=fused,
+        heard=writer.array(f"{name}_history", "L") if diffuses else "",
     )
 
 
@@ -176,17 +179,23 @@ def _write_backward(writer: Writer, population: PopulationGroup) -> tuple[tuple[
     """Write the backward pass; return the outputs whose signal it computes itself."""
     groups, name = writer.groups, population.name
     program, own = groups.factored(population), writer.own(name)
-    # Signals that are delayed arrive one by one, and are filtered where they arrive.
-    delayed = groups.signals_are_delayed(name)
-    zeroed = [*program.variables, *["L_filtered"] * delayed]
+    # Signals that are delayed arrive one by one, and are filtered where they arrive; so is what a
+    # signal that diffuses has become.
+    arriving, diffuses = groups.filtered_where_it_arrives(name), groups.diffuses(name)
+    zeroed = [*program.variables, *["L_filtered"] * arriving]
     writer.block(name, "zero", [f"{v} = 0" for v in zeroed], own)
     # The learning signal of the first outputs is computed on the way, without being stored.
     pairs: list[tuple[BuiltProjection[SignalConnection], int]] = [
         (f, number) for f in groups.feedback if f.target == name for number in range(f.n_pre)
     ]
-    fused = [] if delayed else pairs[:MOST_STEPS]
+    fused = [] if arriving else pairs[:MOST_STEPS]
     signal = "0" if len(fused) == len(pairs) else "L_filtered"
     views = []
+    if diffuses:
+        heard = View(groups.groups[f"{name}_history"], "_history", {"L": "L"})
+        views.append(heard)
+        kept = View(heard.group, "_history", {"L_kept": "L"})
+        writer.block(name, "hear", ["L_kept = L"], kept, own)
     for k, (f, _) in enumerate(fused):
         weight, sent = f"_B_{k}", f"_filtered_signal_{k}"
         signal = f"({signal}) + {substituted(TRANSMITTED, {'B': weight, 'signal': sent})}"
@@ -196,7 +205,7 @@ def _write_backward(writer: Writer, population: PopulationGroup) -> tuple[tuple[
             View(errors, f"_output_{k}", {sent: "filtered_signal"}),
         ]
     filtered = []
-    if delayed:
+    if arriving:
         decayed = groups.readout_program.trace_decay.times("L_filtered")
         filtered = [f"L_filtered = {total(decayed, 'L')}"]
     backward = [substituted(x, {"L_filtered": "_signal"}) for x in program.backward]

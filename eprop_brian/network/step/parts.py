@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from eprop_brian.steps.spiking import Follow, Inputs, Spikes, Synapses
 
 __all__ = [
+    "DiffusionPart",
     "InputPart",
     "LearningSignalPart",
     "NetworkParts",
@@ -63,6 +64,8 @@ class PopulationPart:
         Array in which the backward pass sums learning signals.
     fused : tuple of (str, int)
         Readouts and numbers of outputs whose signal it reads directly.
+    heard : str
+        Array in which a learning signal that diffuses is kept for the backward pass.
     """
 
     spikes: Spikes
@@ -73,6 +76,7 @@ class PopulationPart:
     tile: int = 0
     signal: str = ""
     fused: tuple[tuple[str, int], ...] = ()
+    heard: str = ""
 
     @property
     def name(self) -> str:
@@ -202,6 +206,22 @@ class LearningSignalPart:
 
 
 @dataclass(frozen=True)
+class DiffusionPart:
+    """How the learning signal from a readout spreads to a population, from one or itself.
+
+    Attributes
+    ----------
+    name, readout, target : str
+    synapses : Synapses
+    """
+
+    name: str
+    readout: str
+    target: str
+    synapses: Synapses
+
+
+@dataclass(frozen=True)
 class Rules:
     """How a network learns, and what it keeps for it.
 
@@ -268,7 +288,7 @@ class NetworkParts:
         Arrays of the numbers that steer a call.
     spike_count : str
         Array of the spikes of every trial.
-    inputs, populations, projections, readouts, signals : tuple
+    inputs, populations, projections, readouts, signals, diffusions : tuple
     """
 
     rules: Rules
@@ -279,6 +299,7 @@ class NetworkParts:
     projections: tuple[ProjectionPart, ...]
     readouts: tuple[ReadoutPart, ...]
     signals: tuple[LearningSignalPart, ...]
+    diffusions: tuple[DiffusionPart, ...]
 
     @property
     def plastic(self) -> tuple[ProjectionPart, ...]:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from eprop_brian.equations.learning_signals import LEARNING_SIGNAL, TRANSMITTED
+from eprop_brian.equations.learning_signals import DIFFUSION, LEARNING_SIGNAL, TRANSMITTED
 from eprop_brian.equations.losses import Loss
 from eprop_brian.network.graph import ReadoutGroup, SignalConnection
 from eprop_brian.network.projection import BuiltProjection
-from eprop_brian.network.step.parts import LearningSignalPart, ReadoutPart
+from eprop_brian.network.step.parts import DiffusionPart, LearningSignalPart, ReadoutPart
 from eprop_brian.network.step.writing import Writer
 from eprop_brian.steps.blocks import View
 from eprop_brian.steps.spiking import Follow
 
-__all__ = ["write_learning_signal", "write_readout"]
+__all__ = ["write_diffusion", "write_learning_signal", "write_readout"]
 
 #: Largest 1/p of a softmax probability: keeps log(p) finite in float32 too.
 _LARGEST_INVERSE_P = "1e30"
@@ -142,7 +142,7 @@ def write_learning_signal(
             LEARNING_SIGNAL.replace(TRANSMITTED, "transmitted"),
         ]
     names = {"L": "L", "signal": "signal"}
-    if not groups.online and not groups.signals_are_delayed(f.target):
+    if not groups.online and not groups.filtered_where_it_arrives(f.target):
         names = {"L": "L_filtered", "signal": "filtered_signal"}
     writer.block(
         f.name,
@@ -175,3 +175,17 @@ def write_learning_signal(
         writer.array(f.name, "delay", "_synapse") if signal.delay_steps is not None else None,
         follow,
     )
+
+
+def write_diffusion(writer: Writer, d: BuiltProjection[SignalConnection]) -> DiffusionPart:
+    """Write the blocks of a learning signal that spreads from one population to another."""
+    groups = writer.groups.groups
+    writer.block(
+        d.name,
+        "deliver",
+        [DIFFUSION],
+        writer.own(d.name, "_synapse"),
+        View(groups[d.target], "_post", {"L": "L"}),
+        View(groups[d.source], "_sent", {"L_before": "L_before"}),
+    )
+    return DiffusionPart(d.name, d.connection.source, d.target, writer.synapses(d))

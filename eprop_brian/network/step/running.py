@@ -11,7 +11,7 @@ from eprop_brian.network.step.parts import (
     ReadoutPart,
     block_name,
 )
-from eprop_brian.steps.nodes import Each, Lap, Node
+from eprop_brian.steps.nodes import Each, If, Lap, Node, Sync
 from eprop_brian.steps.spiking import Deliver, Follow, RowUpdate, Signal
 
 __all__ = ["Running"]
@@ -97,6 +97,34 @@ class Running:
             for s in self.parts.signals
             if s.population == population
         ]
+
+    def spread(self, readout: ReadoutPart, number: int) -> list[Node]:
+        """The learning signals of a step from a readout, of this number, that diffuse."""
+        rules, diffusions = self.rules, self.parts.diffusions
+        spreading = [d for d in diffusions if d.readout == readout.name]
+        targets = {d.target for d in spreading}
+        hearing = [p for p in self.parts.populations if p.name in targets]
+        nodes: list[Node] = []
+        for p in hearing:
+            nodes += self.neurons(p, "spread")
+        nodes.append(Sync())
+        for p in hearing:
+            nodes += self.signals(p.name, f"_step + {rules.signal_rows}")
+        nodes += [Signal(block_name(d.name, "deliver"), d.synapses, "0", None) for d in spreading]
+        nodes.append(Sync())
+        kept: list[Node] = []
+        for p in hearing:
+            kept += self.neurons(p, "hear", history=f"(_step - {rules.lag})")
+        if kept:
+            nodes += [If(f"_step >= {rules.lag}", kept)] if rules.lag else kept
+        # Before the first error that counts there is nothing to spread.
+        return nodes if readout.period else [If(f"_step >= _window_start_{number}", nodes)]
+
+    def diffuse(self) -> list[Node]:
+        """The learning signals of a step that diffuse."""
+        sending = {d.readout for d in self.parts.diffusions}
+        readouts = enumerate(self.parts.readouts)
+        return [node for k, r in readouts if r.name in sending for node in self.spread(r, k)]
 
     def follow(self) -> list[Follow]:
         """Feedback weights that follow those of a readout."""

@@ -38,10 +38,12 @@ def learn_in_step(running: Running) -> list[Node]:
     if rules.continuous:
         # The weights that this step's error came from.
         nodes += [*running.follow(), Sync()]
-    for p in parts.populations:
+    spreading = {d.target for d in parts.diffusions}
+    for p in (p for p in parts.populations if p.name not in spreading):
         arrays = {s.signal: None for s in parts.signals if s.population == p.name}
         nodes += [Fill(array, str(p.spikes.width)) for array in arrays]
         nodes += running.signals(p.name, f"_step + {rules.signal_rows}")
+    nodes += running.diffuse()
     if not rules.continuous:
         nodes += [Hear(spikes) for spikes in parts.sources.values()]
     nodes += [*_keep(running), Sync()]

@@ -44,6 +44,8 @@ def begin_trial(running: Running) -> list[Node]:
             n_later = str(rules.later_rows * p.spikes.width)
             nodes += [Fill(array, n_later) for array in p.later]
         nodes += running.neurons(p, "parameter_zero")
+        if p.heard:
+            nodes.append(Fill(p.heard, f"_T*{p.spikes.width}"))
     for name, spikes in parts.sources.items():
         carried = rules.continuous and not parts.is_input(name)
         nodes.append(StartSpikes(spikes, carried, rules.factored))
@@ -100,7 +102,10 @@ def step(running: Running) -> list[Node]:
     nodes.append(Sync())
     for k, r in enumerate(parts.readouts):
         nodes += _score(running, r, k)
-    nodes += [Sync(), *running.lap("readout")]
+    nodes.append(Sync())
+    if rules.factored and parts.diffusions:
+        nodes += [If("_learning", running.diffuse()), Sync()]
+    nodes += running.lap("readout")
     if rules.online:
         nodes += [If("_learning", learn_in_step(running)), *running.lap("traces")]
     return nodes
