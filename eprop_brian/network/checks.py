@@ -183,7 +183,8 @@ def check_paths(network: Resolved) -> None:
     sources = {name for c in network.connections for name in c.sources}
     targets = {name for c in network.connections for name in c.targets}
     taught = {name for signal in network.signals for name in signal.targets}
-    plastic = {name for c in network.connections if c.plastic for name in c.targets}
+    learning = [c for c in network.connections if c.plastic or c.learned_delay]
+    learns = {name for c in learning for name in c.targets}
     for group in network.inputs:
         if group.name not in sources:
             raise ValueError(f"inputs '{group.name}' drive nothing: project them to a population")
@@ -201,7 +202,7 @@ def check_paths(network: Resolved) -> None:
                 f"population '{name}' reaches no readout and no other population, and has no "
                 "learning signal: project it to one of them"
             )
-        if name in plastic and name not in taught and not regularised:
+        if name in learns and name not in taught and not regularised:
             raise ValueError(
                 f"no learning signal reaches population '{name}', so its synapses cannot learn: "
                 f"add LearningSignal(<readout>, '{name}', 'random'), or give the projections to "

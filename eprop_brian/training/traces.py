@@ -60,7 +60,7 @@ def check_synapses(network: Resolved, synapses: int | Sequence[TracedSynapse]) -
         exists &= 0 <= synapse.post < targets.get(synapse.target, 0)
         exists &= not exists or _is_connected(network, synapse)
         if not exists or (synapse.source, synapse.pre) == (synapse.target, synapse.post):
-            raise ValueError(f"the network has no synapse '{synapse}' that learns")
+            raise ValueError(f"the network has no synapse '{synapse}'")
 
 
 def _is_connected(network: Resolved, synapse: TracedSynapse) -> bool:

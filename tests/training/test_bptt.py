@@ -360,7 +360,7 @@ def test_a_readouts_own_filter_is_what_is_differentiated():
         losses.append(2 * bptt.run(trials, 2, learning=False).loss.mean())
         bptt.weights["w_out"][0, 2] -= step
     assert gradient[0, 2] == pytest.approx((losses[0] - losses[1]) / 2e-6, rel=1e-6)
-    assert bptt.network.readouts[0].values["kappa"] == pytest.approx(KAPPA)
+    assert bptt.resolved.readouts[0].values["kappa"] == pytest.approx(KAPPA)
 
 
 # --- what there is not ----------------------------------------------------------------------------
