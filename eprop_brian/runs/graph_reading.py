@@ -99,9 +99,9 @@ def _normalised_part(table: str, entries: dict[str, Any], folder: Path) -> dict[
     for key in ("optimizer", "filter"):
         if isinstance(entries.get(key), str):
             entries[key] = {"name": entries[key]}
-    return {"name": name, **{k: load(v, folder, f"{name}.{k}") for k, v in entries.items()}} | {
-        "name": name
-    }
+    others = {key: value for key, value in entries.items() if key != "name"}
+    loaded = {key: load(value, folder, f"{name}.{key}") for key, value in others.items()}
+    return {"name": name, **loaded}
 
 
 def _default_name(table: str, entries: Mapping[str, Any]) -> str:

@@ -26,8 +26,6 @@ __all__ = ["ARRAYS", "tables_of", "without_arrays"]
 
 #: The file of the arrays of a run's network, beside ``config.toml``.
 ARRAYS = "arrays.npz"
-#: Equations are not numbers with a unit.
-_EXACT_DEFAULTS = ("dt",)
 
 
 def tables_of(network: Network) -> dict[str, Any]:
@@ -80,7 +78,7 @@ def _encoded(value: Any, where: str) -> Any:
     if isinstance(value, Loss) and LOSSES.get(value.name) == value:
         return value.name
     if isinstance(value, Quantity):
-        return _times(value, where)
+        return _quantities(value, where)
     if issparse(value):
         return csc_array(value)
     if isinstance(value, np.ndarray) and value.ndim:
@@ -98,7 +96,7 @@ def _encoded(value: Any, where: str) -> Any:
     return value
 
 
-def _times(value: Quantity, where: str) -> Any:
+def _quantities(value: Quantity, where: str) -> Any:
     """A quantity as text, several as a list of texts, a matrix as one of numbers and their unit."""
     if value.ndim < 2:
         return writable("value", value, where)
