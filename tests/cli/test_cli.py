@@ -16,8 +16,7 @@ import pytest
 from click.testing import CliRunner
 
 from eprop_brian.cli import main
-from eprop_brian.tasks import TASKS
-from eprop_brian.tasks.dynamics import DYNAMICS
+from eprop_brian.runs.recipes import RECIPES
 from support.command import call, last_line
 
 REFERENCE = Path(__file__).parents[1] / "reference"
@@ -30,7 +29,7 @@ SMALL = [
 
 def test_tasks_are_listed_one_line_each():
     lines = call("tasks").splitlines()
-    assert [line.split()[0] for line in lines] == [*TASKS, *DYNAMICS]
+    assert [line.split()[0] for line in lines] == [*RECIPES]
 
 
 def test_devices_say_what_they_need():

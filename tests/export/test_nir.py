@@ -11,7 +11,18 @@ from click.testing import CliRunner
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
-from eprop_brian import ALIF, LEAKY, LIF, Network, get_neuron
+from eprop_brian import (
+    ALIF,
+    LEAKY,
+    LIF,
+    Inputs,
+    LearningSignal,
+    Network,
+    Population,
+    Projection,
+    Readout,
+    get_neuron,
+)
 from eprop_brian.cli import main
 from eprop_brian.equations import NEURONS
 from eprop_brian.export.nir import NirError, to_nir
@@ -174,8 +185,9 @@ def run(network, *, analog=False):
     """A trial in this package: its inputs and weights, spikes and readouts."""
     rng = np.random.default_rng(2)
     weights = network.initial_weights(3)
-    for name in ("w_in", "w_rec"):
-        weights[name] = weights[name] * 2.5
+    for connection in network.resolved.connections:
+        if not connection.to_readout:
+            weights[connection.name] = weights[connection.name] * 2.5
     for name, (size,) in network.learned_shapes.items():
         weights[name] = rng.uniform(0.01, 0.04, size)
     inputs = rng.random((1, N_STEPS, N_IN)) < 0.2
@@ -206,6 +218,24 @@ def test_the_graph_spikes_as_the_network_does(name, discretisation, tmp_path):
     graph = nir.read(tmp_path / "network.nir")
     found = read(graph, network, inputs, euler=discretisation == "euler")
     assert_same(found, spikes, readouts)
+
+
+def test_layers_spike_as_the_network_does():
+    network = Network(
+        [
+            Inputs(N_IN),
+            Population(free("lif"), 20, "first"),
+            Population(free("alif").with_parameters(beta=0.1), 15, "second"),
+            Readout(N_OUT),
+            Projection("inputs", "first"),
+            Projection("first", "second", connectivity=0.5, delay=(1 * ms, 4 * ms)),
+            Projection("second", "second"),
+            Projection("second", "readout"),
+            LearningSignal("readout", ["first", "second"], "random"),
+        ]
+    )
+    inputs, weights, spikes, readouts = run(network)
+    assert_same(read(to_nir(network, weights), network, inputs), spikes, readouts)
 
 
 def test_no_cycle_is_without_a_delay_and_no_metadata_is_needed():

@@ -16,7 +16,7 @@ from eprop_brian.runs.comparison import (
     write_summaries,
 )
 from eprop_brian.runs.config import RunConfig
-from eprop_brian.runs.eprop import METHODS
+from eprop_brian.runs.learning import METHODS
 from eprop_brian.training.diagnosis import TrainingError
 from eprop_brian.training.gradient_check import GradientCheck, check_gradients, write_checks
 from eprop_brian.training.history import History
