@@ -50,9 +50,9 @@ def test_methods_change_what_they_are_and_nothing_else():
         assert chosen.with_tables({"network": base.network, "run": base.run}) == base
         again = chosen.with_method("random")
         assert again.network["gradient"] == "factored"
-    assert base.with_method("adaptive").make_network(base.make_task()).feedback.parameters == {
-        "decay": 1e-2
-    }
+    assert base.with_method("adaptive").make_network(base.make_task()).resolved.signals[
+        0
+    ].feedback.parameters == {"decay": 1e-2}
     with pytest.raises(ValueError, match="unknown method 'rtrl'. There are: symmetric, random"):
         base.with_method("rtrl")
 
@@ -60,7 +60,9 @@ def test_methods_change_what_they_are_and_nothing_else():
 def test_the_recipes_learning_signal_is_no_obstacle_to_bptt():
     chosen = RunConfig.from_recipe("evidence-accumulation", network={"gradient": "bptt"})
     assert "feedback" not in chosen.network
-    assert chosen.make_network(chosen.make_task()).feedback.weights == "symmetric"
+    assert (
+        chosen.make_network(chosen.make_task()).resolved.signals[0].feedback.weights == "symmetric"
+    )
     asked = RunConfig.from_recipe(
         "evidence-accumulation", network={"gradient": "bptt"}, settings=["network.feedback=random"]
     )
