@@ -241,7 +241,9 @@ def _fill_size(groups: list[dict[str, Any]], total: int, what: str, task: Task) 
 
 def _part(table: str, entries: dict[str, Any]) -> Part:
     if "size" in {f.name for f in fields(PARTS[table])} and "size" not in entries:
-        raise ValueError("'size' is missing: only one group can have what a task leaves")
+        raise ValueError(
+            "'size' is missing: one group alone may leave it out, to have what a task leaves"
+        )
     if table == "population":
         entries["neuron"] = neuron_from_table(entries["neuron"])
     if table == "projection" and "optimizer" in entries:
