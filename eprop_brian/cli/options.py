@@ -219,6 +219,9 @@ class TaskName(click.ParamType):
 
         names = all_tasks()
         if value not in names:
+            takes_recipe = ctx is not None and any(p.name == "recipe" for p in ctx.command.params)
+            if takes_recipe and value.endswith(".toml"):
+                self.fail(f"{value} is no task: write --recipe {value}", param, ctx)
             self.fail(unknown("task", value, names), param, ctx)
         check_supported(self.command, model_of_task(value), value)
         return str(value)

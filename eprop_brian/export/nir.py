@@ -105,8 +105,8 @@ def to_nir(
     ----------
     network : Network
     weights : mapping
-        ``w_in``, ``w_rec``, ``w_out`` [post, pre], dense or sparse, and learned parameters by
-        ``"population.parameter"`` and learned delays by ``"delay.connection"``, as
+        Matrices [post, pre], dense or sparse, by the names of the projections, learned parameters
+        by ``"population.parameter"`` and learned delays by ``"delay.projection"``, as
         `Session.weights` has them.
     discretisation : {"exact", "euler"}
         How the reader takes a step; time constants are such that it decays by the network's factor.

@@ -78,7 +78,7 @@ def plot_eprop_run(folder: str | Path, formats: Sequence[str] = ("png",)) -> lis
 def _read_weights(path: Path, network: Network) -> tuple[dict[str, Matrix], int]:
     """The weights of a saved state and how many updates made them."""
     arrays = read_arrays(path)
-    shapes: dict[str, tuple[int, ...]] = {**network.shapes, **network.learned_shapes}
+    shapes = network.resolved.keys.shapes()
     for name, shape in {**shapes, "n_updates": ()}.items():
         if name not in arrays or arrays[name].shape != shape:
             raise ValueError(f"{path} lacks the array '{name}' of shape {shape} that the run needs")

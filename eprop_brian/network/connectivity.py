@@ -78,11 +78,14 @@ def adjacency(connection: Connection, connectivity: Any, seed: int) -> csc_array
         return None
     if isinstance(connectivity, str) and connectivity == "one_to_one":
         return _one_to_one(connection)
+    if isinstance(connectivity, str):
+        raise ValueError(
+            f"{what} is a fraction, a matrix [post, pre] or 'one_to_one', not {connectivity!r}"
+        )
     rng = structure_rng(seed, connection.name)
-    is_scalar = isinstance(connectivity, int | float | str) or np.isscalar(connectivity)
-    if is_scalar:
+    if np.isscalar(connectivity):
         check_real(what, connectivity, minimum=0)
-        fraction = float(connectivity)
+        fraction = float(connectivity)  # type: ignore[arg-type]
         if fraction > 1:
             raise ValueError(f"{what} is a fraction, not {connectivity!r}")
         size = round(fraction * connection.n_possible)

@@ -6,8 +6,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, fields
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from eprop_brian.base.description import Description
+from eprop_brian.base.sparse import values_of
 from eprop_brian.equations.optimizers import Optimizer
+from eprop_brian.network.delays import longest
 from eprop_brian.network.graph import Connection, SignalConnection
 
 if TYPE_CHECKING:
@@ -36,10 +40,15 @@ def describe(network: Network) -> Description:
     for population in resolved.populations:
         learned = f", learns {', '.join(population.learned)}" if population.learned else ""
         neurons.append(f"{population.size} {population.name}{learned}")
-    readouts = [f"{r.size} {r.readout.name}: {r.readout.update}" for r in resolved.readouts]
-    losses = [f"{r.loss.name}: {r.loss.loss}" for r in resolved.readouts]
+    several = len(resolved.readouts) > 1
+    readouts, losses = [], []
+    for r in resolved.readouts:
+        name = f"{r.name}  " * several
+        window = "" if r.window_steps is None else f", its last {r.window_steps} steps"
+        readouts.append(f"{name}{r.size} {r.readout.name}: {r.readout.update}")
+        losses.append(f"{name}{r.loss.name}: {r.loss.loss}{window}")
     rows = [
-        ("inputs", str(network.n_inputs)),
+        ("inputs", "\n".join(_inputs(resolved))),
         ("neurons", "\n".join(neurons)),
         ("readouts", "\n".join(readouts)),
         ("weights [post, pre]", "\n".join(_weights(resolved))),
@@ -53,6 +62,15 @@ def describe(network: Network) -> Description:
     return Description("Network", rows)
 
 
+def _inputs(network: Resolved) -> Iterator[str]:
+    """The groups of inputs; the only one of a network without its name."""
+    if len(network.inputs) == 1:
+        yield str(network.n_inputs)
+        return
+    for group in network.inputs:
+        yield f"{group.size} {group.name}{', constant' * group.constant}"
+
+
 def _weights(network: Resolved) -> Iterator[str]:
     for c in network.connections:
         n_post, n_pre = c.shape
@@ -61,13 +79,22 @@ def _weights(network: Resolved) -> Iterator[str]:
             details.append(f"{c.adjacency.nnz} synapses")
         if c.sign:
             details.append("excitatory" if c.sign > 0 else "inhibitory")
-        if c.learned_delay:
-            details.append("delays learn")
+        if c.spread:
+            details.append(_delays(c))
         if not c.plastic:
             details.append("frozen")
         elif network.optimizer_of(c) != network.optimizer:
             details.append(_difference(network.optimizer_of(c), network.optimizer))
         yield ", ".join(detail for detail in details if detail)
+
+
+def _delays(c: Connection) -> str:
+    steps = values_of(c.delay_steps)
+    last = longest(c.delay_steps)
+    first = int(np.min(steps, initial=last))
+    some = f"delay {last} step" if first == last else f"delays {first} to {last} step"
+    delays = some + "s" * (last != 1)
+    return f"{delays}, learned up to {c.learned_delay.longest}" if c.learned_delay else delays
 
 
 def _settings(optimizer: Optimizer) -> str:

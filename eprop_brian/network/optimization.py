@@ -18,6 +18,7 @@ __all__ = [
     "SIGNS",
     "bounds",
     "check_optimizer",
+    "check_sign",
     "learning_rate",
     "projection_optimizer",
     "update_statements",
@@ -85,6 +86,12 @@ def bounds(optimizer: Optimizer) -> tuple[float, float]:
     return parameters.get("w_min", -np.inf), parameters.get("w_max", np.inf)
 
 
+def check_sign(name: str, sign: Any) -> None:
+    """Raise ValueError unless weights of the projection `name` can have this sign."""
+    if sign != "":
+        check_choice(f"sign of '{name}'", sign, filter(None, SIGNS))
+
+
 def projection_optimizer(
     name: str, optimizer: Optimizer, options: Mapping[str, Any], sign: str = ""
 ) -> Optimizer:
@@ -112,7 +119,7 @@ def projection_optimizer(
     EquationError
         If the optimizer cannot work.
     """
-    check_choice(f"sign of '{name}'", sign, SIGNS)
+    check_sign(name, sign)
     changed = {}
     for option, parameter in _OPTIONS.items():
         value = options.get(option)

@@ -13,6 +13,7 @@ from eprop_brian.network.graph import PopulationGroup
 from eprop_brian.network.learned import LearnedRange, as_learned, learned_range
 from eprop_brian.network.parts import Population
 from eprop_brian.symbolic.eligibility import derive, state_cost
+from eprop_brian.symbolic.errors import named
 from eprop_brian.symbolic.parameters import resolve_parameters
 from eprop_brian.symbolic.scope import neuron_names
 from eprop_brian.symbolic.step_map import StepMap, step_map
@@ -64,7 +65,7 @@ def make_populations(
                 "library's"
             )
         name = part.name or neuron.name
-        check_positive(f"the number of {name} neurons", size)
+        check_positive(f"the size of population '{name}'", size)
         check_group_name(name, "population")
         ranges = _learned_ranges(part, name, dt)
         cost = voltage_cost if c_v else ""
@@ -153,9 +154,10 @@ def _learned_ranges(part: Population, name: str, dt: Quantity) -> dict[str, Lear
     step = step_map(neuron)
     where = f"neuron '{neuron.name}', parameters"
     dimensions = resolve_parameters(neuron.parameters, where)[1]
-    return {
-        parameter: learned_range(
-            parameter, as_learned(parameter, options), step, dimensions[parameter], float(dt)
-        )
-        for parameter, options in part.learned.items()
-    }
+    with named(f"population '{name}'"):
+        return {
+            parameter: learned_range(
+                parameter, as_learned(parameter, options), step, dimensions[parameter], float(dt)
+            )
+            for parameter, options in part.learned.items()
+        }

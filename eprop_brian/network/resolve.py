@@ -34,7 +34,7 @@ from eprop_brian.network.populations import check_group_name, make_populations
 from eprop_brian.network.resolved import Resolved
 from eprop_brian.network.rewiring import as_rewiring, draw_signs, rewired_fractions
 from eprop_brian.network.wiring import Wiring
-from eprop_brian.symbolic.errors import EquationError
+from eprop_brian.symbolic.errors import EquationError, named
 from eprop_brian.symbolic.expressions import evaluate
 from eprop_brian.symbolic.losses import derive_loss
 from eprop_brian.symbolic.parameters import resolve_parameters
@@ -168,8 +168,9 @@ def _readout_group(part: Readout, dt: Quantity) -> ReadoutGroup:
             f"readout '{part.name}': its filter is a ReadoutFilter such as LEAKY, not "
             f"{part.filter!r}"
         )
-    loss = _as_loss(part.loss, part.filter)
-    check_loss(loss, _names(part.filter), part.size)
+    with named(f"readout '{part.name}'"):
+        loss = _as_loss(part.loss, part.filter)
+        check_loss(loss, _names(part.filter), part.size)
     check_real(f"loss_weight of readout '{part.name}'", part.loss_weight)
     readout = make_readout(
         part.name, int(part.size), part.filter, weighted(loss, float(part.loss_weight)), dt

@@ -1,9 +1,7 @@
 """What follows from what is given: a network as lists of named groups and connections.
 
 `Network` makes one when it is constructed (`eprop_brian.network.resolve`); sessions and devices
-read nothing else. It may have any number of input groups, populations, readouts and connections,
-of which `Network` can say a part; the other ones are made with `dataclasses.replace`, which is
-internal until there is a public way of saying them.
+read nothing else.
 """
 
 from __future__ import annotations

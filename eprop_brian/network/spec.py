@@ -357,6 +357,7 @@ class Network(Described):
             Weights of the projections [postsynaptic, presynaptic] and of the learning signals by
             their names: arrays, with a zero diagonal where a population projects to itself, and
             `scipy.sparse.csc_array` with the structure of `adjacency` for the sparse ones. Learned
-            parameters by ``"population.parameter"``, in SI units.
+            parameters by ``"population.parameter"``, in SI units, and learned delays by
+            ``"delay.projection"``, in steps.
         """
         return self.resolved.initial_weights(seed)

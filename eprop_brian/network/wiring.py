@@ -29,8 +29,9 @@ from eprop_brian.network.graph import (
     connection,
 )
 from eprop_brian.network.learned_delays import as_learned_delay
-from eprop_brian.network.optimization import SIGNS, projection_optimizer
+from eprop_brian.network.optimization import SIGNS, check_sign, projection_optimizer
 from eprop_brian.network.parts import Groups, LearningSignal, Projection, names_of, part_name
+from eprop_brian.symbolic.errors import named
 
 __all__ = ["Wiring"]
 
@@ -103,7 +104,7 @@ class Wiring:
         """The optimizer of a projection, if it is not the network's."""
         options = {x: getattr(part, x) for x in ("eta", "minimum", "maximum")}
         if not part.learn:
-            check_choice(f"sign of '{name}'", part.sign, SIGNS)
+            check_sign(name, part.sign)
             useless = [x for x in ("optimizer", *options) if getattr(part, x) is not None]
             if useless:
                 raise ValueError(
@@ -132,18 +133,20 @@ class Wiring:
         (readout,) = sources
         assert isinstance(readout, ReadoutGroup)
         ends = connection(name, sources, targets)
-        feedback = as_learning_signal(part.feedback)
+        with named(where):
+            feedback = as_learning_signal(part.feedback)
         follows = _followed(where, ends, feedback, connections)
         followed = {c.name: c.optimizer for c in connections}.get(follows)
         optimizer = followed or self._optimizer
-        feedback = check_learning_signal(
-            feedback,
-            readout.loss,
-            [*readout.readout.parameters, *readout.readout.constants],
-            [*optimizer.states, *optimizer.parameters],
-            ends.shape,
-        )
-        steps = self._signal_delays(name, feedback, ends.shape)
+        with named(where):
+            feedback = check_learning_signal(
+                feedback,
+                readout.loss,
+                [*readout.readout.parameters, *readout.readout.constants],
+                [*optimizer.states, *optimizer.parameters],
+                ends.shape,
+            )
+            steps = self._signal_delays(name, feedback, ends.shape)
         spread = as_diffusion(where, feedback.diffusion, ends.shape[0])
         return SignalConnection(name, ends.sources, ends.targets, feedback, follows, steps, spread)
 
@@ -255,9 +258,9 @@ def _followed(
         return ""
     needed = "symmetric weights are" if feedback.weights == "symmetric" else "its update reads"
     populations = " and ".join(f"'{name}'" for name in ends.targets)
-    found = "several do" if fitting else "none does"
+    found = "several do" if fitting else "none does: add it"
     raise ValueError(
         f"{where}: {needed} those of the one projection that leads from {populations} to "
-        f"'{readout}', and {found}. Choose 'random' or 'broadcast' feedback, or give each "
+        f"'{readout}', and {found}. Or choose 'random' or 'broadcast' feedback, or give each "
         "projection to the readout a learning signal of its own"
     )

@@ -47,7 +47,7 @@ class _Graph(LearningModel):
 
     schema = GRAPH_SCHEMA
     parameters = PARAMETERS
-    example = "projection.w_in_first.eta=1e-3 or neuron.tau_m='30 ms'"
+    example = "projection.w_first_second.eta=1e-3 or neuron.tau_m='30 ms'"
     feedback = ("learning_signal", "feedback")
 
     def check(self, config: RunConfig) -> None:

@@ -7,8 +7,7 @@ network that they describe.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import MISSING, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -28,6 +27,7 @@ from eprop_brian.network.spec import Network
 from eprop_brian.runs.graph_settings import PARTS
 from eprop_brian.runs.neuron_settings import with_shared
 from eprop_brian.runs.settings import Tables, as_quantity, entry_name
+from eprop_brian.symbolic.errors import named
 from eprop_brian.symbolic.neuron_file import neuron_of, neuron_tables, read_neuron
 from eprop_brian.symbolic.parameters import parse_quantity
 from eprop_brian.tasks import Task
@@ -73,18 +73,9 @@ def normalised(tables: Tables, folder: Path) -> dict[str, Any]:
             continue
         result[table] = []
         for number, entries in enumerate(values, 1):
-            with _named(entry_name(table, number, entries)):
+            with named(entry_name(table, number, entries)):
                 result[table].append(_normalised_part(table, dict(entries), folder))
     return result
-
-
-@contextmanager
-def _named(where: str) -> Iterator[None]:
-    """Put the name of a table before what an error says."""
-    try:
-        yield
-    except ValueError as error:
-        raise ValueError(f"{where}: {error}") from None
 
 
 def _normalised_part(table: str, entries: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -222,7 +213,7 @@ def network_of(tables: Tables, task: Task | None = None) -> Network:
     parts = []
     for table, several in chosen.items():
         for number, entries in enumerate(several, 1):
-            with _named(entry_name(table, number, entries)):
+            with named(entry_name(table, number, entries)):
                 parts.append(_part(table, entries))
     options = {
         key: value if key in _EQUATIONS else as_quantity(value, f"network.{key}")
@@ -230,7 +221,7 @@ def network_of(tables: Tables, task: Task | None = None) -> Network:
     }
     if task is not None:
         options.setdefault("dt", task.dt)
-    with _named("[optimizer]"):
+    with named("[optimizer]"):
         options["optimizer"] = optimizer_of(tables.get("optimizer", {}))
     return Network(parts, **options)
 
@@ -250,7 +241,9 @@ def _fill_size(groups: list[dict[str, Any]], total: int, what: str, task: Task) 
 
 def _part(table: str, entries: dict[str, Any]) -> Part:
     if "size" in {f.name for f in fields(PARTS[table])} and "size" not in entries:
-        raise ValueError("'size' is missing: only one group can have what a task leaves")
+        raise ValueError(
+            "'size' is missing: one group alone may leave it out, to have what a task leaves"
+        )
     if table == "population":
         entries["neuron"] = neuron_from_table(entries["neuron"])
     if table == "projection" and "optimizer" in entries:
@@ -285,6 +278,8 @@ def optimizer_of(table: Mapping[str, Any]) -> Optimizer:
     ValueError
         If there is no optimizer or parameter of that name.
     """
+    if not isinstance(table, Mapping):
+        raise ValueError(f"optimizer = {table!r} must be a table, e.g. {{name = 'adam'}}")
     options = dict(table)
     name = options.pop("name", "adam")
     if "schedule" in options:

@@ -1,8 +1,11 @@
-"""The error raised for a mistake in an equation, with the line at fault."""
+"""The error raised for a mistake in an equation, with the line at fault; whose error it is."""
 
 from __future__ import annotations
 
-__all__ = ["EquationError"]
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+__all__ = ["EquationError", "named"]
 
 
 class EquationError(ValueError):
@@ -23,3 +26,14 @@ class EquationError(ValueError):
         self.where = where
         self.line = line.strip()
         self.problem = problem
+
+
+@contextmanager
+def named(where: str) -> Iterator[None]:
+    """Put what an error is about, for example ``"readout 'y'"``, before its message."""
+    try:
+        yield
+    except EquationError as error:
+        raise EquationError(f"{where}, {error.where}", error.line, error.problem) from None
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from None

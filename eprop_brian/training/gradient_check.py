@@ -45,8 +45,8 @@ class GradientCheck:
     iteration : list of int
         Updates made before each comparison.
     cosine : dict of str to list of float
-        Cosine of the angle between the two gradients, for ``w_in``, ``w_rec``, ``w_out`` and every
-        learned parameter; NaN where one of them is 0.
+        Cosine of the angle between the two gradients, for the weights of every projection that
+        learns and every learned parameter; NaN where one of them is 0.
     ratio : dict of str to list of float
         Length of e-prop's gradient over that of the other; NaN where the other is 0.
     """

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from brian2 import NetworkOperation, NeuronGroup, StateMonitor
 from brian2.codegen.runtime.numpy_rt import NumpyCodeObject
+from scipy.special import softmax
 
 from eprop_brian.base.sparse import Matrix
 from eprop_brian.network.built import BuiltNetwork
@@ -236,6 +237,7 @@ def record(
             [_threshold(p, monitors.recorded, network, weights) for p in network.populations], 1
         )
     dt = float(network.dt) * 1e3
+    y = monitors.joined({r.name: "y" for r in readouts})
     target = trials.targets[trials.target[0]]
     eligibility_trace, filtered_trace = traces.arrays()
     return Recording(
@@ -254,8 +256,8 @@ def record(
         threshold=threshold,
         psi=monitors.joined({p.name: "psi" for p in populations}),
         learning_signal=monitors.joined({p.name: "L" for p in populations}),
-        y=monitors.joined({r.name: "y" for r in readouts}),
-        output=monitors.joined({r.name: r.loss.signal for r in readouts}),
+        y=y,
+        output=_outputs(network, y),
         target=np.array(np.broadcast_to(target, (n_steps, network.n_outputs))),
         error=monitors.joined({r.name: "error" for r in readouts}),
         synapses=tuple(traces.synapses),
@@ -263,6 +265,16 @@ def record(
         filtered_trace=filtered_trace,
         transmitted=monitors.transmitted() if transmitted else None,
     )
+
+
+def _outputs(network: Resolved, y: np.ndarray) -> np.ndarray:
+    """Outputs of all readouts in every step; a program has probabilities only where they count."""
+    output = y.copy()
+    for readout in network.readouts:
+        if readout.loss.signal == "p":
+            own = network.output_slices[readout.name]
+            output[:, own] = softmax(y[:, own], axis=1)
+    return output
 
 
 class _Monitors:
@@ -282,7 +294,7 @@ class _Monitors:
         network = built.network
         variables = {
             **{p.name: ["psi", "L", *map(own, _threshold_states(p))] for p in network.populations},
-            **{r.name: ["y", "error", *({r.loss.signal} - {"y"})] for r in network.readouts},
+            **{r.name: ["y", "error"] for r in network.readouts},
         }
         self.by_group = {
             name: _monitor(built.groups[name], names) for name, names in variables.items()

@@ -72,11 +72,10 @@ class SessionState:
     keys : WeightKeys
         Keys of `weights` and `optimizer_states`.
     weights : dict of str to array or scipy.sparse.csc_array
-        By connection, [post, pre] (``w_in``, ``w_rec``, ``w_out``), and by learning signal (``B``,
-        (n_recurrent, n_outputs)). Matrices that are sparse in the network have the structure of its
-        `adjacency`, whose index arrays they share. Learned parameters by
-        ``"population.parameter"``, in SI units; learned delays by ``"delay.connection"``, in steps,
-        structured as the connection's weights.
+        By connection, [post, pre], and by learning signal, [post, output]. Matrices that are sparse
+        in the network have the structure of its `adjacency`, whose index arrays they share. Learned
+        parameters by ``"population.parameter"``, in SI units; learned delays by
+        ``"delay.connection"``, in steps, structured as the connection's weights.
     carried : dict of str to array
         With continuous operation, everything that one call hands on to the next (membranes, spikes
         under way, traces, pending gradients), keyed ``"group.variable"``.

@@ -315,6 +315,10 @@ def test_every_command_says_which_task_was_meant(command):
     assert "unknown task 'pattern-generaton' (did you mean 'pattern-generation'?)" in output
 
 
+def test_a_recipe_in_the_place_of_a_task_says_how_it_is_given():
+    assert "mine.toml is no task: write --recipe mine.toml" in call("train", "mine.toml", code=2)
+
+
 def test_an_unknown_command_says_which_was_meant():
     assert "Did you mean 'train'" in call("trian", code=2)
 

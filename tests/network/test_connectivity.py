@@ -85,7 +85,7 @@ def test_what_there_was_draws_the_same_synapses_as_before():
     [
         (between(3, 4), "one_to_one", "cannot be one_to_one: it has 3 presynaptic and 4 post"),
         (onto_itself(4), "one_to_one", "its neurons would be connected to themselves"),
-        (between(3, 3), "one to one", "connectivity of w must be a finite number"),
+        (between(3, 3), "one to one", "or 'one_to_one', not 'one to one'"),
         (between(3, 3), 1.2, "connectivity of w is a fraction, not 1.2"),
         (between(3, 3), np.full((3, 3), 1.5), "no probabilities from 0 to 1"),
         (between(3, 3), csc_array(np.full((3, 3), -0.5)), "no probabilities from 0 to 1"),

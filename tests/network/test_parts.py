@@ -10,6 +10,7 @@ from eprop_brian import (
     ALIF,
     GRADIENT_DESCENT,
     LIF,
+    RANDOM,
     Inputs,
     LearningSignal,
     Network,
@@ -134,12 +135,16 @@ def test_a_projection_has_what_its_fields_say():
         ({"up": Projection("first", "second", "into")}, "two parts .* are called 'into'"),
         ({"second": replace(SECOND, name="2nd")}, "cannot be called '2nd'"),
         ({"first": replace(FIRST, name="control")}, "cannot be called 'control'"),
-        ({"first": replace(FIRST, size=0)}, "number of first neurons must be a positive"),
+        ({"first": replace(FIRST, size=0)}, "size of population 'first' must be a positive"),
         ({"first": replace(FIRST, neuron="lif")}, "has a Neuron, not 'lif'; get_neuron"),
         ({"first": replace(FIRST, learned={"tau": {}})}, "'first': its neuron has no parameter"),
         ({"inputs": Inputs(0)}, "number of inputs 'inputs' must be a positive"),
         ({"readout": Readout(1.5)}, "number of outputs of readout 'readout'"),
-        ({"readout": Readout(2, loss="hinge")}, "squared_error"),
+        (
+            {"first": replace(FIRST, learned={"tau_m": {"max": 1}})},
+            "'first': learned parameter 'tau_m' takes minimum",
+        ),
+        ({"readout": Readout(2, loss="hinge")}, "readout 'readout': unknown loss .* squared_error"),
         ({"readout": Readout(2, filter="leaky")}, "its filter is a ReadoutFilter"),
         ({"readout": Readout(2, loss_weight=0)}, "weight of a loss must be a positive number"),
         ({"readout": Readout(2, window="1.5 ms")}, "window of readout 'readout' must be whole"),
@@ -152,7 +157,7 @@ def test_a_projection_has_what_its_fields_say():
             "or a matrix .post, pre. of numbers",
         ),
         ({"up": Projection("first", "second", "up", weights=np.ones((5, 4)))}, r"shape \(4, 5\)"),
-        ({"up": Projection("first", "second", "up", sign="plus")}, "unknown sign of 'up' 'plus'"),
+        ({"up": Projection("first", "second", "up", sign="plus")}, "'plus'. There are: excitatory"),
         ({"up": Projection("first", "second", "up", weights="balanced")}, "balanced with a sign"),
         ({"up": Projection("first", "second", receptor="ampa")}, "receptor 'ampa' of 'second'"),
         ({"up": Projection("first", "second", "up", eta=-1)}, "eta of 'up' must be at least 0"),
@@ -161,9 +166,24 @@ def test_a_projection_has_what_its_fields_say():
         ({"up": Projection("first", "second", learned_delay=9)}, "learned_delay takes longest"),
         ({"up": Projection("first", "second", connectivity="one_to_one")}, "one_to_one"),
         ({"up": Projection("first", "second", "up", connectivity=2)}, "is a fraction, not 2"),
+        (
+            {"up": Projection("first", "second", "up", connectivity="one-to-one")},
+            "a matrix .post, pre. or 'one_to_one', not 'one-to-one'",
+        ),
         ({"guided": LearningSignal("readout", "frist")}, "unknown target 'frist'"),
         ({"guided": LearningSignal("second", "first")}, "its source cannot be 'second'"),
-        ({"guided": LearningSignal("readout", "first")}, "symmetric weights are those of the one"),
+        (
+            {"guided": LearningSignal("readout", "first")},
+            "'first' to 'readout', and none does: add it",
+        ),
+        (
+            {"guided": LearningSignal("readout", "first", RANDOM.with_options(scale="big"))},
+            "'B_readout_first': scale of the learning signal must be a finite number",
+        ),
+        (
+            {"guided": LearningSignal("readout", "first", "B*tanh(eror)")},
+            "'B_readout_first', learning signal, signal",
+        ),
         ({"guided": LearningSignal("readout", "first", "adaptive")}, "its update reads those of"),
         (
             {"guided": LearningSignal("readout", "second", "random", "b")},
@@ -208,3 +228,25 @@ def test_what_is_no_list_of_parts_is_refused():
     for parts in (3, "network", LIF):
         with pytest.raises(ValueError, match="a network is a list of parts"):
             Network(parts)
+
+
+def test_the_description_names_groups_delays_and_windows():
+    network = layers(
+        inputs=Inputs(3),
+        bias=Inputs(1, "bias", constant=True),
+        offset=Projection("bias", "first"),
+        up=Projection("first", "second", "up", delay=("1 ms", "4 ms")),
+        around=Projection("second", "second", "around", learned_delay={"longest": 9}),
+        choice=Readout(1, "choice", window="20 ms"),
+        chosen=Projection("second", "choice"),
+    )
+    rows = str(network)
+    for text in (
+        "3 inputs\n",
+        "1 bias, constant\n",
+        "delays 1 to 4 steps",
+        "delay 1 step, learned up to 9",
+        "choice  1 leaky",
+        "its last 20 steps",
+    ):
+        assert text in rows

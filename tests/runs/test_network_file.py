@@ -320,6 +320,7 @@ def test_what_a_file_leaves_out_is_the_task_s(tmp_path):
         ('"delays.npy"', '"mine.npy"', "mine.npy: not an .npy of a plain array"),
         ('"delays.npy"', '"several.npz"', "several.npz: unknown array 'w_others.delay'"),
         ("eta = 0.1", 'name = "adm"', "[optimizer]: unknown optimizer 'adm' (did you mean 'adam'"),
+        ('"gradient_descent"', "3", "optimizer = 3 must be a table"),
         ('"gradient_descent"', "{eta = 1, m = 2}", "optimizer 'adam': unknown parameter 'm'"),
         ("decay = 0.1", "decay = 1.5", "decay of the learning signal must be from 0 to below 1"),
         ('dt = "1 ms"', "c_rg = 1", "[network]: unknown key 'c_rg' (did you mean 'c_reg'?)"),

@@ -28,14 +28,16 @@ def recipe(tmp_path_factory):
 
 def test_the_command_trains_a_recipe_and_resumes_it_bit_for_bit(recipe, tmp_path):
     whole, halves = tmp_path / "whole", tmp_path / "halves"
-    call("train", "--recipe", recipe, "--device", "runtime", "--out", whole)
+    # With learned delays: the figures, too, need all that is in a checkpoint.
+    delays = ("--set", "projection.w_first_second.learned_delay={longest = '6 ms'}")
+    call("train", "--recipe", recipe, *delays, "--device", "runtime", "--out", whole)
     shown = ("learning_curve", "trial_before", "trial_after", "weights", "trajectory")
     assert {path.stem for path in whole.glob("*.png")} == {*shown}
-    start = ("train", "--recipe", recipe, "--device", "runtime", "--iterations", 2)
+    start = ("train", "--recipe", recipe, *delays, "--device", "runtime", "--iterations", 2)
     call(*start, "--out", halves, "--no-figures")
     call("train", "--resume", halves, "--iterations", 6, "--no-figures")
     first, second = (read_arrays(folder / "checkpoint.npz") for folder in (whole, halves))
-    assert first.keys() == second.keys() >= {*MATRICES}
+    assert first.keys() == second.keys() >= {*MATRICES, "delay.w_first_second"}
     for name, values in first.items():
         np.testing.assert_array_equal(getattr(values, "data", values), second[name].data)
     # The folder's settings are a recipe, and a network's file.

@@ -90,6 +90,9 @@ def test_shapes_time_and_order(recorded):
     assert recording.n_steps == N_STEPS
     np.testing.assert_array_equal(recording.counts, np.arange(N_STEPS) >= N_STEPS - WINDOW)
     assert recording.softmax
+    # Also where the program has no probabilities, before the learning window.
+    probabilities = np.exp(recording.y) / np.exp(recording.y).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(recording.output, probabilities, rtol=1e-12)
     np.testing.assert_allclose(recording.time, np.arange(N_STEPS), rtol=1e-12)
     np.testing.assert_array_equal(recording.inputs, case.trials.inputs[trial])
     assert recording.target.shape == (N_STEPS, 2)
