@@ -231,4 +231,7 @@ def _drawn(
 
 def _check_probabilities(what: str, values: np.ndarray) -> None:
     if not np.all((values >= 0) & (values <= 1)):
-        raise ValueError(f"{what} holds numbers that are no probabilities from 0 to 1")
+        raise ValueError(
+            f"{what} holds numbers that are no probabilities from 0 to 1; an adjacency matrix is "
+            "one of bool: matrix != 0"
+        )

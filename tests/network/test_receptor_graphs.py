@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from brian2 import ms
 
-from eprop_brian import GRADIENT_DESCENT, LIF, Network
+from eprop_brian import GRADIENT_DESCENT, LIF, Network, Population
 from eprop_brian.base.sparse import dense
 from eprop_brian.network.populations import make_populations
 from eprop_brian.network.program import make_program
@@ -39,7 +39,7 @@ def both(**options) -> list:
     """A network with a single input, and the same with receptors."""
     options = {"optimizer": GRADIENT_DESCENT, "connectivity": SPARSE, **options}
     one = Network.standard(N_INPUTS, 2, [(LIF, SIZE)], **options).resolved
-    populations = make_populations([(TWICE, SIZE)], {}, one.dt, 0.0, one.voltage_cost)
+    populations = make_populations([Population(TWICE, SIZE)], one.dt, 0.0, one.voltage_cost)
     connections = [replace(c, receptor=RECEPTORS.get(c.name, "")) for c in one.connections]
     return [one, replace(one, populations=populations, connections=tuple(connections))]
 
@@ -121,8 +121,8 @@ def _with(network, **receptors):
 def test_a_connection_drives_a_receptor_that_its_targets_have():
     one, two = both()
     for network, receptors, message in (
-        (two, {"w_in": "ampa"}, "connection 'w_in' drives receptor 'ampa' of 'lif', which has "),
-        (two, {"w_rec": ""}, "connection 'w_rec' must say which receptor of 'lif' it drives: "),
+        (two, {"w_in": "ampa"}, "projection 'w_in' drives receptor 'ampa' of 'lif', which has "),
+        (two, {"w_rec": ""}, "projection 'w_rec' must say which receptor of 'lif' it drives: "),
         (one, {"w_in": "ampa"}, "'ampa' of 'lif', which has a single input without a name$"),
         (two, {"w_out": "ampa"}, "'ampa' of 'readout', which has a single input without a name$"),
     ):

@@ -158,12 +158,12 @@ def test_initial_weights_are_scaled_by_the_mean_fan_in():
         ({"w_fb": 0.1}, "unknown weight matrix in connectivity 'w_fb'"),
         ({"w_rec": 1.5}, "connectivity of w_rec is a fraction, not 1.5"),
         ({"w_rec": np.ones((20, 20), dtype=bool)}, "diagonal must be False"),
-        ({"w_in": np.ones((N_IN, 20), dtype=bool)}, r"bool array of shape \(20, 6\)"),
+        ({"w_in": np.ones((N_IN, 20), dtype=bool)}, r"a bool array .* of shape \(20, 6\)"),
         (0.1, "names weight matrices"),
-        ({"w_in": "many"}, "connectivity of w_in must be a finite number"),
+        ({"w_in": "many"}, "a matrix .post, pre. or 'one_to_one', not 'many'"),
         ({"w_in": [[True], [True, False]]}, "rows of several lengths"),
-        ({"w_rec": sparse.eye_array(20)}, "diagonal must be False"),
-        ({"w_in": sparse.eye_array(20)}, r"bool array of shape \(20, 6\)"),
+        ({"w_rec": sparse.eye_array(20, dtype=bool)}, "diagonal must be False"),
+        ({"w_in": sparse.eye_array(20)}, r"a bool array .* of shape \(20, 6\)"),
     ],
 )
 def test_connectivity_that_cannot_be_is_refused(connectivity, message):
@@ -235,11 +235,14 @@ def test_structure_is_shared_and_cannot_be_changed_by_accident():
 def test_an_adjacency_matrix_may_be_sparse(form):
     rng = np.random.default_rng(2)
     connected = (rng.random((20, 20)) < 0.3) & ~np.eye(20, dtype=bool)
-    given = form(connected * rng.standard_normal((20, 20)))
+    numbers = form(connected * rng.standard_normal((20, 20)))
+    with pytest.raises(ValueError, match=r"no probabilities .*: matrix != 0"):
+        network(connectivity={"w_rec": numbers})
+    given = form(numbers != 0)
     found = network(connectivity={"w_rec": given}).adjacency["w_rec"]
     assert_equal(found, network(connectivity={"w_rec": connected}).adjacency["w_rec"])
     np.testing.assert_array_equal(found.toarray(), connected)
-    given.data[:] = 0
+    given.data[:] = False
     assert network(connectivity={"w_rec": given}).adjacency["w_rec"].nnz == 0
 
 
