@@ -45,7 +45,7 @@ def learn(running: Running) -> list[Node]:
         nodes += _accumulate(running, r.name, r.n, rules.signal_rows)
     nodes += running.lap("accumulate")
     # Nothing of a population is needed whose synapses and parameters stay as they are.
-    targets = {p.target for p in parts.plastic}
+    targets = {p.target for p in parts.learning}
     learning = [p for p in parts.populations if p.name in targets or running.block(p.name, "learn")]
     return [*nodes, *(_backward(running, p) for p in learning)]
 
