@@ -102,6 +102,9 @@ def check_rewiring(
         raise ValueError(
             f"{both[0]} has a fixed connectivity and is to be rewired: give one of them"
         )
+    for c in connections:
+        if c.name in rewired and not c.n_possible:
+            raise ValueError(f"{c.name} has no pairs to rewire: leave it out of the rewiring")
     for signal in signals:
         if signal.learns and signal.follows in rewired:
             raise ValueError(
@@ -157,7 +160,7 @@ def check_bptt(
             raise ValueError(
                 "gradient = 'bptt' sends the error back through the network itself and has no "
                 "learning signal: leave feedback at 'symmetric', without signal, delay and "
-                "diffusion"
+                "diffusion, or take the learning signals away"
             )
     if rate_averaging == "moving":
         raise ValueError(
@@ -183,7 +186,8 @@ def check_paths(network: Resolved) -> None:
     sources = {name for c in network.connections for name in c.sources}
     targets = {name for c in network.connections for name in c.targets}
     taught = {name for signal in network.signals for name in signal.targets}
-    plastic = {name for c in network.connections if c.plastic for name in c.targets}
+    learning = [c for c in network.connections if c.plastic or c.learned_delay]
+    plastic = {name for c in learning for name in c.targets}
     for group in network.inputs:
         if group.name not in sources:
             raise ValueError(f"inputs '{group.name}' drive nothing: project them to a population")
@@ -201,9 +205,14 @@ def check_paths(network: Resolved) -> None:
                 f"population '{name}' reaches no readout and no other population, and has no "
                 "learning signal: project it to one of them"
             )
+        if population.learned and name not in taught and not regularised:
+            raise ValueError(
+                f"no learning signal reaches population '{name}', so its parameters cannot learn: "
+                f"add LearningSignal(<readout>, '{name}', 'random'), or leave `learned` away"
+            )
         if name in plastic and name not in taught and not regularised:
             raise ValueError(
                 f"no learning signal reaches population '{name}', so its synapses cannot learn: "
                 f"add LearningSignal(<readout>, '{name}', 'random'), or give the projections to "
-                "it learn=False"
+                "it learn=False and no learned delays"
             )
