@@ -119,23 +119,9 @@ def _check_sizes(network: Resolved, capacity: Capacity, layout: Layout) -> None:
 
 
 def _signals(network: Resolved) -> dict[str, str]:
-    """Which equation of its error each readout sends.
-
-    Raises
-    ------
-    ValueError
-        If two learning signals need different equations of one readout.
-    """
+    """Which equation of its error each readout sends, the same to all populations."""
     equations = {readout.name: "error" for readout in network.readouts}
-    sent: dict[str, str] = {}
-    for signal in network.signals:
-        equation = signal.feedback.signal
-        if sent.setdefault(signal.source, equation) != equation:
-            raise ValueError(
-                f"readout '{signal.source}' cannot send both '{sent[signal.source]}' and "
-                f"'{equation}': give its learning signals the same equation"
-            )
-    return {**equations, **sent}
+    return {**equations, **{s.source: s.feedback.signal for s in network.signals}}
 
 
 def _write_parts(writer: Writer) -> NetworkParts:

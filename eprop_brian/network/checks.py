@@ -102,6 +102,9 @@ def check_rewiring(
         raise ValueError(
             f"{both[0]} has a fixed connectivity and is to be rewired: give one of them"
         )
+    for c in connections:
+        if c.name in rewired and not c.n_possible:
+            raise ValueError(f"{c.name} has no pairs to rewire: leave it out of the rewiring")
     for signal in signals:
         if signal.learns and signal.follows in rewired:
             raise ValueError(
@@ -157,7 +160,7 @@ def check_bptt(
             raise ValueError(
                 "gradient = 'bptt' sends the error back through the network itself and has no "
                 "learning signal: leave feedback at 'symmetric', without signal, delay and "
-                "diffusion"
+                "diffusion, or take the learning signals away"
             )
     if rate_averaging == "moving":
         raise ValueError(
@@ -202,9 +205,14 @@ def check_paths(network: Resolved) -> None:
                 f"population '{name}' reaches no readout and no other population, and has no "
                 "learning signal: project it to one of them"
             )
+        if population.learned and name not in taught and not regularised:
+            raise ValueError(
+                f"no learning signal reaches population '{name}', so its parameters cannot learn: "
+                f"add LearningSignal(<readout>, '{name}', 'random'), or leave `learned` away"
+            )
         if name in learns and name not in taught and not regularised:
             raise ValueError(
                 f"no learning signal reaches population '{name}', so its synapses cannot learn: "
                 f"add LearningSignal(<readout>, '{name}', 'random'), or give the projections to "
-                "it learn=False"
+                "it learn=False and no learned delays"
             )

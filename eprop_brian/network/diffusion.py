@@ -84,7 +84,11 @@ def as_diffusion(where: str, value: Any, size: int) -> csc_array | None:
         matrix = _from_options(where, value)
     else:
         try:
-            matrix = csc_array(value, dtype=float) if issparse(value) else np.array(value, float)
+            matrix = (
+                csc_array(value, dtype=float, copy=True)
+                if issparse(value)
+                else np.array(value, float)
+            )
         except (TypeError, ValueError):
             matrix = np.zeros(())
     if matrix.shape != (size, size):

@@ -163,6 +163,13 @@ def _check_weights(connection: Connection) -> None:
         )
     if connection.balanced or connection.glorot:
         raise ValueError(f"the weights of '{name}' are given: they are not drawn")
+    if connection.signs is not None:
+        raise ValueError(
+            f"the weights of '{name}' are given, but it is rewired, which draws where they are: "
+            "leave one of them away"
+        )
+    if connection.adjacency is not None:
+        fit(f"the weights of '{name}'", weights, connection.adjacency)
     values = values_of(weights)
     if not np.all(np.isfinite(values)):
         raise ValueError(f"the weights of '{name}' must be finite")

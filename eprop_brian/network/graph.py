@@ -224,6 +224,11 @@ class Connection:
         return max(0, most - self.least_delay)
 
     @property
+    def readout_delay(self) -> int:
+        """Steps from a spike to a readout that is its target, the same for all."""
+        return self.least_delay + self.spread
+
+    @property
     def delay_each(self) -> bool:
         """Whether every synapse has a delay of its own."""
         return self.learned_delay is not None or bool(np.ndim(self.delay_steps))

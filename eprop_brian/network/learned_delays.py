@@ -201,7 +201,10 @@ def _refusals(connection: Connection, learned: LearnedDelay, network: Resolved) 
             f"learned delays must start between {least} and {longest} steps, not at "
             f"{int(np.min(steps))} to {int(np.max(steps))}"
         )
-    if "delay" in {*network.optimizer.states, *(p.name for p in network.populations)}:
+    if "delay" in {
+        *(x for o in network.optimizers for x in o.states),
+        *(p.name for p in network.populations),
+    }:
         yield "learned delays are kept as 'delay', a name that something else has: rename it"
     if learned.eta is not None and "eta" not in network.optimizer.parameters:
         yield (

@@ -209,4 +209,7 @@ def part_name(part: Part) -> str:
 
 def names_of(groups: Groups) -> list[str]:
     """The names of one group or several."""
-    return [groups] if isinstance(groups, str) else list(groups)
+    names = [groups] if isinstance(groups, str) else groups
+    if not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"a source or target is the name of a group or a list of them: {groups!r}")
+    return list(names)

@@ -125,6 +125,8 @@ def _check_parts(parts: Any) -> None:
     for kind in (Inputs, Population, Readout):
         if not any(isinstance(part, kind) for part in parts):
             raise ValueError(f"a network needs at least one part of the kind {kind.__name__}")
+    if all(part.constant is True for part in parts if isinstance(part, Inputs)):
+        raise ValueError("a network needs inputs that a task drives: all of its are constant")
 
 
 def _of_kind(network: Network, kind: type[P]) -> list[P]:

@@ -101,6 +101,8 @@ class Resolved:
         for signal in self.signals:
             _check_signal(signal, self)
         _check_one_signal_each(self.signals)
+        _check_sent(self.signals)
+        _check_readout_delays(self.connections)
         _check_diffusion(self)
         _check_windows(self)
         if len(self.readouts) > 1:
@@ -145,7 +147,7 @@ class Resolved:
     def readout_delays(self) -> dict[str, int]:
         """Steps from a population's spike to each readout that it reaches."""
         return {
-            name: c.least_delay + c.spread
+            name: c.readout_delay
             for c in self.connections
             if c.to_readout and not c.from_inputs
             for name in c.targets
@@ -343,6 +345,33 @@ def _check_one_signal_each(signals: Iterable[SignalConnection]) -> None:
                 )
 
 
+def _check_sent(signals: Iterable[SignalConnection]) -> None:
+    """Refuse two equations of what one readout sends."""
+    equations: dict[str, str] = {}
+    for signal in signals:
+        equation = signal.feedback.signal
+        if equations.setdefault(signal.source, equation) != equation:
+            raise ValueError(
+                f"readout '{signal.source}' cannot send both '{equations[signal.source]}' and "
+                f"'{equation}': give its learning signals the same equation"
+            )
+
+
+def _check_readout_delays(connections: Iterable[Connection]) -> None:
+    """Refuse a readout that sees spikes of one step in several."""
+    first: dict[str, Connection] = {}
+    for c in connections:
+        if not c.to_readout or c.from_inputs:
+            continue
+        for name in c.targets:
+            other = first.setdefault(name, c)
+            if other.readout_delay != c.readout_delay:
+                raise ValueError(
+                    f"projections '{other.name}' and '{c.name}' lead to readout '{name}' with "
+                    "different delays: give them the same"
+                )
+
+
 def _check_diffusion(network: Resolved) -> None:
     """Refuse signals that diffuse beside others, or without a trial's start."""
     for signal in network.signals:
@@ -377,6 +406,11 @@ def _check_signal(signal: SignalConnection, network: Resolved) -> None:
             )
         return
     followed = {c.name: c for c in network.connections}.get(signal.follows)
+    if signal.learns and followed is not None and not followed.plastic:
+        raise ValueError(
+            f"{what} changes with the weights of '{signal.follows}', which does not learn: choose "
+            "random, broadcast or given weights"
+        )
     if followed is None or (
         [*followed.sources.items()] != [*signal.targets.items()]
         or [*followed.targets] != [*signal.sources]

@@ -135,16 +135,23 @@ def draw_signs(
     by_name = {c.name: c for c in connections}
     if not rewiring.dale:
         return {name: rng.choice([-1.0, 1.0], size=by_name[name].shape) for name in names}
-    of_neurons: dict[tuple[str, ...], np.ndarray] = {}
+    of_groups: dict[str, np.ndarray] = {}
     for c in connections:
-        # A neuron has one sign in all its connections.
-        if (*c.sources,) not in of_neurons:
-            size = c.shape[1]
-            signs = np.ones(size)
-            signs[round(rewiring.excitatory * size) :] = -1
-            of_neurons[(*c.sources,)] = rng.permutation(signs)
+        # A neuron has one sign in all its connections; groups that are first met together share
+        # the fraction.
+        sizes = {x: w.stop - w.start for x, w in c.sources.items() if x not in of_groups}
+        size = sum(sizes.values())
+        if not size:
+            continue
+        signs = np.ones(size)
+        signs[round(rewiring.excitatory * size) :] = -1
+        parts = np.split(rng.permutation(signs), np.cumsum([*sizes.values()])[:-1])
+        of_groups |= dict(zip(sizes, parts, strict=True))
     return {
-        name: np.tile(of_neurons[(*by_name[name].sources,)], (by_name[name].shape[0], 1))
+        name: np.tile(
+            np.concatenate([of_groups[x] for x in by_name[name].sources]),
+            (by_name[name].shape[0], 1),
+        )
         for name in names
     }
 

@@ -161,6 +161,8 @@ class Wiring:
                 )
             if name not in allowed:
                 raise ValueError(unknown(what, name, allowed, where))
+            if allowed[name] in chosen:
+                raise ValueError(f"{where}: its {what} names '{name}' twice")
             chosen.append(allowed[name])
         if not chosen:
             raise ValueError(f"{where} has no {what}; it can be {_listed(allowed)}")
@@ -199,7 +201,7 @@ class Wiring:
 def _given_weights(where: str, weights: Any) -> Matrix:
     """Initial weights as a matrix of numbers."""
     if is_sparse(weights) or issparse(weights):
-        return csc_array(weights, dtype=float)
+        return csc_array(weights, dtype=float, copy=True)
     try:
         matrix = np.array(weights, dtype=float)
     except (TypeError, ValueError):

@@ -97,6 +97,11 @@ class SessionState:
     ) -> None:
         self.network, self.resolved = network, as_resolved(network)
         self.keys = self.resolved.keys
+        if learning and not self.keys.trained:
+            raise ValueError(
+                "nothing in this network learns: all projections have learn=False; let one learn, "
+                "or only run trials (learning=False)"
+            )
         self.weights = fitted_weights(self.resolved, weights)
         self.n_steps = example.inputs.shape[1]
         self.learning_window = learning_window

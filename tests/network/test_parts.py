@@ -32,6 +32,8 @@ LAYERS = {
     "taught": LearningSignal("readout", "second"),
     "guided": LearningSignal("readout", "first", "random", "guided"),
 }
+INTO = ("inputs", "first", "into")
+UP = ("first", "second", "up")
 
 
 def layers(without=(), **parts):
@@ -193,6 +195,28 @@ def test_a_projection_has_what_its_fields_say():
         ({"extra": Readout(3, "more")}, "no projection leads to readout 'more'"),
         ({"extra": Population(LIF, 3, "more")}, "no projection leads to population 'more'"),
         ({"extra": "w_in"}, "a part of a network is one of Inputs, Population"),
+        ({"up": Projection(None, "second", "up")}, "name of a group or a list of them: None"),
+        ({"up": Projection(["first"] * 2, "second", "up")}, "'up': its source names 'first' twice"),
+        ({"inputs": Inputs(3, constant=True)}, "all of its are constant"),
+        (
+            {"extra": Projection("first", "readout", "late", delay=1 * ms)},
+            "'out' and 'late' lead to readout 'readout' with different delays",
+        ),
+        (
+            {"guided": LearningSignal("readout", "first", "B*tanh(error)")},
+            "readout 'readout' cannot send both 'error' and",
+        ),
+        (
+            {
+                "out": Projection("second", "readout", "out", learn=False),
+                "taught": LearningSignal("readout", "second", "adaptive"),
+            },
+            "changes with the weights of 'out', which does not learn",
+        ),
+        (
+            {"up": Projection(*UP, weights=np.ones((4, 5)), connectivity=0.5)},
+            "the weights of 'up' must be 0 where the network has no synapse",
+        ),
     ],
 )
 def test_parts_that_do_not_fit_are_refused(parts, message):
@@ -204,6 +228,19 @@ def test_parts_that_do_not_fit_are_refused(parts, message):
     ("without", "parts", "message"),
     [
         (["guided"], {}, "no learning signal reaches population 'first', so its synapses"),
+        (
+            ["guided"],
+            {"into": Projection(*INTO, learn=False, learned_delay={"longest": 9 * ms})},
+            "no learning signal reaches population 'first', so its synapses",
+        ),
+        (
+            ["guided"],
+            {
+                "into": Projection(*INTO, learn=False),
+                "first": replace(FIRST, learned={"tau_m": {}}),
+            },
+            "no learning signal reaches population 'first', so its parameters",
+        ),
         (["up", "guided"], {}, "no projection leads to population 'second'|'first' reaches no"),
         (["inputs", "into"], {}, "needs at least one part of the kind Inputs"),
         (["readout"], {}, "needs at least one part of the kind Readout"),

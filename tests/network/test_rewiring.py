@@ -6,7 +6,18 @@ import numpy as np
 import pytest
 from brian2 import ms
 
-from eprop_brian import ADAM, GRADIENT_DESCENT, LIF, Network, Optimizer
+from eprop_brian import (
+    ADAM,
+    GRADIENT_DESCENT,
+    LIF,
+    Inputs,
+    LearningSignal,
+    Network,
+    Optimizer,
+    Population,
+    Projection,
+    Readout,
+)
 from eprop_brian.network.rewiring import Rewiring, rewire
 from eprop_brian.tasks import PatternGeneration
 from eprop_brian.training.trainer import Trainer
@@ -173,3 +184,32 @@ def test_weights_of_another_sign_are_refused():
     task = PatternGeneration(n_steps=60, n_inputs=20, n_outputs=2, periods=(60 * ms, 30 * ms))
     with pytest.raises(ValueError, match="'w_rec' of the weights has other signs"):
         Trainer(a_network, task, device="runtime", weights=weights)
+
+
+def test_with_dale_s_law_a_neuron_has_one_sign_whatever_it_projects_with():
+    parts = [
+        Inputs(3),
+        Population(LIF, 20, "a"),
+        Population(LIF, 20, "b"),
+        Readout(1),
+        Projection("inputs", ["a", "b"], "into"),
+        Projection("a", "b", "up"),
+        Projection(["b", "a"], "readout", "down"),
+        Projection(["a", "b"], "readout", "out"),
+        LearningSignal("readout", ["a", "b"]),
+    ]
+    signs = Network(parts, rewiring={"connectivity": 0.5, "dale": True}).signs
+    of_a, of_b = signs["out"][0, :20], signs["out"][0, 20:]
+    assert {*of_a} == {*of_b} == {-1, 1}
+    np.testing.assert_array_equal(signs["up"], np.tile(of_a, (20, 1)))
+    np.testing.assert_array_equal(signs["down"], [[*of_b, *of_a]])
+    alone = [*parts, Projection("a", "a", "itself")]
+    alone[1] = Population(LIF, 1, "a")
+    with pytest.raises(ValueError, match="itself has no pairs to rewire"):
+        Network(alone, rewiring=0.5)
+
+
+def test_given_weights_are_not_rewired():
+    network = Network.standard(3, 1, [(LIF, 4)]).with_part("w_in", weights=np.ones((4, 3)))
+    with pytest.raises(ValueError, match="weights of 'w_in' are given, but it is rewired"):
+        network.with_options(rewiring={"connectivity": {"w_in": 0.5}})

@@ -96,7 +96,11 @@ def everything() -> Network:
             Projection(["first", "own"], "class", weights="glorot"),
             Projection("first", "value"),
             LearningSignal("class", ["first", "own"], "symmetric"),
-            LearningSignal("value", "first", Feedback("given", matrix=RNG.random((5, 1)))),
+            LearningSignal(
+                "value",
+                "first",
+                Feedback("given", signal="tanh(error)", matrix=RNG.random((5, 1))),
+            ),
             LearningSignal("class", ["dendritic", "pyramidal"], "broadcast", "B_others"),
             LearningSignal(
                 "value",
