@@ -375,13 +375,16 @@ def test_a_recording_shows_the_window_of_each_readout():
     for name, columns in parts.items():
         counts = np.any(recording.error[:, columns] != 0, axis=1)
         np.testing.assert_array_equal(counts, np.arange(N_STEPS) >= N_STEPS - WINDOWS[name])
+    assert {r.name: r.first for r in recording.readouts} == {
+        name: N_STEPS - window for name, window in WINDOWS.items()
+    }
     np.testing.assert_array_equal(recording.counts, np.arange(N_STEPS) >= N_STEPS - 35)
     assert recording.inputs.shape == (N_STEPS, SIZES["inputs"])
     first = slice(SIZES["first"])
     assert not recording.learning_signal[:, first].any() and recording.spikes[:, first].any()
     assert recording.learning_signal[:, SIZES["first"] :].any()
     assert {synapse.target for synapse in recording.synapses} == {"second"}
-    with pytest.raises(ValueError, match="no synapse 'input 0 → first 0' that learns"):
+    with pytest.raises(ValueError, match="synapse 'input 0 → first 0' does not learn"):
         record(
             make_network(case, "factored"),
             trials_of(inputs, targets),
