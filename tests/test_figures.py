@@ -213,7 +213,7 @@ def test_trial_without_membrane_traces_or_softmax():
 def test_readouts_with_names_of_their_own_have_panels():
     readouts = (
         RecordedReadout("class", slice(0, 1), softmax=True),
-        RecordedReadout("angle", slice(1, 2), softmax=False),
+        RecordedReadout("angle", slice(1, 2), softmax=False, first=N_STEPS - 3),
     )
     recording = make_recording(readouts=readouts)
     figure = plot.trial(recording)
@@ -223,6 +223,9 @@ def test_readouts_with_names_of_their_own_have_panels():
     ]
     for ax, column in zip(figure.axes[-2:], recording.output.T, strict=True):
         np.testing.assert_array_equal(ax.lines[0].get_ydata(), column)
+    # Targets are drawn in the window of their own readout.
+    drawn = [np.isfinite(ax.lines[1].get_ydata()).sum() for ax in figure.axes[-2:]]
+    assert drawn == [WINDOW, 3]
 
 
 def test_trial_in_volts_is_drawn_in_millivolts():

@@ -317,7 +317,8 @@ def _draw_output(ax: Axes, recording: Recording, readout: RecordedReadout) -> No
     """The outputs of a readout and their targets."""
     output = recording.output[:, readout.outputs]
     # Nothing is drawn where nothing counts.
-    target = np.where(recording.counts[:, np.newaxis], recording.target, np.nan)
+    counts = recording.counts & (np.arange(recording.n_steps) >= readout.first)
+    target = np.where(counts[:, np.newaxis], recording.target, np.nan)
     target = target[:, readout.outputs]
     n_outputs = output.shape[1]
     labelled = n_outputs <= _MOST_LABELLED_READOUTS

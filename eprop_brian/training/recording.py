@@ -65,11 +65,14 @@ class RecordedReadout:
         Its columns in arrays of shape (n_steps, n_outputs).
     softmax : bool
         Whether its output is the softmax.
+    first : int
+        The first step in which its error may count.
     """
 
     name: str
     outputs: slice
     softmax: bool
+    first: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -248,7 +251,13 @@ def record(
         else trials.periods[trials.target[0]] > 0,
         populations=populations,
         readouts=tuple(
-            RecordedReadout(r.name, network.output_slices[r.name], r.loss.softmax) for r in readouts
+            RecordedReadout(
+                r.name,
+                network.output_slices[r.name],
+                r.loss.softmax,
+                n_steps - r.window(window) if trials.periods is None else 0,
+            )
+            for r in readouts
         ),
         inputs=trials.inputs[trials.pattern[0]].copy(),
         spikes=session.spikes(),

@@ -375,6 +375,9 @@ def test_a_recording_shows_the_window_of_each_readout():
     for name, columns in parts.items():
         counts = np.any(recording.error[:, columns] != 0, axis=1)
         np.testing.assert_array_equal(counts, np.arange(N_STEPS) >= N_STEPS - WINDOWS[name])
+    assert {r.name: r.first for r in recording.readouts} == {
+        name: N_STEPS - window for name, window in WINDOWS.items()
+    }
     np.testing.assert_array_equal(recording.counts, np.arange(N_STEPS) >= N_STEPS - 35)
     assert recording.inputs.shape == (N_STEPS, SIZES["inputs"])
     first = slice(SIZES["first"])
