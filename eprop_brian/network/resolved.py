@@ -103,6 +103,7 @@ class Resolved:
         for signal in self.signals:
             _check_signal(signal, self)
         _check_one_signal_each(self.signals)
+        _check_reads(self)
         _check_windows(self)
         if len(self.readouts) > 1:
             _check_readouts(self)
@@ -171,6 +172,11 @@ class Resolved:
                 optimizers.append(c.optimizer)
         return tuple(optimizers)
 
+    def reads(self, population: str, readout: str) -> str:
+        """What a readout reads of a population; ``""`` for spikes, and where it hears nothing."""
+        between = (c for c in self.connections if population in c.sources and readout in c.targets)
+        return next((c.reads for c in between), "")
+
     def optimizer_of(self, connection: Connection) -> Optimizer:
         """The optimizer that changes the weights of a connection."""
         return connection.optimizer or self.optimizer
@@ -232,6 +238,23 @@ def _check_windows(network: Resolved) -> None:
                 f"'{readout.name}' has a window of its own: leave average_gradient off, and give "
                 f"its loss the weight 1/{readout.window_steps}"
             )
+
+
+def _check_reads(network: Resolved) -> None:
+    """Refuse two ways of reading that one learning signal would answer, and what runs on."""
+    for c in network.connections:
+        if c.reads and network.continuous:
+            raise ValueError(
+                f"projection '{c.name}' reads '{c.reads}' in every step, which continuous "
+                "operation cannot have, as it learns spike by spike: it needs updates = 'batch'"
+            )
+        for source in c.sources if c.to_readout and not c.from_inputs else ():
+            (readout,) = c.targets
+            if c.reads != network.reads(source, readout):
+                raise ValueError(
+                    f"readout '{readout}' reads '{source}' in two ways, but a learning signal "
+                    f"answers one: let '{c.name}' lead to a readout of its own"
+                )
 
 
 def _filter(readout: ReadoutGroup, dt: float) -> tuple[float, float]:

@@ -44,6 +44,8 @@ def begin_trial(running: Running) -> list[Node]:
             n_later = str(rules.later_rows * p.spikes.width)
             nodes += [Fill(array, n_later) for array in p.later]
         nodes += running.neurons(p, "parameter_zero")
+        for reading in p.readings:
+            nodes += running.each(reading.spikes.name, "reset", reading.spikes.n)
     for name, spikes in parts.sources.items():
         carried = rules.continuous and not parts.is_input(name)
         nodes.append(StartSpikes(spikes, carried, rules.factored))
@@ -90,6 +92,11 @@ def step(running: Running) -> list[Node]:
         if show:
             nodes.append(Show(show, p.spikes.n, {"_history": f"_step*{p.spikes.width}"}))
         nodes.append(ListSpikes(p.spikes, p.spike_count, rules.factored))
+        for reading in p.readings:
+            values = reading.spikes
+            rows = {"_history": f"_step*{values.n}"}
+            nodes += running.each(values.name, "read", values.n, rows)
+            nodes.append(ListSpikes(values, "", rules.factored, analog=True))
     nodes += running.lap("neurons")
     # A readout sees the spikes of this step.
     for projection in at_once:
