@@ -30,10 +30,11 @@ from eprop_brian import (
     Readout,
 )
 from eprop_brian.equations import ALIF, GRADIENT_DESCENT, LEAKY, LIF
+from eprop_brian.export.nir import NirError, to_nir
 from eprop_brian.network.program import make_program
 from eprop_brian.symbolic.errors import EquationError
+from eprop_brian.training.bptt import BpttSession
 from eprop_brian.training.session import Session
-from eprop_brian.training.unrolled import Unrolled
 from support.arrays import all_dense, deviation
 from support.neurons_by_hand import DT, GAMMA, adaptive_lif, spike
 from support.trials import trials_of
@@ -65,7 +66,7 @@ READ = {
     "v": lambda h, p: h[0],
     "a": lambda h, p: h[1],
     "v - v_th": lambda h, p: h[0] - p["v_th"],
-    "v**2 - beta*a": lambda h, p: h[0] ** 2 - p["beta"] * h[1],
+    "tanh(v) - beta*a": lambda h, p: jnp.tanh(h[0]) - p["beta"] * h[1],
 }
 
 
@@ -102,7 +103,7 @@ class Case:
 
 
 MEMBRANE = {("adaptive", "classes"): "", ("smooth", "curve"): "v"}
-BOTH = {**MEMBRANE, ("adaptive", "curve"): "v**2 - beta*a", ("smooth", "classes"): "v - v_th"}
+BOTH = {**MEMBRANE, ("adaptive", "curve"): "tanh(v) - beta*a", ("smooth", "classes"): "v - v_th"}
 CASES = {
     "a membrane": Case(MEMBRANE),
     "both of one population": Case(BOTH),
@@ -330,3 +331,111 @@ def test_states_that_are_read_teach_the_neurons_by_their_slopes(name, program, d
     assert all(np.sum(z[n]) > 20 for n in NEURONS)
     assert gradient.keys() == (wanted.keys() if case.learned else wanted.keys() - VALUES.keys())
     assert deviation(gradient, wanted) <= TOLERANCE
+
+
+def loss_itself(learned, case, inputs, targets):
+    """Mean over the trials, with the derivative of spikes that other neurons receive."""
+    weights, values = learned
+
+    def trial(x, target):
+        z, _, ys, _ = simulate(case, weights, values, x, transmitted=True)
+        return loss_of(ys, target) + regulariser(case, z)
+
+    return jax.vmap(trial)(inputs.astype(float), targets).mean()
+
+
+@pytest.mark.parametrize("lag", [0, 1])
+def test_backpropagation_through_time_reads_the_same(lag):
+    case = replace(CASES["learned parameters"], lag=lag)
+    weights, feedback, inputs, targets = make_data(case)
+    differentiate = jax.jit(jax.grad(loss_itself), static_argnums=1)
+    gradients = differentiate((weights, VALUES), case, inputs, targets)
+    wanted = {name: np.array(g) for part in gradients for name, g in part.items()}
+    for name in NEURONS:
+        np.fill_diagonal(wanted[f"{name}_{name}"], 0.0)
+    trials = trials_of(inputs, targets)
+    session = BpttSession(make_network(case, "bptt"), trials, WINDOW, weights | feedback | VALUES)
+    assert deviation(session.gradient_of(trials), wanted) <= TOLERANCE
+
+
+@pytest.mark.devices("runtime")
+def test_a_program_that_does_not_learn_reads_the_same(device):
+    case = CASES["late readouts, batch regulariser"]
+    weights, feedback, inputs, targets = make_data(case)
+    session = Session(
+        make_network(case, "factored"),
+        make_program(device),
+        trials_of(inputs, targets),
+        WINDOW,
+        weights | feedback,
+        learning=False,
+    )
+    session.run(trials_of(inputs, targets), N_TRIALS, learning=False)
+    ys = simulate(case, weights, VALUES, inputs[-1].astype(float))[2]
+    wanted = np.concatenate([ys[r] for r in READOUTS], axis=1)
+    np.testing.assert_allclose(session.readouts(), wanted, rtol=1e-11, atol=1e-12)
+
+
+# --- what is refused ------------------------------------------------------------------------------
+
+
+def small_network(*more, reads="v", feedback="symmetric", **options):
+    parts = [
+        Inputs(2),
+        Population(ALIF, 3),
+        Readout(1),
+        Projection("inputs", "alif"),
+        Projection("alif", "readout", reads=reads),
+        LearningSignal("readout", "alif", feedback),
+    ]
+    return Network([*parts, *more], **options)
+
+
+#: Follows nothing.
+CLOCK = replace(LIF, name="clock", update=f"{LIF.update}\nphase = phase + 1")
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: small_network(reads="u"), "'u' is not defined"),
+        (lambda: small_network(reads="v_th"), "does not depend on any state"),
+        (lambda: small_network(reads="clip(v, 0, 1)"), "'clip' cannot be differentiated"),
+        (lambda: small_network(reads=3), "reads is an expression of the source's states"),
+        (
+            lambda: small_network(
+                Population(CLOCK, 1),
+                Projection("inputs", "clock"),
+                Projection("clock", "readout", reads="phase"),
+                LearningSignal("readout", "clock"),
+            ),
+            "no weight reaches what is read",
+        ),
+        (
+            lambda: small_network(Projection("alif", "alif", reads="v")),
+            "is for a projection from populations to a readout",
+        ),
+        (
+            lambda: small_network(Projection("inputs", "readout", reads="v")),
+            "is for a projection from populations to a readout",
+        ),
+        (
+            lambda: small_network(Projection("alif", "readout", "spikes"), feedback="random"),
+            "reads 'alif' in two ways, but a learning signal answers one: let 'spikes' lead to",
+        ),
+        (
+            lambda: small_network(updates="step", gradient="online", c_reg=0.0),
+            "continuous operation cannot have",
+        ),
+    ],
+)
+def test_wrong_readings_are_refused_in_a_line(make, message):
+    with pytest.raises((ValueError, EquationError), match=message):
+        make()
+
+
+def test_a_reading_has_no_node_in_nir():
+    pytest.importorskip("nir")
+    network = small_network()
+    with pytest.raises(NirError, match="'w_alif_readout', which reads 'v'"):
+        to_nir(network, network.initial_weights(1))
