@@ -143,8 +143,10 @@ class NetworkGroups:
 
     def sender(self, p: BuiltProjection[Connection]) -> str:
         """The group whose spikes, or values, a projection hands on."""
-        number = self.systems[p.source].number_of(p.connection.reads) if p.connection.reads else 0
-        return reading_group(p.source, number) if number else p.source
+        reads = p.connection.reads
+        if not reads:
+            return p.source
+        return reading_group(p.source, self.systems[p.source].number_of(reads))
 
     def group(
         self, name: str, size: int, variables: dict[str, str], *, spiking: bool = False

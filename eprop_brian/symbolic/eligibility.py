@@ -89,7 +89,7 @@ class EligibilitySystem:
 
     def number_of(self, reads: str) -> int:
         """The number of a reading by its text; 0 are the spikes, whose text is ``""``."""
-        return next((r.number for r in self.readings if r.text == reads), 0)
+        return {"": 0, **{r.text: r.number for r in self.readings}}[reads]
 
     def varying(self, *, after: bool) -> dict[str, sympy.Expr]:
         """Coefficients that change in time, by name.

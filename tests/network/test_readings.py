@@ -30,6 +30,7 @@ from eprop_brian import (
     Readout,
 )
 from eprop_brian.equations import ALIF, GRADIENT_DESCENT, LEAKY, LIF
+from eprop_brian.equations.learning_signals import FEEDBACKS
 from eprop_brian.export.nir import NirError, to_nir
 from eprop_brian.network.program import make_program
 from eprop_brian.symbolic.errors import EquationError
@@ -80,8 +81,10 @@ class Case:
         What each readout reads of each population that projects to it.
     lag : int
         Steps by which readouts are late.
-    feedback : str or dict
+    feedback : str
         Of all learning signals.
+    signal_delay : int
+        Steps by which they are late.
     options : dict
         Of the network.
     learned : bool
@@ -91,6 +94,7 @@ class Case:
     reads: Mapping[tuple[str, str], str]
     lag: int = 0
     feedback: str = "symmetric"
+    signal_delay: int = 0
     options: dict = field(default_factory=dict)
     learned: bool = False
 
@@ -111,9 +115,10 @@ CASES = {
         BOTH, lag=1, options={"rate_averaging": "batch", "c_v": 2.0}
     ),
     "learned parameters": Case(BOTH, learned=True),
-    "moving regulariser, random feedback": Case(
+    "moving regulariser, late random feedback": Case(
         {**BOTH, ("adaptive", "curve"): "a"},
         feedback="random",
+        signal_delay=2,
         options={"rate_averaging": "moving"},
     ),
 }
@@ -134,6 +139,10 @@ def make_network(case: Case, program: str) -> Network:
         populations.append(Population(neuron, SIZES[name], name, learned))
     leaky = LEAKY.with_parameters(tau_out=15e-3 * second, zeta_out=GAIN)
     losses = {"classes": "softmax_cross_entropy", "curve": "squared_error"}
+    feedback = FEEDBACKS[case.feedback]
+    if case.signal_delay:
+        # An error arrives a step later at the earliest.
+        feedback = feedback.with_options(delay=(1 + case.signal_delay) * DT * second)
     projections = []
     for pair in case.pairs:
         delay = case.lag * DT * second if pair in case.reads and case.lag else None
@@ -145,7 +154,7 @@ def make_network(case: Case, program: str) -> Network:
             *populations,
             *(Readout(SIZES[r], r, leaky, losses[r]) for r in READOUTS),
             *projections,
-            *(LearningSignal(r, name, case.feedback) for name, r in case.reads),
+            *(LearningSignal(r, name, feedback) for name, r in case.reads),
         ],
         optimizer=GRADIENT_DESCENT,
         gradient=program,
@@ -265,6 +274,11 @@ def objective(learned, case, feedback, inputs, targets):
     def trial(x, target):
         z, heard, ys, cost = simulate(case, weights, values, x)
         errors = jax.lax.stop_gradient(jax.grad(loss_of)(ys, target))
+        late = case.signal_delay
+        errors = {
+            r: jnp.concatenate([jnp.zeros((late, SIZES[r])), error[: N_STEPS - late]])
+            for r, error in errors.items()
+        }
         bars = {pair: filtered(got) for pair, got in heard.items()}
         given = jax.lax.stop_gradient(bars)
         readouts = {
