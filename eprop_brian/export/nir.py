@@ -168,6 +168,11 @@ class _Graph:
         self.missing += [
             f"inputs '{g.name}', which are constant" for g in network.inputs if g.constant
         ]
+        self.missing += [
+            f"'{c.name}', which reads '{c.reads}': the nodes of a graph hand on spikes"
+            for c in network.connections
+            if c.reads
+        ]
         self._readout(network.readouts[0])
         for c in network.connections:
             n_post, n_pre = c.shape

@@ -75,6 +75,7 @@ def _weights(network: Resolved) -> Iterator[str]:
     for c in network.connections:
         n_post, n_pre = c.shape
         details = [f"{c.name}  {n_post} x {n_pre}, {_ends(c)}", c.receptor]
+        details.append(f"reads {c.reads}" if c.reads else "")
         if c.adjacency is not None:
             details.append(f"{c.adjacency.nnz} synapses")
         if c.sign:

@@ -169,6 +169,9 @@ class Connection:
         How its delays learn, which start at `delay_steps`; default: they stay.
     optimizer : Optimizer, optional
         Of its weights; default: the network's.
+    reads : str
+        What a readout sums in the place of spikes: an expression of the states of the sources'
+        neurons; ``""`` for spikes.
     """
 
     name: str
@@ -190,6 +193,7 @@ class Connection:
     plastic: bool = True
     learned_delay: LearnedDelay | None = None
     optimizer: Optimizer | None = None
+    reads: str = ""
 
     @cached_property
     def shape(self) -> tuple[int, int]:

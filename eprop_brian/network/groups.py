@@ -47,14 +47,20 @@ from eprop_brian.symbolic.programs import (
     parameter_sums,
     readout_program,
 )
+from eprop_brian.symbolic.readings import signal_name
 from eprop_brian.symbolic.scope import neuron_names, scoped, scoped_receptor
 
-__all__ = ["NetworkGroups", "later_name"]
+__all__ = ["NetworkGroups", "later_name", "reading_group"]
 
 
 def later_name(arriving: str) -> str:
     """The variable of an input that arrives in later steps."""
     return f"{arriving}_later"
+
+
+def reading_group(population: str, number: int) -> str:
+    """The group of the values that are read of a population's neurons."""
+    return f"{population}_{number}_reading"
 
 
 class NetworkGroups:
@@ -136,8 +142,16 @@ class NetworkGroups:
         return _spread(p.connection) > 0
 
     def is_analog(self, p: BuiltProjection[Connection]) -> bool:
-        """Whether inputs are analog, so that a weight is multiplied by the size of the input."""
-        return self.capacity.analog and p.source in self.network.input_slices
+        """Whether values arrive, by which a weight is multiplied: analog inputs, or readings."""
+        inputs = self.capacity.analog and p.source in self.network.input_slices
+        return inputs or bool(p.connection.reads)
+
+    def sender(self, p: BuiltProjection[Connection]) -> str:
+        """The group whose spikes, or values, a projection hands on."""
+        reads = p.connection.reads
+        if not reads:
+            return p.source
+        return reading_group(p.source, self.systems[p.source].number_of(reads))
 
     def group(
         self, name: str, size: int, variables: dict[str, str], *, spiking: bool = False
@@ -262,6 +276,7 @@ class NetworkGroups:
             neuron_variables = [
                 *(*inputs, "L", "psi", "refractory_counter", "spike_count"),
                 *("batch_spike_count", "rate_factor", "L_filtered"),
+                *(x for r in system.readings for x in (r.signal, f"{r.signal}_filtered")),
                 *(["moving_rate"] if self.moving_rate else []),
                 *(["L_before"] if self.diffuses(population.name) else []),
                 *(program.variables if program else ()),
@@ -289,6 +304,11 @@ class NetworkGroups:
             kept = [*program.history, *["L"] * self.diffuses(population.name)]
             self.store(f"{population.name}_history", width * steps, kept)
             self.store(f"{population.name}_results", results, program.results)
+        for reading in system.readings:
+            source = reading_group(population.name, reading.number)
+            self._spiking_group(source, size, {})
+            if program:
+                self.store(f"{source}_history", size * steps, ["x"])
 
     def _learned_variables(self, population: PopulationGroup) -> list[str]:
         """Per neuron, for each of its learned parameters."""
@@ -311,7 +331,21 @@ class NetworkGroups:
             return ("error",)
         system = self.systems[target]
         rate = ("rate_factor",) if self.moving_rate else ()
-        return ("psi", "L", *rate, *system.varying(after=False), *system.varying(after=True))
+        signals = self.signal_names(target)
+        return ("psi", *signals, *rate, *system.varying(after=False), *system.varying(after=True))
+
+    def signal_names(self, population: str) -> list[str]:
+        """The learning signals of a population, that of its spikes first."""
+        readings = self.systems[population].readings
+        return [signal_name(number) for number in range(len(readings) + 1)]
+
+    def signal_of(self, f: BuiltProjection[SignalConnection]) -> str:
+        """The learning signal of a population that a readout's error enters.
+
+        It is that of what the readout reads of the population.
+        """
+        reads = self.network.reads(f.target, f.source)
+        return signal_name(self.systems[f.target].number_of(reads))
 
     def tile(self, population: PopulationGroup) -> int:
         """Neurons of a population that the backward pass takes at a time."""

@@ -118,6 +118,9 @@ class Projection:
         Learning rate, in place of the optimizer's.
     minimum, maximum : float, optional
         Bounds of the weights, in place of the optimizer's ``w_min`` and ``w_max``.
+    reads : str
+        What a readout sums in the place of spikes: a state of the source's neurons (``"v"``) or an
+        expression of their states, parameters and constants (``"v - v_th"``), in every step.
     """
 
     source: Groups
@@ -136,6 +139,7 @@ class Projection:
     eta: float | None = None
     minimum: float | None = None
     maximum: float | None = None
+    reads: str = ""
 
 
 @dataclass(frozen=True)

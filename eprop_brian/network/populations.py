@@ -12,9 +12,10 @@ from eprop_brian.equations.neuron import Neuron
 from eprop_brian.network.graph import PopulationGroup
 from eprop_brian.network.learned import LearnedRange, as_learned, learned_range
 from eprop_brian.network.parts import Population
-from eprop_brian.symbolic.eligibility import derive, state_cost
+from eprop_brian.symbolic.eligibility import derive
 from eprop_brian.symbolic.errors import named
 from eprop_brian.symbolic.parameters import resolve_parameters
+from eprop_brian.symbolic.readings import state_cost
 from eprop_brian.symbolic.scope import neuron_names
 from eprop_brian.symbolic.step_map import StepMap, step_map
 
@@ -31,14 +32,18 @@ _GENERATED = frozenset(
 #: How the names of groups end that belong to another.
 _GENERATED_ENDINGS = (
     *("_history", "_results", "_window", "_later", "_rows", "_spikes", "_offsets", "_pre"),
-    *("_thresholder", "_resetter"),
+    *("_reading", "_thresholder", "_resetter"),
 )
 #: What stands between the ends of a projection in its name.
 _GENERATED_MIDDLE = "_to_"
 
 
 def make_populations(
-    parts: Sequence[Population], dt: Quantity, c_v: float, voltage_cost: str
+    parts: Sequence[Population],
+    dt: Quantity,
+    c_v: float,
+    voltage_cost: str,
+    reads: Mapping[str, Sequence[str]],
 ) -> tuple[PopulationGroup, ...]:
     """Derive the populations of a network.
 
@@ -49,6 +54,8 @@ def make_populations(
     c_v : float
         Strength of the voltage regulariser; its cost is derived where this is not 0.
     voltage_cost : str
+    reads : mapping of str to sequence of str
+        What readouts sum in the place of spikes, by population.
 
     Raises
     ------
@@ -69,7 +76,7 @@ def make_populations(
         check_group_name(name, "population")
         ranges = _learned_ranges(part, name, dt)
         cost = voltage_cost if c_v else ""
-        system = derive(step_map(neuron), learned=tuple(ranges), cost=cost)
+        system = derive(step_map(neuron), tuple(ranges), cost, reads.get(name, ()))
         system.check_finite(float(dt))
         state_cost(system.step, voltage_cost)  # checked even where c_v is 0
         _check_parameters(system.step, int(size))

@@ -33,7 +33,7 @@ from eprop_brian.network.parts import Inputs, LearningSignal, Population, Projec
 from eprop_brian.network.populations import check_group_name, make_populations
 from eprop_brian.network.resolved import Resolved
 from eprop_brian.network.rewiring import as_rewiring, draw_signs, rewired_fractions
-from eprop_brian.network.wiring import Wiring
+from eprop_brian.network.wiring import Wiring, reads_of
 from eprop_brian.symbolic.errors import EquationError, named
 from eprop_brian.symbolic.expressions import evaluate
 from eprop_brian.symbolic.losses import derive_loss
@@ -61,7 +61,11 @@ def resolve(network: Network) -> Resolved:
     check_training(network)
     inputs = tuple(_input_group(part) for part in _of_kind(network, Inputs))
     populations = make_populations(
-        _of_kind(network, Population), network.dt, network.c_v, network.voltage_cost
+        _of_kind(network, Population),
+        network.dt,
+        network.c_v,
+        network.voltage_cost,
+        reads_of(_of_kind(network, Projection)),
     )
     check_learned(network.optimizer, populations)
     readouts = tuple(_readout_group(part, network.dt) for part in _of_kind(network, Readout))

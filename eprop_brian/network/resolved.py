@@ -104,6 +104,7 @@ class Resolved:
         _check_sent(self.signals)
         _check_readout_delays(self.connections)
         _check_diffusion(self)
+        _check_reads(self)
         _check_windows(self)
         if len(self.readouts) > 1:
             _check_readouts(self)
@@ -172,6 +173,11 @@ class Resolved:
                 optimizers.append(c.optimizer)
         return tuple(optimizers)
 
+    def reads(self, population: str, readout: str) -> str:
+        """What a readout reads of a population; ``""`` for spikes, and where it hears nothing."""
+        between = (c for c in self.connections if population in c.sources and readout in c.targets)
+        return next((c.reads for c in between), "")
+
     def optimizer_of(self, connection: Connection) -> Optimizer:
         """The optimizer that changes the weights of a connection."""
         return connection.optimizer or self.optimizer
@@ -233,6 +239,23 @@ def _check_windows(network: Resolved) -> None:
                 f"'{readout.name}' has a window of its own: leave average_gradient off, and give "
                 f"its loss the weight 1/{readout.window_steps}"
             )
+
+
+def _check_reads(network: Resolved) -> None:
+    """Refuse two ways of reading that one learning signal would answer, and what runs on."""
+    for c in network.connections:
+        if c.reads and network.continuous:
+            raise ValueError(
+                f"projection '{c.name}' reads '{c.reads}' in every step, which continuous "
+                "operation cannot have, as it learns spike by spike: it needs updates = 'batch'"
+            )
+        for source in c.sources if c.to_readout and not c.from_inputs else ():
+            (readout,) = c.targets
+            if c.reads != network.reads(source, readout):
+                raise ValueError(
+                    f"readout '{readout}' reads '{source}' in two ways, but a learning signal "
+                    f"answers one: let '{c.name}' lead to a readout of its own"
+                )
 
 
 def _filter(readout: ReadoutGroup, dt: float) -> tuple[float, float]:
@@ -383,6 +406,12 @@ def _check_diffusion(network: Resolved) -> None:
                 f"{what}, which needs trials that it starts with: set updates = 'batch', or leave "
                 "its diffusion away"
             )
+        for target in signal.targets:
+            if reads := network.reads(target, signal.source):
+                raise ValueError(
+                    f"{what}, but its readout reads '{reads}' of '{target}' and not its spikes: "
+                    "leave the diffusion away"
+                )
         for other in network.signals:
             both = sorted(signal.targets.keys() & other.targets.keys())
             if other is not signal and both:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -33,9 +33,20 @@ from eprop_brian.network.optimization import SIGNS, check_sign, projection_optim
 from eprop_brian.network.parts import Groups, LearningSignal, Projection, names_of, part_name
 from eprop_brian.symbolic.errors import named
 
-__all__ = ["Wiring"]
+__all__ = ["Wiring", "reads_of"]
 
 _INITIAL_WEIGHTS = ("normal", "glorot", "balanced")
+
+
+def reads_of(parts: Iterable[Projection]) -> dict[str, list[str]]:
+    """What readouts sum of each population in the place of its spikes, each expression once."""
+    reads: dict[str, list[str]] = {}
+    for part in parts:
+        text = _reads(part)
+        for source in names_of(part.source) if text else ():
+            if text not in reads.setdefault(source, []):
+                reads[source].append(text)
+    return reads
 
 
 class Wiring:
@@ -74,6 +85,13 @@ class Wiring:
         targets = self._lookup(where, "target", part.target, (PopulationGroup, ReadoutGroup))
         if len(targets) > 1 and any(isinstance(group, ReadoutGroup) for group in targets):
             raise ValueError(f"{where} has several readouts as targets: connect each by its own")
+        reads = _reads(part)
+        from_inputs = any(isinstance(group, InputGroup) for group in sources)
+        if reads and (from_inputs or not isinstance(targets[0], ReadoutGroup)):
+            raise ValueError(
+                f"{where}: reads = '{reads}' is for a projection from populations to a readout; "
+                "other targets hear spikes, so leave it away"
+            )
         drawn = part.weights if isinstance(part.weights, str) else None
         if drawn is not None:
             check_choice(f"weights of {name}", drawn, _INITIAL_WEIGHTS)
@@ -89,6 +107,7 @@ class Wiring:
             weights=_given_weights(where, part.weights) if drawn is None else None,
             scale=part.scale,
             plastic=part.learn,
+            reads=reads,
             optimizer=self._optimizer_of(name, part),
         )
         pairs = adjacency(bare, part.connectivity, self._seed)
@@ -196,6 +215,16 @@ class Wiring:
         rng = structure_rng(self._seed, f"delay {name}")
         steps = delay_steps("feedback delay", feedback.delay, self._dt, 1, shape, rng)
         return None if np.all(steps == 1) else np.broadcast_to(steps, shape)
+
+
+def _reads(part: Projection) -> str:
+    """What a projection hands on in the place of spikes, ``""`` for spikes."""
+    if not isinstance(part.reads, str):
+        raise ValueError(
+            f"projection '{part_name(part)}': reads is an expression of the source's states, such "
+            f"as 'v', not {part.reads!r}"
+        )
+    return part.reads.strip()
 
 
 def _given_weights(where: str, weights: Any) -> Matrix:

@@ -175,11 +175,7 @@ class CppLoops(CLikePrinter):
         if inputs.analog:
             # What is not 0 arrives as a spike does, with a size.
             values = f"{data} + {self.trial_values(inputs)} + _step*{inputs.row}"
-            listed = [
-                f"std::copy_n({values}, {s.n}, {z});",
-                f"for (int _neuron = 0; _neuron < {s.n}; _neuron++)",
-                f"    if ({z}[_neuron] != 0) {self.pointer(s.neuron)}[_end++] = _neuron;",
-            ]
+            listed = [f"std::copy_n({values}, {s.n}, {z});", *self._not_zero(s)]
             return self.braces([opening], listed, [closing])
         words = -(-s.n // 32)
         clear = [f"for (int _neuron = 0; _neuron < {s.n}; _neuron++) {z}[_neuron] = 0;"]
@@ -201,9 +197,20 @@ class CppLoops(CLikePrinter):
             [closing],
         )
 
+    def _not_zero(self, s: Spikes) -> Lines:
+        """Lists those whose value is not 0."""
+        z, listed = self.pointer(s.z), self.pointer(s.neuron)
+        return [
+            f"for (int _neuron = 0; _neuron < {s.n}; _neuron++)",
+            f"    if ({z}[_neuron] != 0) {listed}[_end++] = _neuron;",
+        ]
+
     def print_listspikes(self, node: ListSpikes) -> Lines:
         """Most neurons are silent: a block of them is looked at only where one is not."""
         s = node.spikes
+        if node.analog:
+            opening, closing = f"int _end = {self.begin(s)};", f"{self.begin(s, shift=1)} = _end;"
+            return self.braces([opening], self._not_zero(s), [closing])
         full = s.width // _SPIKING_BLOCK * _SPIKING_BLOCK
         lines = [f"int _end = {self.begin(s)};"]
         if full:

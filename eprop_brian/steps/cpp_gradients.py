@@ -48,8 +48,8 @@ class CppPrinter(CppLoops):
     def _step_back(self, node: Backward) -> Lines:
         lines = []
         if node.signals:
-            signal = self.pointer(node.signal)
-            lines.append(f"std::fill({signal} + _first, {signal} + _last, 0);")
+            for signal in map(self.pointer, node.sums):
+                lines.append(f"std::fill({signal} + _first, {signal} + _last, 0);")
         for one in node.signals:
             # What would arrive after the end is lost.
             lines += [f"if (_t + {node.lag} < _T)", *self.signal(one, "_first", "_last")]

@@ -156,7 +156,7 @@ class CudaLoops(CLikePrinter):
 
     def print_listspikes(self, node: ListSpikes) -> Lines:
         s = node.spikes
-        spiking = f"{self.pointer(s.z)}[_neuron] > 0"
+        spiking = f"{self.pointer(s.z)}[_neuron] {'!=' if node.analog else '>'} 0"
         counted = []
         if node.count:
             one = [f"if ({spiking}) {self.pointer(node.count)}[_neuron] += 1;"]

@@ -156,8 +156,8 @@ class CudaGradients(CudaLoops):
         carried = memory.written(block, "_neuron")
         used = [block, *(signal.block for signal in node.signals)]
         declared = list(carried)
-        if node.signals and node.signal not in carried:
-            declared.append(node.signal)
+        if node.signals:
+            declared += [name for name in node.sums if name not in carried]
         late = []
         if node.late_rows:
             # Spikes that would arrive after the end.
@@ -170,7 +170,7 @@ class CudaGradients(CudaLoops):
                     ]
                 ),
             ]
-        step: Lines = memory.declare([node.signal], again=True) if node.signals else []
+        step: Lines = memory.declare(node.sums, again=True) if node.signals else []
         for signal in node.signals:
             # What would arrive after the end is lost.
             step += [f"if (_t + {node.lag} < _T)", *self._signal_of_neuron(signal, used)]

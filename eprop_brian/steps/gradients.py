@@ -107,8 +107,8 @@ class Backward(Node):
         Rows of the results after the end of a trial, which are 0.
     lag : int
         Steps by which the signal is later than the neuron's spike.
-    signal : str
-        Array in which `signals` are summed, if there are any.
+    sums : sequence of str
+        Arrays in which `signals` are summed, if there are any.
     signals : sequence of Signal
     fused : sequence of Fused
     then : sequence of Node
@@ -123,14 +123,14 @@ class Backward(Node):
     results: Sequence[str]
     late_rows: int
     lag: int
-    signal: str
+    sums: Sequence[str]
     signals: Sequence[Signal]
     fused: Sequence[Fused]
     then: Sequence[Node]
 
     def sets(self) -> tuple[str, ...]:
         """See `Node.sets`."""
-        return (self.signal, *self.results)
+        return (*self.sums, *self.results)
 
 
 @dataclass(frozen=True)

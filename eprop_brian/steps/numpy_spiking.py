@@ -219,7 +219,7 @@ class NumpyPrinter(NumpyLoops):
         ]
 
     def print_backward(self, node: Backward) -> Lines:
-        body = [f"{self.pointer(node.signal)}[:] = 0"] if node.signals else []
+        body = [f"{self.pointer(x)}[:] = 0" for x in node.sums] if node.signals else []
         for signal in node.signals:
             # What would arrive after the end is lost.
             body += [f"if _t + {node.lag} < _T:", *indented(self.print_signal(signal))]
@@ -243,8 +243,10 @@ class NumpyPrinter(NumpyLoops):
         extra = "" if s.extra is None else f" + {self.extra(s)}"
         value = []
         if node.inputs:
-            trial = f"(int({self.pointer(node.inputs.pattern)}[_trial])*_T + _t)"
-            value = [f"_value = {trial}*{node.inputs.row}{plus(node.inputs.before)} + _pre"]
+            row = "_t"
+            if node.inputs.pattern:
+                row = f"(int({self.pointer(node.inputs.pattern)}[_trial])*_T + _t)"
+            value = [f"_value = {row}*{node.inputs.row}{plus(node.inputs.before)} + _pre"]
         first = f"_t + {node.delay + node.first_row}"
         rows = [(f"{first}{extra}", node.block)] if node.block else []
         for lag, block in node.lagged.items():

@@ -234,6 +234,8 @@ class CLikePrinter(Printer):
 
     def trial_values(self, inputs: Inputs, trial: str = "_trial") -> str:
         """Where the values of a trial begin."""
+        if not inputs.pattern:
+            return str(inputs.before)
         return f"{self.pointer(inputs.pattern)}[{trial}]*_T*{inputs.row}{plus(inputs.before)}"
 
     def step_words(self, inputs: Inputs) -> str:

@@ -110,7 +110,7 @@ class Inputs:
     Attributes
     ----------
     data, pattern : str
-        Arrays: what is put in, and which row of it a trial has.
+        Arrays: what is put in, and which row of it a trial has; ``""`` if each has its own array.
     analog : bool
         Whether it is values, or else spikes as bits, 32 neurons a word.
     row : int
@@ -183,11 +183,14 @@ class ListSpikes(Node):
         Array in which the spikes of each are counted; ``""``: they are not.
     by_neuron : bool
         Whether `SortSpikes` follows.
+    analog : bool
+        Whether ``z`` is a value, and those are listed for whom it is not 0.
     """
 
     spikes: Spikes
     count: str
     by_neuron: bool
+    analog: bool = False
 
     def sets(self) -> tuple[str, ...]:
         """See `Node.sets`."""

@@ -110,6 +110,8 @@ class LearnedParameter:
         Those constants, in the order of `slopes`.
     cost_gradient : Coefficient
         d(cost)/dparameter at constant states.
+    readings : tuple of Coefficient
+        The same of every reading of the neuron.
     """
 
     name: str
@@ -118,3 +120,4 @@ class LearnedParameter:
     slopes: dict[str, str]
     constants: tuple[str, ...] = ()
     cost_gradient: Coefficient = Coefficient(sympy.S.Zero)
+    readings: tuple[Coefficient, ...] = ()

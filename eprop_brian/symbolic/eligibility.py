@@ -15,7 +15,7 @@ neurons, else on the synapse.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -40,9 +40,10 @@ from eprop_brian.symbolic.expressions import (
 )
 from eprop_brian.symbolic.names import BEFORE, free_name
 from eprop_brian.symbolic.numeric import value_in_numpy
+from eprop_brian.symbolic.readings import Reading, state_cost, state_expression
 from eprop_brian.symbolic.step_map import StepMap
 
-__all__ = ["EligibilitySystem", "derive", "state_cost"]
+__all__ = ["EligibilitySystem", "derive"]
 
 _LEFTOVERS = (sympy.Derivative, sympy.Subs, sympy.DiracDelta)
 
@@ -71,6 +72,8 @@ class EligibilitySystem:
         The neuron's own parameters that learn, by name.
     cost_gradient : dict of str to Coefficient
         d(cost)/dh of the voltage regulariser's cost; empty without one.
+    readings : tuple of Reading
+        What readouts sum in the place of spikes.
     """
 
     step: StepMap
@@ -82,6 +85,11 @@ class EligibilitySystem:
     placement: dict[str, dict[str, str]]
     learned: dict[str, LearnedParameter] = field(default_factory=dict)
     cost_gradient: dict[str, Coefficient] = field(default_factory=dict)
+    readings: tuple[Reading, ...] = ()
+
+    def number_of(self, reads: str) -> int:
+        """The number of a reading by its text; 0 are the spikes, whose text is ``""``."""
+        return {"": 0, **{r.text: r.number for r in self.readings}}[reads]
 
     def varying(self, *, after: bool) -> dict[str, sympy.Expr]:
         """Coefficients that change in time, by name.
@@ -89,8 +97,8 @@ class EligibilitySystem:
         Parameters
         ----------
         after : bool
-            True: those of the new state (c, d(cost)/dh). False: those of the step's map (A, u, b),
-            which are evaluated before the states are overwritten.
+            True: those of the new state (c, d(cost)/dh, d(reading)/dh). False: those of the step's
+            map (A, u, b), which are evaluated before the states are overwritten.
         """
         return {c.name: c.expression for c in self._entries(after=after) if c.name}
 
@@ -103,8 +111,11 @@ class EligibilitySystem:
     def _entries(self, *, after: bool) -> list[Coefficient]:
         if after:
             entries = [*self.spike_gradient.values(), *self.cost_gradient.values()]
+            for reading in self.readings:
+                entries += reading.gradient.values()
             for parameter in self.learned.values():
                 entries += [parameter.spike_gradient, parameter.cost_gradient]
+                entries += parameter.readings
             return entries
         entries = [*self.transition.values(), *self.spike_path.values()]
         for drive in self.drive.values():
@@ -136,6 +147,8 @@ class EligibilitySystem:
         if after:
             entries = {("the threshold", k): c for k, c in self.spike_gradient.items()}
             entries |= {("the voltage cost", k): c for k, c in self.cost_gradient.items()}
+            for reading in self.readings:
+                entries |= {(f"'{reading.text}'", k): c for k, c in reading.gradient.items()}
             entries |= {("the threshold", name): p.spike_gradient for name, p in learned}
             entries |= {("the voltage cost", name): p.cost_gradient for name, p in learned}
         else:
@@ -177,7 +190,9 @@ class EligibilitySystem:
         )
 
 
-def derive(step: StepMap, learned: Collection[str] = (), cost: str = "") -> EligibilitySystem:
+def derive(
+    step: StepMap, learned: Collection[str] = (), cost: str = "", reads: Sequence[str] = ()
+) -> EligibilitySystem:
     """Differentiate a step map.
 
     Parameters
@@ -189,11 +204,14 @@ def derive(step: StepMap, learned: Collection[str] = (), cost: str = "") -> Elig
     cost : str
         Cost of the voltage regulariser: an expression of the neuron's states, parameters and
         constants, and of ``margin``, the left minus the right side of its spike condition.
+    reads : sequence of str
+        What readouts sum in the place of spikes: expressions of the same names, each once.
 
     Raises
     ------
     EquationError
-        If a state's equation has no derivative that can be evaluated, or a parameter cannot learn.
+        If a state's equation has no derivative that can be evaluated, a parameter cannot learn, or
+        no weight reaches what is read.
     """
     states = step.states
     h = {state: symbol(state) for state in states}
@@ -242,8 +260,20 @@ def derive(step: StepMap, learned: Collection[str] = (), cost: str = "") -> Elig
 
     penalty = state_cost(step, cost)
     cost_gradient = {k: entry(cost, derivative(penalty, h[k]), f"r_{k}") for k in states}
-    parameters = {name: _learned(step, name, penalty, entry) for name in learned}
+    where = f"neuron '{step.neuron.name}', reads"
+    values = [state_expression(step, text, where) for text in reads]
+    readings = [
+        Reading(
+            number,
+            text,
+            Coefficient(value),
+            {k: entry(text, derivative(value, h[k]), f"s{number}_{k}") for k in states},
+        )
+        for number, (text, value) in enumerate(zip(reads, values, strict=True), start=1)
+    ]
+    parameters = {name: _learned(step, name, penalty, values, entry) for name in learned}
     seen = {k for k in states if not (gradient[k].is_zero and cost_gradient[k].is_zero)}
+    seen |= {k for reading in readings for k in states if not reading.gradient[k].is_zero}
 
     def relevant(*sources: Mapping[str, Coefficient]) -> tuple[str, ...]:
         return _relevant(states, transition, spike_path, sources, gradient, seen)
@@ -258,6 +288,15 @@ def derive(step: StepMap, learned: Collection[str] = (), cost: str = "") -> Elig
                 f"{_input(receptor)} never reaches the threshold, so no weight can be learned",
             )
         placement[receptor] = _placement(components, transition, spike_path, own, heterogeneous)
+    reached = {k for components in placement.values() for k in components}
+    for reading in readings:
+        if all(reading.gradient[k].is_zero for k in reached):
+            raise EquationError(
+                where,
+                reading.text,
+                "no weight reaches what is read, so nothing can be learned from it: read a state "
+                "that follows from the neuron's inputs or spikes",
+            )
     components = relevant(*drive.values(), *(p.drive for p in parameters.values()))
     keep = set(components)
     return EligibilitySystem(
@@ -273,39 +312,16 @@ def derive(step: StepMap, learned: Collection[str] = (), cost: str = "") -> Elig
             for name, p in parameters.items()
         },
         cost_gradient={k: c for k, c in cost_gradient.items() if k in keep and not c.is_zero},
+        readings=tuple(reading.within(keep) for reading in readings),
     )
 
 
-def state_cost(step: StepMap, cost: str) -> sympy.Expr:
-    """The voltage regulariser's cost as an expression of the states, 0 without one.
-
-    Raises
-    ------
-    EquationError
-        If it names something unknown, or cannot be differentiated by a state.
-    """
-    if not cost.strip():
-        return sympy.S.Zero
-    where = f"neuron '{step.neuron.name}', voltage_cost"
-    parsed = parse_expression(cost, where)
-    known = [*step.states, *step.parameters, *step.constants, "margin"]
-    require_known(sorted(s.name for s in parsed.free_symbols), known, where, cost)
-    functions = {str(f.func) for f in parsed.atoms(sympy.Function)}
-    refused = sorted(functions & UNDIFFERENTIABLE.keys())
-    if refused:
-        raise EquationError(
-            where,
-            cost,
-            f"'{UNDIFFERENTIABLE[refused[0]]}' cannot be differentiated; abs and powers can",
-        )
-    parsed = parsed.subs(symbol("margin"), step.margin)
-    if not parsed.free_symbols & {symbol(state) for state in step.states}:
-        raise EquationError(where, cost, "does not depend on any state of the neuron")
-    return parsed
-
-
 def _learned(
-    step: StepMap, name: str, penalty: sympy.Expr, entry: Callable[..., Coefficient]
+    step: StepMap,
+    name: str,
+    penalty: sympy.Expr,
+    readings: Sequence[sympy.Expr],
+    entry: Callable[..., Coefficient],
 ) -> LearnedParameter:
     """Differentiate a step by a parameter, directly and through the constants."""
     where = f"neuron '{step.neuron.name}', learned"
@@ -344,6 +360,10 @@ def _learned(
         slopes=slopes,
         constants=tuple(constant.name for constant in through),
         cost_gradient=entry(step.states[0], total_derivative(penalty), f"r_{name}"),
+        readings=tuple(
+            entry(step.states[0], total_derivative(value), f"s{number}_{name}")
+            for number, value in enumerate(readings, start=1)
+        ),
     )
     if parameter.spike_gradient.is_zero and all(c.is_zero for c in parameter.drive.values()):
         raise EquationError(where, name, "acts on no state and no threshold, so it cannot learn")

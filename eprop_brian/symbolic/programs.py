@@ -13,12 +13,14 @@ readout, r: factor of the rate regulariser),
     lambda_r[t] = b_r[t] . mu[t]
 
 with one lambda for each receptor. The r in mu is the slope of the voltage regulariser's cost, which
-meets the eligibility vector itself. Both are exact rearrangements of one sum.
+meets the eligibility vector itself. So does a readout that reads s(h) in the place of spikes: with
+F_s, its signal filtered likewise, mu has ``gain F_s[t] ds/dh[t]`` besides. Both are exact
+rearrangements of one sum.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from eprop_brian.equations.readouts import ReadoutFilter
@@ -121,8 +123,8 @@ class OnlineProgram:
     pre : tuple of str
         Run once per presynaptic neuron and step; reads ``pre``, the spike that enters.
     synapse : tuple of str
-        Run per synapse and step after the neurons' update; reads psi and ``L`` of the
-        postsynaptic neuron.
+        Run per synapse and step after the neurons' update; reads psi, ``L`` and the signals that
+        answer readings of the postsynaptic neuron.
     gradient : tuple of str
         Run at the end of a trial: what the synapse's sums add to the gradient.
     """
@@ -206,11 +208,13 @@ def _sums(
     names: dict[str, str],
     direct: str = "",
     direct_cost: str = "",
+    direct_readings: Sequence[str] = (),
 ) -> tuple[list[str], list[str]]:
     """From the eligibility vector to the gradient: statements of a step and of a trial's end.
 
-    `names` are the variables of the components that there are, `direct` and `direct_cost` are what
-    moves the threshold and the voltage regulariser's cost separately.
+    `names` are the variables of the components that there are, `direct`, `direct_cost` and
+    `direct_readings` are what moves the threshold, the voltage regulariser's cost and readings
+    separately.
     """
     slopes = [r.times(names[k]) for k, r in system.cost_gradient.items() if k in names]
     cost = total(*slopes, direct_cost)
@@ -224,14 +228,24 @@ def _sums(
             readout.trace_gain.times("eligibility_trace"),
         ),
     ]
+    heard = "L*filtered_trace"
+    for reading in system.readings:
+        slopes = [s.times(names[k]) for k, s in reading.gradient.items() if k in names]
+        slope = total(*slopes, *direct_readings[reading.number - 1 : reading.number])
+        if slope == "0":
+            continue
+        trace = f"filtered_reading_{reading.number}"
+        entering = readout.trace_gain.times(f"({slope})" if " " in slope else slope)
+        step.append(f"{trace} = {total(readout.trace_decay.times(trace), entering)}")
+        heard += f" + {reading.signal}*{trace}"
     if rate_averaging == "moving":
         step += [
             MOVING_TRACE,
-            f"signal_sum = signal_sum + L*filtered_trace + rate_factor*rate_trace{cost}",
+            f"signal_sum = signal_sum + {heard} + rate_factor*rate_trace{cost}",
         ]
         return step, ["gradient_sum = gradient_sum + signal_sum"]
     step += [
-        f"signal_sum = signal_sum + L*filtered_trace{cost}",
+        f"signal_sum = signal_sum + {heard}{cost}",
         "trace_sum = trace_sum + eligibility_trace",
     ]
     if rate_averaging == "trial":
@@ -317,8 +331,11 @@ def parameter_program(
     step.
     """
     drive = {k: parameter.drive[k].times("1") for k in system.components}
-    direct = [c.times("1") for c in (parameter.spike_gradient, parameter.cost_gradient)]
-    return _driven(system, parameter.name, drive, readout, rate_averaging, *direct)
+    threshold, cost = (c.times("1") for c in (parameter.spike_gradient, parameter.cost_gradient))
+    readings = [c.times("1") for c in parameter.readings]
+    return _driven(
+        system, parameter.name, drive, readout, rate_averaging, (threshold, cost, readings)
+    )
 
 
 def delay_program(
@@ -343,7 +360,7 @@ def _driven(
     drive: Mapping[str, str],
     readout: ReadoutProgram,
     rate_averaging: str,
-    *direct: str,
+    direct: tuple[str, str, Sequence[str]] = ("", "", ()),
 ) -> ParameterProgram:
     """The recursion of an eligibility vector with the given drive; its variables end in `name`."""
     names = {k: f"{eps_name(k)}_{name}" for k in system.components}
@@ -401,8 +418,8 @@ class FactoredProgram:
     variables : tuple of str
         Variables carried from step to step, backwards; zero at the trial's end.
     backward : tuple of str
-        Run for t = T-1 ... 0; reads ``L_filtered`` (and ``rate_factor``), writes the results, and
-        adds to the sums of learned parameters.
+        Run for t = T-1 ... 0; reads ``L_filtered``, the same of signals that answer readings (and
+        ``rate_factor``), writes the results, and adds to the sums of learned parameters.
     results : tuple of str
         `lambda_name` of every receptor and, if the sum of the traces is needed separately, what
         belongs to that.
@@ -430,6 +447,9 @@ def factored_program(
         ``"moving"`` the factor is a history that is filtered backwards.
     """
     signal = readout.trace_gain.times("L_filtered")
+    heard = [
+        f"_{r.signal} = {readout.trace_gain.times(f'{r.signal}_filtered')}" for r in system.readings
+    ]
     history = ["psi", *system.varying(after=False), *system.varying(after=True)]
     results = [lambda_name(receptor) for receptor in system.drive]
     filtered: list[str] = []
@@ -453,7 +473,7 @@ def factored_program(
         history=tuple(history),
         variables=tuple(carried),
         results=tuple(results),
-        backward=(*filtered, *backward),
+        backward=(*filtered, *heard, *backward),
     )
 
 
@@ -471,12 +491,14 @@ def _backward(system: EligibilitySystem, source: str, into: str) -> tuple[list[s
     }
     own_spike = any(not system.spike_path[k].is_zero for k in components)
     backward = [f"_g = psi*({total(source, 'carry_z' if own_spike else '')})"]
-    # The cost enters where the gradient is computed, not where the traces' sum is.
+    # Cost and readings enter where the gradient is computed, not where the traces' sum is.
     cost = system.cost_gradient if into == "gradient_sum" else {}
+    readings = system.readings if into == "gradient_sum" else ()
     for k in components:
         terms = [system.spike_gradient[k].times("_g"), carried.get(k, "")]
         if k in cost:
             terms.append(cost[k].times(VOLTAGE_SCALE))
+        terms += [r.gradient[k].times(f"_{r.signal}") for r in readings if k in r.gradient]
         backward.append(f"{mu[k]} = {total(*terms)}")
     for receptor, drive in system.drive.items():
         terms = [drive[k].times(mu[k]) for k in components]
@@ -487,6 +509,7 @@ def _backward(system: EligibilitySystem, source: str, into: str) -> tuple[list[s
         terms.append(parameter.spike_gradient.times("_g"))
         if into == "gradient_sum":
             terms.append(parameter.cost_gradient.times(VOLTAGE_SCALE))
+        terms += [parameter.readings[r.number - 1].times(f"_{r.signal}") for r in readings]
         backward.append(f"{sum_name} = {total(sum_name, *terms)}")
     backward += [
         f"{carried[k]} = " + total(*(system.transition[m, k].times(mu[m]) for m in components))

@@ -78,10 +78,23 @@ def scoped(system: EligibilitySystem) -> EligibilitySystem:
                 },
                 constants=tuple(own(constant) for constant in p.constants),
                 cost_gradient=entry(p.cost_gradient, "r", name),
+                readings=tuple(
+                    entry(c, f"s{number}", name) for number, c in enumerate(p.readings, start=1)
+                ),
             )
             for name, p in system.learned.items()
         },
         cost_gradient={own(k): entry(c, "r", k) for k, c in system.cost_gradient.items()},
+        readings=tuple(
+            replace(
+                reading,
+                value=entry(reading.value, ""),
+                gradient={
+                    own(k): entry(c, f"s{reading.number}", k) for k, c in reading.gradient.items()
+                },
+            )
+            for reading in system.readings
+        ),
     )
 
 

@@ -21,6 +21,7 @@ from eprop_brian.network.program import make_program
 from eprop_brian.network.resolved import Resolved
 from eprop_brian.symbolic.eligibility import EligibilitySystem
 from eprop_brian.symbolic.expressions import evaluate, expression_text
+from eprop_brian.symbolic.readings import signal_name
 from eprop_brian.tasks.trials import Trials
 from eprop_brian.training.session import Session
 from eprop_brian.training.state import LearningSession
@@ -371,7 +372,10 @@ def _quantities(network: Resolved) -> Iterator[_Quantity]:
         yield _Quantity(name, "loss_sum", "the loss", loss.loss)
         yield _Quantity(name, "error", "the error of the loss", loss.error)
     for population in network.populations:
-        yield _Quantity(population.name, "L", f"the learning signal L of '{population.name}'")
+        for number in range(len(population.system.readings) + 1):
+            signal = signal_name(number)
+            what = f"the learning signal {signal} of '{population.name}'"
+            yield _Quantity(population.name, signal, what)
 
 
 def _coefficients(system: EligibilitySystem) -> Iterator[tuple[str, str]]:

@@ -103,7 +103,8 @@ class Recording:
         Surrogate derivative dz/dv, in the inverse unit of `v`; while refractory the neuron's
         ``refractory_surrogate``.
     learning_signal : float array, shape (n_steps, n_recurrent)
-        L = sum_k B_jk signal_k, dimensionless, with the signals that have arrived.
+        L = sum_k B_jk signal_k, dimensionless, with the signals that have arrived, of the readouts
+        that do not read a state of the neuron.
     y : float array, shape (n_steps, n_outputs)
         Readouts, dimensionless.
     output : float array, shape (n_steps, n_outputs)

@@ -13,7 +13,7 @@ explodes in long trials.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -27,9 +27,9 @@ from eprop_brian.network.delays import longest
 from eprop_brian.network.graph import Connection, PopulationGroup, ReadoutGroup, spans
 from eprop_brian.network.optimization import update_statements
 from eprop_brian.network.resolved import Resolved
-from eprop_brian.symbolic.eligibility import state_cost
 from eprop_brian.symbolic.expressions import split_statements
 from eprop_brian.symbolic.names import BEFORE
+from eprop_brian.symbolic.readings import state_cost
 from eprop_brian.training.jax_functions import Values, parsed, spike, translated
 
 __all__ = ["Simulation", "Unrolled", "optimizer_step"]
@@ -85,6 +85,9 @@ class _Kind:
         self._fires = translated([str_to_sympy(step.threshold)])
         self._slope = translated([step.margin, *parsed(step.psi)])
         self._cost = translated([state_cost(step, cost)])
+        readings = population.system.readings
+        self._readings = {r.text: translated([r.value.expression]) for r in readings}
+        self.sends = ("", *self._readings)
 
     def values(self, weights: Values, dtype: type) -> dict[str, Any]:
         """Parameters and constants, those that follow from learned parameters included."""
@@ -106,7 +109,9 @@ class _Kind:
         return states, jnp.zeros(shape, np.int32)
 
     def advance(self, carry, inputs: Values, z_before: jax.Array, values: Values):
-        """One step; returns the new states and counters, the spikes and the cost of each trial.
+        """One step; returns the new states and counters, what is sent and the cost of each trial.
+
+        The spikes are sent, whose key is ``""``, and what readouts read, whose key is its text.
 
         `inputs` are those of the receptors, by name.
         """
@@ -130,7 +135,9 @@ class _Kind:
         fires = self._fires(scope)[0] & active
         z = spike(margin, jax.lax.stop_gradient(psi), fires)
         cost = jnp.broadcast_to(self._cost(scope)[0], shape).sum(axis=1)
-        return (states, jnp.where(fires, self.refractory_steps, counter)), z, cost
+        sent = {text: read(scope)[0] for text, read in self._readings.items()}
+        sent = {text: jnp.broadcast_to(value, shape) for text, value in sent.items()}
+        return (states, jnp.where(fires, self.refractory_steps, counter)), {"": z, **sent}, cost
 
 
 class _Wires:
@@ -138,6 +145,7 @@ class _Wires:
 
     def __init__(self, connection: Connection, line: dict[str, slice]) -> None:
         self.name, self.targets = connection.name, connection.targets
+        self.reads, self._names = connection.reads, [*connection.sources]
         self.receptor = connection.receptor
         self._columns = [line[source] for source in connection.sources]
         self._takes_all = [*connection.sources] == [*line]
@@ -149,6 +157,10 @@ class _Wires:
         if self._takes_all:
             return spikes
         return jnp.concatenate([spikes[..., where] for where in self._columns], axis=-1)
+
+    def heard(self, sent: Mapping[str, Mapping[str, jax.Array]]) -> jax.Array:
+        """What it takes of that which each population sends."""
+        return jnp.concatenate([sent[name][self.reads] for name in self._names], axis=-1)
 
     def by_delay(self, weights: jax.Array) -> jax.Array:
         """The weights of each of `delays`, side by side, (n_post, delays*n_pre)."""
@@ -258,7 +270,7 @@ class Unrolled:
         slices, late = list(network.slices.values()), network.readout_delay
 
         def step(carry, current):
-            kinds, earlier, ys, counts, cost = carry
+            kinds, earlier, before, ys, counts, cost = carry
             sent = jax.lax.stop_gradient(earlier) if self.local else earlier
             currents = list(zip(self._inputs, current, strict=True))
             for wires in self._recurrent:
@@ -269,16 +281,20 @@ class Unrolled:
                 none = silent[:, where]
                 driven = {r: _total(kind.name, currents, none, r) for r in kind.receptors}
                 advanced.append(kind.advance(own, driven, earlier[0][:, where], value))
-            z = jnp.concatenate([spikes for _, spikes, _ in advanced], axis=1)
+            sent_now = {
+                kind.name: own for kind, (_, own, _) in zip(self._kinds, advanced, strict=True)
+            }
+            z = jnp.concatenate([own[""] for own in sent_now.values()], axis=1)
             cost = cost + sum(own for _, _, own in advanced)
-            seen = earlier[0] if late else z
-            currents += [(w, w.sources(seen) @ weights[w.name].T) for w in self._outputs]
+            seen = before if late else sent_now
+            currents += [(w, w.heard(seen) @ weights[w.name].T) for w in self._outputs]
             ys = tuple(
                 readout.advance(y, _total(readout.name, currents, jnp.zeros_like(y)))
                 for readout, y in zip(self._readouts, ys, strict=True)
             )
             kinds = tuple(own for own, _, _ in advanced)
-            return (kinds, (z, *earlier[:-1]), ys, counts + z, cost), (ys, z[-1] > 0)
+            carry = (kinds, (z, *earlier[:-1]), sent_now, ys, counts + z, cost)
+            return carry, (ys, z[-1] > 0)
 
         silent = jnp.zeros((n_trials, network.n_recurrent), dtype)
         start = (
@@ -287,11 +303,15 @@ class Unrolled:
                 for kind, population in zip(self._kinds, network.populations, strict=True)
             ),
             (silent,) * self._longest,
+            {
+                kind.name: dict.fromkeys(kind.sends, silent[:, where])
+                for kind, where in zip(self._kinds, slices, strict=True)
+            },
             tuple(jnp.zeros((n_trials, readout.size), dtype) for readout in self._readouts),
             silent,
             jnp.zeros(n_trials, dtype),
         )
-        (kinds, _, _, counts, cost), (ys, last) = jax.lax.scan(step, start, inputs)
+        (kinds, _, _, _, counts, cost), (ys, last) = jax.lax.scan(step, start, inputs)
         targets = jnp.swapaxes(targets, 0, 1).astype(dtype)
         scores = [
             self._scores(readout, y, targets[..., own], jnp.swapaxes(periods, 0, 1))

@@ -94,7 +94,7 @@ def everything() -> Network:
             Projection("first", "own", connectivity=SPARSE, delay=(SPARSE.astype(float) * 2, ms)),
             Projection("own", "first", "back", delay=np.arange(1, 21).reshape(5, 4) * ms),
             Projection(["first", "own"], "class", weights="glorot"),
-            Projection("first", "value"),
+            Projection("first", "value", reads="v - v_th"),
             LearningSignal("class", ["first", "own"], "symmetric"),
             LearningSignal(
                 "value",

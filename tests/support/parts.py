@@ -6,7 +6,8 @@ from pathlib import Path
 from eprop_brian import RunConfig
 from eprop_brian.runs.recipes import Recipe
 
-#: Two layers and two readouts; the first layer has a signal of one that does not hear it.
+#: Two layers and two readouts, of spikes and of a membrane; the first layer has a signal of one
+#: that does not hear it.
 RECIPE = """# Written for tests, our own.
 
 [run]
@@ -67,6 +68,7 @@ connectivity = 0.6
 [[projection]]
 source = "second"
 target = "x"
+reads = "v"
 
 [[readout]]
 name = "x"

@@ -36,12 +36,12 @@ def write_projection(writer: Writer, p: BuiltProjection[Connection]) -> Projecti
         else:
             extra = int(connection.delay_steps) - connection.least_delay
     # A recurrent spike acts in the next step at the earliest, an input spike in its own.
-    delay = connection.least_delay
+    delay, sender = connection.least_delay, groups.sender(p)
     if to_readout and not connection.from_inputs:
         delay = groups.lag
     learned = connection.learned_delay
     if not groups.learning or not (connection.plastic or learned):
-        return ProjectionPart(p.name, p.source, p.target, writer.synapses(p, extra), delay, analog)
+        return ProjectionPart(p.name, sender, p.target, writer.synapses(p, extra), delay, analog)
     sums = _write_sums(writer, p, to_readout)
     follows = False
     if connection.plastic:
@@ -65,7 +65,7 @@ def write_projection(writer: Writer, p: BuiltProjection[Connection]) -> Projecti
     clipped = writer.network.clip_norm is not None and connection.plastic
     return ProjectionPart(
         p.name,
-        p.source,
+        sender,
         p.target,
         writer.synapses(p, extra, groups.layout.width(p.n_pre) if follows else None),
         delay,
@@ -87,7 +87,7 @@ def _write_deliver(writer: Writer, p: BuiltProjection[Connection], analog: bool)
     input_of = input_name(scoped_receptor(p.connection.receptor))
     arriving, values = "w", []
     if analog:
-        arriving, values = "w*z", [(groups.groups[p.source], "_pre", ("z",))]
+        arriving, values = "w*z", [(groups.groups[groups.sender(p)], "_pre", ("z",))]
     if groups.is_delayed(p):
         input_of = later_name(input_of)
         deliver = [f"{input_of} = {input_of} + {arriving}"]
@@ -213,5 +213,6 @@ def _results(
             names.append(lambda_name(receptor, of_traces=True))
         sides = [(groups.groups[f"{p.target}_results"], "_tile", names)]
     if groups.is_analog(p):
-        sides.append((groups.groups["input_data"], "_value", ["x"]))
+        data = f"{groups.sender(p)}_history" if p.connection.reads else "input_data"
+        sides.append((groups.groups[data], "_value", ["x"]))
     return sides

@@ -50,7 +50,7 @@ def write_traces(writer: Writer, p: BuiltProjection[Connection], to_readout: boo
     if learned:
         gradient += delays.gradient
         sums += of_delays
-    source = View(groups.groups[p.source], "_neuron", {"z": "z"})
+    source = View(groups.groups[groups.sender(p)], "_neuron", {"z": "z"})
     entered = ["pre = z", *pre_code, *counted]
     writer.block(p.name, "pre_trace", entered, source, pre_own, post, writer.control)
     kept = {f"{name}_stored": name for name in ("pre", *pre_names)}

@@ -102,7 +102,7 @@ def _backward(running: Running, population: PopulationPart) -> Node:
         population.results,
         rules.late_rows,
         rules.lag,
-        population.signal,
+        population.signals,
         [] if population.heard else _unfused(running, population, row),
         fused,
         then,

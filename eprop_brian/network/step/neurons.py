@@ -8,16 +8,18 @@ from brian2.utils.stringtools import get_identifiers
 from eprop_brian.equations.learning_signals import TRANSMITTED
 from eprop_brian.equations.regularizers import FIRING_RATE, MOVING_RATE, MOVING_RATE_FACTOR
 from eprop_brian.network.graph import PopulationGroup, SignalConnection
-from eprop_brian.network.groups import later_name
+from eprop_brian.network.groups import later_name, reading_group
 from eprop_brian.network.projection import BuiltProjection
 from eprop_brian.network.step.learned import write_learned
-from eprop_brian.network.step.parts import PopulationPart
+from eprop_brian.network.step.parts import PopulationPart, ReadingPart
 from eprop_brian.network.step.writing import Writer
 from eprop_brian.steps.blocks import View
 from eprop_brian.steps.layout import MOST_STEPS
+from eprop_brian.steps.spiking import Inputs
 from eprop_brian.symbolic.coefficients import LIMITS
 from eprop_brian.symbolic.expressions import total
 from eprop_brian.symbolic.names import BEFORE, substituted
+from eprop_brian.symbolic.readings import Reading
 
 __all__ = ["write_population"]
 
@@ -41,20 +43,22 @@ def write_population(writer: Writer, population: PopulationGroup) -> PopulationP
         later = tuple(
             writer.array(f"{name}_later", later_name(x)) for x in groups.input_variables(name)
         )
+    readings = tuple(_write_reading(writer, name, r) for r in groups.systems[name].readings)
     if not learning:
-        return PopulationPart(spikes, spike_count, later)
+        return PopulationPart(spikes, spike_count, later, readings)
+    signals = groups.signal_names(name)
     if online:
         writer.window(name)
         window = groups.groups[f"{name}_window"]
         writer.block(
             name,
             "window_signal",
-            ["L_stored = L"],
-            View(window, "_window", {"L_stored": "L"}),
+            [f"{signal}_stored = {signal}" for signal in signals],
+            View(window, "_window", {f"{signal}_stored": signal for signal in signals}),
             writer.own(name),
         )
-        kept = writer.array(f"{name}_window", "L")
-        return PopulationPart(spikes, spike_count, later, window_signal=kept)
+        kept = tuple(writer.array(f"{name}_window", signal) for signal in signals)
+        return PopulationPart(spikes, spike_count, later, readings, window_signals=kept)
     fused = _write_backward(writer, population)
     results = groups.factored(population).results
     delayed, diffuses = groups.signals_are_delayed(name), groups.diffuses(name)
@@ -62,12 +66,31 @@ def write_population(writer: Writer, population: PopulationGroup) -> PopulationP
         spikes,
         spike_count,
         later,
+        readings,
         results=tuple(writer.array(f"{name}_results", result) for result in results),
         tile=groups.tile(population),
-        signal=writer.array(name, "L" if delayed else "L_filtered", "_neuron"),
+        signals=tuple(
+            writer.array(name, x if delayed else f"{x}_filtered", "_neuron") for x in signals
+        ),
         fused=fused,
         heard=writer.array(f"{name}_history", "L") if diffuses else "",
     )
+
+
+def _write_reading(writer: Writer, name: str, reading: Reading) -> ReadingPart:
+    """Write how a value is read of the neurons of a population after each step."""
+    groups, values = writer.groups, reading_group(name, reading.number)
+    own = View(groups.groups[values], "_neuron", {"value_read": "z"})
+    writer.block(values, "reset", ["value_read = 0"], own)
+    statements, views, inputs = [f"value_read = {reading.value.code}"], [own], None
+    size = int(groups.groups[values].N)
+    if groups.learning and not groups.online:
+        history = groups.groups[f"{values}_history"]
+        statements.append("stored = value_read")
+        views.append(View(history, "_history", {"stored": "x"}))
+        inputs = Inputs(writer.array(history.name, "x", "_value"), "", True, size, 0)
+    writer.block(values, "read", statements, *views, writer.own(name))
+    return ReadingPart(writer.spikes(values, size), inputs)
 
 
 def _update(writer: Writer, population: PopulationGroup) -> list[str]:
@@ -182,23 +205,26 @@ def _write_backward(writer: Writer, population: PopulationGroup) -> tuple[tuple[
     # Signals that are delayed arrive one by one, and are filtered where they arrive; so is what a
     # signal that diffuses has become.
     arriving, diffuses = groups.filtered_where_it_arrives(name), groups.diffuses(name)
-    zeroed = [*program.variables, *["L_filtered"] * arriving]
+    signals = groups.signal_names(name)
+    zeroed = [*program.variables, *[f"{x}_filtered" for x in signals] * arriving]
     writer.block(name, "zero", [f"{v} = 0" for v in zeroed], own)
     # The learning signal of the first outputs is computed on the way, without being stored.
     pairs: list[tuple[BuiltProjection[SignalConnection], int]] = [
         (f, number) for f in groups.feedback if f.target == name for number in range(f.n_pre)
     ]
     fused = [] if arriving else pairs[:MOST_STEPS]
-    signal = "0" if len(fused) == len(pairs) else "L_filtered"
+    summed = {groups.signal_of(f) for f, _ in pairs[len(fused) :]}
+    heard = {x: f"{x}_filtered" if x in summed else "0" for x in signals}
     views = []
     if diffuses:
-        heard = View(groups.groups[f"{name}_history"], "_history", {"L": "L"})
-        views.append(heard)
-        kept = View(heard.group, "_history", {"L_kept": "L"})
+        diffused = View(groups.groups[f"{name}_history"], "_history", {"L": "L"})
+        views.append(diffused)
+        kept = View(diffused.group, "_history", {"L_kept": "L"})
         writer.block(name, "hear", ["L_kept = L"], kept, own)
     for k, (f, _) in enumerate(fused):
-        weight, sent = f"_B_{k}", f"_filtered_signal_{k}"
-        signal = f"({signal}) + {substituted(TRANSMITTED, {'B': weight, 'signal': sent})}"
+        weight, sent, signal = f"_B_{k}", f"_filtered_signal_{k}", groups.signal_of(f)
+        transmitted = substituted(TRANSMITTED, {"B": weight, "signal": sent})
+        heard[signal] = f"({heard[signal]}) + {transmitted}"
         errors = groups.groups[f"{f.source}_history"]
         views += [
             View(f.group, f"_synapse_{k}", {weight: "B"}),
@@ -206,13 +232,15 @@ def _write_backward(writer: Writer, population: PopulationGroup) -> tuple[tuple[
         ]
     filtered = []
     if arriving:
-        decayed = groups.readout_program.trace_decay.times("L_filtered")
-        filtered = [f"L_filtered = {total(decayed, 'L')}"]
-    backward = [substituted(x, {"L_filtered": "_signal"}) for x in program.backward]
+        decay = groups.readout_program.trace_decay
+        filtered = [f"{x}_filtered = {total(decay.times(f'{x}_filtered'), x)}" for x in signals]
+    names = {x: f"_signal_{number}" if number else "_signal" for number, x in enumerate(signals)}
+    filters = {f"{x}_filtered": names[x] for x in signals}
+    backward = [substituted(x, filters) for x in program.backward]
     writer.block(
         name,
         "backward",
-        [*filtered, f"_signal = {signal}", *backward],
+        [*filtered, *(f"{names[x]} = {text}" for x, text in heard.items()), *backward],
         *views,
         _history(writer, population),
         writer.own(f"{name}_results", "_tile"),

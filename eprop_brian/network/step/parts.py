@@ -17,6 +17,7 @@ __all__ = [
     "NetworkParts",
     "PopulationPart",
     "ProjectionPart",
+    "ReadingPart",
     "ReadoutPart",
     "Rules",
     "block_name",
@@ -44,6 +45,21 @@ class InputPart:
 
 
 @dataclass(frozen=True)
+class ReadingPart:
+    """A source of the values that are read of a population's neurons, in every step.
+
+    Attributes
+    ----------
+    spikes : Spikes
+    inputs : Inputs or None
+        Where the values of a trial are kept.
+    """
+
+    spikes: Spikes
+    inputs: Inputs | None
+
+
+@dataclass(frozen=True)
 class PopulationPart:
     """Neurons.
 
@@ -54,14 +70,15 @@ class PopulationPart:
         Array.
     later : tuple of str
         Arrays of what arrives later, one for each receptor.
-    window_signal : str or None
-        Array of the learning signals that are kept for the traces.
+    readings : tuple of ReadingPart
+    window_signals : tuple of str
+        Arrays of the learning signals that are kept for the traces.
     results : tuple of str
         Arrays of what the backward pass computes.
     tile : int
         Neurons that have a place in the results.
-    signal : str
-        Array in which the backward pass sums learning signals.
+    signals : tuple of str
+        Arrays in which the backward pass sums learning signals.
     fused : tuple of (str, int)
         Readouts and numbers of outputs whose signal it reads directly.
     heard : str
@@ -71,10 +88,11 @@ class PopulationPart:
     spikes: Spikes
     spike_count: str
     later: tuple[str, ...] = ()
-    window_signal: str | None = None
+    readings: tuple[ReadingPart, ...] = ()
+    window_signals: tuple[str, ...] = ()
     results: tuple[str, ...] = ()
     tile: int = 0
-    signal: str = ""
+    signals: tuple[str, ...] = ()
     fused: tuple[tuple[str, int], ...] = ()
     heard: str = ""
 
@@ -96,7 +114,7 @@ class ProjectionPart:
         Steps between a spike and its arrival, at least. With 0 and a population as the source it
         arrives after the neurons have been updated.
     analog : bool
-        Whether inputs are analog.
+        Whether values arrive: analog inputs, or what is read of neurons.
     plastic : bool
         Whether they learn.
     pre_rows : int
@@ -313,9 +331,14 @@ class NetworkParts:
 
     @property
     def sources(self) -> dict[str, Spikes]:
-        """Inputs and populations, by name."""
+        """Inputs, populations and what is read of these, by name."""
         spikes = [*(i.spikes for i in self.inputs), *(p.spikes for p in self.populations)]
+        spikes += [reading.spikes for reading in self._readings]
         return {one.name: one for one in spikes}
+
+    @property
+    def _readings(self) -> list[ReadingPart]:
+        return [reading for part in self.populations for reading in part.readings]
 
     def readout(self, name: str) -> ReadoutPart:
         """A readout by its name."""
@@ -326,6 +349,7 @@ class NetworkParts:
         return any(part.spikes.name == name for part in self.inputs)
 
     def data_of(self, projection: ProjectionPart) -> Inputs | None:
-        """Where the sizes of analog inputs stand, if the projection has any."""
+        """Where the values stand that a projection hands on, if it does."""
         parts = {part.spikes.name: part.inputs for part in self.inputs}
+        parts |= {part.spikes.name: part.inputs for part in self._readings}
         return parts[projection.source] if projection.analog else None

@@ -141,9 +141,10 @@ def write_learning_signal(
             f"transmitted = {TRANSMITTED}",
             LEARNING_SIGNAL.replace(TRANSMITTED, "transmitted"),
         ]
-    names = {"L": "L", "signal": "signal"}
+    heard = groups.signal_of(f)
+    names = {"L": heard, "signal": "signal"}
     if not groups.online and not groups.filtered_where_it_arrives(f.target):
-        names = {"L": "L_filtered", "signal": "filtered_signal"}
+        names = {"L": f"{heard}_filtered", "signal": "filtered_signal"}
     writer.block(
         f.name,
         "deliver",
@@ -171,7 +172,7 @@ def write_learning_signal(
         f.source,
         f.target,
         writer.synapses(f),
-        writer.array(f.target, "L", "_neuron"),
+        writer.array(f.target, heard, "_neuron"),
         writer.array(f.name, "delay", "_synapse") if signal.delay_steps is not None else None,
         follow,
     )

@@ -80,9 +80,9 @@ def _trace(running: Running) -> list[Node]:
         # After the end of a trial there are no errors.
         late = f"(_now + {rows - lag} + _late) % {rows}"
         fill = [
-            Fill(p.window_signal, str(p.spikes.width), f"{late}*{p.spikes.width}")
+            Fill(signal, str(p.spikes.width), f"{late}*{p.spikes.width}")
             for p in parts.populations
-            if p.window_signal
+            for signal in p.window_signals
         ]
         nodes += [If("_step == _T - 1", [For("_late", "1", str(lag + 1), fill)]), Sync()]
     # At the end of a trial all remaining steps.

@@ -46,6 +46,8 @@ def begin_trial(running: Running) -> list[Node]:
         nodes += running.neurons(p, "parameter_zero")
         if p.heard:
             nodes.append(Fill(p.heard, f"_T*{p.spikes.width}"))
+        for reading in p.readings:
+            nodes += running.each(reading.spikes.name, "reset", reading.spikes.n)
     for name, spikes in parts.sources.items():
         carried = rules.continuous and not parts.is_input(name)
         nodes.append(StartSpikes(spikes, carried, rules.factored))
@@ -92,6 +94,11 @@ def step(running: Running) -> list[Node]:
         if show:
             nodes.append(Show(show, p.spikes.n, {"_history": f"_step*{p.spikes.width}"}))
         nodes.append(ListSpikes(p.spikes, p.spike_count, rules.factored))
+        for reading in p.readings:
+            values = reading.spikes
+            rows = {"_history": f"_step*{values.n}"}
+            nodes += running.each(values.name, "read", values.n, rows)
+            nodes.append(ListSpikes(values, "", rules.factored, analog=True))
     nodes += running.lap("neurons")
     # A readout sees the spikes of this step.
     for projection in at_once:

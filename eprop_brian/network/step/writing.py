@@ -99,7 +99,9 @@ class Writer:
     def window(self, target: str) -> None:
         """The block that keeps what the traces read, for the next pass over the synapses."""
         # The learning signal of a step may come later, see the block ``window_signal``.
-        stored = {f"{name}_stored": name for name in self.groups.signals(target) if name != "L"}
+        late = self.groups.signal_names(target) if target in self.groups.systems else ()
+        kept = (name for name in self.groups.signals(target) if name not in late)
+        stored = {f"{name}_stored": name for name in kept}
         self.block(
             target,
             "window",
