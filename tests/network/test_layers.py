@@ -381,7 +381,7 @@ def test_a_recording_shows_the_window_of_each_readout():
     assert not recording.learning_signal[:, first].any() and recording.spikes[:, first].any()
     assert recording.learning_signal[:, SIZES["first"] :].any()
     assert {synapse.target for synapse in recording.synapses} == {"second"}
-    with pytest.raises(ValueError, match="no synapse 'input 0 → first 0' that learns"):
+    with pytest.raises(ValueError, match="synapse 'input 0 → first 0' does not learn"):
         record(
             make_network(case, "factored"),
             trials_of(inputs, targets),
