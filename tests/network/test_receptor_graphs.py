@@ -12,6 +12,7 @@ from brian2 import ms
 
 from eprop_brian import GRADIENT_DESCENT, LIF, Network
 from eprop_brian.base.sparse import dense
+from eprop_brian.network.parts import Population
 from eprop_brian.network.populations import make_populations
 from eprop_brian.network.program import make_program
 from eprop_brian.tasks.trials import Trials
@@ -39,7 +40,7 @@ def both(**options) -> list:
     """A network with a single input, and the same with receptors."""
     options = {"optimizer": GRADIENT_DESCENT, "connectivity": SPARSE, **options}
     one = Network.standard(N_INPUTS, 2, [(LIF, SIZE)], **options).resolved
-    populations = make_populations([(TWICE, SIZE)], {}, one.dt, 0.0, one.voltage_cost)
+    populations = make_populations([Population(TWICE, SIZE)], one.dt, 0.0, one.voltage_cost)
     connections = [replace(c, receptor=RECEPTORS.get(c.name, "")) for c in one.connections]
     return [one, replace(one, populations=populations, connections=tuple(connections))]
 
