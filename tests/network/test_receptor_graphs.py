@@ -122,7 +122,7 @@ def _with(network, **receptors):
 def test_a_connection_drives_a_receptor_that_its_targets_have():
     one, two = both()
     for network, receptors, message in (
-        (two, {"w_in": "ampa"}, "connection 'w_in' drives receptor 'ampa' of 'lif', which has "),
+        (two, {"w_in": "ampa"}, "projection 'w_in' drives receptor 'ampa' of 'lif', which has "),
         (two, {"w_rec": ""}, "connection 'w_rec' must say which receptor of 'lif' it drives: "),
         (one, {"w_in": "ampa"}, "'ampa' of 'lif', which has a single input without a name$"),
         (two, {"w_out": "ampa"}, "'ampa' of 'readout', which has a single input without a name$"),

@@ -158,12 +158,12 @@ def test_initial_weights_are_scaled_by_the_mean_fan_in():
         ({"w_fb": 0.1}, "unknown weight matrix in connectivity 'w_fb'"),
         ({"w_rec": 1.5}, "connectivity of w_rec is a fraction, not 1.5"),
         ({"w_rec": np.ones((20, 20), dtype=bool)}, "diagonal must be False"),
-        ({"w_in": np.ones((N_IN, 20), dtype=bool)}, r"bool array of shape \(20, 6\)"),
+        ({"w_in": np.ones((N_IN, 20), dtype=bool)}, r"of shape \(20, 6\)"),
         (0.1, "names weight matrices"),
         ({"w_in": "many"}, "connectivity of w_in must be a finite number"),
         ({"w_in": [[True], [True, False]]}, "rows of several lengths"),
         ({"w_rec": sparse.eye_array(20)}, "diagonal must be False"),
-        ({"w_in": sparse.eye_array(20)}, r"bool array of shape \(20, 6\)"),
+        ({"w_in": sparse.eye_array(20)}, r"of shape \(20, 6\)"),
     ],
 )
 def test_connectivity_that_cannot_be_is_refused(connectivity, message):
