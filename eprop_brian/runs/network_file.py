@@ -23,7 +23,7 @@
     [[learning_signal]]
     source = "readout"
     target = "excitatory"
-    feedback = "random"           # and beside it scale, signal, delay, update, parameters
+    feedback = "random"           # and scale, signal, delay, diffusion, update, parameters
 
     [network]                     # options of `Network`
     [optimizer]
