@@ -39,7 +39,7 @@ def both(**options) -> list:
     """A network with a single input, and the same with receptors."""
     options = {"optimizer": GRADIENT_DESCENT, "connectivity": SPARSE, **options}
     one = Network.standard(N_INPUTS, 2, [(LIF, SIZE)], **options).resolved
-    populations = make_populations([Population(TWICE, SIZE)], one.dt, 0.0, one.voltage_cost)
+    populations = make_populations([Population(TWICE, SIZE)], one.dt, 0.0, one.voltage_cost, {})
     connections = [replace(c, receptor=RECEPTORS.get(c.name, "")) for c in one.connections]
     return [one, replace(one, populations=populations, connections=tuple(connections))]
 
