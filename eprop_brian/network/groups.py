@@ -7,13 +7,10 @@ happens with them is `eprop_brian.network.build`'s.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 import numpy as np
 from brian2 import Clock, NeuronGroup
-from scipy.sparse import csc_array
 
-from eprop_brian.base.sparse import ends as ends_of
 from eprop_brian.network.built import (
     Capacity,
     neuron_values,
@@ -22,14 +19,14 @@ from eprop_brian.network.built import (
     state_variable,
 )
 from eprop_brian.network.graph import Connection, PopulationGroup, ReadoutGroup, SignalConnection
-from eprop_brian.network.learned_delays import DELAY, RANGE, LearnedDelay, slope_names
+from eprop_brian.network.learned_delays import DELAY
 from eprop_brian.network.projection import BuiltProjection
 from eprop_brian.network.resolved import Resolved
+from eprop_brian.network.synapses import make_diffusions, make_projections
 from eprop_brian.steps.blocks import Store, keep_names, name_variables
 from eprop_brian.steps.layout import STAGES, Layout
 from eprop_brian.symbolic.names import (
     READOUT,
-    free_name,
     input_name,
     is_own,
     owned,
@@ -124,8 +121,8 @@ class NetworkGroups:
         delays = [int(s.delay_steps.max()) for s in network.signals if s.delay_steps is not None]
         self.signal_rows = max(delays) - 1 if self.learning and delays else 0
         self._make_neurons()
-        self.projections, self.feedback = self._make_projections()
-        self.diffusions = self._make_diffusions()
+        self.projections, self.feedback = make_projections(self)
+        self.diffusions = make_diffusions(self)
 
     def _rows(self, waiting: int) -> int:
         """Rows that a pass over the synapses needs if it waits so many steps, in whole passes."""
@@ -358,159 +355,6 @@ class NetworkGroups:
             return width
         # At least four vectors: fewer are slower than a tile that outgrows the cache.
         return min(width, max(4, self.layout.tile_bytes // (results * lanes)) * lanes)
-
-    def _make_projections(
-        self,
-    ) -> tuple[list[BuiltProjection[Connection]], list[BuiltProjection[SignalConnection]]]:
-        """The projections of all connections, and of all learning signals if there is learning."""
-        connections, signals = self.network.connections, self.network.signals
-        projections = [
-            self._projection(c, source, target)
-            for c in connections
-            for source in c.sources
-            for target in c.targets
-        ]
-        feedback = [
-            self._feedback(s, source, target)
-            for s in signals
-            if self.learning
-            for source in s.sources
-            for target in s.targets
-        ]
-        return projections, feedback
-
-    def _make_diffusions(self) -> list[BuiltProjection[SignalConnection]]:
-        """The parts of the matrices by which learning signals spread."""
-        return [
-            self._diffusion(s, s.diffusion, source, target)
-            for s in self.network.signals
-            if self.learning and s.diffusion is not None
-            for source in s.targets
-            for target in s.targets
-        ]
-
-    def _ends(
-        self,
-        connection: Connection | SignalConnection,
-        source: str,
-        target: str,
-        *,
-        spreads: bool = False,
-    ) -> dict[str, Any]:
-        """Which part of a connection a projection is: fields of `BuiltProjection`."""
-        sources = connection.targets if spreads else connection.sources
-        columns, rows = sources[source], connection.targets[target]
-        n_post = rows.stop - rows.start
-        return {
-            "name": free_name(f"{source}{'_spreads' * spreads}_to_{target}", self.groups),
-            "source": source,
-            "target": target,
-            "n_pre": columns.stop - columns.start,
-            "n_post": n_post,
-            # Readouts have no padding.
-            "width": self.layout.width(n_post) if target in self.systems else n_post,
-            "source_slice": columns,
-            "target_slice": rows,
-        }
-
-    def _projection(
-        self, connection: Connection, source: str, target: str
-    ) -> BuiltProjection[Connection]:
-        """The part of a connection between two groups."""
-        ends = self._ends(connection, source, target)
-        name, n_pre = ends["name"], ends["n_pre"]
-        pre = post = None
-        size = n_pre * ends["width"]
-        if connection.adjacency is not None:
-            pre, post, size = self._sparse(connection.adjacency, ends)
-        variables = ["w"]
-        if self.learning and connection.plastic:
-            variables += self._learning_variables(connection, target)
-        if pre is not None:
-            variables.append("post")
-        if connection.delay_each:
-            variables.append("delay")
-        if self.learning and connection.learned_delay:
-            variables += self._delay_variables(connection, connection.learned_delay, target)
-        pre_group = None
-        if self.online and (connection.plastic or connection.learned_delay):
-            presynaptic: tuple[str, ...] = ()
-            if connection.plastic:
-                presynaptic, synaptic = self.trace_variables(target, connection.receptor)
-                variables += synaptic
-            kept = ["pre", *presynaptic]
-            counters = ["since", "skipped", "updates"] if self.network.continuous else []
-            pre_group = self.group(f"{name}_pre", n_pre, dict.fromkeys([*kept, *counters], "1"))
-            self.store(f"{name}_pre_window", self.pre_rows(connection) * n_pre, kept)
-        return BuiltProjection(
-            connection=connection,
-            autapses=connection.autapses or source != target,
-            group=self._synapses(name, size, variables),
-            pre_group=pre_group,
-            pre=pre,
-            post=post,
-            **ends,
-        )
-
-    def _learning_variables(self, connection: Connection, target: str) -> list[str]:
-        """Variables of a synapse onto a group besides its weight, with either gradient program."""
-        states = [state_variable(x) for x in self.network.optimizer_of(connection).states]
-        variables = ["gradient", *states]
-        if not self.network.continuous:
-            variables += ["gradient_sum", "gradient_total"]
-        if self.rate_per_batch and target in self.systems:
-            variables += ["batch_trace_sum", "batch_trace_total"]
-        return variables
-
-    def _delay_variables(self, c: Connection, learned: LearnedDelay, target: str) -> list[str]:
-        """Variables of a synapse whose delay learns."""
-        traces = []
-        if self.online:
-            traces = [f"drive_{DELAY}", *self.delay(target, c.receptor).variables]
-        sums = parameter_sums(DELAY, self.network.rate_averaging)
-        states = [state_variable(state) for state in self.network.optimizer.states]
-        return [
-            *(DELAY, f"scaled_{DELAY}", f"gradient_{DELAY}", *sums, *sums.values()),
-            *(f"{state}_{DELAY}" for state in states),
-            *(*RANGE, *slope_names(learned).values(), *traces),
-        ]
-
-    def _feedback(
-        self, signal: SignalConnection, source: str, target: str
-    ) -> BuiltProjection[SignalConnection]:
-        """The part of a learning signal between two groups."""
-        ends = self._ends(signal, source, target)
-        variables = ["B", *(["transmitted"] if self.online else [])]
-        if signal.delay_steps is not None:
-            variables.append("delay")
-        size = ends["n_pre"] * ends["width"]
-        group = self._synapses(ends["name"], size, variables)
-        return BuiltProjection(connection=signal, autapses=True, group=group, **ends)
-
-    def _diffusion(
-        self, signal: SignalConnection, matrix: csc_array, source: str, target: str
-    ) -> BuiltProjection[SignalConnection]:
-        """The part of a learning signal that spreads from one of its targets to another."""
-        ends = self._ends(signal, source, target, spreads=True)
-        pre, post, size = self._sparse(matrix, ends)
-        group = self._synapses(ends["name"], size, ["K", "post"])
-        return BuiltProjection(
-            connection=signal, autapses=True, group=group, pre=pre, post=post, **ends
-        )
-
-    def _sparse(
-        self, matrix: csc_array, ends: dict[str, Any]
-    ) -> tuple[np.ndarray, np.ndarray, int]:
-        """Both ends of every synapse of a sparse projection, and the size of its arrays."""
-        part = matrix[ends["target_slice"], ends["source_slice"]]
-        post, pre = ends_of(part)
-        self.store(f"{ends['name']}_rows", ends["n_pre"] + 1, ["first"], np.int32)
-        return pre, post, max(1, len(pre))
-
-    def _synapses(self, name: str, size: int, variables: Iterable[str]) -> NeuronGroup:
-        kinds = {"post": "integer", "delay": "integer", **dict.fromkeys(RANGE, "1 (shared)")}
-        types = {v: kinds.get(v, "1") for v in variables}
-        return self.group(name, size, types)
 
     def signals_are_delayed(self, population: str) -> bool:
         """Whether a learning signal reaches a population later than the next step."""
