@@ -131,6 +131,9 @@ class Wiring:
                     "changes nothing: leave one of them away"
                 )
             return None
+        given = [value for value in (part.optimizer, *options.values()) if value is not None]
+        if not given and part.sign == "":
+            return None
         own = projection_optimizer(name, part.optimizer or self._optimizer, options, part.sign)
         return None if own == self._optimizer else own
 
