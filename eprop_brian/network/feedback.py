@@ -22,8 +22,8 @@ from eprop_brian.symbolic.errors import EquationError
 from eprop_brian.symbolic.expressions import parse_expression, require_known, symbol
 
 __all__ = [
-    "as_learning_signal",
-    "check_learning_signal",
+    "as_feedback",
+    "check_feedback",
     "check_loss",
     "initial_feedback",
     "unused_scale",
@@ -37,7 +37,7 @@ _UPDATED = ("B", "w")
 _EXAMPLES = {"signal": "tanh(error)", "update": "B = 0.999*B + increment"}
 
 
-def as_learning_signal(given: Any) -> Feedback:
+def as_feedback(given: Any) -> Feedback:
     """A kind's name, an equation such as ``B*tanh(error)``, a matrix, or the object itself.
 
     Raises
@@ -81,7 +81,7 @@ def _sent(equation: str) -> str:
     return str(sent)
 
 
-def check_learning_signal(
+def check_feedback(
     feedback: Feedback,
     loss: Loss,
     readout: Collection[str],

@@ -18,7 +18,7 @@ from eprop_brian.equations.optimizers import Optimizer
 from eprop_brian.network.connectivity import adjacency, check_seed, structure_rng
 from eprop_brian.network.delays import delay_steps
 from eprop_brian.network.diffusion import as_diffusion
-from eprop_brian.network.feedback import as_learning_signal, check_learning_signal
+from eprop_brian.network.feedback import as_feedback, check_feedback
 from eprop_brian.network.graph import (
     Connection,
     Group,
@@ -156,12 +156,12 @@ class Wiring:
         assert isinstance(readout, ReadoutGroup)
         ends = connection(name, sources, targets)
         with named(where):
-            feedback = as_learning_signal(part.feedback)
+            feedback = as_feedback(part.feedback)
         follows = _followed(where, ends, feedback, connections)
         followed = {c.name: c.optimizer for c in connections}.get(follows)
         optimizer = followed or self._optimizer
         with named(where):
-            feedback = check_learning_signal(
+            feedback = check_feedback(
                 feedback,
                 readout.loss,
                 [*readout.readout.parameters, *readout.readout.constants],

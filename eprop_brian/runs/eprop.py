@@ -17,7 +17,7 @@ from eprop_brian.base.checks import is_identifier
 from eprop_brian.base.files import read_array
 from eprop_brian.equations import LEAKY, OPTIMIZERS, Optimizer, get_neuron
 from eprop_brian.equations.learning_signals import FEEDBACKS, Feedback
-from eprop_brian.network.feedback import as_learning_signal, unused_scale
+from eprop_brian.network.feedback import as_feedback, unused_scale
 from eprop_brian.network.spec import Network
 from eprop_brian.runs.eprop_settings import EQUATIONS, FEEDBACK, PARAMETERS, READOUT_TRACE, SCHEMA
 from eprop_brian.runs.learning import LearningModel
@@ -175,7 +175,7 @@ class _Eprop(LearningModel):
 def learning_signal(config: RunConfig) -> Feedback:
     """Make the learning-signal connection that a configuration describes."""
     kind = config.network.get("feedback", "symmetric")
-    feedback = as_learning_signal(kind if kind != _GIVEN else config.feedback_matrix)
+    feedback = as_feedback(kind if kind != _GIVEN else config.feedback_matrix)
     options = {
         key.removeprefix("feedback_"): config.network[key]
         if key in EQUATIONS
@@ -205,7 +205,7 @@ def _feedback(value: Any) -> tuple[Any, np.ndarray | None]:
         return None, None
     matrix = read_array(Path(value)) if str(value).endswith(".npy") else None
     # An unknown kind, or a wrong equation, is refused here.
-    as_learning_signal(value if matrix is None else matrix)
+    as_feedback(value if matrix is None else matrix)
     return (value if matrix is None else _GIVEN), matrix
 
 

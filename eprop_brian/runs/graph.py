@@ -15,7 +15,7 @@ from eprop_brian.base.checks import is_identifier
 from eprop_brian.base.suggestions import unknown
 from eprop_brian.equations import Neuron
 from eprop_brian.equations.learning_signals import FEEDBACKS
-from eprop_brian.network.feedback import as_learning_signal
+from eprop_brian.network.feedback import as_feedback
 from eprop_brian.network.parts import names_of
 from eprop_brian.network.spec import Network
 from eprop_brian.runs.eprop_settings import PARAMETERS
@@ -225,7 +225,7 @@ def _inserted(table: Mapping[str, Any], path: list[str], value: Any) -> dict[str
 
 def _with_feedback(signal: Mapping[str, Any], feedback: Any) -> dict[str, Any]:
     """A learning signal with other feedback, without options that this has no use for."""
-    kind = as_learning_signal(feedback)
+    kind = as_feedback(feedback)
     unused = _OF_KINDS - {*kind.parameters}
     if kind.weights in ("symmetric", "given"):
         unused |= {"scale"}

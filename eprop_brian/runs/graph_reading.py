@@ -21,7 +21,7 @@ from eprop_brian.base.suggestions import unknown
 from eprop_brian.equations import OPTIMIZERS, READOUTS, Neuron, Optimizer, get_neuron
 from eprop_brian.equations.losses import Loss
 from eprop_brian.equations.readouts import LEAKY, ReadoutFilter
-from eprop_brian.network.feedback import as_learning_signal
+from eprop_brian.network.feedback import as_feedback
 from eprop_brian.network.parts import Part, part_name
 from eprop_brian.network.spec import Network
 from eprop_brian.runs.graph_settings import PARTS
@@ -316,7 +316,7 @@ def _feedback(entries: Mapping[str, Any]) -> Any:
     options = {key: _with_unit(value) for key, value in entries.items() if key not in own}
     if not options:
         return given
-    feedback = as_learning_signal(given)
+    feedback = as_feedback(given)
     if "update" in options or "parameters" in options:
         # The numbers of the kind's own rule mean nothing to another.
         feedback = replace(feedback, parameters=dict(options.pop("parameters", {})))
