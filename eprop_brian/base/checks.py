@@ -18,6 +18,7 @@ from eprop_brian.base.suggestions import unknown
 __all__ = [
     "check_choice",
     "check_count",
+    "check_identifier",
     "check_positive",
     "check_positive_quantity",
     "check_probability",
@@ -47,6 +48,15 @@ def _is_finite(value: Any) -> bool:
 def is_identifier(name: str) -> bool:
     """Whether a name can be one of a file, of a Brian2 object and in C++."""
     return re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name) is not None
+
+
+def check_identifier(name: Any, what: str) -> None:
+    """Raise ValueError unless `name` is an identifier; `what` is called so, such as a readout."""
+    if not isinstance(name, str) or not is_identifier(name):
+        raise ValueError(
+            f"a {what} cannot be called {name!r}: a name is letters, digits and _, starting with "
+            "a letter"
+        )
 
 
 def check_real(name: str, value: Any, minimum: float = -np.inf) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from brian2.units import Quantity, second
 
-from eprop_brian.base.checks import check_positive, is_identifier
+from eprop_brian.base.checks import check_identifier, check_positive
 from eprop_brian.equations.neuron import Neuron
 from eprop_brian.network.graph import PopulationGroup
 from eprop_brian.network.learned import LearnedRange, as_learned, learned_range
@@ -131,11 +131,7 @@ def check_group_name(name: str, what: str) -> None:
     what : str
         What is called so: ``"population"``, ``"readout"``.
     """
-    if not isinstance(name, str) or not is_identifier(name):
-        raise ValueError(
-            f"a {what} cannot be called {name!r}: a name is letters, digits and _, starting with "
-            "a letter"
-        )
+    check_identifier(name, what)
     if name in _GENERATED or name.endswith(_GENERATED_ENDINGS) or _GENERATED_MIDDLE in name:
         raise ValueError(
             f"a {what} cannot be called '{name}': a group of the network has or may have this name"

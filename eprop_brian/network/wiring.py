@@ -10,8 +10,8 @@ import numpy as np
 from brian2.units import Quantity
 from scipy.sparse import csc_array, issparse
 
-from eprop_brian.base.checks import check_choice, is_identifier
-from eprop_brian.base.sparse import Matrix, is_sparse
+from eprop_brian.base.checks import check_choice, check_identifier
+from eprop_brian.base.sparse import Matrix
 from eprop_brian.base.suggestions import unknown
 from eprop_brian.equations.learning_signals import Feedback
 from eprop_brian.equations.optimizers import Optimizer
@@ -79,7 +79,7 @@ class Wiring:
             an option does not fit.
         """
         name = part_name(part)
-        _check_key(name, "projection")
+        check_identifier(name, "projection")
         where = f"projection '{name}'"
         sources = self._lookup(where, "source", part.source, (InputGroup, PopulationGroup))
         targets = self._lookup(where, "target", part.target, (PopulationGroup, ReadoutGroup))
@@ -101,7 +101,7 @@ class Wiring:
             name,
             sources,
             targets,
-            receptor=_receptor(where, part.receptor, targets),
+            receptor=_receptor(part.receptor, targets),
             glorot=drawn == "glorot",
             balanced=drawn == "balanced",
             weights=_given_weights(where, part.weights) if drawn is None else None,
@@ -146,7 +146,7 @@ class Wiring:
             If it names a group that there is not, or its feedback cannot work.
         """
         name = part_name(part)
-        _check_key(name, "learning signal")
+        check_identifier(name, "learning signal")
         where = f"learning signal '{name}'"
         sources = self._lookup(where, "source", part.source, (ReadoutGroup,))
         targets = self._lookup(where, "target", part.target, (PopulationGroup,))
@@ -232,7 +232,7 @@ def _reads(part: Projection) -> str:
 
 def _given_weights(where: str, weights: Any) -> Matrix:
     """Initial weights as a matrix of numbers."""
-    if is_sparse(weights) or issparse(weights):
+    if issparse(weights):
         return csc_array(weights, dtype=float, copy=True)
     try:
         matrix = np.array(weights, dtype=float)
@@ -246,8 +246,11 @@ def _given_weights(where: str, weights: Any) -> Matrix:
     return matrix
 
 
-def _receptor(where: str, receptor: str, targets: Sequence[Group]) -> str:
-    """The receptor that a projection drives: the one it names, or the only one there is."""
+def _receptor(receptor: str, targets: Sequence[Group]) -> str:
+    """The receptor that a projection drives: the one it names, or the only one there is.
+
+    A projection that must name one, and does not, is refused with the whole network.
+    """
     if receptor:
         return receptor
     names = {
@@ -256,24 +259,11 @@ def _receptor(where: str, receptor: str, targets: Sequence[Group]) -> str:
         if isinstance(group, PopulationGroup)
         for name in group.neuron.receptor_names
     }
-    if len(names) > 1:
-        raise ValueError(
-            f"{where} must say which receptor of its target it drives: {', '.join(sorted(names))}"
-        )
-    return next(iter(names), "")
+    return names.pop() if len(names) == 1 else ""
 
 
 def _listed(groups: Collection[str]) -> str:
     return ", ".join(groups) or "none here"
-
-
-def _check_key(name: str, what: str) -> None:
-    """Check the name of something that has weights: a key of files."""
-    if not isinstance(name, str) or not is_identifier(name):
-        raise ValueError(
-            f"a {what} cannot be called {name!r}: a name is letters, digits and _, starting with "
-            "a letter"
-        )
 
 
 def _followed(
