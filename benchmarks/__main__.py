@@ -391,7 +391,7 @@ def _limits(report: Report) -> None:
 
 
 def _cores() -> int:
-    from eprop_brian.training.workers import cores
+    from eprop_brian.base.pieces import cores
 
     return cores()
 

@@ -23,11 +23,12 @@ import numpy as np
 # Brian2 would be a good part of the memory of a contender that does without it.
 if TYPE_CHECKING:
     from eprop_brian.network.spec import Network
-    from eprop_brian.tasks import Trials
+    from eprop_brian.tasks import Task, Trials
 
 __all__ = [
     "Case",
     "Measurement",
+    "case_of",
     "evidence_accumulation",
     "in_own_process",
     "pattern_generation",
@@ -322,10 +323,16 @@ def _case(name: str, settings: list[str], n_trials: int, batch_size: int, seed: 
 
     config = RunConfig.from_recipe(name, settings=settings)
     task = config.make_task()
-    network = config.make_network(task)
+    return case_of(name, task, config.make_network(task), n_trials, batch_size, seed)
+
+
+def case_of(
+    name: str, task: Task, network: Network, n_trials: int, batch_size: int, seed: int
+) -> Case:
+    """A task and a network of one of its recipes as a case; sparse weights stay sparse."""
     trials = task.trials(seed, "train", 0, n_trials)
     dt = float(network.dt)
-    kinds = {p.name: p.system.step.values(dt) for p in network.populations}
+    kinds: dict[str, Any] = {p.name: p.system.step.values(dt) for p in network.populations}
     size = {p.name: p.size for p in network.populations}
     lif, alif = kinds["lif"], kinds.get("alif", {"tau_a": 2.0, "beta": 0.0})
     readout = network.resolved.readouts[0].values

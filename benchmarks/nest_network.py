@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy.sparse import issparse
 
 __all__ = ["NestNetwork", "build"]
 
@@ -152,9 +153,10 @@ def build(nest: Any, meta: Mapping[str, Any], weights: Mapping[str, np.ndarray])
     plastic = f"eprop_synapse{family}"
     nest.SetDefaults(plastic, synapse)
     neurons = network.neurons
-    no_autapses = ~np.eye(len(neurons), dtype=bool)
+    recurrent = weights["w_rec"]
+    no_autapses = None if issparse(recurrent) else ~np.eye(len(neurons), dtype=bool)
     _connect_pairs(nest, inputs, neurons, weights["w_in"], plastic, dt)
-    _connect_pairs(nest, neurons, neurons, weights["w_rec"], plastic, dt, no_autapses)
+    _connect_pairs(nest, neurons, neurons, recurrent, plastic, dt, no_autapses)
     _connect_pairs(nest, neurons, readouts, weights["w_out"], plastic, dt)
     signal = f"eprop_learning_signal_connection{family}"
     _connect_pairs(nest, readouts, neurons, weights["B"], signal, dt)
@@ -222,18 +224,26 @@ def _connect_pairs(
     nest: Any,
     pre: Any,
     post: Any,
-    weights: np.ndarray,
+    weights: Any,
     model: str,
     delay: float,
     which: np.ndarray | None = None,
 ) -> None:
-    """Connect all pairs, or those that `which` [post, pre] marks, with their own weights."""
-    to, of = np.nonzero(np.ones(weights.shape, dtype=bool) if which is None else which)
+    """Connect all pairs, or those that `which` [post, pre] marks, with their own weights.
+
+    Of sparse weights, those that are stored.
+    """
+    if issparse(weights):
+        stored = weights.tocoo()
+        (to, of), values = stored.coords, stored.data
+    else:
+        to, of = np.nonzero(np.ones(weights.shape, dtype=bool) if which is None else which)
+        values = weights[to, of]
     if not to.size:
         return
     nest.Connect(
         np.array(pre.tolist())[of],
         np.array(post.tolist())[to],
         "one_to_one",
-        {"synapse_model": model, "weight": weights[to, of], "delay": np.full(len(of), delay)},
+        {"synapse_model": model, "weight": values, "delay": np.full(len(of), delay)},
     )

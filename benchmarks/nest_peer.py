@@ -38,11 +38,17 @@ class Result:
     ----------
     seconds : float
         For simulating all trials but the first.
+    cpu_seconds : float
+        The same, of the processors.
+    setup_seconds : float
+        Of the processors, for creating the network.
     losses : array, shape (n_trials,)
     peak_memory_mb : float
     """
 
     seconds: float
+    cpu_seconds: float
+    setup_seconds: float
     losses: np.ndarray
     peak_memory_mb: float
 
@@ -94,7 +100,9 @@ def _run(case: Case, threads: int) -> Result:
 
     nest.verbosity = nest.VerbosityLevel.ERROR
     nest.set(local_num_threads=threads)
+    before = time.process_time()
     network = build(nest, _meta(case), case.weights())
+    setup_seconds = time.process_time() - before
     shape = (case.n_trials, case.n_steps, case.n_out)
     targets = np.broadcast_to(case.targets[case.target], shape)
     network.feed(case.spikes.reshape(-1, case.n_in), targets.reshape(-1, case.n_out))
@@ -103,11 +111,12 @@ def _run(case: Case, threads: int) -> Result:
     network.connect(recorder, network.readouts)
     duration = case.n_steps * case.dt
     nest.Simulate(duration)
-    start = time.perf_counter()
+    start, cpu_start = time.perf_counter(), time.process_time()
     nest.Simulate((case.n_trials - 1) * duration)
-    seconds = time.perf_counter() - start
+    seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start
     nest.Simulate(network.readout_delay * case.dt)  # what the recorder has not seen yet
-    return Result(seconds, _losses(case, recorder.events, network), peak_memory_mb())
+    losses = _losses(case, recorder.events, network)
+    return Result(seconds, cpu_seconds, setup_seconds, losses, peak_memory_mb())
 
 
 def _meta(case: Case) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """This project: the same network, trained by the program that it generates.
 
-Time is that of `Session.run`, as training calls it: sending weights and trials to the compiled
-program, running it, reading weights and losses back. Building the program does not count, making
-the trials neither (training does that meanwhile).
+Time is that of `Session.run`, as training calls it: copying weights and states, in case that the
+program is killed, writing trials to its memory, running it, reading losses. Building the program
+does not count, making the trials neither (training does that meanwhile).
 """
 
 from __future__ import annotations

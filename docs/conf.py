@@ -21,7 +21,7 @@ extensions = [
     "mathml",
     "printed",
 ]
-exclude_patterns = ["_build", "_ext", "neurons", "performance"]
+exclude_patterns = ["_build", "_ext", "models", "neurons", "performance", "robustness"]
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
 

@@ -4,18 +4,22 @@ Functions that draw something return a Matplotlib `Figure` and leave Matplotlib'
 are. `run` draws the whole folder of a run and returns the files that it wrote.
 """
 
+from eprop_brian.figures.animation import plot_animation as animation
 from eprop_brian.figures.balanced import plot_activity as activity
 from eprop_brian.figures.balanced import plot_balance as balance
 from eprop_brian.figures.balanced import plot_decoding as decoding
 from eprop_brian.figures.balanced import plot_phase_portrait as phase_portrait
 from eprop_brian.figures.balanced import plot_training as balanced_training
 from eprop_brian.figures.balanced import plot_tuning as tuning
+from eprop_brian.figures.episode import plot_episode as episode
 from eprop_brian.figures.learning import plot_comparison as comparison
 from eprop_brian.figures.learning import plot_gradient_check as gradient_check
 from eprop_brian.figures.learning import plot_learning_curve as learning
 from eprop_brian.figures.run import plot_run as run
 from eprop_brian.figures.style import save_figure as save
 from eprop_brian.figures.sweep import plot_sweep as sweep
+from eprop_brian.figures.synthetic import plot_copy_trial as copy_trial
+from eprop_brian.figures.synthetic import plot_solved_length as solved_length
 from eprop_brian.figures.trial import plot_trajectory as trajectory
 from eprop_brian.figures.trial import plot_trial as trial
 from eprop_brian.figures.weights import plot_parameters as parameters
@@ -23,16 +27,20 @@ from eprop_brian.figures.weights import plot_weights as weights
 
 __all__ = [
     "activity",
+    "animation",
     "balance",
     "balanced_training",
     "comparison",
+    "copy_trial",
     "decoding",
+    "episode",
     "gradient_check",
     "learning",
     "parameters",
     "phase_portrait",
     "run",
     "save",
+    "solved_length",
     "sweep",
     "trajectory",
     "trial",

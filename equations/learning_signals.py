@@ -15,6 +15,15 @@ A learning signal may diffuse. What has arrived then spreads from neuron to neur
 
 with L = 0 before the first step in which the error counts (arXiv 2603.08949): neurons without
 feedback weights learn from what reaches them through others.
+
+In the place of a readout a population of spiking neurons may send. Each of its spikes counts in the
+step in which it is fired, and what they bring is filtered as an output is,
+
+    L_j[t] = kappa L_j[t - 1] + sum_i B_ji z_i[t]
+
+in all steps of a trial, whatever the errors are (e-prop 2, Bellec et al. 2019, arXiv 1901.09049;
+Scherr et al. 2020). Its weights are learned across many tasks, so that one update by it solves a
+task (see `eprop_brian.training.meta`).
 """
 
 from __future__ import annotations
@@ -29,6 +38,7 @@ __all__ = [
     "ADAPTIVE",
     "BROADCAST",
     "DIFFUSION",
+    "EMISSION",
     "FEEDBACKS",
     "LEARNING_SIGNAL",
     "RANDOM",
@@ -40,6 +50,8 @@ __all__ = [
 #: What arrives of one readout's signal, and what it adds to a neuron's learning signal.
 TRANSMITTED = "B*signal"
 LEARNING_SIGNAL = f"L = L + {TRANSMITTED}"
+#: What a spike of a population that sends a learning signal adds to the input of its filter.
+EMISSION = "emitted = emitted + B"
 #: What spreads to a neuron from another, of its learning signal in the step before.
 DIFFUSION = "L = L + K*L_before"
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from eprop_brian.base.suggestions import unknown
 from eprop_brian.equations.neuron import Neuron
+from eprop_brian.equations.published import PUBLISHED
 from eprop_brian.equations.surrogates import surrogate
 
 __all__ = [
@@ -340,16 +341,17 @@ NEURONS: dict[str, Neuron] = {
 
 
 def get_neuron(name: str) -> Neuron:
-    """Return the library's neuron called `name`.
+    """Return the library's neuron called `name`: one of `NEURONS` or of the published ones.
 
     Raises
     ------
     ValueError
         If the library has no neuron of that name; the message lists the valid ones.
     """
+    neurons = NEURONS | PUBLISHED
     try:
-        return NEURONS[name]
+        return neurons[name]
     except KeyError:
         raise ValueError(
-            f"{unknown('neuron', name, NEURONS)}. Or give a neuron file ending in .toml"
+            f"{unknown('neuron', name, neurons)}. Or give a neuron file ending in .toml"
         ) from None

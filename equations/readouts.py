@@ -8,13 +8,13 @@ is derived from this equation and never written twice.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 from eprop_brian.equations.neuron import Parameter
 from eprop_brian.equations.parametrised import Parametrised
 
-__all__ = ["LEAKY", "READOUTS", "ReadoutFilter"]
+__all__ = ["EMITTED", "LEAKY", "READOUTS", "ReadoutFilter"]
 
 
 @dataclass(frozen=True)
@@ -57,4 +57,13 @@ LEAKY = ReadoutFilter(
     source="Bellec et al. 2020, Nat. Commun. 11:3625, eq. 11",
 )
 
-READOUTS: dict[str, ReadoutFilter] = {LEAKY.name: LEAKY}
+EMITTED = replace(
+    LEAKY,
+    name="emitted",
+    trace_gain="1",
+    trace_decay="0",
+    source="Ortner et al. 2025, arXiv 2405.05141: a learning signal is filtered as an output is, "
+    "and meets eligibility traces that are not filtered",
+)
+
+READOUTS: dict[str, ReadoutFilter] = {readout.name: readout for readout in (LEAKY, EMITTED)}

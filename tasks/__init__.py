@@ -10,22 +10,34 @@ from typing import Any
 
 from eprop_brian.base.random import rng_for
 from eprop_brian.base.suggestions import unknown
+from eprop_brian.tasks.acrobot import Acrobot
+from eprop_brian.tasks.atari import Atari
 from eprop_brian.tasks.base import Task
+from eprop_brian.tasks.cartpole import CartPole
+from eprop_brian.tasks.copy_repeat import CopyRepeat
 from eprop_brian.tasks.delayed_match import DelayedMatch
 from eprop_brian.tasks.digits import Digits
+from eprop_brian.tasks.environment_file import EnvironmentFile
+from eprop_brian.tasks.episodes import EpisodicTask
 from eprop_brian.tasks.evidence_accumulation import EvidenceAccumulation
 from eprop_brian.tasks.feature_file import FeatureFile
+from eprop_brian.tasks.gymnasium_task import GymnasiumTask
 from eprop_brian.tasks.handwriting import Handwriting
 from eprop_brian.tasks.lemniscate import Lemniscate
+from eprop_brian.tasks.mountain_car import MountainCar
 from eprop_brian.tasks.n_mnist import NMnist
 from eprop_brian.tasks.pattern_generation import PatternGeneration
+from eprop_brian.tasks.player import EnvironmentFailed, Player
+from eprop_brian.tasks.reaching import Reaching
 from eprop_brian.tasks.shd import Shd
 from eprop_brian.tasks.spikes import poisson_spikes, spike_positions
 from eprop_brian.tasks.store_recall import StoreRecall
+from eprop_brian.tasks.t_maze import TMaze
 from eprop_brian.tasks.trials import Trials
 
 __all__ = [
     "TASKS",
+    "CopyRepeat",
     "DelayedMatch",
     "Digits",
     "EvidenceAccumulation",
@@ -36,12 +48,24 @@ __all__ = [
     "PatternGeneration",
     "Shd",
     "StoreRecall",
+    "Acrobot",
+    "Atari",
+    "CartPole",
+    "EnvironmentFailed",
+    "EnvironmentFile",
+    "EpisodicTask",
+    "GymnasiumTask",
+    "MountainCar",
+    "Player",
+    "Reaching",
+    "TMaze",
     "Task",
     "Trials",
     "get_task",
     "poisson_spikes",
     "rng_for",
     "spike_positions",
+    "split_name",
 ]
 
 #: Task classes by their command-line name.
@@ -58,8 +82,40 @@ TASKS: dict[str, type[Task]] = {
         Shd,
         FeatureFile,
         StoreRecall,
+        CopyRepeat,
+        TMaze,
+        CartPole,
+        Acrobot,
+        MountainCar,
+        Reaching,
+        GymnasiumTask,
+        Atari,
+        EnvironmentFile,
     )
 }
+
+
+def split_name(name: str) -> tuple[str, dict[str, str]]:
+    """Split a name with an argument, such as "gymnasium:CartPole-v1".
+
+    Returns
+    -------
+    name : str
+    settings : dict of str to str
+        The task's setting that the argument is the value of (`Task.argument`); empty without one.
+
+    Raises
+    ------
+    ValueError
+        If there is an argument, but no task of that name which takes one.
+    """
+    name, colon, argument = name.partition(":")
+    if not colon:
+        return name, {}
+    takers = {task.name: task.argument for task in TASKS.values() if task.argument}
+    if name not in takers:
+        raise ValueError(unknown("task that takes an argument", name, takers))
+    return name, {takers[name]: argument}
 
 
 def get_task(name: str, **settings: Any) -> Task:
@@ -68,7 +124,8 @@ def get_task(name: str, **settings: Any) -> Task:
     Parameters
     ----------
     name : str
-        A key of `TASKS`, such as "evidence-accumulation".
+        A key of `TASKS`, such as "evidence-accumulation"; of some with an argument, such as
+        "gymnasium:CartPole-v1".
     **settings
         Settings that differ from the task's defaults, such as ``n_cues=5`` or ``delay=500*ms``.
 
@@ -77,10 +134,11 @@ def get_task(name: str, **settings: Any) -> Task:
     ValueError
         If there is no such task or setting; the message lists the valid ones.
     """
+    name, of_argument = split_name(name)
     if name not in TASKS:
         raise ValueError(unknown("task", name, sorted(TASKS)))
     valid = [setting.name for setting in fields(TASKS[name])]
     for setting in settings:
         if setting not in valid:
             raise ValueError(unknown(f"setting of {name}", setting, sorted(valid)))
-    return TASKS[name](**settings)
+    return TASKS[name](**{**of_argument, **settings})

@@ -49,8 +49,9 @@ from brian2.units import Quantity, ms
 from numpy.typing import ArrayLike, NDArray
 
 from eprop_brian.base.checks import check_count, check_quantity
+from eprop_brian.base.memory import check_memory
 from eprop_brian.equations.losses import LOSSES
-from eprop_brian.tasks.trials import Trials
+from eprop_brian.tasks.trials import Trials, noise_keys
 
 __all__ = [
     "Task",
@@ -77,6 +78,9 @@ class Task(ABC):
         One line that says what the network must do.
     source : str
         Where the task and its default settings come from.
+    argument : str
+        Setting that stands behind the name on the command line, ``env`` for
+        "gymnasium:CartPole-v1"; empty for none.
     n_steps, n_inputs, n_outputs : int
         Length of a trial in steps, number of inputs and of readout neurons.
     learning_window : int
@@ -98,6 +102,7 @@ class Task(ABC):
     name: ClassVar[str]
     description: ClassVar[str] = ""
     source: ClassVar[str] = ""
+    argument: ClassVar[str] = ""
     loss: ClassVar[str]
     error_threshold: ClassVar[float | None] = None
 
@@ -180,14 +185,14 @@ class Task(ABC):
         errors : float array, shape (n_trials,), or None
             1 where the largest output is not the target class, else 0; the first of equal
             outputs is the answer. Of several answers, the fraction that is wrong. None for
-            regression tasks, whose measure is the loss.
+            tasks without classes, whose measure is the loss.
 
         Raises
         ------
         ValueError
             If `outputs` has another shape or contains NaN where there is an answer.
         """
-        if self.loss == "squared_error":
+        if not LOSSES[self.loss].softmax:
             return None
         outputs = np.asarray(outputs, dtype=float)
         answers = (trials.n_answers,) if trials.n_answers else ()
@@ -205,6 +210,10 @@ class Task(ABC):
         return (wrong & present).sum(axis=1) / present.sum(axis=1)
 
 
+#: Numbers of all inputs from which on it is asked whether there is memory for them.
+_LARGE = 10**8
+#: Bytes of a trial's numbers (pattern, target, noise), and of those that they are drawn with.
+_BYTES_OF_NUMBERS = 48
 _AGAIN = " again"
 
 
@@ -220,6 +229,8 @@ def is_confirmation(stream: str) -> bool:
 
 def hand_out(task: Task, seed: int, stream: str, index: int, n_trials: int) -> Trials:
     """Get trials from a task and check them: as many as asked for, or fewer where examples end.
+
+    Each has a key of its noise, unless the task has given it one.
 
     Parameters
     ----------
@@ -241,6 +252,8 @@ def hand_out(task: Task, seed: int, stream: str, index: int, n_trials: int) -> T
     asked = f"{n_trials} {'trial' if n_trials == 1 else 'trials'}"
     where = f"task '{task.name}' was asked for {asked} of {what}"
     try:
+        if n_trials * task.n_steps * task.n_inputs > _LARGE:
+            _check_memory(task, seed, stream, index, n_trials)
         trials = task.trials(seed, stream, index, n_trials)
     except ValueError as error:
         if type(error) is not ValueError:
@@ -253,4 +266,32 @@ def hand_out(task: Task, seed: int, stream: str, index: int, n_trials: int) -> T
             f"{where} and handed out {trials.n_trials}; it must hand out as many, or fewer where "
             "its examples end"
         )
-    return trials
+    if trials.noise is not None:
+        return trials
+    return trials.with_noise(noise_keys(seed, stream, index, trials.n_trials))
+
+
+def _check_memory(task: Task, seed: int, stream: str, index: int, n_trials: int) -> None:
+    """Raise ValueError if there is no memory for as many trials, judged by two of them."""
+    # Random numbers are drawn as floats.
+    check_memory(
+        {f"a trial of {task.n_steps} steps": 8 * task.n_steps * task.n_inputs},
+        lambda share: (
+            f"at most {int(share * task.n_steps)} steps would fit"
+            if share * task.n_steps >= 1
+            else f"not one step of {task.n_inputs} inputs would fit"
+        ),
+    )
+    one, two = (_bytes_of(task.trials(seed, stream, index, n)) for n in (1, 2))
+    # What trials share is stored once, and so is an example that several of them show.
+    n_different = min(n_trials, task.n_examples(stream) or n_trials)
+    needed = max(two - one, 0) * n_different + _BYTES_OF_NUMBERS * n_trials
+    check_memory(
+        {f"{n_trials} trials": needed},
+        lambda share: f"at most {int(share * n_trials)} would fit (batch_size)",
+    )
+
+
+def _bytes_of(trials: Trials) -> int:
+    arrays = (trials.inputs, trials.targets, trials.pattern, trials.target, trials.periods)
+    return sum(array.nbytes for array in arrays if array is not None)

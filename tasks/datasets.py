@@ -48,7 +48,7 @@ class DataError(ValueError):
     """The data of a task, or the library that reads it, is missing or damaged."""
 
 
-def import_library(name: str, install: str) -> ModuleType:
+def import_library(name: str, install: str, extra: str = "datasets") -> ModuleType:
     """Import an optional library.
 
     Parameters
@@ -57,6 +57,8 @@ def import_library(name: str, install: str) -> ModuleType:
         Module to import, such as "sklearn.datasets".
     install : str
         Its name for ``pip install``.
+    extra : str
+        The package's extra that has it.
 
     Raises
     ------
@@ -68,7 +70,7 @@ def import_library(name: str, install: str) -> ModuleType:
     except ImportError:
         raise DataError(
             f"this task needs {install}, which is not installed: pip install {install}, or all "
-            'that the tasks can need with pip install "eprop_brian[datasets]"'
+            f'that such tasks can need with pip install "eprop_brian[{extra}]"'
         ) from None
 
 

@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.signal import lfilter
-from scipy.special import erf
 
 from eprop_brian.base.converted import Converted
 from eprop_brian.base.suggestions import unknown
@@ -105,6 +103,9 @@ class Dynamics:
         -------
         ndarray of shape (n_steps, K)
         """
+        # Imported here, as below: SciPy takes a while, and other tasks do without.
+        from scipy.special import erf
+
         size = reach * np.asarray(self.region)
         noise = _filtered_noise(n_steps, len(size), tau, dt, seed)
         return size * erf(noise / np.sqrt(2))
@@ -114,6 +115,8 @@ def _filtered_noise(
     n_steps: int, n_dimensions: int, tau: float, dt: float, seed: int
 ) -> np.ndarray:
     """White noise through two equal low-pass filters, of variance 1."""
+    from scipy.signal import lfilter
+
     # From before the start, so that it is stationary from the first step on.
     before = round(10 * tau / dt)
     filtered = np.random.default_rng([seed, 1]).standard_normal((before + n_steps, n_dimensions))

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from copy import copy
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from brian2.units import Quantity
 from numpy.typing import ArrayLike, NDArray
 
-from eprop_brian.base.checks import check_count, check_rows
+from eprop_brian.base.checks import check_count, check_rows, whole_steps
 from eprop_brian.base.converted import Converted
+from eprop_brian.base.random import rng_for, words
+from eprop_brian.equations.environment import Environment
 
-__all__ = ["Trials", "join_trials"]
+__all__ = ["Trials", "join_trials", "noise_keys"]
 
 
 def _as_inputs(value: ArrayLike, _: Trials) -> NDArray[Any]:
@@ -74,6 +78,20 @@ def _as_periods(value: ArrayLike | None, trials: Trials) -> NDArray[np.int32] | 
     return periods.astype(np.int32)
 
 
+def _as_advantage(value: ArrayLike | None, trials: Trials) -> NDArray[np.float64] | None:
+    if value is None:
+        return None
+    advantage = np.asarray(value, dtype=float)
+    shape = (len(trials.targets), trials.inputs.shape[1])
+    if advantage.shape != shape:
+        raise ValueError(
+            f"advantage must have the shape (n_targets, n_steps) = {shape}, got {advantage.shape}"
+        )
+    if not np.isfinite(advantage).all():
+        raise ValueError("advantage must be finite, found NaN or infinity")
+    return advantage
+
+
 def _as_n_answers(value: int | None, trials: Trials) -> int:
     if trials.periods is None:
         if value:
@@ -84,6 +102,22 @@ def _as_n_answers(value: int | None, trials: Trials) -> int:
     if most > n_answers:
         raise ValueError(f"periods go up to {most}, but n_answers is {n_answers}")
     return n_answers
+
+
+def _as_noise(value: ArrayLike | None, trials: Trials) -> NDArray[np.uint64] | None:
+    if value is None:
+        return None
+    noise = np.asarray(value)
+    keys = np.array(value, dtype=object)
+    if noise.dtype.kind == "f" and all(isinstance(key, int) for key in keys.flat):
+        # NumPy makes floats of whole numbers on both sides of 2^63.
+        noise = np.array([key % 2**64 for key in keys.flat], dtype=np.uint64).reshape(keys.shape)
+    if noise.shape != (trials.n_trials,) or noise.dtype.kind not in "iu":
+        raise ValueError(
+            "noise must be whole numbers of 64 bits, of shape (n_trials,) = "
+            f"({trials.n_trials},), got {noise.dtype} {noise.shape}"
+        )
+    return noise.astype(np.uint64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,11 +143,23 @@ class Trials:
     n_answers : int, optional
         Most answers that any trial of the task has; default: as many as there are here. 0 without
         `periods`.
+    noise : int array, shape (n_trials,), optional
+        Key of the random numbers that neurons draw in each trial, of 64 bits: with the same key
+        they are the same. Default: keys that differ among the trials of a batch and are the same
+        for every batch. Trials of a task get keys that follow from seed, stream and index
+        (`eprop_brian.tasks.base.hand_out`).
+    environment : Environment, optional
+        What the trials are episodes in (`Trials.episodes`): inputs and targets are zeros then, and
+        follow from what the network does.
+    advantage : float array, shape (n_targets, n_steps), optional
+        What losses read as ``advantage`` in each step, in those that count. It must be there if a
+        loss of the network reads it.
 
     Raises
     ------
     ValueError
-        If a shape, a type or an index does not fit, or an input or a target is not finite.
+        If a shape, a type or an index does not fit, or an input, a target or an advantage is not
+        finite.
     """
 
     inputs: Converted[NDArray[np.bool_] | NDArray[np.float64]] = Converted(_as_inputs)
@@ -122,6 +168,9 @@ class Trials:
     target: Converted[NDArray[np.intp]] = Converted(_as_target)
     periods: Converted[NDArray[np.int32] | None] = Converted(_as_periods, None)
     n_answers: Converted[int] = Converted(_as_n_answers, None)
+    noise: Converted[NDArray[np.uint64] | None] = Converted(_as_noise, None)
+    environment: Environment | None = None
+    advantage: Converted[NDArray[np.float64] | None] = Converted(_as_advantage, None)
 
     def __post_init__(self) -> None:
         if len(self.pattern) != len(self.target):
@@ -130,28 +179,94 @@ class Trials:
                 f"{len(self.target)} entries"
             )
 
+    @staticmethod
+    def episodes(environment: Environment, dt: Quantity, noise_keys: ArrayLike) -> Trials:
+        """Episodes in an environment, one for each key of their noise.
+
+        Parameters
+        ----------
+        environment : Environment
+        dt : Quantity
+            Length of a step of the network.
+        noise_keys : int array, shape (n_trials,)
+            An episode follows from its key, but for what the network does.
+
+        Returns
+        -------
+        Trials
+            Of the longest length that an episode can have. The inputs, shape (1, n_steps,
+            n_inputs), and the targets, shape (1, 1, action_outputs + 1), are zeros that take no
+            memory; the last output is the value.
+
+        Raises
+        ------
+        ValueError
+            If the time between two actions is not a whole number of steps.
+        """
+        every = whole_steps("action_every", environment.action_every, dt)
+        shape = (1, environment.most_actions * every, environment.n_inputs)
+        zero = np.zeros((), dtype=float if environment.analog else bool)
+        rows = np.zeros(len(np.asarray(noise_keys)), dtype=np.intp)
+        return Trials(
+            inputs=np.broadcast_to(zero, shape),
+            targets=np.broadcast_to(np.zeros(()), (1, 1, environment.action_outputs + 1)),
+            pattern=rows,
+            target=rows,
+            noise=noise_keys,
+            environment=environment,
+        )
+
     @property
     def n_trials(self) -> int:
         """Number of trials in the batch."""
         return len(self.pattern)
 
     @property
+    def noise_keys(self) -> NDArray[np.uint64]:
+        """Keys of the noise of all trials: `noise`, or else the default."""
+        return noise_keys(0, "trials", 0, self.n_trials) if self.noise is None else self.noise
+
+    @property
     def analog(self) -> bool:
         """Whether inputs are values rather than spikes."""
         return self.inputs.dtype != bool
 
+    def with_noise(self, noise: ArrayLike) -> Trials:
+        """Return the same trials with other keys of their noise, which share all arrays."""
+        trials = copy(self)
+        # Nothing else is converted and checked again, which takes time for large inputs.
+        vars(trials)["noise"] = _as_noise(noise, self)
+        return trials
+
+    @property
+    def of_targets(self) -> dict[str, Any]:
+        """The arrays that have a row for each target, by their names; those that there are."""
+        arrays = {name: getattr(self, name) for name in ("targets", "periods", "advantage")}
+        return {name: array for name, array in arrays.items() if array is not None}
+
+    def shares_targets(self, other: Trials) -> bool:
+        """Return whether all that belongs to targets is the same arrays in other trials."""
+        return _places(self.of_targets) == _places(other.of_targets)
+
     def part(self, which: slice) -> Trials:
         """Return some of the trials, with only the patterns and targets that they use."""
+        if self.environment is not None:
+            return self._more_episodes(self.noise_keys[which])
         patterns, pattern = np.unique(self.pattern[which], return_inverse=True)
         targets, target = np.unique(self.target[which], return_inverse=True)
         return Trials(
             inputs=self.inputs[patterns],
-            targets=self.targets[targets],
             pattern=pattern,
             target=target,
-            periods=None if self.periods is None else self.periods[targets],
+            **{name: array[targets] for name, array in self.of_targets.items()},
             n_answers=self.n_answers,
+            noise=self.noise_keys[which],
         )
+
+    def _more_episodes(self, noise: NDArray[np.uint64]) -> Trials:
+        """Episodes in the same environment, with other keys: zeros stay without memory."""
+        rows = np.zeros(len(noise), dtype=np.intp)
+        return replace(self, pattern=rows, target=rows, noise=noise)
 
     def counted(self, learning_window: int) -> NDArray[np.int64]:
         """Return how many steps count for each answer, shape (n_trials, n_answers or 1)."""
@@ -179,40 +294,63 @@ class Trials:
         return self.periods[:, np.newaxis, :] == answers[:, np.newaxis]
 
 
+def noise_keys(seed: int, stream: str, index: int, n_trials: int) -> NDArray[np.uint64]:
+    """The keys of the noise of a batch of trials (`Trials`)."""
+    return words(rng_for(seed, f"noise of {stream}", index), n_trials)
+
+
+def _places(arrays: Mapping[str, NDArray[Any]]) -> tuple[tuple[str, int], ...]:
+    return tuple((name, id(array)) for name, array in arrays.items())
+
+
 def join_trials(parts: Sequence[Trials]) -> Trials:
-    """Join trials; patterns and targets shared by several parts are stored once."""
+    """Join trials; patterns and targets shared by several parts are stored once.
+
+    Raises
+    ------
+    ValueError
+        If they differ in the number of answers, or are episodes in different environments.
+        If some have advantages and others have not, or their numbers of answers differ.
+    """
     first = parts[0]
+    if any(part.environment is not first.environment for part in parts):
+        raise ValueError(
+            "episodes in different environments cannot be joined: a task has one environment, the "
+            "same object every time (a class attribute, or a cached_property)"
+        )
+    if first.environment is not None:
+        return first._more_episodes(_joined([part.noise_keys for part in parts]))
     if any(part.n_answers != first.n_answers for part in parts):
         raise ValueError("trials with different numbers of answers cannot be joined")
-    pattern_parts, pattern = _stored_once(parts, "inputs", "pattern")
-    target_parts, target = _stored_once(parts, "targets", "target")
-    periods = [part.periods for part in target_parts if part.periods is not None]
+    if len({part.advantage is None for part in parts}) > 1:
+        raise ValueError("trials with and without advantages cannot be joined")
+    inputs, pattern = _stored_once([{"inputs": part.inputs} for part in parts])
+    targets, target = _stored_once([part.of_targets for part in parts])
     return Trials(
-        inputs=_joined([part.inputs for part in pattern_parts]),
-        targets=_joined([part.targets for part in target_parts]),
-        pattern=pattern,
-        target=target,
-        periods=_joined(periods) if periods else None,
+        **inputs,
+        **targets,
+        pattern=_joined([part.pattern + k for part, k in zip(parts, pattern, strict=True)]),
+        target=_joined([part.target + k for part, k in zip(parts, target, strict=True)]),
         n_answers=first.n_answers,
+        noise=_joined([part.noise_keys for part in parts]),
     )
 
 
 def _stored_once(
-    parts: Sequence[Trials], stored: str, index: str
-) -> tuple[list[Trials], np.ndarray]:
-    """Parts with an array of their own, and where the trials find their rows in all of them."""
-    beginnings: dict[tuple[int, int], int] = {}
-    owners, indices, n_rows = [], [], 0
+    parts: Sequence[Mapping[str, NDArray[Any]]],
+) -> tuple[dict[str, Any], list[int]]:
+    """Arrays of all parts, the same ones once, and the row at which those of each part begin."""
+    beginnings: dict[tuple[tuple[str, int], ...], int] = {}
+    owners, rows, n_rows = [], [], 0
     for part in parts:
-        array = getattr(part, stored)
         # Equal targets may count in different steps.
-        key = id(array), id(part.periods) if stored == "targets" else 0
+        key = _places(part)
         if key not in beginnings:
             beginnings[key] = n_rows
             owners.append(part)
-            n_rows += len(array)
-        indices.append(getattr(part, index) + beginnings[key])
-    return owners, np.concatenate(indices)
+            n_rows += len(next(iter(part.values())))
+        rows.append(beginnings[key])
+    return {name: _joined([part[name] for part in owners]) for name in owners[0]}, rows
 
 
 def _joined(arrays: Sequence[np.ndarray]) -> np.ndarray:

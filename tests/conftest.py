@@ -9,6 +9,7 @@ then runs on just these.
 
 import os
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 
@@ -18,6 +19,10 @@ from eprop_brian.devices import COMPILED, DEVICES
 pytest.register_assert_rewrite("support")
 
 
+#: Kills of a command in the short form of tests/robustness.
+_FEW_KILLS = 2
+
+
 def pytest_addoption(parser):
     parser.addoption(
         "--devices",
@@ -25,10 +30,36 @@ def pytest_addoption(parser):
         metavar="NAMES",
         help="devices of all tests that run on one, like cpp,cuda; default: what each test says",
     )
+    parser.addoption(
+        "--damaged-files",
+        type=int,
+        default=300,
+        metavar="N",
+        help="files with mistakes that tests/robustness reads, like 10000; default: %(default)s",
+    )
+
+    parser.addoption(
+        "--kills",
+        type=int,
+        default=0,
+        metavar="N",
+        help="how often tests/robustness kills each sort of training, and all other commands too "
+        "(default: a few times, and not all)",
+    )
+    parser.addoption(
+        "--table",
+        type=Path,
+        metavar="FILE.md",
+        help="where tests/robustness writes the table of what it counted",
+    )
 
 
 def pytest_configure(config):
-    """Keep compiled networks from one run of the tests to the next, for all workers together."""
+    """Keep compiled networks from one run of the tests to the next, for all workers together.
+
+    And bytecode: without it every process that a test starts compiles all that it imports.
+    """
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     os.environ.setdefault(
         "EPROP_BRIAN_CACHE", str(config.rootpath / ".pytest_cache" / "eprop_brian")
     )
@@ -66,6 +97,15 @@ def pytest_collection_modifyitems(config, items):
     if left_out:
         items[:] = [item for item in items if item not in left_out]
         config.hook.pytest_deselected(items=left_out)
+
+
+@pytest.fixture
+def n_kills(request):
+    """How often a command is killed; a test with the mark ``long_form`` is left out without."""
+    kills = request.config.getoption("kills")
+    if not kills and request.node.get_closest_marker("long_form"):
+        pytest.skip("a part of the long form: --kills N")
+    return kills or _FEW_KILLS
 
 
 @pytest.fixture

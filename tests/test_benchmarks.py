@@ -34,6 +34,17 @@ def test_the_yardstick_computes_what_the_program_computes(case):
     assert float(deviation) < 1e-9
 
 
+def test_the_start_of_a_command_is_measured():
+    code = """
+from benchmarks.start import *
+with sources("HEAD") as path:
+    seconds = measure(path, CASES[0], path)
+assert 0 < seconds.processor < 1
+print(markdown({CASES[0]: [[Seconds(2, 3), Seconds(4, 2)], [seconds]]}))
+"""
+    assert run(code).splitlines()[2].startswith("| `eprop-brian --help` | 2.00 | 0.")
+
+
 def test_a_report_is_written(tmp_path):
     code = f"""
 from pathlib import Path

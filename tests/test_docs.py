@@ -10,7 +10,10 @@ import pytest
 from eprop_brian.cli import main
 from eprop_brian.equations import NEURONS
 from eprop_brian.runs.models import MODELS
+from eprop_brian.symbolic.environment_file import read_environment
 from eprop_brian.symbolic.neuron_file import read_neuron
+from eprop_brian.tasks import TASKS, EpisodicTask
+from support.acting import assert_same_environment
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 DOCS = REPOSITORY / "docs"
@@ -23,6 +26,7 @@ DOCUMENTED = [
     for name in re.findall(r"automodule:: (\S+)", path.read_text(encoding="utf-8"))
 ]
 NEURON_FILES = sorted((DOCS / "neurons").glob("*.toml"))
+ENVIRONMENT_FILES = sorted((DOCS / "environments").glob("*.toml"))
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -91,6 +95,22 @@ def test_neuron_file_is_read_and_shown(path):
     assert f"{{neuron-file}} neurons/{path.name}" in (DOCS / "neurons.md").read_text()
 
 
+@pytest.mark.parametrize("path", ENVIRONMENT_FILES, ids=lambda path: path.stem)
+def test_environment_file_is_read_and_shown(path):
+    read_environment(path)
+    assert f"{{environment-file}} environments/{path.name}" in (DOCS / "acting.md").read_text()
+
+
+def test_the_environment_in_a_file_is_that_in_python():
+    (block,) = [b for b in blocks(DOCS / "acting.md", "python") if "TRACKING = " in b]
+    namespace = {}
+    exec(block.partition("class Tracking")[0], namespace)
+    in_file = read_environment(DOCS / "environments" / "tracking.toml")
+    assert_same_environment(in_file, namespace["TRACKING"])
+    for field in ("n_actions", "most_actions", "action_every"):
+        assert getattr(in_file, field) == getattr(namespace["TRACKING"], field)
+
+
 # --- what exists ----------------------------------------------------------------------------------
 
 
@@ -98,6 +118,7 @@ def test_there_is_something_to_test():
     assert len(PAGES) > 6
     assert NOTEBOOKS
     assert NEURON_FILES
+    assert ENVIRONMENT_FILES
     assert len(calls()) > 5
 
 
@@ -143,6 +164,12 @@ def test_every_reference_case_is_in_the_table():
 def test_every_library_neuron_is_in_the_table():
     text = (DOCS / "neurons.md").read_text()
     assert re.findall(r"^\| `(\w+)` \| [^|]+ \| [^|]+\d{4} \|", text, re.MULTILINE) == list(NEURONS)
+
+
+def test_every_environment_is_in_the_table_of_tasks():
+    rows = re.findall(r"^\| `([\w-]+)[:\w.]*` \| \w", (DOCS / "tasks.md").read_text(), re.MULTILINE)
+    episodic = {name for name, task in TASKS.items() if issubclass(task, EpisodicTask)}
+    assert episodic <= {*rows}
 
 
 def test_names_in_the_glossary_exist():

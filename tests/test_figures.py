@@ -1,7 +1,5 @@
 """Figures: every axis says what it shows in which unit, and files are written."""
 
-from dataclasses import replace
-
 import matplotlib as mpl
 import numpy as np
 import pytest
@@ -17,7 +15,13 @@ from eprop_brian.network.spec import Network
 from eprop_brian.runs.config import RunConfig
 from eprop_brian.runs.run import Run
 from eprop_brian.training.history import History
-from eprop_brian.training.recording import RecordedPopulation, RecordedReadout, Recording
+from eprop_brian.training.recorded import (
+    Member,
+    Recorded,
+    RecordedPopulation,
+    RecordedReadout,
+    Recording,
+)
 from eprop_brian.training.traces import TracedSynapse
 
 mpl.use("Agg")
@@ -42,40 +46,66 @@ def readout(softmax, n_outputs=2):
     return {"readouts": (RecordedReadout("readout", slice(0, n_outputs), softmax),)}
 
 
-def make_recording(**changes):
+#: What the arrays of a recording are of.
+KINDS = {
+    **{"inputs": "inputs", "v": "neurons", "spikes": "neurons", "threshold": "neurons"},
+    **{"psi": "neurons", "learning_signal": "neurons", "y": "outputs", "output": "outputs"},
+    **{"target": "outputs", "error": "outputs"},
+    **{"eligibility_trace": "synapses", "filtered_trace": "synapses"},
+}
+SYNAPSES = (
+    TracedSynapse("inputs", 1, "lif", 2),
+    TracedSynapse("alif", 0, "lif", 2),
+    TracedSynapse("inputs", 3, "alif", 1),
+    TracedSynapse("inputs", 3, "lif", 0),
+)
+
+
+def make_recording(sizes=(("lif", 3), ("alif", 2)), units=None, membrane="v", **changes):
     """A recording of 4 inputs, 3 LIF and 2 ALIF neurons and 2 readouts, without a network."""
     rng = np.random.default_rng(0)
     v = rng.standard_normal((N_STEPS, 5))
-    synapses = (
-        TracedSynapse("inputs", 1, "lif", 2),
-        TracedSynapse("alif", 0, "lif", 2),
-        TracedSynapse("inputs", 3, "alif", 1),
-        TracedSynapse("inputs", 3, "lif", 0),
-    )
-    recording = Recording(
-        time=np.arange(N_STEPS) * 1.0,
-        dt=1.0,
-        counts=np.arange(N_STEPS) >= N_STEPS - WINDOW,
-        populations=(
-            RecordedPopulation("lif", slice(0, 3), "v", "1"),
-            RecordedPopulation("alif", slice(3, 5), "v", "1"),
-        ),
+    fields = {
+        "time": np.arange(N_STEPS) * 1.0,
+        "dt": 1.0,
+        "counts": np.arange(N_STEPS) >= N_STEPS - WINDOW,
+        "populations": tuple(RecordedPopulation(*size, membrane) for size in sizes),
         **readout(softmax=True),
-        inputs=rng.random((N_STEPS, 4)) < 0.2,
-        spikes=v > 1,
-        v=v,
-        threshold=np.ones((N_STEPS, 5)),
-        psi=np.abs(v),
-        learning_signal=v,
-        y=rng.standard_normal((N_STEPS, 2)),
-        output=rng.random((N_STEPS, 2)),
-        target=np.tile([0.0, 1.0], (N_STEPS, 1)),
-        error=rng.standard_normal((N_STEPS, 2)),
-        synapses=synapses,
-        eligibility_trace=rng.standard_normal((N_STEPS, 4)),
-        filtered_trace=rng.standard_normal((N_STEPS, 4)),
-    )
-    return replace(recording, **changes)
+        "synapses": SYNAPSES,
+    }
+    arrays = {
+        "inputs": rng.random((N_STEPS, 4)) < 0.2,
+        "spikes": v > 1,
+        "v": v,
+        "threshold": np.ones((N_STEPS, 5)),
+        "psi": np.abs(v),
+        "learning_signal": v,
+        "y": rng.standard_normal((N_STEPS, 2)),
+        "output": rng.random((N_STEPS, 2)),
+        "target": np.tile([0.0, 1.0], (N_STEPS, 1)),
+        "error": rng.standard_normal((N_STEPS, 2)),
+        "eligibility_trace": rng.standard_normal((N_STEPS, 4)),
+        "filtered_trace": rng.standard_normal((N_STEPS, 4)),
+    }
+    fields |= {name: value for name, value in changes.items() if name in fields}
+    arrays |= {name: value for name, value in changes.items() if name not in fields}
+    members = {
+        "inputs": [Member("inputs", i) for i in range(4)],
+        "neurons": [Member(name, i) for name, n in sizes for i in range(n)],
+        "synapses": fields["synapses"],
+    }
+    quantities = {}
+    for name, values in arrays.items():
+        if values is None:
+            continue
+        kind = KINDS[name]
+        outputs = [Member("readout", k) for k in range(values.shape[1])]
+        own = tuple(members.get(kind, outputs))
+        unit = (units or {}).get(name, "1")
+        quantities[membrane if name == "v" else name] = Recorded(
+            name, kind, values, own, (unit,) * len(own)
+        )
+    return Recording(**fields, quantities=quantities)
 
 
 def draw(figure):
@@ -210,6 +240,15 @@ def test_trial_without_membrane_traces_or_softmax():
     ]
 
 
+def test_a_trial_is_drawn_of_what_was_recorded():
+    with pytest.raises(ValueError, match="the figure shows 'psi', which was not recorded"):
+        plot.trial(make_recording(psi=None))
+    with pytest.raises(ValueError, match="shows 'filtered_trace'"):
+        plot.trial(make_recording(filtered_trace=None))
+    labels = draw(plot.trial(make_recording(threshold=None)))
+    assert not any("membrane" in label for label in labels)
+
+
 def test_readouts_with_names_of_their_own_have_panels():
     readouts = (
         RecordedReadout("class", slice(0, 1), softmax=True),
@@ -229,14 +268,17 @@ def test_readouts_with_names_of_their_own_have_panels():
 
 
 def test_trial_in_volts_is_drawn_in_millivolts():
-    lif = RecordedPopulation("lif", slice(0, 5), "v_m", "volt")
-    synapses = (TracedSynapse("inputs", 1, "lif", 4),)
-    recording = make_recording(populations=(lif,), synapses=synapses)
+    recording = make_recording(
+        sizes=(("lif", 5),),
+        membrane="v_m",
+        units={"v": "volt", "threshold": "volt", "psi": "1/volt"},
+        synapses=(TracedSynapse("inputs", 1, "lif", 4),),
+    )
     figure = plot.trial(recording)
     labels = draw(figure)
     assert "membrane v_m (mV)" in labels
     assert "surrogate ψ (1/volt)" in labels
-    np.testing.assert_allclose(figure.axes[2].lines[0].get_ydata(), 1e3 * recording.v[:, 4])
+    np.testing.assert_allclose(figure.axes[2].lines[0].get_ydata(), 1e3 * recording.v_m[:, 4])
 
 
 def test_trajectory_is_drawn_over_its_target():
@@ -355,7 +397,7 @@ def test_a_run_is_drawn(run_folder):
     paths = plot.run(run_folder, formats=("png", "pdf"))
     names = ["learning_curve", "trial_before", "trial_after", "weights"]
     if RunConfig.read(run_folder).make_task().n_outputs == 2:
-        names.append("trajectory")
+        names.insert(3, "trajectory")
     assert paths == [run_folder / f"{name}.{kind}" for name in names for kind in ("png", "pdf")]
     for path in paths:
         start = {".png": b"\x89PNG", ".pdf": b"%PDF"}[path.suffix]

@@ -1,20 +1,30 @@
 """Ctrl-C and polite kills: a call that was interrupted raises, and nothing of it is saved."""
 
+import contextlib
 import itertools
+import os
 import signal
 import subprocess
 import sys
 import time
 
 import brian2
+import click
 import numpy as np
 import pytest
 from brian2.core.network import Network as Brian2Network
+from click.testing import CliRunner
 
 from eprop_brian.balanced.simulation import Simulation
 from eprop_brian.base.files import read_arrays
-from eprop_brian.base.interrupts import raising_interrupts, uninterrupted
+from eprop_brian.base.interrupts import (
+    answer_as_command,
+    end_without_libraries,
+    raising_interrupts,
+    uninterrupted,
+)
 from eprop_brian.base.sparse import dense
+from eprop_brian.cli.errors import conclude, plain_errors
 from eprop_brian.devices import SimulationError
 from eprop_brian.devices.codeobjects import NumpyStepCodeObject
 from eprop_brian.runs import run as runs
@@ -140,6 +150,136 @@ def test_an_ignored_signal_stays_ignored():
         assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+def test_a_block_that_is_concluded_is_not_interrupted():
+    with raising_interrupts() as conclude:
+        conclude()
+        signal.raise_signal(signal.SIGTERM)
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+class Dropping:
+    """Python drops what is raised while an object is deleted."""
+
+    def __del__(self):
+        signal.raise_signal(signal.SIGTERM)
+
+
+def test_an_interrupt_that_python_drops_comes_again():
+    with pytest.raises(KeyboardInterrupt), raising_interrupts():
+        Dropping()
+        time.sleep(10)
+
+
+@pytest.fixture
+def command_process(monkeypatch):
+    """This process as that of the command, as far as signals go."""
+    monkeypatch.setattr(sys, "argv", ["/somewhere/eprop-brian", "train"])
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.getsignal(number) for number in numbers}
+    for number in numbers:
+        signal.signal(number, signal.SIG_DFL)
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def test_the_command_answers_from_its_first_import_to_its_end(command_process, monkeypatch):
+    ended = []
+    monkeypatch.setattr("os._exit", ended.append)
+    monkeypatch.setattr("os.write", lambda _, text: ended.append(text))
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    assert answer_as_command()
+    signal.raise_signal(signal.SIGTERM)
+    assert ended == [b"\ninterrupted\n", 130]
+    assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    with pytest.raises(KeyboardInterrupt), raising_interrupts(to_the_end=True):
+        signal.raise_signal(signal.SIGTERM)
+    # Nothing follows: neither Python's end nor a handler is interrupted.
+    assert {signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)} == {signal.SIG_IGN}
+
+
+def test_an_interrupted_command_does_not_wait_for_libraries(command_process, monkeypatch):
+    """They come in the middle of the work of their threads."""
+    registered, ended = [], []
+    monkeypatch.setattr("atexit.register", registered.append)
+    monkeypatch.setattr("os._exit", ended.append)
+    end_without_libraries()
+    (leave,) = registered
+    leave()
+    assert ended == [130]
+    monkeypatch.setattr(sys, "argv", ["script.py"])
+    end_without_libraries()
+    assert registered == [leave]
+
+
+def test_other_programs_keep_their_answers(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["script.py"])
+    before = signal.getsignal(signal.SIGTERM)
+    assert not answer_as_command()
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_the_command_is_interrupted_among_its_imports(number, tmp_path):
+    """It says so as soon as its own code runs, and ends within the time that imports take."""
+    code = (
+        "import os, signal, sys; sys.argv = ['eprop-brian', 'tasks']; import builtins\n"
+        "imported = builtins.__import__\n"
+        "def interrupting(name, *rest):\n"
+        f"    name == 'brian2' and os.kill(os.getpid(), {int(number)})\n"
+        "    return imported(name, *rest)\n"
+        "builtins.__import__ = interrupting\n"
+        "from eprop_brian.cli import main; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        check=False,
+        preexec_fn=lambda: [signal.signal(n, signal.SIG_DFL) for n in (number, signal.SIGINT)],
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "\ninterrupted\n")
+    # Brian2 opens its log while it is imported; what is left, the next command removes.
+    assert all(path.name.startswith("eprop_brian_~") for path in tmp_path.iterdir())
+
+
+def test_a_result_that_is_printed_is_not_interrupted(monkeypatch):
+    @click.command()
+    @plain_errors
+    def command():
+        conclude("loss 1")
+        signal.raise_signal(signal.SIGTERM)
+
+    result = CliRunner().invoke(command)
+    assert (result.exit_code, result.output) == (0, "loss 1\n")
+
+
+@pytest.mark.parametrize("kind", ["closed", "full", "none"])
+def test_the_standard_error_is_not_worth_a_training(kind, monkeypatch):
+    with open(os.devnull if kind == "closed" else "/dev/full", "w", buffering=1) as file:
+        if kind == "closed":
+            file.close()
+        monkeypatch.setattr(sys, "stderr", None if kind == "none" else file)
+        trainer = CONFIG.make_trainer()
+        trainer.train(3, progress=True)
+        assert trainer.iteration == 3
+        with contextlib.suppress(OSError):
+            file.close()
+
+
+def test_a_training_of_any_length_begins_at_once():
+    trainer = CONFIG.make_trainer()
+
+    def enough(_):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        trainer.train(10**12, progress=False, after_call=enough)
+    assert trainer.iteration == trainer._per_call
 
 
 def test_saving_cannot_be_interrupted(tmp_path, monkeypatch):

@@ -22,6 +22,8 @@ PACKAGES = [
     "eprop_brian.devices",
     "eprop_brian.training",
     "eprop_brian.balanced",
+    "eprop_brian.brian",
+    "eprop_brian.brian.reading",
     "eprop_brian.export",
     "eprop_brian.figures",
     "eprop_brian.runs",
@@ -29,6 +31,7 @@ PACKAGES = [
     "eprop_brian.cli",
     "eprop_brian.native",
     "eprop_brian.equations",
+    "eprop_brian.equations.published",
     "eprop_brian.tasks",
 ]
 

@@ -120,7 +120,7 @@ def test_relative_places_of_modules_stay_valid(tmp_path):
     (tmp_path / "lib" / "mine.py").write_text("")
     (tmp_path / "brian_preferences").write_text("")
     code = (
-        "import sys; sys.path.insert(0, 'lib'); import libraries; libraries.import_libraries();"
-        "import mine; print(sys.path[0])"
+        "import sys; sys.path.insert(0, 'lib'); import libraries; libraries.guard_imports();"
+        "import brian2, mine; print(sys.path[0])"
     )
     assert python(tmp_path, code) == ["lib"]

@@ -6,8 +6,8 @@
     Equation strings of the package: an object's path, ``module:name`` or ``module:name.attribute``.
 ``{neuron-file}``
     A neuron file, once `read_neuron` has accepted it.
-``{teacher-file}``
-    The same of a teacher file.
+``{teacher-file}``, ``{environment-file}``
+    The same of a teacher file, or an environment file.
 ``{neuron-error}``
     A change to a neuron file, and the error with which `read_neuron` refuses it.
 ``{shell}``
@@ -19,7 +19,7 @@
 ``{schema}``
     The settings of a model, as its schema declares them.
 ``{settings}``
-    Fields of a dataclass and their defaults.
+    Fields of a dataclass, those of its base classes first, and their defaults.
 ``{modules}``
     Sections for all modules of a package that the page does not name itself.
 ``{tree}``
@@ -57,6 +57,7 @@ from eprop_brian.runs.config import CONFIG, RunConfig
 from eprop_brian.runs.graph import GRAPH
 from eprop_brian.runs.models import MODELS
 from eprop_brian.symbolic.eligibility import derive
+from eprop_brian.symbolic.environment_file import read_environment
 from eprop_brian.symbolic.errors import EquationError
 from eprop_brian.symbolic.latex import derivation_latex
 from eprop_brian.symbolic.neuron_file import read_neuron
@@ -169,6 +170,12 @@ class _TeacherFile(_NeuronFile):
     """``{teacher-file} PATH``."""
 
     read = staticmethod(read_teacher)
+
+
+class _EnvironmentFile(_NeuronFile):
+    """``{environment-file} PATH``."""
+
+    read = staticmethod(read_environment)
 
 
 class _NeuronError(_Printed):
@@ -329,7 +336,7 @@ def _default(default: Any) -> str:
     """The default as it would be written, in backquotes; ``""`` for nothing."""
     if default is MISSING:
         return "(required)"
-    if default is None or default in ("", {}):
+    if default is None or default in ("", {}, ()):
         return ""
     default = getattr(default, "name", default)
     text = ", ".join(map(str, default)) if isinstance(default, tuple) else str(default)
@@ -338,8 +345,14 @@ def _default(default: Any) -> str:
 
 
 def _parameters(target: Any) -> Iterator[tuple[str, str]]:
-    """Names and texts of the section Parameters in the docstring of a class or function."""
-    section = inspect.getdoc(target).partition("Parameters\n----------\n")[2]
+    """Names and texts of the section Parameters in the docstring of a class or function.
+
+    Of a class, those of its base classes come first.
+    """
+    bases = target.__bases__ if isinstance(target, type) else ()
+    for base in bases:
+        yield from _parameters(base)
+    section = (inspect.getdoc(target) or "").partition("Parameters\n----------\n")[2]
     section = re.split(r"\n\n\w+\n-+\n", section)[0]
     for entry in re.split(r"\n(?=\S)", section):
         head, _, text = entry.partition("\n")
@@ -434,6 +447,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
         "strings": _Strings,
         "neuron-file": _NeuronFile,
         "teacher-file": _TeacherFile,
+        "environment-file": _EnvironmentFile,
         "neuron-error": _NeuronError,
         "shell": _Shell,
         "command": _Command,

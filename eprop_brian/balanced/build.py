@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from brian2 import Clock, NeuronGroup
@@ -90,6 +91,10 @@ class BuiltBalanced:
     brian2_network: Brian2Network
     groups: dict[str, NeuronGroup | Store]
     first: Mapping[str, np.ndarray]
+
+    #: Its programs share no arrays with one another.
+    kept: ClassVar[frozenset[str]] = frozenset()
+    exchanged: ClassVar[frozenset[str]] = frozenset()
 
     @property
     def call_steps(self) -> int:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from eprop_brian.balanced.attractors import Attractors, attractors
 from eprop_brian.balanced.checkpoint import check_arrays, drawn_arrays
@@ -19,6 +18,7 @@ from eprop_brian.balanced.spec import BalancedNetwork, noise_strength
 from eprop_brian.base.files import write_arrays, write_text
 from eprop_brian.base.history import Rows, column
 from eprop_brian.base.interrupts import uninterrupted
+from eprop_brian.base.progress import progress_bar
 from eprop_brian.base.toml import toml_table
 from eprop_brian.tasks.dynamics import Dynamics
 
@@ -190,13 +190,7 @@ class Experiment:
             self.simulation.reset()
         else:
             self.simulation.restore(self._underway)
-        bar = tqdm(
-            total=self.n_parts,
-            initial=self.iteration,
-            unit="part",
-            leave=False,
-            disable=not progress,
-        )
+        bar = progress_bar(self.n_parts, self.iteration, "part", shown=progress, leave=False)
         with bar:
             while self.iteration < self.n_parts:
                 self._train_part(inputs)

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import root
 
 __all__ = [
     "Currents",
@@ -175,6 +174,8 @@ def fixed_points(field: Field, starts: np.ndarray, tolerance: float = 1e-3) -> l
     list of FixedPoint
         Ordered by their coordinates.
     """
+    from scipy.optimize import root  # which takes a while to import
+
     starts = np.asarray(starts, dtype=float)
     low, high = starts.min(axis=0), starts.max(axis=0)
     margin = 0.1 * (high - low) + tolerance

@@ -20,7 +20,7 @@ from eprop_brian.equations.balanced import BASES, FEEDBACKS, Basis
 from eprop_brian.equations.teachers import Teacher, linear_teacher
 from eprop_brian.symbolic.derivatives import vanishes
 from eprop_brian.symbolic.expressions import parse_expression, require_known
-from eprop_brian.symbolic.parameters import parse_quantity, unit_name
+from eprop_brian.symbolic.parameters import displayed_unit, parse_quantity
 from eprop_brian.symbolic.teacher import TeacherMap, teacher_map
 
 __all__ = [
@@ -432,7 +432,7 @@ def _quantity(value: Any, unit: Quantity, name: str) -> Quantity:
     if isinstance(value, str):
         value = parse_quantity(value, name)
     if get_dimensions(value) is not unit.dim:
-        found, wanted = unit_name(get_dimensions(value)), unit_name(unit.dim)
+        found, wanted = displayed_unit(get_dimensions(value)), displayed_unit(unit.dim)
         raise ValueError(f"{name} = {value} has unit {found}, where {wanted} is needed")
     if np.ndim(value) or not np.isfinite(float(value)) or float(value) < 0:
         raise ValueError(f"{name} must be one finite number, 0 or more, not {value}")

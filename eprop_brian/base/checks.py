@@ -26,6 +26,7 @@ __all__ = [
     "check_rate",
     "check_real",
     "check_rows",
+    "is_finite",
     "is_identifier",
     "is_number",
     "whole_steps",
@@ -37,7 +38,7 @@ def is_number(value: Any) -> bool:
     return isinstance(value, int | float | np.number) and not isinstance(value, bool)
 
 
-def _is_finite(value: Any) -> bool:
+def is_finite(value: Any) -> bool:
     """Whether a value is a real number without unit, and finite as a float."""
     try:
         return is_number(value) and math.isfinite(value)
@@ -61,7 +62,7 @@ def check_identifier(name: Any, what: str) -> None:
 
 def check_real(name: str, value: Any, minimum: float = -np.inf) -> None:
     """Raise ValueError unless `value` is a finite number that is at least `minimum`."""
-    if not _is_finite(value):
+    if not is_finite(value):
         raise ValueError(f"{name} must be a finite number without unit, not {value!r}")
     if value < minimum:
         raise ValueError(f"{name} must be at least {minimum}, not {value}")
@@ -69,7 +70,7 @@ def check_real(name: str, value: Any, minimum: float = -np.inf) -> None:
 
 def check_positive(name: str, value: Any) -> None:
     """Raise ValueError unless `value` is a positive whole number."""
-    if not _is_finite(value) or int(value) != value or value < 1:
+    if not is_finite(value) or int(value) != value or value < 1:
         raise ValueError(f"{name} must be a positive whole number, not {value!r}")
 
 

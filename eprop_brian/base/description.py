@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
+from eprop_brian.base.printable import printable
+
 __all__ = ["Described", "Description", "assignments", "short_text"]
 
 
@@ -26,13 +28,16 @@ class Description:
 
     @property
     def text(self) -> str:
-        """Plain text: the title, underlined, and a row or more for each label."""
+        """Plain text: the title, underlined, and a row or more for each label.
+
+        It acts on no terminal, whatever the object has from a file.
+        """
         width = max((len(label) for label, text in self.rows if text), default=0)
         lines = [self.title, "-" * len(self.title)]
         for label, text in self.rows:
             for number, line in enumerate(text.splitlines()):
                 lines.append(f"{'' if number else label:<{width}}  {line}".rstrip())
-        return "\n".join(lines)
+        return printable("\n".join(lines))
 
     @property
     def html(self) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
-import tempfile
+import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,36 +13,68 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csc_array, issparse
 
+from eprop_brian.base.memory import shown_bytes
 from eprop_brian.base.sparse import Matrix
+from eprop_brian.base.temporary import temporary_file
 
 __all__ = [
     "beside",
     "flattened",
     "read_array",
     "read_arrays",
+    "store",
+    "read_numbers",
     "write_array",
     "write_arrays",
     "write_text",
 ]
 
+#: What a file system says that stores nothing by request.
+_NO_FSYNC = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
+#: Bytes that an array may unpack to in any case, and how many times its packed size it may have.
+_UNPACKED, _MOST_PACKED = 10**8, 100
 #: What a sparse matrix ``w`` is made of in a file: ``w.data``, ``w.indices``, ...
 _PARTS = ("data", "indices", "indptr", "shape")
 
 
 @contextlib.contextmanager
 def beside(path: Path) -> Iterator[Path]:
-    """Give a temporary path in the same folder and rename it to `path` on success."""
+    """Give a temporary path in the same folder and rename it to `path` on success.
+
+    What is written is on the disk before it takes the place of what was there.
+    """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}_", suffix=path.suffix)
-    os.close(handle)
-    temporary = Path(name)
+    with _naming(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary_file(f".{path.stem}_", path.suffix, path.parent) as temporary:
+            yield temporary
+            temporary.chmod(0o644)
+            # The content first: after a power cut a name must not stand for half a file.
+            store(temporary)
+            temporary.replace(path)
+            store(path.parent)
+
+
+def store(path: Path) -> None:
+    """Have the system write a file, or what stands in a folder, to the disk (``fsync``)."""
+    handle = os.open(path, os.O_RDONLY)
     try:
-        yield temporary
-        temporary.chmod(0o644)
-        temporary.replace(path)
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in _NO_FSYNC:
+            raise
     finally:
-        temporary.unlink(missing_ok=True)
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Have an error of the file system name a file, not the temporary one in its place."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise type(error)(f"cannot write {path.name} in {path.parent}: {reason}") from error
 
 
 def write_text(path: Path, text: str) -> None:
@@ -101,6 +134,31 @@ def read_array(path: Path) -> np.ndarray:
         raise ValueError(f"{path}: not an .npy of a plain array{_reason(error)}") from None
 
 
+def _check_size(archive: zipfile.ZipFile) -> None:
+    """Refuse what would unpack to very much more than the file, before it is unpacked."""
+    for member in archive.infolist():
+        if member.file_size > max(_UNPACKED, _MOST_PACKED * member.compress_size):
+            raise ValueError(
+                f"'{member.filename}' would unpack to {shown_bytes(member.file_size)}, from "
+                f"{shown_bytes(member.compress_size)}"
+            )
+
+
+def read_numbers(path: Path) -> dict[str, Matrix]:
+    """Read an ``.npz`` of numbers alone, as a run has them; else as `read_arrays`.
+
+    Raises
+    ------
+    ValueError
+        Also if an array holds something else, such as text.
+    """
+    arrays = read_arrays(path)
+    for name, value in arrays.items():
+        if value.dtype.kind not in "biuf":
+            raise ValueError(f"{path}: '{name}' does not hold numbers but {value.dtype}")
+    return arrays
+
+
 def read_arrays(path: Path) -> dict[str, Matrix]:
     """Read an ``.npz`` of plain arrays; those of a sparse matrix become one again.
 
@@ -111,6 +169,7 @@ def read_arrays(path: Path) -> dict[str, Matrix]:
     """
     try:
         with np.load(path, allow_pickle=False) as file:
+            _check_size(file.zip)
             arrays = {name: file[name] for name in file.files}
     except FileNotFoundError:
         raise ValueError(f"{path}: no such file") from None

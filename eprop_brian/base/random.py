@@ -13,19 +13,35 @@ A word :math:`w` of 64 bits gives
 - with a second word, two normal numbers (Box & Muller 1958): the cosine and the sine of
   :math:`2 \pi u_2`, times :math:`\sqrt{-2 \ln(1 - u_1)}`;
 - with :math:`n - 1` others, a permutation: the order of the words.
+
+A draw of a neuron's equations is no part of a sequence: it is a function of the key of its trial,
+of the step, the neuron and what is drawn (`neuron_words`). In whatever order such numbers are made,
+and on whatever device, they are the same.
 """
 
 from __future__ import annotations
 
 import math
 import zlib
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from eprop_brian.base.checks import check_count
+from eprop_brian.base.pieces import in_pieces
 
-__all__ = ["integers", "normals", "permutation", "rng_for", "uniforms", "words"]
+__all__ = [
+    "integers",
+    "neuron_normals",
+    "neuron_uniforms",
+    "neuron_words",
+    "normals",
+    "permutation",
+    "rng_for",
+    "uniforms",
+    "words",
+]
 
 Shape = int | tuple[int, ...]
 
@@ -36,6 +52,11 @@ _COSINE = [(-1) ** k / math.factorial(2 * k) for k in range(10)]
 _LN_2 = 0.6931471805599453
 _HALF_PI = 1.5707963267948966
 _SQRT_HALF = 0.7071067811865476
+#: Of Philox4x64: rounds, factors, and what is added to the key in every round.
+_ROUNDS = 10
+_FACTORS = (np.uint64(0xD2E7470EE14C6C93), np.uint64(0xCA5A826395121157))
+_ADDED = (np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBB67AE8584CAA73B))
+_LOW, _HALF = np.uint64(0xFFFFFFFF), np.uint64(32)
 
 
 def rng_for(seed: int, stream: str, index: int | None = None) -> np.random.Generator:
@@ -91,7 +112,9 @@ def words(rng: np.random.Generator, size: Shape) -> NDArray[np.uint64]:
 def as_uniforms(drawn: NDArray[np.uint64]) -> NDArray[np.float64]:
     """Uniform numbers of words: their upper 53 bits."""
     upper: NDArray[np.uint64] = drawn >> np.uint64(11)
-    return upper.astype(float) * 2.0**-53
+    numbers = upper.astype(float)
+    numbers *= 2.0**-53
+    return numbers
 
 
 def uniforms(rng: np.random.Generator, size: Shape) -> NDArray[np.float64]:
@@ -113,9 +136,81 @@ def normals(rng: np.random.Generator, size: Shape) -> NDArray[np.float64]:
     """Draw normal numbers of mean 0 and variance 1, two words for two of them."""
     count = math.prod(np.atleast_1d(size))
     pairs = uniforms(rng, ((count + 1) // 2, 2))
-    radius = np.sqrt(-2.0 * logarithm(1.0 - pairs[:, 0]))
-    both = np.stack(cosine_and_sine(pairs[:, 1]), axis=1) * radius[:, np.newaxis]
-    return both.reshape(-1)[:count].reshape(size)
+
+    def make_normal(some: slice) -> None:
+        pairs[some, 0], pairs[some, 1] = _two_normals(pairs[some, 0], pairs[some, 1])
+
+    in_pieces(make_normal, len(pairs))
+    return pairs.reshape(-1)[:count].reshape(size)
+
+
+def _two_normals(
+    first: NDArray[np.float64], second: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Two normal numbers of two uniform ones."""
+    radius = np.sqrt(-2.0 * logarithm(1.0 - first))
+    cosine, sine = cosine_and_sine(second)
+    return cosine * radius, sine * radius
+
+
+def neuron_words(
+    key: ArrayLike, step: ArrayLike, neuron: ArrayLike, population: int, number: ArrayLike
+) -> tuple[NDArray[np.uint64], ...]:
+    """The four words of a draw of a neuron in a step; arguments may be arrays.
+
+    They are the block of Philox whose key is that of the trial, and 0, and whose counter is (step,
+    neuron, number, population).
+
+    Parameters
+    ----------
+    key : int
+        Of the trial, of 64 bits.
+    step : int
+        Since the start of the trial or, without trials, of everything.
+    neuron : int
+    population : int
+        A number of 32 bits that stands for the population.
+    number : int
+        Which of the draws of a step it is.
+    """
+    counter = [np.asarray(x, dtype=np.uint64) for x in (step, neuron, number, population)]
+    keys = [np.asarray(key, dtype=np.uint64), np.zeros((), dtype=np.uint64)]
+    with np.errstate(over="ignore"):
+        for _ in range(_ROUNDS):
+            high, low = _product(_FACTORS[0], counter[0])
+            other_high, other_low = _product(_FACTORS[1], counter[2])
+            counter = [
+                other_high ^ counter[1] ^ keys[0],
+                other_low,
+                high ^ counter[3] ^ keys[1],
+                low,
+            ]
+            keys = [key + added for key, added in zip(keys, _ADDED, strict=True)]
+    return tuple(np.broadcast_arrays(*counter))
+
+
+def _product(factor: np.uint64, x: NDArray[np.uint64]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """The upper and the lower word of a product of two words."""
+    a, b = factor >> _HALF, factor & _LOW
+    c, d = x >> _HALF, x & _LOW
+    middle = a * d + (b * d >> _HALF)
+    upper = a * c + (middle >> _HALF) + ((b * c + (middle & _LOW)) >> _HALF)
+    return upper, factor * x
+
+
+def neuron_uniforms(
+    key: ArrayLike, step: ArrayLike, neuron: ArrayLike, population: int, number: ArrayLike
+) -> NDArray[np.float64]:
+    """A number from 0 to below 1 for a neuron in a step; arguments as for `neuron_words`."""
+    return as_uniforms(neuron_words(key, step, neuron, population, number)[0])
+
+
+def neuron_normals(
+    key: ArrayLike, step: ArrayLike, neuron: ArrayLike, population: int, number: ArrayLike
+) -> NDArray[np.float64]:
+    """A normal number for a neuron in a step; arguments as for `neuron_words`."""
+    first, second, _, _ = neuron_words(key, step, neuron, population, number)
+    return _two_normals(as_uniforms(first), as_uniforms(second))[0]
 
 
 def logarithm(x: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -12,15 +12,21 @@ from typing import Any, TypeAlias, TypeGuard
 import numpy as np
 from scipy.sparse import csc_array, issparse
 
+from eprop_brian.base.indices import index_type
+from eprop_brian.base.pieces import in_pieces
+
 __all__ = [
+    "BYTES_OF_DRAW",
     "MOST_PAIRS",
     "Matrix",
+    "block",
     "copied",
     "dense",
     "draw_pairs",
     "ends",
     "fit",
     "is_sparse",
+    "same_numbers",
     "same_structure",
     "structure",
     "taken",
@@ -28,6 +34,8 @@ __all__ = [
     "with_values",
 ]
 
+#: Bytes that it takes to draw a pair, at most: its number, the same sorted, and what is kept.
+BYTES_OF_DRAW = 24
 #: A weight matrix, dense or sparse.
 Matrix: TypeAlias = np.ndarray | csc_array
 
@@ -49,19 +57,28 @@ def structure(pre: np.ndarray, post: np.ndarray, shape: tuple[int, int]) -> csc_
     csc_array of bool, shape (n_post, n_pre)
         All that it stores is True.
     """
-    index = np.int32 if max(len(pre), *shape) < 2**31 else np.int64
-    rows, ends = post.astype(index), np.zeros(shape[1] + 1, dtype=index)
+    ends = np.zeros(shape[1] + 1, dtype=np.int64)
     np.cumsum(np.bincount(pre, minlength=shape[1]), out=ends[1:])
+    return _compressed(ends, post, shape)
+
+
+def _compressed(firsts: np.ndarray, post: np.ndarray, shape: tuple[int, int]) -> csc_array:
+    """A bool matrix of the pairs whose `post` stand from ``firsts[pre]`` on."""
+    index = index_type(max(len(post), *shape))
+    rows: np.ndarray = post.astype(index, copy=False)
+    firsts = firsts.astype(index, copy=False)
     # Every matrix with these synapses shares the two.
-    for array in (rows, ends):
+    for array in (rows, firsts):
         array.setflags(write=False)
-    return csc_array((np.ones(len(rows), dtype=bool), rows, ends), shape=shape)
+    return csc_array((np.ones(len(rows), dtype=bool), rows, firsts), shape=shape)
 
 
 def draw_pairs(
     rng: np.random.Generator, shape: tuple[int, int], size: int, autapses: bool
 ) -> csc_array:
     """Draw `size` different pairs, all sets of them equally likely; as `structure` returns them.
+
+    Takes memory for the pairs that are drawn, some `BYTES_OF_DRAW` each, not for all there are.
 
     Parameters
     ----------
@@ -72,8 +89,17 @@ def draw_pairs(
         Whether the diagonal may be drawn.
     """
     n_post = shape[0] if autapses else shape[0] - 1
-    pre, post = np.divmod(_draw_numbers(rng, n_post * shape[1], size), max(1, n_post))
-    return structure(pre, post if autapses else post + (post >= pre), shape)
+    numbers = _draw_numbers(rng, n_post * shape[1], size)
+    firsts = np.searchsorted(numbers, np.arange(shape[1] + 1) * n_post)
+    post: np.ndarray = np.empty(size, dtype=index_type(max(size, *shape)))
+
+    def find(some: slice) -> None:
+        pre, post[some] = np.divmod(numbers[some], max(1, n_post))
+        if not autapses:
+            post[some] += post[some] >= pre
+
+    in_pieces(find, size)
+    return _compressed(firsts, post, shape)
 
 
 def _draw_numbers(rng: np.random.Generator, count: int, size: int) -> np.ndarray:
@@ -84,10 +110,16 @@ def _draw_numbers(rng: np.random.Generator, count: int, size: int) -> np.ndarray
         return np.flatnonzero(kept)
     drawn = np.zeros(0, dtype=np.int64)
     while len(drawn) < size:
-        more = np.sort(rng.integers(count, size=size - len(drawn)))
-        # The stable sort merges what is sorted in parts, in linear time.
-        drawn = np.sort(np.concatenate([drawn, more]), kind="stable")
-        drawn = drawn[np.diff(drawn, prepend=-1) > 0]
+        more = rng.integers(count, size=size - len(drawn))
+        more.sort()
+        repeated = more[1:] == more[:-1]
+        if np.any(repeated):
+            more = more[np.append(True, ~repeated)]
+        if len(drawn):
+            place = np.searchsorted(drawn, more)
+            new = drawn[np.minimum(place, len(drawn) - 1)] != more
+            more = np.insert(drawn, place[new], more[new])
+        drawn = more
     return drawn
 
 
@@ -101,9 +133,15 @@ def same_structure(a: csc_array, b: csc_array) -> bool:
     return (
         a.format == b.format
         and a.shape == b.shape
-        and np.array_equal(a.indptr, b.indptr)
-        and np.array_equal(a.indices, b.indices)
+        and same_numbers(a.indptr, b.indptr)
+        and same_numbers(a.indices, b.indices)
     )
+
+
+def same_numbers(a: np.ndarray, b: np.ndarray) -> bool:
+    """Whether two arrays are equal; those that share their memory need no look at it."""
+    shared = a.shape == b.shape and a.dtype == b.dtype and a.strides == b.strides
+    return (shared and a.ctypes.data == b.ctypes.data) or np.array_equal(a, b)
 
 
 def fit(name: str, matrix: Any, connected: csc_array) -> csc_array:
@@ -144,6 +182,14 @@ def fit(name: str, matrix: Any, connected: csc_array) -> csc_array:
 def taken(matrix: np.ndarray, connected: csc_array) -> csc_array:
     """The entries of a dense matrix at the network's synapses."""
     return with_values(connected, matrix[connected.indices, _columns(connected)])
+
+
+def block(matrix: csc_array, rows: slice, columns: slice) -> csc_array:
+    """A block of a sparse matrix; all of it is the matrix itself, not copied."""
+    n_rows, n_columns = matrix.shape
+    if rows == slice(0, n_rows) and columns == slice(0, n_columns):
+        return matrix
+    return matrix[rows, columns]
 
 
 def _columns(matrix: csc_array) -> np.ndarray:

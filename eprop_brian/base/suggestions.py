@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+from eprop_brian.base.printable import printable
+
 __all__ = ["did_you_mean", "unknown"]
 
 
@@ -30,4 +32,5 @@ def unknown(what: str, name: str, known: Iterable[str], where: str = "") -> str:
     known = list(known)
     hint = did_you_mean(str(name), known)  # a file may have anything in the place of a name
     begin = f"{where}: " if where else ""
-    return f"{begin}unknown {what} '{name}'{hint}. There are: {', '.join(known) or 'none'}"
+    shown = printable(str(name))
+    return f"{begin}unknown {what} '{shown}'{hint}. There are: {', '.join(known) or 'none'}"

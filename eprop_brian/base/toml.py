@@ -1,13 +1,44 @@
-"""Writing TOML, which the standard library only reads."""
+"""Reading TOML, and writing it, which the standard library does not."""
 
 from __future__ import annotations
 
 import json
 import re
+import tomllib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["toml_array", "toml_table", "toml_value"]
+__all__ = ["read_toml", "toml_array", "toml_table", "toml_value"]
+
+#: Whole numbers of TOML have 64 bits; seeds are without sign. Larger ones are no floats either.
+_SMALLEST, _LARGEST = -(2**63), 2**64 - 1
+
+
+def read_toml(text: str) -> dict[str, Any]:
+    """Read a document.
+
+    Raises
+    ------
+    ValueError
+        If it is none (`tomllib.TOMLDecodeError`), is nested too deep, or holds a whole number of
+        more than 64 bits.
+    """
+    try:
+        document = tomllib.loads(text)
+        _check_numbers(document)
+    except RecursionError:
+        raise ValueError("tables or arrays are nested too deep") from None
+    return document
+
+
+def _check_numbers(value: Any) -> None:
+    if isinstance(value, dict):
+        value = [*value.values()]
+    if isinstance(value, list):
+        for item in value:
+            _check_numbers(item)
+    elif isinstance(value, int) and not _SMALLEST <= value <= _LARGEST:
+        raise ValueError(f"a whole number has {value.bit_length()} bits, at most 64 are possible")
 
 
 def toml_table(name: str, values: Mapping[str, Any]) -> str:

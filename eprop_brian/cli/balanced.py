@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-import click
 import numpy as np
 
 from eprop_brian.balanced.attractors import Attractors
 from eprop_brian.balanced.experiment import Experiment, Outcome
 from eprop_brian.balanced.simulation import Recording
 from eprop_brian.base.interrupts import uninterrupted
+from eprop_brian.cli.errors import conclude
 from eprop_brian.cli.options import RunChoices, refuse
+from eprop_brian.cli.output import say
 from eprop_brian.devices import Program
 from eprop_brian.runs.config import RunConfig
 from eprop_brian.runs.run import Run
@@ -35,6 +36,7 @@ REFUSED: Mapping[str, str] = {
         "is a balanced network, which cannot be exported: Python measures and changes it between "
         "calls"
     ),
+    "record": "holds a balanced network, whose test is recorded in test.npz",
     "export-nir": "holds a balanced network, for which NIR has no nodes",
 }
 UNUSED = frozenset(
@@ -70,7 +72,7 @@ def report(run: Run, figures: bool) -> None:
     experiment, folder = run.trainer, run.folder
     if len(experiment.history):
         last = {name: values[-1] for name, values in experiment.history.columns.items()}
-        click.echo(
+        say(
             f"trained for {last['seconds']:g} s: decoding NMSE {last['nmse']:.3g}, "
             f"vector-field NMSE {last['field_nmse']:.3g}, mean rate {last['rate']:.1f} Hz"
         )
@@ -84,9 +86,9 @@ def report(run: Run, figures: bool) -> None:
     _show(experiment, outcome, recording, pair)
     if figures:
         for path in run.config.model.figures(folder, ("png",)):
-            click.echo(f"wrote {path}")
-    click.echo(f"wrote {folder}/checkpoint.npz, {folder}/test.npz, {folder}/results.toml")
-    click.echo(f"NMSE {outcome.nmse:.6g}")
+            say(f"wrote {path}")
+    say(f"wrote {folder}/checkpoint.npz, {folder}/test.npz, {folder}/results.toml")
+    conclude(f"NMSE {outcome.nmse:.6g}")
 
 
 def _show(
@@ -98,37 +100,40 @@ def _show(
     """Print what a test showed."""
     network = experiment.network
     killed = f", {outcome.killed} of {network.n} neurons killed" if outcome.killed else ""
-    click.echo(
+    say(
         f"test of {recording.duration:g} s with k = 0{killed}: mean rate {outcome.rate:.1f} Hz, "
         f"CV of intervals {outcome.cv:.2f}"
     )
     if np.isfinite(outcome.path_field_nmse):
         trained = experiment.points is not None
         where = f"{outcome.field_nmse:.4g} where training has been, " * trained
-        click.echo(
-            f"vector-field NMSE {where}{outcome.path_field_nmse:.4g} along the path of the test"
-        )
+        say(f"vector-field NMSE {where}{outcome.path_field_nmse:.4g} along the path of the test")
     matrix = experiment.effective_matrix()
     if matrix is not None:
         rows = "; ".join(", ".join(f"{value:.3g}" for value in row) for row in matrix)
-        click.echo(f"(D D^T)^-1 D Ws D^+ = [{rows}] 1/s")
+        say(f"(D D^T)^-1 D Ws D^+ = [{rows}] 1/s")
     if pair is None:
         return
     for name, statistics in zip(("teacher", "network"), pair, strict=True):
         for line in statistics.lines():
-            click.echo(f"{name}: {line}")
+            say(f"{name}: {line}")
 
 
 def evaluate(
-    folder: Path, choices: RunChoices, batches: int | None, batch_size: int | None
+    folder: Path,
+    choices: RunChoices,
+    batches: int | None,
+    batch_size: int | None,
+    sampled: bool,
 ) -> None:
     """Test a saved network on an input that it has not seen; the last line is ``NMSE VALUE``."""
     sizes = {"--batches": batches, "--batch-size": batch_size}
-    refuse([name for name, size in sizes.items() if size is not None], WHY_UNUSED)
+    chosen = [name for name, size in sizes.items() if size is not None]
+    refuse(chosen + ["--sampled"] * sampled, WHY_UNUSED)
     experiment = Run.open(folder, device=choices.device).trainer
     try:
         outcome, recording = experiment.test(**choices.values("kill", "noise"), seed=1)
         _show(experiment, outcome, recording, experiment.attractors(recording))
-        click.echo(f"NMSE {outcome.nmse:.6g}")
+        conclude(f"NMSE {outcome.nmse:.6g}")
     finally:
         experiment.close()

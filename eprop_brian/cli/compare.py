@@ -10,7 +10,7 @@ import click
 
 from eprop_brian.base.interrupts import uninterrupted
 from eprop_brian.base.locks import claimed
-from eprop_brian.cli.errors import interruptible, plain_errors, without_figures
+from eprop_brian.cli.errors import conclude, interruptible, plain_errors, without_figures
 from eprop_brian.cli.folders import hold
 from eprop_brian.cli.models import check_supported, model_of_task, refuse_unused, task_of
 from eprop_brian.cli.options import (
@@ -21,6 +21,7 @@ from eprop_brian.cli.options import (
     run_options,
     seeds_option,
 )
+from eprop_brian.cli.output import say
 from eprop_brian.equations.learning_signals import FEEDBACKS
 
 if TYPE_CHECKING:
@@ -29,19 +30,23 @@ if TYPE_CHECKING:
 
 __all__ = ["compare_command", "gradcheck_command"]
 
+#: What a task says of when it is solved.
+_CRITERIA = ("error_threshold", "solved_return")
 #: Fields of `RunChoices` that are chosen elsewhere, or not at all.
 _BY_METHOD = ("feedback", "gradient", "updates", "seed", "teacher", "kill", "noise")
 _BY_GRADIENT = tuple(name for name in _BY_METHOD if name != "feedback")
 
 
 @click.command("compare")
-@click.argument("task", required=False, type=TaskName("compare"), metavar="TASK")
+@click.argument("task", required=False, type=TaskName(), metavar="TASK")
 @click.option(
     "--methods",
     metavar="METHOD,...",
     help="Ways to learn (default: all that the settings allow). E-prop: kinds of feedback, "
-    f"{', '.join(FEEDBACKS)}, and bptt: backpropagation through time. Balanced networks: how the "
-    "error enters, corrected or published, and closed: weights in closed form.",
+    f"{', '.join(FEEDBACKS)}; readouts: their weights learn alone; bptt: backpropagation through "
+    "time. E-prop 3: e-prop, off, linear, hidden, oracle, with another window off-8, and bptt. "
+    "Balanced networks: how the error enters, corrected or published, and closed: weights "
+    "in closed form.",
 )
 @seeds_option("5")
 @run_options(without=_BY_METHOD)
@@ -59,12 +64,13 @@ def compare_command(
     formats: tuple[str, ...],
 ) -> None:
     """Train TASK by several methods with several seeds, and draw their learning curves."""
+    task = task_of(task, choices)
     from eprop_brian.figures.learning import plot_comparison
     from eprop_brian.figures.style import save_figure
     from eprop_brian.runs.comparison import compare, histories, summaries, write_summaries
 
-    task = task_of(task, choices)
-    model = model_of_task(task)
+    model = model_of_task(choices.recipe or task)
+    check_supported("compare", model, task)
     refuse_unused(model, choices)
     config = model.configure(task, choices)
     folder = out or Path("runs") / f"{task}-comparison"
@@ -76,20 +82,24 @@ def compare_command(
     table = folder / "comparison.csv"
     write_summaries(table, rows)
     with interruptible(without_figures(table)):
-        threshold = getattr(config.make_task(), "error_threshold", None)
-        figure = plot_comparison(histories(results), threshold)
+        criteria = {name: getattr(config.make_task(), name, None) for name in _CRITERIA}
+        figure = plot_comparison(histories(results), **criteria)
         figures = save_figure(figure, folder / "comparison", formats)
+        if "solved_length" in config.model.curves(config):
+            from eprop_brian.figures.synthetic import plot_solved_length
+
+            over_time = plot_solved_length(histories(results))
+            figures += save_figure(over_time, folder / "solved_length", formats)
     for path in (table, *figures):
-        click.echo(f"wrote {path}")
+        say(f"wrote {path}")
     for result in results:
         if result.failure:
-            click.echo(f"{result.folder}: {result.failure}")
-    for row in rows:
-        click.echo(str(row))
+            say(f"{result.folder}: {result.failure}")
+    conclude(*map(str, rows))
 
 
 @click.command("gradcheck")
-@click.argument("task", required=False, type=TaskName("gradcheck"), metavar="TASK")
+@click.argument("task", required=False, type=TaskName(), metavar="TASK")
 @click.option(
     "--every",
     type=click.IntRange(min=1),
@@ -114,13 +124,13 @@ def gradcheck_command(
     formats: tuple[str, ...],
 ) -> None:
     """Train TASK by e-prop, and compare its gradient with backpropagation through time's."""
+    task = task_of(task, choices)
     from eprop_brian.figures.learning import plot_gradient_check
     from eprop_brian.figures.style import save_figure
     from eprop_brian.runs.series import check_run
     from eprop_brian.training.gradient_check import check_comparable, read_checks
 
-    task = task_of(task, choices)
-    model = model_of_task(task)
+    model = model_of_task(choices.recipe or task)
     check_supported("gradcheck", model, task)
     refuse_unused(model, choices)
     configs: dict[int, RunConfig] = {
@@ -145,14 +155,16 @@ def gradcheck_command(
             plot_gradient_check(list(checks.values())), folder / "gradients", formats
         )
     for path in (table, *figures):
-        click.echo(f"wrote {path}")
+        say(f"wrote {path}")
+    lines = []
     for name in checks[seeds[0]].cosine:
         ends = [[check.cosine[name][i] for check in checks.values()] for i in (0, -1)]
         # A silent network has no cosine.
         before, after = (
             statistics.median([c for c in cosines if c == c] or [float("nan")]) for cosines in ends
         )
-        click.echo(f"{name}: cosine {before:.3f} before, {after:.3f} after training (median)")
+        lines.append(f"{name}: cosine {before:.3f} before, {after:.3f} after training (median)")
+    conclude(*lines)
 
 
 def _check(

@@ -7,12 +7,15 @@ from pathlib import Path
 
 import click
 
+from eprop_brian.cli.errors import conclude
 from eprop_brian.cli.options import RunChoices
+from eprop_brian.cli.output import say
 from eprop_brian.devices import Program
+from eprop_brian.equations.losses import LOSSES
 from eprop_brian.runs.config import RunConfig
 from eprop_brian.runs.run import Run
+from eprop_brian.tasks import EpisodicTask
 from eprop_brian.tasks.dynamics import DYNAMICS
-from eprop_brian.training.evaluation import VALIDATION_BATCH_SIZE, VALIDATION_BATCHES
 
 __all__ = [
     "FOR_THE_REST",
@@ -56,34 +59,59 @@ def compiled_program(config: RunConfig) -> Program:
 def report(run: Run, figures: bool) -> None:
     """See `eprop_brian.cli.models.Model`."""
     trainer = run.trainer
-    if trainer.solved and trainer.confirmation is not None:
-        test = trainer.confirmation
+    test = trainer.confirmation
+    if trainer.solved and test is not None and test.returns is not None:
+        say(
+            f"solved at iteration {trainer.iteration}, confirmed by a return of "
+            f"{test.returns.mean:.6g} in {test.n_trials} fresh episodes"
+        )
+    elif trainer.solved and test is not None:
         examples = "" if test.n_examples is None else f" of {test.n_examples} other examples"
-        click.echo(
+        say(
             f"solved at iteration {trainer.iteration}, confirmed by an error of {test.error:.4f} "
             f"on {test.n_trials} other trials{examples}"
         )
     if figures:
         for path in run.config.model.figures(run.folder, ("png",)):
-            click.echo(f"wrote {path}")
-    click.echo(f"wrote {run.folder}/history.csv, {run.folder}/checkpoint.npz")
-    if trainer.task.loss == "squared_error":
-        click.echo(f"loss {trainer.history.loss[-1]:.6g}")
+            say(f"wrote {path}")
+    say(f"wrote {run.folder}/history.csv, {run.folder}/checkpoint.npz")
+    if isinstance(trainer.task, EpisodicTask):
+        solved_return = trainer.task.solved_return
+        if not trainer.solved and solved_return is not None:
+            say(f"not solved: a mean return of {solved_return:g} counts as solved")
+        mean, n_episodes = trainer.history.recent_return(trainer.batch_size)
+        conclude(f"return {mean:.6g} (mean of the last {n_episodes} episodes)")
+    elif not LOSSES[trainer.task.loss].softmax:
+        conclude(f"loss {trainer.history.loss[-1]:.6g}")
     else:
         # Not the tests that ended training, which were chosen for being low.
-        click.echo(str(trainer.evaluate()))
+        conclude(str(trainer.evaluate()))
 
 
 def evaluate(
-    folder: Path, choices: RunChoices, batches: int | None, batch_size: int | None
+    folder: Path,
+    choices: RunChoices,
+    batches: int | None,
+    batch_size: int | None,
+    sampled: bool,
 ) -> None:
     """See `eprop_brian.cli.models.Model`."""
     trainer = Run.open(folder, device=choices.device).trainer
-    result = trainer.evaluate(batches or VALIDATION_BATCHES, batch_size or VALIDATION_BATCH_SIZE)
+    acts = isinstance(trainer.task, EpisodicTask)
+    if sampled and not acts:
+        raise click.UsageError(
+            f"--sampled is for networks that act in an environment, and task '{trainer.task.name}' "
+            "has none"
+        )
+    result = trainer.evaluate(batches, batch_size, greedy=not sampled)
     if result.rate_hz == 0:
-        click.echo("no neuron fires in any of these trials", err=True)
-    click.echo(
-        f"{result.n_trials} fresh trial{'s' * (result.n_trials > 1)} at iteration "
-        f"{trainer.iteration}, mean rate {result.rate_hz:.1f} Hz"
+        say("no neuron fires in any of these trials", err=True)
+    kind, how = "trial", ""
+    if result.returns is not None:
+        chosen = "the best action" if result.returns.greedy else "actions drawn from the policy"
+        kind, how = "episode", f", {chosen}, mean length {result.returns.length:.4g} actions"
+    say(
+        f"{result.n_trials} fresh {kind}{'s' * (result.n_trials > 1)} at iteration "
+        f"{trainer.iteration}, mean rate {result.rate_hz:.1f} Hz{how}"
     )
-    click.echo(str(result))
+    conclude(str(result))

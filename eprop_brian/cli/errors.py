@@ -1,8 +1,9 @@
 """What a user sees of errors and interrupts, and the exit statuses.
 
-A mistake in an option ends with status 2 (click's own), any other error with 1, an interrupt with
-130. A reader of the output that is gone (``eprop-brian tasks | head -1``) ends a command with 1
-and no message.
+A mistake in an option ends with status 2 (click's own), any other error with 1, an interrupt
+(Ctrl-C, SIGTERM, SIGHUP) with 130, from the first import to the result: a command that has printed
+its result ends with 0. A reader of the output that is gone (``eprop-brian tasks | head -1``) ends a
+command with 1 and no message.
 """
 
 from __future__ import annotations
@@ -14,26 +15,20 @@ from pathlib import Path
 from typing import Any
 
 import click
-from brian2.units.fundamentalunits import DimensionMismatchError
 
-from eprop_brian.base.interrupts import raising_interrupts, uninterrupted
-from eprop_brian.devices import CompilerMissingError, SimulationError
-from eprop_brian.training.diagnosis import TrainingError
-
-__all__ = ["interruptible", "plain_errors", "without_figures"]
-
-#: What a user's mistake or the machine can raise: shown as one message, without a traceback.
-_SHOWN = (
-    CompilerMissingError,
-    DimensionMismatchError,
-    OSError,
-    SimulationError,
-    TrainingError,
-    TypeError,
-    ValueError,
+from eprop_brian.base.interrupts import (
+    INTERRUPTED,
+    end_without_libraries,
+    raising_interrupts,
+    uninterrupted,
 )
-#: What shells report of a command that Ctrl-C ended.
-_INTERRUPTED = 130
+from eprop_brian.base.printable import printable
+from eprop_brian.cli.output import say, say_result, shown_warnings
+
+__all__ = ["conclude", "interruptible", "plain_errors", "without_figures"]
+
+#: Where the context of a command keeps what has signals change nothing any more.
+_CONCLUDE = f"{__name__}.conclude"
 
 
 def plain_errors(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -41,21 +36,55 @@ def plain_errors(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(command)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
-        with raising_interrupts():
+        with shown_warnings(), raising_interrupts(to_the_end=True) as end_interrupts:
+            click.get_current_context().meta[_CONCLUDE] = end_interrupts
             try:
                 with interruptible("interrupted"):
                     return command(*args, **kwargs)
             except BrokenPipeError:
                 raise  # nobody reads any more: click ends the command without a word
-            except _SHOWN as error:
-                raise click.ClickException(str(error)) from error
+            except click.UsageError as error:
+                raise click.UsageError(printable(error.message), error.ctx) from error
             except (MemoryError, OverflowError) as error:
                 raise click.ClickException(
                     f"there is not enough memory for sizes as large as these ({error}): take "
                     "fewer neurons, inputs, steps or trials per batch"
                 ) from error
+            except Exception as error:
+                if not _is_shown(error):
+                    raise
+                raise click.ClickException(printable(str(error))) from error
+            finally:
+                end_interrupts()
 
     return wrapped
+
+
+def _is_shown(error: Exception) -> bool:
+    """Whether a user's mistake or the machine can raise it: one message says it, no traceback."""
+    if isinstance(error, OSError | TypeError | ValueError):
+        return True
+    # Imported here, where Brian2 mostly has been: the help should not wait for it.
+    from brian2.units.fundamentalunits import DimensionMismatchError
+
+    from eprop_brian.devices import CompilerMissingError, SimulationError
+    from eprop_brian.tasks import EnvironmentFailed
+    from eprop_brian.training.diagnosis import TrainingError
+
+    shown = (
+        CompilerMissingError,
+        DimensionMismatchError,
+        EnvironmentFailed,
+        SimulationError,
+        TrainingError,
+    )
+    return isinstance(error, shown)
+
+
+def conclude(*lines: str) -> None:
+    """Print the result of a command, which has nothing left to do: signals change nothing now."""
+    click.get_current_context().meta[_CONCLUDE]()
+    say_result(*lines)
 
 
 @contextlib.contextmanager
@@ -65,9 +94,12 @@ def interruptible(message: str | Callable[[], str]) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         # The terminal may be what was closed.
-        with uninterrupted(), contextlib.suppress(OSError):
-            click.echo(f"\n{message if isinstance(message, str) else message()}", err=True)
-        raise SystemExit(_INTERRUPTED) from None
+        with uninterrupted():
+            say(f"\n{message if isinstance(message, str) else message()}", err=True)
+            # All is said: nothing is interrupted once more.
+            click.get_current_context().meta[_CONCLUDE]()
+        end_without_libraries()
+        raise SystemExit(INTERRUPTED) from None
 
 
 def without_figures(table: Path) -> str:

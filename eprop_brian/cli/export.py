@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from eprop_brian.base.printable import pasteable
 from eprop_brian.base.suggestions import unknown
-from eprop_brian.cli.errors import interruptible, plain_errors
+from eprop_brian.cli.errors import conclude, interruptible, plain_errors
 from eprop_brian.cli.folders import hold, new_folder
-from eprop_brian.cli.models import all_tasks, check_supported, model_of_run, model_of_task, task_of
+from eprop_brian.cli.models import check_supported, model_of_run, model_of_task, task_of
 from eprop_brian.cli.options import (
     FOLDER,
     RunChoices,
@@ -18,6 +20,11 @@ from eprop_brian.cli.options import (
     refuse,
     run_options,
 )
+from eprop_brian.cli.output import say
+from eprop_brian.recipes import recipe_names
+
+if TYPE_CHECKING:
+    from eprop_brian.runs.config import RunConfig
 
 __all__ = ["export_command", "export_nir_command", "import_run_command"]
 
@@ -26,18 +33,24 @@ __all__ = ["export_command", "export_nir_command", "import_run_command"]
 @click.argument("what", metavar="TASK|FOLDER")
 @click.option(
     "--device",
-    type=click.Choice(["cpp", "cuda"]),
+    type=click.Choice(["cpp", "cuda", "brian2"]),
     default="cpp",
     show_default=True,
-    help="What the program runs on.",
+    help="What the program runs on; brian2: a script of plain Brian2.",
 )
-@new_folder_option("Folder of the project (new or empty).", required=True)
+@click.option(
+    "--out",
+    "--output",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Folder of the project (new or empty); of the device brian2 the script, ending in .py.",
+)
 @run_options(without=("device", "workers", "scheduler", "teacher", "kill", "noise"))
 @click.option(
     "--trial-iterations",
     type=click.IntRange(min=1),
     help="Iterations whose trials are recorded, of a task that the program cannot draw itself "
-    "(default: 100).",
+    "(default: 100), and of the device brian2 those that it learns from (default: 1).",
 )
 @click.option(
     "--inference",
@@ -55,18 +68,21 @@ def export_command(
 ) -> None:
     """Write a project that trains TASK, or goes on with the run in FOLDER, without Python.
 
-    It builds with make or CMake and a compiler.
+    It builds with make or CMake and a compiler. With --device brian2 it is a script of plain
+    Brian2, which needs nothing of this package.
     """
+    names = recipe_names()
+    # Perhaps with its argument: ``environment:mine.toml``.
+    is_task, folder = what.partition(":")[0] in names, Path(what)
+    if not is_task and not (folder / "config.toml").exists():
+        raise ValueError(
+            unknown("task", what, names)
+            + f". To export a trained network, name the folder of its run: {what} has no run"
+        )
     from eprop_brian.export import export_inference, export_project
     from eprop_brian.runs.config import RunConfig
 
-    is_task, folder = what in all_tasks(), Path(what)
-    if not is_task and not (folder / "config.toml").exists():
-        raise ValueError(
-            unknown("task", what, all_tasks())
-            + f". To export a trained network, name the folder of its run: {what} has no run"
-        )
-    model = model_of_task(what) if is_task else model_of_run(folder)
+    model = model_of_task(choices.recipe or what) if is_task else model_of_run(folder)
     check_supported("export", model, what)
     if is_task:
         config = model.configure(task_of(what, choices), choices)
@@ -75,6 +91,18 @@ def export_command(
         refuse(choices.chosen(), "cannot be changed when a run is exported")
         config = RunConfig.read(folder)
     run = None if is_task else folder
+    if device == "brian2":
+        if inference:
+            raise click.UsageError("--device brian2 cannot be combined with --inference")
+        if choices.iterations is not None:
+            raise click.UsageError(
+                "--iterations cannot be combined with --device brian2: --trial-iterations says how "
+                "many batches the script learns from"
+            )
+        if run is None and config.run["dtype"] == "float32":
+            raise ValueError("a script of Brian2 computes in float64: leave dtype = float32 away")
+        _export_script(config, out, run, trial_iterations or 1)
+        return
     if inference:
         if run is None:
             raise click.UsageError(
@@ -101,9 +129,37 @@ def export_command(
 
     with interruptible(interrupted):
         write()
-    click.echo(f"wrote {out}; build and run it with:")
-    click.echo(f"  make -C {out} -j2")
-    click.echo(f"  {out}/{command}")
+        conclude()
+    say(f"wrote {out}; build and run it with:")
+    say(f"  make -C {pasteable(out)} -j2")
+    name, _, options = command.partition(" ")
+    say(f"  {pasteable(out / name)} {options}".rstrip())
+
+
+def _export_script(config: RunConfig, out: Path, run: Path | None, iterations: int) -> None:
+    """Write a script of plain Brian2."""
+    from eprop_brian.base.files import read_numbers
+    from eprop_brian.brian import export_script
+    from eprop_brian.runs.run import CHECKPOINT
+
+    for file in (out, out.with_suffix(".npz")):
+        if file.exists():
+            raise ValueError(f"{file} exists: name another script, or remove it")
+    task = config.make_task()
+    network = config.make_network(task)
+    options = {"seed": config.run["seed"], "batch_size": config.run["batch_size"]}
+    weights = None
+    if run is not None:
+        arrays = read_numbers(run / CHECKPOINT)
+        weights = {key: arrays[key] for key in network.resolved.keys.shapes() if key in arrays}
+    export_script(network, task, out, iterations=iterations, weights=weights, **options)
+    conclude()
+    say(f"wrote {out} and {out.with_suffix('.npz')}; run it with:")
+    say(f"  python {pasteable(out)}")
+    if run is not None:
+        say(
+            "it has the weights of the run; its optimizer begins anew, with the task's first trials"
+        )
 
 
 @click.command("import-run")
@@ -122,10 +178,11 @@ def import_run_command(folder: Path, out: Path | None) -> None:
     task = RunConfig.read(find_run(folder)).run["task"]
     target = out or hold(new_folder(task))
     history = import_run(folder, target)
-    click.echo(f"wrote {target}: {len(history)} iterations")
+    conclude()
+    say(f"wrote {target}: {len(history)} iterations")
     files = own_trials(target)
     if files:
-        click.echo(
+        say(
             f"Warning: it learned from the trials in {', '.join(files)}, not from its task's; only "
             "its exported program can go on with them",
             err=True,
@@ -155,4 +212,4 @@ def export_nir_command(folder: Path, out: Path, discretisation: str, portable: b
 
     check_supported("export-nir", model_of_run(folder), folder)
     export_run(folder, out, discretisation=discretisation, portable=portable)
-    click.echo(f"wrote {out}")
+    conclude(f"wrote {out}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,7 @@ def new_folder(task: str) -> Iterator[Path]:
 
 
 def _folders(task: str) -> Iterator[Path]:
-    """``runs/<task>``, ``runs/<task>-2`` and so on."""
+    """``runs/<task>``, ``runs/<task>-2`` and so on; an argument's : and / become -."""
+    task = re.sub(r"[:/]+", "-", task)
     names = itertools.chain([task], (f"{task}-{n}" for n in itertools.count(2)))
     return (Path("runs") / name for name in names)

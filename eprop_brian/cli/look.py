@@ -6,14 +6,15 @@ from pathlib import Path
 
 import click
 
-from eprop_brian.cli.errors import plain_errors
+from eprop_brian.cli.errors import conclude, plain_errors
 from eprop_brian.cli.models import all_tasks, model_of_run, refuse_unused
 from eprop_brian.cli.options import FOLDER, RunChoices, TaskName, format_option, run_options
-from eprop_brian.devices import DEVICES
-from eprop_brian.equations import get_neuron
-from eprop_brian.network.checks import PROGRAMS
+from eprop_brian.cli.output import say, say_result
+from eprop_brian.devices.choices import DEVICES
+from eprop_brian.network.choices import PROGRAMS
 
 __all__ = [
+    "cache_command",
     "derive_command",
     "devices_command",
     "evaluate_command",
@@ -25,12 +26,13 @@ __all__ = [
 
 
 @click.command("tasks")
+@plain_errors
 def tasks_command() -> None:
     """List the tasks, one line each."""
     descriptions = all_tasks()
     width = max(map(len, descriptions))
     for name, description in descriptions.items():
-        click.echo(f"{name:<{width}}  {description}")
+        say_result(f"{name:<{width}}  {description}")
 
 
 @click.command("devices")
@@ -40,7 +42,28 @@ def devices_command() -> None:
     from eprop_brian.devices.report import report
 
     for line in report():
-        click.echo(line)
+        say_result(line)
+
+
+@click.command("cache")
+@click.option("--clear", is_flag=True, help="Remove all compiled programs.")
+@plain_errors
+def cache_command(clear: bool) -> None:
+    """Say where compiled programs are kept, and how much room they take.
+
+    $EPROP_BRIAN_CACHE names another folder, $EPROP_BRIAN_CACHE_MB another limit in megabytes: the
+    programs that were not used for longest are removed when all together are larger.
+    """
+    from eprop_brian.devices.cache import cache_folder, cache_limit, clear_cache, kept_builds
+
+    if clear:
+        say_result(f"removed {clear_cache() / 1e6:.1f} MB from {cache_folder()}")
+        return
+    builds = kept_builds()
+    say_result(
+        f"{cache_folder()}: {len(builds)} compiled programs and parts of them, "
+        f"{sum(builds.values()) / 1e6:.1f} MB of at most {cache_limit() / 1e6:.0f} MB"
+    )
 
 
 @click.command("derive")
@@ -58,18 +81,19 @@ def derive_command(neuron: str, latex: bool, toml: bool) -> None:
 
         if latex or toml:
             raise click.UsageError("balanced is printed as text only")
-        click.echo(balanced_text())
+        say_result(balanced_text())
         return
+    from eprop_brian.equations.neurons import get_neuron
     from eprop_brian.symbolic.derivation import derive as derive_rule
     from eprop_brian.symbolic.neuron_file import read_neuron, write_neuron
 
     is_file = neuron.endswith(".toml") or Path(neuron).is_file()
     chosen = read_neuron(Path(neuron)) if is_file else get_neuron(neuron.lower())
     if toml:
-        click.echo(write_neuron(chosen), nl=False)
+        say_result(write_neuron(chosen).rstrip("\n"))
         return
     rule = derive_rule(chosen)
-    click.echo(rule.latex if latex else str(rule))
+    say_result(rule.latex if latex else str(rule))
 
 
 @click.command("evaluate")
@@ -77,46 +101,70 @@ def derive_command(neuron: str, latex: bool, toml: bool) -> None:
 @click.option(
     "--batches",
     type=click.IntRange(min=1),
-    show_default="8",
+    show_default="8; of episodes, 1",
     help="Number of batches of fresh trials.",
 )
 @click.option(
-    "--batch-size", type=click.IntRange(min=1), show_default="64", help="Trials per batch."
+    "--batch-size",
+    type=click.IntRange(min=1),
+    show_default="64; of episodes, 100",
+    help="Trials per batch.",
+)
+@click.option(
+    "--sampled",
+    is_flag=True,
+    help="In an environment: draw actions from the policy, as in training; else the best is taken.",
 )
 @run_options(("device", "kill", "noise"))
 @plain_errors
 def evaluate_command(
-    folder: Path, batches: int | None, batch_size: int | None, choices: RunChoices
+    folder: Path,
+    batches: int | None,
+    batch_size: int | None,
+    sampled: bool,
+    choices: RunChoices,
 ) -> None:
-    """Run fresh trials with the weights in FOLDER and print loss and error.
+    """Run fresh trials with the weights in FOLDER and print loss and error, or the return.
 
     A balanced network runs freely on a fresh input.
     """
     model = model_of_run(folder)
     refuse_unused(model, choices)
-    model.evaluate(folder, choices, batches, batch_size)
+    model.evaluate(folder, choices, batches, batch_size, sampled)
 
 
 @click.command("plot")
 @click.argument("folder", type=FOLDER)
 @format_option
+@click.option(
+    "--animate",
+    is_flag=False,
+    flag_value="gif",
+    type=click.Choice(["gif", "mp4"]),
+    help="In an environment: draw the episode after training as a film too, episode.gif; mp4 takes "
+    "ffmpeg.",
+)
 @plain_errors
-def plot_command(folder: Path, formats: tuple[str, ...]) -> None:
-    """Draw the run in FOLDER: learning curve, a trial before and after, weights."""
+def plot_command(folder: Path, formats: tuple[str, ...], animate: str | None) -> None:
+    """Draw the run in FOLDER: learning curve, a trial before and after, weights.
+
+    In an environment, trials are episodes.
+    """
+    from eprop_brian.figures.animation import plot_animation
     from eprop_brian.figures.run import plot_run
 
-    for path in plot_run(folder, formats):
-        click.echo(f"wrote {path}")
+    drawn = [plot_animation(folder, folder / f"episode.{animate}")] if animate else []
+    conclude(*(f"wrote {path}" for path in [*plot_run(folder, formats), *drawn]))
 
 
 @click.command("recipe")
-@click.argument("task", type=TaskName("recipe"), metavar="TASK")
+@click.argument("task", type=TaskName(), metavar="TASK")
 @plain_errors
 def recipe_command(task: str) -> None:
     """Print the recipe of TASK: a file to copy, change and train with --recipe."""
     from eprop_brian.runs.recipes import get_recipe
 
-    click.echo(str(get_recipe(task)), nl=False)
+    say_result(str(get_recipe(task)).rstrip("\n"))
 
 
 @click.command("verify")
@@ -128,7 +176,7 @@ def recipe_command(task: str) -> None:
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
 )
 @click.option("--gradient", type=click.Choice(PROGRAMS), default="factored", show_default=True)
-@click.option("--device", type=click.Choice(list(DEVICES)), default="cpp", show_default=True)
+@click.option("--device", type=click.Choice(DEVICES), default="cpp", show_default=True)
 @click.pass_context
 @plain_errors
 def verify_command(ctx: click.Context, cases: tuple[Path, ...], gradient: str, device: str) -> None:
@@ -142,11 +190,12 @@ def verify_command(ctx: click.Context, cases: tuple[Path, ...], gradient: str, d
             result = verify_case(load_case(path, gradient), device)
         except (ValueError, TypeError, IndexError, KeyError, AttributeError) as error:
             # Any damage to a recording fails its case, and the next one is still replayed.
-            click.echo(f"{path.name}: FAILED: {error}")
+            say_result(f"{path.name}: FAILED: {error}")
             failed += 1
             continue
-        click.echo(f"{path.name}: {result}")
+        say_result(f"{path.name}: {result}")
         failed += not result.ok
+    conclude()
     if failed:
-        click.echo(f"{failed} of {len(cases)} cases deviate", err=True)
+        say(f"{failed} of {len(cases)} cases deviate", err=True)
         ctx.exit(1)

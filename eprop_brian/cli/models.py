@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Protocol, cast
 import click
 
 from eprop_brian.cli.options import RunChoices, refuse
-from eprop_brian.devices import Program
+from eprop_brian.recipes import recipe_names
 
 if TYPE_CHECKING:
+    from eprop_brian.devices import Program
     from eprop_brian.runs.config import RunConfig
     from eprop_brian.runs.run import Run
 
@@ -65,7 +66,12 @@ class Model(Protocol):
         """Print the result of a run whose training has ended, and draw it."""
 
     def evaluate(
-        self, folder: Path, choices: RunChoices, batches: int | None, batch_size: int | None
+        self,
+        folder: Path,
+        choices: RunChoices,
+        batches: int | None,
+        batch_size: int | None,
+        sampled: bool,
     ) -> None:
         """Test the network in a folder, and report."""
 
@@ -88,25 +94,25 @@ def task_of(task: str | None, choices: RunChoices) -> str:
     click.UsageError
         If there is neither, or they differ.
     """
-    from eprop_brian.runs.recipes import get_recipe
-
     if choices.recipe is None:
         if task is None:
-            raise click.UsageError(f"name a task: {', '.join(all_tasks())}")
+            raise click.UsageError(f"name a task: {', '.join(recipe_names())}")
         return task
+    from eprop_brian.runs.recipes import get_recipe
+
     of_recipe = get_recipe(choices.recipe).task
     if task not in (None, of_recipe):
         raise click.UsageError(f"the recipe in {choices.recipe} is for {of_recipe}, not for {task}")
     return of_recipe
 
 
-def model_of_task(task: str) -> Model:
-    """The model that learns a task, or that of a recipe with another name."""
-    from eprop_brian.runs.models import MODELS
-    from eprop_brian.runs.recipes import OTHER_NETWORKS, get_recipe
+def model_of_task(task: str | Path) -> Model:
+    """The model that a recipe is for: that of a task or with another name, or in a file."""
+    from eprop_brian.runs.config import model_of
+    from eprop_brian.runs.recipes import get_recipe
 
-    task = get_recipe(task).task if task in OTHER_NETWORKS else task
-    return _model(next(name for name, model in MODELS.items() if task in model.tasks))
+    recipe = get_recipe(task)
+    return _model(model_of(recipe.tables["run"], recipe.path))
 
 
 def model_of_run(folder: Path) -> Model:

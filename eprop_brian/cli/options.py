@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from eprop_brian.base.suggestions import unknown
-from eprop_brian.devices import DEVICES, DTYPES
+from eprop_brian.devices.choices import DEVICES, DTYPES
 from eprop_brian.equations.learning_signals import FEEDBACKS
-from eprop_brian.network.checks import GRADIENTS, UPDATES
+from eprop_brian.network.choices import GRADIENTS, UPDATES
+from eprop_brian.recipes import recipe_names
 
 __all__ = [
     "FOLDER",
@@ -86,14 +88,12 @@ class RunChoices:
     updates: str | None = _chosen_by(
         "--updates",
         type=click.Choice(UPDATES),
-        help="When weights change: at the end of a batch, or without trials and resets in every "
-        "step or at every presynaptic spike (with --gradient online).",
+        help="When weights change: at the end of a batch, at every action of an agent, or without "
+        "trials and resets in every step or at every presynaptic spike (with --gradient online).",
     )
-    device: str | None = _chosen_by(
-        "--device", type=click.Choice(list(DEVICES)), help="Where it runs."
-    )
+    device: str | None = _chosen_by("--device", type=click.Choice(DEVICES), help="Where it runs.")
     dtype: str | None = _chosen_by(
-        "--dtype", type=click.Choice(list(DTYPES)), help="Float type of all state."
+        "--dtype", type=click.Choice(DTYPES), help="Float type of all state."
     )
     seed: int | None = _chosen_by(
         "--seed", type=click.IntRange(min=0), help="Seed of weights and trials."
@@ -201,30 +201,34 @@ def run_options(
 
 
 class TaskName(click.ParamType):
-    """The name of a task that a command can take.
-
-    Parameters
-    ----------
-    command : str
-    """
+    """The name of a task, perhaps with an argument: ``NAME:ARGUMENT``."""
 
     name = "task"
 
-    def __init__(self, command: str) -> None:
-        self.command = command
-
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Return the name, or say which one may be meant, or why the command cannot take it."""
-        from eprop_brian.cli.models import all_tasks, check_supported, model_of_task
-
-        names = all_tasks()
-        if value not in names:
+        """Return the name, or say which one may be meant."""
+        names = recipe_names()
+        name = value.partition(":")[0]
+        if name not in names:
             takes_recipe = ctx is not None and any(p.name == "recipe" for p in ctx.command.params)
             if takes_recipe and value.endswith(".toml"):
                 self.fail(f"{value} is no task: write --recipe {value}", param, ctx)
-            self.fail(unknown("task", value, names), param, ctx)
-        check_supported(self.command, model_of_task(value), value)
+            self.fail(unknown("task", name, names), param, ctx)
+        if ":" in value:
+            # Imported here: the help and a mistyped name should not wait for them.
+            from eprop_brian.tasks import split_name
+
+            try:
+                split_name(value)
+            except ValueError as error:
+                self.fail(str(error), param, ctx)
         return str(value)
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Give the names that begin as what is typed does."""
+        return [CompletionItem(name) for name in recipe_names() if name.startswith(incomplete)]
 
 
 def new_folder_option(text: str, *, required: bool = False) -> Callable[..., Any]:
@@ -252,17 +256,23 @@ def format_option(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
+#: Most seeds of a command.
+_MOST_SEEDS = 10_000
+
+
 def _seeds(_: click.Context, __: click.Parameter, text: str) -> list[int]:
     """``5`` is the seeds 1 to 5, ``3,7`` those two, ``4-6`` the seeds 4 to 6."""
     numbers: list[int] = []
     try:
-        if text.isdecimal():
-            numbers = list(range(1, int(text) + 1))
-        else:
-            for part in text.rstrip(",").split(","):
-                first, dash, last = part.partition("-")
-                numbers += range(int(first), int(last if dash else first) + 1)
-    except ValueError:
+        for part in [f"1-{text}"] if text.isdecimal() else text.rstrip(",").split(","):
+            first, dash, last = part.partition("-")
+            seeds = range(int(first), int(last if dash else first) + 1)
+            if len(numbers) + len(seeds) > _MOST_SEEDS:
+                raise click.BadParameter(
+                    f"'{text}' is more than {_MOST_SEEDS} seeds, each of them a training"
+                )
+            numbers += seeds
+    except (ValueError, OverflowError):
         numbers = []
     if not numbers or min(numbers) < 0 or len(set(numbers)) < len(numbers):
         raise click.BadParameter(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from eprop_brian.base.locks import claimed
-from eprop_brian.cli.errors import interruptible, plain_errors, without_figures
+from eprop_brian.cli.errors import conclude, interruptible, plain_errors, without_figures
 from eprop_brian.cli.folders import hold
 from eprop_brian.cli.models import model_of_task, refuse_unused, task_of
 from eprop_brian.cli.options import (
@@ -20,6 +20,7 @@ from eprop_brian.cli.options import (
     run_options,
     seeds_option,
 )
+from eprop_brian.cli.output import say
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -31,7 +32,7 @@ __all__ = ["sweep_command"]
 
 
 @click.command("sweep")
-@click.argument("task", required=False, type=TaskName("sweep"), metavar="TASK")
+@click.argument("task", required=False, type=TaskName(), metavar="TASK")
 @click.option(
     "--set",
     "settings",
@@ -72,11 +73,11 @@ def sweep_command(
     formats: tuple[str, ...],
 ) -> None:
     """Train TASK with different settings and several seeds; write a table and draw a figure."""
-    from eprop_brian.runs.sweep import TABLE, grid, read_points, summary, sweep
-    from eprop_brian.training.workers import cores
-
     task = task_of(task, choices)
-    model = model_of_task(task)
+    from eprop_brian.base.pieces import cores
+    from eprop_brian.runs.sweep import TABLE, grid, read_points, summary, sweep
+
+    model = model_of_task(choices.recipe or task)
     refuse_unused(model, choices)
     points = grid(settings)
     if table is not None:
@@ -112,18 +113,17 @@ def sweep_command(
             **place,
         )
     path = folder / TABLE
-    click.echo(f"wrote {path}")
+    say(f"wrote {path}")
     first = configure(points.settings(points.values[0]), seeds[0])
     measures = first.model.measures(first, points.names)
     with interruptible(without_figures(path)):
         _draw(points, results, measures, folder / "sweep", formats)
-    for line in summary(points, results, measures):
-        click.echo(line)
+    conclude(*summary(points, results, measures))
 
 
 def _report(result: Result, done: int, total: int) -> None:
     """Say that a run has ended."""
-    click.echo(f"{done}/{total} {result.folder}" + f": {result.failure}" * bool(result.failure))
+    say(f"{done}/{total} {result.folder}" + f": {result.failure}" * bool(result.failure))
 
 
 def _draw(
@@ -137,9 +137,9 @@ def _draw(
     from eprop_brian.figures.sweep import can_plot_sweep, plot_sweep
 
     if not any(result.values for result in results):
-        click.echo("no figure: all runs failed")
+        say("no figure: all runs failed")
     elif not can_plot_sweep(points):
-        click.echo("no figure: it shows one setting, or all combinations of two")
+        say("no figure: it shows one setting, or all combinations of two")
     else:
         for written in save_figure(plot_sweep(points, results, measures), path, formats):
-            click.echo(f"wrote {written}")
+            say(f"wrote {written}")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from eprop_brian.base.locks import claimed
+from eprop_brian.base.printable import pasteable
+from eprop_brian.base.progress import announced
 from eprop_brian.cli.errors import interruptible, plain_errors
 from eprop_brian.cli.folders import hold, new_run
 from eprop_brian.cli.models import Model, model_of_run, model_of_task, refuse_unused, task_of
@@ -19,9 +22,10 @@ from eprop_brian.cli.options import (
     refuse,
     run_options,
 )
-from eprop_brian.devices import COMPILED, ProcessProgram, Program
+from eprop_brian.cli.output import say
 
 if TYPE_CHECKING:
+    from eprop_brian.devices import Program
     from eprop_brian.runs.run import Run
 
 __all__ = ["train_command"]
@@ -32,7 +36,7 @@ _NOTHING_WRITTEN = "cannot be given with --no-run, which compiles a program and 
 
 
 @click.command("train")
-@click.argument("task", required=False, type=TaskName("train"), metavar="TASK")
+@click.argument("task", required=False, type=TaskName(), metavar="TASK")
 @run_options()
 @new_folder_option("Folder of the run (new; default: runs/TASK).")
 @click.option(
@@ -63,7 +67,9 @@ def train_command(
     if no_run:
         where = [f"--{name}" for name, value in choices.place.items() if value is not None]
         refuse([*written, *where], _NOTHING_WRITTEN)
-    # Imported here: the help should not wait for it.
+    if resume is None:
+        task = task_of(task, choices)
+    # Imported here: the help and a mistyped task should not wait for it.
     from eprop_brian.runs.run import Run
 
     if resume is not None:
@@ -72,16 +78,22 @@ def train_command(
         refuse(new, "cannot be changed when a run is resumed")
         model = model_of_run(resume)
         refuse_unused(model, choices)
-        hold(claimed(resume))
-        run = Run.open(resume, device=choices.device, **choices.place)
-        click.echo(f"resuming {resume} at {run.config.model.unit} {run.trainer.iteration}")
+        # A folder that can only be read will do while there is nothing to save.
+        can_be_written = os.access(resume, os.W_OK)
+        if can_be_written:
+            hold(claimed(resume))
+        with announced(say):
+            run = Run.open(resume, device=choices.device, **choices.place)
+        say(f"resuming {resume} at {run.config.model.unit} {run.trainer.iteration}")
         length = choices.iterations or run.config.model.length(run.config)
         if run.trainer.iteration >= length:
-            click.echo(model.NOTHING_LEFT)
+            say(model.NOTHING_LEFT)
+        elif not can_be_written:
+            hold(claimed(resume))
         _train(run, model, choices.iterations, not no_figures)
         return
-    task = task_of(task, choices)
-    model = model_of_task(task)
+    assert task is not None  # as above
+    model = model_of_task(choices.recipe or task)
     refuse_unused(model, choices)
     config = model.configure(task, choices)
     config.refuse_unused(choices.settings)
@@ -89,10 +101,9 @@ def train_command(
         _show_program(model.compiled_program(config))
         return
     folder = hold(new_run(out, task))
-    if config.run["device"] in COMPILED and config.network.get("gradient") != "bptt":
-        click.echo("building the program (a few seconds for a new network) ...")
-    run = Run.start(config, folder, **choices.place)
-    click.echo(f"training in {folder}")
+    with announced(say):
+        run = Run.start(config, folder, **choices.place)
+    say(f"training in {folder}")
     _train(run, model, None, not no_figures)
 
 
@@ -105,13 +116,14 @@ def _train(run: Run, model: Model, iterations: int | None, figures: bool) -> Non
             return f"interrupted; nothing is saved: {run.folder} was deleted or moved meanwhile"
         return (
             f"interrupted; checkpoint of {unit} {run.saved_iteration} saved. Resume with:\n"
-            f"  eprop-brian train --resume {run.folder}"
+            f"  eprop-brian train --resume {pasteable(run.folder)}"
         )
 
     def stopped_after_training() -> str:
+        rest = model.FOR_THE_REST.format(folder=pasteable(run.folder))
         return (
             f"interrupted after training; the checkpoint of {unit} {run.saved_iteration} is "
-            f"saved. For what is missing:\n  {model.FOR_THE_REST.format(folder=run.folder)}"
+            f"saved. For what is missing:\n  {rest}"
         )
 
     with interruptible(stopped):
@@ -122,6 +134,8 @@ def _train(run: Run, model: Model, iterations: int | None, figures: bool) -> Non
 
 def _show_program(program: Program) -> None:
     """Say where a compiled program is."""
+    from eprop_brian.devices import ProcessProgram
+
     if not isinstance(program, ProcessProgram):
         raise click.UsageError("device runtime compiles nothing: --no-run is for cpp and cuda")
-    click.echo(f"{'compiled' if program.compiled else 'found'} {program.folder / 'main'}")
+    say(f"{'compiled' if program.compiled else 'found'} {program.folder / 'main'}")

@@ -3,33 +3,31 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 from brian2.codegen.generators.cpp_generator import CPPCodeGenerator
 from brian2.codegen.generators.numpy_generator import NumpyCodeGenerator
 from brian2.codegen.runtime.numpy_rt import NumpyCodeObject
-from brian2.codegen.translation import make_statements
 from brian2.core.base import BrianObjectException
 from brian2.core.functions import DEFAULT_FUNCTIONS
 from brian2.core.preferences import prefs
-from brian2.core.variables import Variable
 from brian2.devices.cpp_standalone.codeobject import CPPStandaloneCodeObject
 from brian2.parsing.rendering import CPPNodeRenderer
-from brian2.utils.stringtools import get_identifiers, word_substitute
+from brian2.utils.stringtools import word_substitute
 
+from eprop_brian.devices.translation import BlockwiseTranslation
 from eprop_brian.steps.cpp_gradients import CppPrinter
 from eprop_brian.steps.numpy_spiking import NumpyPrinter
+from eprop_brian.symbolic.exogenous import DRAW_FUNCTIONS
 from eprop_brian.symbolic.functions import IN_NUMPY, SLOPE_SERIES, SLOPE_SERIES_BELOW, WHERE
 
 __all__ = [
     "DERIVATIVES",
     "PACKAGE",
-    "BlockwiseTranslation",
     "CRenderer",
     "CppStepCodeObject",
     "NumpyStepCodeObject",
+    "add_draws",
     "read_in_one_type",
 ]
 
@@ -37,27 +35,6 @@ __all__ = [
 PACKAGE = "eprop_brian.devices"
 #: What Brian2's generators call the function ``int``.
 _INT = ("int_", "_brian_int")
-
-
-class BlockwiseTranslation:
-    """Translates each block with the variables it uses, and those alone.
-
-    Brian2 looks up earlier translations by hashing all variables, for every block again. In a step
-    with many blocks that takes longer than everything else.
-    """
-
-    variables: dict[str, Variable]
-    translate_statement_sequence: Callable[..., Any]
-
-    def translate(self, code, dtype):
-        scalar, vector = {}, {}
-        for name, block in code.items():
-            known = get_identifiers(block) & set(self.variables)
-            used = {identifier: self.variables[identifier] for identifier in sorted(known)}
-            scalar[name], vector[name] = make_statements(
-                block, used, dtype, optimise=True, blockname=name
-            )
-        return self.translate_statement_sequence(scalar, vector)
 
 
 def _is_condition(node: ast.AST) -> bool:
@@ -71,7 +48,8 @@ def _is_condition(node: ast.AST) -> bool:
 
 
 def _is_single() -> bool:
-    return prefs.core.default_float_dtype == np.float32
+    # By its full name: a preference by attributes looks up the texts that document it.
+    return prefs["core.default_float_dtype"] == np.float32
 
 
 def read_in_one_type(lines: list[str]) -> list[str]:
@@ -113,6 +91,8 @@ class _CppGenerator(BlockwiseTranslation, CPPCodeGenerator):
     A single double in an expression of floats, a literal or the clock's dt, makes the compiler
     convert forth and back and halves the width of its vectors.
     """
+
+    keeps = True
 
     def translate_to_read_arrays(self, read, write, indices):
         return read_in_one_type(super().translate_to_read_arrays(read, write, indices))
@@ -259,3 +239,17 @@ for _name, _code in DERIVATIVES.items():
     DEFAULT_FUNCTIONS[_name].implementations.add_implementation(
         CppStepCodeObject, name=_name, code=_code.format(qualifiers="")
     )
+
+
+def add_draws(codeobj_class: type) -> None:
+    """Give C++ or CUDA the functions of ``native/draws.h``, which the template includes."""
+    for name in DRAW_FUNCTIONS:
+        native = name.removeprefix("_")
+        DEFAULT_FUNCTIONS[name].implementations.add_implementation(
+            codeobj_class, name=native, code=f"using eprop_brian::{native};"
+        )
+
+
+add_draws(CppStepCodeObject)
+for _name, _function in DRAW_FUNCTIONS.items():
+    DEFAULT_FUNCTIONS[_name].implementations.add_implementation(NumpyStepCodeObject, code=_function)

@@ -5,11 +5,8 @@
 
 from __future__ import annotations
 
-import shlex
 import shutil
-import tempfile
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +14,9 @@ from brian2.codegen.generators.cpp_generator import c_data_type
 from brian2.core.preferences import prefs
 from brian2.core.variables import ArrayVariable
 
+from eprop_brian.base.checks import check_count
+from eprop_brian.base.memory import check_memory
+from eprop_brian.base.temporary import temporary_folder
 from eprop_brian.devices.codeobjects import CppStepCodeObject
 from eprop_brian.devices.process import ProcessProgram
 from eprop_brian.devices.program import Build
@@ -26,28 +26,30 @@ from eprop_brian.devices.project import (
     array_variables,
     build_once,
     find_cxx,
+    quoted_for_make,
     standalone,
     step_runner,
     translated,
 )
+from eprop_brian.devices.sharing import Plan, arrange
 from eprop_brian.native import copy_native
 from eprop_brian.steps.layout import MOST_STEPS, Layout
 
 __all__ = ["CppProgram", "find_compiler", "generate"]
 
 #: Native sources of every program, which do not depend on the network, and headers of theirs.
-_SHARED = ("access.cpp", "calls.cpp")
-_HEADERS = ("arrays.h", "program.h")
+_SHARED = ("access.cpp", "calls.cpp", "threads.cpp")
+_HEADERS = ("arrays.h", "program.h", "threads.h")
 #: Headers that only some programs include.
-_OPTIONAL = ("noise.h",)
+_OPTIONAL = ("draws.h", "fire.h", "noise.h", "tiles.h")
 #: Widest vector registers; a multiple of those of any processor does no harm.
 _VECTOR_BYTES = 64
 #: Cache that the results of the backward pass may take: they are read soon after they are written.
-_TILE_BYTES = 2**20
+_TILE_BYTES = 2**19
 
 _SETTINGS = """\
 CXX = {compiler}
-CXXFLAGS = {flags}
+CXXFLAGS = {flags} -pthread
 """
 #: Whoever makes many programs passes what is shared as objects.
 _MAKEFILE = """\
@@ -58,8 +60,10 @@ main: {files}
 """
 _MAKEFILE_SHARED = """\
 
-objects: {files}
-\t$(CXX) $(CXXFLAGS) -c {shared}
+objects: {objects}
+
+%.o: %.cpp {headers}
+\t$(CXX) $(CXXFLAGS) -c $<
 """
 
 
@@ -96,6 +100,9 @@ class CppProgram(ProcessProgram):
         Float type of all state.
     profile : bool
         Measure the stages of a trial; see `stage_seconds`. Takes a few per cent more time.
+    threads : int
+        Threads that share out the neurons of a large population. Results are the same to the last
+        bit with any number of them.
     build : Build
         What makes Brian2 objects of `network`.
 
@@ -107,37 +114,47 @@ class CppProgram(ProcessProgram):
         False if an earlier build could be used.
     """
 
+    keeps_arrays = True
+
     def __init__(
         self,
         network: Any,
         capacity: Any,
         dtype: type = np.float64,
         profile: bool = False,
+        threads: int = 1,
         *,
         build: Build,
     ) -> None:
+        check_count("threads", threads)
         compiler = find_compiler()
         project = generate(network, capacity, dtype, profile, build=build)
-        settings = _SETTINGS.format(compiler=compiler, flags=" ".join(_flags()))
+        check_memory(
+            {f"the program's array {key}": size for key, size in project.sizes.items()},
+            lambda share: f"{share:.0%} of this array would fit: fewer neurons, steps or trials",
+        )
+        settings = _SETTINGS.format(
+            compiler=quoted_for_make(compiler).replace("#", "\\#"), flags=" ".join(_flags())
+        )
         shared = " ".join(_SHARED)
         makefile = settings + _MAKEFILE.format(files=" ".join(project.files), shared=shared)
         objects = _shared_objects(settings, compiler)
         folder, compiled = project.build(makefile, compiler, f"SHARED={objects}")
-        super().__init__(project.built, folder, compiled, project.types)
+        super().__init__(project.built, folder, compiled, project.types, project.plan, threads)
 
 
 def _shared_objects(settings: str, compiler: str) -> str:
     """Compile what all programs share, once with such settings; return the objects for a shell."""
-    with tempfile.TemporaryDirectory() as parent:
-        folder = Path(parent) / "shared"
+    with temporary_folder("eprop_brian_") as parent:
+        folder = parent / "shared"
         folder.mkdir()
         copy_native((*_SHARED, *_HEADERS), folder)
-        files, shared = " ".join([*_SHARED, *_HEADERS]), " ".join(_SHARED)
-        makefile = settings + _MAKEFILE_SHARED.format(files=files, shared=shared)
-        (folder / "makefile").write_text(makefile)
-        built, _ = build_once(folder, compiler, product="calls.o")
-    objects = [shlex.quote(str(built / name.replace(".cpp", ".o"))) for name in _SHARED]
-    return " ".join(objects).replace("$", "$$")
+        names = [name.replace(".cpp", ".o") for name in _SHARED]
+        rules = _MAKEFILE_SHARED.format(objects=" ".join(names), headers=" ".join(_HEADERS))
+        (folder / "makefile").write_text(settings + rules)
+        built, _ = build_once(folder, compiler)
+    objects = (built / name for name in names)
+    return " ".join(quoted_for_make(str(path)) for path in objects)
 
 
 def generate(
@@ -158,12 +175,21 @@ def generate(
     with standalone("cpp_standalone", dtype) as device:
         built = build(network, capacity, CppStepCodeObject, dtype, layout)
         runner = step_runner(built)
-        arrays = array_variables(built, device)
-        memory = _Memory(arrays, runner.clock.variables["dt"], float(network.dt), device)
+        arrays = {
+            key: variable
+            for key, variable in array_variables(built, device).items()
+            # Brian2's numbers of neurons or synapses, which nothing reads.
+            if variable.name != "i"
+        }
+        shapes = {key: (np.dtype(v.dtype), int(v.size)) for key, v in arrays.items()}
+        plan = arrange(shapes, built.kept, built.exchanged)
+        memory = _Memory(arrays, plan, runner.clock.variables["dt"], float(network.dt), device)
         source = translated(built, runner, memory)
     optional = (name for name in _OPTIONAL if f'"{name}"' in source)
-    types = {key: np.dtype(v.dtype) for key, v in arrays.items()}
-    return Project(built, types, {"program.cpp": source}, (*_SHARED, *_HEADERS, *optional))
+    types = {key: dtype for key, (dtype, _) in shapes.items()}
+    sizes = {key: size * types[key].itemsize for key, (_, size) in shapes.items()}
+    native = (*_SHARED, *_HEADERS, *optional)
+    return Project(built, types, sizes, {"program.cpp": source}, native, plan)
 
 
 def _flags() -> list[str]:
@@ -180,6 +206,8 @@ class _Memory:
     ----------
     arrays : mapping of str to ArrayVariable
         All arrays, by ``"group.variable"``.
+    plan : Plan
+        Where those are that the program can share.
     clock : ArrayVariable
         The time step, `dt` in s.
     device : brian2 Device
@@ -187,17 +215,30 @@ class _Memory:
     """
 
     def __init__(
-        self, arrays: Mapping[str, ArrayVariable], clock: ArrayVariable, dt: float, device
+        self,
+        arrays: Mapping[str, ArrayVariable],
+        plan: Plan,
+        clock: ArrayVariable,
+        dt: float,
+        device,
     ) -> None:
-        self._arrays, self._clock, self._dt, self._device = arrays, clock, dt, device
+        self._arrays, self._plan, self._clock = arrays, plan, clock
+        self._dt, self._device = dt, device
 
     def allocations(self) -> str:
         """Declarations of all arrays, of zeros."""
-        lines = []
-        for variable in self._arrays.values():
-            kind, size = c_data_type(variable.dtype), variable.size
-            name = self._name(variable)
-            lines.append(f"{kind}* const {name} = eprop_brian::allocate<{kind}>({size});")
+        stretches = ("_kept", "_own")
+        lines = [
+            f"const eprop_brian::Stretch {stretches[number]}({number}, {size});"
+            for number, size in enumerate(self._plan.sizes)
+        ]
+        for key, variable in self._arrays.items():
+            kind, name = c_data_type(variable.dtype), self._name(variable)
+            place = self._plan.places.get(key)
+            where = f"eprop_brian::allocate<{kind}>({variable.size})"
+            if place is not None:
+                where = f"{stretches[place.stretch]}.at<{kind}>({place.offset})"
+            lines.append(f"{kind}* const {name} = {where};")
         kind = c_data_type(self._clock.dtype)
         lines.append(f"{kind} {self._name(self._clock)}[1] = {{{self._dt!r}}};")
         return "\n".join(lines)

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from eprop_brian.base.indices import MOST_NUMBERS
 from eprop_brian.devices.cuda_memory import Memory
 from eprop_brian.devices.process import ProcessProgram
 from eprop_brian.devices.program import Build
@@ -25,6 +26,7 @@ from eprop_brian.devices.project import (
     CompilerMissingError,
     Project,
     array_variables,
+    quoted_for_make,
     standalone,
     step_runner,
     translated,
@@ -48,7 +50,7 @@ SOURCES = ("access.cu", "calls.cpp")
 #: Headers of a project besides those that are generated.
 _HEADERS = ("arrays.h", "program.h", "cuda_arrays.h", "device.h", "cuda_emulation.h")
 #: Headers that only some programs include.
-_OPTIONAL = ("noise.h",)
+_OPTIONAL = ("draws.h", "noise.h")
 #: Architecture to compile for when no GPU is found or named.
 DEFAULT_ARCHITECTURE = "sm_90"
 #: Rows of synapses and histories are padded to so many bytes: whole reads of a GPU, and the same as
@@ -197,9 +199,10 @@ class CudaProgram(ProcessProgram):
             architecture=architecture(), files=" ".join(project.files), sources=" ".join(SOURCES)
         )
         # No -march=native here: a cache can be carried to the machine that has the GPU.
-        how = ("emulated", f"CXX={compiler}") if emulated else (f"NVCC={compiler}",)
+        quoted = quoted_for_make(compiler)
+        how = ("emulated", f"CXX={quoted}") if emulated else (f"NVCC={quoted}",)
         folder, compiled = project.build(makefile, compiler, *how, native=False)
-        super().__init__(project.built, folder, compiled, project.types)
+        super().__init__(project.built, folder, compiled, project.types, project.plan)
 
 
 def _find_compiler(emulated: bool) -> str:
@@ -232,7 +235,7 @@ def generate(
 
     lanes = _ROW_BYTES // np.dtype(dtype).itemsize
     with standalone("cuda_standalone", dtype) as device:
-        layout = Layout(lanes, None, MOST_STEPS, profile)
+        layout = Layout(lanes, None, MOST_STEPS, profile, MOST_NUMBERS, recompute=False)
         built = build(network, capacity, CudaStepCodeObject, dtype, layout)
         runner = step_runner(built)
         schedule = runner.schedule
@@ -253,7 +256,8 @@ def generate(
     optional = (name for name in _OPTIONAL if f'"{name}"' in source)
     types = {key: np.dtype(v.dtype) for key, v in arrays.items()}
     generated = {"program.cu": source, "table.h": table}
-    return Project(built, types, generated, (*SOURCES, *_HEADERS, *optional))
+    sizes = {key: v.size * types[key].itemsize for key, v in arrays.items()}
+    return Project(built, types, sizes, generated, (*SOURCES, *_HEADERS, *optional))
 
 
 def _threads(n: int) -> int:

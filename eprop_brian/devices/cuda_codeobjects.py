@@ -14,10 +14,11 @@ from brian2cuda.cuda_generator import CUDACodeGenerator
 from eprop_brian.devices.codeobjects import (
     DERIVATIVES,
     PACKAGE,
-    BlockwiseTranslation,
     CRenderer,
+    add_draws,
     read_in_one_type,
 )
+from eprop_brian.devices.translation import BlockwiseTranslation
 from eprop_brian.steps.cuda_kernels import CudaPrinter
 from eprop_brian.symbolic.functions import WHERE
 
@@ -33,6 +34,9 @@ _COMMON_FUNCTIONS = "".join(
 
 class _CudaGenerator(BlockwiseTranslation, CUDACodeGenerator):
     """CUDA code of many blocks, in one float type throughout."""
+
+    #: Brian2CUDA decides by all blocks of a program which functions it has.
+    remembers = False
 
     def determine_keywords(self):
         before = CUDACodeGenerator.universal_support_code
@@ -63,3 +67,4 @@ for _name, _code in DERIVATIVES.items():
     DEFAULT_FUNCTIONS[_name].implementations.add_implementation(
         CudaStepCodeObject, name=_name, code=_code.format(qualifiers="__host__ __device__")
     )
+add_draws(CudaStepCodeObject)

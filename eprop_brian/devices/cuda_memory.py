@@ -110,7 +110,9 @@ class Memory:
         self._code, self._device, self.threads = code, device, threads
         self._shared, self._own = _Stretch(), _Stretch()
         self._sums = self._written(schedule.nodes("begin_call"))
-        of_trials = self._written(schedule.nodes(*schedule.trial)) - self._sums
+        of_trials: set[str] = set()
+        if not schedule.alone:
+            of_trials = self._written(schedule.nodes(*schedule.trial)) - self._sums
         rows = {n for n in of_trials if code.variables.indices[n] in _OF_TRIALS}
         mine = self._pointers_of(of_trials) - self._pointers_of(rows)
         self._keys = {key: self._pointer(variable) for key, variable in arrays.items()}

@@ -9,7 +9,7 @@ of a network, `Built`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -37,6 +37,10 @@ class Built(Protocol):
         With one object that runs the step (`eprop_brian.steps.runner.StepRunner`).
     groups : mapping of str to Brian2 objects
         All that have arrays.
+    kept : collection of str
+        Arrays that only updates change, which programs of the same network may share.
+    exchanged : collection of str
+        Other large arrays that are set or read in many a call.
     first : mapping of str to array
         What a call sets before it runs.
     call_steps : int
@@ -51,6 +55,12 @@ class Built(Protocol):
 
     @property
     def groups(self) -> Mapping[str, Any]: ...
+
+    @property
+    def kept(self) -> Collection[str]: ...
+
+    @property
+    def exchanged(self) -> Collection[str]: ...
 
     @property
     def first(self) -> Mapping[str, np.ndarray]: ...
@@ -77,10 +87,21 @@ class Program(Protocol):
     side_by_side : bool
         Whether the trials of a call run at the same time. Else a call may also begin at a later
         trial, ``control.trial``.
+    keeps_arrays : bool
+        Whether the arrays that `Built.kept` names stay as they are when the program is killed in a
+        call without updates.
     """
 
     built: Any
     side_by_side: ClassVar[bool] = False
+    keeps_arrays: ClassVar[bool] = False
+
+    def started(self) -> int:
+        """Start the program unless it runs; return how often that was done.
+
+        A program that was started once more has lost its arrays, but those that it keeps.
+        """
+        ...
 
     def set(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Set arrays, ``"group.variable"`` to values of the variable's full size."""
@@ -100,6 +121,10 @@ class Program(Protocol):
     def get(self, key: str) -> np.ndarray:
         """Values of ``"group.variable"`` after the last run, shape (size,)."""
         ...
+
+    def view(self, key: str) -> np.ndarray:
+        """The present values without a copy, if the program shares them; not to be changed."""
+        return self.get(key)
 
     def get_all(self, keys: Iterable[str]) -> dict[str, np.ndarray]:
         """Several arrays at once, as `get` gives them."""

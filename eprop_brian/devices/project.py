@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import os
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -15,13 +17,16 @@ from typing import Any
 
 import numpy as np
 from brian2.codegen.generators.cpp_generator import c_data_type
+from brian2.core.clocks import Clock
 from brian2.core.preferences import prefs
 from brian2.core.variables import ArrayVariable, Constant, DynamicArrayVariable
-from brian2.devices.device import all_devices, get_device, set_device
+from brian2.devices.device import all_devices, get_device, runtime_device, set_device
 from brian2.parsing.rendering import CPPNodeRenderer
 
-from eprop_brian.base.locks import locked
+from eprop_brian.base.temporary import temporary_folder
+from eprop_brian.devices.cache import cached
 from eprop_brian.devices.program import Built, SimulationError
+from eprop_brian.devices.sharing import NOTHING, Plan
 from eprop_brian.native import copy_native
 
 __all__ = [
@@ -29,9 +34,9 @@ __all__ = [
     "Project",
     "array_variables",
     "build_once",
-    "cache_folder",
     "digest",
     "find_cxx",
+    "quoted_for_make",
     "standalone",
     "step_runner",
     "translated",
@@ -51,16 +56,22 @@ class Project:
     built : Built
     types : dict of str to dtype
         Of every array, by ``"group.variable"``.
+    sizes : dict of str to int
+        Bytes of the same.
     generated : mapping of str to str
         Sources that are the network's own, by the names of their files.
     native : tuple of str
         Files of `eprop_brian.native` that are compiled with them.
+    plan : Plan
+        Where those arrays are that the program can share with Python.
     """
 
     built: Any
     types: dict[str, np.dtype]
+    sizes: dict[str, int]
     generated: Mapping[str, str]
     native: tuple[str, ...]
+    plan: Plan = NOTHING
 
     @property
     def files(self) -> list[str]:
@@ -83,8 +94,8 @@ class Project:
 
         Parameters and returned values are those of `build_once`.
         """
-        with tempfile.TemporaryDirectory() as parent:
-            folder = Path(parent) / "project"
+        with temporary_folder("eprop_brian_") as parent:
+            folder = parent / "project"
             self.write(folder)
             (folder / "makefile").write_text(makefile)
             return build_once(folder, compiler, *arguments, native=native)
@@ -102,8 +113,18 @@ def standalone(name: str, dtype: type) -> Iterator:
         yield device
     finally:
         prefs.core.default_float_dtype = float_type
+        _keep_clocks(device)
         device.reinit()
         set_device(before)
+
+
+def _keep_clocks(device: Any) -> None:
+    """Let clocks outlast the device: Brian2's text of any object has the time step of its own."""
+    for variable, values in device.array_cache.items():
+        if isinstance(variable.owner, Clock) and values is not None:
+            variable.device = runtime_device
+            runtime_device.add_array(variable)
+            runtime_device.fill_with_array(variable, values)
 
 
 def array_variables(built: Built, device) -> dict[str, ArrayVariable]:
@@ -146,13 +167,9 @@ def find_cxx() -> str | None:
     return shutil.which(os.environ.get("CXX") or "g++") or shutil.which("c++")
 
 
-def cache_folder() -> Path:
-    """Folder of the compiled programs: ``$EPROP_BRIAN_CACHE``, else below the user's cache."""
-    given = os.environ.get("EPROP_BRIAN_CACHE")
-    if given:
-        return Path(given)
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "eprop_brian"
+def quoted_for_make(path: str) -> str:
+    """A path as a command of a makefile has it, whatever characters are in it."""
+    return shlex.quote(path).replace("$", "$$")
 
 
 def digest(project: Path, compiler: str, native: bool = True) -> str:
@@ -176,7 +193,15 @@ def digest(project: Path, compiler: str, native: bool = True) -> str:
 
 
 def _version(compiler: str) -> bytes:
-    """The output of a compiler's ``--version``."""
+    """The output of a compiler's ``--version``, for which each compiler is asked once."""
+    with contextlib.suppress(OSError):
+        found = os.stat(compiler)
+        return _said_version(compiler, (found.st_ino, found.st_mtime_ns, found.st_size))
+    return _said_version(compiler, None)
+
+
+@functools.lru_cache(maxsize=8)
+def _said_version(compiler: str, _: object) -> bytes:
     try:
         done = subprocess.run([compiler, "--version"], capture_output=True, check=False)
     except OSError as error:
@@ -203,11 +228,7 @@ def _processor() -> str:
 
 
 def build_once(
-    project: Path,
-    compiler: str,
-    *arguments: str,
-    native: bool = True,
-    product: str = "main",
+    project: Path, compiler: str, *arguments: str, native: bool = True
 ) -> tuple[Path, bool]:
     """Compile a project by ``make`` with some arguments, unless that was done before.
 
@@ -218,8 +239,6 @@ def build_once(
     *arguments : str
     native : bool
         As for `digest`.
-    product : str
-        A file that `make` leaves there.
 
     Returns
     -------
@@ -228,17 +247,12 @@ def build_once(
     compiled : bool
         False if it was there.
     """
-    folder = cache_folder() / digest(project, compiler, native)
-    if (folder / product).exists():
-        return folder, False
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    # Another process may be compiling the same: it is waited for.
-    with locked(folder.with_name(f".{folder.name}.lock")):
-        compiled = not (folder / product).exists()
-        if compiled:
-            _make(project, *arguments)
-            _install(project, folder, product)
-    return folder, compiled
+
+    def make() -> Path:
+        _make(project, *arguments)
+        return project
+
+    return cached(digest(project, compiler, native), make)
 
 
 def _make(project: Path, *arguments: str) -> None:
@@ -262,19 +276,3 @@ def _make(project: Path, *arguments: str) -> None:
         raise SimulationError(
             f"the compiler failed; the project is kept in {kept}\n{build.stderr[-2000:]}"
         )
-
-
-def _install(project: Path, target: Path, product: str) -> None:
-    """Move a finished build into the cache under its final name, in one step."""
-    staging = Path(tempfile.mkdtemp(dir=target.parent, prefix=".building_"))
-    try:
-        shutil.copytree(project, staging, dirs_exist_ok=True)
-        if target.exists():  # a build that somebody cleaned up in part
-            shutil.rmtree(target)
-        staging.rename(target)
-    except OSError:
-        # Where there are no locks another process may have been first; its build is the same.
-        if not (target / product).exists():
-            raise
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)

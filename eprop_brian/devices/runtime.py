@@ -32,6 +32,8 @@ class RuntimeProgram(Program):
         What makes Brian2 objects of `network`.
     """
 
+    keeps_arrays = True
+
     def __init__(
         self, network: Any, capacity: Any, dtype: type = np.float64, *, build: Build
     ) -> None:
@@ -41,6 +43,10 @@ class RuntimeProgram(Program):
         # As its first run would: Brian2 warns of every object that goes without having run.
         for part in self.built.brian2_network.objects:
             part._network = self.built.brian2_network.id
+
+    def started(self) -> int:
+        """See `Program.started`: it runs in this process."""
+        return 1
 
     def set(self, arrays: Mapping[str, np.ndarray]) -> None:
         """See `Program.set`."""
@@ -70,6 +76,10 @@ class RuntimeProgram(Program):
     def get(self, key: str) -> np.ndarray:
         """See `Program.get`."""
         return self._array(key).copy()
+
+    def view(self, key: str) -> np.ndarray:
+        """See `Program.view`; what is written there is set."""
+        return self._array(key)
 
     def _array(self, key: str) -> np.ndarray:
         group, variable = key.split(".")

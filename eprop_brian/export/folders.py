@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+
+from eprop_brian.base.files import store
+from eprop_brian.base.temporary import temporary_folder
 
 __all__ = ["new_project"]
 
@@ -23,19 +24,19 @@ def new_project(folder: Path) -> Iterator[Path]:
     folder = Path(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ValueError(f"{folder} is not an empty folder; choose another")
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}_"))
-    except OSError as error:
-        raise ValueError(f"cannot write to {folder}: {error.strerror}") from None
-    try:
-        beside.chmod(0o755)
+    with contextlib.ExitStack() as stack:
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            beside = stack.enter_context(temporary_folder(f".{folder.name}_", folder.parent))
+            beside.chmod(0o755)
+        except OSError as error:
+            raise ValueError(f"cannot write to {folder}: {error.strerror}") from None
         yield beside
         try:
+            for path in beside.rglob("*"):
+                store(path)
             beside.replace(folder)
+            store(folder.parent)
         except OSError as error:
             # Another process may have written it meanwhile.
             raise ValueError(f"cannot write to {folder}: {error.strerror}") from None
-    except BaseException:
-        shutil.rmtree(beside, ignore_errors=True)
-        raise

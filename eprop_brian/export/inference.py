@@ -12,8 +12,7 @@ from string import Template
 
 import numpy as np
 
-from eprop_brian.base.files import read_arrays, write_array, write_text
-from eprop_brian.devices import DTYPES
+from eprop_brian.base.files import read_numbers, write_array, write_text
 from eprop_brian.devices.cpp import generate
 from eprop_brian.export.folders import new_project
 from eprop_brian.native import copy_native
@@ -23,13 +22,14 @@ from eprop_brian.network.graph import ReadoutGroup
 from eprop_brian.runs.config import RunConfig
 from eprop_brian.runs.run import CHECKPOINT
 from eprop_brian.tasks.base import hand_out
+from eprop_brian.tasks.episodes import EpisodicTask
 from eprop_brian.training.state import SessionState
 
 __all__ = ["export_inference", "inference_state", "network_arrays"]
 
 _TEMPLATES = Path(__file__).parent / "templates"
 #: Files of `eprop_brian.native` of which the program around the network consists.
-_NATIVE = ("inference.cpp", "npy.h", "common")
+_NATIVE = ("inference.cpp", "npy.h", "common", "draws.h", "philox.h")
 
 
 def export_inference(run: Path, folder: Path) -> Path:
@@ -52,7 +52,8 @@ def export_inference(run: Path, folder: Path) -> Path:
     Raises
     ------
     ValueError
-        If there is no run, its weights are not finite, or the folder is not empty.
+        If there is no run, its network acts in an environment, its weights are not finite, or the
+        folder is not empty.
     """
     folder = Path(folder)
     config = RunConfig.read(run)
@@ -61,7 +62,7 @@ def export_inference(run: Path, folder: Path) -> Path:
         raise ValueError(f"{Path(run) / CHECKPOINT}: numbers are not finite")
     with new_project(folder) as beside:
         code = beside / "src"
-        dtype = DTYPES[config.run["dtype"]]
+        dtype = np.dtype(config.run["dtype"]).type
         project = generate(state.resolved, state.capacity, dtype, build=build)
         project.without("calls.cpp").write(code)
         copy_native(_NATIVE, code)
@@ -80,9 +81,15 @@ def export_inference(run: Path, folder: Path) -> Path:
 def inference_state(config: RunConfig, run: Path) -> SessionState:
     """The trained network of a run, in a program that takes one trial in a call."""
     task = config.make_task()
+    if isinstance(task, EpisodicTask):
+        raise ValueError(
+            f"the network of task '{task.name}' acts in an environment, and a program that only "
+            "runs takes its inputs from a file: export without --inference, whose program trains "
+            "and plays episodes"
+        )
     network = config.make_network(task)
     trial = hand_out(task, config.run["seed"], "test", 0, 1)
-    arrays = read_arrays(run / CHECKPOINT)
+    arrays = read_numbers(run / CHECKPOINT)
     names = network.resolved.keys.shapes()
     weights = {name: arrays[name] for name in names if name in arrays}
     # Periods belong to the trials of a task; the program reports readouts of every step instead.

@@ -125,11 +125,20 @@ def linear_neuron(
     receptors = step.neuron.receptor_names
     if receptors != ("",):
         raise NotLinearError([f"its receptors {', '.join(receptors)} need an input each"])
+    if step.exogenous:
+        read = ", ".join(dict.fromkeys(quantity.call for quantity in step.exogenous))
+        raise NotLinearError([f"its steps read {read}, which no input of a node brings"])
+    if not step.composed:
+        raise NotLinearError(
+            ["its step is too long to be read as one expression (method exact gives short ones)"]
+        )
     reasons: list[str] = []
+    if step.active:
+        raise NotLinearError([f"it is refractory as a condition says, {step.refractory}"])
     silence = np.maximum(np.broadcast_to(step.refractory_steps(dt), size) - 1, 0)
     values = {**step.values(dt, changed), "dt": dt}
     margin = _slopes(step.margin, step.states)
-    if margin is None:
+    if margin is None or " and " in step.threshold:
         raise NotLinearError([*reasons, f"its threshold, {step.threshold}, is not linear"])
     flows = {}
     for state in _needed(step, margin):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
@@ -13,6 +14,8 @@ from eprop_brian.base.sparse import Matrix, is_sparse, with_values
 from eprop_brian.equations.losses import LOSSES
 from eprop_brian.network.built import BuiltNetwork, state_variable
 from eprop_brian.network.draws import initial_draws
+from eprop_brian.network.episodes import EPISODES, REPORTED
+from eprop_brian.network.exogenous import NOISE, draws
 from eprop_brian.network.graph import SignalConnection
 from eprop_brian.network.keys import OptimizerState
 from eprop_brian.network.learned_delays import DELAY
@@ -21,12 +24,15 @@ from eprop_brian.network.resolved import Resolved
 from eprop_brian.runs.config import RunConfig
 from eprop_brian.symbolic.names import OPTIMIZER, own
 from eprop_brian.tasks.base import Task
+from eprop_brian.tasks.episodes import EpisodicTask
 from eprop_brian.training.calls import CHECK_EVERY, iterations_per_call
 from eprop_brian.training.evaluation import (
     CONFIRMATION_BATCHES,
     VALIDATION_BATCH_SIZE,
     VALIDATION_BATCHES,
 )
+from eprop_brian.training.firing import is_read, most_rate
+from eprop_brian.training.history import EPISODES as N_EPISODES
 from eprop_brian.training.state import SessionState
 
 __all__ = ["constants", "description", "places", "state_name"]
@@ -35,7 +41,9 @@ __all__ = ["constants", "description", "places", "state_name"]
 _CALL_ARRAYS = (
     *(f"control.{n}" for n in ("n_trials", "batch_size", "learning", "updating", "trial", "step")),
     *("control.k", "target_data.y_target", "input_data.x"),
-    *("outcomes.loss", "answers.output", "trials.spike_count"),
+    *("outcomes.loss", "answers.output", "trials_results.spike_count"),
+    *("control.greedy", "entropies.entropy", *(f"{EPISODES}.{name}" for name in REPORTED)),
+    *(f"trials.{half}" for half in NOISE),
 )
 _TYPES = {"f8": "d", "f4": "f", "i4": "i"}
 
@@ -63,6 +71,16 @@ class Drawn:
     diagonal: int
     masked: int
     given: bool
+
+
+@dataclass(frozen=True)
+class Population:
+    """Neurons of one kind; fields as in the C++ struct."""
+
+    name: str
+    size: int
+    most_hz: float
+    read: bool
 
 
 @dataclass(frozen=True)
@@ -112,7 +130,7 @@ def places(state: SessionState, built: BuiltNetwork) -> dict[str, np.ndarray]:
     numbered = {name: _numbered(state.weights[name]) for name in state.resolved.shapes}
     return {
         **{p.name: _stored(p, numbered[p.matrix]) for p in built.projections},
-        **{f.name: _stored(f, numbered[f.matrix]) for f in built.feedback},
+        **{f.name: _stored(f, numbered[f.matrix]) for f in (*built.feedback, *built.emissions)},
         **{_followed_key(s): _followed(numbered[s.follows]) for s in _following(state.resolved)},
     }
 
@@ -163,6 +181,8 @@ def description(
     network, capacity = state.resolved, built.capacity
     rates = _learning_rates(built)
     arrays = _state_arrays(state, built)
+    acts = isinstance(task, EpisodicTask)
+    solved_return = task.solved_return if isinstance(task, EpisodicTask) else None
     used = [a.array for a in arrays] + rates + [name for name in _CALL_ARRAYS if name in types]
     values = {
         "task": task.name,
@@ -187,8 +207,17 @@ def description(
         "target_steps": capacity.target_steps,
         "n_answers": capacity.n_answers,
         "analog": capacity.analog,
+        "noise": acts or draws(network.populations),
+        "acts": acts,
+        "steps_per_action": task.steps_per_action if isinstance(task, EpisodicTask) else 0,
+        "n_episodes": N_EPISODES,
+        "solved_return": math.nan if solved_return is None else solved_return,
         "has_error": LOSSES[task.loss].softmax,
         "error_threshold": task.error_threshold or 0.0,
+        "populations": [
+            Population(p.name, p.size, most_rate(p, float(network.dt)), is_read(p, network))
+            for p in network.populations
+        ],
         "readouts": _readouts(state, LOSSES[task.loss].softmax),
         "signals": [
             Signal(
@@ -283,7 +312,7 @@ def _state_arrays(state: SessionState, built: BuiltNetwork) -> list[StateArray]:
             ]
     arrays += [
         StateArray(built.key(f.name, "B"), f.matrix, f.name, f.connection.learns)
-        for f in built.feedback
+        for f in (*built.feedback, *built.emissions)
     ]
     for name in keys.learned:
         arrays.append(StateArray(name, name, "", True))
@@ -333,6 +362,8 @@ def _cpp(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, int) and value >= 2**31:
         return f"{value}ULL"
+    if isinstance(value, float) and math.isnan(value):
+        return "NAN"
     if isinstance(value, int | float):
         return repr(value)
     if isinstance(value, _Character):

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from eprop_brian.base.files import beside, read_arrays
+from eprop_brian.base.files import beside, read_numbers
 from eprop_brian.base.sparse import MOST_PAIRS, Matrix, dense
 from eprop_brian.base.suggestions import unknown
 from eprop_brian.export.linear import (
@@ -85,7 +85,7 @@ def export_run(folder: Path, path: Path, **options: Any) -> None:
     nir = _package()
     config = RunConfig.read(folder)
     task = config.make_task()
-    arrays = read_arrays(Path(folder) / CHECKPOINT)
+    arrays = read_numbers(Path(folder) / CHECKPOINT)
     graph = to_nir(config.make_network(task), arrays, **options)
     graph.metadata["task"] = task.name
     with beside(path) as temporary:
@@ -172,6 +172,16 @@ class _Graph:
             f"'{c.name}', which reads '{c.reads}': the nodes of a graph hand on spikes"
             for c in network.connections
             if c.reads
+        ]
+        self.missing += [
+            f"'{c.name}', whose synapses have dynamics of their own"
+            for c in network.connections
+            if c.transmission is not None
+        ]
+        self.missing += [
+            f"'{c.name}', of whose weights neurons sum a function"
+            for c in network.connections
+            if any(network.weight_function(c, target) for target in c.targets)
         ]
         self._readout(network.readouts[0])
         for c in network.connections:
@@ -386,7 +396,7 @@ class _Graph:
     def _projection(self, c: Connection, source: str, target: str) -> None:
         """A linear node for all synapses of a delay."""
         block = c.targets[target], c.sources[source]
-        values, each = dense(self.weights[c.name][block]), c.delay_steps
+        values, each = dense(c.matrix(self.weights[c.name])[block]), c.delay_steps
         if c.learned_delay is not None:
             each = rounded(dense(self.weights[c.delay_key]))
         steps = np.broadcast_to(each if isinstance(each, int) else dense(each[block]), values.shape)

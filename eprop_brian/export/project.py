@@ -7,11 +7,12 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from string import Template
+
+import numpy as np
 
 from eprop_brian.base.files import write_arrays, write_text
 from eprop_brian.base.suggestions import unknown
-from eprop_brian.devices import DTYPES, cpp, cuda
+from eprop_brian.devices import cpp, cuda
 from eprop_brian.devices.project import Project
 from eprop_brian.export.folders import new_project
 from eprop_brian.export.network import constants, description, places
@@ -20,11 +21,14 @@ from eprop_brian.export.runs import copy_run
 from eprop_brian.export.trials import source_of, write_trials
 from eprop_brian.native import copy_native
 from eprop_brian.network.build import build
+from eprop_brian.network.exogenous import draws
 from eprop_brian.network.spec import Network
 from eprop_brian.runs.config import RunConfig
 from eprop_brian.runs.run import INITIAL
 from eprop_brian.tasks.base import Task
+from eprop_brian.tasks.episodes import EpisodicTask
 from eprop_brian.training.calls import example_of_call
+from eprop_brian.training.kept import Kept
 from eprop_brian.training.requirements import check_continuous, check_fit
 from eprop_brian.training.state import SessionState
 
@@ -36,7 +40,7 @@ _TRIAL_ITERATIONS = 100
 #: Bound of the program's seeds: its options have 18 digits.
 _SEEDS = 10**18
 #: Files of `eprop_brian.native` of which the program around the network consists.
-_NATIVE = ("common", "driver", "philox.h")
+_NATIVE = ("common", "driver", "draws.h", "philox.h")
 
 
 @dataclass(frozen=True)
@@ -138,11 +142,13 @@ def export_project(
     )
     with new_project(folder) as beside:
         code, data = beside / "src", beside / "data"
-        project = flavour.generate(network, capacity, DTYPES[config.run["dtype"]], build=build)
+        project = flavour.generate(
+            network, capacity, np.dtype(config.run["dtype"]).type, build=build
+        )
         built, types = project.built, project.types
         project.without("calls.cpp").write(code)
         copy_native(_NATIVE, code)
-        state.carried = built.initial_state()
+        state.carried = Kept(built.initial_state())
         start = data / "start"
         start.mkdir(parents=True)
         config.write(start)
@@ -158,6 +164,7 @@ def export_project(
             config.run["seed"],
             config.run["batch_size"],
             trial_iterations or _TRIAL_ITERATIONS,
+            draws(network.resolved.populations),
         )
         trials = {f"{stream}.npz" for stream in recorded}
         own = {path.name for path in data.iterdir() if path.is_file()} - trials
@@ -168,10 +175,8 @@ def export_project(
         )
         shutil.copyfile(_TEMPLATES / flavour.makefile, beside / "Makefile")
         shutil.copyfile(_TEMPLATES / flavour.cmake, beside / "CMakeLists.txt")
-        template = Template((_TEMPLATES / "README.md").read_text(encoding="utf-8"))
         write_text(
-            beside / "README.md",
-            readme(template, config, task, state, flavour, recorded, run is not None),
+            beside / "README.md", readme(config, task, state, flavour, recorded, run is not None)
         )
     return folder
 
@@ -199,8 +204,25 @@ def _exportable(config: RunConfig) -> tuple[Task, Network]:
             "it, or train here"
         )
     task = config.make_task()
+    if isinstance(task, EpisodicTask) and task.environment.external:
+        raise ValueError(
+            f"task '{task.name}' is an environment outside of the program, which an exported one "
+            "does not have: train here, or write the environment as equations"
+        )
     network = config.make_network(task)
     check_fit(network, task)
+    reading = network.resolved.reads_advantage
+    if reading and not isinstance(task, EpisodicTask):
+        raise ValueError(
+            f"the loss of readout '{reading}' reads the advantage, which the trials of an exported "
+            "program do not have: train here"
+        )
+    sharing = [c.name for c in network.resolved.connections if c.shared is not None]
+    if sharing:
+        raise ValueError(
+            f"'{sharing[0]}' shares weights among synapses, which an exported training program "
+            "cannot draw: train here, and export the trained network (--inference)"
+        )
     if network.continuous:
         check_continuous(network, config.run["batch_size"])
     return task, network

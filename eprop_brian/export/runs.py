@@ -5,14 +5,13 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-import numpy as np
-
-from eprop_brian.base.files import read_arrays, write_arrays
+from eprop_brian.base.files import read_numbers, write_arrays
 from eprop_brian.export.folders import new_project
 from eprop_brian.runs.config import RunConfig
-from eprop_brian.runs.run import CHECKPOINT, HISTORY, INITIAL, TRIALS
+from eprop_brian.runs.run import CHECKPOINT, HISTORY, INITIAL, TRIALS, check_identity, identity
 from eprop_brian.tasks.base import hand_out
 from eprop_brian.training.history import History
+from eprop_brian.training.kept import Kept
 from eprop_brian.training.state import SessionState
 
 __all__ = ["copy_run", "find_run", "import_run"]
@@ -39,16 +38,14 @@ def copy_run(source: Path, target: Path, config: RunConfig, state: SessionState)
     """
     _refuse_links(source)
     for name in (INITIAL, CHECKPOINT):
+        arrays = read_numbers(source / name)
         try:
-            state.restore(read_arrays(source / name))
+            state.restore(arrays)
         except ValueError as error:
             raise ValueError(f"{source / name}: {error}") from None
         if not state.is_finite():
             raise ValueError(f"{source / name}: numbers are not finite")
-    try:
-        history = History.read(source / HISTORY)
-    except FileNotFoundError:
-        raise ValueError(f"{source / HISTORY}: no such file") from None
+    history = History.read(source / HISTORY)
     if len(history) < state.n_updates:
         raise ValueError(
             f"{source / HISTORY} has {len(history)} rows, the checkpoint is of iteration "
@@ -56,11 +53,11 @@ def copy_run(source: Path, target: Path, config: RunConfig, state: SessionState)
         )
     # A process killed between writing the two files leaves rows that are computed again.
     history = history.truncated(state.n_updates)
-    if not np.all(np.isfinite(history.loss)):
-        raise ValueError(f"{source / HISTORY}: a loss is not finite")
+    check_identity(source, config, arrays, history)
     target.mkdir(exist_ok=True)
     shutil.copyfile(source / INITIAL, target / INITIAL)
-    write_arrays(target / CHECKPOINT, state.state())
+    carried = identity(target, config, history)
+    write_arrays(target / CHECKPOINT, {**state.state(), **carried})
     history.write(target / HISTORY)
     if (source / TRIALS).exists():
         shutil.copyfile(source / TRIALS, target / TRIALS)
@@ -118,10 +115,8 @@ def import_run(project: Path, folder: Path) -> History:
     weights = network.initial_weights(config.run["seed"])
     state = SessionState(network, example, task.learning_window, weights)
     # The run itself names the arrays that continuous operation carries.
-    state.carried = {
-        name.removeprefix(_CARRIED): value
-        for name, value in read_arrays(source / INITIAL).items()
-        if name.startswith(_CARRIED)
-    }
+    initial = read_numbers(source / INITIAL)
+    carried = {x.removeprefix(_CARRIED): initial[x] for x in initial if x.startswith(_CARRIED)}
+    state.carried = Kept(carried)
     with new_project(folder) as beside:
         return copy_run(source, beside, config, state)

@@ -11,7 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from eprop_brian.base.files import write_arrays
+from eprop_brian.equations.losses import LOSSES
 from eprop_brian.tasks.base import Task, confirmation_of, hand_out
+from eprop_brian.tasks.episodes import EpisodicTask
 from eprop_brian.tasks.evidence_accumulation import EvidenceAccumulation
 from eprop_brian.tasks.frozen import FrozenInputTask
 from eprop_brian.tasks.handwriting import Handwriting
@@ -35,12 +37,17 @@ _SOURCES: dict[type[Task], str] = {
 
 
 def source_of(task: Task) -> str:
-    """Return where a task's trials come from: ``"cues"``, ``"frozen"`` or ``"recorded"``."""
+    """Return where a task's trials come from.
+
+    ``"cues"``, ``"frozen"``, ``"episodes"`` (which the program plays) or ``"recorded"``.
+    """
+    if isinstance(task, EpisodicTask):
+        return "episodes"
     return _SOURCES.get(type(task), "recorded")
 
 
 def write_trials(
-    task: Task, folder: Path, seed: int, batch_size: int, iterations: int
+    task: Task, folder: Path, seed: int, batch_size: int, iterations: int, noise: bool = False
 ) -> dict[str, int]:
     """Write the files from which the program takes its trials.
 
@@ -51,12 +58,16 @@ def write_trials(
     seed, batch_size : int
     iterations : int
         Batches to record if the program does not draw the task's trials.
+    noise : bool
+        Whether neurons draw random numbers, for which each trial has a key.
 
     Returns
     -------
     dict of str to int
         Recorded trials by stream; empty if the program draws them.
     """
+    if isinstance(task, EpisodicTask):
+        return {}
     if source_of(task) != "recorded":
         write_arrays(folder / "task.npz", _drawn_from(task, seed))
         return {}
@@ -68,13 +79,14 @@ def write_trials(
     batches = {"batches": sizes} if np.any(sizes != batch_size) else {}
     if task.error_threshold is not None:
         trials["validation"] = _to_validate(task, seed)
-    if task.loss != "squared_error":
+    if LOSSES[task.loss].softmax:
         trials["test"] = join_trials(
             _handed_out(task, seed, "test", VALIDATION_BATCHES, VALIDATION_BATCH_SIZE)
         )
     for stream, recorded in trials.items():
         more = batches if stream == "train" else {}
-        write_arrays(folder / f"{stream}.npz", _recorded(recorded) | more)
+        keys = {"noise": recorded.noise_keys.view(np.int64)} if noise else {}
+        write_arrays(folder / f"{stream}.npz", _recorded(recorded) | keys | more)
     return {stream: recorded.n_trials for stream, recorded in trials.items()}
 
 

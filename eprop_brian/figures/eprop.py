@@ -2,29 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
-from eprop_brian.base.files import read_arrays
+from matplotlib.figure import Figure
+
 from eprop_brian.base.sparse import Matrix
+from eprop_brian.figures.episode import outcome_of, plot_episode
 from eprop_brian.figures.learning import plot_learning_curve
 from eprop_brian.figures.style import save_figure
 from eprop_brian.figures.trial import draws_trajectory, plot_trajectory, plot_trial
 from eprop_brian.figures.weights import plot_parameters, plot_weights
 from eprop_brian.network.spec import Network
 from eprop_brian.runs.config import RunConfig
-from eprop_brian.runs.run import CHECKPOINT, HISTORY, INITIAL
+from eprop_brian.runs.run import CHECKPOINT, HISTORY, INITIAL, read_weights
+from eprop_brian.tasks import EpisodicTask, Task
+from eprop_brian.training.fresh_episodes import play_episode, record_traces
 from eprop_brian.training.history import History
 from eprop_brian.training.recording import record
 
 __all__ = ["plot_eprop_run"]
+
+_NAMES = ("before", "after")
+#: Weights before and after training.
+_BeforeAndAfter: TypeAlias = tuple[Mapping[str, Matrix], Mapping[str, Matrix]]
 
 
 def plot_eprop_run(folder: str | Path, formats: Sequence[str] = ("png",)) -> list[Path]:
     """Draw the run in a folder: learning curve, a trial before and after training, weights.
 
     Both trials are the same fresh one (of the stream ``"test"``), with the traces of the same
-    synapses: those that `eprop_brian.record` chooses after training.
+    synapses: those that `eprop_brian.record` chooses after training. In an environment they are
+    episodes with the same random numbers, and actions drawn from the policy.
 
     Parameters
     ----------
@@ -36,9 +46,10 @@ def plot_eprop_run(folder: str | Path, formats: Sequence[str] = ("png",)) -> lis
     Returns
     -------
     list of Path
-        The files written: ``learning_curve``, ``trial_before``, ``trial_after``, ``weights``,
-        ``trajectory`` if two readouts follow targets and ``parameters`` if neurons have learned
-        ones, in each format; no learning curve before the first iteration.
+        The files written: ``learning_curve``, ``trial_before``, ``trial_after`` (in an environment,
+        ``episode_before`` and ``episode_after``), ``trajectory`` if two readouts follow targets,
+        ``weights``, and ``parameters`` if neurons have learned ones, in each format; no learning
+        curve before the first iteration.
 
     Raises
     ------
@@ -49,25 +60,21 @@ def plot_eprop_run(folder: str | Path, formats: Sequence[str] = ("png",)) -> lis
     config = RunConfig.read(folder)
     task = config.make_task()
     network = config.make_network(task)
-    initial, _ = _read_weights(folder / INITIAL, network)
-    trained, n_updates = _read_weights(folder / CHECKPOINT, network)
+    initial, _ = read_weights(folder / INITIAL, network)
+    trained, n_updates = read_weights(folder / CHECKPOINT, network)
     # A process killed between writing its files leaves more history than the checkpoint has.
     history = History.read(folder / HISTORY).truncated(n_updates)
-    seed = config.run["seed"]
-    after = record(network, task, trained, seed=seed)
-    before = record(network, task, initial, seed=seed, synapses=after.synapses)
-    iterations = f"{n_updates} iteration{'' if n_updates == 1 else 's'}"
-    figures = {
-        "trial_before": plot_trial(before, f"{task.name}: before training"),
-        "trial_after": plot_trial(after, f"{task.name}: after {iterations}"),
-        "weights": plot_weights(initial, network, trained),
-    }
-    if draws_trajectory(after):
-        figures["trajectory"] = plot_trajectory(after, before)
+    seed, batch_size = config.run["seed"], config.run["batch_size"]
+    when = ("before training", f"after {n_updates} iteration{'' if n_updates == 1 else 's'}")
+    draw = _episodes if isinstance(task, EpisodicTask) else _trials
+    figures = draw(network, task, (initial, trained), seed, when)
+    figures["weights"] = plot_weights(initial, network, trained)
     if network.learned_shapes:
         figures["parameters"] = plot_parameters(initial, network, trained)
     if len(history):
-        figures = {"learning_curve": plot_learning_curve(history, task.error_threshold), **figures}
+        solved_return = task.solved_return if isinstance(task, EpisodicTask) else None
+        curve = plot_learning_curve(history, task.error_threshold, solved_return, batch_size)
+        figures = {"learning_curve": curve, **figures}
     return [
         path
         for name, figure in figures.items()
@@ -75,11 +82,37 @@ def plot_eprop_run(folder: str | Path, formats: Sequence[str] = ("png",)) -> lis
     ]
 
 
-def _read_weights(path: Path, network: Network) -> tuple[dict[str, Matrix], int]:
-    """The weights of a saved state and how many updates made them."""
-    arrays = read_arrays(path)
-    shapes = network.resolved.keys.shapes()
-    for name, shape in {**shapes, "n_updates": ()}.items():
-        if name not in arrays or arrays[name].shape != shape:
-            raise ValueError(f"{path} lacks the array '{name}' of shape {shape} that the run needs")
-    return {name: arrays[name] for name in shapes}, int(arrays["n_updates"])
+def _trials(
+    network: Network, task: Task, weights: _BeforeAndAfter, seed: int, when: tuple[str, str]
+) -> dict[str, Figure]:
+    """Figures of a trial before and after training."""
+    initial, trained = weights
+    after = record(network, task, trained, seed=seed)
+    before = record(network, task, initial, seed=seed, synapses=after.synapses)
+    figures = {
+        f"trial_{name}": plot_trial(recording, f"{task.name}: {then}")
+        for name, recording, then in zip(_NAMES, (before, after), when, strict=True)
+    }
+    if draws_trajectory(after):
+        figures["trajectory"] = plot_trajectory(after, before)
+    return figures
+
+
+def _episodes(
+    network: Network, task: EpisodicTask, weights: _BeforeAndAfter, seed: int, when: tuple[str, str]
+) -> dict[str, Figure]:
+    """Figures of an episode before and after training."""
+    before, after = (play_episode(network, task, w, seed=seed) for w in weights)
+    initial, trained = weights
+    traces = record_traces(after, network, task.environment, trained)
+    traces_before = record_traces(
+        before, network, task.environment, initial, synapses=traces.synapses
+    )
+    return {
+        f"episode_{name}": plot_episode(
+            episode, network, recording, f"{task.name} {then}: {outcome_of(episode)}"
+        )
+        for name, episode, recording, then in zip(
+            _NAMES, (before, after), (traces_before, traces), when, strict=True
+        )
+    }

@@ -24,15 +24,22 @@ from eprop_brian.figures.style import (
     styled,
 )
 from eprop_brian.figures.weights import matrix_title
+from eprop_brian.training.curriculum import CurriculumHistory
 from eprop_brian.training.gradient_check import GradientCheck
-from eprop_brian.training.history import History
+from eprop_brian.training.history import EPISODES, History
 
 __all__ = ["plot_comparison", "plot_gradient_check", "plot_learning_curve"]
 
 #: What each column of a history is called on its axis.
 _LABELS = {
     "loss": "loss\n(dimensionless)",
+    "solved_length": "solved length\n(steps)",
+    "unexplained": "error of the\nsynthesiser\n(of variance)",
     "error": "wrong trials\n(%)",
+    "return": "return\n(dimensionless)",
+    "length": "length\n(actions)",
+    "entropy": "entropy of\nthe policy\n(nats)",
+    "value_error": "value error\n(dimensionless)",
     "rate_hz": "firing rate\n(Hz)",
     "alignment": "feedback\nalignment\n(cosine)",
     "nmse": "decoding NMSE\n(dimensionless)",
@@ -40,7 +47,17 @@ _LABELS = {
     "rate": "firing rate\n(Hz)",
 }
 #: What curves of several methods show, of the columns that a history has.
-_COMPARED = ("loss", "error", "rate_hz", "nmse", "field_nmse", "rate")
+_COMPARED = (
+    "loss",
+    "solved_length",
+    "error",
+    "return",
+    "length",
+    "rate_hz",
+    "nmse",
+    "field_nmse",
+    "rate",
+)
 #: Columns that are drawn on a logarithmic axis where they span much.
 _LOGARITHMIC = ("loss", "nmse", "field_nmse")
 #: A curve is the running mean over this part of the iterations.
@@ -49,17 +66,28 @@ _X_LABEL = "iteration (number)"
 
 
 @styled()
-def plot_learning_curve(history: History, error_threshold: float | None = None) -> Figure:
+def plot_learning_curve(
+    history: History | CurriculumHistory,
+    error_threshold: float | None = None,
+    solved_return: float | None = None,
+    batch_size: int = 1,
+) -> Figure:
     """Draw loss, error (where the task defines one) and firing rate over the iterations.
 
-    Below them stands the alignment of the feedback with the readout weights, unless it is symmetric
+    Of episodes, return, length, entropy of the policy and error of the value are drawn too; over
+    the returns stands their running mean over 100 episodes, by which a task is solved. Below
+    them stands the alignment of the feedback with the readout weights, unless it is symmetric
     feedback, which is aligned by definition.
 
     Parameters
     ----------
-    history : History
+    history : History or CurriculumHistory
     error_threshold : float, optional
         The fraction of wrong trials below which the task counts as solved.
+    solved_return : float, optional
+        The mean return with which a task in an environment counts as solved.
+    batch_size : int
+        Episodes of an iteration.
 
     Returns
     -------
@@ -74,29 +102,37 @@ def plot_learning_curve(history: History, error_threshold: float | None = None) 
     iteration = columns["iteration"]
     if not len(iteration):
         raise ValueError("the history is empty: there is nothing to draw")
-    alignment = columns["alignment"]
-    absent = {
-        "error": bool(np.all(np.isnan(columns["error"]))),
-        "alignment": not np.any(np.abs(alignment[np.isfinite(alignment)] - 1) > 1e-9),
-    }
-    names = [name for name in _LABELS if name in columns and not absent.get(name)]
-    window = max(1, len(iteration) // _WINDOWS_PER_RUN)
+    names = [name for name in _LABELS if name in columns and not np.all(np.isnan(columns[name]))]
+    if "alignment" in names:
+        alignment = columns["alignment"]
+        if not np.any(np.abs(alignment[np.isfinite(alignment)] - 1) > 1e-9):
+            names.remove("alignment")
+    usual = _equal(max(1, len(iteration) // _WINDOWS_PER_RUN))
     figure, panels = stacked(dict.fromkeys(names, 1.4), _X_LABEL, width=0.8 * WIDTH, margin=0.5)
-    for (name, ax), colour in zip(panels.items(), COLOURS, strict=False):
+    for (name, ax), colour in zip(panels.items(), cycle(COLOURS), strict=False):
         values = _in_axis_units(name, columns[name])
         measured = np.isfinite(values)
+        is_return = name == "return"
+        weights = _of_episodes(batch_size) if is_return else usual
+        window = len(weights)
         if window == 1 or not np.all(measured):
             # Some values are measured after some iterations only, and the last of them counts.
             ax.plot(iteration[measured], values[measured], color=colour, marker=".", markersize=3)
         else:
             ax.plot(iteration, values, color=lighter(colour, 0.5), linewidth=0.6)
-            mean = np.convolve(values, np.ones(window) / window, mode="valid")
-            centre = iteration[(window - 1) // 2 :][: len(mean)]
-            label = f"mean of {window} iterations" if ax is panels[names[0]] else None
-            ax.plot(centre, mean, color=colour, linewidth=1.4, label=label)
+            if window <= len(values):
+                mean = np.convolve(values, weights, mode="valid")
+                # Means of returns stand where they would have ended training.
+                first = window - 1 if is_return else (window - 1) // 2
+                label = f"mean of {window} iterations" if ax is panels[names[0]] else None
+                label = f"mean of the last {EPISODES} episodes" if is_return else label
+                centre = iteration[first:][: len(mean)]
+                ax.plot(centre, mean, color=colour, linewidth=1.4, label=label)
         if name == "error" and error_threshold is not None:
             label = f"solved below {100 * error_threshold:g} %"
             draw_threshold(ax, 100 * error_threshold, label)
+        if name == "return" and solved_return is not None:
+            draw_threshold(ax, solved_return, f"solved from {solved_return:g} on")
         _scale_panel(ax, name, values[measured])
         if ax.get_legend_handles_labels()[0]:
             legend_above(ax)
@@ -104,9 +140,27 @@ def plot_learning_curve(history: History, error_threshold: float | None = None) 
     return figure
 
 
+def _equal(window: int) -> np.ndarray:
+    """Weights of a mean over so many iterations."""
+    return np.full(window, 1.0 / window)
+
+
+def _of_episodes(batch_size: int) -> np.ndarray:
+    """Weights of the batches in a mean over the last episodes, the latest first.
+
+    As in `History.recent_return`, of the oldest batch a part counts.
+    """
+    sizes = np.full(-(-EPISODES // batch_size), float(batch_size))
+    sizes[-1] -= sizes.sum() - EPISODES if len(sizes) > 1 else 0.0
+    weights: np.ndarray = sizes / sizes.sum()
+    return weights
+
+
 @styled()
 def plot_comparison(
-    histories: Mapping[str, Sequence[Rows]], error_threshold: float | None = None
+    histories: Mapping[str, Sequence[Rows]],
+    error_threshold: float | None = None,
+    solved_return: float | None = None,
 ) -> Figure:
     """Draw learning curves of several methods: median and range over the seeds of each.
 
@@ -115,10 +169,12 @@ def plot_comparison(
 
     Parameters
     ----------
-    histories : mapping of str to sequence of History or TrainingHistory
+    histories : mapping of str to sequence of Rows
         Runs of every method, by its name.
     error_threshold : float, optional
         The fraction of wrong trials below which the task counts as solved.
+    solved_return : float, optional
+        The mean return with which a task in an environment counts as solved.
 
     Returns
     -------
@@ -148,13 +204,15 @@ def plot_comparison(
         for (method, seeds), colour in zip(runs.items(), cycle(COLOURS), strict=False):
             if not seeds:
                 continue
-            curves = _extended([_running_mean(getattr(h, name), window) for h in seeds])
+            curves = _extended([_running_mean(h.columns[name], window) for h in seeds])
             curves = _in_axis_units(name, curves)
             iteration = np.arange(1, curves.shape[1] + 1)
             draw_median_and_range(ax, iteration, curves, color=colour, label=method)
             medians.append(np.median(curves, axis=0))
         if name == "error" and error_threshold is not None:
             draw_threshold(ax, 100 * error_threshold)
+        if name == "return" and solved_return is not None:
+            draw_threshold(ax, solved_return)
         _scale_panel(ax, name, np.concatenate(medians))
     legend_above(panels[names[0]], columns=max(1, len(runs)))
     count_iterations(panels[names[0]], 1, longest)
@@ -219,7 +277,7 @@ def _scale_panel(ax: Axes, column: str, values: np.ndarray) -> None:
     elif column == "alignment":
         ax.set_ylim(min(0.0, np.min(values)) - 0.05, 1.05)
         mark_optimum(ax, 1)
-    else:
+    elif column != "return":
         ax.set_ylim(bottom=0)
 
 

@@ -22,6 +22,7 @@ __all__ = [
     "COLOURS",
     "WIDTH",
     "count_iterations",
+    "draw_analog_inputs",
     "draw_median_and_range",
     "draw_spikes",
     "draw_threshold",
@@ -148,7 +149,13 @@ def mark_optimum(ax: Axes, level: float) -> None:
 
 
 def draw_spikes(
-    ax: Axes, times: np.ndarray, neurons: np.ndarray, n: int, colour: str, label: str | None = None
+    ax: Axes,
+    times: np.ndarray,
+    neurons: np.ndarray,
+    n: int,
+    colour: str,
+    label: str | None = None,
+    width: float = 0.6,
 ) -> None:
     """Draw spikes as vertical ticks, one row a neuron.
 
@@ -161,6 +168,8 @@ def draw_spikes(
         Number of rows, which determines how long a tick is.
     colour : str
     label : str, optional
+    width : float
+        Of a tick, in points.
     """
     ax.plot(
         times,
@@ -168,10 +177,30 @@ def draw_spikes(
         linestyle="none",
         marker="|",
         markersize=max(1.6, min(6.0, 60.0 / n)),
-        markeredgewidth=0.6,
+        markeredgewidth=width,
         color=colour,
         label=label,
     )
+    ax.yaxis.set_major_locator(whole_numbers(5))
+
+
+def draw_analog_inputs(ax: Axes, values: np.ndarray, end: float) -> None:
+    """Draw analog inputs (n_steps, n_inputs) as an image up to a time, with its scale beside it."""
+    limit = float(np.abs(values).max()) or 1.0
+    image = ax.imshow(
+        values.T,
+        extent=(0.0, end, -0.5, values.shape[1] - 0.5),
+        origin="lower",
+        cmap="RdBu_r",
+        vmin=-limit,
+        vmax=limit,
+        aspect="auto",
+        interpolation="nearest",
+    )
+    # Beside the panel, not taken from it: its time axis is that of the panels below.
+    scale = ax.inset_axes((1.01, 0.0, 0.012, 1.0))
+    ax.figure.colorbar(image, cax=scale, label="value")
+    ax.set_ylabel("analog input\n(index)")
     ax.yaxis.set_major_locator(whole_numbers(5))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import cycle
 from typing import Any
 
@@ -15,14 +15,14 @@ from matplotlib.lines import Line2D
 from eprop_brian.figures.style import (
     COLOURS,
     WIDTH,
+    draw_analog_inputs,
     draw_spikes,
     legend_beside,
     lighter,
     stacked,
     styled,
-    whole_numbers,
 )
-from eprop_brian.training.recording import RecordedPopulation, RecordedReadout, Recording
+from eprop_brian.training.recorded import Recorded, RecordedReadout, Recording
 
 __all__ = ["draws_trajectory", "plot_trajectory", "plot_trial"]
 
@@ -33,6 +33,10 @@ _GREY = "#666666"
 _PALER = (0.0, 0.55, 0.3, 0.75)
 _MOST_EXAMPLES = 3
 _MOST_LABELLED_READOUTS = 6
+
+#: What the figure of a trial draws, with synapses their traces too.
+_SHOWN = ("inputs", "spikes", "psi", "learning_signal", "output", "target")
+_TRACES = ("eligibility_trace", "filtered_trace")
 
 #: A neuron: its population and its index there.
 _Example = tuple[str, int]
@@ -55,11 +59,17 @@ def plot_trial(recording: Recording, title: str | None = None) -> Figure:
     Returns
     -------
     Figure
+
+    Raises
+    ------
+    ValueError
+        If a quantity that it draws was not recorded.
     """
+    _require(recording, *_SHOWN, *_TRACES * bool(recording.synapses))
     examples = _examples(recording)
     heights = {"inputs": 1.1, "recurrent": 1.3}
-    if recording.v is not None:
-        heights.update({_membrane_panel(example): 0.95 for example in examples})
+    membranes = [example for example in examples if _membrane_of(recording, example) is not None]
+    heights.update({_membrane_panel(example): 0.95 for example in membranes})
     heights.update(psi=0.95, signal=0.95)
     if recording.synapses:
         heights.update(eligibility=1.0, filtered=1.0)
@@ -68,13 +78,9 @@ def plot_trial(recording: Recording, title: str | None = None) -> Figure:
     figure, panels = stacked(heights, "time in the trial (ms)")
     _draw_inputs(panels["inputs"], recording)
     _draw_recurrent(panels["recurrent"], recording, examples)
-    if recording.v is not None and recording.threshold is not None:
-        for number, (example, colour) in enumerate(examples.items()):
-            v, threshold = (
-                x[:, recording.column(*example)] for x in (recording.v, recording.threshold)
-            )
-            ax = panels[_membrane_panel(example)]
-            _draw_membrane(ax, recording, example, v, threshold, colour, explained=number == 0)
+    for number, example in enumerate(membranes):
+        ax, colour = panels[_membrane_panel(example)], examples[example]
+        _draw_membrane(ax, recording, example, colour, explained=number == 0)
     _draw_signals(panels["psi"], panels["signal"], recording, examples)
     if recording.synapses:
         _draw_traces(panels["eligibility"], panels["filtered"], recording, examples)
@@ -131,7 +137,17 @@ def plot_trajectory(recording: Recording, before: Recording | None = None) -> Fi
 
 def draws_trajectory(recording: Recording) -> bool:
     """Whether the readouts of a recording are the coordinates of a line in a plane."""
+    _require(recording, "output", "target")
     return recording.output.shape[1] == 2 and not recording.softmax
+
+
+def _require(recording: Recording, *names: str) -> None:
+    """Raise ValueError for a quantity that was not recorded."""
+    for name in names:
+        if name not in recording:
+            raise ValueError(
+                f"the figure shows '{name}', which was not recorded: add it to `quantities`"
+            )
 
 
 def _examples(recording: Recording) -> dict[_Example, str]:
@@ -141,8 +157,12 @@ def _examples(recording: Recording) -> dict[_Example, str]:
     """
     neurons = list(dict.fromkeys((s.target, s.post) for s in recording.synapses))
     if not neurons:
-        counts = recording.spikes.sum(axis=0)
-        neurons = [(p.name, int(np.argmax(counts[p.neurons]))) for p in recording.populations]
+        spikes = recording["spikes"]
+        for population in recording.populations:
+            columns = spikes.columns(population.name)
+            if len(columns):
+                busiest = columns[np.argmax(spikes.values[:, columns].sum(axis=0))]
+                neurons.append((population.name, spikes.members[busiest].index))
     of_population = _population_colours(recording)
     spare = cycle([c for c in COLOURS if c not in of_population.values()] or COLOURS)
     colours = {}
@@ -170,22 +190,7 @@ def _draw_inputs(ax: Axes, recording: Recording) -> None:
     if recording.inputs.dtype == bool:
         _draw_raster(ax, recording.time, recording.inputs, "black")
         return
-    limit = float(np.abs(recording.inputs).max()) or 1.0
-    image = ax.imshow(
-        recording.inputs.T,
-        extent=(0.0, recording.time[-1] + recording.dt, -0.5, recording.inputs.shape[1] - 0.5),
-        origin="lower",
-        cmap="RdBu_r",
-        vmin=-limit,
-        vmax=limit,
-        aspect="auto",
-        interpolation="nearest",
-    )
-    # Beside the panel, not taken from it: its time axis is that of the panels below.
-    scale = ax.inset_axes((1.01, 0.0, 0.012, 1.0))
-    ax.figure.colorbar(image, cax=scale, label="value")
-    ax.set_ylabel("analog input\n(index)")
-    ax.yaxis.set_major_locator(whole_numbers(5))
+    draw_analog_inputs(ax, recording.inputs, recording.time[-1] + recording.dt)
 
 
 def _draw_raster(
@@ -204,20 +209,17 @@ def _draw_raster(
 
 
 def _draw_recurrent(ax: Axes, recording: Recording, examples: Mapping[_Example, str]) -> None:
-    colours = _population_colours(recording)
+    colours, spikes = _population_colours(recording), recording["spikes"]
     for population in recording.populations:
-        _draw_raster(
-            ax,
-            recording.time,
-            recording.spikes[:, population.neurons],
-            colours[population.name],
-            population.name,
-            first=population.neurons.start,
-        )
+        columns = spikes.columns(population.name)
+        if len(columns):
+            shown = spikes.values[:, columns]
+            colour = colours[population.name]
+            _draw_raster(ax, recording.time, shown, colour, population.name, first=columns[0])
     ax.set_ylabel("recurrent\nneuron\n(index)")
     pointer: dict[str, Any] = {"linestyle": "none", "marker": "<", "markersize": 4}
     for example, colour in examples.items():
-        row = recording.column(*example)
+        row = spikes.column(*example)
         right_edge = ax.get_yaxis_transform()
         ax.plot(1.005, row, color=colour, transform=right_edge, clip_on=False, **pointer)
     ax.plot([], [], color=_GREY, label="shown below", **pointer)
@@ -227,29 +229,36 @@ def _draw_recurrent(ax: Axes, recording: Recording, examples: Mapping[_Example, 
             handle.set_markeredgewidth(1.5)
 
 
+def _membrane_of(recording: Recording, example: _Example) -> Recorded | None:
+    """The state that an example's threshold compares, if it was recorded with the threshold."""
+    population = recording.population(example[0])
+    # A state that is called as another quantity is recorded with its population's name.
+    names = [f"{population.name}.{population.membrane}", f"{population.membrane}"]
+    recorded = next((recording[name] for name in names if name in recording), None)
+    shown = [x for x in (recorded, recording.get("threshold")) if x and x.has(*example)]
+    return recorded if len(shown) == 2 else None
+
+
 def _draw_membrane(
-    ax: Axes,
-    recording: Recording,
-    example: _Example,
-    v: np.ndarray,
-    threshold: np.ndarray,
-    colour: str,
-    *,
-    explained: bool,
+    ax: Axes, recording: Recording, example: _Example, colour: str, *, explained: bool
 ) -> None:
     """Membrane, threshold and spikes of a neuron; `explained` puts all of them in the legend."""
-    population = next(p for p in recording.populations if p.name == example[0])
-    scale, unit = (1e3, "mV") if population.unit == "volt" else (1.0, _unit([population]))
-    time, v = recording.time, scale * v
+    membrane, threshold = _membrane_of(recording, example), recording["threshold"]
+    assert membrane is not None
+    column = membrane.column(*example)
+    in_volt = membrane.units[column] == "volt"
+    scale, unit = (1e3, "mV") if in_volt else (1.0, _named(membrane.units[column]))
+    time, v = recording.time, scale * membrane.values[:, column]
     ax.plot(time, v, color=colour, linewidth=0.8, label=_label(example))
     ax.plot(
         time,
-        scale * threshold,
+        scale * threshold.values[:, threshold.column(*example)],
         color="black",
         linewidth=0.8,
         label="threshold" if explained else None,
     )
-    fired = np.flatnonzero(recording.spikes[:, recording.column(*example)])
+    spikes = recording["spikes"]
+    fired = np.flatnonzero(spikes.values[:, spikes.column(*example)])
     ax.plot(
         time[fired],
         v[fired],
@@ -259,7 +268,8 @@ def _draw_membrane(
         color="black",
         label="spike" if explained else None,
     )
-    ax.set_ylabel(f"membrane {population.membrane}\n({unit})")
+    name = recording.population(example[0]).membrane
+    ax.set_ylabel(f"membrane {name}\n({unit})")
     legend_beside(ax)
 
 
@@ -267,12 +277,13 @@ def _draw_signals(
     psi: Axes, signal: Axes, recording: Recording, examples: Mapping[_Example, str]
 ) -> None:
     """Surrogate derivatives and learning signals of the examples."""
-    curves = ((psi, recording.psi, 0.6), (signal, recording.learning_signal, 1.0))
+    curves = ((psi, recording["psi"], 0.6), (signal, recording["learning_signal"], 1.0))
     for example, colour in examples.items():
         look: dict[str, Any] = {"color": colour, "alpha": 0.85, "label": _label(example)}
-        for ax, values, width in curves:
-            ax.plot(recording.time, values[:, recording.column(*example)], linewidth=width, **look)
-    psi.set_ylabel(f"surrogate ψ\n({_unit(recording.populations, inverse=True)})")
+        for ax, recorded, width in curves:
+            values = recorded.values[:, recorded.column(*example)]
+            ax.plot(recording.time, values, linewidth=width, **look)
+    psi.set_ylabel(f"surrogate ψ\n({_unit(recording['psi'])})")
     if np.min(recording.psi) >= 0:
         psi.set_ylim(bottom=0)
     signal.set_ylabel("learning\nsignal L\n(dimensionless)")
@@ -301,9 +312,7 @@ def _draw_traces(
                 # The first of a neuron, in the strongest colour, is hidden by no other.
                 zorder=3 - 0.1 * number,
             )
-    # A trace has the inverse unit of the weight, which without units has none either.
-    unit = _unit(recording.populations)
-    unit = unit if unit == "dimensionless" else "SI units"
+    unit = _unit(recording["eligibility_trace"])
     eligibility.set_ylabel(f"eligibility\ntrace e\n({unit})")
     filtered.set_ylabel(f"filtered\ntrace ē\n({unit})")
     legend_beside(filtered)
@@ -370,11 +379,11 @@ def _shade_window(axes: Sequence[Axes], recording: Recording) -> None:
     )
 
 
-def _unit(populations: Iterable[RecordedPopulation], *, inverse: bool = False) -> str:
-    """The unit of the populations' membranes, or its inverse, as an axis names it."""
-    units = {population.unit for population in populations}
-    if units == {"1"}:
-        return "dimensionless"
-    if len(units) > 1:
-        return "SI units"
-    return f"1/{units.pop()}" if inverse else units.pop()
+def _unit(recorded: Recorded) -> str:
+    """The unit of a quantity, as an axis names it."""
+    units = {*recorded.units}
+    return _named(units.pop()) if len(units) == 1 else "SI units"
+
+
+def _named(unit: str) -> str:
+    return "dimensionless" if unit == "1" else unit

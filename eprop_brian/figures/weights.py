@@ -57,7 +57,7 @@ def plot_weights(
     ----------
     weights : mapping
         The matrix [post, pre] of every projection by its name, each an array or a scipy.sparse
-        array.
+        array, or an array of the weights that its synapses share.
     network : Network
         Whose weights they are.
     after : mapping, optional
@@ -68,8 +68,10 @@ def plot_weights(
     Figure
     """
     connections, populations = network.resolved.connections, network.populations
+    weights = {c.name: c.matrix(weights[c.name]) for c in connections}
     rows: list[tuple[str, Mapping[str, Matrix]]] = [("", weights)]
     if after is not None:
+        after = {c.name: c.matrix(after[c.name]) for c in connections}
         change = {c.name: after[c.name] - weights[c.name] for c in connections}
         rows = [("before", weights), ("after", after), ("change", change)]
     without_units = all(set(p.system.step.units.values()) == {"1"} for p in populations)

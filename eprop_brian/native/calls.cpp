@@ -5,12 +5,18 @@
 //   R                        run                   one byte when done
 //   G <key>                  get an array          <bytes> <data>
 // A key is its length (uint32) and its characters; a number of bytes is a uint64. The end of the
-// input ends the process.
+// input ends the process. So does, in the middle of a run and even where it was stopped, the end of
+// the process that started it.
+#include <csignal>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <string>
+#include <unistd.h>
 #include <vector>
+#if defined(__linux__)
+#include <sys/prctl.h>
+#endif
 
 #include "arrays.h"
 #include "program.h"
@@ -36,6 +42,25 @@ std::string receive_key()
     if (!has_array(key))
         fail("the network does not have the array ", key.c_str());
     return key;
+}
+
+pid_t parent;
+
+void end_with_parent(int)
+{
+    if (getppid() != parent)
+        std::_Exit(1);
+}
+
+// Linux tells of the end of the thread that started this process: while another thread of the parent
+// is left, that means nothing. It tells by a signal that lets a stopped process go on.
+void watch_parent()
+{
+    parent = getppid();
+#if defined(__linux__)
+    std::signal(SIGCONT, end_with_parent);
+    prctl(PR_SET_PDEATHSIG, SIGCONT);
+#endif
 }
 
 // Handles one command; false at the end of the input.
@@ -80,6 +105,7 @@ bool handle(std::vector<char>& values)
 int main()
 {
     eprop_brian::flush_denormals();
+    eprop_brian::watch_parent();
     std::vector<char> buffer(1 << 20), values;
     std::setvbuf(stdin, buffer.data(), _IOFBF, buffer.size());
     while (eprop_brian::handle(values));

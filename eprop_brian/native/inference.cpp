@@ -17,6 +17,7 @@
 #include "common/errors.h"
 #include "common/process.h"
 #include "npy.h"
+#include "philox.h"
 #include "program.h"
 #include "trial.h"
 
@@ -134,6 +135,7 @@ public:
         {
             set<std::int32_t>("control.trial", 0);
             set<std::int32_t>("control.step", 0);
+            set_noise();
             const std::vector<double> values = inputs.read(trial::n_steps*trial::n_inputs);
             if (trial::analog)
                 set_values(values);
@@ -184,6 +186,16 @@ private:
         for (const trial::Real value : get<trial::Real>(name))
             if (!std::isfinite(value))
                 file.wrong("holds numbers that are not finite");
+    }
+
+    // The key of a trial's noise, as that of trials which are given none in Python.
+    void set_noise()
+    {
+        if (!has_array("trials.noise_low"))
+            return;
+        const std::uint64_t key = keys.word();
+        set<std::uint32_t>("trials.noise_low", key);
+        set<std::uint32_t>("trials.noise_high", key >> 32);
     }
 
     void set_values(const std::vector<double>& values)
@@ -266,6 +278,7 @@ private:
     }
 
     NpyReader inputs;
+    Random keys{0, "noise of trials", 0};
     std::size_t n_trials = 0;
     std::unique_ptr<NpyWriter> out, readouts, spikes;
 };

@@ -133,9 +133,9 @@ public:
 
     void finish()
     {
-        const bool closed = std::fclose(file) == 0;
+        std::FILE* const whole = file;
         file = nullptr;
-        if (!closed || std::rename((path + ".part").c_str(), path.c_str()) != 0)
+        if (!put_in_place(whole, path + ".part", path))
             wrong();
     }
 

@@ -17,20 +17,26 @@ import numpy as np
 from brian2 import Network as Brian2Network
 
 from eprop_brian.network.built import NEVER, BuiltNetwork, Capacity
-from eprop_brian.network.checks import PROGRAMS
+from eprop_brian.network.checks import check_precision
+from eprop_brian.network.choices import PROGRAMS
+from eprop_brian.network.episodes import ENVIRONMENT, Acting
 from eprop_brian.network.groups import NetworkGroups
 from eprop_brian.network.resolved import Resolved, as_resolved
 from eprop_brian.network.spec import Network
 from eprop_brian.network.step.carried import carried_arrays
 from eprop_brian.network.step.connections import write_projection
+from eprop_brian.network.step.emission import write_emission
+from eprop_brian.network.step.episodes import write_environment
 from eprop_brian.network.step.neurons import write_population
 from eprop_brian.network.step.parts import InputPart, NetworkParts, Rules
+from eprop_brian.network.step.probes import write_probes
 from eprop_brian.network.step.readouts import (
     write_diffusion,
     write_learning_signal,
     write_readout,
 )
 from eprop_brian.network.step.schedule import network_schedule
+from eprop_brian.network.step.values import write_transmissions
 from eprop_brian.network.step.writing import Writer
 from eprop_brian.steps.layout import STAGES, Layout
 from eprop_brian.steps.runner import StepRunner
@@ -61,16 +67,16 @@ def build(
     Raises
     ------
     ValueError
-        If the network is too large for one program.
+        If the network is too large for one program, or needs more digits than `dtype` has.
     """
     network = as_resolved(network)
+    check_precision(network, capacity.n_steps, dtype)
     if capacity.learning and network.gradient not in PROGRAMS:
         raise ValueError(
             f"gradient = '{network.gradient}' cannot be compiled; devices run "
             f"{' or '.join(PROGRAMS)}. Use a Trainer, which runs it in JAX"
         )
     layout = layout or Layout()
-    _check_sizes(network, capacity, layout)
     groups = NetworkGroups(network, capacity, dtype, layout)
     writer = Writer(groups, _signals(network))
     parts = _write_parts(writer)
@@ -90,55 +96,39 @@ def build(
         projections=groups.projections,
         feedback=groups.feedback,
         diffusions=groups.diffusions,
-        carried=carried_arrays(groups) if network.continuous else {},
+        emissions=groups.emissions,
+        probes=groups.probes,
+        transmissions={k: t for known in groups.transmissions.values() for k, t in known.items()},
+        acting=groups.acting,
+        carried=carried_arrays(groups),
     )
-
-
-def _check_sizes(network: Resolved, capacity: Capacity, layout: Layout) -> None:
-    """Compiled loops index arrays with 32 bits."""
-    width, steps = max(layout.width(p.size) for p in network.populations), capacity.n_steps
-    sizes = {
-        f"{width} neurons x {steps} steps": width * steps,
-        f"{network.n_inputs} inputs x {steps} steps": network.n_inputs * steps,
-        f"{capacity.n_targets} targets of {capacity.target_steps} steps": capacity.n_targets
-        * capacity.target_steps
-        * network.n_outputs,
-    }
-    if capacity.analog:
-        n_values = capacity.n_patterns * network.n_inputs * steps
-        sizes[f"{capacity.n_patterns} patterns of {network.n_inputs} analog inputs"] = n_values
-    for c in network.connections:
-        n_pre = c.shape[1]
-        if c.adjacency is not None:
-            sizes[f"the synapses of {c.name}"] = c.adjacency.nnz
-        else:
-            sizes[f"{n_pre} x {width} synapses"] = n_pre * width
-    for what, size in sizes.items():
-        if size >= 2**31:
-            raise ValueError(f"{what} are too many for one program: {size} numbers, at most 2^31")
 
 
 def _signals(network: Resolved) -> dict[str, str]:
     """Which equation of its error each readout sends, the same to all populations."""
     equations = {readout.name: "error" for readout in network.readouts}
-    return {**equations, **{s.source: s.feedback.signal for s in network.signals}}
+    sent = {s.source: s.feedback.signal for s in network.signals if not s.emitted}
+    return {**equations, **sent}
 
 
 def _write_parts(writer: Writer) -> NetworkParts:
     """Write the blocks of all parts."""
     network, groups = writer.network, writer.groups
     control = [*groups.control_integers, *["k"] * groups.learning]
-    return NetworkParts(
+    parts = NetworkParts(
         _rules(writer),
         {name: writer.array("control", name) for name in control},
-        writer.array("trials", "spike_count", "_neuron"),
+        writer.array("trials_results", "spike_count", "_neuron"),
         inputs=tuple(_inputs(writer)),
         populations=tuple(write_population(writer, p) for p in network.populations),
         projections=tuple(write_projection(writer, p) for p in groups.projections),
         readouts=tuple(write_readout(writer, readout) for readout in network.readouts),
         signals=tuple(write_learning_signal(writer, f) for f in groups.feedback),
         diffusions=tuple(write_diffusion(writer, d) for d in groups.diffusions),
+        emissions=tuple(write_emission(writer, e) for e in groups.emissions),
+        acting=write_environment(writer) if groups.acting is not None else None,
     )
+    return replace(parts, probes=tuple(write_probes(writer, parts.projections)))
 
 
 def _inputs(writer: Writer) -> Iterator[InputPart]:
@@ -149,7 +139,10 @@ def _inputs(writer: Writer) -> Iterator[InputPart]:
             writer.block(group.name, "spike", ["z = 1"], writer.own(group.name))
             # Arrays of inputs have no padding.
             spikes = replace(writer.spikes(group.name, group.size), width=group.size)
-            yield InputPart(spikes, None)
+            yield InputPart(spikes, None, write_transmissions(writer, group.name, inputs=True))
+    if writer.groups.acting is not None:
+        yield from _coded_inputs(writer, writer.groups.acting)
+        return
     data = writer.array("input_data", "x" if analog else "words", "_neuron")
     pattern = writer.array("trials", "pattern", "_neuron")
     # Every group begins with a new word.
@@ -157,7 +150,24 @@ def _inputs(writer: Writer) -> Iterator[InputPart]:
     sizes = [g.size if analog else -(-g.size // 32) for g in driven]
     for group, before in zip(driven, accumulate(sizes, initial=0), strict=False):
         inputs = Inputs(data, pattern, analog, sum(sizes), before)
-        yield InputPart(writer.spikes(group.name, group.size), inputs)
+        values = write_transmissions(writer, group.name, inputs=True)
+        yield InputPart(writer.spikes(group.name, group.size), inputs, values)
+
+
+def _coded_inputs(writer: Writer, acting: Acting) -> Iterator[InputPart]:
+    """The input groups that sense an environment."""
+    for group in writer.network.inputs:
+        if group.constant:
+            continue
+        spikes = replace(writer.spikes(group.name, group.size), width=group.size)
+        values = write_transmissions(writer, group.name, inputs=True)
+        data = None
+        if acting.map.analog:
+            history, array = f"{group.name}_history", ""
+            if history in writer.groups.groups:
+                array = writer.array(history, "x", "_value")
+            data = Inputs(array, "", True, group.size, 0)
+        yield InputPart(spikes, data, values, coded=True)
 
 
 def _rules(writer: Writer) -> Rules:
@@ -177,8 +187,14 @@ def _rules(writer: Writer) -> Rules:
         later_rows=groups.later_rows,
         late_rows=groups.late_rows,
         signal_rows=groups.signal_rows,
+        history_rows=groups.history_rows,
         lag=groups.lag,
         clip_norm=writer.array("control", "clip_norm") if clipped else "",
         clip_factor=writer.array("control", "clip_factor") if clipped else "",
         stages=STAGES if groups.layout.profile else (),
+        noise={half: writer.array("trials", half, "_trial") for half in groups.noise},
+        sample_rows=groups.sample_rows,
+        episodes=writer.array(ENVIRONMENT, "n_steps") if groups.acting is not None else "",
+        external=groups.acting.steps if groups.acting and groups.acting.environment.external else 0,
+        step_of_target=groups.periods or bool(network.reads_advantage),
     )

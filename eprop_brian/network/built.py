@@ -16,15 +16,28 @@ from brian2 import NeuronGroup
 from brian2.utils.stringtools import get_identifiers
 
 from eprop_brian.base.sparse import Matrix, with_values
+from eprop_brian.equations.environment import Environment
 from eprop_brian.equations.optimizers import Optimizer
-from eprop_brian.network.graph import Connection, PopulationGroup, SignalConnection
+from eprop_brian.network.episodes import Acting, environment_parameters
+from eprop_brian.network.exogenous import (
+    needs_index,
+    sample_group,
+    sample_rows,
+    sampled,
+    samples_of,
+)
+from eprop_brian.network.graph import Connection, PopulationGroup, SignalConnection, SignalFilter
+from eprop_brian.network.keys import OptimizerState
 from eprop_brian.network.learned_delays import DELAY, rounded
+from eprop_brian.network.optimization import update_statements
+from eprop_brian.network.probes import Probe
 from eprop_brian.network.projection import BuiltProjection
 from eprop_brian.network.resolved import Resolved
 from eprop_brian.steps.blocks import Store, stored_name
-from eprop_brian.symbolic.names import OPTIMIZER, READOUT, own, owned
+from eprop_brian.symbolic.names import OPTIMIZER, READOUT, SYNAPSE, own, owned, substituted
 from eprop_brian.symbolic.programs import VOLTAGE_SCALE, parameter_sums
 from eprop_brian.symbolic.scope import neuron_names, scoped
+from eprop_brian.symbolic.transmission import Transmission
 
 __all__ = [
     "NEVER",
@@ -32,8 +45,11 @@ __all__ = [
     "BuiltNetwork",
     "Capacity",
     "dependent_constants",
+    "emission_names",
+    "emission_values",
     "neuron_values",
     "optimizer_names",
+    "optimizer_statements",
     "regularization",
     "state_variable",
 ]
@@ -68,6 +84,12 @@ class Capacity:
     learning : bool
         Whether the program can learn. One that cannot runs trials and nothing else: it has no
         traces, histories, gradients, feedback weights and states of an optimizer.
+    environment : Environment or None
+        In which trials are episodes; `n_steps` then are those of the longest.
+    probes : tuple of Probe
+        What is recorded of every step; a trial's is there until the next begins.
+    ranks_traces : bool
+        Whether the size of every synapse's filtered trace is summed up over a trial.
     """
 
     n_steps: int
@@ -78,6 +100,9 @@ class Capacity:
     n_answers: int = 0
     analog: bool = False
     learning: bool = True
+    environment: Environment | None = None
+    probes: tuple[Probe, ...] = ()
+    ranks_traces: bool = False
 
 
 def regularization(network: Resolved) -> tuple[str, ...]:
@@ -108,6 +133,12 @@ def optimizer_names(network: Resolved, optimizer: Optimizer) -> dict[str, str]:
     return {**{state: state_variable(state) for state in optimizer.states}, **parameters}
 
 
+def optimizer_statements(network: Resolved, optimizer: Optimizer) -> list[str]:
+    """The statements of an update."""
+    names = optimizer_names(network, optimizer)
+    return [substituted(line, names) for line in update_statements(optimizer)]
+
+
 def dependent_constants(population: PopulationGroup) -> list[str]:
     """Constants of a population that change with its learned parameters, in order."""
     changing = set(population.learned)
@@ -131,6 +162,8 @@ def neuron_values(
     # Brian2 supplies the units that the equations name.
     values = {names[name]: v for name, v in step.values(dt).items() if name in names}
     values["refractory_steps"] = step.refractory_steps(dt)
+    if needs_index(population):
+        values["index"] = np.arange(float(population.size))
     learned = scoped(population.system).learned
     slopes = [s for parameter in learned.values() for s in parameter.slopes]
     computed = [names[name] for name in dependent_constants(population)]
@@ -141,6 +174,17 @@ def neuron_values(
         values |= bounds.values(name)
     initial = step.initial_values(dt)
     return {**values, **{f"{names[s]}_initial": v for s, v in initial.items()}}
+
+
+def emission_names(own_filter: SignalFilter) -> dict[str, str]:
+    """Parameters and constants of an emitted signal's filter, as the statements call them."""
+    return owned([*own_filter.values], READOUT)
+
+
+def emission_values(own_filter: SignalFilter) -> dict[str, Any]:
+    """Their SI values, by the names that they have in the statements."""
+    names = emission_names(own_filter)
+    return {names[name]: value for name, value in own_filter.values.items()}
 
 
 @dataclass
@@ -162,8 +206,16 @@ class BuiltNetwork:
         Learning-signal connections, readouts to each population; their weight is ``B``.
     diffusions : list of BuiltProjection
         Between populations, of learning signals that diffuse; their weight is ``K``.
+    emissions : list of BuiltProjection
+        From populations that emit learning signals; their weight is ``B``.
+    probes : dict of Probe to str
+        The stores of what is recorded of every step.
+    transmissions : dict of str to Transmission
+        What synapses hand on of spikes, by the group that has the amounts.
+    acting : Acting or None
+        How the network acts, if trials are episodes of an environment.
     carried : dict of str to float
-        With continuous operation, arrays that go from one call to the next, keyed
+        Where weights change within trials, arrays that go from one call to the next, keyed
         ``"group.variable"``, and their value at the start.
     """
 
@@ -174,6 +226,10 @@ class BuiltNetwork:
     projections: list[BuiltProjection[Connection]]
     feedback: list[BuiltProjection[SignalConnection]]
     diffusions: list[BuiltProjection[SignalConnection]]
+    emissions: list[BuiltProjection[SignalConnection]]
+    probes: dict[Probe, str] = field(default_factory=dict)
+    transmissions: dict[str, Transmission] = field(default_factory=dict)
+    acting: Acting | None = None
     carried: dict[str, float] = field(default_factory=dict)
 
     #: What a call begins with, unless it is told otherwise.
@@ -190,7 +246,9 @@ class BuiltNetwork:
     @property
     def call_steps(self) -> int:
         """Steps of a call with the present number of trials, on a device in this process."""
-        control = self.groups["control"].variables
+        control, environment = self.groups["control"].variables, self.capacity.environment
+        if environment is not None and environment.external:
+            return self.capacity.n_steps // environment.most_actions
         first, end = (int(control[name].get_value()[0]) for name in ("trial", "n_trials"))
         # Without trials there is a single step, which makes the update.
         return (end - first) * self.capacity.n_steps or 1
@@ -212,11 +270,25 @@ class BuiltNetwork:
                 if bounds.eta is None and "eta" in network.optimizer.parameters:
                     read[f"eta_{own(name)}"] = network.optimizer.parameters["eta"]
             values |= {self.key(population.name, k): v for k, v in read.items()}
+            values |= self._timed_arrays(population)
+        if self.acting is not None:
+            for (group, name), value in environment_parameters(self.acting, network).items():
+                values[self.key(group, name)] = value
+        for group, transmission in self.transmissions.items():
+            step, initial = transmission.map, self._initial_of_synapses(transmission)
+            for name, value in step.parameters.items():
+                values[self.key(group, own(name, SYNAPSE))] = value
+            size = self.groups[group].variables["z"].size
+            for form, value in initial.items():
+                values[self.key(group, f"{form}_initial")] = np.broadcast_to(value, size)
         several: list[BuiltProjection[Any]] = [*self.projections, *self.diffusions]
         for p in (p for p in several if p.sparse):
             values[self.key(f"{p.name}_rows", "first")] = p.rows
-            _, post = p.ends
-            values[self.key(p.name, "post")] = np.resize(post, p.group.N)
+            _, post = p.compressed
+            # A projection without synapses keeps one that belongs to no row.
+            values[self.key(p.name, "post")] = post if len(post) else np.zeros(1)
+        for p in self.projections:
+            values |= self._mixing(p)
         for d in self.diffusions:
             if d.connection.diffusion is not None:
                 values[self.key(d.name, "K")] = d.stored(d.connection.diffusion)
@@ -231,11 +303,38 @@ class BuiltNetwork:
                 extra = projection.stored(delays) - projection.connection.least_delay
                 # Padding has no delay.
                 values[self.key(projection.name, "delay")] = np.maximum(extra, 0)
+        for e in self.emissions:
+            if e.connection.filter is not None:
+                for name, value in emission_values(e.connection.filter).items():
+                    values[self.key(e.target, name)] = value
         for f in self.feedback:
             if f.connection.delay_steps is not None:
                 extra = f.stored(f.connection.delay_steps - 1)
                 values[self.key(f.name, "delay")] = np.maximum(extra, 0)
-        return {key: np.atleast_1d(np.asarray(value, float)) for key, value in values.items()}
+        return {key: np.atleast_1d(value) for key, value in values.items()}
+
+    def _mixing(self, p: BuiltProjection[Connection]) -> dict[str, np.ndarray]:
+        """How the weights that a projection's synapses share are mixed."""
+        shared, arrays = p.connection.shared, {}
+        if shared is None or p.shared_group is None:
+            return {}
+        for way, matrix in (("spread", shared.mixing), ("gather", shared.gathering)):
+            arrays[self.key(f"{p.name}_{way}_rows", "first")] = matrix.indptr
+            arrays[self.key(f"{p.name}_{way}_index", "index")] = matrix.indices
+            arrays[self.key(f"{p.name}_{way}_factor", "factor")] = matrix.data
+        return arrays
+
+    def _timed_arrays(self, population: PopulationGroup) -> dict[str, np.ndarray]:
+        """What a population reads of timed arrays, a row for each step; padding gets 0."""
+        tables = {}
+        n_rows = sample_rows(self.network, self.capacity.n_steps)
+        for sample in samples_of(population):
+            values = sampled(sample, population, n_rows, float(self.network.dt))
+            group = sample_group(population.name, sample)
+            rows = np.zeros((n_rows, int(self.groups[group].N) // n_rows))
+            rows[:, : population.size if sample.several else 1] = values.reshape(n_rows, -1)
+            tables[self.key(group, sample.stored)] = rows.ravel()
+        return tables
 
     def _learning_parameters(self) -> dict[str, float]:
         """Numbers that learning reads."""
@@ -266,7 +365,7 @@ class BuiltNetwork:
         return {name: values[name] for name in regularization(network)}
 
     def initial_state(self) -> dict[str, np.ndarray]:
-        """What continuous operation starts from, keyed ``"group.variable"``."""
+        """What `carried` has for the first call, keyed ``"group.variable"``."""
         state = {}
         for key, value in self.carried.items():
             group, variable = key.split(".")
@@ -275,9 +374,18 @@ class BuiltNetwork:
         for population in self.network.populations:
             initial = population.system.step.initial_values(float(self.network.dt))
             for name, of_start in initial.items():
-                if self.carried:
+                if self.network.continuous:
                     state[self.key(population.name, own(name))][:] = of_start
+        for group, transmission in self.transmissions.items():
+            for form, of_start in self._initial_of_synapses(transmission).items():
+                if self.network.continuous:
+                    state[self.key(group, form)][:] = of_start
         return state
+
+    def _initial_of_synapses(self, transmission: Transmission) -> dict[str, np.ndarray | float]:
+        """What the variables of synapses begin with, by their names in the statements."""
+        initial = transmission.map.initial_values(float(self.network.dt))
+        return {own(name, SYNAPSE): value for name, value in initial.items()}
 
     def key(self, group: str, variable: str) -> str:
         """``"group.variable"`` of a variable that the statements call so."""
@@ -303,7 +411,11 @@ class BuiltNetwork:
         for key, matrix in matrices.items():
             name, stored = self._stored_as(key, variable)
             for p in self._parts.get(name, ()):
-                if self.capacity.learning or key == name:
+                if p.shared_group is not None:
+                    arrays[self.key(p.shared_group.name, stored)] = np.ravel(matrix)
+                elif p.connection.shared is not None:
+                    arrays[self.key(p.name, stored)] = p.stored(p.connection.matrix(matrix))
+                elif self.capacity.learning or key == name:
                     arrays[self.key(p.name, stored)] = p.stored(matrix)
                 else:
                     steps = rounded(p.stored(matrix)) - p.connection.least_delay
@@ -314,7 +426,7 @@ class BuiltNetwork:
     def synaptic_keys(self, key: str, variable: str) -> dict[str, str]:
         """Keys of the arrays that `matrix` assembles, by projection."""
         name, stored = self._stored_as(key, variable)
-        return {p.name: self.key(p.name, stored) for p in self._parts[name]}
+        return {p.name: self.key(p.learner.name, stored) for p in self._parts[name]}
 
     def _stored_as(self, key: str, variable: str) -> tuple[str, str]:
         """The connection whose synapses have what a key names, and their name for a variable."""
@@ -323,9 +435,58 @@ class BuiltNetwork:
             return key, variable
         return delayed.name, DELAY if variable == "w" else f"{variable}_{DELAY}"
 
-    def feedback_arrays(self, weights: Mapping[str, Matrix]) -> dict[str, np.ndarray]:
-        """Split the weights of learning signals, by name, into the connections' arrays."""
-        return {self.key(f.name, "B"): f.stored(weights[f.matrix]) for f in self.feedback}
+    def feedback_arrays(self, name: str, weights: Matrix) -> dict[str, np.ndarray]:
+        """Split the weights of a learning signal, [post, output], into the connections' arrays."""
+        return {self.key(f.name, "B"): f.stored(weights) for f in self._feedback_of(name)}
+
+    def feedback_keys(self, name: str) -> list[str]:
+        """Keys of the arrays that `feedback_matrix` assembles."""
+        return [self.key(f.name, "B") for f in self._feedback_of(name)]
+
+    def feedback_matrix(self, name: str, values: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Assemble the weights of a learning signal, [post, output]."""
+        matrix = np.zeros(self.network.keys.signals[name].shape)
+        for f in self._feedback_of(name):
+            matrix[f.target_slice, f.source_slice] = f.by_pair(values[self.key(f.name, "B")]).T
+        return matrix
+
+    def _feedback_of(self, name: str) -> list[BuiltProjection[SignalConnection]]:
+        return [f for f in (*self.feedback, *self.emissions) if f.matrix == name]
+
+    @cached_property
+    def read_by_workers(self) -> frozenset[str]:
+        """The arrays of weights, learned delays and learned parameters.
+
+        Feedback weights that follow others are not among them: every program computes its own.
+        """
+        keys, learning = self.network.keys, self.capacity.learning
+        owners = [*keys.connections, *(keys.delays if learning else ())]
+        arrays = [x for key in owners for x in self.synaptic_keys(key, "w").values()]
+        for signal in self.network.signals if learning else ():
+            arrays += [] if signal.symmetric else self.feedback_keys(signal.name)
+        return frozenset([*arrays, *keys.learned])
+
+    @cached_property
+    def kept(self) -> frozenset[str]:
+        """Arrays that only updates change: weights, and the states of optimizers.
+
+        So is what one call hands on to the next, where weights change within trials.
+        """
+        states = self.network.keys.optimizer.values() if self.capacity.learning else ()
+        of_states = [key for state in states for key in self.state_keys(state)]
+        return frozenset([*self.read_by_workers, *of_states, *self.carried])
+
+    def state_keys(self, state: OptimizerState) -> list[str]:
+        """Keys of the arrays that hold an optimizer's state of weights or a learned parameter."""
+        variable = state_variable(state.name)
+        if state.owner in self.network.keys.learned:
+            return [self.parameter_array(state.owner, variable)]
+        return [*self.synaptic_keys(state.owner, variable).values()]
+
+    @cached_property
+    def exchanged(self) -> frozenset[str]:
+        """Other arrays that go in and out of calls: sums over trials."""
+        return frozenset([*self.sums, *self.sums.values()])
 
     @property
     def sums(self) -> dict[str, str]:
@@ -369,11 +530,14 @@ class BuiltNetwork:
 
         Returns
         -------
-        array, or csc_array if the matrix is sparse
+        array, or csc_array if the matrix is sparse; weights that synapses share in their own shape
         """
         name, variable = self._stored_as(name, variable)
-        parts = [(p, values[self.key(p.name, variable)]) for p in self._parts[name]]
+        parts = [(p, values[self.key(p.learner.name, variable)]) for p in self._parts[name]]
         connection = self.network.keys.connections[name]
+        if connection.shared is not None:
+            ((_, stored),) = parts
+            return np.array(stored, float).reshape(connection.weight_shape)
         adjacency = connection.adjacency
         if adjacency is None:
             result = np.zeros(connection.shape)
@@ -394,14 +558,14 @@ class BuiltNetwork:
         return parts
 
     @cached_property
-    def _places(self) -> dict[str, np.ndarray]:
+    def _places(self) -> dict[str, Any]:
         """Where the synapses of each sparse projection stand in their matrix's data vector."""
-        numbered = {
-            name: with_values(matrix, np.arange(matrix.nnz, dtype=matrix.indices.dtype))
-            for name, matrix in self.network.adjacency.items()
-        }
-        return {
-            p.name: numbered[p.matrix][p.target_slice, p.source_slice].data
-            for p in self.projections
-            if p.sparse
-        }
+        places: dict[str, Any] = {}
+        for p in self.projections:
+            matrix = self.network.adjacency.get(p.matrix)
+            if matrix is not None and p.n_synapses == matrix.nnz:
+                places[p.name] = slice(None)
+            elif matrix is not None:
+                numbered = with_values(matrix, np.arange(matrix.nnz, dtype=matrix.indices.dtype))
+                places[p.name] = numbered[p.target_slice, p.source_slice].data
+        return places

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from brian2.units import hertz, second
 
 from eprop_brian.base.checks import (
@@ -14,6 +15,7 @@ from eprop_brian.base.checks import (
 )
 from eprop_brian.equations.learning_signals import SYMMETRIC
 from eprop_brian.equations.optimizers import Optimizer
+from eprop_brian.network.choices import GRADIENTS, RATE_AVERAGING, UPDATES
 from eprop_brian.network.graph import (
     Connection,
     PopulationGroup,
@@ -21,30 +23,26 @@ from eprop_brian.network.graph import (
     SignalConnection,
 )
 from eprop_brian.network.optimization import check_optimizer
+from eprop_brian.symbolic.refractory import LAST_SPIKE
 
 if TYPE_CHECKING:
     from eprop_brian.network.resolved import Resolved
     from eprop_brian.network.spec import Network
 
 __all__ = [
-    "GRADIENTS",
-    "PROGRAMS",
-    "RATE_AVERAGING",
-    "UPDATES",
     "check_bptt",
     "check_learned",
     "check_options",
     "check_paths",
+    "check_precision",
     "check_rewiring",
     "check_training",
     "check_updates",
 ]
 
-#: Gradient programs of e-prop, and with them what else can train a network.
-PROGRAMS = ("factored", "online")
-GRADIENTS = (*PROGRAMS, "bptt")
-UPDATES = ("batch", "step", "spike")
-RATE_AVERAGING = ("trial", "batch", "moving")
+#: Steps up to which two times in float32 differ by less than the thousandth of a step that
+#: `timestep` allows for: each is rounded by 2^-24 of itself.
+_STEPS_IN_FLOAT32 = 8000
 
 
 def check_options(network: Network) -> None:
@@ -116,7 +114,7 @@ def check_rewiring(
             "clip_norm would count gradients of synapses that are not there: with rewiring "
             "clip by clip_value"
         )
-    if network.continuous:
+    if network.updates != "batch":
         raise ValueError("rewiring happens between batches: it needs updates = 'batch'")
     if "eta" not in network.optimizer.parameters:
         raise ValueError(
@@ -126,23 +124,23 @@ def check_rewiring(
 
 def check_updates(network: Network, populations: Iterable[PopulationGroup]) -> None:
     """Refuse what continuous operation and updates at the end of a batch cannot have."""
-    if not network.continuous:
-        if network.trace_cutoff is not None:
-            raise ValueError("trace_cutoff is for updates = 'step' or 'spike'")
+    if not network.continuous and network.trace_cutoff is not None:
+        raise ValueError("trace_cutoff is for updates = 'step' or 'spike'")
+    if network.updates == "batch":
         return
     if network.gradient != "online":
         raise ValueError(
             f"updates = '{network.updates}' needs gradient = 'online': '{network.gradient}' "
             "works backwards from the end of a trial"
         )
-    if network.rate_averaging != "moving" and network.c_reg:
+    if network.continuous and network.rate_averaging != "moving" and network.c_reg:
         raise ValueError(
             f"updates = '{network.updates}' has no trials: the regulariser (c_reg) needs "
             f"rate_averaging = 'moving', not '{network.rate_averaging}'"
         )
     if network.clip_norm is not None:
         raise ValueError(
-            f"updates = '{network.updates}' changes weights one by one: gradients are clipped "
+            f"updates = '{network.updates}' changes weights within a trial: gradients are clipped "
             "by clip_value there, not by clip_norm"
         )
     if any(population.learned for population in populations):
@@ -154,6 +152,11 @@ def check_bptt(
 ) -> None:
     """Refuse learning signals and traces, which backpropagation through time does not have."""
     for signal in signals:
+        if signal.emitted:
+            raise ValueError(
+                "gradient = 'bptt' sends the error back through the network itself: no population "
+                f"can emit a learning signal, so leave '{signal.name}' away"
+            )
         feedback = signal.feedback
         sent: tuple[Any, ...] = (feedback.weights, feedback.signal.strip(), feedback.delay)
         if sent != (SYMMETRIC.weights, SYMMETRIC.signal, None) or signal.diffusion is not None:
@@ -175,6 +178,25 @@ def check_bptt(
                 )
 
 
+def check_precision(network: Resolved, n_steps: int, dtype: type) -> None:
+    """Refuse a float type that cannot hold the time since a spike.
+
+    Raises
+    ------
+    ValueError
+    """
+    if dtype != np.float32 or n_steps <= _STEPS_IN_FLOAT32 and not network.continuous:
+        return
+    for population in network.populations:
+        if LAST_SPIKE in population.system.step.states:
+            long = "without trials" if network.continuous else f"in trials of {n_steps} steps"
+            raise ValueError(
+                f"population '{population.name}' reads the time since its last spike, which "
+                f"float32 does not hold to a step {long} (to {_STEPS_IN_FLOAT32} it does): take "
+                "dtype = 'float64'"
+            )
+
+
 def check_paths(network: Resolved) -> None:
     """Refuse groups that nothing drives, that nobody reads, or that cannot learn what they should.
 
@@ -186,13 +208,15 @@ def check_paths(network: Resolved) -> None:
     sources = {name for c in network.connections for name in c.sources}
     targets = {name for c in network.connections for name in c.targets}
     taught = {name for signal in network.signals for name in signal.targets}
+    emitting = {name for s in network.signals if s.emitted for name in s.sources}
     learning = [c for c in network.connections if c.plastic or c.learned_delay]
     learns = {name for c in learning for name in c.targets}
     for group in network.inputs:
         if group.name not in sources:
             raise ValueError(f"inputs '{group.name}' drive nothing: project them to a population")
     for readout in network.readouts:
-        if readout.name not in targets:
+        # A modulator is the task's, whatever the network does.
+        if readout.name not in targets and not readout.loss.is_modulator:
             raise ValueError(f"no projection leads to readout '{readout.name}'")
     regularised = network.c_reg or network.c_v or network.gradient == "bptt"
     for population in network.populations:
@@ -200,10 +224,10 @@ def check_paths(network: Resolved) -> None:
         if name not in targets:
             raise ValueError(f"no projection leads to population '{name}': it would never spike")
         read = any(name in c.sources and [*c.targets] != [name] for c in network.connections)
-        if not read and name not in taught:
+        if not read and name not in taught and name not in emitting:
             raise ValueError(
-                f"population '{name}' reaches no readout and no other population, and has no "
-                "learning signal: project it to one of them"
+                f"population '{name}' reaches no readout and no other population, and neither has "
+                "nor emits a learning signal: project it to one of them"
             )
         if population.learned and name not in taught and not regularised:
             raise ValueError(

@@ -14,7 +14,16 @@ from numpy.typing import ArrayLike
 from scipy.sparse import csc_array, hstack, issparse
 
 from eprop_brian.base.checks import check_real
-from eprop_brian.base.sparse import Matrix, draw_pairs, ends, is_sparse, structure, with_values
+from eprop_brian.base.memory import check_memory
+from eprop_brian.base.sparse import (
+    BYTES_OF_DRAW,
+    Matrix,
+    draw_pairs,
+    ends,
+    is_sparse,
+    structure,
+    with_values,
+)
 from eprop_brian.network.graph import Connection
 
 __all__ = ["adjacency", "by_block", "by_distance", "check_seed", "structure_rng"]
@@ -89,6 +98,7 @@ def adjacency(connection: Connection, connectivity: Any, seed: int) -> csc_array
         if fraction > 1:
             raise ValueError(f"{what} is a fraction, not {connectivity!r}")
         size = round(fraction * connection.n_possible)
+        _check_draw(connection, size)
         return draw_pairs(rng, connection.shape, size, autapses=connection.autapses)
     matrix = _checked(connection, connectivity)
     if matrix.dtype.kind == "f":
@@ -100,6 +110,21 @@ def adjacency(connection: Connection, connectivity: Any, seed: int) -> csc_array
     else:
         pre, post = matrix.T.nonzero()
     return structure(pre, post, connection.shape)
+
+
+def _check_draw(connection: Connection, size: int) -> None:
+    """Check that there is memory to draw so many synapses."""
+    n_post, n_pre = connection.shape
+    check_memory(
+        {
+            f"drawing {size} synapses of {connection.name} ({n_pre} to {n_post})": size
+            * BYTES_OF_DRAW
+        },
+        lambda share: (
+            f"take a connectivity below {share * size / connection.n_possible:.3g}, or fewer "
+            "neurons"
+        ),
+    )
 
 
 def by_distance(

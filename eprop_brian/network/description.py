@@ -76,8 +76,12 @@ def _weights(network: Resolved) -> Iterator[str]:
         n_post, n_pre = c.shape
         details = [f"{c.name}  {n_post} x {n_pre}, {_ends(c)}", c.receptor]
         details.append(f"reads {c.reads}" if c.reads else "")
+        if c.transmission is not None:
+            details.append(f"synapse '{c.transmission.map.synapse.name}'")
         if c.adjacency is not None:
             details.append(f"{c.adjacency.nnz} synapses")
+        if c.shared is not None:
+            details.append(f"shared weights {' x '.join(map(str, c.weight_shape))}")
         if c.sign:
             details.append("excitatory" if c.sign > 0 else "inhibitory")
         if c.spread:
@@ -118,6 +122,8 @@ def _signals(network: Resolved) -> Iterator[str]:
         yield from (line for line in feedback.update.splitlines() if line.strip())
         if feedback.signal != "error":
             yield f"signal = {feedback.signal}"
+        if signal.filter is not None:
+            yield f"emitted: {signal.filter.readout.update}"
         if signal.diffusion is not None:
             yield f"diffuses among {signal.shape[0]} neurons"
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from eprop_brian.base.checks import check_real
+from eprop_brian.base.memory import check_memory
 from eprop_brian.base.random import normals, rng_for, uniforms
 from eprop_brian.base.sparse import Matrix, dense, fit, values_of, with_values
 from eprop_brian.network.feedback import initial_feedback
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from eprop_brian.network.resolved import Resolved
 
 __all__ = ["InitialDraw", "initial_draws", "initial_weights"]
+
+#: Of all weights, that there are at least: those that are kept, and those of a program.
+_COPIES = 2
 
 
 @dataclass(frozen=True)
@@ -51,10 +55,15 @@ class InitialDraw:
 
     def values(self, rng: np.random.Generator, size: Any) -> np.ndarray:
         """Draw so many values."""
+        # In place: there may be more of them than memory has room for twice.
         if self.uniform:
-            values = (-self.limit + 2 * self.limit * uniforms(rng, size)) * self.factor
+            values = uniforms(rng, size)
+            values *= 2 * self.limit
+            values -= self.limit
         else:
-            values = normals(rng, size) / self.divisor * self.factor
+            values = normals(rng, size)
+            values /= self.divisor
+        values *= self.factor
         return self.sign * np.abs(values) if self.sign else values
 
 
@@ -97,7 +106,10 @@ def _total_size(connection: Connection, draw: InitialDraw) -> float:
     """Expected sum of the absolute weights onto a neuron, before they are scaled."""
     n_post = connection.shape[0]
     if connection.weights is not None:
-        return float(np.sum(np.abs(values_of(connection.weights))) / n_post)
+        weights = connection.matrix(connection.weights)
+        return float(np.sum(np.abs(values_of(weights))) / n_post)
+    if connection.shared is not None:
+        return float(connection.shared.mixing.sum()) / n_post * draw.mean_size
     return connection.n_synapses / n_post * draw.mean_size
 
 
@@ -135,10 +147,14 @@ def _balance(
 def _draw(connection: Connection) -> InitialDraw:
     """How the initial weights of a connection are drawn, before they are scaled."""
     factor = 1.0
-    if connection.adjacency is not None:
+    n_post: float
+    n_pre: float
+    n_post, n_pre = connection.shape
+    if connection.shared is not None:
+        n_post, n_pre = connection.shared.fan_out, connection.shared.fan_in
+    elif connection.adjacency is not None:
         n_synapses = max(1, connection.adjacency.nnz)
         factor = float(np.sqrt(connection.n_possible / n_synapses))
-    n_post, n_pre = connection.shape
     return InitialDraw(
         uniform=connection.glorot,
         divisor=float(np.sqrt(n_pre)),
@@ -156,9 +172,10 @@ def _check_weights(connection: Connection) -> None:
         raise ValueError(f"the weights of '{name}' can only be balanced with a sign")
     if weights is None:
         return
-    if np.shape(weights) != connection.shape:
+    if np.shape(weights) != connection.weight_shape:
+        axes = "" if connection.shared else " [post, pre]"
         raise ValueError(
-            f"the weights of '{name}' must have shape {connection.shape} [post, pre], not "
+            f"the weights of '{name}' must have shape {connection.weight_shape}{axes}, not "
             f"{np.shape(weights)}"
         )
     if connection.balanced or connection.glorot:
@@ -168,7 +185,7 @@ def _check_weights(connection: Connection) -> None:
             f"the weights of '{name}' are given, but it is rewired, which draws where they are: "
             "leave one of them away"
         )
-    if connection.adjacency is not None:
+    if connection.adjacency is not None and connection.shared is None:
         fit(f"the weights of '{name}'", weights, connection.adjacency)
     values = values_of(weights)
     if not np.all(np.isfinite(values)):
@@ -193,6 +210,15 @@ def initial_weights(network: Resolved, seed: int) -> dict[str, Matrix]:
     dict
         See `Network.initial_weights`.
     """
+    check_memory(
+        {
+            f"the {c.shape[0]} x {c.shape[1]} weights of {c.name}": _COPIES * 8 * c.n_synapses
+            for c in network.connections
+        },
+        lambda share: (
+            f"{share:.0%} of these synapses would fit: fewer neurons, or less connectivity"
+        ),
+    )
     rng = rng_for(seed, "weights")
     weights: dict[str, Matrix] = {}
     draws = initial_draws(network.connections)
@@ -200,9 +226,10 @@ def initial_weights(network: Resolved, seed: int) -> dict[str, Matrix]:
         draw = draws[connection.name]
         weights[connection.name] = _drawn(connection, draw, network.rewiring, rng)
     for signal in network.signals:
-        weights[signal.name] = initial_feedback(
-            signal.feedback, signal.shape, weights.get(signal.follows), rng
-        )
+        followed = None
+        if signal.follows:
+            followed = network.keys.connections[signal.follows].matrix(weights[signal.follows])
+        weights[signal.name] = initial_feedback(signal.feedback, signal.shape, followed, rng)
     for key, parameter in network.keys.learned.items():
         value = parameter.population.system.step.parameters[parameter.name]
         size = parameter.population.size
@@ -226,13 +253,15 @@ def _drawn(
     rewiring: Rewiring | None,
     rng: np.random.Generator,
 ) -> Matrix:
-    adjacency, weights = connection.adjacency, connection.weights
+    # Weights that synapses share are no matrix of pairs.
+    adjacency = None if connection.shared else connection.adjacency
+    weights = connection.weights
     if weights is not None:
         whole = dense(weights) if adjacency is None else fit(connection.name, weights, adjacency)
         return whole * connection.scale
     if adjacency is not None:
         return with_values(adjacency, draw.values(rng, adjacency.nnz))
-    values = draw.values(rng, connection.shape)
+    values = draw.values(rng, connection.weight_shape)
     if connection.signs is not None and rewiring is not None:
         return _initially_connected(connection, connection.signs, rewiring, values, rng)
     if not connection.autapses:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Collection
 from typing import Any
 
@@ -13,6 +12,7 @@ from brian2.units.fundamentalunits import have_same_dimensions
 from scipy.sparse import issparse
 
 from eprop_brian.base.checks import is_number
+from eprop_brian.base.printable import warn
 from eprop_brian.base.random import normals
 from eprop_brian.base.sparse import Matrix, dense
 from eprop_brian.base.suggestions import unknown
@@ -123,7 +123,7 @@ def check_feedback(
         raise ValueError(unused_scale(feedback))
     plain = feedback.signal.strip() == "error" and feedback.delay is None
     if feedback.weights == "broadcast" and loss.softmax and plain:
-        warnings.warn(
+        warn(
             "broadcast feedback sums the readouts' errors, and those of a softmax sum to 0: no "
             "learning signal reaches the recurrent neurons. Use 'random', 'adaptive' or "
             "'symmetric' feedback, or a signal of your own such as 'B*tanh(error)'",
@@ -195,15 +195,16 @@ def check_loss(loss: Loss, readout: Collection[str], n_outputs: int) -> None:
     """
     if loss.softmax and n_outputs < 2:
         raise ValueError(f"loss '{loss.name}' needs at least 2 outputs, not 1")
-    known = ["y", "y_target", *(["p"] if loss.softmax else []), *readout]
+    signals = ["y", "y_target", *(["p"] if loss.softmax else [])]
+    known = [*signals, "advantage", *readout]
     parts = {"loss": known, "error": known}
     if loss.coupling:
         parts = {"loss": known, "coupling": known, "error": [*known, "coupled"]}
     for part, names in parts.items():
         _require_names(f"loss '{loss.name}', {part}", getattr(loss, part), names)
-    if loss.signal not in known:
+    if loss.signal not in signals:
         raise EquationError(
-            f"loss '{loss.name}', signal", loss.signal, f"must be one of {', '.join(known[:3])}"
+            f"loss '{loss.name}', signal", loss.signal, f"must be one of {', '.join(signals)}"
         )
 
 

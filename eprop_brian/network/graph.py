@@ -24,8 +24,10 @@ from eprop_brian.equations.readouts import ReadoutFilter
 from eprop_brian.network.delays import longest
 from eprop_brian.network.learned import LearnedRange
 from eprop_brian.network.learned_delays import LearnedDelay
+from eprop_brian.network.sharing import SharedWeights
 from eprop_brian.symbolic.eligibility import EligibilitySystem
 from eprop_brian.symbolic.programs import ReadoutProgram
+from eprop_brian.symbolic.transmission import Transmission
 
 __all__ = [
     "Connection",
@@ -34,6 +36,7 @@ __all__ = [
     "PopulationGroup",
     "ReadoutGroup",
     "SignalConnection",
+    "SignalFilter",
     "connection",
     "spans",
 ]
@@ -172,6 +175,10 @@ class Connection:
     reads : str
         What a readout sums in the place of spikes: an expression of the states of the sources'
         neurons; ``""`` for spikes.
+    transmission : Transmission, optional
+        What its synapses hand on of a spike; default: the weight.
+    shared : SharedWeights, optional
+        Weights that its synapses share; default: each has its own.
     """
 
     name: str
@@ -194,11 +201,22 @@ class Connection:
     learned_delay: LearnedDelay | None = None
     optimizer: Optimizer | None = None
     reads: str = ""
+    transmission: Transmission | None = field(default=None, repr=False)
+    shared: SharedWeights | None = field(default=None, repr=False)
 
     @cached_property
     def shape(self) -> tuple[int, int]:
-        """Shape of the weights, (n_post, n_pre)."""
+        """Numbers of neurons at its ends, (n_post, n_pre)."""
         return _width(self.targets), _width(self.sources)
+
+    @property
+    def weight_shape(self) -> tuple[int, ...]:
+        """Shape of the weights: `shape`, or that of the weights that synapses share."""
+        return self.shape if self.shared is None else self.shared.shape
+
+    def matrix(self, weights: Matrix) -> Matrix:
+        """The weights of all synapses, [post, pre], from the weights, which they may share."""
+        return weights if self.shared is None else self.shared.spread(weights)
 
     @property
     def kind(self) -> str:
@@ -244,15 +262,31 @@ class Connection:
 
 
 @dataclass(frozen=True, eq=False)
+class SignalFilter:
+    """The filter of a learning signal that populations emit.
+
+    Attributes
+    ----------
+    readout : ReadoutFilter
+        Its equation.
+    values : dict of str to number
+        SI values of the equation's parameters and constants.
+    """
+
+    readout: ReadoutFilter
+    values: dict[str, Any] = field(repr=False)
+
+
+@dataclass(frozen=True, eq=False)
 class SignalConnection:
     """A learning-signal connection from readouts to populations, with weights of its own.
 
     Attributes
     ----------
     name : str
-        Key of its weights, shape (n_post, n_outputs).
+        Key of its weights, shape (n_post, n_outputs), or (n_post, n_pre) of populations that emit.
     sources, targets : mapping of str to slice
-        As for `Connection`: a single readout, and populations.
+        As for `Connection`: a single readout or populations that emit, and populations.
     feedback : Feedback
         What is sent, and where the weights come from.
     follows : str
@@ -262,6 +296,8 @@ class SignalConnection:
         Delays in steps, shaped as the weights; default: one step each.
     diffusion : csc_array, optional
         How it spreads among the targets, [post, pre]; default: it does not.
+    filter : SignalFilter, optional
+        Of what populations emit; None: a readout sends.
     """
 
     name: str
@@ -271,15 +307,21 @@ class SignalConnection:
     follows: str = ""
     delay_steps: np.ndarray | None = field(default=None, repr=False)
     diffusion: csc_array | None = field(default=None, repr=False)
+    filter: SignalFilter | None = field(default=None, repr=False)
 
     @cached_property
     def shape(self) -> tuple[int, int]:
-        """Shape of the weights, (n_post, n_outputs)."""
+        """Shape of the weights."""
         return _width(self.targets), _width(self.sources)
 
     @property
+    def emitted(self) -> bool:
+        """Whether populations emit it, in the place of a readout."""
+        return self.filter is not None
+
+    @property
     def source(self) -> str:
-        """The readout that sends."""
+        """The readout that sends; of populations that emit, the first."""
         return next(iter(self.sources))
 
     @property

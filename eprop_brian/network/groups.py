@@ -11,24 +11,35 @@ from collections.abc import Iterable
 import numpy as np
 from brian2 import Clock, NeuronGroup
 
+from eprop_brian.base.indices import index_type
 from eprop_brian.network.built import (
     Capacity,
+    emission_names,
+    emission_values,
     neuron_values,
     optimizer_names,
     regularization,
     state_variable,
 )
+from eprop_brian.network.episodes import Acting, acting, make_environment, readout_variables
+from eprop_brian.network.exogenous import NOISE, draws, sample_group, sample_rows, samples_of
 from eprop_brian.network.graph import Connection, PopulationGroup, ReadoutGroup, SignalConnection
+from eprop_brian.network.history import history_rows
 from eprop_brian.network.learned_delays import DELAY
+from eprop_brian.network.probes import Probe, make_probes
 from eprop_brian.network.projection import BuiltProjection
 from eprop_brian.network.resolved import Resolved
-from eprop_brian.network.synapses import make_diffusions, make_projections
+from eprop_brian.network.sizes import check_sizes, needed_bytes
+from eprop_brian.network.synapses import make_diffusions, make_emissions, make_projections
+from eprop_brian.network.tagging import Tagging
 from eprop_brian.steps.blocks import Store, keep_names, name_variables
 from eprop_brian.steps.layout import STAGES, Layout
 from eprop_brian.symbolic.names import (
     READOUT,
+    SYNAPSE,
     input_name,
     is_own,
+    own,
     owned,
     shown,
 )
@@ -37,7 +48,10 @@ from eprop_brian.symbolic.programs import (
     FactoredProgram,
     OnlineProgram,
     ParameterProgram,
+    ReadoutProgram,
+    Tags,
     delay_program,
+    direct_name,
     factored_program,
     online_program,
     parameter_program,
@@ -46,8 +60,15 @@ from eprop_brian.symbolic.programs import (
 )
 from eprop_brian.symbolic.readings import signal_name
 from eprop_brian.symbolic.scope import neuron_names, scoped, scoped_receptor
+from eprop_brian.symbolic.transmission import Transmission
+from eprop_brian.symbolic.weights import WeightFunction
 
 __all__ = ["NetworkGroups", "later_name", "reading_group"]
+
+#: Rows that a tile of the backward pass may go through for one synapse that it finds.
+_ROWS_PER_SYNAPSE = 8
+#: Vectors of a tile of the backward pass, at least.
+_LEAST_VECTORS = 4
 
 
 def later_name(arriving: str) -> str:
@@ -58,6 +79,20 @@ def later_name(arriving: str) -> str:
 def reading_group(population: str, number: int) -> str:
     """The group of the values that are read of a population's neurons."""
     return f"{population}_{number}_reading"
+
+
+def _transmissions(network: Resolved) -> dict[str, dict[str, Transmission]]:
+    """What synapses hand on of the spikes of each source, by the name of its group."""
+    names = [*(i.name for i in network.inputs), *(p.name for p in network.populations)]
+    result: dict[str, dict[str, Transmission]] = {name: {} for name in names}
+    for c in network.connections:
+        if (transmission := c.transmission) is None:
+            continue
+        for source in c.sources:
+            known = result[source]
+            if not any(transmission.hands_on_as(other) for other in known.values()):
+                known[f"{source}_{len(known) + 1}_synapse"] = transmission
+    return result
 
 
 class NetworkGroups:
@@ -72,6 +107,16 @@ class NetworkGroups:
         Those of the connections and of the learning signals.
     diffusions : list of BuiltProjection
         Of learning signals that diffuse, from each of their targets to each.
+    emissions : list of BuiltProjection
+        Of learning signals that populations emit, from each of them to each target.
+    probes : dict of Probe to str
+        The stores of what is recorded.
+    transmissions : dict of str to dict of str to Transmission
+        What synapses hand on of the spikes of each source, by the group that has the amounts.
+    history_rows : int
+        Steps of which the history for the backward pass is kept at a time.
+    history_dtype : type
+        Of its numbers.
     lag : int
         Steps by which traces wait for their learning signal: the delay of the readouts.
     window_rows : int
@@ -82,6 +127,14 @@ class NetworkGroups:
         Steps after a trial's end from which the sums over presynaptic spikes read.
     signal_rows : int
         Steps before a trial's first of which the readouts' signals are kept.
+    noise : tuple of str
+        Halves of the keys of trials' noise, if neurons draw random numbers.
+    sample_rows : int
+        Steps of which it is stored what timed arrays have; 0 without any.
+    acting : Acting or None
+        How the network acts, if trials are episodes of an environment.
+    tagging : Tagging or None
+        How learning signals wait in tags for rewards, if they do.
     """
 
     def __init__(self, network: Resolved, capacity: Capacity, dtype: type, layout: Layout) -> None:
@@ -101,6 +154,17 @@ class NetworkGroups:
         self.readout_programs = {
             r.name: readout_program(r.readout, self.readout_names[r.name]) for r in network.readouts
         }
+        #: Learning signals that populations emit, by target, and the filters that they have there.
+        self.emitted = {
+            target: signal.filter
+            for signal in network.signals
+            if self.learning and signal.filter is not None
+            for target in signal.targets
+        }
+        self._emission_programs = {
+            target: readout_program(own.readout, emission_names(own))
+            for target, own in self.emitted.items()
+        }
         #: Filter of the traces, the same for all readouts.
         self.readout_program = next(iter(self.readout_programs.values()))
         #: Arrays of the neurons that have users' names, which no other array can have.
@@ -110,8 +174,11 @@ class NetworkGroups:
         #: Numbers of the options of regularisation and clipping that are in use.
         self.regularization = regularization(network)
         self.lag = network.readout_delay
-        # Weights that change in every step are read in every step.
-        self.steps_per_pass = 1 if network.continuous else layout.steps_per_pass
+        # Weights that change in every step are read in every step, as traces are that are recorded;
+        # rewards find the tags of the step before.
+        acts = capacity.environment is not None
+        one_by_one = network.continuous or capacity.probes or acts
+        self.steps_per_pass = 1 if one_by_one else layout.steps_per_pass
         self.window_rows = self._rows(self.lag)
         spread = max((_spread(c) for c in network.connections), default=0)
         self.later_rows = spread + 1 if spread else 0
@@ -120,9 +187,31 @@ class NetworkGroups:
         self.late_rows = max(0, self.later_rows - 1) + max(lags, default=0)
         delays = [int(s.delay_steps.max()) for s in network.signals if s.delay_steps is not None]
         self.signal_rows = max(delays) - 1 if self.learning and delays else 0
+        self.transmissions = _transmissions(network)
+        is_drawn = draws(network.populations) or capacity.environment is not None
+        self.noise = NOISE if is_drawn else ()
+        sampled = any(samples_of(p) for p in network.populations)
+        self.sample_rows = sample_rows(network, capacity.n_steps) if sampled else 0
+        #: How the network acts, if trials are episodes of an environment.
+        self.acting: Acting | None = None
+        if capacity.environment is not None:
+            self.acting = acting(network, capacity.environment, capacity.n_steps)
+        #: How learning signals wait in tags for rewards, if they do.
+        self.tagging: Tagging | None = None
+        if self.acting is not None and self.online:
+            self.tagging = Tagging(network, self.systems)
+        self.history_dtype: type = np.float32 if network.history_dtype else dtype
+        self.history_rows = capacity.n_steps
+        if self.learning and not self.online:
+            self.history_rows = history_rows(
+                network, capacity.n_steps, layout.recompute, lambda rows: needed_bytes(self, rows)
+            )
+        check_sizes(self)
         self._make_neurons()
         self.projections, self.feedback = make_projections(self)
         self.diffusions = make_diffusions(self)
+        self.emissions = make_emissions(self)
+        self.probes: dict[Probe, str] = make_probes(self)
 
     def _rows(self, waiting: int) -> int:
         """Rows that a pass over the synapses needs if it waits so many steps, in whole passes."""
@@ -139,16 +228,26 @@ class NetworkGroups:
         return _spread(p.connection) > 0
 
     def is_analog(self, p: BuiltProjection[Connection]) -> bool:
-        """Whether values arrive, by which a weight is multiplied: analog inputs, or readings."""
+        """Whether values arrive, by which a weight is multiplied.
+
+        These are analog inputs, what is read of neurons, and what synapses hand on.
+        """
         inputs = self.capacity.analog and p.source in self.network.input_slices
-        return inputs or bool(p.connection.reads)
+        return inputs or self.sender(p) != p.source
+
+    def weight_function(self, p: BuiltProjection[Connection]) -> WeightFunction | None:
+        """What a spike brings of a weight, None if it is the weight itself."""
+        return self.network.weight_function(p.connection, p.target)
 
     def sender(self, p: BuiltProjection[Connection]) -> str:
         """The group whose spikes, or values, a projection hands on."""
-        reads = p.connection.reads
-        if not reads:
+        reads, transmission = p.connection.reads, p.connection.transmission
+        if reads:
+            return reading_group(p.source, self.systems[p.source].number_of(reads))
+        if transmission is None:
             return p.source
-        return reading_group(p.source, self.systems[p.source].number_of(reads))
+        known = self.transmissions[p.source].items()
+        return next(name for name, one in known if transmission.hands_on_as(one))
 
     def group(
         self, name: str, size: int, variables: dict[str, str], *, spiking: bool = False
@@ -192,6 +291,7 @@ class NetworkGroups:
             *("step", "trial", "n_trials"),
             *(("batch_size", "learning", "updating") if self.learning else ()),
             *("window_start", "clock"),
+            *["greedy"] * (self.acting is not None),
         )
         numbers = [
             *("k", "gradient_scale", "n_steps", "c_reg", "f_target", "kappa_reg"),
@@ -210,7 +310,35 @@ class NetworkGroups:
             self.store("profile", len(STAGES), ["seconds"])
         for inputs in network.inputs:
             self._spiking_group(inputs.name, inputs.size, {})
+            self._make_transmissions(inputs.name, inputs.size)
         self.periods = capacity.n_answers > 0
+        if self.acting is None:
+            self._make_data()
+        self.store("trials", capacity.n_trials, ["pattern", "target", *self.noise], np.int32)
+        n_counts = capacity.n_trials * len(network.populations)
+        self.store("trials_results", n_counts, ["spike_count"], np.int32)
+        n_outcomes = capacity.n_trials * network.n_outputs
+        self.store("outcomes", n_outcomes, ["loss"])
+        self.store("answers", n_outcomes * max(1, capacity.n_answers), ["output"])
+        # One value of all outputs for each step of a target.
+        n_rows = capacity.n_targets * capacity.n_steps
+        if self.periods:
+            self.store("period_data", n_rows, ["period"], np.int32)
+        if network.reads_advantage and self.acting is None:
+            self.store("advantage_data", n_rows, ["advantage"])
+        for population in network.populations:
+            self._make_population(population)
+        for readout in network.readouts:
+            self._make_readout(readout)
+        if self.acting is not None:
+            make_environment(self)
+        if self.learning and network.continuous and self.signal_rows:
+            # Of the last steps of a call, for the next: as many whatever the steps of a call.
+            self.store("earlier_history", self.signal_rows * network.n_outputs, ["signal"])
+
+    def _make_data(self) -> None:
+        """Stores of the inputs and targets of trials."""
+        network, capacity = self.network, self.capacity
         n_samples = capacity.n_targets * capacity.target_steps * network.n_outputs
         n_rows = capacity.n_patterns * capacity.n_steps
         if capacity.analog:
@@ -219,20 +347,6 @@ class NetworkGroups:
             n_words = sum(-(-inputs.size // 32) for inputs in network.inputs if not inputs.constant)
             self.store("input_data", n_rows * n_words, ["words"], np.int32)
         self.store("target_data", n_samples, ["y_target"])
-        self.store("trials", capacity.n_trials, ["pattern", "target", "spike_count"], np.int32)
-        n_outcomes = capacity.n_trials * network.n_outputs
-        self.store("outcomes", n_outcomes, ["loss"])
-        self.store("answers", n_outcomes * max(1, capacity.n_answers), ["output"])
-        if self.periods:
-            n_periods = capacity.n_targets * capacity.n_steps
-            self.store("period_data", n_periods, ["period"], np.int32)
-        for population in network.populations:
-            self._make_population(population)
-        for readout in network.readouts:
-            self._make_readout(readout)
-        if self.learning and network.continuous and self.signal_rows:
-            # Of the last steps of a call, for the next: as many whatever the steps of a call.
-            self.store("earlier_history", self.signal_rows * network.n_outputs, ["signal"])
 
     def _make_readout(self, readout: ReadoutGroup) -> None:
         """A group of readouts, with the history of its errors and signals."""
@@ -240,6 +354,9 @@ class NetworkGroups:
         variables = ["I", "y", "softmax_sum", "p", "error", *["signal"] * self.learning, "loss_sum"]
         variables += ["coupling", "coupled"] if readout.loss.coupling else []
         variables += ["filtered_error", "filtered_signal"] if self.learning else []
+        variables += readout_variables(self, name)
+        direct = self.direct_variables(name)
+        variables += direct
         parameters = dict.fromkeys(self.readout_names[name].values(), "1 (shared)")
         self.group(name, size, {**dict.fromkeys(variables, "1"), **parameters})
         if not self.learning:
@@ -250,6 +367,7 @@ class NetworkGroups:
         # Delayed signals reach back before the trial; delayed readouts reach past its end.
         n_errors = (self.signal_rows + steps + self.lag) * size
         variables = ["error", "signal", "filtered_error", "filtered_signal"]
+        variables += [direct_name("signal")] if direct else []
         self.store(f"{name}_history", n_errors, variables)
 
     def _spiking_group(self, name: str, size: int, variables: dict[str, str]) -> NeuronGroup:
@@ -259,8 +377,9 @@ class NetworkGroups:
         group.resetter["spike"].active = False
         steps = self.capacity.n_steps
         # One step more: the last of before the trial comes first.
-        self.store(f"{name}_spikes", size * (steps + 1), ["neuron"], np.int32)
-        self.store(f"{name}_offsets", steps + 2, ["first"], np.int32)
+        n_spikes = size * (steps + 1)
+        self.store(f"{name}_spikes", n_spikes, ["neuron"], np.int32)
+        self.store(f"{name}_offsets", steps + 2, ["first"], index_type(n_spikes))
         return group
 
     def _make_population(self, population: PopulationGroup) -> None:
@@ -274,13 +393,17 @@ class NetworkGroups:
                 *(*inputs, "L", "psi", "refractory_counter", "spike_count"),
                 *("batch_spike_count", "rate_factor", "L_filtered"),
                 *(x for r in system.readings for x in (r.signal, f"{r.signal}_filtered")),
+                *self.direct_variables(population.name),
                 *(["moving_rate"] if self.moving_rate else []),
                 *(["L_before"] if self.diffuses(population.name) else []),
+                *(["emitted"] if population.name in self.emitted else []),
                 *(program.variables if program else ()),
                 *(*system.varying(after=False), *system.varying(after=True)),
                 *self._learned_variables(population),
             ]
         values = neuron_values(population, float(self.network.dt), self.learning)
+        if population.name in self.emitted:
+            values |= emission_values(self.emitted[population.name])
         self._spiking_group(
             population.name,
             size,
@@ -291,21 +414,53 @@ class NetworkGroups:
             },
         )
         steps, width = self.capacity.n_steps, self.layout.width(size)
+        n_segments = -(-steps // self.history_rows)
         if self.later_rows:
-            later = [later_name(name) for name in inputs]
-            self.store(f"{population.name}_later", self.later_rows * width, later)
+            later, n_later = [later_name(name) for name in inputs], self.later_rows * width
+            self.store(f"{population.name}_later", n_later, later)
+            if n_segments > 1:
+                self.store(f"{population.name}_later_segments", n_segments * n_later, later)
         if self.online:
             self._window_group(population.name, width)
         if program:
-            results = self.tile(population) * (steps + self.late_rows)
-            kept = [*program.history, *["L"] * self.diffuses(population.name)]
-            self.store(f"{population.name}_history", width * steps, kept)
+            rows = self.history_rows
+            results = self.tile(population, rows) * (rows + self.late_rows)
+            kept = [*program.history, *["L"] * self.keeps_signal(population.name)]
+            self.store(f"{population.name}_history", width * rows, kept, self.history_dtype)
+            if n_segments > 1:
+                states = self.state_variables(population.name)
+                self.store(f"{population.name}_segments", n_segments * size, states)
             self.store(f"{population.name}_results", results, program.results)
+        for sample in samples_of(population):
+            # Several of a kind share a store.
+            group, row = sample_group(population.name, sample), width if sample.several else 1
+            names = [s.stored for s in samples_of(population) if s.several == sample.several]
+            if group not in self.groups:
+                self.store(group, row * self.sample_rows, names)
         for reading in system.readings:
-            source = reading_group(population.name, reading.number)
-            self._spiking_group(source, size, {})
-            if program:
-                self.store(f"{source}_history", size * steps, ["x"])
+            self._values_group(reading_group(population.name, reading.number), size, {})
+        self._make_transmissions(population.name, size)
+
+    def state_variables(self, population: str) -> list[str]:
+        """What a step of a population reads of the step before."""
+        states = self.systems[population].step.states
+        return [*states, "z", "refractory_counter", *["moving_rate"] * self.moving_rate]
+
+    def _make_transmissions(self, source: str, size: int) -> None:
+        """Groups of what synapses hand on of the spikes of a source."""
+        for name, transmission in self.transmissions[source].items():
+            step = transmission.map
+            states = [own(state, SYNAPSE) for state in step.states]
+            variables = {x: "1" for state in states for x in (state, f"{state}_initial")}
+            for parameter, value in step.parameters.items():
+                variables[own(parameter, SYNAPSE)] = "1" if np.ndim(value) else "1 (shared)"
+            self._values_group(name, size, variables)
+
+    def _values_group(self, name: str, size: int, variables: dict[str, str]) -> None:
+        """A group of values that follow from neurons; a backward pass reads those of a trial."""
+        self._spiking_group(name, size, variables)
+        if self.learning and not self.online:
+            self.store(f"{name}_history", size * self.capacity.n_steps, ["x"])
 
     def _learned_variables(self, population: PopulationGroup) -> list[str]:
         """Per neuron, for each of its learned parameters."""
@@ -325,11 +480,19 @@ class NetworkGroups:
     def signals(self, target: str) -> tuple[str, ...]:
         """Postsynaptic variables that the traces of a synapse read in every step."""
         if target not in self.systems:
-            return ("error",)
+            return ("error", *self.direct_variables(target))
         system = self.systems[target]
         rate = ("rate_factor",) if self.moving_rate else ()
-        signals = self.signal_names(target)
+        signals = (*self.signal_names(target), *self.direct_variables(target))
         return ("psi", *signals, *rate, *system.varying(after=False), *system.varying(after=True))
+
+    def direct_variables(self, target: str) -> list[str]:
+        """What a target's traces meet at once, while all else waits in tags for rewards."""
+        return [] if self.tagging is None else self.tagging.direct_variables(target)
+
+    def tags(self, target: str) -> Tags | None:
+        """How the learning signals of a population, or errors of a readout, wait for rewards."""
+        return None if self.tagging is None else self.tagging.tags(target)
 
     def signal_names(self, population: str) -> list[str]:
         """The learning signals of a population, that of its spikes first."""
@@ -344,17 +507,19 @@ class NetworkGroups:
         reads = self.network.reads(f.target, f.source)
         return signal_name(self.systems[f.target].number_of(reads))
 
-    def tile(self, population: PopulationGroup) -> int:
-        """Neurons of a population that the backward pass takes at a time."""
+    def tile(self, population: PopulationGroup, rows: int) -> int:
+        """Neurons of a population that the backward pass takes at a time, through `rows` steps."""
         width, lanes = self.layout.width(population.size), self.layout.lanes
-        results = self.capacity.n_steps * np.dtype(self.dtype).itemsize
-        # The synapses of a compressed row may go anywhere.
-        connections = self.network.connections
-        sparse = any(c.adjacency is not None for c in connections if not c.to_readout)
-        if self.layout.tile_bytes is None or sparse:
+        results = rows * np.dtype(self.dtype).itemsize
+        if self.layout.tile_bytes is None:
             return width
-        # At least four vectors: fewer are slower than a tile that outgrows the cache.
-        return min(width, max(4, self.layout.tile_bytes // (results * lanes)) * lanes)
+        # With fewer vectors it is slower than where it outgrows the cache.
+        most = max(_LEAST_VECTORS, self.layout.tile_bytes // (results * lanes))
+        # For every tile the rows of all presynaptic neurons are gone through.
+        least = max((_least_tile(c) for c in self.network.connections), default=0)
+        vectors = width // lanes
+        n_tiles = -(-vectors // max(most, -(-least // lanes)))
+        return -(-vectors // n_tiles) * lanes
 
     def signals_are_delayed(self, population: str) -> bool:
         """Whether a learning signal reaches a population later than the next step."""
@@ -367,9 +532,20 @@ class NetworkGroups:
         signals = (s for s in self.network.signals if s.diffusion is not None)
         return self.learning and any(population in s.targets for s in signals)
 
+    def keeps_signal(self, population: str) -> bool:
+        """Whether the learning signal of every step is kept for a backward pass.
+
+        Others are computed anew of the errors, which are fewer.
+        """
+        return self.diffuses(population) or population in self.emitted
+
     def filtered_where_it_arrives(self, population: str) -> bool:
         """Whether the backward pass filters a learning signal, rather than the readouts' errors."""
-        return self.signals_are_delayed(population) or self.diffuses(population)
+        return self.signals_are_delayed(population) or self.keeps_signal(population)
+
+    def trace_filter(self, population: str) -> ReadoutProgram:
+        """The filter of eligibility traces: that of what is emitted to them, or of the readouts."""
+        return self._emission_programs.get(population, self.readout_program)
 
     def signal_that_learns(
         self, p: BuiltProjection[Connection]
@@ -393,7 +569,7 @@ class NetworkGroups:
     ) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Variables of the traces of a receptor, on the presynaptic neuron and on the synapse."""
         if target not in self.systems:
-            return ("eps_y",), ("signal_sum",)
+            return ("eps_y",), ("signal_sum", *["tag"] * (self.tagging is not None))
         program = self.online_of(target, receptor)
         return program.pre_variables, program.synapse_variables
 
@@ -401,9 +577,10 @@ class NetworkGroups:
         """The forward program of the synapses onto a population's receptor."""
         return online_program(
             self.systems[target],
-            self.readout_program,
+            self.trace_filter(target),
             self.network.rate_averaging,
             scoped_receptor(receptor),
+            self.tags(target),
         )
 
     def delay(self, target: str, receptor: str) -> ParameterProgram:
@@ -411,26 +588,39 @@ class NetworkGroups:
         return delay_program(
             self.systems[target],
             DELAY,
-            self.readout_program,
+            self.trace_filter(target),
             self.network.rate_averaging,
             scoped_receptor(receptor),
+            self.tags(target),
         )
 
     def factored(self, population: PopulationGroup) -> FactoredProgram:
         """The backward program of a population."""
         return factored_program(
-            self.systems[population.name], self.readout_program, self.network.rate_averaging
+            self.systems[population.name],
+            self.trace_filter(population.name),
+            self.network.rate_averaging,
         )
 
     def parameter(self, population: PopulationGroup, name: str) -> ParameterProgram:
         """The forward program of a learned parameter."""
         system, averaging = self.systems[population.name], self.network.rate_averaging
-        return parameter_program(system, system.learned[name], self.readout_program, averaging)
+        learned, tags = system.learned[name], self.tags(population.name)
+        trace_filter = self.trace_filter(population.name)
+        return parameter_program(system, learned, trace_filter, averaging, tags)
 
 
 def _fits_equations(name: str) -> bool:
     """Whether Brian2 takes a variable of this name from the equations of a group."""
     return name not in UNITS and not name.endswith(("_pre", "_post"))
+
+
+def _least_tile(c: Connection) -> int:
+    """Neurons onto which a sparse row has synapses enough to be worth a look."""
+    if c.adjacency is None or c.to_readout:
+        return 0
+    n_post, n_pre = c.shape
+    return min(n_post, n_post * n_pre // (_ROWS_PER_SYNAPSE * max(1, c.adjacency.nnz)))
 
 
 def _spread(c: Connection) -> int:

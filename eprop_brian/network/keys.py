@@ -128,6 +128,8 @@ class WeightKeys:
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Shapes of weights, feedback weights, learned delays and learned parameters."""
         return {
-            **{name: x.shape for name, x in {**self.matrices, **self.delays}.items()},
+            **{name: c.weight_shape for name, c in self.connections.items()},
+            **{name: s.shape for name, s in self.signals.items()},
+            **{name: c.shape for name, c in self.delays.items()},
             **{name: (x.population.size,) for name, x in self.learned.items()},
         }

@@ -11,7 +11,7 @@ from brian2.units import second
 from brian2.units.fundamentalunits import Dimension
 
 from eprop_brian.base.checks import is_number
-from eprop_brian.symbolic.parameters import resolve_parameters, unit_name
+from eprop_brian.symbolic.parameters import displayed_unit, resolve_parameters
 from eprop_brian.symbolic.step_map import StepMap
 
 __all__ = ["Learned", "LearnedRange", "as_learned", "learned_range"]
@@ -97,7 +97,9 @@ def learned_range(
         where = f"learned parameter '{name}', {bound}"
         values, dimensions = resolve_parameters({bound: given}, where)
         if dimensions[bound] is not dimension or np.ndim(values[bound]):
-            raise ValueError(f"{where} must be one value in {unit_name(dimension)}, not {given!r}")
+            raise ValueError(
+                f"{where} must be one value in {displayed_unit(dimension)}, not {given!r}"
+            )
         bounds[bound] = float(values[bound])
         if bounds[bound] < lower:
             raise ValueError(f"{where} must be at least one time step, {lower:g} s, not {given!r}")

@@ -188,7 +188,7 @@ def _refusals(connection: Connection, learned: LearnedDelay, network: Resolved) 
         yield "the delay of a readout cannot learn, since all its spikes have the same"
     if network.gradient == "bptt":
         yield "gradient = 'bptt' cannot learn delays, since rounding to steps has no derivative"
-    if network.continuous:
+    if network.updates != "batch":
         yield f"delays learn between batches: updates must be 'batch', not '{network.updates}'"
     if connection.signs is not None:
         yield "delays cannot learn where rewiring moves synapses, which would inherit them"

@@ -18,10 +18,12 @@ from eprop_brian.equations.losses import Loss
 from eprop_brian.equations.neuron import Neuron
 from eprop_brian.equations.optimizers import Optimizer
 from eprop_brian.equations.readouts import LEAKY, ReadoutFilter
+from eprop_brian.equations.synapse import Synapse
 from eprop_brian.network.learned import Learned
 from eprop_brian.network.learned_delays import LearnedDelay
 
 __all__ = [
+    "Agent",
     "Groups",
     "Inputs",
     "LearningSignal",
@@ -94,16 +96,16 @@ class Projection:
     weights : {"normal", "glorot", "balanced"} or array
         Initial weights: N(0, 1)/sqrt(fan-in); uniform in +-sqrt(6/(n_post + n_pre)); normal ones
         of a projection with a sign, scaled so that excitation and inhibition of the target cancel
-        at equal rates; or an array [post, pre].
+        at equal rates; or an array [post, pre], of shared weights in their own shape.
     scale : float
         Factor of the initial weights.
     sign : {"", "excitatory", "inhibitory"}
         Sign of all weights (Dale's law). They are drawn with this sign, and what learning would
         carry past 0 is clipped to 0.
-    connectivity : float, array or scipy.sparse matrix, or "one_to_one", optional
+    connectivity : float, array or scipy.sparse matrix, "one_to_one" or Convolution..., optional
         Which synapses there are: a fraction of all pairs, drawn at random; an adjacency matrix
-        [post, pre]; a matrix of probabilities; one from each neuron to its counterpart. Default:
-        all pairs.
+        [post, pre]; a matrix of probabilities; one from each neuron to its counterpart; or synapses
+        that share weights, by one of `eprop_brian.network.sharing`. Default: all pairs.
     delay : Quantity, str, array or pair, optional
         One delay; an array [post, pre]; or the shortest and the longest, between which they are
         drawn. Default: the least there can be.
@@ -121,6 +123,10 @@ class Projection:
     reads : str
         What a readout sums in the place of spikes: a state of the source's neurons (``"v"``) or an
         expression of their states, parameters and constants (``"v - v_th"``), in every step.
+    synapse : Synapse, optional
+        Dynamics of its synapses that depend on presynaptic spikes alone, such as short-term
+        depression: an equation file, or a table with its fields. Default: a spike acts with the
+        weight.
     """
 
     source: Groups
@@ -140,6 +146,7 @@ class Projection:
     minimum: float | None = None
     maximum: float | None = None
     reads: str = ""
+    synapse: Synapse | None = None
 
 
 @dataclass(frozen=True)
@@ -174,30 +181,101 @@ class Readout:
 
 @dataclass(frozen=True)
 class LearningSignal:
-    """How the error of a readout reaches populations.
+    """How populations hear the error of a readout, or what other populations emit.
 
     Parameters
     ----------
-    source : str
-        A readout.
+    source : str or sequence of str
+        A readout; or populations, which share one matrix of weights.
     target : str or sequence of str
         Populations.
     feedback : str, array or Feedback
         A kind (``"symmetric"``, ``"random"``, ``"adaptive"``, ``"broadcast"``), an equation of what
         arrives (``"B*tanh(error)"``), a matrix of weights [post, output], or a `Feedback`, which
         has scale, delay and diffusion too. ``"symmetric"`` and ``"adaptive"`` need a projection
-        from the target to the readout.
+        from the target to the readout. Populations emit by weights that are ``"random"``,
+        ``"broadcast"`` or given, and by nothing else of a `Feedback`.
     name : str
         Key of its weights. Default: ``"B_<source>_<target>"``.
+    filter : ReadoutFilter, optional
+        The equation of what populations emit, with ``y`` for the learning signal of a neuron; its
+        ``trace_gain`` and ``trace_decay`` filter the eligibility traces that it meets. Default:
+        `eprop_brian.equations.readouts.EMITTED`, which does not filter them; `LEAKY` filters them
+        as it filters spikes. Readouts have filters of their own.
     """
 
-    source: str
+    source: Groups
     target: Groups
     feedback: str | Feedback | Any = "symmetric"
     name: str = ""
+    filter: ReadoutFilter | None = None
 
 
-Part: TypeAlias = Inputs | Population | Projection | Readout | LearningSignal
+@dataclass(frozen=True)
+class Agent:
+    """How a network acts and learns from reward: an actor and a critic, each a readout.
+
+    In episodes of an environment (`eprop_brian.equations.environment`) the actor's outputs choose
+    the actions and the critic's output V predicts the discounted sum of the rewards that follow. At
+    the end of an episode the advantages are filled in backwards,
+
+        advantage[n] = reward[n] + discount*V[n+1] - V[n] + discount*trace_decay*advantage[n+1],
+
+    and both readouts have their losses at the steps of the actions: that of the actor reads
+    ``y_target``, which is 1 for the action that was chosen and 0 for the others (or the action
+    itself if actions are continuous), and ``advantage``; that of the critic has the target
+    ``V + advantage``. (Bellec et al. 2020, reward-based e-prop; with ``trace_decay`` below 1 the
+    generalised advantage of Schulman et al. 2016.)
+
+    Parameters
+    ----------
+    policy : str
+        The actor: a readout with an output for each action, or for each component of a continuous
+        one. Its loss says which: one of the softmax probability ``p`` chooses among actions.
+    value : str
+        The critic: a readout of one output.
+    discount : float
+        Of a reward, for each action that it comes later; from 0 to 1.
+    trace_decay : float
+        Of an advantage's part in those before it (lambda); from 0 to 1.
+    noise : float
+        Standard deviation of continuous actions around the actor's outputs; that of its loss
+        (`eprop_brian.equations.losses.gaussian_policy`) must be the same.
+    bootstrap : bool
+        Whether an episode that is cut off, not done, goes on in the critic's eyes: its last action
+        then is not learned from, and what the critic predicted for it stands for all that follows.
+    local : sequence of (str, str)
+        Further pairs of an actor and a critic that neither act nor judge: what is above holds for
+        the first pair alone, but these learn from its actions, advantages and targets. The readouts
+        of a layer, from which this learns without waiting for the layers behind it.
+    name : str
+    """
+
+    policy: str = "policy"
+    value: str = "value"
+    discount: float = 0.99
+    trace_decay: float = 1.0
+    noise: float = 0.3
+    bootstrap: bool = False
+    local: Sequence[Sequence[str]] = ()
+    name: str = "agent"
+
+    @property
+    def policies(self) -> tuple[str, ...]:
+        """The actors, first the one that acts."""
+        return (self.policy, *(policy for policy, _ in self.local))
+
+    @property
+    def values(self) -> tuple[str, ...]:
+        """The critics, first the one that judges."""
+        return (self.value, *(value for _, value in self.local))
+
+    def teacher(self, readout: str) -> str:
+        """The readout whose targets one of an agent's learns: its actor, or its critic."""
+        return self.policy if readout in self.policies else self.value
+
+
+Part: TypeAlias = Inputs | Population | Projection | Readout | LearningSignal | Agent
 
 
 def part_name(part: Part) -> str:

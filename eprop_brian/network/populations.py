@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from brian2.units import Quantity, second
+from brian2.units import Quantity
 
 from eprop_brian.base.checks import check_identifier, check_positive
 from eprop_brian.equations.neuron import Neuron
+from eprop_brian.network.exogenous import check_timed_arrays
 from eprop_brian.network.graph import PopulationGroup
 from eprop_brian.network.learned import LearnedRange, as_learned, learned_range
 from eprop_brian.network.parts import Population
 from eprop_brian.symbolic.eligibility import derive
 from eprop_brian.symbolic.errors import named
-from eprop_brian.symbolic.parameters import resolve_parameters
+from eprop_brian.symbolic.per_neuron import Members
 from eprop_brian.symbolic.readings import state_cost
 from eprop_brian.symbolic.scope import neuron_names
 from eprop_brian.symbolic.step_map import StepMap, step_map
@@ -24,16 +25,20 @@ __all__ = ["check_group_name", "make_populations", "population_names"]
 #: Names that groups of a built network have, and other objects of its Brian2 network.
 _GENERATED = frozenset(
     ("control", "input_data", "target_data", "trials", "outcomes", "answers")
-    + ("period_data", "earlier_history", "profile", "step_runner", "step_clock", "network_")
-    + ("trace_recorder",)
+    + ("period_data", "advantage_data", "earlier_history", "profile", "step_runner")
+    + ("step_clock", "network_", "trace_recorder")
     # Whose quantities would be stored as arrays of those are.
-    + ("input", "target", "period")
+    + ("input", "target", "period", "advantage")
+    # Of an environment (`eprop_brian.network.episodes`).
+    + ("environment", "episodes", "entropies")
 )
 #: How the names of groups end that belong to another.
 _GENERATED_ENDINGS = (
     *("_history", "_results", "_window", "_later", "_rows", "_spikes", "_offsets", "_pre"),
-    *("_reading", "_thresholder", "_resetter"),
+    *("_reading", "_samples", "_synapse", "_thresholder", "_resetter", "_actions"),
 )
+#: How the names of other groups of an environment begin.
+_GENERATED_BEGINNING = "environment_"
 #: What stands between the ends of a projection in its name.
 _GENERATED_MIDDLE = "_to_"
 
@@ -44,6 +49,7 @@ def make_populations(
     c_v: float,
     voltage_cost: str,
     reads: Mapping[str, Sequence[str]],
+    seed: int = 0,
 ) -> tuple[PopulationGroup, ...]:
     """Derive the populations of a network.
 
@@ -56,6 +62,8 @@ def make_populations(
     voltage_cost : str
     reads : mapping of str to sequence of str
         What readouts sum in the place of spikes, by population.
+    seed : int
+        Of the values that are drawn for each neuron.
 
     Raises
     ------
@@ -74,12 +82,13 @@ def make_populations(
         name = part.name or neuron.name
         check_positive(f"the size of population '{name}'", size)
         check_group_name(name, "population")
-        ranges = _learned_ranges(part, name, dt)
+        _check_sizes(neuron, int(size))
+        step = step_map(neuron, Members(int(size), seed, name))
+        ranges = _learned_ranges(part, step, name, dt)
         cost = voltage_cost if c_v else ""
-        system = derive(step_map(neuron), tuple(ranges), cost, reads.get(name, ()))
+        system = derive(step, tuple(ranges), cost, reads.get(name, ()))
         system.check_finite(float(dt))
         state_cost(system.step, voltage_cost)  # checked even where c_v is 0
-        _check_parameters(system.step, int(size))
         for quantity in neuron_names(system.step):
             # Group "a" with "b_c" and group "a_b" with "c" would share an array.
             other = arrays.setdefault(f"{name}_{quantity}", name)
@@ -88,7 +97,9 @@ def make_populations(
                     f"populations '{other}' and '{name}' would both have an array called "
                     f"'{name}_{quantity}': choose another name for one of them"
                 )
-        populations.append(PopulationGroup(name, neuron, int(size), system, ranges))
+        population = PopulationGroup(name, neuron, int(size), system, ranges)
+        check_timed_arrays(population, float(dt))
+        populations.append(population)
     return tuple(populations)
 
 
@@ -106,19 +117,12 @@ def population_names(neurons: Sequence[Neuron]) -> list[str]:
     return names
 
 
-def _check_parameters(step: StepMap, size: int) -> None:
-    """Check the time constants, and the parameters that have a value per neuron."""
-    neuron = step.neuron
-    times = resolve_parameters(neuron.parameters, f"neuron '{neuron.name}'")[1]
-    for name, value in step.parameters.items():
-        if name.startswith("tau") and times.get(name) is second.dim and np.any(value <= 0):
+def _check_sizes(neuron: Neuron, size: int) -> None:
+    """Check that there is a value for every neuron where there are several."""
+    for name, value in (*neuron.parameters.items(), *neuron.initial.items()):
+        if np.ndim(value) == 1 and len(value) != size:
             raise ValueError(
-                f"neuron '{neuron.name}': {name} = {value} s; a time constant must be positive"
-            )
-        if np.ndim(value) and np.shape(value) != (size,):
-            raise ValueError(
-                f"neuron '{neuron.name}': {name} has {np.size(value)} values, there "
-                f"are {size} neurons"
+                f"neuron '{neuron.name}': {name} has {len(value)} values, there are {size} neurons"
             )
 
 
@@ -132,13 +136,20 @@ def check_group_name(name: str, what: str) -> None:
         What is called so: ``"population"``, ``"readout"``.
     """
     check_identifier(name, what)
-    if name in _GENERATED or name.endswith(_GENERATED_ENDINGS) or _GENERATED_MIDDLE in name:
+    if (
+        name in _GENERATED
+        or name.startswith(_GENERATED_BEGINNING)
+        or name.endswith(_GENERATED_ENDINGS)
+        or _GENERATED_MIDDLE in name
+    ):
         raise ValueError(
             f"a {what} cannot be called '{name}': a group of the network has or may have this name"
         )
 
 
-def _learned_ranges(part: Population, name: str, dt: Quantity) -> dict[str, LearnedRange]:
+def _learned_ranges(
+    part: Population, step: StepMap, name: str, dt: Quantity
+) -> dict[str, LearnedRange]:
     """Bounds and scales of the parameters of a population that learn."""
     neuron = part.neuron
     if not isinstance(part.learned, Mapping):
@@ -152,15 +163,13 @@ def _learned_ranges(part: Population, name: str, dt: Quantity) -> dict[str, Lear
                 f"population '{name}': its neuron has no parameter '{parameter}' to learn; there "
                 f"are {', '.join(sorted(neuron.parameters))}"
             )
-    if not part.learned:
-        return {}
-    step = step_map(neuron)
-    where = f"neuron '{neuron.name}', parameters"
-    dimensions = resolve_parameters(neuron.parameters, where)[1]
+        if parameter not in step.parameters:
+            raise ValueError(
+                f"population '{name}': '{parameter}' cannot learn: a spike changes it, so it is a "
+                "state"
+            )
     with named(f"population '{name}'"):
         return {
-            parameter: learned_range(
-                parameter, as_learned(parameter, options), step, dimensions[parameter], float(dt)
-            )
-            for parameter, options in part.learned.items()
+            x: learned_range(x, as_learned(x, options), step, step.dimensions[x], float(dt))
+            for x, options in part.learned.items()
         }

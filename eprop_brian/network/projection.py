@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from brian2 import NeuronGroup
 
-from eprop_brian.base.sparse import Matrix
+from eprop_brian.base.sparse import Matrix, block, is_sparse, same_numbers
 from eprop_brian.network.graph import Connection, SignalConnection
 
 __all__ = ["BuiltProjection"]
@@ -28,8 +28,12 @@ class BuiltProjection(Generic[C]):
         Whose weight matrix it is a part of.
     width : int
         Postsynaptic neurons with padding.
-    pre, post : array of int or None
-        Ends of every synapse if it is sparse, ordered by `pre`.
+    shared_group : NeuronGroup or None
+        Of the weights that its synapses share, if they learn; `group` has what spikes see of them.
+    rows : array of int, shape (n_pre + 1,), or None
+        If it is sparse: where the synapses of each presynaptic neuron begin, and the last end.
+    post : array of int, shape (n_synapses,), or None
+        If it is sparse: the postsynaptic neuron of every synapse.
     source_slice, target_slice : slice
         Its columns and rows in that matrix.
     """
@@ -46,7 +50,8 @@ class BuiltProjection(Generic[C]):
     autapses: bool
     group: NeuronGroup = field(repr=False)
     pre_group: NeuronGroup | None = field(default=None, repr=False)
-    pre: np.ndarray | None = field(default=None, repr=False)
+    shared_group: NeuronGroup | None = field(default=None, repr=False)
+    rows: np.ndarray | None = field(default=None, repr=False)
     post: np.ndarray | None = field(default=None, repr=False)
 
     @property
@@ -55,34 +60,39 @@ class BuiltProjection(Generic[C]):
         return self.connection.name
 
     @property
-    def sparse(self) -> bool:
-        """Whether not all pairs are connected (autapses apart)."""
-        return self.pre is not None
+    def learner(self) -> NeuronGroup:
+        """The group of the weights that learn, with their gradients and an optimizer's states."""
+        return self.group if self.shared_group is None else self.shared_group
 
     @property
-    def rows(self) -> np.ndarray:
-        """Where the synapses of each presynaptic neuron begin, and where the last end."""
-        pre, _ = self.ends
-        return np.searchsorted(pre, np.arange(self.n_pre + 1))
+    def sparse(self) -> bool:
+        """Whether not all pairs are connected (autapses apart)."""
+        return self.rows is not None
 
     @property
     def n_synapses(self) -> int:
         """Number of synapses; of an all-to-all projection, of pairs without padding."""
-        return self.n_pre * self.n_post if self.pre is None else len(self.pre)
+        return self.n_pre * self.n_post if self.post is None else len(self.post)
 
     @property
     def ends(self) -> tuple[np.ndarray, np.ndarray]:
         """Pre- and postsynaptic neuron of every synapse of a sparse projection."""
-        if self.pre is None or self.post is None:
+        rows, post = self.compressed
+        return np.repeat(np.arange(self.n_pre), np.diff(rows)), post
+
+    @property
+    def compressed(self) -> tuple[np.ndarray, np.ndarray]:
+        """`rows` and `post` of a sparse projection."""
+        if self.rows is None or self.post is None:
             raise ValueError(f"{self.name} is not sparse: it stores all pairs")
-        return self.pre, self.post
+        return self.rows, self.post
 
     def place(self, pre: int, post: int) -> int:
         """Where the synapse of a pair that is connected is stored."""
         if not self.sparse:
             return pre * self.width + post
-        senders, receivers = self.ends
-        first, last = np.searchsorted(senders, (pre, pre + 1))
+        rows, receivers = self.compressed
+        first, last = rows[pre : pre + 2]
         return int(first + np.searchsorted(receivers[first:last], post))
 
     def by_pair(self, values: np.ndarray) -> np.ndarray:
@@ -97,16 +107,19 @@ class BuiltProjection(Generic[C]):
         ValueError
             If a sparse matrix does not have the network's synapses.
         """
-        block: Any = matrix[self.target_slice, self.source_slice]
+        if is_sparse(matrix):
+            part: Any = block(matrix, self.target_slice, self.source_slice)
+        else:
+            part = matrix[self.target_slice, self.source_slice]
         if self.sparse:
-            _, post = self.ends
-            if getattr(block, "format", "") != "csc" or not np.array_equal(block.indices, post):
+            _, post = self.compressed
+            if getattr(part, "format", "") != "csc" or not same_numbers(part.indices, post):
                 raise ValueError(
                     f"{self.matrix} must be a csc_array that stores exactly the network's "
                     "synapses, those of weight 0 too"
                 )
             # A projection without synapses keeps one that belongs to no row.
-            return block.data if self.n_synapses else np.zeros(1)
+            return part.data if self.n_synapses else np.zeros(1)
         values = np.zeros((self.n_pre, self.width))
-        values[:, : self.n_post] = block.T
+        values[:, : self.n_post] = part.T
         return values.ravel()

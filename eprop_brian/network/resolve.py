@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-from brian2.units import Quantity, second
+from brian2.units import Quantity
 from brian2.utils.stringtools import get_identifiers
 
 from eprop_brian.base.checks import check_positive, check_real
@@ -28,16 +28,23 @@ from eprop_brian.network.checks import (
 )
 from eprop_brian.network.delays import delay_steps
 from eprop_brian.network.feedback import check_loss
+from eprop_brian.network.filters import filter_values
 from eprop_brian.network.graph import Connection, Group, InputGroup, ReadoutGroup
-from eprop_brian.network.parts import Inputs, LearningSignal, Population, Projection, Readout
+from eprop_brian.network.parts import (
+    Agent,
+    Inputs,
+    LearningSignal,
+    Population,
+    Projection,
+    Readout,
+    names_of,
+)
 from eprop_brian.network.populations import check_group_name, make_populations
 from eprop_brian.network.resolved import Resolved
 from eprop_brian.network.rewiring import as_rewiring, draw_signs, rewired_fractions
 from eprop_brian.network.wiring import Wiring, reads_of
-from eprop_brian.symbolic.errors import EquationError, named
-from eprop_brian.symbolic.expressions import evaluate
+from eprop_brian.symbolic.errors import named
 from eprop_brian.symbolic.losses import derive_loss
-from eprop_brian.symbolic.parameters import resolve_parameters
 from eprop_brian.symbolic.programs import cutoff_program, readout_program
 
 if TYPE_CHECKING:
@@ -45,7 +52,7 @@ if TYPE_CHECKING:
 
 __all__ = ["make_readout", "resolve"]
 
-P = TypeVar("P", Inputs, Population, Projection, Readout, LearningSignal)
+P = TypeVar("P", Inputs, Population, Projection, Readout, LearningSignal, Agent)
 
 
 def resolve(network: Network) -> Resolved:
@@ -66,6 +73,7 @@ def resolve(network: Network) -> Resolved:
         network.c_v,
         network.voltage_cost,
         reads_of(_of_kind(network, Projection)),
+        network.connectivity_seed,
     )
     check_learned(network.optimizer, populations)
     readouts = tuple(_readout_group(part, network.dt) for part in _of_kind(network, Readout))
@@ -90,6 +98,7 @@ def resolve(network: Network) -> Resolved:
         readouts=readouts,
         connections=tuple(connections),
         signals=tuple(signals),
+        agent=_agent(_of_kind(network, Agent)),
         optimizer=optimizer,
         gradient=network.gradient,
         updates=network.updates,
@@ -106,6 +115,8 @@ def resolve(network: Network) -> Resolved:
         clip_norm=network.clip_norm,
         average_gradient=network.average_gradient,
         dt=network.dt,
+        history_steps=network.history_steps,
+        history_dtype=network.history_dtype,
     )
     check_paths(resolved)
     if network.trace_cutoff is None:
@@ -115,7 +126,7 @@ def resolve(network: Network) -> Resolved:
 
 def _check_parts(parts: Any) -> None:
     """Check that there are inputs, neurons and a readout, and nothing that is no part."""
-    kinds = (Inputs, Population, Projection, Readout, LearningSignal)
+    kinds = (Inputs, Population, Projection, Readout, LearningSignal, Agent)
     if isinstance(parts, str) or not isinstance(parts, Sequence):
         raise ValueError(
             "a network is a list of parts: Network([Inputs(40), Population(LIF, 100), ...]); "
@@ -135,6 +146,35 @@ def _check_parts(parts: Any) -> None:
 
 def _of_kind(network: Network, kind: type[P]) -> list[P]:
     return [part for part in network.parts if isinstance(part, kind)]
+
+
+def _agent(parts: Sequence[Agent]) -> Agent | None:
+    """The part that acts, if there is one."""
+    if len(parts) > 1:
+        raise ValueError("a network has one Agent at most: it acts in one environment")
+    for agent in parts:
+        for name in ("discount", "trace_decay"):
+            check_real(f"{name} of the agent", getattr(agent, name), minimum=0)
+            if getattr(agent, name) > 1:
+                raise ValueError(
+                    f"{name} of the agent must be from 0 to 1, not {getattr(agent, name)}"
+                )
+        check_real("noise of the agent", agent.noise, minimum=0)
+        if not isinstance(agent.bootstrap, bool):
+            raise ValueError(f"bootstrap of the agent is true or false, not {agent.bootstrap!r}")
+        pairs = agent.local
+        if isinstance(pairs, str) or not isinstance(pairs, Sequence):
+            raise ValueError(
+                f"local of the agent is a list of pairs [policy, value] of readouts, not {pairs!r}"
+            )
+        for pair in pairs:
+            if len(names_of(pair)) != 2 or isinstance(pair, str):
+                raise ValueError(
+                    "local of the agent is a list of pairs [policy, value], each the names of two "
+                    f"readouts, not of {pair!r}"
+                )
+        return agent
+    return None
 
 
 def _rewired(
@@ -206,22 +246,7 @@ def make_readout(
         If a parameter has another unit, or the equations are no linear filter.
     """
     program = readout_program(readout)
-    return ReadoutGroup(name, size, readout, loss, _readout_values(readout, dt), program)
-
-
-def _readout_values(readout: ReadoutFilter, dt: Quantity) -> dict[str, Any]:
-    """SI values of a readout's parameters and constants."""
-    where = f"readout '{readout.name}'"
-    values, dimensions = resolve_parameters(readout.parameters, f"{where}, parameters")
-    for name, value in values.items():
-        if name.startswith("tau") and dimensions[name] is not second.dim:
-            raise EquationError(where, f"{name} = {value}", "must be a time, e.g. `20 ms`")
-        if name.startswith("tau") and not np.all(np.asarray(value) > 0):
-            raise EquationError(where, f"{name} = {value}", "must be positive")
-    for name, expression in readout.constants.items():
-        scope = {**values, "dt": float(dt)}
-        values[name] = evaluate(expression, scope, f"{where}, constant {name}")
-    return values
+    return ReadoutGroup(name, size, readout, loss, filter_values(readout, dt), program)
 
 
 def _names(readout: ReadoutFilter) -> list[str]:

@@ -17,8 +17,11 @@ from scipy.sparse import csc_array
 
 from eprop_brian.base.sparse import Matrix
 from eprop_brian.equations.optimizers import Optimizer
+from eprop_brian.network.agent import check_agent
 from eprop_brian.network.delays import longest
 from eprop_brian.network.draws import initial_draws, initial_weights
+from eprop_brian.network.emission import check_emissions
+from eprop_brian.network.filters import trace_filter
 from eprop_brian.network.graph import (
     Connection,
     InputGroup,
@@ -27,16 +30,23 @@ from eprop_brian.network.graph import (
     SignalConnection,
     spans,
 )
+from eprop_brian.network.history import check_history
 from eprop_brian.network.keys import WeightKeys
 from eprop_brian.network.learned_delays import check_learned_delay
 from eprop_brian.network.optimization import bounds
+from eprop_brian.network.parts import Agent
 from eprop_brian.network.rewiring import Rewiring
-from eprop_brian.symbolic.expressions import evaluate
+from eprop_brian.network.transmissions import check_transmissions
+from eprop_brian.network.weight_functions import check_weight_functions
+from eprop_brian.symbolic.weights import WeightFunction
 
 if TYPE_CHECKING:
     from eprop_brian.network.spec import Network
 
-__all__ = ["Resolved", "as_resolved"]
+#: Values of `Network.updates` for which there are no trials.
+CONTINUOUS = ("step", "spike")
+
+__all__ = ["CONTINUOUS", "Resolved", "as_resolved"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,9 +62,11 @@ class Resolved:
         In the order in which their weights are drawn and their spikes delivered.
     signals : tuple of SignalConnection
         The learning signals.
+    agent : Agent or None
+        How it acts, if it does.
     optimizer, gradient, updates, c_reg, f_target, kappa_reg, c_v, voltage_cost, c_l2
         As for `Network`.
-    clip_value, clip_norm, average_gradient, dt
+    clip_value, clip_norm, average_gradient, dt, history_steps, history_dtype
         As for `Network`.
     rate_averaging : str
         As for `Network`; ``"moving"`` in continuous operation.
@@ -73,6 +85,7 @@ class Resolved:
     readouts: tuple[ReadoutGroup, ...]
     connections: tuple[Connection, ...]
     signals: tuple[SignalConnection, ...]
+    agent: Agent | None
     optimizer: Optimizer
     gradient: str
     updates: str
@@ -89,6 +102,8 @@ class Resolved:
     clip_norm: float | None
     average_gradient: bool
     dt: Quantity
+    history_steps: int | None
+    history_dtype: str | None
 
     def __post_init__(self) -> None:
         _check_names(self)
@@ -97,6 +112,7 @@ class Resolved:
             _check_receptor(connection, self)
             _check_learning(connection, self.optimizer)
             check_learned_delay(connection, self)
+            _check_shared(connection, self)
         initial_draws(self.connections)
         for signal in self.signals:
             _check_signal(signal, self)
@@ -104,15 +120,26 @@ class Resolved:
         _check_sent(self.signals)
         _check_readout_delays(self.connections)
         _check_diffusion(self)
+        check_emissions(self)
         _check_reads(self)
+        check_weight_functions(self)
+        check_transmissions(self)
         _check_windows(self)
+        check_history(self)
+        if self.agent is not None:
+            check_agent(self.agent, self)
+        elif self.updates == "action":
+            raise ValueError(
+                "updates = 'action' changes weights at the actions of an agent: add "
+                "Agent(policy=<readout>, value=<readout>), or choose updates = 'batch'"
+            )
         if len(self.readouts) > 1:
             _check_readouts(self)
 
     @cached_property
     def continuous(self) -> bool:
         """Whether the network runs on without trials and resets."""
-        return self.updates != "batch"
+        return self.updates in CONTINUOUS
 
     @cached_property
     def n_inputs(self) -> int:
@@ -143,6 +170,11 @@ class Resolved:
     def output_slices(self) -> dict[str, slice]:
         """Where each readout stands among the outputs and targets, by name."""
         return spans(self.readouts)
+
+    @cached_property
+    def reads_advantage(self) -> str:
+        """The first readout whose loss reads the trials' advantage; ``""`` if none does."""
+        return next((r.name for r in self.readouts if r.loss.reads_advantage), "")
 
     @property
     def readout_delays(self) -> dict[str, int]:
@@ -178,20 +210,35 @@ class Resolved:
         between = (c for c in self.connections if population in c.sources and readout in c.targets)
         return next((c.reads for c in between), "")
 
+    def weight_function(self, connection: Connection, target: str) -> WeightFunction | None:
+        """What a spike brings a target of a connection's weights, None if it is the weights."""
+        transmission = connection.transmission
+        if transmission is not None and transmission.weight is not None:
+            return transmission.weight
+        for population in self.populations:
+            if population.name == target:
+                return population.system.step.weight_functions.get(connection.receptor)
+        return None
+
     def optimizer_of(self, connection: Connection) -> Optimizer:
         """The optimizer that changes the weights of a connection."""
         return connection.optimizer or self.optimizer
 
     @cached_property
-    def shapes(self) -> dict[str, tuple[int, int]]:
-        """Shapes of weights and feedback weights, (n_post, n_pre), by name."""
-        return {name: x.shape for name, x in self.keys.matrices.items()}
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of weights and feedback weights, (n_post, n_pre) unless shared, by name."""
+        shapes = self.keys.shapes()
+        return {name: shapes[name] for name in self.keys.matrices}
 
     @cached_property
     def adjacency(self) -> dict[str, csc_array]:
         """The adjacency matrices [post, pre] of sparse weights and learned delays, by key."""
         matrices = {**self.keys.connections, **self.keys.delays}
-        return {key: c.adjacency for key, c in matrices.items() if c.adjacency is not None}
+        return {
+            key: c.adjacency
+            for key, c in matrices.items()
+            if c.adjacency is not None and c.shared is None
+        }
 
     @property
     def delay_steps(self) -> dict[str, int | Matrix]:
@@ -215,7 +262,8 @@ def as_resolved(network: Network | Resolved) -> Resolved:
 
 def _check_readouts(network: Resolved) -> None:
     """Refuse readouts that need eligibility traces of their own."""
-    filters = {_filter(readout, float(network.dt)) for readout in network.readouts}
+    dt = float(network.dt)
+    filters = {trace_filter(r.readout, r.values, dt) for r in network.readouts}
     if len(filters) > 1 or len({*network.readout_delays.values()}) > 1:
         raise ValueError(
             "all readouts must filter eligibility traces in the same way and see spikes in the "
@@ -256,16 +304,6 @@ def _check_reads(network: Resolved) -> None:
                     f"readout '{readout}' reads '{source}' in two ways, but a learning signal "
                     f"answers one: let '{c.name}' lead to a readout of its own"
                 )
-
-
-def _filter(readout: ReadoutGroup, dt: float) -> tuple[float, float]:
-    """Decay and gain of eligibility traces that are filtered as a readout filters spikes."""
-    scope, where = {**readout.values, "dt": dt}, f"readout '{readout.name}'"
-    decay, gain = readout.program.trace_decay, readout.program.trace_gain
-    return (
-        float(evaluate(decay.expression, scope, where)),
-        float(evaluate(gain.expression, scope, where)),
-    )
 
 
 def _check_names(network: Resolved) -> None:
@@ -355,6 +393,15 @@ def _check_learning(connection: Connection, optimizer: Optimizer) -> None:
         )
 
 
+def _check_shared(connection: Connection, network: Resolved) -> None:
+    """Refuse shared weights that would change synapse by synapse."""
+    if connection.shared is not None and connection.plastic and network.updates != "batch":
+        raise ValueError(
+            f"projection '{connection.name}' shares weights, which learn at the end of a batch: "
+            "set updates = 'batch', or learn = False"
+        )
+
+
 def _check_one_signal_each(signals: Iterable[SignalConnection]) -> None:
     """Refuse two learning signals from one readout to one population."""
     names: dict[tuple[str, str], str] = {}
@@ -372,6 +419,8 @@ def _check_sent(signals: Iterable[SignalConnection]) -> None:
     """Refuse two equations of what one readout sends."""
     equations: dict[str, str] = {}
     for signal in signals:
+        if signal.emitted:
+            continue
         equation = signal.feedback.signal
         if equations.setdefault(signal.source, equation) != equation:
             raise ValueError(
@@ -424,7 +473,8 @@ def _check_diffusion(network: Resolved) -> None:
 def _check_signal(signal: SignalConnection, network: Resolved) -> None:
     what = f"learning signal '{signal.name}'"
     populations = {p.name: p for p in network.populations}
-    _check_groups(f"{what}, sources", signal.sources, {r.name: r for r in network.readouts})
+    sources = network.populations if signal.emitted else network.readouts
+    _check_groups(f"{what}, sources", signal.sources, {group.name: group for group in sources})
     _check_groups(f"{what}, targets", signal.targets, populations)
     if not signal.follows:
         if signal.symmetric or signal.learns:

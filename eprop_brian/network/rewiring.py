@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from eprop_brian.base.checks import is_number
+from eprop_brian.base.memory import check_memory
 from eprop_brian.base.suggestions import unknown
 
 if TYPE_CHECKING:
@@ -133,6 +134,14 @@ def draw_signs(
     """
     rng = np.random.default_rng(np.random.SeedSequence([seed, zlib.crc32(b"signs")]))
     by_name = {c.name: c for c in connections}
+    check_memory(
+        {
+            f"the signs of all pairs of {c.name}, which is rewired,": 8 * c.n_possible
+            for c in connections
+            if c.name in names
+        },
+        lambda share: f"{share:.0%} of these pairs would fit: rewire a smaller matrix",
+    )
     if not rewiring.dale:
         return {name: rng.choice([-1.0, 1.0], size=by_name[name].shape) for name in names}
     of_groups: dict[str, np.ndarray] = {}

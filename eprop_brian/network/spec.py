@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from brian2.units import Hz, Quantity, ms
@@ -19,22 +19,28 @@ from scipy.sparse import csc_array
 from eprop_brian.base.description import Described, Description
 from eprop_brian.base.sparse import Matrix
 from eprop_brian.base.suggestions import unknown
+from eprop_brian.equations.environment import Environment
 from eprop_brian.equations.learning_signals import Feedback
 from eprop_brian.equations.losses import SQUARED_ERROR, Loss
 from eprop_brian.equations.neuron import Neuron
 from eprop_brian.equations.optimizers import ADAM, Optimizer
 from eprop_brian.equations.readouts import LEAKY, ReadoutFilter
 from eprop_brian.equations.regularizers import VOLTAGE_COST
-from eprop_brian.network.checks import GRADIENTS, PROGRAMS, RATE_AVERAGING, UPDATES
+from eprop_brian.network.agent import policy_loss
+from eprop_brian.network.choices import GRADIENTS, PROGRAMS, RATE_AVERAGING, UPDATES
 from eprop_brian.network.description import describe, summary
 from eprop_brian.network.graph import PopulationGroup
 from eprop_brian.network.learned import Learned
-from eprop_brian.network.parts import Part, part_name
+from eprop_brian.network.parts import Agent, Part, Readout, part_name
 from eprop_brian.network.resolve import resolve
-from eprop_brian.network.resolved import Resolved
+from eprop_brian.network.resolved import CONTINUOUS, Resolved
 from eprop_brian.network.rewiring import Rewiring
 from eprop_brian.network.standard import standard_parts
 from eprop_brian.tasks.base import Task
+from eprop_brian.tasks.trials import Trials
+
+if TYPE_CHECKING:
+    from eprop_brian.brian import Brian2Objects
 
 __all__ = ["GRADIENTS", "PROGRAMS", "RATE_AVERAGING", "UPDATES", "Network"]
 
@@ -55,10 +61,11 @@ class Network(Described):
     gradient : {"factored", "online", "bptt"}
         The gradient program (`eprop_brian.symbolic.programs`), or backpropagation through time, the
         total derivative of the loss, as the yardstick (`eprop_brian.training.bptt`).
-    updates : {"batch", "step", "spike"}
-        When weights change: at the end of a batch of trials; or, in continuous operation without
-        trials and resets (e-prop+), after every step, or a synapse's whenever its presynaptic
-        neuron spikes. Continuous operation needs ``gradient="online"``.
+    updates : {"batch", "action", "step", "spike"}
+        When weights change: at the end of a batch of trials; at every action of an `Agent`, from
+        the reward of the one before, and at the end of the episode; or, in continuous operation
+        without trials and resets (e-prop+), after every step, or a synapse's whenever its
+        presynaptic neuron spikes. All but the first need ``gradient="online"``.
     trace_cutoff : Quantity, optional
         With continuous operation: how long after a presynaptic spike gradients accumulate, counted
         from where a spike without extra delay arrives. For the rest of the interval between two
@@ -92,6 +99,16 @@ class Network(Described):
         Divide the gradient, the regulariser's part included, by the steps of the learning window.
     dt : Quantity
         Time step.
+    history_steps : int, optional
+        With ``gradient="factored"``: steps of a trial of which the neurons' history is kept at a
+        time. If they are fewer than a trial has, the state at the beginning of every such segment
+        is kept too, and the backward pass runs the steps of a segment again to have its history:
+        the gradient is the same, a trial takes up to twice as long, and the memory is that of
+        ``history_steps`` rows of the history and ``steps/history_steps`` of the state.
+        Default: all of them or, if there is no memory for that, about the square root.
+    history_dtype : {"float32"}, optional
+        Type of the numbers in this history; default: that of all others. In a program of float64 it
+        halves the history, and changes the last digits of gradients.
     connectivity_seed : int
         Seed of all draws of structure: which synapses there are, delays, signs.
     rewiring : Rewiring, float or mapping, optional
@@ -146,6 +163,8 @@ class Network(Described):
     clip_norm: float | None = None
     average_gradient: bool = False
     dt: Quantity = field(default_factory=lambda: 1 * ms)
+    history_steps: int | None = None
+    history_dtype: str | None = None
     connectivity_seed: int = 0
     rewiring: Rewiring | float | Mapping[str, Any] | None = None
 
@@ -167,6 +186,8 @@ class Network(Described):
         connectivity: Mapping[str, Any] | None = None,
         delays: Mapping[str, Any] | None = None,
         learned: Mapping[str, Learned | Mapping[str, Any]] | None = None,
+        weight_scale: Mapping[str, float] | None = None,
+        fixed: Sequence[str] = (),
         **options: Any,
     ) -> Network:
         """The usual network: inputs to all neurons, these to each other and to a readout.
@@ -204,6 +225,10 @@ class Network(Described):
         learned : mapping of str to Learned
             Parameters of the neurons that learn, one value per neuron, with bounds and learning
             rate.
+        weight_scale : mapping of str to float
+            Factors of the initial weights of some of ``w_in``, ``w_rec`` and ``w_out``.
+        fixed : sequence of str
+            Those of ``w_in``, ``w_rec`` and ``w_out`` whose weights do not learn.
         **options
             Further parameters of `Network`.
 
@@ -214,15 +239,15 @@ class Network(Described):
         """
         parts = standard_parts(
             n_inputs,
-            n_outputs,
+            [Readout(n_outputs, filter=readout, loss=loss)],
             neurons,
-            readout,
-            loss,
             feedback,
             readout_weights,
             {} if connectivity is None else connectivity,
             {} if delays is None else delays,
             {} if learned is None else learned,
+            {} if weight_scale is None else weight_scale,
+            fixed,
         )
         return cls(parts, **options)
 
@@ -243,8 +268,146 @@ class Network(Described):
         ValueError, EquationError
             As for any network.
         """
+        environment = getattr(task, "environment", None)
+        if environment is not None:
+            return cls.for_environment(environment, neurons, **{"dt": task.dt, **options})
         options = {"dt": task.dt, "loss": task.loss, **options}
         return cls.standard(task.n_inputs, task.n_outputs, neurons, **options)
+
+    @classmethod
+    def for_environment(
+        cls,
+        environment: Environment,
+        neurons: Sequence[tuple[Neuron, int]],
+        *,
+        agent: Agent | None = None,
+        entropy: float = 0.0,
+        value_weight: float = 1.0,
+        readout: ReadoutFilter = LEAKY,
+        feedback: str | Feedback | Any = "symmetric",
+        readout_weights: str = "normal",
+        connectivity: Mapping[str, Any] | None = None,
+        delays: Mapping[str, Any] | None = None,
+        learned: Mapping[str, Learned | Mapping[str, Any]] | None = None,
+        weight_scale: Mapping[str, float] | None = None,
+        fixed: Sequence[str] = (),
+        **options: Any,
+    ) -> Network:
+        """The usual network that acts: its readouts are an actor and a critic.
+
+        Its parts are called as those of `Network.standard`, but for the readouts ``policy`` and
+        ``value``, their weights ``w_policy`` and ``w_value``, and the feedback weights ``B_policy``
+        and ``B_value``.
+
+        Parameters
+        ----------
+        environment : Environment
+        neurons : sequence of (Neuron, int)
+            Kinds of neurons and how many of each.
+        agent : Agent, optional
+            Discount, decay of advantages, noise of continuous actions.
+        entropy : float
+            Factor of the bonus for the entropy of the policy (of discrete actions).
+        value_weight : float
+            Factor of the critic's loss.
+        readout, feedback, readout_weights, connectivity, delays, learned, weight_scale, fixed
+            As for `Network.standard`.
+        **options
+            Further parameters of `Network`.
+
+        Raises
+        ------
+        ValueError, EquationError
+            As for any network.
+        """
+        agent = Agent() if agent is None else agent
+        loss = policy_loss(agent, environment, entropy)
+        readouts = [
+            Readout(environment.action_outputs, agent.policy, readout, loss),
+            Readout(1, agent.value, readout, loss_weight=value_weight),
+        ]
+        parts = standard_parts(
+            environment.n_inputs,
+            readouts,
+            neurons,
+            feedback,
+            readout_weights,
+            {} if connectivity is None else connectivity,
+            {} if delays is None else delays,
+            {} if learned is None else learned,
+            {} if weight_scale is None else weight_scale,
+            fixed,
+        )
+        return cls([*parts, agent], **options)
+
+    @classmethod
+    def from_brian2(
+        cls,
+        network: Any,
+        n_outputs: int | None = None,
+        parts: Sequence[Part] = (),
+        *,
+        readout: ReadoutFilter = LEAKY,
+        loss: Loss | str = "squared_error",
+        feedback: str | Feedback | Any = "symmetric",
+        neurons: Mapping[str, Mapping[str, Any]] | None = None,
+        receptors: Mapping[str, Any] | None = None,
+        namespace: Mapping[str, Any] | None = None,
+        **options: Any,
+    ) -> Network:
+        """The network of a Brian2 script, which is neither run nor changed, and a readout.
+
+        Every `NeuronGroup` becomes a population, and `Synapses` become projections with their
+        weights, delays and names; `SpikeGeneratorGroup`, `PoissonGroup` and `PoissonInput` become
+        inputs, whose spikes `eprop_brian.brian.inputs_from_brian2` hands out. Monitors are left
+        away. What differs from synapse to synapse is the weight, in a unit that its receptor
+        states; where nothing differs (``v += 1.62*mV``), it is 1.
+
+        Parameters
+        ----------
+        network : brian2.Network or iterable of Brian2's objects
+            In a script that calls `brian2.run`, that is ``collect()``.
+        n_outputs : int, optional
+            Size of a readout, called ``readout``, to which all populations project by ``w_out``,
+            and whose learning signal ``B`` reaches them. Default: `parts` have the readouts.
+        parts : sequence of parts
+            Added to those of the script: inputs, readouts, projections, learning signals.
+        readout : ReadoutFilter
+            The equation of an output.
+        loss : Loss or str
+        feedback : str, array or Feedback
+            As for `Network.standard`.
+        neurons : mapping of str to mapping
+            Fields of the neurons that Brian2's groups do not have, by the group's name: ``{"P":
+            {"surrogate": "0.3/mV*clip(1 - abs(v - v_t)/mV, 0, 1)"}}``.
+        receptors : mapping of str to Synapses or iterable of them
+            Names for receptors. Default: a group whose inputs act alike has one without a name, and
+            others have the names of their synapses.
+        namespace : mapping, optional
+            As for `brian2.run`. Default: the variables where this is called.
+        **options
+            Further parameters of `Network`.
+
+        Raises
+        ------
+        ValueError, EquationError
+            If an object has no counterpart, which is named, or as for any network.
+        """
+        from eprop_brian.brian.reading.networks import network_from_brian2
+
+        return network_from_brian2(
+            network,
+            n_outputs,
+            parts,
+            readout=readout,
+            loss=loss,
+            feedback=feedback,
+            neurons=neurons,
+            receptors=receptors,
+            namespace=namespace,
+            level=1,
+            **options,
+        )
 
     @cached_property
     def resolved(self) -> Resolved:
@@ -254,7 +417,7 @@ class Network(Described):
     @property
     def continuous(self) -> bool:
         """Whether the network runs on without trials and resets."""
-        return self.updates != "batch"
+        return self.updates in CONTINUOUS
 
     @property
     def populations(self) -> tuple[PopulationGroup, ...]:
@@ -282,8 +445,11 @@ class Network(Described):
         return self.resolved.slices
 
     @property
-    def shapes(self) -> dict[str, tuple[int, int]]:
-        """Shapes of the weights and of the feedback weights, (n_post, n_pre), by name."""
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of the weights and of the feedback weights, by name.
+
+        They are (n_post, n_pre), or that of the weights that synapses share.
+        """
         return self.resolved.shapes
 
     @property
@@ -346,6 +512,26 @@ class Network(Described):
         parts[place] = replace(parts[place], **fields)
         return replace(self, parts=parts)
 
+    def to_brian2(self, trials: Task | Trials, **options: Any) -> Brian2Objects:
+        """Make this network, with the rule that is derived for it, of ordinary Brian2 objects.
+
+        Parameters
+        ----------
+        trials : Task or Trials
+            What it learns from.
+        **options
+            ``iterations``, ``batch_size``, ``seed``, ``learning_window`` and ``weights`` of
+            `eprop_brian.brian.to_brian2`.
+
+        Raises
+        ------
+        ValueError
+            If the network has something that Brian2's objects have not, or something does not fit.
+        """
+        from eprop_brian.brian import to_brian2
+
+        return to_brian2(self, trials, **options)
+
     def initial_weights(self, seed: int) -> dict[str, Matrix]:
         """Draw initial weights, by default from N(0, 1)/sqrt(fan-in), and the feedback weights.
 
@@ -356,8 +542,9 @@ class Network(Described):
         dict
             Weights of the projections [postsynaptic, presynaptic] and of the learning signals by
             their names: arrays, with a zero diagonal where a population projects to itself, and
-            `scipy.sparse.csc_array` with the structure of `adjacency` for the sparse ones. Learned
-            parameters by ``"population.parameter"``, in SI units, and learned delays by
-            ``"delay.projection"``, in steps.
+            `scipy.sparse.csc_array` with the structure of `adjacency` for the sparse ones, and what
+            synapses share in its own shape. Learned parameters by
+            ``"population.parameter"``, in SI units, and learned delays by ``"delay.projection"``,
+            in steps.
         """
         return self.resolved.initial_weights(seed)

@@ -7,9 +7,7 @@ from typing import Any
 
 from eprop_brian.base.checks import check_choice, check_positive
 from eprop_brian.equations.learning_signals import Feedback
-from eprop_brian.equations.losses import Loss
 from eprop_brian.equations.neuron import Neuron
-from eprop_brian.equations.readouts import ReadoutFilter
 from eprop_brian.network.learned import Learned
 from eprop_brian.network.parts import Inputs, LearningSignal, Part, Population, Projection, Readout
 from eprop_brian.network.populations import population_names
@@ -24,17 +22,20 @@ FEEDBACK = "B"
 
 def standard_parts(
     n_inputs: int,
-    n_outputs: int,
+    readouts: Sequence[Readout],
     neurons: Sequence[tuple[Neuron, int]],
-    readout: ReadoutFilter,
-    loss: Loss | str,
     feedback: str | Feedback | Any,
     readout_weights: str,
     connectivity: Mapping[str, Any],
     delays: Mapping[str, Any],
     learned: Mapping[str, Learned | Mapping[str, Any]],
+    weight_scale: Mapping[str, float],
+    fixed: Sequence[str],
 ) -> list[Part]:
     """The parts of the standard network; parameters as for `Network.standard`.
+
+    Several readouts have weights ``w_<readout>`` and feedback weights ``B_<readout>``, a single one
+    ``w_out`` and ``B``.
 
     Raises
     ------
@@ -42,7 +43,8 @@ def standard_parts(
         If a size is no positive number, or an option names something that there is not.
     """
     check_positive("n_inputs", n_inputs)
-    check_positive("n_outputs", n_outputs)
+    for readout in readouts:
+        check_positive("n_outputs", readout.size)
     check_choice("readout_weights", readout_weights, ("normal", "glorot"))
     if not isinstance(connectivity, Mapping):
         raise ValueError(
@@ -50,12 +52,23 @@ def standard_parts(
         )
     if not isinstance(delays, Mapping):
         raise ValueError(f"delays name weight matrices, e.g. {{w_rec = '3 ms'}}; got {delays!r}")
-    for name in connectivity:
-        check_choice("weight matrix in connectivity", name, MATRICES)
-    for name in delays:
-        check_choice("weight matrix in delays", name, MATRICES)
+    several = len(readouts) > 1
+    weights = [f"w_{r.name}" for r in readouts] if several else [_W_OUT]
+    matrices = (_W_IN, _W_REC, *weights)
+    if not isinstance(weight_scale, Mapping):
+        raise ValueError(
+            f"weight_scale names weight matrices, e.g. {{w_in = 0.5}}; got {weight_scale!r}"
+        )
+    if isinstance(fixed, str) or not isinstance(fixed, Sequence):
+        raise ValueError(f"fixed is a list of weight matrices, e.g. ['w_in']; got {fixed!r}")
+    for option, chosen in (
+        *(("connectivity", connectivity), ("delays", delays)),
+        *(("weight_scale", weight_scale), ("fixed", fixed)),
+    ):
+        for name in chosen:
+            check_choice(f"weight matrix in {option}", name, matrices)
     populations = _populations(neurons, learned)
-    inputs, output = Inputs(n_inputs), Readout(n_outputs, filter=readout, loss=loss)
+    inputs = Inputs(n_inputs)
     names = [p.name for p in populations]
 
     def projection(
@@ -66,18 +79,26 @@ def standard_parts(
             target,
             name,
             weights=weights,
+            scale=weight_scale.get(name, 1.0),
             connectivity=connectivity.get(name),
             delay=delays.get(name),
+            learn=name not in fixed,
         )
 
     return [
         inputs,
         *populations,
-        output,
+        *readouts,
         projection(_W_IN, inputs.name, names),
         projection(_W_REC, names, names),
-        projection(_W_OUT, names, output.name, readout_weights),
-        LearningSignal(output.name, names, feedback, FEEDBACK),
+        *(
+            projection(name, names, readout.name, readout_weights)
+            for name, readout in zip(weights, readouts, strict=True)
+        ),
+        *(
+            LearningSignal(r.name, names, feedback, f"{FEEDBACK}_{r.name}" if several else FEEDBACK)
+            for r in readouts
+        ),
     ]
 
 

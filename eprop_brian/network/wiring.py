@@ -18,6 +18,7 @@ from eprop_brian.equations.optimizers import Optimizer
 from eprop_brian.network.connectivity import adjacency, check_seed, structure_rng
 from eprop_brian.network.delays import delay_steps
 from eprop_brian.network.diffusion import as_diffusion
+from eprop_brian.network.emission import emission_feedback, emission_filter
 from eprop_brian.network.feedback import as_feedback, check_feedback
 from eprop_brian.network.graph import (
     Connection,
@@ -31,6 +32,8 @@ from eprop_brian.network.graph import (
 from eprop_brian.network.learned_delays import as_learned_delay
 from eprop_brian.network.optimization import SIGNS, check_sign, projection_optimizer
 from eprop_brian.network.parts import Groups, LearningSignal, Projection, names_of, part_name
+from eprop_brian.network.sharing import SharedWeights, Sharing
+from eprop_brian.network.transmissions import transmission_of
 from eprop_brian.symbolic.errors import named
 
 __all__ = ["Wiring", "reads_of"]
@@ -97,20 +100,28 @@ class Wiring:
             check_choice(f"weights of {name}", drawn, _INITIAL_WEIGHTS)
         if not isinstance(part.learn, bool):
             raise ValueError(f"{where}: learn is true or false, not {part.learn!r}")
+        receptor = _receptor(part.receptor, targets)
+        shared = _shared(where, part, sources, targets)
+        n_axes = 2 if shared is None else len(shared.shape)
         bare = connection(
             name,
             sources,
             targets,
-            receptor=_receptor(part.receptor, targets),
+            receptor=receptor,
             glorot=drawn == "glorot",
             balanced=drawn == "balanced",
-            weights=_given_weights(where, part.weights) if drawn is None else None,
+            weights=_given_weights(where, part.weights, n_axes) if drawn is None else None,
             scale=part.scale,
             plastic=part.learn,
             reads=reads,
+            transmission=transmission_of(where, part, sources, targets, receptor),
             optimizer=self._optimizer_of(name, part),
+            shared=shared,
         )
-        pairs = adjacency(bare, part.connectivity, self._seed)
+        if shared is None:
+            pairs = adjacency(bare, part.connectivity, self._seed)
+        else:
+            pairs = shared.adjacency
         return replace(
             bare,
             sign=SIGNS[part.sign],
@@ -148,15 +159,27 @@ class Wiring:
         name = part_name(part)
         check_identifier(name, "learning signal")
         where = f"learning signal '{name}'"
-        sources = self._lookup(where, "source", part.source, (ReadoutGroup,))
+        sources = self._lookup(where, "source", part.source, (ReadoutGroup, PopulationGroup))
         targets = self._lookup(where, "target", part.target, (PopulationGroup,))
-        if len(sources) > 1:
-            raise ValueError(f"{where} has several readouts as sources: give each a signal")
-        (readout,) = sources
-        assert isinstance(readout, ReadoutGroup)
         ends = connection(name, sources, targets)
         with named(where):
             feedback = as_feedback(part.feedback)
+        if all(isinstance(source, PopulationGroup) for source in sources):
+            with named(where):
+                feedback = emission_feedback(feedback, ends.shape)
+                own = emission_filter(part.filter, self._dt)
+            return SignalConnection(name, ends.sources, ends.targets, feedback, filter=own)
+        if len(sources) > 1:
+            raise ValueError(
+                f"{where} has several sources, one of which is a readout: give each a signal"
+            )
+        if part.filter is not None:
+            raise ValueError(
+                f"{where} has a filter, which is for what populations emit: readout "
+                f"'{sources[0].name}' has its own, so leave it away"
+            )
+        (readout,) = sources
+        assert isinstance(readout, ReadoutGroup)
         follows = _followed(where, ends, feedback, connections)
         followed = {c.name: c.optimizer for c in connections}.get(follows)
         optimizer = followed or self._optimizer
@@ -169,6 +192,11 @@ class Wiring:
                 ends.shape,
             )
             steps = self._signal_delays(name, feedback, ends.shape)
+        if feedback.update.strip() and any(c.name == follows and c.shared for c in connections):
+            raise ValueError(
+                f"{where} changes with the weights of '{follows}', which synapses share: choose "
+                "symmetric, random or broadcast feedback"
+            )
         spread = as_diffusion(where, feedback.diffusion, ends.shape[0])
         return SignalConnection(name, ends.sources, ends.targets, feedback, follows, steps, spread)
 
@@ -230,18 +258,37 @@ def _reads(part: Projection) -> str:
     return part.reads.strip()
 
 
-def _given_weights(where: str, weights: Any) -> Matrix:
-    """Initial weights as a matrix of numbers."""
+def _shared(
+    where: str, part: Projection, sources: Sequence[Group], targets: Sequence[Group]
+) -> SharedWeights | None:
+    """The weights that the synapses of a projection share, if they do."""
+    sharing = part.connectivity
+    if not isinstance(sharing, Sharing):
+        return None
+    kind = f"{where} shares weights ({type(sharing).__name__})"
+    if len(sources) > 1 or len(targets) > 1 or sources[0] is targets[0]:
+        raise ValueError(f"{kind}, so it must lead from one group to another: give each its own")
+    if isinstance(part.weights, str) and part.weights == "balanced":
+        raise ValueError(f"{kind}, which cannot be balanced: choose normal or glorot weights")
+    if part.learned_delay is not None:
+        raise ValueError(f"{kind}, and its delays cannot learn: leave learned_delay away")
+    with named(where):
+        return sharing.resolved((targets[0].size, sources[0].size))
+
+
+def _given_weights(where: str, weights: Any, n_axes: int) -> Matrix:
+    """Initial weights as a matrix of numbers, or as an array of those that synapses share."""
     if issparse(weights):
         return csc_array(weights, dtype=float, copy=True)
     try:
         matrix = np.array(weights, dtype=float)
     except (TypeError, ValueError):
         matrix = np.zeros(())
-    if matrix.ndim != 2:
+    if matrix.ndim != n_axes:
+        kind = "a matrix [post, pre]" if n_axes == 2 else f"an array with {n_axes} axes"
         raise ValueError(
-            f"{where}: weights are {', '.join(_INITIAL_WEIGHTS)} or a matrix [post, pre] of "
-            f"numbers, not {weights!r}"
+            f"{where}: weights are {', '.join(_INITIAL_WEIGHTS)} or {kind} of numbers, not "
+            f"{weights!r}"
         )
     return matrix
 

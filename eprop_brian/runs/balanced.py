@@ -61,9 +61,12 @@ class _Balanced:
     history = TrainingHistory
     #: How the error enters, and the weights that need no learning.
     methods = (*reversed(FEEDBACKS), "closed")
-    curves = ("nmse", "field_nmse")
     failures = (UnstableNetworkError,)
     tested_tables = ("input", "test")
+
+    def curves(self, config: RunConfig) -> tuple[str, ...]:
+        """Give the errors of the decoding and of the vector field."""
+        return ("nmse", "field_nmse")
 
     def check(self, config: RunConfig) -> None:
         """Raise ValueError if settings do not fit each other or the teacher."""

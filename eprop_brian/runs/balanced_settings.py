@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from brian2.units import Hz, ms
 
-from eprop_brian.devices import DEVICES, DTYPES
+from eprop_brian.devices.choices import DEVICES, DTYPES
 from eprop_brian.runs.settings import Schema, Setting, Table
 from eprop_brian.tasks.dynamics import DYNAMICS
 

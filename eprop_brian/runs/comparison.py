@@ -34,7 +34,8 @@ class Compared:
         Why it ended, if something was no longer finite, nothing could be learned or a balanced
         network was unstable; else empty.
     curves : tuple of str
-        Columns of the history that are reported: a loss, and an error that may be undefined.
+        Columns of the history that are reported: a loss, and an error that may be undefined, or
+        the return.
     results : dict of str to float
         Numbers by which the run is judged, as `eprop_brian.runs.models.Model.results` gives them.
     """
@@ -50,7 +51,7 @@ class Compared:
 
     def final(self, name: str) -> float:
         """Return a number by which the run is judged; of a failed run, from its history."""
-        return self.results.get(name, mean_of_last(self.history.columns[name]))
+        return self.results.get(name, mean_of_last(self.history.columns.get(name, [])))
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,8 @@ class Summary:
         Median, least and most iterations until the task was solved; infinite where it was not.
     loss, error : tuple of float
         Median, least and most of the mean over the last 10 iterations; infinite where there is
-        none. Of balanced networks, the errors of decoding and of the vector field in the test.
+        none. Of balanced networks, the errors of decoding and of the vector field in the test; in
+        an environment the second is the return, of the last 100 episodes.
     curves : tuple of str
         What `loss` and `error` are called.
     """
@@ -85,7 +87,7 @@ class Summary:
         text = f"{self.method:<9}  final {loss} {spread_text(self.loss)}"
         if np.isfinite(self.error[0]):
             text += f"  final {error} {spread_text(self.error)}"
-            if error == "error":
+            if error in ("error", "return"):
                 text += f"  solved {self.solved}/{self.seeds}"
         if self.solved:
             text += f" after {spread_text(self.iterations)} iterations"
@@ -94,7 +96,7 @@ class Summary:
     @property
     def _failure(self) -> str:
         plain = "no longer finite or without a spike"
-        return plain if self.curves[1] == "error" else "unstable"
+        return "unstable" if self.curves[1] == "field_nmse" else plain
 
 
 def compare(
@@ -116,8 +118,9 @@ def compare(
         Gets a folder ``METHOD-seedK`` for every run. Existing runs are resumed until they reach
         the iterations of `config`; finished ones are not trained again.
     methods : sequence of str, optional
-        Some of the model's `methods`. For e-prop: kinds of feedback, and ``"bptt"``. For balanced
-        networks: how the error enters, and ``"closed"``, weights that need no learning.
+        Some of the model's `methods`. For e-prop: kinds of feedback, ``"bptt"``, and
+        ``"readouts"``, the control in which nothing but projections to readouts learns. For
+        balanced networks: how the error enters, and ``"closed"``, weights that need no learning.
         Default: all that go with these settings.
     seeds : sequence of int
         Of weights and trials. The same seed is the same weights and trials for all methods, but
@@ -163,7 +166,7 @@ def compare(
         (run,) = train_runs([chosen], [path], judged=True, progress=progress, **where)
         method, seed = runs[path]
         result = Compared(method, seed, path, run.history, run.solved, run.failure)
-        results.append(replace(result, curves=config.model.curves, results=run.results))
+        results.append(replace(result, curves=config.model.curves(config), results=run.results))
     return results
 
 

@@ -1,7 +1,8 @@
 """Configuration of a run: everything that determines its result, as a TOML file.
 
-``config.toml`` has the tables of the run's model (`eprop_brian.runs.models`). What a library may
-change later stands beside it, so that a run stays what it is: the neurons, or the teacher.
+``config.toml`` has the tables of the run's model (`eprop_brian.runs.models`). What may change
+later, in a library or in a file, stands beside it, so that a run stays what it is: the neurons, the
+environment, or the teacher.
 """
 
 from __future__ import annotations
@@ -42,8 +43,8 @@ class RunConfig:
         with arrays in place of the files that are named.
     parts : mapping of str to object
         What stands in files of its own: ``neurons`` (dict of str to Neuron) and
-        ``feedback_matrix`` (array of shape (n_recurrent, n_outputs), or None), or ``teacher``
-        (Teacher).
+        ``feedback_matrix`` (array of shape (n_recurrent, n_outputs), or None), ``environment``
+        (Environment, of the task that reads one from a file, else None), or ``teacher`` (Teacher).
 
     Raises
     ------
@@ -56,6 +57,7 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         check_tables(self.model.schema, self.tables)
+        _check_needed(self.model, self.tables)
         self.model.check(self)
 
     def __getattr__(self, name: str) -> Any:
@@ -249,7 +251,7 @@ class RunConfig:
         for name, table in self.model.schema.items():
             if table.many:
                 texts.append(toml_array(name, without_arrays(self.tables[name], ARRAYS, arrays)))
-            else:
+            elif self.tables[name] or not table.optional:
                 texts.append(toml_table(name, self._ordered(name)))
         files = {ARRAYS: flattened(arrays)} if arrays else {}
         return {**files, **self.model.part_files(self), CONFIG: "\n".join(filter(None, texts))}
@@ -294,19 +296,25 @@ class RunConfig:
         path, name = Path(folder) / CONFIG, model_of_folder(folder)
         tables = read_tables(path)
         model = model_for(name, tables)
-        for table in model.schema:
-            if table not in tables and not model.schema[table].many:
-                raise ValueError(f"{path}: the table [{table}] is missing")
+        for name_of_table, table in model.schema.items():
+            if name_of_table not in tables and not (table.many or table.optional):
+                raise ValueError(f"{path}: the table [{name_of_table}] is missing")
         tables["run"] = {"model": name, **tables["run"]}
         check_tables(model.schema, tables, str(path))
         filled = with_defaults(model.schema, tables)
-        for table, key in model.needed:
-            if key not in filled[table]:
-                raise ValueError(f"{path}: [{table}] lacks '{key}'")
         try:
+            # What stands in other files depends on them.
+            _check_needed(model, filled)
             return cls(*model.read_parts(Path(folder), filled))
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
+
+
+def _check_needed(model: Model, tables: Tables) -> None:
+    """Raise ValueError if a setting without default is missing."""
+    for table, key in model.needed:
+        if key not in tables.get(table, {}):
+            raise ValueError(f"[{table}] lacks '{key}'")
 
 
 def model_of_folder(folder: Path) -> str:
@@ -330,7 +338,7 @@ def model_of(run: Mapping[str, Any], path: Path) -> str:
             tasks = [task for model in MODELS.values() for task in model.tasks]
             raise ValueError(f"{path}: {unknown('task', task, tasks)}")  # type: ignore[arg-type]
         return of_task[0]
-    if name not in MODELS:
+    if name not in tuple(MODELS):  # a file may have a list there
         raise ValueError(f"{path}: {unknown('model', name, MODELS)}")
     return str(name)
 

@@ -7,7 +7,7 @@ not change when the library does, and a feedback matrix as ``feedback.npy``.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +18,16 @@ from eprop_brian.base.files import read_array
 from eprop_brian.equations import LEAKY, OPTIMIZERS, Optimizer, get_neuron
 from eprop_brian.equations.learning_signals import FEEDBACKS, Feedback
 from eprop_brian.network.feedback import as_feedback, unused_scale
+from eprop_brian.network.parts import Agent
 from eprop_brian.network.spec import Network
+from eprop_brian.network.standard import MATRICES
 from eprop_brian.runs.eprop_settings import EQUATIONS, FEEDBACK, PARAMETERS, READOUT_TRACE, SCHEMA
-from eprop_brian.runs.learning import LearningModel
+from eprop_brian.runs.learning import (
+    READOUTS_ONLY,
+    LearningModel,
+    environment_named,
+    with_parts,
+)
 from eprop_brian.runs.neuron_settings import (
     detached,
     neurons_of_recipe,
@@ -29,13 +36,14 @@ from eprop_brian.runs.neuron_settings import (
 )
 from eprop_brian.runs.settings import Tables, as_quantity
 from eprop_brian.symbolic.neuron_file import read_neuron, write_neuron
-from eprop_brian.tasks import Task
+from eprop_brian.tasks import EpisodicTask, Task
 
 if TYPE_CHECKING:
     from eprop_brian.runs.config import RunConfig
 
-__all__ = ["EPROP", "learning_signal"]
+__all__ = ["EPROP", "learning_signal", "optimizer_of"]
 
+_W_IN, _W_REC, _ = MATRICES
 #: What ``network.feedback`` is called where its weights stand in a file.
 _GIVEN, _FEEDBACK_FILE = "given", "feedback.npy"
 
@@ -82,28 +90,31 @@ class _Eprop(LearningModel):
         feedback, matrix = _feedback(ours["network"].get("feedback"))
         if matrix is not None:
             ours["network"]["feedback"] = feedback
-        return ours, {"neurons": neurons, "feedback_matrix": matrix}
+        parts = {"neurons": neurons, "feedback_matrix": matrix, **environment_named(tables)}
+        return ours, parts
 
     def reconsidered(self, base: RunConfig, chosen: RunConfig) -> RunConfig:
         """Drop a recipe's learning signal if BPTT is chosen, which has no use for one."""
         return _without_feedback(base) if chosen.network["gradient"] == "bptt" else base
 
     def with_value(self, config: RunConfig, table: str, key: str, value: Any) -> RunConfig:
-        """Replace a setting; another optimizer resets the others', a feedback file is read."""
-        parts = dict(config.parts)
-        values = {**config.tables[table], key: value}
-        if (table, key) == ("optimizer", "name"):
-            values = {"name": value}
+        """Replace a setting; a file of feedback is read too."""
         if (table, key) == ("network", "feedback"):
-            values["feedback"], parts["feedback_matrix"] = _feedback(value)
-        return replace(config, tables={**config.tables, table: values}, parts=parts)
+            value, matrix = _feedback(value)
+            config = with_parts(config, feedback_matrix=matrix)
+        return super().with_value(config, table, key, value)
 
     def with_parameter(self, config: RunConfig, key: str, value: Any, where: str) -> RunConfig:
         """Replace a parameter of all neurons that have it, or what they detach."""
-        return _with_parts(config, neurons=with_setting(config.neurons, key, value, where))
+        return with_parts(config, neurons=with_setting(config.neurons, key, value, where))
 
     def with_method(self, config: RunConfig, method: str) -> RunConfig:
-        """Learn by a kind of feedback, or by ``"bptt"``."""
+        """Learn by a kind of feedback, by ``"bptt"``, or let the readouts learn alone."""
+        if method == READOUTS_ONLY:
+            network = {**_without_feedback(config).network, "fixed": [_W_IN, _W_REC]}
+            if network["gradient"] == "bptt":
+                network["gradient"] = "factored"
+            return _without_feedback(config).with_tables({"network": network})
         if method == "bptt":
             # It runs in JAX, wherever the others run.
             elsewhere = _without_feedback(config).with_values("run", device="cpp")
@@ -118,20 +129,21 @@ class _Eprop(LearningModel):
         return self.with_value(config, "network", "feedback", method)
 
     def part_files(self, config: RunConfig) -> dict[str, Any]:
-        """Give the neuron files, and the feedback matrix."""
+        """Give the neuron files, the feedback matrix, and the environment's file."""
         matrix = config.feedback_matrix
         arrays = {} if matrix is None else {_FEEDBACK_FILE: matrix}
         texts = {f"neuron-{name}.toml": write_neuron(n) for name, n in config.neurons.items()}
-        return {**arrays, **texts}
+        return {**arrays, **texts, **super().part_files(config)}
 
     def read_parts(self, folder: Path, tables: Tables) -> tuple[Tables, dict[str, Any]]:
-        """Read the neuron files, and the feedback matrix."""
+        """Read the neuron files, the feedback matrix, and the environment's file."""
         names = [name for name in tables["size"] if is_identifier(name)]
         neurons = {name: read_neuron(folder / f"neuron-{name}.toml") for name in names}
         matrix = None
         if tables["network"].get("feedback") == _GIVEN:
             matrix = read_array(folder / _FEEDBACK_FILE)
-        return tables, {"neurons": neurons, "feedback_matrix": matrix}
+        tables, parts = super().read_parts(folder, tables)
+        return tables, {"neurons": neurons, "feedback_matrix": matrix, **parts}
 
     def make_network(self, config: RunConfig, task: Task) -> Network:
         """Make the network for a task."""
@@ -145,16 +157,19 @@ class _Eprop(LearningModel):
             for key, value in config.network.items()
             if key not in FEEDBACK
         }
-        loss = options.pop("loss", task.loss)
-        return Network.standard(
-            n_inputs=task.n_inputs,
-            n_outputs=task.n_outputs,
-            neurons=[(config.neurons[name], n) for name, n in config.size.items() if n],
+        if isinstance(task, EpisodicTask):
+            options |= _acting(config)
+        elif config.tables.get("agent"):
+            raise ValueError(
+                f"[agent] {next(iter(config.agent))}: task '{task.name}' has no environment that a "
+                "network acts in"
+            )
+        return Network.for_task(
+            task,
+            [(config.neurons[name], n) for name, n in config.size.items() if n],
             readout=readout,
-            loss=loss,
             feedback=learning_signal(config),
-            optimizer=_optimizer(config),
-            dt=task.dt,
+            optimizer=optimizer_of(config),
             **options,
         )
 
@@ -168,8 +183,8 @@ class _Eprop(LearningModel):
             raise ValueError(problem)
 
     def methods_of(self, config: RunConfig) -> tuple[str, ...]:
-        """Give all methods, which go with all settings."""
-        return self.methods
+        """Give the methods that are compared by default, which go with all settings."""
+        return self.usual_methods(config, self.methods)
 
 
 def learning_signal(config: RunConfig) -> Feedback:
@@ -189,14 +204,23 @@ def learning_signal(config: RunConfig) -> Feedback:
     return feedback.with_options(**options)
 
 
-def _optimizer(config: RunConfig) -> Optimizer:
+def _acting(config: RunConfig) -> dict[str, Any]:
+    """Give the options of a network that acts."""
+    if "loss" in config.network:
+        raise ValueError(
+            f"network.loss: task '{config.run['task']}' has an actor and a critic, whose losses "
+            "are given; a recipe that describes its network part by part can have others"
+        )
+    values = dict(config.agent)
+    own = {f.name: values.pop(f.name) for f in fields(Agent) if f.name in values}
+    return {"agent": Agent(**own), **values}
+
+
+def optimizer_of(config: RunConfig) -> Optimizer:
+    """Make the optimizer that a configuration describes."""
     settings = {k: v for k, v in config.optimizer.items() if k not in ("name", "schedule")}
     optimizer = OPTIMIZERS[config.optimizer["name"]].with_parameters(**settings)
     return replace(optimizer, schedule=str(config.optimizer.get("schedule", optimizer.schedule)))
-
-
-def _with_parts(config: RunConfig, **parts: Any) -> RunConfig:
-    return replace(config, parts={**config.parts, **parts})
 
 
 def _feedback(value: Any) -> tuple[Any, np.ndarray | None]:
@@ -213,7 +237,7 @@ def _without_feedback(config: RunConfig) -> RunConfig:
     """Return a copy without anything about the learning signal."""
     network = {key: value for key, value in config.network.items() if key not in FEEDBACK}
     config = replace(config, tables={**config.tables, "network": network})
-    return _with_parts(config, feedback_matrix=None)
+    return with_parts(config, feedback_matrix=None)
 
 
 #: The model.

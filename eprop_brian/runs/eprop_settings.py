@@ -12,8 +12,9 @@ from typing import Any
 
 from brian2.units import Hz, ms
 
-from eprop_brian.devices import DEVICES, DTYPES
+from eprop_brian.devices.choices import DEVICES, DTYPES
 from eprop_brian.equations import OPTIMIZERS
+from eprop_brian.network.parts import Agent
 from eprop_brian.network.spec import Network
 from eprop_brian.runs.settings import Schema, Setting, Table, Tables
 from eprop_brian.tasks import TASKS
@@ -120,6 +121,23 @@ def _network_settings() -> dict[str, Setting]:
     return options
 
 
+def _agent_settings() -> dict[str, Setting]:
+    """Give every option that a network has more of if it acts."""
+    docs = {**first_sentences(Agent), **first_sentences(Network.for_environment)}
+    usual = inspect.signature(Network.standard).parameters
+    parameters = {
+        **inspect.signature(Agent).parameters,
+        **inspect.signature(Network.for_environment).parameters,
+    }
+    options = {}
+    for name, parameter in parameters.items():
+        kind = kind_of(parameter.annotation)
+        # What is no number and no switch is a name of the network's parts, or one of them.
+        if name not in usual and kind in ("number", "switch"):
+            options[name] = Setting(kind, docs[name], shown=str(parameter.default))
+    return options
+
+
 def _task_settings(tables: Tables) -> dict[str, Setting]:
     name = tables.get("run", {}).get("task")
     if not isinstance(name, str) or name not in TASKS:
@@ -170,6 +188,11 @@ SCHEMA: Schema = {
     "network": Table(
         "Options of the network.",
         {**FEEDBACK, **_network_settings()},
+    ),
+    "agent": Table(
+        "How a network acts that learns a task in an environment; others have no such table.",
+        _agent_settings(),
+        optional=True,
     ),
     "readout": Table("The readout.", {**_READOUT, **READOUT_TRACE}),
     "optimizer": Table(

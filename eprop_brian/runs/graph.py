@@ -1,17 +1,17 @@
 """Networks that a file describes part by part and that learn tasks by e-prop.
 
-All stands in ``config.toml``, so that a run does not change when the library does: neurons with
-their equations. The arrays stand in ``arrays.npz`` beside it.
+The whole network stands in ``config.toml``, so that a run does not change when the library does:
+neurons with their equations. The arrays stand in ``arrays.npz`` beside it.
 """
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eprop_brian.base.checks import is_identifier
+from eprop_brian.base.printable import warn
 from eprop_brian.base.suggestions import unknown
 from eprop_brian.equations import Neuron
 from eprop_brian.equations.learning_signals import FEEDBACKS
@@ -26,9 +26,10 @@ from eprop_brian.runs.graph_reading import (
     neuron_to_table,
     normalised,
     read_neuron_table,
+    read_synapse_table,
 )
 from eprop_brian.runs.graph_settings import GRAPH_SCHEMA, PARTS
-from eprop_brian.runs.learning import LearningModel
+from eprop_brian.runs.learning import READOUTS_ONLY, LearningModel, environment_named
 from eprop_brian.runs.neuron_settings import with_setting
 from eprop_brian.runs.settings import Tables, entry_name
 from eprop_brian.tasks import Task
@@ -78,7 +79,7 @@ class _Graph(LearningModel):
         ours["network"] = {"gradient": "factored", **ours.get("network", {})}
         for key, value in tables.get("neuron", {}).items():
             ours["population"] = _with_neuron_setting(ours, key, value, "[neuron]")
-        return ours, {}
+        return ours, environment_named(ours)
 
     def reconsidered(self, base: RunConfig, chosen: RunConfig) -> RunConfig:
         """Drop a recipe's learning signals if BPTT is chosen, which has no use for them."""
@@ -90,10 +91,7 @@ class _Graph(LearningModel):
         """Replace a setting; of parts, that of one, ``name.field``, or of all, ``field``."""
         if table in PARTS:
             return config.with_tables({table: _with_field(config.tables, table, key, value)})
-        values = {**config.tables[table], key: value}
-        if (table, key) == ("optimizer", "name"):
-            values = {"name": value}
-        return config.with_tables({table: values})
+        return super().with_value(config, table, key, value)
 
     def with_parameter(self, config: RunConfig, key: str, value: Any, where: str) -> RunConfig:
         """Replace a parameter of all neurons that have it, or what they detach."""
@@ -101,7 +99,9 @@ class _Graph(LearningModel):
         return config.with_tables({"population": changed})
 
     def with_method(self, config: RunConfig, method: str) -> RunConfig:
-        """Learn by ``"bptt"``, or by a kind of feedback in all learning signals that can have it.
+        """Learn by a kind of feedback where it can be had, by BPTT, or by the readouts alone.
+
+        The kind is that of all learning signals that can have it.
 
         Raises
         ------
@@ -112,6 +112,8 @@ class _Graph(LearningModel):
             # It runs in JAX, wherever the others run.
             elsewhere = config.with_tables({"learning_signal": []}).with_values("run", device="cpp")
             return elsewhere.with_values("network", gradient=method)
+        if method == READOUTS_ONLY:
+            return _readouts_alone(config)
         signals = config.tables["learning_signal"]
         able = [_can_follow(config.tables, signal, method) for signal in signals]
         if not any(able):
@@ -119,7 +121,7 @@ class _Graph(LearningModel):
         if not all(able):
             unable = [s["name"] for s, can in zip(signals, able, strict=True) if not can]
             keep = "they keep their" if len(unable) > 1 else "it keeps its"
-            warnings.warn(f"{_cannot(method, unable)}: {keep} own feedback", stacklevel=2)
+            warn(f"{_cannot(method, unable)}: {keep} own feedback", stacklevel=2)
         changed = [
             _with_feedback(signal, method) if can else signal
             for signal, can in zip(signals, able, strict=True)
@@ -128,13 +130,9 @@ class _Graph(LearningModel):
             config = config.with_values("network", gradient="factored")
         return config.with_tables({"learning_signal": changed})
 
-    def part_files(self, config: RunConfig) -> dict[str, Any]:
-        """Give no file: all is in the tables."""
-        return {}
-
     def read_parts(self, folder: Path, tables: Tables) -> tuple[Tables, dict[str, Any]]:
-        """Read the arrays."""
-        return normalised(tables, folder), {}
+        """Read the arrays, and the environment's file."""
+        return super().read_parts(folder, normalised(tables, folder))
 
     def make_network(self, config: RunConfig, task: Task) -> Network:
         """Make the network for a task."""
@@ -144,13 +142,26 @@ class _Graph(LearningModel):
         """Raise nothing: a network refuses what a part cannot use."""
 
     def methods_of(self, config: RunConfig) -> tuple[str, ...]:
-        """Give the methods that at least one learning signal can follow, and BPTT."""
+        """Give those compared by default that at least one learning signal can follow."""
         signals = config.tables["learning_signal"]
         return tuple(
             method
-            for method in self.methods
-            if method == "bptt" or any(_can_follow(config.tables, s, method) for s in signals)
+            for method in self.usual_methods(config, self.methods)
+            if method not in FEEDBACKS
+            or any(_can_follow(config.tables, s, method) for s in signals)
         )
+
+
+def _readouts_alone(config: RunConfig) -> RunConfig:
+    """Return a copy in which no projection learns but those to readouts."""
+    readouts = {entries["name"] for entries in config.tables["readout"]}
+    projections = [
+        entries if readouts & {*names_of(entries["target"])} else {**entries, "learn": False}
+        for entries in config.tables["projection"]
+    ]
+    if config.network["gradient"] == "bptt":
+        config = config.with_values("network", gradient="factored")
+    return config.with_tables({"projection": projections, "learning_signal": []})
 
 
 def _with_neuron_setting(tables: Tables, key: str, value: Any, where: str) -> list[dict[str, Any]]:
@@ -204,6 +215,11 @@ def _replaced(table: str, entries: dict[str, Any], path: list[str], value: Any) 
         return _with_feedback(entries, load(value, Path(), "feedback"))
     if (table, *path) == ("population", "neuron"):
         return {**entries, "neuron": read_neuron_table(value, {}, Path())}
+    if (table, path[0]) == ("projection", "synapse"):
+        if len(path) == 1:
+            return {**entries, "synapse": read_synapse_table(value, Path())}
+        if path[1] in entries.get("synapse", {}).get("parameters", {}):
+            path = ["synapse", "parameters", *path[1:]]
     if path == ["optimizer"] and isinstance(value, str):
         value = {"name": value}
     if path[-1] == "name" and path[:-1] in (["optimizer"], ["filter"]):

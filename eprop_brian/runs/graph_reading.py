@@ -19,10 +19,13 @@ from scipy.sparse import csc_array, issparse, load_npz
 from eprop_brian.base.files import read_array, read_arrays
 from eprop_brian.base.suggestions import unknown
 from eprop_brian.equations import OPTIMIZERS, READOUTS, Neuron, Optimizer, get_neuron
+from eprop_brian.equations.environment import Environment
 from eprop_brian.equations.losses import Loss
-from eprop_brian.equations.readouts import LEAKY, ReadoutFilter
+from eprop_brian.equations.readouts import EMITTED, LEAKY, ReadoutFilter
+from eprop_brian.network.agent import policy_loss
 from eprop_brian.network.feedback import as_feedback
-from eprop_brian.network.parts import Part, part_name
+from eprop_brian.network.parts import Agent, Part, part_name
+from eprop_brian.network.sharing import SHARING, Sharing
 from eprop_brian.network.spec import Network
 from eprop_brian.runs.graph_settings import PARTS
 from eprop_brian.runs.neuron_settings import with_shared
@@ -30,7 +33,9 @@ from eprop_brian.runs.settings import Tables, as_quantity, entry_name
 from eprop_brian.symbolic.errors import named
 from eprop_brian.symbolic.neuron_file import neuron_of, neuron_tables, read_neuron
 from eprop_brian.symbolic.parameters import parse_quantity
-from eprop_brian.tasks import Task
+from eprop_brian.symbolic.synapse_file import read_synapse, synapse_from_table, synapse_to_table
+from eprop_brian.tasks import EpisodicTask, Task
+from eprop_brian.tasks.families import TaskFamily
 
 __all__ = [
     "load",
@@ -40,9 +45,10 @@ __all__ = [
     "normalised",
     "optimizer_of",
     "read_neuron_table",
+    "read_synapse_table",
 ]
 
-T = TypeVar("T", Loss, Optimizer, ReadoutFilter)
+T = TypeVar("T", Loss, Optimizer, ReadoutFilter, Sharing)
 
 _ARRAY_FILES = (".npy", ".npz")
 #: What `scipy.sparse.save_npz` writes.
@@ -86,6 +92,8 @@ def _normalised_part(table: str, entries: dict[str, Any], folder: Path) -> dict[
     if table == "population":
         parameters = entries.pop("parameters", {})
         entries["neuron"] = read_neuron_table(entries["neuron"], parameters, folder)
+    if table == "projection" and "synapse" in entries:
+        entries["synapse"] = read_synapse_table(entries["synapse"], folder)
     name = entries.get("name") or _default_name(table, entries)
     for key in ("optimizer", "filter"):
         if isinstance(entries.get(key), str):
@@ -96,7 +104,7 @@ def _normalised_part(table: str, entries: dict[str, Any], folder: Path) -> dict[
 
 
 def _default_name(table: str, entries: Mapping[str, Any]) -> str:
-    if table in ("inputs", "readout"):
+    if table in ("inputs", "readout", "agent"):
         return {f.name: f.default for f in fields(PARTS[table])}["name"]  # type: ignore[return-value]
     if table == "population":
         return str(entries["neuron"]["name"])
@@ -150,6 +158,21 @@ def neuron_from_table(table: Mapping[str, Any]) -> Neuron:
     return neuron_of({"neuron": own, **below})
 
 
+def read_synapse_table(synapse: str | Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """The table of a synapse that is described or in a file.
+
+    Raises
+    ------
+    ValueError
+        If it is neither, or cannot be read.
+    """
+    if isinstance(synapse, Mapping):
+        return synapse_to_table(synapse_from_table(synapse))
+    if not isinstance(synapse, str) or not synapse.endswith(".toml"):
+        raise ValueError(f"synapse = {synapse!r} must be a file .toml or a table")
+    return synapse_to_table(read_synapse(folder / synapse))
+
+
 # Arrays.
 
 
@@ -159,7 +182,8 @@ def load(value: Any, folder: Path, key: str) -> Any:
     Parameters
     ----------
     value : object
-        Of a key; a text that ends in ``.npy`` or ``.npz``, alone or in a list, names a file.
+        Of a key; a text that ends in ``.npy`` or ``.npz``, alone, in a list or in a table of shared
+        weights, names a file.
     folder : Path
     key : str
         What the array is called in a file that has several.
@@ -171,6 +195,8 @@ def load(value: Any, folder: Path, key: str) -> Any:
     """
     if isinstance(value, list):
         return [load(item, folder, key) for item in value]
+    if isinstance(value, Mapping) and value.get("name") in SHARING:
+        return {name: load(item, folder, key) for name, item in value.items()}
     if not isinstance(value, str) or not value.endswith(_ARRAY_FILES):
         return value
     path = folder / value
@@ -189,13 +215,13 @@ def load(value: Any, folder: Path, key: str) -> Any:
 # From tables to a network.
 
 
-def network_of(tables: Tables, task: Task | None = None) -> Network:
+def network_of(tables: Tables, task: Task | TaskFamily | None = None) -> Network:
     """The network that normalised tables describe.
 
     Parameters
     ----------
     tables : mapping
-    task : Task, optional
+    task : Task or TaskFamily, optional
         Says the sizes, the loss and the time step that are left out.
 
     Raises
@@ -205,6 +231,8 @@ def network_of(tables: Tables, task: Task | None = None) -> Network:
     """
     chosen = {table: [dict(entries) for entries in tables.get(table, [])] for table in PARTS}
     if task is not None:
+        if isinstance(task, EpisodicTask):
+            _fill_agent(chosen, task.environment)
         inputs = [entries for entries in chosen["inputs"] if not entries.get("constant")]
         _fill_size(inputs, task.n_inputs, "inputs", task)
         _fill_size(chosen["readout"], task.n_outputs, "outputs", task)
@@ -226,7 +254,22 @@ def network_of(tables: Tables, task: Task | None = None) -> Network:
     return Network(parts, **options)
 
 
-def _fill_size(groups: list[dict[str, Any]], total: int, what: str, task: Task) -> None:
+def _fill_agent(tables: Mapping[str, list[dict[str, Any]]], environment: Environment) -> None:
+    """Give actors the usual loss, and them and critics their sizes, where they are left out."""
+    for number, entries in enumerate(tables["agent"], 1):
+        with named(entry_name("agent", number, entries)):
+            agent = Agent(**entries)
+            for readout in tables["readout"]:
+                if readout["name"] in agent.policies:
+                    readout.setdefault("loss", policy_loss(agent, environment))
+                    readout.setdefault("size", environment.action_outputs)
+                elif readout["name"] in agent.values:
+                    readout.setdefault("size", 1)
+
+
+def _fill_size(
+    groups: list[dict[str, Any]], total: int, what: str, task: Task | TaskFamily
+) -> None:
     """Give the only group without a size what the others leave of the task's."""
     without = [entries for entries in groups if "size" not in entries]
     if len(without) == 1:
@@ -248,12 +291,18 @@ def _part(table: str, entries: dict[str, Any]) -> Part:
         entries["neuron"] = neuron_from_table(entries["neuron"])
     if table == "projection" and "optimizer" in entries:
         entries["optimizer"] = optimizer_of(entries["optimizer"])
+    if table == "projection" and "synapse" in entries:
+        entries["synapse"] = synapse_from_table(entries["synapse"])
+    if table == "projection" and isinstance(entries.get("connectivity"), Mapping):
+        entries["connectivity"] = _sharing(entries["connectivity"])
     if table == "readout":
         entries["filter"] = _filter(entries.get("filter", {}))
         if isinstance(entries.get("loss"), Mapping):
             entries["loss"] = _made(Loss, entries["loss"])
     if table == "learning_signal":
         entries["feedback"] = _feedback(entries)
+        if "filter" in entries:
+            entries["filter"] = _filter(entries["filter"], EMITTED)
     names = {f.name for f in fields(PARTS[table])}
     part: Any = PARTS[table]
     return part(**{key: _with_unit(value) for key, value in entries.items() if key in names})  # type: ignore[no-any-return]
@@ -294,13 +343,22 @@ def optimizer_of(table: Mapping[str, Any]) -> Optimizer:
     return replace(library.with_parameters(**options), schedule=schedule)
 
 
-def _filter(table: Mapping[str, Any]) -> ReadoutFilter:
+def _sharing(table: Mapping[str, Any]) -> Sharing:
+    """The weights that a projection's synapses share."""
+    options = {key: tuple(v) if isinstance(v, list) else v for key, v in table.items()}
+    name = str(options.pop("name", ""))
+    if name not in SHARING:
+        raise ValueError(unknown("kind of shared weights", name, SHARING, "connectivity"))
+    return _made(SHARING[name], options)
+
+
+def _filter(table: Mapping[str, Any], default: ReadoutFilter = LEAKY) -> ReadoutFilter:
     if not isinstance(table, Mapping):
         raise ValueError(f"filter = {table!r} must be a table, e.g. {{tau_out = '20 ms'}}")
     options = dict(table)
     if "update" in options:
         return _made(ReadoutFilter, {"name": "own", **options})
-    name = options.pop("name", LEAKY.name)
+    name = options.pop("name", default.name)
     if name not in READOUTS:
         raise ValueError(unknown("readout filter", name, READOUTS))
     trace: dict[str, Any] = {

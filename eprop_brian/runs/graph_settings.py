@@ -11,7 +11,15 @@ from dataclasses import MISSING, fields, replace
 
 from eprop_brian.equations import OPTIMIZERS
 from eprop_brian.equations.learning_signals import FEEDBACKS, Feedback
-from eprop_brian.network.parts import Inputs, LearningSignal, Part, Population, Projection, Readout
+from eprop_brian.network.parts import (
+    Agent,
+    Inputs,
+    LearningSignal,
+    Part,
+    Population,
+    Projection,
+    Readout,
+)
 from eprop_brian.network.spec import Network
 from eprop_brian.runs.eprop_settings import (
     EXACT,
@@ -32,6 +40,7 @@ PARTS: Mapping[str, type[Part]] = {
     "projection": Projection,
     "readout": Readout,
     "learning_signal": LearningSignal,
+    "agent": Agent,
 }
 #: What a table says in another way than the field of the part.
 _SPECIAL = {
@@ -40,8 +49,12 @@ _SPECIAL = {
         "neuron",
     ): "a neuron of the library, a neuron file `.toml`, or a table with what stands in such a file",
     ("projection", "optimizer"): "its optimizer, as in the table `[optimizer]`",
+    ("projection", "synapse"): "dynamics of its synapses: a synapse file `.toml`, or a table with "
+    "what stands in such a file",
     ("readout", "filter"): "parameters of the readout's equation, and `trace_gain`, `trace_decay`; "
     "or an equation of its own, `update`",
+    ("learning_signal", "filter"): "of what populations emit, as the `filter` of a readout; of the "
+    "kind `emitted` by default",
     ("readout", "loss"): "a name, an equation, or a table with the fields of a `Loss`",
     ("learning_signal", "feedback"): "a kind, an equation such as `B*tanh(error)`, or a file with "
     "a matrix [post, output]",
@@ -59,7 +72,7 @@ FEEDBACK_OPTIONS = ("scale", "signal", "delay", "diffusion", "update", "paramete
 
 def is_graph(tables: Tables) -> bool:
     """Whether a file describes a network part by part."""
-    alone = {*PARTS} - {"readout"}
+    alone = {*PARTS} - {"readout", "agent"}
     return any(isinstance(t, list) for t in tables.values()) or not alone.isdisjoint(tables)
 
 
@@ -103,7 +116,9 @@ _DOCS = {
     "population": "Neurons of one kind.",
     "projection": "Synapses from one group to another.",
     "readout": "Outputs with a loss of their own.",
-    "learning_signal": "How the error of a readout reaches populations.",
+    "learning_signal": "How the error of a readout, or what a population emits, reaches "
+    "populations.",
+    "agent": "How the network acts, in a task that is an environment: its actor and its critic.",
 }
 _FURTHER: Mapping[str, dict[str, Setting]] = {
     "population": {

@@ -14,13 +14,16 @@ from eprop_brian.base.sparse import Matrix
 from eprop_brian.equations import OPTIMIZERS, READOUTS, Neuron, Optimizer
 from eprop_brian.equations.learning_signals import FEEDBACKS, Feedback
 from eprop_brian.equations.losses import LOSSES, Loss
-from eprop_brian.equations.readouts import LEAKY, ReadoutFilter
-from eprop_brian.network.parts import Part, part_name
+from eprop_brian.equations.readouts import EMITTED, LEAKY, ReadoutFilter
+from eprop_brian.equations.synapse import Synapse
+from eprop_brian.network.parts import LearningSignal, Part, part_name
+from eprop_brian.network.sharing import SHARING
 from eprop_brian.network.spec import Network
 from eprop_brian.runs.graph_reading import neuron_to_table
 from eprop_brian.runs.graph_settings import PARTS
 from eprop_brian.symbolic.equation_file import writable
 from eprop_brian.symbolic.parameters import unit_name
+from eprop_brian.symbolic.synapse_file import synapse_to_table
 
 __all__ = ["ARRAYS", "tables_of", "without_arrays"]
 
@@ -53,6 +56,9 @@ def _entries(part: Part) -> dict[str, Any]:
             continue
         if isinstance(value, Feedback):
             entries.update(_feedback(value))
+        elif isinstance(value, ReadoutFilter):
+            usual = EMITTED if isinstance(part, LearningSignal) else LEAKY
+            entries[field.name] = _filter(value, usual)
         else:
             entries[field.name] = _encoded(value, f"{entries['name']}, {field.name}")
     return entries
@@ -71,10 +77,10 @@ def _encoded(value: Any, where: str) -> Any:
     """A field's value as TOML has it; arrays stay."""
     if isinstance(value, Neuron):
         return neuron_to_table(value)
+    if isinstance(value, Synapse):
+        return synapse_to_table(value)
     if isinstance(value, Optimizer):
         return _optimizer(value)
-    if isinstance(value, ReadoutFilter):
-        return _filter(value)
     if isinstance(value, Loss) and LOSSES.get(value.name) == value:
         return value.name
     if isinstance(value, Quantity):
@@ -86,7 +92,9 @@ def _encoded(value: Any, where: str) -> Any:
     if isinstance(value, np.generic | np.ndarray):
         return value.item()
     if is_dataclass(value) and not isinstance(value, type):
-        value = {f.name: getattr(value, f.name) for f in fields(value)}
+        given = {f.name: getattr(value, f.name) for f in fields(value)}
+        kinds = [name for name, kind in SHARING.items() if isinstance(value, kind)]
+        value = {"name": kinds[0], **given} if kinds else given
     if isinstance(value, Mapping):
         return {k: _encoded(v, where) for k, v in value.items() if v is not None}
     if isinstance(value, list | tuple):
@@ -114,30 +122,26 @@ def _optimizer(optimizer: Optimizer) -> dict[str, Any]:
     return {"name": optimizer.name, **schedule, **_encoded(parameters, "optimizer")}
 
 
-def _filter(readout: ReadoutFilter) -> dict[str, Any]:
+def _filter(readout: ReadoutFilter, usual: ReadoutFilter) -> dict[str, Any]:
+    """A filter; what it has of the library's, and the name of the usual one, are left out."""
     where = f"readout '{readout.name}'"
     library = READOUTS.get(readout.name)
     values = {**readout.parameters, **readout.constants}
     encoded = {key: writable(key, value, where) for key, value in values.items()}
-    changed = {
-        key: getattr(readout, key) for key in ("trace_gain", "trace_decay") if getattr(readout, key)
-    }
+    traces = {key: getattr(readout, key) for key in ("trace_gain", "trace_decay")}
     if library is None or readout != replace(
-        library,
-        parameters=readout.parameters,
-        constants=readout.constants,
-        trace_gain=readout.trace_gain,
-        trace_decay=readout.trace_decay,
+        library, parameters=readout.parameters, constants=readout.constants, **traces
     ):
         return {
             "name": readout.name,
             "update": readout.update,
             "parameters": {key: encoded[key] for key in readout.parameters},
             "constants": dict(readout.constants),
-            **changed,
+            **{key: text for key, text in traces.items() if text},
             "source": readout.source,
         }
-    name = {} if library is LEAKY else {"name": library.name}
+    name = {} if library is usual else {"name": library.name}
+    changed = {key: text for key, text in traces.items() if text != getattr(library, key)}
     return {**name, **encoded, **changed}
 
 
@@ -187,13 +191,18 @@ def without_arrays(
     """
     result = []
     for entries in several:
-        plain = {}
+        plain: dict[str, Any] = {}
         for key, value in entries.items():
             items = value if isinstance(value, list) else [value]
+            if isinstance(value, Mapping):
+                items = [*value.values()]
             named = [file if _is_array(item) else item for item in items]
             for item in filter(_is_array, items):
                 arrays[f"{entries['name']}.{key}"] = item
-            plain[key] = named if isinstance(value, list) else named[0]
+            if isinstance(value, Mapping):
+                plain[key] = dict(zip(value, named, strict=True))
+            else:
+                plain[key] = named if isinstance(value, list) else named[0]
         result.append(plain)
     return result
 

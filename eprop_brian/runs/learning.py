@@ -1,10 +1,14 @@
-"""What all runs share whose networks learn by e-prop, however a file describes the network."""
+"""What all runs share whose networks learn by e-prop, however a file describes the network.
+
+Beside ``config.toml`` stands the environment that a file describes, as ``environment.toml``, so
+that a run stays in it wherever the user's file goes and whatever it becomes.
+"""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +18,17 @@ from eprop_brian.base.history import mean_of_last
 from eprop_brian.base.sparse import Matrix
 from eprop_brian.equations.learning_signals import FEEDBACKS
 from eprop_brian.network.spec import Network
-from eprop_brian.runs.settings import as_quantity
-from eprop_brian.tasks import TASKS, Task, get_task
+from eprop_brian.runs.iterated import IteratedModel
+from eprop_brian.runs.settings import Tables, as_quantity
+from eprop_brian.symbolic.environment_file import read_environment, write_environment
+from eprop_brian.tasks import (
+    TASKS,
+    EnvironmentFailed,
+    EnvironmentFile,
+    EpisodicTask,
+    Task,
+    get_task,
+)
 from eprop_brian.training.diagnosis import TrainingError
 from eprop_brian.training.history import History
 from eprop_brian.training.jax_session import require_jax
@@ -25,13 +38,18 @@ from eprop_brian.training.trainer import Trainer
 if TYPE_CHECKING:
     from eprop_brian.runs.config import RunConfig
 
-__all__ = ["METHODS", "LearningModel"]
+__all__ = ["METHODS", "READOUTS_ONLY", "LearningModel"]
 
-#: Ways to learn that can be compared: e-prop with each kind of feedback, and the yardstick.
-METHODS = (*FEEDBACKS, "bptt")
+#: The method in which no weight learns but those of projections to readouts: the control.
+READOUTS_ONLY = "readouts"
+
+#: Ways to learn that can be compared: e-prop with each kind of feedback, of the readouts alone, and
+#: the yardstick.
+METHODS = (*FEEDBACKS, READOUTS_ONLY, "bptt")
+_ENVIRONMENT_FILE = "environment.toml"
 
 
-class LearningModel(ABC):
+class LearningModel(IteratedModel, ABC):
     """See `eprop_brian.runs.models.Model`."""
 
     name = "eprop"
@@ -44,9 +62,54 @@ class LearningModel(ABC):
     spec = Network
     history = History
     methods = METHODS
-    curves = ("loss", "error")
-    failures = (TrainingError,)
+    failures = (EnvironmentFailed, TrainingError)
     tested_tables: tuple[str, ...] = ()
+
+    def curves(self, config: RunConfig) -> tuple[str, ...]:
+        """Give the loss, and what says more about the task: the error, or the return."""
+        acts = issubclass(TASKS[config.run["task"]], EpisodicTask)
+        return ("loss", "return") if acts else ("loss", "error")
+
+    def usual_methods(self, config: RunConfig, methods: Iterable[str]) -> tuple[str, ...]:
+        """Give those of some methods that are compared by default.
+
+        In an environment, one error of the critic, the same for all, is no feedback for an actor,
+        and not all episodes are trials of backpropagation through time. Only there is it open what
+        readouts reach alone.
+        """
+        left_out = {READOUTS_ONLY}
+        if issubclass(TASKS[config.run["task"]], EpisodicTask):
+            left_out = {"broadcast"} if self._has_bptt(config) else {"broadcast", "bptt"}
+        return tuple(method for method in methods if method not in left_out)
+
+    def _has_bptt(self, config: RunConfig) -> bool:
+        """Whether backpropagation through time goes with the settings."""
+        try:
+            chosen = config.with_method("bptt")
+            task = self.make_task(chosen)
+            check_fit(self.make_network(chosen, task), task)
+        except ValueError:
+            return False
+        return True
+
+    def with_value(self, config: RunConfig, table: str, key: str, value: Any) -> RunConfig:
+        """Replace a setting; of another optimizer the rest is reset, an environment is read."""
+        values = {**config.tables[table], key: value}
+        if (table, key) == ("optimizer", "name"):
+            values = {"name": value}
+        config = config.with_tables({table: values})
+        if (table, key) == ("task", EnvironmentFile.argument):
+            return with_parts(config, **environment_named(config.tables))
+        return config
+
+    def part_files(self, config: RunConfig) -> dict[str, Any]:
+        """Give the environment's file, if a file describes it."""
+        environment = config.environment
+        return {} if environment is None else {_ENVIRONMENT_FILE: write_environment(environment)}
+
+    def read_parts(self, folder: Path, tables: Tables) -> tuple[Tables, dict[str, Any]]:
+        """Read the environment's file, if a file describes it."""
+        return tables, _environment(tables, folder / _ENVIRONMENT_FILE)
 
     @abstractmethod
     def make_network(self, config: RunConfig, task: Task) -> Network:
@@ -55,11 +118,15 @@ class LearningModel(ABC):
     def make_task(self, config: RunConfig) -> Task:
         """Make the task with its settings."""
         # A path such as ./data is text, though it begins like a number.
-        text = {f.name for f in fields(TASKS[config.run["task"]]) if f.type == "str"}
-        settings = {
+        text = {
+            f.name for f in fields(TASKS[config.run["task"]]) if "str" in str(f.type).split(" | ")
+        }
+        settings: dict[str, Any] = {
             key: str(value) if key in text else as_quantity(value, f"task.{key}")
             for key, value in config.tables["task"].items()
         }
+        if config.environment is not None:
+            return EnvironmentFile(**settings, kept=config.environment)
         return get_task(config.run["task"], **settings)
 
     def make_trainer(
@@ -90,18 +157,12 @@ class LearningModel(ABC):
 
     def measures(self, config: RunConfig, names: Sequence[str]) -> dict[str, str]:
         """Give the means of the last 10 iterations, and iterations until the task was solved."""
+        labels = {"loss": "loss", "error": "fraction of wrong trials", "return": "return"}
         return {
-            "loss": "loss",
-            "error": "fraction of wrong trials",
+            **{name: labels[name] for name in self.curves(config)},
             "iterations": "iterations until solved",
             "rate_hz": "firing rate (Hz)",
         }
-
-    def beside(
-        self, results: Mapping[str, float], reference: Mapping[str, float]
-    ) -> Mapping[str, float]:
-        """Return the results: none is relative to another run."""
-        return results
 
     def check_trainable(self, config: RunConfig) -> None:
         """Raise ValueError, before anything is trained, for what cannot be."""
@@ -109,14 +170,6 @@ class LearningModel(ABC):
         check_fit(self.make_network(config, task), task)
         if config.network["gradient"] == "bptt":
             require_jax()
-
-    def length(self, config: RunConfig) -> int:
-        """Give the iterations of the training."""
-        return int(config.run["iterations"])
-
-    def with_length(self, config: RunConfig, iterations: int) -> RunConfig:
-        """Return a copy of another length."""
-        return config.with_values("run", iterations=iterations)
 
     def state(self, trainer: Trainer) -> dict[str, Matrix]:
         """Give weights and the optimizer's state."""
@@ -129,9 +182,14 @@ class LearningModel(ABC):
         trainer.train(iterations, progress=progress, after_call=after_call)
 
     def results(self, trainer: Trainer, folder: Path) -> dict[str, float]:
-        """Give iterations until the task was solved, and the means of the last 10 iterations."""
+        """Give iterations until the task was solved, and the means of the last 10 iterations.
+
+        The return is the mean of the last 100 episodes.
+        """
         columns = trainer.history.columns
         last = {name: mean_of_last(columns[name]) for name in ("loss", "error", "rate_hz")}
+        if isinstance(trainer.task, EpisodicTask):
+            last["return"], _ = trainer.history.recent_return(trainer.batch_size)
         return {"iterations": float(trainer.iteration) if trainer.solved else np.inf, **last}
 
     def figures(self, folder: Path, formats: Sequence[str]) -> list[Path]:
@@ -139,3 +197,21 @@ class LearningModel(ABC):
         from eprop_brian.figures.eprop import plot_eprop_run
 
         return plot_eprop_run(folder, formats=formats)
+
+
+def environment_named(tables: Tables) -> dict[str, Any]:
+    """Read the environment whose file the task's settings name; the part, None of other tasks."""
+    named = tables.get("task", {}).get(EnvironmentFile.argument, "")
+    return _environment(tables, Path(str(named)))
+
+
+def with_parts(config: RunConfig, **parts: Any) -> RunConfig:
+    """Return a copy with some parts replaced."""
+    return replace(config, parts={**config.parts, **parts})
+
+
+def _environment(tables: Tables, path: Path) -> dict[str, Any]:
+    """Read the environment of a run, from a file; the part, None if the task names no file."""
+    of_file = issubclass(TASKS[tables["run"]["task"]], EnvironmentFile)
+    named = tables.get("task", {}).get(EnvironmentFile.argument)
+    return {"environment": read_environment(path) if of_file and named else None}

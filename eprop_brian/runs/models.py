@@ -12,7 +12,9 @@ from eprop_brian.runs.balanced import BALANCED
 from eprop_brian.runs.eprop import EPROP
 from eprop_brian.runs.graph import GRAPH
 from eprop_brian.runs.graph_settings import is_graph
+from eprop_brian.runs.meta import META
 from eprop_brian.runs.settings import Schema, Tables
+from eprop_brian.runs.synthetic import SYNTHETIC
 
 if TYPE_CHECKING:
     from eprop_brian.runs.config import RunConfig
@@ -21,7 +23,7 @@ __all__ = ["MODELS", "Model", "Training", "model_for"]
 
 
 class Training(Protocol):
-    """What a model trains with: a `Trainer` or an `Experiment`."""
+    """What a model trains with: a trainer or an experiment of its own kind."""
 
     history: Any
 
@@ -66,8 +68,6 @@ class Model(Protocol):
         Class of the history, whose fields are the columns of ``history.csv``.
     methods : tuple of str
         Ways to learn that can be compared.
-    curves : tuple of str
-        Columns of the history whose last values a comparison and a sweep report, and draw.
     failures : tuple of type
         Errors with which training or a test ends that are a result of the settings.
     tested_tables : tuple of str
@@ -97,11 +97,13 @@ class Model(Protocol):
     @property
     def methods(self) -> tuple[str, ...]: ...
     @property
-    def curves(self) -> tuple[str, ...]: ...
-    @property
     def failures(self) -> tuple[type[Exception], ...]: ...
     @property
     def tested_tables(self) -> tuple[str, ...]: ...
+
+    def curves(self, config: RunConfig) -> tuple[str, ...]:
+        """Give the two columns of the history whose last values a comparison reports."""
+        ...
 
     def check(self, config: RunConfig) -> None:
         """Raise ValueError if settings do not fit each other."""
@@ -207,7 +209,7 @@ class Model(Protocol):
 
 
 #: By the name that ``[run] model`` has.
-MODELS: Mapping[str, Model] = {model.name: model for model in (EPROP, BALANCED)}
+MODELS: Mapping[str, Model] = {model.name: model for model in (EPROP, BALANCED, META, SYNTHETIC)}
 
 
 def model_for(name: str, tables: Tables) -> Model:

@@ -8,7 +8,7 @@ from typing import Any
 
 from eprop_brian.base.suggestions import unknown
 from eprop_brian.equations import NEURONS, Neuron, get_neuron
-from eprop_brian.symbolic.parameters import resolve_parameters
+from eprop_brian.symbolic.per_neuron import resolve_values
 from eprop_brian.symbolic.step_map import step_map
 
 __all__ = ["detached", "neurons_of_recipe", "with_setting", "with_shared"]
@@ -79,9 +79,9 @@ def _value_of(neuron: Neuron, key: str) -> Any:
 
 def with_shared(neuron: Neuron, settings: Mapping[str, Any]) -> Neuron:
     """Apply those settings that the neuron has, with the same unit if it is a parameter."""
-    _, units = resolve_parameters(neuron.parameters, f"neuron '{neuron.name}', parameters")
+    _, units = resolve_values(neuron.parameters, f"neuron '{neuron.name}', parameters")
     parameters = {k: v for k, v in settings.items() if k in units}
-    _, given_units = resolve_parameters(parameters, "recipe, neuron")
+    _, given_units = resolve_values({**neuron.parameters, **parameters}, "recipe, neuron")
     # A threshold without a unit means nothing to a membrane in volt.
-    shared = {k for k, unit in given_units.items() if unit is units[k]} | {*neuron.constants}
+    shared = {k for k in parameters if given_units[k] is units[k]} | {*neuron.constants}
     return neuron.with_parameters(**{k: v for k, v in settings.items() if k in shared})

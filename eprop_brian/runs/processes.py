@@ -6,12 +6,15 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.synchronize import Event
 from typing import Any
 
 from eprop_brian.base.interrupts import raising_interrupts
+from eprop_brian.devices import SimulationError
 
 __all__ = ["in_processes"]
 
@@ -26,7 +29,7 @@ def in_processes(
     """Do jobs side by side.
 
     When one fails, or this process is interrupted, all that are being done are interrupted, as by
-    Ctrl-C, and waited for.
+    Ctrl-C, and waited for. When this process is killed, they are interrupted too.
 
     Parameters
     ----------
@@ -39,6 +42,11 @@ def in_processes(
     n_processes : int
     finished : callable
         Called here after every job, with its number and what `work` returned.
+
+    Raises
+    ------
+    SimulationError
+        If a process was killed.
     """
     # Not forked: threads and handlers of this process would not survive that.
     context = multiprocessing.get_context("spawn")
@@ -52,20 +60,27 @@ def in_processes(
         try:
             for future in as_completed(futures):
                 finished(futures[future], future.result())
-        except BaseException:
+        except BaseException as error:
             # Before the signals: a job that has been handed out already must not begin after them.
             stopping.set()
-            for future in futures:
-                future.cancel()
+            if not isinstance(error, BrokenProcessPool):  # which ends them all
+                for future in futures:
+                    future.cancel()
             for process in set(multiprocessing.active_children()) - others:
                 if process.pid is not None:
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(process.pid, signal.SIGINT)
+            if isinstance(error, BrokenProcessPool):
+                raise SimulationError(
+                    "a process that trained some of the runs was killed, perhaps because memory "
+                    "ran out: fewer side by side need less"
+                ) from None
             raise
 
 
-#: In a process that does jobs: whether it should begin no more.
+#: In a process that does jobs: whether it should begin no more, and whether it waits for one.
 _stopping: Event | None = None
+_waits = threading.Event()
 
 
 def _start(stopping: Event) -> None:
@@ -75,12 +90,28 @@ def _start(stopping: Event) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         # Not ignored, which would stay so during a job.
         signal.signal(number, lambda *_: None)
+    _waits.set()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """End this process when the one that hands out the jobs was killed, after saving its job."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None  # this runs in a process of a pool
+    parent.join()
+    signal.raise_signal(signal.SIGTERM)
+    _waits.wait()
+    os._exit(1)
 
 
 def _interruptibly(
     work: Callable[..., Any], arguments: Sequence[Any], options: Mapping[str, Any]
 ) -> Any:
-    with raising_interrupts():
-        if _stopping is not None and _stopping.is_set():
-            raise KeyboardInterrupt
-        return work(*arguments, **options)
+    _waits.clear()
+    try:
+        with raising_interrupts():
+            if _stopping is not None and _stopping.is_set():
+                raise KeyboardInterrupt
+            return work(*arguments, **options)
+    finally:
+        _waits.set()

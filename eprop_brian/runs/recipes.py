@@ -8,6 +8,7 @@ networks that learn it have recipes with names of their own.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files
@@ -15,20 +16,24 @@ from pathlib import Path
 from typing import Any
 
 from eprop_brian.base.suggestions import unknown
+from eprop_brian.base.toml import toml_value
 from eprop_brian.runs.settings import read_tables
-from eprop_brian.tasks import TASKS
+from eprop_brian.tasks import TASKS, split_name
 from eprop_brian.tasks.dynamics import DYNAMICS
+from eprop_brian.tasks.few_shot import FAMILIES
 
 __all__ = ["OTHER_NETWORKS", "RECIPES", "Recipe", "get_recipe"]
 
 #: Recipes with names of their own, and what they are.
 OTHER_NETWORKS: Mapping[str, str] = {
+    "copy-repeat-lstm": "the same by an LSTM, the yardstick",
     "evidence-accumulation-ei": "the same by 80 excitatory and 20 inhibitory neurons with AMPA and "
     "GABA receptors, under Dale's law",
     "evidence-accumulation-layers": "the same by two adaptive layers, the second recurrent",
+    "one-shot-arm-2019": "the same in the form of 2019, whose teachers hear the learner too",
 }
 #: Names of the recipes that come with the package.
-RECIPES = (*TASKS, *DYNAMICS, *OTHER_NETWORKS)
+RECIPES = (*TASKS, *DYNAMICS, *FAMILIES, *OTHER_NETWORKS)
 
 
 @dataclass(frozen=True)
@@ -40,10 +45,13 @@ class Recipe:
     path : Path
     tables : mapping of str to mapping
         Settings by table and key.
+    of_argument : mapping of str to str
+        Those of the task that differ from the file, as the recipe's name gave them.
     """
 
     path: Path
     tables: Mapping[str, Mapping[str, Any]] = field(repr=False)
+    of_argument: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def task(self) -> str:
@@ -51,7 +59,11 @@ class Recipe:
         return str(self.tables["run"]["task"])
 
     def __str__(self) -> str:
-        return self.path.read_text(encoding="utf-8")
+        text = self.path.read_text(encoding="utf-8")
+        for key, value in self.of_argument.items():
+            line = f"{key} = {toml_value(value)}".replace("\\", r"\\")
+            text = re.sub(rf"^{key} = .*$", line, text, flags=re.MULTILINE)
+        return text
 
 
 def get_recipe(name: str | Path) -> Recipe:
@@ -60,25 +72,30 @@ def get_recipe(name: str | Path) -> Recipe:
     Parameters
     ----------
     name : str or Path
-        The name of a task or of another recipe (`RECIPES`), or the path of a recipe of your own, a
-        file ``.toml``.
+        The name of a task, perhaps with its argument ("gymnasium:CartPole-v1"), or of another
+        recipe (`RECIPES`), or the path of a recipe of your own, a file ``.toml``.
 
     Raises
     ------
     ValueError
         If there is no such recipe, or the file is not one.
     """
-    if str(name).endswith(".toml"):
+    of_argument: dict[str, str] = {}
+    # A file may be the argument of a task: ``environment:mine.toml``.
+    if str(name).endswith(".toml") and str(name).partition(":")[0] not in RECIPES:
         path = Path(name)
-    elif str(name) in RECIPES:
-        path = Path(str(files("eprop_brian.recipes") / f"{name}.toml"))
     else:
-        raise ValueError(unknown("task", str(name), RECIPES))
+        recipe, of_argument = split_name(str(name))
+        if recipe not in RECIPES:
+            raise ValueError(unknown("task", recipe, RECIPES))
+        path = Path(str(files("eprop_brian.recipes") / f"{recipe}.toml"))
     tables = read_tables(path)
+    if of_argument:
+        tables["task"] = {**tables.get("task", {}), **of_argument}
     task = tables.get("run", {}).get("task")
     if task is None:
         raise ValueError(f"{path}: [run] lacks 'task', the name of the task to train")
-    tasks = (*TASKS, *DYNAMICS)
+    tasks = (*TASKS, *DYNAMICS, *FAMILIES)
     if task not in tasks:
         raise ValueError(f"{path}: {unknown('task', task, tasks)}")
-    return Recipe(path, tables)
+    return Recipe(path, tables, of_argument)

@@ -8,26 +8,44 @@ from trials in files, names these files.
 
 from __future__ import annotations
 
+import hashlib
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from eprop_brian.balanced.experiment import TrainingHistory
-from eprop_brian.base.files import read_arrays, write_arrays
+from eprop_brian.base.files import read_numbers, write_arrays
+from eprop_brian.base.history import Rows
 from eprop_brian.base.interrupts import uninterrupted
 from eprop_brian.base.locks import claimed
+from eprop_brian.base.printable import printable
 from eprop_brian.base.sparse import Matrix
 from eprop_brian.base.table import read_table
+from eprop_brian.network.spec import Network
 from eprop_brian.runs.config import CONFIG, RunConfig
 
-__all__ = ["CHECKPOINT", "HISTORY", "INITIAL", "TRIALS", "Run", "own_trials", "read_state"]
+__all__ = [
+    "CHECKPOINT",
+    "HISTORY",
+    "INITIAL",
+    "TRIALS",
+    "Run",
+    "check_identity",
+    "identity",
+    "own_trials",
+    "read_state",
+    "read_weights",
+]
 
 CHECKPOINT, HISTORY, INITIAL = "checkpoint.npz", "history.csv", "initial.npz"
 TRIALS = "trials.txt"
 #: The state of a balanced network in folders of earlier versions, written after the test.
 _WEIGHTS = "weights.npz"
+#: What a checkpoint carries of its run.
+_OF_RUN, _OF_HISTORY = "identity.run", "identity.history"
 #: Seconds between checkpoints.
 _CHECKPOINT_EVERY = 5.0
 
@@ -35,12 +53,46 @@ _CHECKPOINT_EVERY = 5.0
 def own_trials(folder: Path) -> list[str]:
     """Files of the trials that a run learned from in an exported program; none if its task's."""
     try:
-        lines = (Path(folder) / TRIALS).read_text(encoding="utf-8", errors="replace").splitlines()
+        text = (Path(folder) / TRIALS).read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
         return []
-    # Control characters would act on the terminal.
-    shown = ("".join(c if c.isprintable() else "?" for c in line) for line in lines)
-    return [line.partition(" ")[2] for line in shown]
+    return [line.partition(" ")[2] for line in printable(text).splitlines()]
+
+
+def identity(folder: Path, config: RunConfig, history: Rows) -> dict[str, np.ndarray]:
+    """What a checkpoint carries of the run that it is of.
+
+    Its beginning, which is initial weights, seed and task, and the history that led to it. Nothing
+    where the initial weights are missing, as in folders of earlier versions.
+    """
+    try:
+        start = hashlib.sha256((Path(folder) / INITIAL).read_bytes())
+    except FileNotFoundError:
+        return {}
+    start.update(repr([config.run[key] for key in ("task", "seed")]).encode())
+    digests = {_OF_RUN: start.digest(), _OF_HISTORY: history.digest()}
+    return {name: np.frombuffer(digest, dtype=np.int64) for name, digest in digests.items()}
+
+
+def check_identity(
+    folder: Path, config: RunConfig, state: Mapping[str, Any], history: Rows
+) -> None:
+    """Raise ValueError if a checkpoint is of another run, or another history led to it.
+
+    Earlier versions and exported programs say nothing of that.
+    """
+    expected = identity(folder, config, history)
+    same = {n: np.array_equal(state[n], value) for n, value in expected.items() if n in state}
+    if not same.get(_OF_RUN, True):
+        raise ValueError(
+            f"{folder / CHECKPOINT} is not of this run: its {INITIAL}, or its seed or task in "
+            f"{CONFIG}, are those of another"
+        )
+    if not same.get(_OF_HISTORY, True):
+        raise ValueError(
+            f"{folder / HISTORY} is not what led to {CHECKPOINT}: rows were changed or are those "
+            "of another run. Restore it or start a new run"
+        )
 
 
 def read_state(folder: Path) -> tuple[Path, dict[str, Matrix]]:
@@ -55,10 +107,38 @@ def read_state(folder: Path) -> tuple[Path, dict[str, Matrix]]:
     """
     path = Path(folder) / CHECKPOINT
     if path.exists() or not (Path(folder) / _WEIGHTS).exists():
-        return path, read_arrays(path)
+        return path, read_numbers(path)
     path = Path(folder) / _WEIGHTS
     rows = read_table(Path(folder) / HISTORY, tuple(TrainingHistory().columns))
-    return path, {**read_arrays(path), "n_updates": np.array(sum(1 for _ in rows))}
+    return path, {**read_numbers(path), "n_updates": np.array(sum(1 for _ in rows))}
+
+
+def read_weights(path: Path, network: Network) -> tuple[dict[str, Matrix], int]:
+    """Read the weights of a saved state and how many updates made them.
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged or does not fit the network.
+    """
+    arrays = read_numbers(path)
+    shapes = network.resolved.keys.shapes()
+    for name, shape in {**shapes, "n_updates": ()}.items():
+        if name not in arrays or arrays[name].shape != shape:
+            raise ValueError(f"{path} lacks the array '{name}' of shape {shape} that the run needs")
+    return {name: arrays[name] for name in shapes}, int(arrays["n_updates"])
+
+
+def _done(path: Path, state: Mapping[str, Any]) -> int:
+    """Iterations or parts that are done in a state."""
+    number = state.get("n_updates")
+    if number is None:
+        raise ValueError(f"{path}: the saved state has no 'n_updates'")
+    if np.shape(number) != () or not float(number) >= 0:
+        raise ValueError(
+            f"{path}: the saved state's 'n_updates' is {number}, not a number from 0 on"
+        )
+    return int(number)
 
 
 class Run:
@@ -116,8 +196,8 @@ class Run:
         folder = Path(folder)
         config = RunConfig.read(folder)
         path, state = read_state(folder)
+        done = _done(path, state)
         trainer = config.make_trainer(**where, state=state, source=path)
-        done = int(state["n_updates"])
         history = config.model.history.read(folder / HISTORY)
         if len(history) < done:
             raise ValueError(
@@ -125,7 +205,9 @@ class Run:
                 f"{done}: rows are missing; restore it or start a new run"
             )
         # A process killed between writing the two files leaves rows that will be made again.
-        trainer.history = history.truncated(done)
+        history = history.truncated(done)
+        check_identity(folder, config, state, history)
+        trainer.history = history
         return cls(config, folder, trainer)
 
     @property
@@ -144,11 +226,17 @@ class Run:
             If the run learned from trials in files, which only its exported program reads, or
             another process is training it or has done so since it was opened.
         """
+        model = self.config.model
+        length = model.length(self.config) if iterations is None else iterations
+        if self.trainer.iteration >= length and not model.tested_tables:
+            # Nothing will be saved: a folder that can only be read will do.
+            model.train(self.trainer, length, progress, self._save_now_and_then)
+            return
         with claimed(self.folder):
             self._train(iterations, progress)
 
     def _train(self, iterations: int | None, progress: bool) -> None:
-        saved = int(read_state(self.folder)[1]["n_updates"])
+        saved = _done(*read_state(self.folder))
         if saved != self.saved_iteration:
             raise ValueError(
                 f"the checkpoint in {self.folder} is of iteration {saved}, not "
@@ -197,14 +285,18 @@ class Run:
         return (self.folder / CONFIG).exists()
 
     def _save(self) -> None:
-        self.trainer.history.write(self.folder / HISTORY)
-        write_arrays(self.folder / CHECKPOINT, self.config.model.state(self.trainer))
-        self.saved_iteration = self.trainer.iteration
+        state = self.config.model.state(self.trainer)
+        done = int(state["n_updates"])
+        history = self.trainer.history.truncated(done)
+        history.write(self.folder / HISTORY)
+        carried = identity(self.folder, self.config, history)
+        write_arrays(self.folder / CHECKPOINT, {**state, **carried})
+        self.saved_iteration = done
         self._saved_at = time.monotonic()
 
     def weights(self, which: str = CHECKPOINT) -> dict[str, Matrix]:
         """Weights of the checkpoint or (``INITIAL``) of the start, as `Session.weights`."""
-        arrays = read_arrays(self.folder / which)
+        arrays = read_numbers(self.folder / which)
         return {name: arrays[name] for name in self.trainer.session.weights}
 
     def _save_now_and_then(self, _: Any) -> None:

@@ -11,7 +11,8 @@ from eprop_brian.balanced.checkpoint import check_arrays
 from eprop_brian.balanced.experiment import RECORDED, TEST, TrainingHistory
 from eprop_brian.balanced.simulation import Recording
 from eprop_brian.balanced.spec import BalancedNetwork
-from eprop_brian.base.files import read_arrays
+from eprop_brian.base.files import read_numbers
+from eprop_brian.base.printable import pasteable
 from eprop_brian.runs.config import RunConfig
 from eprop_brian.runs.run import HISTORY, read_state
 
@@ -85,6 +86,6 @@ def _read_test(folder: Path) -> dict:
     if not path.exists():
         raise ValueError(
             f"{folder} has not been tested, its training was stopped: go on with\n"
-            f"  eprop-brian train --resume {folder}"
+            f"  eprop-brian train --resume {pasteable(folder)}"
         )
-    return read_arrays(path)
+    return read_numbers(path)

@@ -15,8 +15,9 @@ from typing import Any
 
 from brian2.units.fundamentalunits import Quantity, have_same_dimensions
 
-from eprop_brian.base.checks import check_choice, is_number
+from eprop_brian.base.checks import check_choice, is_finite
 from eprop_brian.base.suggestions import unknown
+from eprop_brian.base.toml import read_toml
 from eprop_brian.symbolic.parameters import parse_quantity
 
 __all__ = [
@@ -40,13 +41,6 @@ def _is_count(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _is_finite(value: Any) -> bool:
-    try:
-        return is_number(value) and math.isfinite(value)
-    except OverflowError:  # an integer beyond all floats
-        return False
-
-
 def _is_names(value: Any) -> bool:
     return isinstance(value, str) or (
         isinstance(value, list) and bool(value) and all(isinstance(v, str) for v in value)
@@ -54,14 +48,14 @@ def _is_names(value: Any) -> bool:
 
 
 def _is_list(value: Any) -> bool:
-    return isinstance(value, list) and all(_is_finite(v) and v > 0 for v in value)
+    return isinstance(value, list) and all(is_finite(v) and v > 0 for v in value)
 
 
 #: Kinds of values: how one is recognised, and what it is called.
 _KINDS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "switch": (lambda value: isinstance(value, bool), "true or false"),
     "count": (_is_count, "a whole number"),
-    "number": (_is_finite, "a finite number"),
+    "number": (is_finite, "a finite number"),
     "text": (lambda value: isinstance(value, str), "text"),
     "names": (_is_names, "a name or a list of names"),
     "numbers": (_is_list, "a list of positive numbers"),
@@ -149,6 +143,8 @@ class Table:
         What `further` gives, for the documentation.
     many : bool
         Whether a file may have it several times, ``[[table]]``.
+    optional : bool
+        Whether a file of all settings leaves it away where none of its settings has a value.
     """
 
     doc: str
@@ -156,6 +152,7 @@ class Table:
     further: Callable[[Tables], Mapping[str, Setting]] | None = None
     further_doc: str = ""
     many: bool = False
+    optional: bool = False
 
     def all_settings(self, tables: Tables) -> Mapping[str, Setting]:
         """Settings by key, those that follow from other tables included."""
@@ -230,11 +227,12 @@ def read_tables(path: Path) -> dict[str, Any]:
         If the file is missing, is not TOML, or has values outside its tables.
     """
     try:
-        tables = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ValueError(f"{path}: no such file") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: {error}") from None
+        tables = read_toml(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        reason = "no such file" if isinstance(error, FileNotFoundError) else error.strerror
+        raise ValueError(f"{path}: {reason}") from None
+    except ValueError as error:  # among them tomllib.TOMLDecodeError
+        raise ValueError(f"{path}: is not readable as TOML: {error}") from None
     for name, values in tables.items():
         several = isinstance(values, list) and all(isinstance(item, dict) for item in values)
         if not isinstance(values, dict) and not (several and values):
@@ -245,9 +243,11 @@ def read_tables(path: Path) -> dict[str, Any]:
 def read_value(text: str) -> Any:
     """Read a TOML value, or the bare text (``30 ms`` and ``adam`` need no quotes)."""
     try:
-        return tomllib.loads(f"value = {text}")["value"]
+        return read_toml(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         return text
+    except ValueError as error:
+        raise ValueError(f"{text[:40]} ... is not readable as a value: {error}") from None
 
 
 def as_quantity(value: Any, where: str) -> Any:

@@ -23,6 +23,7 @@ from eprop_brian.steps.layout import MOST_STEPS
 from eprop_brian.symbolic.names import free_name, is_own, shown, substituted
 
 __all__ = [
+    "FRAME_NUMBERS",
     "LOOP_INDICES",
     "StepCode",
     "Store",
@@ -37,13 +38,17 @@ __all__ = [
 LOOP_INDICES = (
     *("_neuron", "_pre", "_post", "_synapse"),
     *("_history", "_sent", "_tile", "_window", "_sample", "_record"),
-    *("_later", "_arriving", "_feedback", "_answered", "_value"),
+    *("_later", "_arriving", "_feedback", "_answered", "_value", "_sampled"),
+    *("_trial", "_moment", "_target_step", "_of_environment", "_coded", "_acted"),
     *(
         f"_{index}_{k}"
         for index in ("pre", "post", "synapse", "tile", "output", "value")
         for k in range(MOST_STEPS)
     ),
 )
+#: Integers of the frame around a step that statements may read: the step since the start, and the
+#: halves of the key of a trial's noise.
+FRAME_NUMBERS = ("_now", "_noise_low", "_noise_high")
 _ASSIGNED = re.compile(r"^\s*([A-Za-z_]\w*)\s*=(?!=)", re.MULTILINE)
 
 
@@ -199,6 +204,10 @@ class StepCode:
         for index in LOOP_INDICES:
             self.variables._variables[index] = _LoopIndex(name=index, dtype=np.int32)
             self.variables.indices[index] = index
+        for number in FRAME_NUMBERS:
+            self.variables._variables[number] = AuxiliaryVariable(
+                name=number, dtype=np.int32, scalar=True
+            )
         self._names: dict[tuple[str, str, str], str] = {}
         self.blocks: dict[str, str] = {}
 

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 
+import numpy as np
+from brian2.core.variables import ArrayVariable
 from brian2.utils.stringtools import get_identifiers
 
-from eprop_brian.steps.fusing import fused
+from eprop_brian.base.indices import index_type
+from eprop_brian.steps.cpp_tiles import CppTiles
+from eprop_brian.steps.fusing import Tiling, fused
 from eprop_brian.steps.nodes import Copy, Each, Fill, Lap, Node, Noise, Pairs, Sums, Sync
-from eprop_brian.steps.printer import CLikePrinter, Lines, indented
+from eprop_brian.steps.printer import Lines, indented
 from eprop_brian.steps.spiking import (
     SPIKES_AT_ONCE,
     Arrive,
@@ -25,6 +30,7 @@ from eprop_brian.steps.spiking import (
     Spikes,
     StartSpikes,
     Synapses,
+    TimesOfSpikes,
     Traces,
     UpdateRows,
 )
@@ -33,27 +39,39 @@ __all__ = ["CppLoops"]
 
 #: Rows of a matrix that a loop over its columns goes through together.
 _ROWS_AT_ONCE = 4
-#: Neurons that are looked at one by one only if one of them spikes.
-_SPIKING_BLOCK = 32
+#: Spikes after whose rows memory is asked for a row, and numbers of 8 bytes that it sends at once.
+_SPIKES_AHEAD, _IN_LINE = 2, 8
 
 
-class CppLoops(CLikePrinter):
+class CppLoops(CppTiles):
     """What happens in a step; see `eprop_brian.steps.printer.Printer`.
 
     The frame defines ``INDEPENDENT``.
     """
 
+    @cached_property
+    def integer(self) -> str:
+        """See `CLikePrinter.integer`: one of 64 bits only where an array is so large."""
+        arrays = (v for v in self.code.variables.values() if isinstance(v, ArrayVariable))
+        is_large = index_type(max((int(v.size) for v in arrays), default=0)) is np.int64
+        return "int64_t" if is_large else "int"
+
     def loop(self, index: str, first: str | int, end: str | int, body: Lines) -> Lines:
-        head = f"for (int {index} = {first}; {index} < {end}; {index}++)"
+        head = self.head(index, first, end)
         return ["INDEPENDENT", head, *self.braces(body)]
 
     def lines(self, nodes: Iterable[Node]) -> Lines:
         """The lines of some nodes, neighbouring loops as one."""
         lines: Lines = []
+        nodes = self._tiling.tiled(nodes)
         for group in fused(nodes, self.code.blocks, self.code.variables):
             loops = [node for node in group if isinstance(node, Each)]
             lines += self._together(loops) if len(loops) > 1 else super().lines(group)
         return lines
+
+    @cached_property
+    def _tiling(self) -> Tiling:
+        return Tiling(self.code, self.schedule, self.fits_in_tiles)
 
     def _together(self, loops: Sequence[Each]) -> Lines:
         """Loops over the same elements as one."""
@@ -61,7 +79,7 @@ class CppLoops(CLikePrinter):
         constants = dict.fromkeys(x for node in loops for x in self.constants(node.block))
         index, n, body = loops[0].index, loops[0].padded or loops[0].n, []
         for node in loops:
-            own = [f"const int {name} = {row} + {index};" for name, row in node.rows.items()]
+            own = [self.place(name, f"{row} + {index}") for name, row in node.rows.items()]
             body += self.braces(own, self.statements(node.block))
         return self.braces([*constants], self.loop(index, 0, n, body))
 
@@ -74,13 +92,13 @@ class CppLoops(CLikePrinter):
     def spikes(self, spikes: Spikes, shift: int, body: Lines, step: str = "_step") -> Lines:
         """A loop over the spikes of a step."""
         first, end = self.begin(spikes, step, shift), self.begin(spikes, step, shift + 1)
-        return [f"for (int _s = {first}; _s < {end}; _s++)", *self.braces(body)]
+        return [self.head("_s", first, end), *self.braces(body)]
 
     def every_row(self, block: str, synapses: Synapses, *, padding: bool = True) -> Lines:
         """A block for all synapses, the presynaptic index outside."""
         end = "" if padding else str(synapses.n_post)
         rows = self.row(synapses, self.statements(block), end=end)
-        head = f"for (int _pre = 0; _pre < {synapses.n_pre}; _pre++)"
+        head = self.head("_pre", 0, synapses.n_pre)
         return self.braces(self.constants(block), [head, *self.braces(rows)])
 
     def print_sync(self, node: Sync) -> Lines:
@@ -120,7 +138,7 @@ class CppLoops(CLikePrinter):
         whole = node.n_pre - node.n_pre % _ROWS_AT_ONCE
         body = self.constants(node.block)
         if whole:
-            body.append(f"for (int _first = 0; _first < {whole}; _first += {_ROWS_AT_ONCE})")
+            body.append(self.head("_first", 0, whole, _ROWS_AT_ONCE))
             body += self._several(node, "_first", _ROWS_AT_ONCE)
         if whole < node.n_pre:
             body += self._several(node, str(whole), node.n_pre - whole)
@@ -133,44 +151,37 @@ class CppLoops(CLikePrinter):
         body = []
         for k in range(count):
             own = [
-                f"const int _pre = {first} + {k};",
-                f"const int _synapse = _pre*{node.n_post} + _post;",
+                self.place("_pre", f"{first} + {k}"),
+                self.place("_synapse", f"_pre*{node.n_post} + _post"),
             ]
             body += self.braces(own, self.statements(node.block))
         return self.braces(self.loop("_post", 0, node.n_post, body))
 
     def print_noise(self, node: Noise) -> Lines:
-        head = f"for (int _i = 0; _i < {node.n}; _i++)"
+        head = self.head("_i", 0, node.n)
         value = f"eprop_brian::normal({node.seed}, {node.time}, _i)"
         return [head, f"    {self.pointer(node.array)}[_i] = {value};"]
 
     # --- spikes -----------------------------------------------------------------------------------
 
+    def print_timesofspikes(self, node: TimesOfSpikes) -> Lines:
+        s = node.spikes
+        begin = f"static {self.integer} _begin_{s.name}[{s.n + 2}];"
+        return [begin, f"static std::vector<{self.integer}> _times_{s.name};"]
+
     def print_startspikes(self, node: StartSpikes) -> Lines:
         s, first = node.spikes, self.pointer(node.spikes.first)
-        carried = self.listed(s, "0", s.n) if node.carried else []
-        by_neuron = [f"static int _begin_{s.name}[{s.n + 2}];"]
-        by_neuron.append(f"static std::vector<int> _times_{s.name};")
+        listed = self._not_zero(s) if node.analog else self.listed(s, "0", str(s.width))
+        carried = listed if node.carried else []
         return [
-            *(by_neuron if node.by_neuron else []),
             f"{first}[0] = 0;",
-            *self.braces(["int _end = 0;"], carried, [f"{first}[1] = _end;"]),
-        ]
-
-    def listed(self, s: Spikes, first: str, end: str | int, count: str = "") -> Lines:
-        """Lists those of some neurons that spike, and counts the spikes of each."""
-        listed = [f"{self.pointer(s.neuron)}[_end++] = _neuron;"]
-        counted = [f"{self.pointer(count)}[_neuron] += 1;"] if count else []
-        return [
-            f"for (int _neuron = {first}; _neuron < {end}; _neuron++)",
-            f"    if ({self.pointer(s.z)}[_neuron] > 0)",
-            *indented(self.braces(listed, counted)),
+            *self.braces([f"{self.integer} _end = 0;"], carried, [f"{first}[1] = _end;"]),
         ]
 
     def print_readinputs(self, node: ReadInputs) -> Lines:
         s, inputs = node.spikes, node.inputs
         z, data = self.pointer(s.z), self.pointer(inputs.data)
-        opening = f"int _end = {self.begin(s)};"
+        opening = f"{self.integer} _end = {self.begin(s)};"
         closing = f"{self.begin(s, shift=1)} = _end;"
         if inputs.analog:
             # What is not 0 arrives as a spike does, with a size.
@@ -178,11 +189,11 @@ class CppLoops(CLikePrinter):
             listed = [f"std::copy_n({values}, {s.n}, {z});", *self._not_zero(s)]
             return self.braces([opening], listed, [closing])
         words = -(-s.n // 32)
-        clear = [f"for (int _neuron = 0; _neuron < {s.n}; _neuron++) {z}[_neuron] = 0;"]
+        clear = [f"{self.head('_neuron', 0, s.n)} {z}[_neuron] = 0;"]
         keep = [f"{z}[_neuron] = 1;"]
         bits = "for (uint32_t _bits = (uint32_t)_words[_w]; _bits; _bits &= _bits - 1)"
         inner = [
-            "const int _neuron = 32*_w + __builtin_ctz(_bits);",
+            self.place("_neuron", "32*_w + __builtin_ctz(_bits)"),
             f"{self.pointer(s.neuron)}[_end++] = _neuron;",
             *(keep if node.kept else []),
         ]
@@ -192,7 +203,7 @@ class CppLoops(CLikePrinter):
                 *(clear if node.kept else []),
                 f"const int32_t* const _words = {data} + {self.step_words(inputs)};",
             ],
-            [f"for (int _w = 0; _w < {words}; _w++)"],
+            [self.head("_w", 0, words)],
             indented([bits, *self.braces(inner)]),
             [closing],
         )
@@ -201,57 +212,43 @@ class CppLoops(CLikePrinter):
         """Lists those whose value is not 0."""
         z, listed = self.pointer(s.z), self.pointer(s.neuron)
         return [
-            f"for (int _neuron = 0; _neuron < {s.n}; _neuron++)",
+            self.head("_neuron", 0, s.n),
             f"    if ({z}[_neuron] != 0) {listed}[_end++] = _neuron;",
         ]
 
     def print_listspikes(self, node: ListSpikes) -> Lines:
-        """Most neurons are silent: a block of them is looked at only where one is not."""
         s = node.spikes
-        if node.analog:
-            opening, closing = f"int _end = {self.begin(s)};", f"{self.begin(s, shift=1)} = _end;"
-            return self.braces([opening], self._not_zero(s), [closing])
-        full = s.width // _SPIKING_BLOCK * _SPIKING_BLOCK
-        lines = [f"int _end = {self.begin(s)};"]
-        if full:
-            lines.append(f"for (int _block = 0; _block < {full}; _block += {_SPIKING_BLOCK})")
-            lines += self._list_block(node, "_block", _SPIKING_BLOCK)
-        if s.width > full:
-            lines += self._list_block(node, str(full), s.width - full)
-        return self.braces(lines, [f"{self.begin(s, shift=1)} = _end;"])
-
-    def _list_block(self, node: ListSpikes, start: str, size: int) -> Lines:
-        """Padding may spike, and is left out."""
-        s = node.spikes
-        end = f"std::min({start} + {size}, {s.n})"
-        return self.braces(
-            [
-                f"{self.real} _fired = 0;",
-                f"for (int _i = 0; _i < {size}; _i++) _fired += {self.pointer(s.z)}[{start} + _i];",
-                "if (_fired > 0)",
-                *indented(self.listed(s, start, end, node.count)),
-            ]
-        )
+        listed = self._not_zero(s) if node.analog else self.listed(s, "0", str(s.width), node.count)
+        opening = f"{self.integer} _end = {self.begin(s)};"
+        closing = f"{self.begin(s, shift=1)} = _end;"
+        return self.braces([opening], listed, [closing])
 
     def print_sortspikes(self, node: SortSpikes) -> Lines:
         return [line for spikes in node.sources for line in self._sorted(spikes)]
 
     def _sorted(self, s: Spikes) -> Lines:
-        """``_times`` from ``_begin[neuron]`` on."""
+        """``_times`` from ``_begin[neuron]`` on.
+
+        The steps that begin at a spike are counted first: few spikes a step are no loop then, whose
+        end a processor would guess wrong.
+        """
         begin, times = f"_begin_{s.name}", f"_times_{s.name}"
-        listed = f"{self.pointer(s.neuron)}[_s]"
-        end = f"{self.pointer(s.first)}[_T + 1]"
-        places = self.spikes(s, 0, [f"{times}[_next[{listed}]++] = _t;"], step="_t")
+        neuron, first = self.pointer(s.neuron), self.pointer(s.first)
         return self.braces(
             [
-                f"const int _count = {end};",
-                f"int* _next = {begin} + 1;",
+                self.place("_count", f"{first}[_T + 1]"),
+                f"{self.integer}* _next = {begin} + 1;",
                 f"std::fill({begin}, {begin} + {s.n + 2}, 0);",
+                f"{self.head('_s', 0, '_count')} _next[{neuron}[_s] + 1]++;",
+                f"{self.head('_i', 0, s.n)} _next[_i + 1] += _next[_i];",
                 f"{times}.resize(_count + 1);",
-                f"for (int _s = 0; _s < _count; _s++) _next[{listed} + 1]++;",
-                f"for (int _i = 0; _i < {s.n}; _i++) _next[_i + 1] += _next[_i];",
-                "for (int _t = 0; _t < _T; _t++)",
-                *indented(places),
+                f"static std::vector<{self.integer}> _begun;",
+                "_begun.assign(_count + 1, 0);",
+                f"{self.head('_t', 1, '_T')} _begun[{first}[_t + 1]]++;",
+                f"for ({self.integer} _s = 0, _t = 0; _s < _count; _s++)",
+                *indented(
+                    self.braces(["_t += _begun[_s];", f"{times}[_next[{neuron}[_s]]++] = _t;"])
+                ),
             ]
         )
 
@@ -268,30 +265,49 @@ class CppLoops(CLikePrinter):
         s, source = node.synapses, node.source
         spikes = self.pointer(source.neuron)
         lines = [
-            f"const int _end = {self.begin(source, shift=1 - node.delay)};",
-            f"int _s = {self.begin(source, shift=-node.delay)};",
+            self.place("_end", self.begin(source, shift=1 - node.delay)),
+            f"{self.integer} _s = {self.begin(source, shift=-node.delay)};",
         ]
         if node.several and not s.sparse:
             rows, places = [], []
             for k in range(SPIKES_AT_ONCE):
                 if node.analog:
-                    rows.append(f"const int _pre_{k} = {spikes}[_s + {k}];")
-                rows.append(f"const int _row_{k} = {spikes}[_s + {k}]*{s.width};")
-                places.append(f"const int _synapse_{k} = _row_{k} + _post;")
+                    rows.append(self.place(f"_pre_{k}", f"{spikes}[_s + {k}]"))
+                rows.append(self.place(f"_row_{k}", f"{spikes}[_s + {k}]*{s.width}"))
+                places.append(self.place(f"_synapse_{k}", f"_row_{k} + _post"))
             body = [*places, *self.statements(node.several)]
             lines.append(f"for (; _s <= _end - {SPIKES_AT_ONCE}; _s += {SPIKES_AT_ONCE})")
             lines += self.braces(rows, self.loop("_post", 0, s.width, body))
-        one = self.row(s, [*self.later(node), *self.statements(node.block)])
+        one = [*self.later(node), *self.statements(node.block)]
+        if s.sparse:
+            # To add one by one is faster than to gather and scatter vectors.
+            one = [*self._fetch_ahead(node), *self.row(s, ["IN_ORDER;", *one])]
+        else:
+            one = self.row(s, one)
         return self.braces(
             self.constants(node.block),
             lines,
-            ["for (; _s < _end; _s++)", *self.braces([f"const int _pre = {spikes}[_s];", *one])],
+            ["for (; _s < _end; _s++)", *self.braces([self.place("_pre", f"{spikes}[_s]"), *one])],
         )
+
+    def _fetch_ahead(self, node: Deliver) -> Lines:
+        """Fetch the row of a later spike: sparse rows, each somewhere else, are no stream."""
+        s, indices = node.synapses, self.code.variables.indices
+        used = {name for name in get_identifiers(self.code.blocks[node.block]) if name in indices}
+        names = {str(s.post), *(name for name in used if indices[name] == "_synapse")}
+        if isinstance(s.extra, str):
+            names.add(s.extra)
+        rows, spikes = self.pointer(str(s.first)), self.pointer(node.source.neuron)
+        fetched = [f"__builtin_prefetch({self.pointer(name)} + _at);" for name in sorted(names)]
+        head = self.head("_at", f"{rows}[_ahead]", f"{rows}[_ahead + 1]", _IN_LINE)
+        later = self.smaller(f"_s + {_SPIKES_AHEAD}", "_end - 1")
+        ahead = self.place("_ahead", f"{spikes}[{later}]")
+        return self.braces([ahead, head, *self.braces(fetched)])
 
     def print_arrive(self, node: Arrive) -> Lines:
         since = f"{self.pointer(node.since)}[_pre]"
         body = [
-            f"const int _pre = {self.pointer(node.source.neuron)}[_s];",
+            self.place("_pre", f"{self.pointer(node.source.neuron)}[_s]"),
             f"if ({since} >= {node.never}) continue;",
         ]
         if node.decay:
@@ -314,7 +330,7 @@ class CppLoops(CLikePrinter):
 
     def print_updaterows(self, node: UpdateRows) -> Lines:
         return [
-            f"for (int _pre = 0; _pre < {node.update.synapses.n_pre}; _pre++)",
+            self.head("_pre", 0, node.update.synapses.n_pre),
             f"    if ({self.pointer(node.since)}[_pre] < {node.limit})",
             *indented(self.print_rowupdate(node.update)),
         ]
@@ -328,7 +344,7 @@ class CppLoops(CLikePrinter):
         body = [*self.sent(node), *self.statements(node.block)]
         return self.braces(
             self.constants(node.block),
-            [f"for (int _pre = {node.first_output}; _pre < {s.n_pre}; _pre++)"],
+            [self.head("_pre", node.first_output, s.n_pre)],
             self.braces(self.row(s, body, first, end)),
         )
 
@@ -342,7 +358,7 @@ class CppLoops(CLikePrinter):
         body = [*windows, *self.statements(node.block)]
         return self.braces(
             self.constants(node.block),
-            [f"for (int _pre = 0; _pre < {s.n_pre}; _pre++)"],
+            [self.head("_pre", 0, s.n_pre)],
             self.braces(
                 [f"if ({self.silent(node)}) continue;"],
                 outside,
@@ -355,7 +371,7 @@ class CppLoops(CLikePrinter):
         s = node.synapses
         row = self.row(s, self.delay_trace(node))
         skipped = [f"if ({self.silent(node)}) continue;"]
-        head = f"for (int _pre = 0; _pre < {s.n_pre}; _pre++)"
+        head = self.head("_pre", 0, s.n_pre)
         return self.delay_steps(node, [head, *self.braces(skipped, row)])
 
     def print_follow(self, node: Follow) -> Lines:
@@ -363,6 +379,6 @@ class CppLoops(CLikePrinter):
         body = [f"{self.pointer(node.feedback)}[_post*{node.width} + _pre] = {weight};"]
         return [
             f"std::fill_n({self.pointer(node.feedback)}, {node.size}, 0);",
-            f"for (int _pre = 0; _pre < {node.synapses.n_pre}; _pre++)",
+            self.head("_pre", 0, node.synapses.n_pre),
             *self.braces(self.row(node.synapses, body, end=str(node.synapses.n_post))),
         ]

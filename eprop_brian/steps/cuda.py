@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from eprop_brian.steps.gradients import AllSynapses
 from eprop_brian.steps.nodes import Copy, Fill, Lap, Noise, Pairs, Sums, Sync
 from eprop_brian.steps.printer import CLikePrinter, Lines
 from eprop_brian.steps.spiking import (
@@ -20,6 +21,7 @@ from eprop_brian.steps.spiking import (
     Spikes,
     StartSpikes,
     Synapses,
+    TimesOfSpikes,
     Traces,
     UpdateRows,
 )
@@ -116,6 +118,9 @@ class CudaLoops(CLikePrinter):
 
     # --- spikes -----------------------------------------------------------------------------------
 
+    def print_timesofspikes(self, node: TimesOfSpikes) -> Lines:
+        return []
+
     def print_startspikes(self, node: StartSpikes) -> Lines:
         s = node.spikes
         first = self.pointer(s.first)
@@ -123,7 +128,7 @@ class CudaLoops(CLikePrinter):
         lines = [*clear, *self.single([f"{first}[0] = 0;", f"{first}[1] = 0;"])]
         if not node.carried:
             return lines
-        spiking = f"{self.pointer(s.z)}[_neuron] > 0"
+        spiking = f"{self.pointer(s.z)}[_neuron] {'!=' if node.analog else '>'} 0"
         return [*lines, _SYNC, *self.listed(s, spiking, node.by_neuron, shift=-1)]
 
     def listed(self, s: Spikes, spiking: str, by_neuron: bool, shift: int = 0) -> Lines:
@@ -262,7 +267,7 @@ class CudaLoops(CLikePrinter):
             self.row(node.synapses, self.updated(node)),
         )
 
-    def updated(self, node: RowUpdate) -> Lines:
+    def updated(self, node: RowUpdate | AllSynapses) -> Lines:
         """The update of one synapse."""
         before, after = (
             [f"if (_pre == _post) {self.pointer(name)}[_synapse] = 0;" for name in names]
@@ -280,6 +285,10 @@ class CudaLoops(CLikePrinter):
             _SYNC,
             *self.braces(self.constants(update.block), self.every_synapse(update.synapses, body)),
         ]
+
+    def print_allsynapses(self, node: AllSynapses) -> Lines:
+        body = self.updated(node)
+        return self.braces(self.constants(node.block), self.every_synapse(node.synapses, body))
 
     def print_signal(self, node: Signal) -> Lines:
         s = node.synapses

@@ -32,10 +32,12 @@ class CudaGradients(CudaLoops):
 
     def own(self, copy: str, restrict: bool = False) -> Lines:
         """Pointers to what a trial has for itself."""
-        memory = self.memory
+        memory, episodes = self.memory, self.schedule.frame.rules.episodes
+        steps = [f"const int _T = (int){self.pointer(episodes)}[0];"] if episodes else []
         return [
             _COPY.format(copy=copy, bytes=memory.own_bytes),
             *memory.own_pointers(restrict),
+            *steps,
         ]
 
     def numbered(self, number: int, body: Lines, n: str = "") -> Lines:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from eprop_brian.steps.cuda_gradients import CudaGradients
-from eprop_brian.steps.gradients import AllSynapses, ClipNorm
+from eprop_brian.steps.gradients import AllSynapses, ClipNorm, Combine
 from eprop_brian.steps.nodes import Each, If, Node, Put, Sync
 from eprop_brian.steps.printer import Lines
 from eprop_brian.steps.spiking import Follow, UpdateRows
@@ -67,6 +67,8 @@ class CudaPrinter(CudaGradients):
         for node in nodes:
             if isinstance(node, AllSynapses):
                 most, n_synapses = max(most, node.synapses.n), n_synapses + 1
+            elif isinstance(node, Combine):
+                most, n_synapses = max(most, node.n), n_synapses + 1
             elif isinstance(node, Each):
                 most = max(most, node.n)
         grid = f"dim3(blocks({most}), 1, {max(1, n_synapses)})"
@@ -79,6 +81,9 @@ class CudaPrinter(CudaGradients):
         for node in nodes:
             if isinstance(node, AllSynapses):
                 lines += self.numbered(number, self.synapse(node), self.n_synapses(node.synapses))
+                number += 1
+            elif isinstance(node, Combine):
+                lines += self.numbered(number, self.combined(node, "_at"), str(node.n))
                 number += 1
             elif isinstance(node, Each):
                 body = [f"const int {node.index} = _at;", *self.constants(node.block)]

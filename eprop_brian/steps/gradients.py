@@ -9,12 +9,16 @@ from eprop_brian.steps.nodes import Node
 from eprop_brian.steps.spiking import Inputs, Signal, Spikes, Synapses
 
 __all__ = [
+    "WHOLE_TRIAL",
     "Accumulate",
+    "Again",
     "AllSynapses",
     "Backward",
     "ClipNorm",
+    "Combine",
     "Filter",
     "Fused",
+    "Steps",
 ]
 
 
@@ -57,6 +61,49 @@ class Fused:
 
 
 @dataclass(frozen=True)
+class Steps:
+    """Steps of a trial of which there is a history at a time, and its results.
+
+    Attributes
+    ----------
+    first, end : str
+        Where they begin, and what comes after the last.
+    """
+
+    first: str = "0"
+    end: str = "_T"
+
+    @property
+    def partial(self) -> bool:
+        """Whether these may be fewer than all steps of a trial."""
+        return self != WHOLE_TRIAL
+
+    def row(self, step: str) -> str:
+        """The row of a step in what is kept of them."""
+        return f"({step} - {self.first})" if self.partial else step
+
+
+WHOLE_TRIAL = Steps()
+
+
+@dataclass(frozen=True)
+class Again(Node):
+    """Runs steps of a trial again, for their history.
+
+    What the neurons begin with must have been set. The frame defines ``_again``, which is 1 then.
+
+    Attributes
+    ----------
+    steps : Steps
+    body : sequence of Node
+        A step, the one of phase ``step``.
+    """
+
+    steps: Steps
+    body: Sequence[Node]
+
+
+@dataclass(frozen=True)
 class Accumulate(Node):
     """Adds to the gradients of synapses what every presynaptic spike contributes.
 
@@ -73,6 +120,8 @@ class Accumulate(Node):
     lagged : mapping of int to str
         Blocks for results so many steps after the spike arrives; none is read from before the step
         in which it could arrive at the earliest.
+    steps : Steps
+        In which spikes arrive.
     """
 
     block: str | None
@@ -84,6 +133,7 @@ class Accumulate(Node):
     width: int
     inputs: Inputs | None
     lagged: Mapping[int, str] = field(default_factory=dict)
+    steps: Steps = WHOLE_TRIAL
 
     @property
     def blocks(self) -> tuple[str, ...]:
@@ -97,8 +147,10 @@ class Backward(Node):
 
     Attributes
     ----------
-    block, zero : str
-        For a neuron and step ``_t``, and what happens before.
+    block : str
+        For a neuron and step ``_t``.
+    zero : str or None
+        What happens before; None if it has happened.
     n, width, tile : int
         Neurons, with padding, and how many of them have a place in the results.
     results : sequence of str
@@ -113,10 +165,12 @@ class Backward(Node):
     fused : sequence of Fused
     then : sequence of Node
         Nodes that use the results.
+    steps : Steps
+        That it goes through.
     """
 
     block: str
-    zero: str
+    zero: str | None
     n: int
     width: int
     tile: int
@@ -127,6 +181,7 @@ class Backward(Node):
     signals: Sequence[Signal]
     fused: Sequence[Fused]
     then: Sequence[Node]
+    steps: Steps = WHOLE_TRIAL
 
     def sets(self) -> tuple[str, ...]:
         """See `Node.sets`."""
@@ -153,6 +208,32 @@ class AllSynapses(Node):
     def sets(self) -> tuple[str, ...]:
         """See `Node.sets`."""
         return (*self.before, *self.after)
+
+
+@dataclass(frozen=True)
+class Combine(Node):
+    """Sets `n` elements of an array to sums of elements of another one, each times a factor.
+
+    Attributes
+    ----------
+    array : str
+    n : int
+    source : str
+    first, index, factor : str
+        Arrays: where the terms of each element begin, and where the last end; the element of
+        `source` in each term, and its factor.
+    """
+
+    array: str
+    n: int
+    source: str
+    first: str
+    index: str
+    factor: str
+
+    def sets(self) -> tuple[str, ...]:
+        """See `Node.sets`."""
+        return (self.array,)
 
 
 @dataclass(frozen=True)

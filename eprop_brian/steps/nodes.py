@@ -35,8 +35,10 @@ __all__ = [
     "Once",
     "Pairs",
     "Put",
+    "Record",
     "Row",
     "Show",
+    "Stop",
     "Sums",
     "Sync",
 ]
@@ -140,6 +142,13 @@ class Column(Node):
 
 
 @dataclass(frozen=True)
+class Stop(Node):
+    """Makes this step the last of its trial where a condition holds."""
+
+    condition: str
+
+
+@dataclass(frozen=True)
 class Let(Node):
     """Names the present value of an element of an array."""
 
@@ -158,7 +167,7 @@ class Put(Node):
 
     def sets(self) -> tuple[str, ...]:
         """See `Node.sets`. An array with a row for every trial does not belong to one trial."""
-        return () if self.index == "_trial" else (self.array,)
+        return () if self.index.startswith("_trial") else (self.array,)
 
 
 @dataclass(frozen=True)
@@ -207,6 +216,28 @@ class Copy(Node):
     at: str
     source: str
     begin: str
+    n: int
+
+    def sets(self) -> tuple[str, ...]:
+        """See `Node.sets`."""
+        return (self.array,)
+
+
+@dataclass(frozen=True)
+class Record(Node):
+    """Sets `n` elements of an array, from `at` on, to what is to be recorded.
+
+    Attributes
+    ----------
+    array, at : str
+    value : str
+        Expression of ``_i``, the number of the element.
+    n : int
+    """
+
+    array: str
+    at: str
+    value: str
     n: int
 
     def sets(self) -> tuple[str, ...]:
@@ -267,6 +298,10 @@ class Fire(Node):
     one: str
     into: str
     at: str
+
+    def sets(self) -> tuple[str, ...]:
+        """See `Node.sets`."""
+        return (self.into,)
 
 
 @dataclass(frozen=True)

@@ -26,8 +26,10 @@ from eprop_brian.steps.nodes import (
     Once,
     Pairs,
     Put,
+    Record,
     Row,
     Show,
+    Stop,
     Sums,
     Sync,
 )
@@ -80,7 +82,11 @@ class NumpyLoops(Printer):
         return [f"{node.name} = int({self.expression(node.value)})"]
 
     def print_choose(self, node: Choose) -> Lines:
-        return [f"{node.name} = {node.then} if {node.condition} else {node.otherwise}"]
+        condition = self.expression(node.condition)
+        return [f"{node.name} = {node.then} if {condition} else {node.otherwise}"]
+
+    def print_stop(self, node: Stop) -> Lines:
+        return [f"if {self.expression(node.condition)}:", "    _T = _step + 1"]
 
     def print_counter(self, node: Counter) -> Lines:
         return [f"{node.name} = 0"]
@@ -91,6 +97,10 @@ class NumpyLoops(Printer):
     def print_copy(self, node: Copy) -> Lines:
         given = f"{self.pointer(node.source)}[{node.begin}:{node.begin} + {node.n}]"
         return [f"{self.pointer(node.array)}[{node.at}:{node.at} + {node.n}] = {given}"]
+
+    def print_record(self, node: Record) -> Lines:
+        place = f"{self.pointer(node.array)}[{node.at}:{node.at} + {node.n}]"
+        return [f"_i = _numpy.arange({node.n})", f"{place} = {self.expression(node.value)}"]
 
     def print_for(self, node: For) -> Lines:
         head = f"for {node.index} in range({node.first}, {node.end}):"

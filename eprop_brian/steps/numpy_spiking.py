@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from eprop_brian.steps.gradients import Accumulate, AllSynapses, Backward, ClipNorm, Filter
+from eprop_brian.steps.gradients import (
+    Accumulate,
+    Again,
+    AllSynapses,
+    Backward,
+    ClipNorm,
+    Combine,
+    Filter,
+)
 from eprop_brian.steps.numpy import NumpyLoops
 from eprop_brian.steps.printer import Lines, indented
 from eprop_brian.steps.spiking import (
@@ -21,6 +29,7 @@ from eprop_brian.steps.spiking import (
     Spikes,
     StartSpikes,
     Synapses,
+    TimesOfSpikes,
     Traces,
     UpdateRows,
     plus,
@@ -39,11 +48,15 @@ class NumpyPrinter(NumpyLoops):
         first, end = self.begin(spikes, step, shift), self.begin(spikes, step, shift + 1)
         return f"{self.pointer(spikes.neuron)}[int({first}):int({end})]"
 
+    def print_timesofspikes(self, node: TimesOfSpikes) -> Lines:
+        return []
+
     def print_startspikes(self, node: StartSpikes) -> Lines:
         s = node.spikes
+        spiking = self.pointer(s.z) + ("" if node.analog else " > 0")
         some = "" if node.carried else "[:0]"
         return [
-            f"_fired = _numpy.flatnonzero({self.pointer(s.z)} > 0){some}",
+            f"_fired = _numpy.flatnonzero({spiking}){some}",
             f"{self.pointer(s.neuron)}[:len(_fired)] = _fired",
             f"{self.pointer(s.first)}[:2] = 0, len(_fired)",
         ]
@@ -229,11 +242,18 @@ class NumpyPrinter(NumpyLoops):
                 f"_output_{k} = {fused.row}*{fused.n_outputs} + {fused.number}",
                 f"_synapse_{k} = slice({start}, {start + node.n})",
             ]
-        body.append(f"_history = _tile = slice(_t*{node.n}, (_t + 1)*{node.n})")
+        row = node.steps.row("_t")
+        body.append(f"_history = _tile = slice({row}*{node.n}, ({row} + 1)*{node.n})")
         body += self.block(node.block, {"_neuron": "slice(None)"})
+        late = []
+        if node.late_rows and not node.steps.partial:
+            # An episode before may have been longer.
+            rows = f"_T*{node.tile}:(_T + {node.late_rows})*{node.tile}"
+            late = [f"{self.pointer(name)}[{rows}] = 0" for name in node.results]
         return [
-            *self.block(node.zero, {"_neuron": "slice(None)"}),
-            "for _t in range(_T - 1, -1, -1):",
+            *(self.block(node.zero, {"_neuron": "slice(None)"}) if node.zero else []),
+            *late,
+            f"for _t in range({node.steps.end} - 1, {node.steps.first} - 1, -1):",
             *indented(body),
             *self.lines(node.then),
         ]
@@ -247,7 +267,7 @@ class NumpyPrinter(NumpyLoops):
             if node.inputs.pattern:
                 row = f"(int({self.pointer(node.inputs.pattern)}[_trial])*_T + _t)"
             value = [f"_value = {row}*{node.inputs.row}{plus(node.inputs.before)} + _pre"]
-        first = f"_t + {node.delay + node.first_row}"
+        first = node.steps.row(f"_t + {node.delay + node.first_row}")
         rows = [(f"{first}{extra}", node.block)] if node.block else []
         for lag, block in node.lagged.items():
             rows.append((f"{first} + _numpy.maximum({self.extra(s)} + {lag}, 0)", block))
@@ -255,7 +275,18 @@ class NumpyPrinter(NumpyLoops):
         for row, block in rows:
             body += [f"_tile = ({row})*{s.n_post} + {self.cells(s)}", *self.block(block, {})]
         spikes = f"for _pre in {self.spikes(node.source, '_t', 0)}:"
-        return [f"for _t in range(_T - {node.delay}):", *indented([spikes, *indented(body)])]
+        # The last spikes first, as segments of a trial follow each other.
+        delay = node.delay + (int(s.extra or 0) if node.steps.partial else 0)
+        least, end = f"max(0, {node.steps.first} - {delay})", node.steps.end
+        return [
+            f"for _t in range({end} - {delay} - 1, {least} - 1, -1):",
+            *indented([spikes, *indented(body)]),
+        ]
+
+    def print_again(self, node: Again) -> Lines:
+        head = f"for _step in range({node.steps.first}, {node.steps.end}):"
+        body = ["_now = _before_first + _step", *self.lines(node.body)]
+        return ["_again = 1", head, *indented(body), "_again = 0"]
 
     def print_allsynapses(self, node: AllSynapses) -> Lines:
         s = node.synapses
@@ -268,6 +299,16 @@ class NumpyPrinter(NumpyLoops):
             *feedback,
             *self.block(node.block, {}),
             *(f"{self.pointer(name)}[::{s.n_pre + 1}] = 0" for name in node.after),
+        ]
+
+    def print_combine(self, node: Combine) -> Lines:
+        first, index, factor = (self.pointer(x) for x in (node.first, node.index, node.factor))
+        elements = f"_numpy.repeat(_numpy.arange({node.n}), _numpy.diff({first}))"
+        terms = f"{factor}*{self.pointer(node.source)}[{index}]"
+        return [
+            f"{self.pointer(node.array)}[:{node.n}] = _numpy.bincount(",
+            f"    {elements}, {terms}, minlength={node.n}",
+            ")",
         ]
 
     def print_clipnorm(self, node: ClipNorm) -> Lines:

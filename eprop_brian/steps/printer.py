@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from eprop_brian.steps.blocks import StepCode
-from eprop_brian.steps.gradients import Accumulate
+from eprop_brian.steps.gradients import Accumulate, Combine
 from eprop_brian.steps.nodes import (
     Choose,
     Column,
@@ -24,8 +24,10 @@ from eprop_brian.steps.nodes import (
     Node,
     Once,
     Put,
+    Record,
     Row,
     Show,
+    Stop,
 )
 from eprop_brian.steps.schedule import Schedule
 from eprop_brian.steps.spiking import (
@@ -140,6 +142,11 @@ class CLikePrinter(Printer):
     #: What is added to a neuron's number for its place in a row of results.
     first_of_tile = ""
 
+    @property
+    def integer(self) -> str:
+        """Type of loop indices and places."""
+        return "int"
+
     def loop(self, index: str, first: str | int, end: str | int, body: Lines) -> Lines:
         """A loop whose iterations may run in any order."""
         raise NotImplementedError
@@ -151,6 +158,19 @@ class CLikePrinter(Printer):
     def synapse_end(self, synapses: Synapses) -> int:
         """Up to which postsynaptic neuron a loop over a row goes."""
         raise NotImplementedError
+
+    def place(self, name: str, value: str | int) -> str:
+        """The declaration of an index, or a place in an array."""
+        return f"const {self.integer} {name} = {value};"
+
+    def head(self, index: str, first: str | int, end: str | int, by: str | int = 1) -> str:
+        """The head of a loop that one thread goes through in order."""
+        ahead = f"{index}++" if by == 1 else f"{index} += {by}"
+        return f"for ({self.integer} {index} = {first}; {index} < {end}; {ahead})"
+
+    def smaller(self, a: str | int, b: str | int) -> str:
+        """The smaller one of two indices or places."""
+        return f"std::min<{self.integer}>({a}, {b})"
 
     def braces(self, *parts: Lines) -> Lines:
         """A block of statements."""
@@ -164,7 +184,7 @@ class CLikePrinter(Printer):
         self, block: str, index: str, n: int | str, rows: Mapping[str, str], first: str | int = 0
     ) -> Lines:
         """A block for all values of an index; `rows` are where other indices begin."""
-        own = [f"const int {name} = {start} + {index};" for name, start in rows.items()]
+        own = [self.place(name, f"{start} + {index}") for name, start in rows.items()]
         return self.braces(
             self.constants(block), self.loop(index, first, n, [*own, *self.statements(block)])
         )
@@ -174,12 +194,12 @@ class CLikePrinter(Printer):
         s = synapses
         feedback = []
         if s.feedback_width:
-            feedback = [f"const int _feedback = _post*{s.feedback_width} + _pre;"]
+            feedback = [self.place("_feedback", f"_post*{s.feedback_width} + _pre")]
         if s.first is not None and s.post is not None:
-            own = [f"const int _post = {self.pointer(s.post)}[_synapse];", *feedback]
+            own = [self.place("_post", f"{self.pointer(s.post)}[_synapse]"), *feedback]
             rows = self.pointer(s.first)
             return self.loop("_synapse", f"{rows}[_pre]", f"{rows}[_pre + 1]", [*own, *body])
-        own = [f"const int _synapse = _pre*{s.width} + _post;", *feedback]
+        own = [self.place("_synapse", f"_pre*{s.width} + _post"), *feedback]
         return self.loop("_post", first, end or self.synapse_end(s), [*own, *body])
 
     def row_of(self, block: str, synapses: Synapses) -> Lines:
@@ -191,7 +211,7 @@ class CLikePrinter(Printer):
         if node.synapses.extra is None:
             return []
         row = f"(_now + {self.extra(node.synapses)}) % {node.later_rows}"
-        return [f"const int _later = {row}*{node.synapses.width} + _post;"]
+        return [self.place("_later", f"{row}*{node.synapses.width} + _post")]
 
     def lagged(self, node: Accumulate, spike: str) -> Lines:
         """Results of the steps before and after the arrival of a spike of step `spike`."""
@@ -199,7 +219,7 @@ class CLikePrinter(Printer):
         for lag, block in node.lagged.items():
             late = self.late(node.synapses, lag)
             row = f"({spike} + {node.delay + node.first_row} + {late})*{node.width}"
-            place = f"const int _tile = {row} + {self.first_of_tile}_post;"
+            place = self.place("_tile", f"{row} + {self.first_of_tile}_post")
             lines += self.braces(self.constants(block), [place], self.statements(block))
         return lines
 
@@ -211,26 +231,36 @@ class CLikePrinter(Printer):
     def delay_trace(self, node: DelayTraces) -> Lines:
         """The trace of a synapse's delay, after what arrives around the spikes."""
         n_pre, rows = node.synapses.n_pre, node.pre_rows
-        lines = ["const int _post_0 = _row_0 + _post;"]
+        lines = [self.place("_post_0", "_row_0 + _post")]
         for lag, block in node.lagged.items():
             step = f"_now_0 + {rows} - {self.late(node.synapses, lag)}"
-            place = f"const int _pre_0 = ({step}) % {rows}*{n_pre} + _pre;"
+            place = self.place("_pre_0", f"({step}) % {rows}*{n_pre} + _pre")
             lines += self.braces(self.constants(block), [place], self.statements(block))
         return [*lines, *self.statements(node.block)]
 
     def delay_steps(self, node: DelayTraces, synapses: Lines) -> Lines:
         """The steps that traces of delays do on end."""
         places = [
-            "const int _now_0 = _from + _k;",
-            f"const int _row_0 = _now_0 % {node.window_rows}*{node.synapses.width};",
+            self.place("_now_0", "_from + _k"),
+            self.place("_row_0", f"_now_0 % {node.window_rows}*{node.synapses.width}"),
         ]
-        head = f"for (int _k = 0; _k < {node.steps}; _k++)"
+        head = self.head("_k", 0, node.steps)
         return self.braces(self.constants(node.block), [head], self.braces(places, synapses))
+
+    def combined(self, node: Combine, at: str) -> Lines:
+        """The sum that an element is set to."""
+        first, index, factor = (self.pointer(x) for x in (node.first, node.index, node.factor))
+        term = f"{factor}[_term]*{self.pointer(node.source)}[{index}[_term]]"
+        return [
+            f"{self.real} _sum = 0;",
+            f"{self.head('_term', f'{first}[{at}]', f'{first}[{at} + 1]')} _sum += {term};",
+            f"{self.pointer(node.array)}[{at}] = _sum;",
+        ]
 
     def sent(self, node: Signal) -> Lines:
         """Where the signal stands that a connection hands on."""
         late = f" - {self.pointer(node.delay)}[_synapse]" if node.delay else ""
-        return [f"const int _sent = ({node.row}{late})*{node.synapses.n_pre} + _pre;"]
+        return [self.place("_sent", f"({node.row}{late})*{node.synapses.n_pre} + _pre")]
 
     def trial_values(self, inputs: Inputs, trial: str = "_trial") -> str:
         """Where the values of a trial begin."""
@@ -251,15 +281,15 @@ class CLikePrinter(Printer):
             if node.synapses.extra is not None:
                 step = f"_from + {k + node.pre_rows} - {self.extra(node.synapses)}"
             lines += [
-                f"const int _post_{k} = _row_{k} + _post;",
-                f"const int _pre_{k} = ({step}) % {node.pre_rows}*{node.synapses.n_pre} + _pre;",
+                self.place(f"_post_{k}", f"_row_{k} + _post"),
+                self.place(f"_pre_{k}", f"({step}) % {node.pre_rows}*{node.synapses.n_pre} + _pre"),
             ]
         return lines
 
     def window_rows(self, node: Traces) -> Lines:
         """The rows of what is kept of the postsynaptic side."""
         return [
-            f"const int _row_{k} = (_from + {k}) % {node.window_rows}*{node.synapses.width};"
+            self.place(f"_row_{k}", f"(_from + {k}) % {node.window_rows}*{node.synapses.width}")
             for k in range(node.steps)
         ]
 
@@ -280,29 +310,37 @@ class CLikePrinter(Printer):
         return self.over(node.block, "_post", node.n_post, rows)
 
     def print_column(self, node: Column) -> Lines:
-        own = [f"const int _synapse = _neuron*{node.width} + _pre;"]
+        own = [self.place("_synapse", f"_neuron*{node.width} + _pre")]
         body = [*own, *self.statements(node.block)]
         return self.braces(self.constants(node.block), self.loop("_neuron", 0, node.n, body))
 
     def print_once(self, node: Once) -> Lines:
-        own = [f"const int {index} = {value};" for index, value in node.indices.items()]
+        own = [self.place(index, value) for index, value in node.indices.items()]
         return self.single([*own, *self.constants(node.block), *self.statements(node.block)])
 
     def print_let(self, node: Let) -> Lines:
         return [f"const {self.real} {node.name} = {self.pointer(node.array)}[{node.index}];"]
 
     def print_int(self, node: Int) -> Lines:
-        return [f"const int {node.name} = {self.expression(node.value)};"]
+        return [self.place(node.name, self.expression(node.value))]
+
+    def print_stop(self, node: Stop) -> Lines:
+        return [f"if ({self.expression(node.condition)}) _T = _step + 1;"]
 
     def print_choose(self, node: Choose) -> Lines:
-        return [f"const int {node.name} = {node.condition} ? {node.then} : {node.otherwise};"]
+        condition = self.expression(node.condition)
+        return [self.place(node.name, f"{condition} ? {node.then} : {node.otherwise}")]
 
     def print_counter(self, node: Counter) -> Lines:
-        return [f"int {node.name} = 0;"]
+        return [f"{self.integer} {node.name} = 0;"]
 
     def print_put(self, node: Put) -> Lines:
         value = self.expression(node.value)
         return self.single([f"{self.pointer(node.array)}[{node.index}] = {value};"])
+
+    def print_record(self, node: Record) -> Lines:
+        place = f"{self.pointer(node.array)}[{node.at} + _i]"
+        return self.loop("_i", 0, node.n, [f"{place} = {self.expression(node.value)};"])
 
     def print_count(self, node: Count) -> Lines:
         return [f"{node.name}++;"]
@@ -315,22 +353,22 @@ class CLikePrinter(Printer):
 
     def print_for(self, node: For) -> Lines:
         i = node.index
-        head = f"for (int {i} = {node.first}; {i} < {node.end}; {i}++)"
+        head = self.head(i, node.first, node.end)
         return [head, *self.braces(self.lines(node.body))]
 
     def print_fire(self, node: Fire) -> Lines:
         candidates, fired = self.pointer(node.candidates), f"{self.pointer(node.into)} + {node.at}"
         found = f"eprop_brian::fire({candidates}, {node.n}, {node.one}, {fired})"
-        return [f"const int* const _fired = {fired};", f"const int _n_fired = {found};"]
+        return [f"const int32_t* const _fired = {fired};", self.place("_n_fired", found)]
 
     def print_forfired(self, node: ForFired) -> Lines:
         return [
-            "for (int _s = 0; _s < _n_fired; _s++)",
-            *self.braces(["const int _pre = _fired[_s];"], self.lines(node.body)),
+            self.head("_s", 0, "_n_fired"),
+            *self.braces([self.place("_pre", "_fired[_s]")], self.lines(node.body)),
         ]
 
     def print_passes(self, node: Passes) -> Lines:
-        first = ["const int _from = _traced;"]
+        first = [self.place("_from", "_traced")]
         lines, left = [], ""
         if node.several:
             head = f"for (; _known - _traced >= {node.steps}; _traced += {node.steps})"

@@ -28,6 +28,8 @@ class Schedule:
         one trial runs after the other. Sums over trials are what ``begin_call`` sets to 0.
     most_trials : int
         Trials that may run side by side.
+    alone : bool
+        Whether one trial must have ended before the next begins.
     most_elements : int
         Elements of the largest loop that threads can share out.
     refusal : str
@@ -39,6 +41,7 @@ class Schedule:
     phases: Mapping[str, Sequence[Node]]
     trial: Sequence[str] = ()
     most_trials: int = 1
+    alone: bool = False
     most_elements: int = 1
     refusal: str = ""
 

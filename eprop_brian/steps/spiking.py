@@ -29,6 +29,7 @@ __all__ = [
     "Spikes",
     "StartSpikes",
     "Synapses",
+    "TimesOfSpikes",
     "Traces",
     "UpdateRows",
     "plus",
@@ -127,6 +128,13 @@ class Inputs:
 
 
 @dataclass(frozen=True)
+class TimesOfSpikes(Node):
+    """Makes room for the times at which each neuron of a source spikes, for `SortSpikes`."""
+
+    spikes: Spikes
+
+
+@dataclass(frozen=True)
 class StartSpikes(Node):
     """Begins the list of a trial.
 
@@ -137,11 +145,14 @@ class StartSpikes(Node):
         Whether spikes of the step before are still on their way.
     by_neuron : bool
         Whether `SortSpikes` follows.
+    analog : bool
+        As for `ListSpikes`.
     """
 
     spikes: Spikes
     carried: bool
     by_neuron: bool
+    analog: bool = False
 
     def sets(self) -> tuple[str, ...]:
         """See `Node.sets`."""
@@ -234,6 +245,8 @@ class Deliver(Node):
         Whether the block reads the size of what arrives.
     later_rows : int
         Steps ahead for which what arrives later is kept.
+    adds : tuple of str or None
+        Arrays of what a spike adds to and of what it adds, if that is all that it does.
     """
 
     block: str
@@ -243,6 +256,7 @@ class Deliver(Node):
     delay: int
     analog: bool
     later_rows: int
+    adds: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -400,12 +414,13 @@ class Passes(Node):
     Attributes
     ----------
     steps : int
-    several, single : sequence of Traces or DelayTraces
+    several, single : sequence of Node
+        Traces of so many steps and of one, and what is recorded of them.
     """
 
     steps: int
-    several: Sequence[Traces | DelayTraces]
-    single: Sequence[Traces | DelayTraces]
+    several: Sequence[Node]
+    single: Sequence[Node]
 
 
 @dataclass(frozen=True)

@@ -26,12 +26,13 @@ __all__ = [
     "check_nesting",
     "check_numbers",
     "check_solvable",
-    "check_step",
+    "check_statement",
     "check_terms",
     "check_unit",
     "check_written_out",
     "coupled",
     "expanded_terms",
+    "is_short",
     "longest_row",
     "read_states",
     "step_nesting",
@@ -42,8 +43,11 @@ __all__ = [
 _LONGEST = 20_000
 #: Most terms of an expression that is multiplied out, as Brian2's state updaters do.
 _MOST_TERMS = 5000
-#: Most operations of a state's new value, with those of the states before it written out.
+#: Most operations of a statement, with those of the subexpressions in it written out.
 _MOST_OPERATIONS = 3000
+#: Most operations of a state's new value that is differentiated as one expression of the step
+#: before, with those of the statements before it written out.
+_MOST_COMPOSED = 80
 #: Largest exponent of a number, and of a unit.
 _LARGEST_POWER, _LARGEST_UNIT_POWER = 100, 9
 #: Most functions and powers within each other: Brian2 works out the unit of an argument up to four
@@ -242,24 +246,26 @@ def step_nesting(parsed: sympy.Basic, depths: Mapping[sympy.Symbol, int]) -> int
     return known[parsed]
 
 
-def check_step(operations: int, nesting: int, line: str, where: str) -> None:
-    """Check that a state's new value can be differentiated."""
+def is_short(operations: int, nesting: int) -> bool:
+    """Whether a state's new value is differentiated as one expression of the step before."""
+    return operations <= _MOST_COMPOSED and nesting <= _MOST_NESTED_IN_STEP
+
+
+def check_statement(parsed: sympy.Expr, line: str, where: str) -> None:
+    """Check that a statement can be differentiated by what it reads."""
+    operations, nesting = step_operations(parsed, {}), step_nesting(parsed, {})
     if nesting > _MOST_NESTED_IN_STEP:
-        raise EquationError(
-            where,
-            line,
-            f"has {nesting} functions within each other as a function of the step before, more "
-            f"than {_MOST_NESTED_IN_STEP}: too many to differentiate. A method with fewer "
-            "intermediate steps (exponential_euler, euler) needs fewer",
-        )
-    if operations > _MOST_OPERATIONS:
-        raise EquationError(
-            where,
-            line,
-            f"takes {operations} operations as a function of the step before, more than "
-            f"{_MOST_OPERATIONS}: too many to differentiate. A method with fewer intermediate "
-            "steps (exponential_euler, euler) needs fewer",
-        )
+        problem = f"has {nesting} functions within each other, more than {_MOST_NESTED_IN_STEP}"
+    elif operations > _MOST_OPERATIONS:
+        problem = f"takes {operations} operations, more than {_MOST_OPERATIONS}"
+    else:
+        return
+    raise EquationError(
+        where,
+        line if len(line) < _LONGEST / 10 else f"{line[:80]} ...",
+        f"{problem}: too many to differentiate. Write it shorter, or in `update` as several "
+        "statements",
+    )
 
 
 def check_solvable(method: str, equations: Any, where: str) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 import sympy
+from brian2.core.functions import exprel
 
 from eprop_brian.symbolic.expressions import expression_text, scaled
 from eprop_brian.symbolic.names import substituted
@@ -32,6 +33,8 @@ class Limits:
     exponent: str
 
 
+#: Functions that overflow.
+_GROWING = (sympy.exp, sympy.cosh, sympy.sinh, exprel)
 #: By the bytes of a float.
 LIMITS = {4: Limits("1e18", "80.0"), 8: Limits("1e100", "650.0")}
 
@@ -82,6 +85,16 @@ class Coefficient:
         )
         finite = finite.xreplace({s: limited(s, limits.state) for s in moving})
         return substituted(expression_text(finite), self.names)
+
+    def bounded_code(self, limits: Limits) -> str:
+        """The same between the limits of a state, for what is multiplied by others of its kind."""
+        low, high = -sympy.Symbol(limits.state), sympy.Symbol(limits.state)
+        finite = self.expression.replace(
+            lambda part: isinstance(part, _GROWING),
+            lambda part: sympy.Function("clip")(part, low, high),
+        )
+        code = substituted(expression_text(finite), self.names)
+        return f"clip({code}, {low}, {high})"
 
     def __str__(self) -> str:
         return self.name or self.code

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from eprop_brian.base.printable import printable
 from eprop_brian.equations.neuron import Neuron
 from eprop_brian.equations.neurons import get_neuron
 from eprop_brian.equations.readouts import LEAKY, ReadoutFilter
@@ -44,7 +45,7 @@ class Derivation:
         return derivation_latex(self.system, readout_program(self.readout))
 
     def __str__(self) -> str:
-        return derivation_text(self.system, readout_program(self.readout))
+        return printable(derivation_text(self.system, readout_program(self.readout)))
 
     def __repr__(self) -> str:
         return f"<learning rule of neuron '{self.neuron.name}': print it to read it>"

@@ -20,6 +20,8 @@ from brian2.core.functions import exprel
 from eprop_brian.symbolic.bounds import expanded_terms
 from eprop_brian.symbolic.functions import ExprelSlope, PowerLog
 from eprop_brian.symbolic.numeric import IN_MPMATH, value_of
+from eprop_brian.symbolic.pieces import in_pieces, whole
+from eprop_brian.symbolic.singular import with_quotients, without_quotients
 
 __all__ = ["derivative", "tidied", "vanishes"]
 
@@ -78,7 +80,8 @@ def derivative(expression: sympy.Expr, variable: sympy.Symbol) -> sympy.Expr:
 @lru_cache(maxsize=1024)
 def _prepared(expression: sympy.Expr) -> sympy.Expr:
     """The expression with functions whose derivatives are stable in place of some of its own."""
-    prepared = expression.replace(_is_root_of_power, _as_one_power)
+    prepared = without_quotients(in_pieces(expression))
+    prepared = prepared.replace(_is_root_of_power, _as_one_power)
     prepared = prepared.replace(_is_root_of_open_power, _as_power_of_size)
     prepared = prepared.replace(exprel, _Exprel).replace(sympy.Abs, _Absolute)
     return prepared.replace(_has_open_exponent, lambda power: _Power(*power.args))
@@ -122,8 +125,8 @@ def _as_power_of_size(node: sympy.Pow) -> sympy.Expr:
 
 
 def _stable(slope: sympy.Expr) -> sympy.Expr:
-    slope = slope.replace(_Power, sympy.Pow).replace(_Exprel, exprel)
-    slope = slope.replace(_Absolute, sympy.Abs)
+    slope = with_quotients(slope.replace(_Power, sympy.Pow).replace(_Exprel, exprel))
+    slope = whole(slope.replace(_Absolute, sympy.Abs))
     return slope.replace(lambda node: node.is_Mul, _merged)
 
 

@@ -15,13 +15,16 @@ neurons, else on the synapse.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import sympy
 from brian2.parsing.sympytools import str_to_sympy
+from brian2.utils.stringtools import get_identifiers
 
+from eprop_brian.symbolic.chain import ChainRule
 from eprop_brian.symbolic.coefficients import (
     Coefficient,
     LearnedParameter,
@@ -29,8 +32,8 @@ from eprop_brian.symbolic.coefficients import (
 )
 from eprop_brian.symbolic.derivatives import derivative, tidied
 from eprop_brian.symbolic.errors import EquationError
+from eprop_brian.symbolic.exogenous import Sample
 from eprop_brian.symbolic.expressions import (
-    UNDIFFERENTIABLE,
     Detached,
     evaluate,
     expression_text,
@@ -40,6 +43,7 @@ from eprop_brian.symbolic.expressions import (
 )
 from eprop_brian.symbolic.names import BEFORE, free_name
 from eprop_brian.symbolic.numeric import value_in_numpy
+from eprop_brian.symbolic.pieces import has_steps
 from eprop_brian.symbolic.readings import Reading, state_cost, state_expression
 from eprop_brian.symbolic.step_map import StepMap
 
@@ -74,6 +78,9 @@ class EligibilitySystem:
         d(cost)/dh of the voltage regulariser's cost; empty without one.
     readings : tuple of Reading
         What readouts sum in the place of spikes.
+    slopes : tuple of tuple of Coefficient
+        Where the step is differentiated statement by statement (`ChainRule`): what is computed
+        right before each of its statements, in order, for coefficients of the map. Else empty.
     """
 
     step: StepMap
@@ -86,6 +93,7 @@ class EligibilitySystem:
     learned: dict[str, LearnedParameter] = field(default_factory=dict)
     cost_gradient: dict[str, Coefficient] = field(default_factory=dict)
     readings: tuple[Reading, ...] = ()
+    slopes: tuple[tuple[Coefficient, ...], ...] = ()
 
     def number_of(self, reads: str) -> int:
         """The number of a reading by its text; 0 are the spikes, whose text is ``""``."""
@@ -100,15 +108,32 @@ class EligibilitySystem:
             True: those of the new state (c, d(cost)/dh, d(reading)/dh). False: those of the step's
             map (A, u, b), which are evaluated before the states are overwritten.
         """
-        return {c.name: c.expression for c in self._entries(after=after) if c.name}
+        return {c.name: c.expression for c in self.entries(after=after) if c.name}
 
-    def varying_code(self, *, after: bool, limits: Limits) -> list[str]:
-        """The same as statements, finite where a state overflows."""
-        varying = (c for c in self._entries(after=after) if c.name)
-        states = self.step.states
+    def code_after(self, limits: Limits) -> list[str]:
+        """Statements of the coefficients of the new state, finite where a state overflows."""
+        return self._code(self.entries(after=True), limits)
+
+    def step_code(self, limits: Limits) -> list[str]:
+        """Statements of a step, with those of the coefficients of its map, finite likewise."""
+        entries = self.entries(after=False)
+        if not self.slopes:
+            return [*self._code(entries, limits), *self.step.code]
+        computed = {slope.name for slopes in self.slopes for slope in slopes}
+        last = [c for c in entries if {s.name for s in c.expression.free_symbols} & computed]
+        first = [c for c in entries if c not in last]
+        lines = self._code(first, limits)
+        for slopes, line in zip(self.slopes, self.step.code, strict=True):
+            lines += [f"{slope.name} = {slope.bounded_code(limits)}" for slope in slopes]
+            lines.append(line)
+        return lines + self._code(last, limits)
+
+    def _code(self, entries: Iterable[Coefficient], limits: Limits) -> list[str]:
+        varying, states = (c for c in entries if c.name), self.step.states
         return list(dict.fromkeys(f"{c.name} = {c.code_within(limits, states)}" for c in varying))
 
-    def _entries(self, *, after: bool) -> list[Coefficient]:
+    def entries(self, *, after: bool) -> list[Coefficient]:
+        """Coefficients of the new state, or of the step's map; see `varying`."""
         if after:
             entries = [*self.spike_gradient.values(), *self.cost_gradient.values()]
             for reading in self.readings:
@@ -138,8 +163,23 @@ class EligibilitySystem:
             for name, slope in parameter.slopes.items():
                 where = f"neuron '{self.step.neuron.name}'"
                 slopes[name] = evaluate(slope, {**before, **slopes}, where)
-        self._check_slopes(self._slopes(after=False), {**before, **slopes})
+        values = {**before, **slopes}
+        self._check_slopes(self._slopes(after=False), values | self._slopes_on_the_way(values))
         self._check_slopes(self._slopes(after=True), {**after, **slopes})
+
+    def _slopes_on_the_way(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Values of `slopes` in a step."""
+        values, found = dict(values), {}
+        for slopes, line in zip(self.slopes, self.step.code, strict=bool(self.slopes)):
+            name, text = line.split(" = ", 1)
+            for slope in slopes:
+                key = name.strip("_"), slope.name
+                self._check_slopes({key: slope.expression}, values)
+                found[slope.name] = _value(slope.expression, values)
+                values[slope.name] = found[slope.name]
+            where = f"neuron '{self.step.neuron.name}', {name}"
+            values[name] = evaluate(text, values, where, detached=True)
+        return found
 
     def _slopes(self, *, after: bool) -> dict[tuple[str, str], sympy.Expr]:
         """Entries by numerator and denominator of the derivative, of the step or the new state."""
@@ -164,11 +204,8 @@ class EligibilitySystem:
         slopes: Mapping[tuple[str, str], sympy.Expr],
         values: Mapping[str, np.ndarray | float],
     ) -> None:
-        # NumPy's scalars divide by zero to inf, where Python's raise.
-        exact = {name: np.float64(value) for name, value in values.items()}
-        known: dict[sympy.Basic, np.ndarray] = {}
         for (above, below), slope in slopes.items():
-            value = value_in_numpy(slope, exact, known)
+            value = _value(slope, values)
             if np.all(np.isfinite(value)):
                 continue
             names = sorted(s.name for s in slope.free_symbols)
@@ -188,6 +225,12 @@ class EligibilitySystem:
             * symbol(self.step.signals.psi)
             * self.spike_gradient[level].expression
         )
+
+
+def _value(slope: sympy.Expr, values: Mapping[str, Any]) -> Any:
+    # NumPy's scalars divide by zero to inf, where Python's raise.
+    exact = {s.name: np.float64(values[s.name]) for s in slope.free_symbols}
+    return value_in_numpy(slope, exact, {})
 
 
 def derive(
@@ -217,21 +260,21 @@ def derive(
     h = {state: symbol(state) for state in states}
     spike, inputs = symbol(step.signals.spike), map(symbol, step.signals.inputs.values())
     moving = {*h.values(), *inputs, spike, symbol("not_refractory"), symbol(BEFORE)}
+    moving |= {symbol(quantity.name) for quantity in step.exogenous if quantity.varies}
     per_neuron = {*learned} | {
         name for name, value in step.parameters.items() if getattr(value, "ndim", 0)
     }
+    per_neuron |= {quantity.name for quantity in step.exogenous if quantity.several}
     # A constant computed from per-neuron parameters is per neuron itself.
     for name, expression in step.constants.items():
         if {s.name for s in str_to_sympy(expression).free_symbols} & per_neuron:
             per_neuron.add(name)
     heterogeneous = {symbol(name) for name in per_neuron}
 
-    nothing = Coefficient(sympy.S.Zero)
-
-    def entry(of: str, expression: sympy.Expr, name: str) -> Coefficient:
+    def cleaned(of: str, expression: sympy.Expr) -> sympy.Expr:
         """A derivative of a state, of the threshold or of the cost, whose text `of` quotes."""
         if expression == 0:
-            return nothing
+            return expression
         expression = expression.xreplace({symbol(step.signals.detached): spike})
         if expression.has(Detached):
             expression = expression.replace(Detached, lambda value: value)
@@ -241,27 +284,48 @@ def derive(
             raise EquationError(
                 f"neuron '{step.neuron.name}'", line, "has no derivative that can be evaluated"
             )
-        return Coefficient(expression, name if expression.free_symbols & moving else "")
+        return expression
 
-    new = step.composed
-    # Most states of a large neuron read few others.
-    read = {k: new[k].free_symbols for k in states}
-    transition = {
-        (k, m): entry(k, derivative(new[k], h[m]), f"A_{k}_{m}") if h[m] in read[k] else nothing
-        for k in states
-        for m in states
-    }
-    spike_path = {k: entry(k, derivative(new[k], spike), f"u_{k}") for k in states}
+    rule = None if step.composed else ChainRule(step, moving, cleaned)
+
+    def slopes_by(
+        source: sympy.Symbol, direct: Callable[[sympy.Expr], sympy.Expr] | None = None
+    ) -> dict[str, sympy.Expr]:
+        """Derivatives of the new states; `direct` as for `ChainRule.by`."""
+        if rule:
+            slopes = rule.by(source, direct).items()
+            return {k: x if x.free_symbols & rule.moving else tidied(x) for k, x in slopes}
+        slope = direct or (lambda expression: derivative(expression, source))
+        return {k: cleaned(k, slope(step.composed[k])) for k in states}
+
+    def coefficient(expression: sympy.Expr, name: str) -> Coefficient:
+        varies = expression.free_symbols & (rule.moving if rule else moving)
+        return Coefficient(expression, name if varies else "")
+
+    def entry(of: str, expression: sympy.Expr, name: str) -> Coefficient:
+        return coefficient(cleaned(of, expression), name)
+
+    by_state = {m: slopes_by(h[m]) for m in states}
+    transition = {(k, m): coefficient(by_state[m][k], f"A_{k}_{m}") for k in states for m in states}
+    spike_path = {k: coefficient(x, f"u_{k}") for k, x in slopes_by(spike).items()}
     drive = {}
     for receptor, name in step.signals.inputs.items():
-        arriving, end = symbol(name), f"_{receptor}" if receptor else ""
-        drive[receptor] = {k: entry(k, derivative(new[k], arriving), f"b_{k}{end}") for k in states}
+        arriving, end = slopes_by(symbol(name)), f"_{receptor}" if receptor else ""
+        drive[receptor] = {k: coefficient(x, f"b_{k}{end}") for k, x in arriving.items()}
     gradient = {k: entry(step.threshold, derivative(step.margin, h[k]), f"c_{k}") for k in states}
 
     penalty = state_cost(step, cost)
     cost_gradient = {k: entry(cost, derivative(penalty, h[k]), f"r_{k}") for k in states}
+    if penalty != 0 and all(slope.is_zero for slope in cost_gradient.values()):
+        raise EquationError(
+            f"neuron '{step.neuron.name}', voltage_cost",
+            cost,
+            "has a slope of 0 everywhere, so it moves no weight: write one that rises with a state",
+        )
     where = f"neuron '{step.neuron.name}', reads"
     values = [state_expression(step, text, where) for text in reads]
+    for text, value in zip(reads, values, strict=True):
+        _check_read(step, text, value, where)
     readings = [
         Reading(
             number,
@@ -271,7 +335,10 @@ def derive(
         )
         for number, (text, value) in enumerate(zip(reads, values, strict=True), start=1)
     ]
-    parameters = {name: _learned(step, name, penalty, values, entry) for name in learned}
+    parameters = {
+        name: _learned(step, name, penalty, values, entry, slopes_by, coefficient)
+        for name in learned
+    }
     seen = {k for k in states if not (gradient[k].is_zero and cost_gradient[k].is_zero)}
     seen |= {k for reading in readings for k in states if not reading.gradient[k].is_zero}
 
@@ -299,7 +366,7 @@ def derive(
             )
     components = relevant(*drive.values(), *(p.drive for p in parameters.values()))
     keep = set(components)
-    return EligibilitySystem(
+    system = EligibilitySystem(
         step=step,
         components=components,
         transition={key: c for key, c in transition.items() if keep.issuperset(key)},
@@ -314,6 +381,9 @@ def derive(
         cost_gradient={k: c for k, c in cost_gradient.items() if k in keep and not c.is_zero},
         readings=tuple(reading.within(keep) for reading in readings),
     )
+    return (
+        system if rule is None else replace(system, slopes=rule.needed(system.entries(after=False)))
+    )
 
 
 def _learned(
@@ -321,7 +391,9 @@ def _learned(
     name: str,
     penalty: sympy.Expr,
     readings: Sequence[sympy.Expr],
-    entry: Callable[..., Coefficient],
+    entry: Callable[[str, sympy.Expr, str], Coefficient],
+    slopes_by: Callable[..., dict[str, sympy.Expr]],
+    coefficient: Callable[[sympy.Expr, str], Coefficient],
 ) -> LearnedParameter:
     """Differentiate a step by a parameter, directly and through the constants."""
     where = f"neuron '{step.neuron.name}', learned"
@@ -330,7 +402,7 @@ def _learned(
         raise EquationError(where, name, "is the refractory time, whose effect has no derivative")
     theta = symbol(name)
     _check_smooth(step, name, where)
-    initial = {state: str(text) for state, text in step.neuron.initial.items()}
+    initial = {state: text for state, text in step.initial.items() if isinstance(text, str)}
     taken = {*step.states, *step.parameters, *step.constants}
     slopes: dict[str, str] = {}
     through: dict[sympy.Symbol, sympy.Expr] = {}
@@ -355,7 +427,10 @@ def _learned(
 
     parameter = LearnedParameter(
         name=name,
-        drive={k: entry(k, total_derivative(x), f"b_{k}_{name}") for k, x in step.composed.items()},
+        drive={
+            k: coefficient(x, f"b_{k}_{name}")
+            for k, x in slopes_by(theta, total_derivative).items()
+        },
         spike_gradient=entry(step.threshold, total_derivative(step.margin), f"c_{name}"),
         slopes=slopes,
         constants=tuple(constant.name for constant in through),
@@ -370,6 +445,18 @@ def _learned(
     return parameter
 
 
+def _check_read(step: StepMap, text: str, value: sympy.Expr, where: str) -> None:
+    """Check that a reading follows from states, and not from what a step reads besides."""
+    for quantity in step.exogenous:
+        if symbol(quantity.name) in value.free_symbols:
+            raise EquationError(
+                where,
+                text,
+                f"is a distance from a threshold that reads {quantity.call}, which readouts cannot "
+                "see: read a state",
+            )
+
+
 def _check_smooth(step: StepMap, parameter: str, where: str) -> None:
     """Check that the step has a derivative by a parameter."""
     lines = [f"{name} = {text}" for name, text in step.constants.items()]
@@ -378,16 +465,22 @@ def _check_smooth(step: StepMap, parameter: str, where: str) -> None:
     for line in lines:
         name, text = line.split(" = ", 1)
         parsed = parse_expression(text, where, detached=True)
-        for part in parsed.atoms(sympy.Function):
-            if str(part.func) in UNDIFFERENTIABLE and part.free_symbols & depending:
-                raise EquationError(
-                    where,
-                    step.threshold if name == "_threshold" else line,
-                    f"'{UNDIFFERENTIABLE[str(part.func)]}' cannot be differentiated, so "
-                    f"'{parameter}' cannot learn",
-                )
+        if steps := has_steps(parsed, depending):
+            raise EquationError(
+                where,
+                step.threshold if name == "_threshold" else line,
+                f"'{steps}' has no slope, so '{parameter}' cannot learn through it",
+            )
         if parsed.free_symbols & depending:
             depending.add(symbol(name))
+    for sample in (q for q in step.exogenous if isinstance(q, Sample)):
+        if get_identifiers(f"{sample.time} {sample.column}") & {s.name for s in depending}:
+            raise EquationError(
+                where,
+                sample.call,
+                f"is a value of a table, which has no slope, so '{parameter}' cannot learn "
+                "through it",
+            )
 
 
 def _relevant(states, transition, spike_path, sources, gradient, seen) -> tuple[str, ...]:

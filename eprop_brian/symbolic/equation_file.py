@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-import tomllib
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 from brian2.units.fundamentalunits import DIMENSIONLESS
 
-from eprop_brian.base.checks import is_identifier
+from eprop_brian.base.checks import is_finite, is_identifier
 from eprop_brian.base.suggestions import unknown
+from eprop_brian.base.toml import read_toml
 from eprop_brian.symbolic.errors import EquationError
 from eprop_brian.symbolic.parameters import resolve_parameters, unit_name
 
@@ -50,12 +51,12 @@ def equation_file(path: str | Path, kind: str) -> Iterator[dict[str, Any]]:
     path = Path(path)
     try:
         text = path.read_bytes().decode("utf-8-sig")
-        document = tomllib.loads(text)
+        document = read_toml(text)
     except OSError as error:
         raise EquationError(f"{kind} file", str(path), f"{error.strerror or error}") from None
     except UnicodeDecodeError:
         raise EquationError(f"{kind} file", str(path), "is not a text file in UTF-8") from None
-    except (ValueError, RecursionError) as error:  # among them tomllib.TOMLDecodeError
+    except ValueError as error:  # among them tomllib.TOMLDecodeError
         raise _unreadable(path, text, error) from None
     try:
         yield document
@@ -84,7 +85,9 @@ def is_parameter(value: Any) -> bool:
     """Whether a value from a file can be a parameter: a number, a string, or a list of these."""
     if isinstance(value, list):
         return all(is_parameter(item) and not isinstance(item, list) for item in value)
-    return isinstance(value, int | float | str) and not isinstance(value, bool)
+    if isinstance(value, int):
+        return is_finite(value)
+    return isinstance(value, float | str)
 
 
 def writable(name: str, value: Any, where: str) -> Any:
@@ -129,8 +132,7 @@ def _place(path: Path, number: int | None) -> str:
 
 
 def _short(quoted: str) -> str:
-    # Control characters would act on the terminal.
-    lines = [re.sub(r"[^ -~\w]", "?", line) for line in quoted.splitlines()[: _MAX_LINES + 1]]
+    lines = quoted.splitlines()[: _MAX_LINES + 1]
     cut = [line if len(line) <= _MAX_WIDTH else f"{line[:_MAX_WIDTH]} ..." for line in lines]
     return "\n    ".join(cut if len(cut) <= _MAX_LINES else [*cut[:_MAX_LINES], "..."])
 
@@ -183,17 +185,25 @@ def _squeeze(line: str) -> str:
 
 
 def _entries(lines: list[str]) -> Iterator[tuple[str, str, range]]:
-    """Table, key and lines of every entry of a TOML text."""
+    """Table, key and lines of every entry of a TOML text.
+
+    The second of the tables ``[[codes]]``, with what is below it, is called ``code 2``.
+    """
     table, key, start, closing = "", "", 0, ""
+    counts: Counter[str] = Counter()
     for number, line in enumerate(lines):
         if closing:
             closing = "" if closing in line else closing
             continue
         header = re.match(r"\s*\[\s*([\w-]+)\s*\]", line)
+        element = re.match(r"\s*\[\[\s*([\w-]+?)s\s*\]\]", line)
         entry = re.match(r"\s*[\"']?([\w-]+)[\"']?\s*=\s*(\"\"\"|''')?", line)
-        if header or entry:
+        if header or element or entry:
             if key:
                 yield table, key, range(start, number)
+            if element:
+                counts[element.group(1)] += 1
+                table = f"{element.group(1)} {counts[element.group(1)]}"
             table = header.group(1) if header else table
             key, start = entry.group(1) if entry else "", number
             if entry and entry.group(2) and entry.group(2) not in line[entry.end() :]:

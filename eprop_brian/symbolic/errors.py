@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from eprop_brian.base.printable import printable
+
 __all__ = ["EquationError", "named"]
 
 
@@ -22,7 +24,8 @@ class EquationError(ValueError):
     """
 
     def __init__(self, where: str, line: str, problem: str) -> None:
-        super().__init__(f"{where}:\n    {line.strip()}\n{problem}")
+        # What is quoted comes from files.
+        super().__init__(printable(f"{where}:\n    {line.strip()}\n{problem}"))
         self.where = where
         self.line = line.strip()
         self.problem = problem

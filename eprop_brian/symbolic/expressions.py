@@ -8,7 +8,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Callable, Iterable, Mapping
-from functools import lru_cache
+from functools import lru_cache, reduce
 
 import numpy as np
 import sympy
@@ -22,7 +22,7 @@ from eprop_brian.symbolic.bounds import check_length, check_nesting, check_numbe
 from eprop_brian.symbolic.errors import EquationError
 from eprop_brian.symbolic.functions import IN_NUMPY, OFFERED, WHERE
 from eprop_brian.symbolic.names import substituted
-from eprop_brian.symbolic.parameters import unit_name
+from eprop_brian.symbolic.parameters import displayed_unit
 
 __all__ = [
     "DETACHED",
@@ -32,6 +32,7 @@ __all__ = [
     "dimensions_of",
     "evaluate",
     "expression_text",
+    "for_lambdify",
     "in_numpy",
     "parse_expression",
     "refuse_steps",
@@ -41,7 +42,6 @@ __all__ = [
     "split_statements",
     "symbol",
     "total",
-    "with_all_digits",
 ]
 
 #: Name of the function that stops a derivative.
@@ -129,8 +129,8 @@ def split_statements(code: str, where: str) -> list[tuple[str, str]]:
 def parse_expression(expression: str, where: str, *, detached: bool = False) -> sympy.Expr:
     """Parse an expression of names, numbers, operators and Brian2's functions.
 
-    Nothing in the text is run. With `detached`, ``detached(x)`` is a function too, see `Detached`,
-    and so is ``where(condition, a, b)``.
+    Nothing in the text is run. With `detached` it is a statement's, which nothing multiplies out:
+    ``detached(x)`` is a function too, see `Detached`, and so is ``where(condition, a, b)``.
 
     Raises
     ------
@@ -141,7 +141,8 @@ def parse_expression(expression: str, where: str, *, detached: bool = False) -> 
     try:
         _check_syntax(ast.parse(expression.strip(), mode="eval"), expression, where, detached)
         parsed = sympy.sympify(str_to_sympy(expression))
-        check_terms(parsed, expression, where)
+        if not detached:
+            check_terms(parsed, expression, where)
     except EquationError:
         raise
     except Exception as error:  # the parsers raise several types for what they refuse
@@ -149,6 +150,8 @@ def parse_expression(expression: str, where: str, *, detached: bool = False) -> 
         raise EquationError(where, expression, f"cannot be read: {reason}") from None
     if not isinstance(parsed, sympy.Expr):
         raise EquationError(where, expression, "is a condition where a number is needed")
+    if parsed.has(sympy.zoo, sympy.nan):
+        raise EquationError(where, expression, "divides by 0")
     return parsed.replace(_SQRT, sympy.sqrt).replace(sympy.Function(DETACHED), Detached)
 
 
@@ -170,9 +173,10 @@ def _check_syntax(tree: ast.Expression, expression: str, where: str, detached: b
                     f"'{called}' is not a function here{hint}. Functions: {', '.join(OFFERED)}",
                 )
             if not DEFAULT_FUNCTIONS[called].stateless:
-                raise EquationError(
-                    where, expression, f"'{called}' is random, so it has no derivative"
-                )
+                instead = "a fixed value is needed here"
+                if called not in ("rand", "randn"):
+                    instead = "it is not drawn: write rand() or randn()"
+                raise EquationError(where, expression, f"'{called}' is random, and {instead}")
         number = type(node.value) in (int, float) if isinstance(node, ast.Constant) else True
         if not isinstance(node, _SYNTAX) or not number:
             raise EquationError(
@@ -185,16 +189,25 @@ def _check_syntax(tree: ast.Expression, expression: str, where: str, detached: b
 
 
 def _check_condition(node: ast.expr, expression: str, where: str) -> None:
-    """Check that the condition of ``where`` is a name."""
+    """Check that the condition of ``where`` is a name or ``int(a > b)``."""
     if isinstance(node, ast.Call) and ast.unparse(node.func) == DETACHED and len(node.args) == 1:
         node = node.args[0]
-    if not isinstance(node, ast.Name):
+    if not (isinstance(node, ast.Name) or _is_indicator(node)):
         raise EquationError(
             where,
             expression,
             f"the condition of where is `{ast.unparse(node)}`; it must be the name of something "
-            "that is 0 or 1, for example z or not_refractory",
+            "that is 0 or 1, for example z or not_refractory, or int(v > x)",
         )
+
+
+def _is_indicator(node: ast.expr) -> bool:
+    """Whether a node is ``int(condition)``."""
+    if not (isinstance(node, ast.Call) and ast.unparse(node.func) == "int"):
+        return False
+    (inside,) = node.args
+    negated = isinstance(inside, ast.UnaryOp) and isinstance(inside.op, ast.Not)
+    return negated or isinstance(inside, ast.Compare | ast.BoolOp)
 
 
 def attached(expression: str) -> str:
@@ -288,7 +301,9 @@ def evaluate(
     require_known(names, values, where, line)
     with np.errstate(all="ignore"):
         # NumPy's scalars divide by zero to inf, where Python's raise.
-        (result,) = in_numpy(names, (parsed,))(*(np.float64(values[n]) for n in names))
+        (result,) = in_numpy(names, (parsed,))(
+            *(np.asarray(values[n], dtype=float)[()] for n in names)
+        )
     result = np.asarray(result, dtype=float)
     if not np.all(np.isfinite(result)):
         given = ", ".join(f"{name} = {values[name]}" for name in names)
@@ -301,15 +316,30 @@ def evaluate(
 def in_numpy(names: tuple[str, ...], expressions: tuple[sympy.Expr, ...]) -> Callable[..., list]:
     """A function of NumPy that computes expressions from the values of `names`, in this order."""
     symbols = [str_to_sympy(name) for name in names]
-    exact = [with_all_digits(expression) for expression in expressions]
+    exact = [for_lambdify(expression) for expression in expressions]
     # With names of its own: an equation's may be Python's keywords.
     return sympy.lambdify(symbols, exact, [IN_NUMPY, "numpy"], dummify=True)
 
 
-def with_all_digits(expression: sympy.Basic) -> sympy.Basic:
-    """The same expression, of which `sympy.lambdify` writes 17 digits of every number, not 15."""
+def for_lambdify(expression: sympy.Basic) -> sympy.Basic:
+    """The same expression in a form of which `sympy.lambdify` makes the same function.
+
+    It would write 15 digits of every number, not 17, and take conditions that ``and`` joins for
+    rows of one array, which they are not where one is of a parameter and one of neurons.
+    """
     numbers = {number: sympy.Float(float(number), 17) for number in expression.atoms(sympy.Float)}
-    return expression.xreplace(numbers)
+    return _one_by_one(expression.xreplace(numbers))
+
+
+def _one_by_one(expression: sympy.Basic) -> sympy.Basic:
+    """The expression with functions of two conditions in the place of ``and`` and ``or``."""
+    if not expression.has(sympy.And, sympy.Or):
+        return expression
+    parts = [_one_by_one(part) for part in expression.args]
+    for joined, name in ((sympy.And, "both"), (sympy.Or, "either")):
+        if isinstance(expression, joined):
+            return reduce(sympy.Function(name), parts)
+    return expression.func(*parts)
 
 
 class _Named:
@@ -350,5 +380,7 @@ def require_dimensions(
     found = dimensions_of(expression, known, where, detached=detached)
     if found is not wanted:
         raise EquationError(
-            where, line, f"has unit {unit_name(found)} where {unit_name(wanted)} is needed"
+            where,
+            line,
+            f"has unit {displayed_unit(found)} where {displayed_unit(wanted)} is needed",
         )

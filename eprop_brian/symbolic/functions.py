@@ -20,6 +20,7 @@ __all__ = [
     "WHERE",
     "ExprelSlope",
     "PowerLog",
+    "int_",
     "where",
 ]
 
@@ -58,6 +59,16 @@ class where(sympy.Function):  # the name by which sympy prints it
         # Chosen, not multiplied: where one side is infinite, so may be its derivative.
         chosen = where(condition, sympy.diff(a, s), sympy.diff(b, s))
         return sympy.diff(condition, s) * (a - b) + chosen
+
+    def _eval_is_real(self):
+        return True
+
+
+class int_(sympy.Function):  # the name by which Brian2 prints it
+    """``int(x)``, of a number or a condition. What sympy makes of the name need not commute."""
+
+    nargs = 1
+    is_commutative = True
 
     def _eval_is_real(self):
         return True
@@ -138,10 +149,13 @@ IN_NUMPY = {
     "exprel": _exprel,
     "timestep": DEFAULT_FUNCTIONS["timestep"].pyfunc,
     "int_": np.trunc,
+    "both": np.logical_and,
+    "either": np.logical_or,
     "_exprel_slope": _exprel_slope,
     "_power_log": _power_log,
 }
 
+DEFAULT_FUNCTIONS["int"].sympy_func = int_
 DEFAULT_FUNCTIONS[WHERE] = Function(
     np.where, sympy_func=where, arg_units=[1, None, None], return_unit=lambda _, a, b: a
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import sympy
 from brian2.parsing.sympytools import str_to_sympy
@@ -13,11 +14,13 @@ from sympy.printing.latex import translate
 from eprop_brian.base.description import short_text
 from eprop_brian.symbolic.coefficients import Coefficient, LearnedParameter, eps_name
 from eprop_brian.symbolic.eligibility import EligibilitySystem
+from eprop_brian.symbolic.exogenous import Draw, Sample, Time
 from eprop_brian.symbolic.expressions import symbol
 from eprop_brian.symbolic.names import BEFORE
 from eprop_brian.symbolic.notation import (
     FORMULAS,
     PREFIXES,
+    chain,
     detached_paths,
     dh_dh,
     displayed,
@@ -27,10 +30,12 @@ from eprop_brian.symbolic.notation import (
     printed_eps,
     printed_name,
     readable_programs,
+    timed_arrays,
     trace_statements,
     varying_by_name,
 )
 from eprop_brian.symbolic.programs import ReadoutProgram
+from eprop_brian.symbolic.step_map import StepMap
 
 __all__ = ["derivation_latex"]
 
@@ -82,7 +87,8 @@ def _latex_step(system: EligibilitySystem) -> list[str]:
     silent = _latex(step.refractory_surrogate, new)
     return [
         *([rf"& {_words(source)}"] if source else []),
-        *(f"{new[k]} &= {_latex(step.composed[k], old)}" for k in step.states),
+        *(f"{new[k]} &= {_latex(x, old)}" for k, x in step.composed.items()),
+        *_latex_statements(step),
         rf"{_tex(step.signals.spike, 'j', 't')} &= 1 {_words(' if ')} {spikes} "
         rf"{_words(' and not refractory, else ')} 0",
         rf"{new[step.signals.psi]} &= {_latex(step.surrogate, new)} "
@@ -90,16 +96,34 @@ def _latex_step(system: EligibilitySystem) -> list[str]:
     ]
 
 
+def _latex_statements(step: StepMap) -> list[str]:
+    """The statements of a long step, each with the newest values."""
+    if step.composed:
+        return []
+    names = {f"_{state}": rf"\tilde{{{_tex(state)}}}" for state in step.states}
+    names |= {step.signals.detached: _tex(step.signals.spike), **_exogenous_names(step)}
+    return [
+        rf"{names.get(name) or _tex(name)} &\leftarrow {_latex(x, names)}"
+        for name, x in step.statements
+    ]
+
+
+def _initial(value: Any) -> str:
+    """An initial value; with random numbers, or one for each neuron, as words."""
+    if isinstance(value, str) and "rand" not in value:
+        return _latex(value, {})
+    return _words(short_text(value))
+
+
 def _latex_quantities(system: EligibilitySystem) -> list[str]:
     neuron = system.step.neuron
     rows = [f"{_tex(name)} &= {_words(short_text(x))}" for name, x in neuron.parameters.items()]
+    rows += [f"{_tex(name)} &= {_words(x)}" for name, x in timed_arrays(system)]
     rows += [f"{_tex(name)} &= {_latex(x, {})}" for name, x in neuron.constants.items()]
     for parameter in system.learned.values():
         slopes = _slope_names(parameter)
         rows += [f"{slopes[name]} &= {_latex(x, {})}" for name, x in parameter.slopes.items()]
-    rows += [
-        f"{_tex(state, 'j', '0')} &= {_latex(str(x), {})}" for state, x in neuron.initial.items()
-    ]
+    rows += [f"{_tex(state, 'j', '0')} &= {_initial(x)}" for state, x in neuron.initial.items()]
     if neuron.refractory:
         time = neuron.refractory
         shown = _tex(time) if time in neuron.parameters else _words(time)
@@ -116,6 +140,8 @@ def _latex_derivative(system: EligibilitySystem) -> list[str]:
     signals = system.step.signals
     spike, psi = _tex(signals.spike, "j", "t"), symbol(signals.psi)
     return [
+        *(f"{_tex(name)} &= {_latex(x, {})}" for slopes in chain(system) for name, x in slopes),
+        *([r"d_{a,b} &= \sum_{y} p_{a,y} d_{y,b}"] * bool(system.slopes)),
         *(row(new[k], old[m], x.expression) for (k, m), x in nonzero(system.transition)),
         *(row(new[k], old[signals.spike], x.expression) for k, x in nonzero(system.spike_path)),
         *(
@@ -124,7 +150,7 @@ def _latex_derivative(system: EligibilitySystem) -> list[str]:
             for k, x in nonzero(drive)
         ),
         *(row(spike, new[k], psi * x.expression, new) for k, x in nonzero(system.spike_gradient)),
-        *(row(new[k], old[m], slope, d="d") for k, m, slope in dh_dh(system)),
+        *(row(new[k], old[m], slope, d="d") for k, m, slope in dh_dh(system) * (not system.slopes)),
         *(
             f"{row(new[k], old[signals.spike], slope)} {_words(' (detached: left out)')}"
             for k, slope in detached_paths(system).items()
@@ -220,7 +246,27 @@ def _state_names(system: EligibilitySystem, time: str) -> dict[str, str]:
         **{name: _tex(name, "j", "t") for name in signals.inputs.values()},
         "not_refractory": r"\mathrm{active}_{j}^{t}",
         BEFORE: r"\mathrm{receptive}_{j}^{t}",
+        **_exogenous_names(system.step),
     }
+
+
+def _exogenous_names(step: StepMap) -> dict[str, str]:
+    """LaTeX of times, random numbers, timed arrays and places of neurons."""
+    names = {}
+    for quantity in step.exogenous:
+        if isinstance(quantity, Draw):
+            base = r"\xi" if quantity.kind == "normal" else "u"
+            names[quantity.name] = f"{base}_{{{quantity.number},j}}^{{t}}"
+        elif isinstance(quantity, Sample):
+            clock = {"t": r"t - \delta t" if quantity.steps_ago else "t", "i": "j"}
+            arguments = [_latex(x, clock) for x in (quantity.time, quantity.column) if x]
+            names[quantity.name] = f"{_tex(quantity.array)}({', '.join(arguments)})"
+        elif isinstance(quantity, Time):
+            names[quantity.name] = r"\left(t - \delta t\right)" if quantity.steps_ago else "t"
+        else:
+            # The neuron itself.
+            names[quantity.name] = "j" if quantity.several else "N"
+    return names
 
 
 def _program_names(system: EligibilitySystem, time: str = "") -> dict[str, str]:
@@ -301,7 +347,7 @@ def _tex(name: str, index: str = "", time: str = "") -> str:
     """LaTeX of a name, with the parts behind its underscores as indices."""
     if name == "dt":
         return r"\delta t"
-    base, above, below = split_super_sub(name)
+    base, above, below = split_super_sub(name.strip("_"))
     lower = ",".join([*map(_upright, below), *([index] if index else [])])
     upper = ",".join([*map(_upright, above), *([time] if time else [])])
     lower, upper = f"_{{{lower}}}" if lower else "", f"^{{{upper}}}" if upper else ""

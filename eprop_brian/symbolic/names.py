@@ -20,11 +20,14 @@ from eprop_brian.symbolic.errors import EquationError
 
 __all__ = [
     "BEFORE",
+    "CODE",
+    "ENVIRONMENT",
     "NEURON",
     "OPTIMIZER",
     "READOUT",
     "RECEPTOR",
     "RESERVED",
+    "SYNAPSE",
     "Signals",
     "free_name",
     "input_name",
@@ -37,7 +40,8 @@ __all__ = [
 ]
 
 #: Whose names they are: the first letter of their form.
-NEURON, READOUT, OPTIMIZER, RECEPTOR = "n", "r", "o", "i"
+NEURON, READOUT, OPTIMIZER, RECEPTOR, SYNAPSE = "n", "r", "o", "i", "s"
+ENVIRONMENT, CODE = "e", "c"
 #: Whether the neuron was neither spiking nor refractory in the step before: what its synapses saw.
 BEFORE = "not_refractory_before"
 #: Names that Brian2's equations give a meaning.
@@ -48,7 +52,8 @@ RESERVED = frozenset(
     }
 )
 _WORD = re.compile(r"(?<![\w.])[A-Za-z_]\w*")
-_OWN = re.compile(rf"(?:(?<=_)|^)[{NEURON}{READOUT}{OPTIMIZER}{RECEPTOR}](\d+)_")
+_KINDS = "".join((NEURON, READOUT, OPTIMIZER, RECEPTOR, SYNAPSE, ENVIRONMENT, CODE))
+_OWN = re.compile(rf"(?:(?<=_)|^)[{_KINDS}](\d+)_")
 
 
 def own(name: str, kind: str = NEURON) -> str:

@@ -1,9 +1,9 @@
-"""Checks of a neuron: its fields, threshold, surrogate, initial values and refractory time."""
+"""Checks of a neuron: its fields, surrogate, initial values and refractory time."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
 import sympy
@@ -17,31 +17,30 @@ from eprop_brian.symbolic.errors import EquationError
 from eprop_brian.symbolic.expressions import (
     dimensions_of,
     parse_expression,
-    require_dimensions,
-    require_known,
     symbol,
 )
 from eprop_brian.symbolic.names import input_name
-from eprop_brian.symbolic.parameters import UNITS, resolve_parameters, unit_name
+from eprop_brian.symbolic.parameters import UNITS, displayed_unit, resolve_parameters
+from eprop_brian.symbolic.refractory import is_condition, is_plain_time
+from eprop_brian.symbolic.spike_condition import SpikeCondition, chance_of
 
 __all__ = [
-    "check_initial",
     "check_refractory",
     "check_refractory_surrogate",
     "check_surrogate",
     "check_texts",
-    "margin_of",
+    "check_times",
     "refuse_shadowed_units",
     "units_in",
     "written_style",
 ]
 
-_COMPARISON = re.compile(r"^(?P<left>[^<>=!]+)(?P<operator>>=|>)(?P<right>[^<>=!]+)$")
 #: Fields of a neuron that are equations, conditions or names.
 _TEXTS = (
     *("update", "model", "method", "reset", "threshold", "surrogate"),
     *("refractory", "refractory_surrogate"),
 )
+_MAPPINGS = ("parameters", "constants", "timed_arrays", "initial")
 #: Functions whose derivative is zero or missing: harmless to evaluate, useless as a surrogate.
 _STEP_FUNCTIONS = frozenset(
     {"int", "floor", "ceil", "sign", "timestep", "rand", "randn", "poisson"}
@@ -49,13 +48,20 @@ _STEP_FUNCTIONS = frozenset(
 
 
 def check_texts(neuron: Neuron, where: str) -> None:
-    """Check that names are identifiers and that equations are strings."""
-    if not is_identifier(neuron.name):
+    """Check that names are identifiers, that equations are strings, and values mappings."""
+    if not isinstance(neuron.name, str) or not is_identifier(neuron.name):
         raise EquationError(
             where, f"name = {neuron.name}", "must be letters, digits and _, starting with a letter"
         )
     for part in _TEXTS:
-        if not isinstance(getattr(neuron, part), str):
+        value = getattr(neuron, part)
+        if part == "refractory" and isinstance(value, Quantity | np.ndarray):
+            raise EquationError(
+                where,
+                f"refractory = {value!r}",
+                "has a value per neuron: make it a parameter, and name that here",
+            )
+        if not isinstance(value, str):
             raise EquationError(
                 where, f"{part} = {getattr(neuron, part)!r}", "must be a string, empty for none"
             )
@@ -63,11 +69,30 @@ def check_texts(neuron: Neuron, where: str) -> None:
         raise EquationError(
             where, f"on_pre = {neuron.on_pre!r}", "must be a string, or a mapping of receptors"
         )
+    for part in _MAPPINGS:
+        value = getattr(neuron, part)
+        if not isinstance(value, Mapping):
+            raise EquationError(where, f"{part} = {value!r}", "must be a mapping from names")
+    if isinstance(neuron.detach, str):
+        line = f"detach = {neuron.detach!r}"
+        raise EquationError(where, line, f"must be a list of states, e.g. [{neuron.detach!r}]")
     _check_receptors(neuron, where)
     for name, expression in neuron.constants.items():
         if not isinstance(expression, str):
             line = f"{name} = {expression!r}"
             raise EquationError(f"{where}, constants", line, "must be a string, an expression")
+
+
+def check_times(
+    values: Mapping[str, np.ndarray | float], dimensions: Mapping[str, Dimension], where: str
+) -> None:
+    """Check that parameters that are time constants are positive."""
+    for name, value in values.items():
+        is_time = name.startswith("tau") and dimensions[name] is second.dim
+        if is_time and np.any(np.asarray(value) <= 0):
+            raise EquationError(
+                f"{where}, parameters", f"{name} = {value} s", "a time constant must be positive"
+            )
 
 
 def _check_receptors(neuron: Neuron, where: str) -> None:
@@ -112,14 +137,17 @@ def written_style(neuron: Neuron, where: str) -> str:
 
 def units_in(neuron: Neuron) -> dict[str, Quantity]:
     """Units that the equations name (``10*ms``), as parameters, without the neuron's own names."""
+    refractory = neuron.refractory.strip()
     text = "\n".join(
         (neuron.update, neuron.model, neuron.reset, neuron.threshold)
+        # Units of a plain time are read with it: the program counts it in steps.
+        + (() if is_plain_time(refractory, neuron.parameters) else (refractory,))
         + (
             *neuron.on_pre_by_receptor.values(),
             neuron.surrogate,
             neuron.refractory_surrogate,
             *neuron.constants.values(),
-            *map(str, neuron.initial.values()),
+            *(value for value in neuron.initial.values() if isinstance(value, str)),
         )
     )
     named = get_identifiers(text) - {*neuron.constants, *_updated(neuron)}
@@ -148,44 +176,24 @@ def refuse_shadowed_units(neuron: Neuron, where: str) -> None:
             )
 
 
-def margin_of(
-    neuron: Neuron, states: Sequence[str], known: Mapping[str, Dimension], where: str
-) -> sympy.Expr:
-    """The left minus the right side of the threshold."""
-    where = f"{where}, threshold"
-    if not neuron.threshold.strip():
-        raise EquationError(where, "(empty)", "a spike condition is needed, e.g. `v >= v_th`")
-    match = _COMPARISON.match(neuron.threshold.strip())
-    if match is None:
-        raise EquationError(
-            where, neuron.threshold, "must be one comparison with > or >=, e.g. `v >= v_th`"
-        )
-    left, right = match.group("left").strip(), match.group("right").strip()
-    wanted = dimensions_of(left, known, where)
-    require_dimensions(right, wanted, known, where, neuron.threshold)
-    margin = parse_expression(left, where) - parse_expression(right, where)
-    if not margin.free_symbols & {symbol(state) for state in states}:
-        raise EquationError(where, neuron.threshold, "does not depend on any state")
-    return margin
-
-
 def check_surrogate(
     neuron: Neuron,
     states: Sequence[str],
     known: Mapping[str, Dimension],
-    margin: sympy.Expr,
+    condition: SpikeCondition,
     where: str,
+    uniform: Collection[str],
 ) -> None:
-    """Check that the surrogate is a slope of the spike condition."""
-    where = f"{where}, surrogate"
-    text = neuron.surrogate.strip()
-    if not text:
-        raise EquationError(
-            where, "(empty)", "dz/dv is needed, e.g. `0.3/v_th*clip(1 - abs(v - v_th)/v_th, 0, 1)`"
-        )
-    _check_slope(text, known, neuron, where)
-    compared = margin.free_symbols & {symbol(state) for state in states}
-    if not parse_expression(text, where).free_symbols & compared:
+    """Check that the surrogate is a slope of the spike condition.
+
+    That of a spike which has a probability, by one of the `uniform` random numbers, may be the same
+    wherever a neuron is.
+    """
+    where, text = f"{where}, surrogate", neuron.surrogate.strip()
+    _check_slope(text, known, neuron, condition, where)
+    compared = condition.margin.free_symbols & {symbol(state) for state in states}
+    follows = parse_expression(text, where).free_symbols & compared
+    if not follows and chance_of(condition.margin, uniform) is None:
         raise EquationError(
             where,
             text,
@@ -193,7 +201,13 @@ def check_surrogate(
         )
 
 
-def _check_slope(text: str, known: Mapping[str, Dimension], neuron: Neuron, where: str) -> None:
+def _check_slope(
+    text: str,
+    known: Mapping[str, Dimension],
+    neuron: Neuron,
+    condition: SpikeCondition,
+    where: str,
+) -> None:
     """Check that an expression can stand for dz/dv."""
     used = set(re.findall(r"[A-Za-z_]\w*", text))
     steps = sorted(used & _STEP_FUNCTIONS)
@@ -213,71 +227,58 @@ def _check_slope(text: str, known: Mapping[str, Dimension], neuron: Neuron, wher
             f"must be an expression of the states, without {' and '.join(signals)}",
         )
     found = dimensions_of(text, known, where)
-    wanted = DIMENSIONLESS / dimensions_of(neuron.threshold.split(">")[0], known, where)
+    wanted = DIMENSIONLESS / dimensions_of(condition.left, known, where)
     # Zero fits every unit.
     if found is not wanted and parse_expression(text, where) != 0:
         raise EquationError(
             where,
             text,
-            f"has unit {unit_name(found)}; dz/dv needs {unit_name(wanted)} (one over the "
+            f"has unit {displayed_unit(found)}; dz/dv needs {displayed_unit(wanted)} (one over the "
             "threshold's)",
         )
 
 
-def check_refractory_surrogate(neuron: Neuron, known: Mapping[str, Dimension], where: str) -> None:
+def check_refractory_surrogate(
+    neuron: Neuron, known: Mapping[str, Dimension], condition: SpikeCondition, where: str
+) -> None:
     """Check the surrogate of refractory steps."""
     where = f"{where}, refractory_surrogate"
     text = neuron.refractory_surrogate.strip()
     if not text:
         raise EquationError(where, "(empty)", "dz/dv while refractory is needed, e.g. `0`")
-    _check_slope(text, known, neuron, where)
+    _check_slope(text, known, neuron, condition, where)
     if parse_expression(text, where) != 0 and not neuron.refractory.strip():
         raise EquationError(where, text, "is never used: the neuron has no `refractory` time")
 
 
-def check_initial(
-    neuron: Neuron,
-    units: Mapping[str, Dimension],
-    known: Mapping[str, Dimension],
-    where: str,
-) -> None:
-    """Check that initial values are expressions with the units of their states."""
-    where = f"{where}, initial"
-    for state, value in neuron.initial.items():
-        line = f"{state} = {value}"
-        require_known([state], units, where, line)
-        try:
-            # Zero fits every unit.
-            if parse_expression(str(value), where) != 0:
-                require_dimensions(str(value), units[state], known, where, line)
-        except EquationError as error:
-            raise EquationError(
-                where,
-                line,
-                f"{error.problem}\nAn initial value is an expression, e.g. `E_l` or `-70*mV`",
-            ) from None
-
-
 def check_refractory(
     neuron: Neuron,
-    parameters: Mapping[str, np.ndarray | float],
     dimensions: Mapping[str, Dimension],
+    value: Callable[[sympy.Expr], np.ndarray | float],
     where: str,
 ) -> None:
-    """Check that the refractory time is a time."""
-    text = neuron.refractory.strip()
+    """Check a refractory time that is counted in steps; `value` gives that of an expression."""
+    where, text = f"{where}, refractory", neuron.refractory.strip()
     if not text:
         return
-    if text in parameters:
-        value, dimension = parameters[text], dimensions[text]
-    elif text.isidentifier():
-        raise EquationError(
-            f"{where}, refractory", text, "is not a parameter; name one or give a time, e.g. `5 ms`"
-        )
+    if not is_plain_time(text, ()):
+        if text.isidentifier() and text not in dimensions:
+            raise EquationError(
+                where, text, "is not a parameter; name one or give a time, e.g. `5 ms`"
+            )
+        if is_condition(text, where):
+            raise EquationError(
+                where,
+                text,
+                "is a condition, which belongs to `model`; in `update` give a time, or write what "
+                "it does into the statements",
+            )
+        dimension = dimensions_of(text, {**dimensions, "dt": second.dim}, where)
+        time = value(parse_expression(text, where))
     else:
         values, dims = resolve_parameters({"refractory": text}, where)
-        value, dimension = values["refractory"], dims["refractory"]
+        time, dimension = values["refractory"], dims["refractory"]
     if dimension is not second.dim:
-        raise EquationError(f"{where}, refractory", text, "must be a time, e.g. `5 ms`")
-    if np.any(np.asarray(value) < 0):
-        raise EquationError(f"{where}, refractory", text, "must not be negative")
+        raise EquationError(where, text, "must be a time, e.g. `5 ms`")
+    if np.any(np.asarray(time) < 0):
+        raise EquationError(where, text, "must not be negative")

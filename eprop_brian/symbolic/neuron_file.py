@@ -19,6 +19,9 @@
     [constants]                   # expressions of the parameters and dt
     alpha = "exp(-dt/tau_m)"
 
+    [timed_arrays]                # signals, which the equations read as stim(t)
+    stim = { values = [0, 1, 0.5], dt = "10 ms", unit = "nA" }
+
 ``model`` (Brian2 differential equations, with ``method``, ``reset`` and ``on_pre``) may stand in
 place of ``update``. A neuron with several receptors has a table ``[on_pre]`` in place of the key::
 
@@ -48,18 +51,19 @@ from eprop_brian.symbolic.equation_file import (
     writable,
 )
 from eprop_brian.symbolic.errors import EquationError
-from eprop_brian.symbolic.step_map import step_map
+from eprop_brian.symbolic.step_map import TYPICAL_DT, step_map
+from eprop_brian.symbolic.timed_arrays import writable_timed_array
 
 __all__ = ["neuron_of", "neuron_tables", "read_neuron", "write_neuron"]
 
-_TABLES = ("parameters", "constants", "initial")
+_TABLES = ("parameters", "constants", "timed_arrays", "initial")
 #: The table of a neuron with several receptors, which is the key ``on_pre`` of others.
 _ON_PRE = "on_pre"
 _LISTS = ("receptors", "detach")
 #: Keys of [neuron] in the order in which they are written.
 _KEYS = (
     "name",
-    *("source", "update", "receptors", "model", "method", "on_pre", "reset"),
+    *("source", "update", "receptors", "model", "method", "on_pre", "on_pre_order", "reset"),
     *("threshold", "surrogate", "refractory", "refractory_surrogate", "detach"),
 )
 _DEFAULTS = {f.name: f.default for f in fields(Neuron)}
@@ -73,7 +77,7 @@ def read_neuron(path: str | Path) -> Neuron:
     ----------
     path : str or Path
         A TOML file with the table ``[neuron]`` and, as needed, ``[on_pre]``, ``[parameters]``,
-        ``[constants]`` and ``[initial]``; the fields are those of
+        ``[constants]``, ``[timed_arrays]`` and ``[initial]``; the fields are those of
         `eprop_brian.equations.neuron.Neuron`.
 
     Raises
@@ -84,7 +88,7 @@ def read_neuron(path: str | Path) -> Neuron:
     """
     with equation_file(path, "neuron") as document:
         neuron = neuron_of(document)
-        derive(step_map(neuron))
+        derive(step_map(neuron)).check_finite(TYPICAL_DT)
     return neuron
 
 
@@ -107,7 +111,7 @@ def neuron_tables(neuron: Neuron) -> dict[str, dict[str, Any]]:
     EquationError
         As `write_neuron`.
     """
-    where = f"neuron '{neuron.name}', parameters"
+    where, initial = (f"neuron '{neuron.name}', {x}" for x in ("parameters", "initial"))
     options = {key: getattr(neuron, key) for key in _KEYS}
     always = {"method"} if neuron.model.strip() else set()
     options = {k: v for k, v in options.items() if v != _DEFAULTS[k] or k in always}
@@ -117,7 +121,11 @@ def neuron_tables(neuron: Neuron) -> dict[str, dict[str, Any]]:
         _ON_PRE: by_receptor,
         "parameters": {k: writable(k, v, where) for k, v in neuron.parameters.items()},
         "constants": {k: str(v) for k, v in neuron.constants.items()},
-        "initial": {k: str(v) for k, v in neuron.initial.items()},
+        "timed_arrays": {
+            k: writable_timed_array(k, v, f"neuron '{neuron.name}', timed_arrays")
+            for k, v in neuron.timed_arrays.items()
+        },
+        "initial": {k: writable(k, v, initial) for k, v in neuron.initial.items()},
     }
     return {name: values for name, values in tables.items() if values}
 
@@ -169,9 +177,8 @@ def neuron_of(document: dict[str, Any]) -> Neuron:
             )
     for table in ("constants", "initial"):
         for name, value in tables[table].items():
-            if isinstance(value, int | float) and not isinstance(value, bool):
-                tables[table] = {**tables[table], name: repr(value)}
-            elif not isinstance(value, str):
+            several = table == "initial" and isinstance(value, list)
+            if not is_parameter(value) or (isinstance(value, list) and not several):
                 raise EquationError(
                     f"{where}, {table}, {name}", f"{name} = {value}", "must be an expression string"
                 )

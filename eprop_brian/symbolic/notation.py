@@ -12,12 +12,14 @@ from dataclasses import fields, replace
 from typing import Any
 
 import sympy
+from brian2.units import second
 
 from eprop_brian.equations.learning_signals import LEARNING_SIGNAL
 from eprop_brian.equations.regularizers import FIRING_RATE
 from eprop_brian.symbolic.coefficients import Coefficient, eps_name
 from eprop_brian.symbolic.derivatives import derivative, tidied
 from eprop_brian.symbolic.eligibility import EligibilitySystem
+from eprop_brian.symbolic.exogenous import Sample
 from eprop_brian.symbolic.expressions import symbol
 from eprop_brian.symbolic.names import free_name, input_name, is_own, shown
 from eprop_brian.symbolic.programs import (
@@ -34,6 +36,7 @@ __all__ = [
     "FORMULAS",
     "NAMES",
     "PREFIXES",
+    "chain",
     "detached_paths",
     "dh_dh",
     "displayed",
@@ -43,6 +46,7 @@ __all__ = [
     "nonzero",
     "places",
     "readable_programs",
+    "timed_arrays",
     "trace_statements",
     "varying_by_name",
 ]
@@ -103,14 +107,25 @@ def dh_dh(system: EligibilitySystem) -> list[tuple[str, str, sympy.Expr]]:
     return [(k, m, entry) for k, m, entry in entries if entry != 0]
 
 
+def chain(system: EligibilitySystem) -> list[list[tuple[str, sympy.Expr]]]:
+    """What is computed before each statement of a long step, but for sums by the chain rule."""
+    return [
+        [(slope.name, slope.expression) for slope in slopes if not slope.name.startswith("_d_")]
+        for slopes in system.slopes
+    ]
+
+
 def detached_paths(system: EligibilitySystem) -> dict[str, sympy.Expr]:
-    """dM/dz of the paths that are not differentiated, by state."""
-    detached = symbol(system.step.signals.detached)
-    slopes = {
-        k: tidied(derivative(x, detached).subs(detached, symbol(system.step.signals.spike)))
-        for k, x in system.step.composed.items()
-    }
-    return {k: slope for k, slope in slopes.items() if slope != 0}
+    """dM/dz of the paths that are not differentiated, by state.
+
+    Of a long step, the derivatives of single statements.
+    """
+    detached, spike = (symbol(x) for x in (system.step.signals.detached, system.step.signals.spike))
+    slopes = [
+        (k, tidied(derivative(x, detached).subs(detached, spike)))
+        for k, x in system.step.composed.items() or system.step.statements
+    ]
+    return {k: slope for k, slope in slopes if slope != 0}
 
 
 def trace_statements(
@@ -130,6 +145,7 @@ def displayed(system: EligibilitySystem, statement: str) -> str:
     """
     signals = system.step.signals
     readable = {"psi": signals.psi, "z": signals.spike}
+    readable |= {quantity.stored: quantity.name for quantity in system.step.exogenous}
     readable |= {input_name(scoped_receptor(r)): name for r, name in signals.inputs.items()}
 
     def name(match: re.Match) -> str:
@@ -152,6 +168,15 @@ def printed_name(system: EligibilitySystem, name: str) -> str:
 def varying_by_name(system: EligibilitySystem, *, after: bool) -> dict[str, sympy.Expr]:
     """Coefficients that change in time, by the names that they are printed with."""
     return {printed_name(system, name): x for name, x in system.varying(after=after).items()}
+
+
+def timed_arrays(system: EligibilitySystem) -> list[tuple[str, str]]:
+    """The timed arrays of a neuron in words, by name."""
+    arrays = {q.array: q.values for q in system.step.exogenous if isinstance(q, Sample)}
+    return [
+        (name, f"{len(array.values)} values, one every {array.dt * second}")
+        for name, array in arrays.items()
+    ]
 
 
 def readable_programs(

@@ -30,7 +30,9 @@ _COMPARISONS = {
 #: What NumPy calls sympy's functions, where that differs.
 _NUMPY_NAMES = {"acos": "arccos", "asin": "arcsin", "atan": "arctan", "Abs": "abs"}
 _NUMPY_NAMES |= {"ceiling": "ceil", "Mod": "mod", "Detached": "asarray"}
-_NUMPY_NAMES |= {"And": "logical_and", "Or": "logical_or", "Not": "logical_not"}
+_NUMPY_NAMES |= {"Not": "logical_not"}
+#: Conditions that are joined, by what joins two of them.
+_JOINED = {sympy.And: np.logical_and, sympy.Or: np.logical_or}
 #: Largest argument with which mpmath computes: it works out every digit, however many there are.
 _LARGEST = 1e5
 
@@ -108,6 +110,8 @@ def value_of(
             result = reduce(operator.mul, parts)
         elif expression.is_Pow:
             result = function("power")(*parts)
+        elif expression.func in _JOINED:
+            result = reduce(_JOINED[expression.func], parts)
         elif expression.func in _COMPARISONS:
             result = _COMPARISONS[expression.func](*parts)
         else:

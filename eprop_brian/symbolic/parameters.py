@@ -18,12 +18,13 @@ from brian2.units.fundamentalunits import (
     Quantity,
     get_dimensions,
     get_unit,
+    get_unit_for_display,
 )
 
 from eprop_brian.base.suggestions import did_you_mean
 from eprop_brian.symbolic.errors import EquationError
 
-__all__ = ["UNITS", "parse_quantity", "resolve_parameters", "unit_name"]
+__all__ = ["UNITS", "displayed_unit", "parse_quantity", "resolve_parameters", "unit_name"]
 
 #: All units of Brian2, by name.
 UNITS: dict[str, Quantity] = {
@@ -37,6 +38,11 @@ UNITS: dict[str, Quantity] = {
 def unit_name(dimensions: Dimension) -> str:
     """Name of the SI unit of some dimensions, ``"1"`` for none."""
     return "1" if dimensions is DIMENSIONLESS else repr(get_unit(dimensions))
+
+
+def displayed_unit(dimensions: Dimension) -> str:
+    """The same in a message, as Brian2 names it: ``"V"``."""
+    return "1" if dimensions is DIMENSIONLESS else str(get_unit_for_display(dimensions))
 
 
 def parse_quantity(text: str, where: str) -> Quantity | float:
@@ -75,8 +81,9 @@ def parse_quantity(text: str, where: str) -> Quantity | float:
                 return left * right
             if isinstance(node.op, ast.Div) and np.all(np.asarray(right) != 0):
                 return left / right
-            if isinstance(node.op, ast.Pow) and right in range(-9, 10):
-                return left ** int(right)
+            # Half powers: noise has the unit of a root of a time.
+            if isinstance(node.op, ast.Pow) and 2 * right in range(-18, 19):
+                return left ** (int(right) if right == int(right) else right)
         raise EquationError(where, text, problem)
 
     try:
@@ -101,6 +108,12 @@ def resolve_parameters(
     dimensions: dict[str, Dimension] = {}
     for name, parameter in parameters.items():
         line = f"{name} = {parameter}"
+        if callable(parameter):
+            raise EquationError(
+                f"{where}, {name}",
+                name,
+                "is a function: equations may call Brian2's functions only, so write it out",
+            )
         quantity = _quantity(parameter, f"{where}, {name}")
         try:
             value = np.asarray(quantity, dtype=float)

@@ -15,6 +15,7 @@ from brian2.parsing.sympytools import str_to_sympy
 from eprop_brian.base.description import short_text
 from eprop_brian.symbolic.coefficients import Coefficient
 from eprop_brian.symbolic.eligibility import EligibilitySystem
+from eprop_brian.symbolic.exogenous import uniform_draws
 from eprop_brian.symbolic.expressions import expression_text, scaled, symbol, total
 from eprop_brian.symbolic.functions import where
 from eprop_brian.symbolic.names import BEFORE, substituted
@@ -22,6 +23,7 @@ from eprop_brian.symbolic.notation import (
     FORMULAS,
     NAMES,
     PREFIXES,
+    chain,
     detached_paths,
     dh_dh,
     displayed,
@@ -31,10 +33,12 @@ from eprop_brian.symbolic.notation import (
     printed_eps,
     printed_name,
     readable_programs,
+    timed_arrays,
     trace_statements,
     varying_by_name,
 )
 from eprop_brian.symbolic.programs import ReadoutProgram
+from eprop_brian.symbolic.spike_condition import chance_of
 
 __all__ = ["derivation_text"]
 
@@ -43,6 +47,16 @@ _WIDTH = 100
 _REFRACTORY = {
     "not_refractory": "1, or 0 while refractory",
     BEFORE: "1, or 0 where the step before spiked or was refractory",
+}
+
+#: Functions of pieces, and what their slopes are.
+_PIECES = {
+    ("clip",): "clip has a slope of 1 from bound to bound, both included, and 0 outside",
+    ("abs",): "abs(x) has the slope sign(x)",
+    ("%",): "x % y has the slope of x",
+    ("int", "floor", "ceil", "sign", "timestep", "//"): (
+        "int, floor, ceil, sign and timestep have the slope 0, conditions among them"
+    ),
 }
 
 
@@ -78,14 +92,31 @@ def _text_neuron(system: EligibilitySystem) -> list[str]:
         "has its newest value: of the step before, until a line above has assigned it."
         + (" where(c, a, b): a where c is 1, b where it is 0." if _chooses(system) else "")
         + "".join(f" {name}: {text}." for name, text in _REFRACTORY.items() if _reads(system, name))
+        + "".join(f" {quantity.name}: {quantity.words}." for quantity in step.exogenous)
+        + "".join(
+            f" {step.signals.inputs[receptor]} sums f(w) = {function.text(function.expression)} in "
+            f"the place of the weights w: a gradient by w is that by f(w) times "
+            f"{function.text(function.slope)}."
+            for receptor, function in step.weight_functions.items()
+        )
     )
     lines += _block(step.code)
+    lines += _pieces([*step.code, step.threshold])
     pairs = [
         ("threshold", step.threshold),
         ("surrogate", f"{step.signals.psi} = {step.surrogate}"),
         ("refractory", neuron.refractory or "none"),
     ]
     lines += ["", *_table(pairs)]
+    if not neuron.surrogate.strip():
+        chance = chance_of(step.margin, uniform_draws(step.exogenous)) is not None
+        lines += _prose(
+            "The surrogate is the default, with which the gradient is that of the spike's "
+            "probability."
+            if chance
+            else "The surrogate is the default: piecewise linear (Bellec et al. 2020), as wide as "
+            "the threshold is away at the start of a trial."
+        )
     if neuron.refractory:
         silent = step.refractory_surrogate
         lines += _prose(
@@ -96,10 +127,18 @@ def _text_neuron(system: EligibilitySystem) -> list[str]:
         )
     lines += _heading("Parameters and constants")
     pairs = [(name, short_text(value)) for name, value in neuron.parameters.items()]
+    pairs += timed_arrays(system)
     pairs += [(name, f"= {expression}") for name, expression in neuron.constants.items()]
     pairs += [(name, f"= {x}") for p in system.learned.values() for name, x in p.slopes.items()]
-    pairs += [(f"{name}[0]", f"= {value}") for name, value in neuron.initial.items()]
+    pairs += [(f"{name}[0]", f"= {short_text(value)}") for name, value in neuron.initial.items()]
     return lines + _table(pairs or [("none", "")])
+
+
+def _pieces(statements: Iterable[str]) -> list[str]:
+    """What the derivatives of functions are that consist of pieces."""
+    called = set(re.findall(r"\w+(?=\()|%|//", " ".join(statements)))
+    texts = [text for names, text in _PIECES.items() if called & set(names)]
+    return ["", *_prose(f"The slope is that of the piece: {'; '.join(texts)}.")] if texts else []
 
 
 def _text_derivative(system: EligibilitySystem) -> list[str]:
@@ -110,6 +149,8 @@ def _text_derivative(system: EligibilitySystem) -> list[str]:
         f"{', '.join(f'{name}[t]' for name in signals.inputs.values())}). "
         "Entries that are not listed are zero."
     )
+    if system.slopes:
+        lines += _text_chain(system)
     lines += _table(
         [
             *(
@@ -134,24 +175,43 @@ def _text_derivative(system: EligibilitySystem) -> list[str]:
             ),
         ]
     )
-    lines += ["", *_prose("Together they are the paper's dh[t]/dh[t-1] = A + u c^T:")]
-    indices = _indices(system, after=False) | {signals.psi: f"{signals.psi}[t-1]"}
-    lines += _table(
-        [
-            (f"d{k}[t]/d{m}[t-1]", f"= {substituted(expression_text(entry), indices)}")
-            for k, m, entry in dh_dh(system)
-        ]
-    )
+    together = "Together they are the paper's dh[t]/dh[t-1] = A + u c^T"
+    if system.slopes:
+        lines += ["", *_prose(f"{together}.")]
+    else:
+        lines += ["", *_prose(f"{together}:")]
+        indices = _indices(system, after=False) | {signals.psi: f"{signals.psi}[t-1]"}
+        lines += _table(
+            [
+                (f"d{k}[t]/d{m}[t-1]", f"= {substituted(expression_text(entry), indices)}")
+                for k, m, entry in dh_dh(system)
+            ]
+        )
     detached = detached_paths(system)
     if detached:
         lines += ["", *_prose("Detached: the path through the neuron's own spike is left out in")]
+        of = "the statement of " if system.slopes else "dM_"
         lines += _table(
-            [(f"dM_{k}/d{signals.spike}", f"= {expression_text(x)}") for k, x in detached.items()]
+            [(f"{of}{k}/d{signals.spike}", f"= {expression_text(x)}") for k, x in detached.items()]
         )
     dropped = [k for k in system.step.states if k not in system.components]
     if dropped:
         lines += ["", *_prose(f"No trace, as no weight acts through it: {', '.join(dropped)}")]
     return lines
+
+
+def _text_chain(system: EligibilitySystem) -> list[str]:
+    """Derivatives of the statements of a long step."""
+    lines = _prose(
+        "Written out, the new states would be long: the step is differentiated statement by "
+        "statement. Right before a statement are computed: _x: what it reads; _s: what several "
+        "derivatives share; _p_a_b: the derivative of what is assigned to a by b that it reads. "
+        "The chain rule adds them up to _d_a_b, the derivative of a by the state b of the step "
+        "before (or of b, once spikes have entered and a reset has acted): _d_a_b is the sum of "
+        "_p_a_y*_d_y_b over all y. A number behind a name tells it from others of the same form."
+    )
+    rows = [row for slopes in chain(system) for row in slopes]
+    return [*lines, *_table([(name, f"= {expression_text(x)}") for name, x in rows]), ""]
 
 
 def _text_eligibility(system: EligibilitySystem, readout: ReadoutProgram) -> list[str]:
@@ -307,11 +367,11 @@ def _times(system: EligibilitySystem, entry: Coefficient, factor: str) -> str:
 
 
 def _reads(system: EligibilitySystem, name: str) -> bool:
-    return any(x.has(symbol(name)) for x in system.step.composed.values())
+    return any(x.has(symbol(name)) for x in system.step.expressions)
 
 
 def _chooses(system: EligibilitySystem) -> bool:
-    return any(x.has(where) for x in system.step.composed.values())
+    return any(x.has(where) for x in system.step.expressions)
 
 
 def _is_zero(expression: str) -> bool:

@@ -16,11 +16,20 @@ with one lambda for each receptor. The r in mu is the slope of the voltage regul
 meets the eligibility vector itself. So does a readout that reads s(h) in the place of spikes: with
 F_s, its signal filtered likewise, mu has ``gain F_s[t] ds/dh[t]`` besides. Both are exact
 rearrangements of one sum.
+
+Of rewards `online` learns by tags (Bellec et al. 2020, eqs. 5 and 36): a learning signal L' that is
+to be multiplied by an advantage, which is still unknown, is collected in a tag, and every reward
+prediction error delta multiplies what there is of it,
+
+    gradient += delta[n] tag,    tag <- tag_decay tag,    then tag += L'[n] filtered_trace[n]
+
+which for constant weights is the sum of ``advantage[n] L'[n] filtered_trace[n]`` rearranged, as the
+advantage is the sum of later deltas, discounted by the tag's decay.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from eprop_brian.equations.readouts import ReadoutFilter
@@ -33,13 +42,16 @@ from eprop_brian.symbolic.names import shown, substituted
 from eprop_brian.symbolic.step_map import readout_map
 
 __all__ = [
+    "REWARDED",
     "VOLTAGE_SCALE",
     "FactoredProgram",
     "OnlineProgram",
     "ParameterProgram",
     "ReadoutProgram",
+    "Tags",
     "cutoff_program",
     "delay_program",
+    "direct_name",
     "factored_program",
     "lambda_name",
     "online_program",
@@ -113,6 +125,28 @@ def readout_program(
 
 
 @dataclass(frozen=True)
+class Tags:
+    """That learning signals wait in tags for reward prediction errors.
+
+    Attributes
+    ----------
+    direct : frozenset of str
+        Learning signals of which a part does not wait: its variable is `direct_name`.
+    """
+
+    direct: frozenset[str] = frozenset()
+
+
+def direct_name(name: str) -> str:
+    """The part of a learning signal, or of an error, that no reward is multiplied by."""
+    return f"{name}_direct"
+
+
+#: What a reward prediction error makes of a tag.
+REWARDED = ("signal_sum = signal_sum + reward_prediction_error*tag", "tag = tag_decay*tag")
+
+
+@dataclass(frozen=True)
 class OnlineProgram:
     """Statements of the forward program.
 
@@ -127,6 +161,8 @@ class OnlineProgram:
         answer readings of the postsynaptic neuron.
     gradient : tuple of str
         Run at the end of a trial: what the synapse's sums add to the gradient.
+    reward : tuple of str
+        With tags, run at every ``reward_prediction_error``, before the traces of the step.
     """
 
     pre_variables: tuple[str, ...]
@@ -134,6 +170,7 @@ class OnlineProgram:
     pre: tuple[str, ...]
     synapse: tuple[str, ...]
     gradient: tuple[str, ...]
+    reward: tuple[str, ...] = ()
 
 
 def online_program(
@@ -141,6 +178,7 @@ def online_program(
     readout: ReadoutProgram,
     rate_averaging: str = "trial",
     receptor: str = "",
+    tags: Tags | None = None,
 ) -> OnlineProgram:
     """Write the forward program of a derived system, for the synapses of a receptor.
 
@@ -148,9 +186,10 @@ def online_program(
     ----------
     system : EligibilitySystem
     readout : ReadoutProgram
-    rate_averaging : {"trial", "batch", "moving"}
-        As for `eprop_brian.network.spec.Network`.
+    rate_averaging : {"trial", "batch", "moving", "none"}
+        As for `eprop_brian.network.spec.Network`; ``"none"`` without a rate regulariser.
     receptor : str
+    tags : Tags, optional
     """
     placement, drive = system.placement[receptor], system.drive[receptor]
     on_pre = [k for k, place in placement.items() if place == "pre"]
@@ -172,7 +211,8 @@ def online_program(
     pre = [f"{eps_name(k)}_before = {eps_name(k)}" for k in kept]
     pre += _together({eps_name(k): advance(k) for k in on_pre})
     names = {k: eps_name(k) for k in placement}
-    filters, sums = _sums(system, readout, rate_averaging, names)
+    filters, sums = _sums(system, readout, rate_averaging, names, tags)
+    reward = REWARDED if tags else ()
     synapse = [
         *_together({eps_name(k): advance(k) for k in on_synapse}),
         *filters,
@@ -181,10 +221,11 @@ def online_program(
         pre_variables=tuple(
             [eps_name(k) for k in on_pre] + [f"{eps_name(k)}_before" for k in kept]
         ),
-        synapse_variables=(*(eps_name(k) for k in on_synapse), *_variables(filters)),
+        synapse_variables=(*(eps_name(k) for k in on_synapse), *_variables([*filters, *reward])),
         pre=tuple(pre),
         synapse=tuple(synapse),
         gradient=tuple(sums),
+        reward=reward,
     )
 
 
@@ -197,8 +238,9 @@ def _together(advanced: dict[str, str]) -> list[str]:
     ]
 
 
-def _variables(statements: list[str]) -> list[str]:
-    return [line.split(" = ")[0] for line in statements]
+def _variables(statements: Iterable[str]) -> list[str]:
+    """What statements set, each once."""
+    return [*dict.fromkeys(line.split(" = ")[0] for line in statements)]
 
 
 def _sums(
@@ -206,6 +248,7 @@ def _sums(
     readout: ReadoutProgram,
     rate_averaging: str,
     names: dict[str, str],
+    tags: Tags | None = None,
     direct: str = "",
     direct_cost: str = "",
     direct_readings: Sequence[str] = (),
@@ -228,7 +271,7 @@ def _sums(
             readout.trace_gain.times("eligibility_trace"),
         ),
     ]
-    heard = "L*filtered_trace"
+    traces = {"L": "filtered_trace"}
     for reading in system.readings:
         slopes = [s.times(names[k]) for k, s in reading.gradient.items() if k in names]
         slope = total(*slopes, *direct_readings[reading.number - 1 : reading.number])
@@ -237,17 +280,23 @@ def _sums(
         trace = f"filtered_reading_{reading.number}"
         entering = readout.trace_gain.times(f"({slope})" if " " in slope else slope)
         step.append(f"{trace} = {total(readout.trace_decay.times(trace), entering)}")
-        heard += f" + {reading.signal}*{trace}"
+        traces[reading.signal] = trace
+    heard = " + ".join(f"{signal}*{trace}" for signal, trace in traces.items())
+    if tags:
+        step.append(f"tag = tag + {heard}")
+        parts = (f"{direct_name(s)}*{trace}" for s, trace in traces.items() if s in tags.direct)
+        heard = " + ".join(parts) or "0"
     if rate_averaging == "moving":
         step += [
             MOVING_TRACE,
             f"signal_sum = signal_sum + {heard} + rate_factor*rate_trace{cost}",
         ]
         return step, ["gradient_sum = gradient_sum + signal_sum"]
-    step += [
-        f"signal_sum = signal_sum + {heard}{cost}",
-        "trace_sum = trace_sum + eligibility_trace",
-    ]
+    if f"{heard}{cost}" != "0":
+        step.append(f"signal_sum = signal_sum + {heard}{cost}")
+    if rate_averaging == "none":
+        return step, ["gradient_sum = gradient_sum + signal_sum"]
+    step.append("trace_sum = trace_sum + eligibility_trace")
     if rate_averaging == "trial":
         return step, ["gradient_sum = gradient_sum + signal_sum + rate_factor*trace_sum"]
     return step, [
@@ -312,11 +361,14 @@ class ParameterProgram:
         Run per neuron or synapse and step after the neurons' update.
     gradient : tuple of str
         Run at the end of a trial.
+    reward : tuple of str
+        With tags, run at every reward prediction error.
     """
 
     variables: tuple[str, ...]
     step: tuple[str, ...]
     gradient: tuple[str, ...]
+    reward: tuple[str, ...] = ()
 
 
 def parameter_program(
@@ -324,6 +376,7 @@ def parameter_program(
     parameter: LearnedParameter,
     readout: ReadoutProgram,
     rate_averaging: str = "trial",
+    tags: Tags | None = None,
 ) -> ParameterProgram:
     """Write the forward program of a learned parameter: the recursion of a synapse, one a neuron.
 
@@ -333,9 +386,8 @@ def parameter_program(
     drive = {k: parameter.drive[k].times("1") for k in system.components}
     threshold, cost = (c.times("1") for c in (parameter.spike_gradient, parameter.cost_gradient))
     readings = [c.times("1") for c in parameter.readings]
-    return _driven(
-        system, parameter.name, drive, readout, rate_averaging, (threshold, cost, readings)
-    )
+    direct = (threshold, cost, readings)
+    return _driven(system, parameter.name, drive, readout, rate_averaging, tags, direct)
 
 
 def delay_program(
@@ -344,6 +396,7 @@ def delay_program(
     readout: ReadoutProgram,
     rate_averaging: str = "trial",
     receptor: str = "",
+    tags: Tags | None = None,
 ) -> ParameterProgram:
     """Write the forward program of the delay `name` of a synapse onto a receptor.
 
@@ -351,7 +404,7 @@ def delay_program(
     step by the delay. No component is the same for all synapses of a presynaptic neuron.
     """
     drive = {k: system.drive[receptor][k].times(f"drive_{name}") for k in system.components}
-    return _driven(system, name, drive, readout, rate_averaging)
+    return _driven(system, name, drive, readout, rate_averaging, tags)
 
 
 def _driven(
@@ -360,6 +413,7 @@ def _driven(
     drive: Mapping[str, str],
     readout: ReadoutProgram,
     rate_averaging: str,
+    tags: Tags | None,
     direct: tuple[str, str, Sequence[str]] = ("", "", ()),
 ) -> ParameterProgram:
     """The recursion of an eligibility vector with the given drive; its variables end in `name`."""
@@ -372,19 +426,21 @@ def _driven(
         )
         for k in system.components
     }
-    filters, sums = _sums(system, readout, rate_averaging, names, *direct)
+    filters, sums = _sums(system, readout, rate_averaging, names, tags, *direct)
+    reward = REWARDED if tags else ()
+    kept = _variables([*filters, *reward])
     own = {
-        variable: f"{variable}_{name}"
-        for variable in (*_variables(filters), "gradient_sum", "batch_trace_sum")
+        variable: f"{variable}_{name}" for variable in (*kept, "gradient_sum", "batch_trace_sum")
     }
 
-    def of_parameter(statements: list[str]) -> tuple[str, ...]:
+    def of_parameter(statements: Iterable[str]) -> tuple[str, ...]:
         return tuple(substituted(line, own) for line in statements)
 
     return ParameterProgram(
-        variables=(*names.values(), *(own[variable] for variable in _variables(filters))),
+        variables=(*names.values(), *(own[variable] for variable in kept)),
         step=of_parameter([*_together(advanced), *filters]),
         gradient=of_parameter(sums),
+        reward=of_parameter(reward),
     )
 
 

@@ -15,7 +15,6 @@ import sympy
 from eprop_brian.symbolic.coefficients import Coefficient
 from eprop_brian.symbolic.errors import EquationError
 from eprop_brian.symbolic.expressions import (
-    UNDIFFERENTIABLE,
     parse_expression,
     require_known,
     symbol,
@@ -85,14 +84,6 @@ def state_expression(step: StepMap, text: str, where: str) -> sympy.Expr:
     parsed = parse_expression(text, where)
     known = [*step.states, *step.parameters, *step.constants, "margin"]
     require_known(sorted(s.name for s in parsed.free_symbols), known, where, text)
-    functions = {str(f.func) for f in parsed.atoms(sympy.Function)}
-    refused = sorted(functions & UNDIFFERENTIABLE.keys())
-    if refused:
-        raise EquationError(
-            where,
-            text,
-            f"'{UNDIFFERENTIABLE[refused[0]]}' cannot be differentiated; abs and powers can",
-        )
     parsed = parsed.subs(symbol("margin"), step.margin)
     if not parsed.free_symbols & {symbol(state) for state in step.states}:
         raise EquationError(where, text, "does not depend on any state of the neuron")

@@ -37,6 +37,7 @@ def scoped(system: EligibilitySystem) -> EligibilitySystem:
     step = system.step
     signals = step.signals
     names = neuron_names(step) | {
+        **{quantity.name: quantity.stored for quantity in step.exogenous},
         **{name: input_name(scoped_receptor(r)) for r, name in signals.inputs.items()},
         signals.spike: "z",
         signals.detached: "z_detached",
@@ -95,6 +96,9 @@ def scoped(system: EligibilitySystem) -> EligibilitySystem:
             )
             for reading in system.readings
         ),
+        slopes=tuple(
+            tuple(replace(slope, names=names) for slope in slopes) for slopes in system.slopes
+        ),
     )
 
 
@@ -122,6 +126,7 @@ def _scoped_step(step: StepMap, names: Mapping[str, str]) -> StepMap:
         step,
         states=tuple(names[state] for state in step.states),
         code=tuple(renamed(line) for line in step.code),
+        active=renamed(step.active),
         threshold=renamed(step.threshold),
         surrogate=renamed(step.surrogate),
         refractory_surrogate=renamed(step.refractory_surrogate),

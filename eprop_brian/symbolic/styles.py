@@ -2,35 +2,32 @@
 
 from __future__ import annotations
 
-import re
-import warnings
-from collections.abc import Mapping
-from dataclasses import replace
-from typing import Any
+from collections.abc import Collection, Mapping
 
-import numpy as np
 from brian2.equations.equations import (
-    DIFFERENTIAL_EQUATION,
-    EQUATIONS,
-    FLOAT,
     PARAMETER,
     SUBEXPRESSION,
     Equations,
     SingleEquation,
     extract_constant_subexpressions,
 )
-from brian2.stateupdaters.base import StateUpdateMethod
+from brian2.stateupdaters.base import StateUpdateMethod, UnsupportedEquationsException
+from brian2.stateupdaters.exact import get_linear_system
 from brian2.units import second
 from brian2.units.fundamentalunits import DIMENSIONLESS, Dimension
 from brian2.utils.stringtools import get_identifiers
-from pyparsing import ParseException
 
-from eprop_brian.base.suggestions import did_you_mean, unknown
+from eprop_brian.base.suggestions import unknown
 from eprop_brian.equations.neuron import Neuron
-from eprop_brian.symbolic.bounds import EXACT, check_solvable, check_unit, check_written_out
-from eprop_brian.symbolic.derivatives import derivative, tidied, vanishes
+from eprop_brian.symbolic.bounds import (
+    EXACT,
+    check_solvable,
+    check_terms,
+)
+from eprop_brian.symbolic.derivatives import tidied
 from eprop_brian.symbolic.errors import EquationError
 from eprop_brian.symbolic.exact import exact_update
+from eprop_brian.symbolic.exogenous_reader import Reader, check_noise, noise_kind
 from eprop_brian.symbolic.expressions import (
     attached,
     expression_text,
@@ -43,27 +40,24 @@ from eprop_brian.symbolic.expressions import (
     total,
 )
 from eprop_brian.symbolic.functions import WHERE
+from eprop_brian.symbolic.model_text import (
+    set_by_spikes,
+    written_out_of,
+)
 from eprop_brian.symbolic.names import BEFORE, Signals, input_name, substituted
+from eprop_brian.symbolic.refractory import last_spike_statements, refractory_statements
+from eprop_brian.symbolic.weights import Effects, WeightFunction, check_order
 
 __all__ = [
-    "NEURON_FLAGS",
-    "NO_FLAGS",
     "Statement",
-    "check_shared",
+    "check_method",
     "model_statements",
-    "read_model",
     "update_statements",
-    "without_subexpressions",
+    "updater_statements",
 ]
 
 #: A name and the expression that is assigned to it.
 Statement = tuple[str, str]
-#: Flags of Brian2's equations of neurons, and of dynamics that have neither spikes nor neurons.
-NEURON_FLAGS: Mapping[str, tuple[str, ...]] = {
-    DIFFERENTIAL_EQUATION: ("unless refractory",),
-    SUBEXPRESSION: ("shared", "constant over dt"),
-}
-NO_FLAGS: Mapping[str, tuple[str, ...]] = {DIFFERENTIAL_EQUATION: (), SUBEXPRESSION: ()}
 #: Results of `_state_update`, by method and equations.
 _state_updates: dict[tuple[str, str], str] = {}
 
@@ -87,6 +81,12 @@ def update_statements(
             "`on_pre` belongs to `model`; in `update` name the `receptors` and write "
             f"{' and '.join(inputs)} instead",
         )
+    if check_order(neuron, where):
+        raise EquationError(
+            where,
+            f"on_pre_order = {neuron.on_pre_order}",
+            "belongs to `model`; the statements of `update` read the sum of a step's inputs",
+        )
     for option, code in {"reset": neuron.reset, "on_pre": neuron.on_pre}.items():
         if code.strip():
             raise EquationError(
@@ -102,160 +102,44 @@ def update_statements(
     read = dict.fromkeys((*inputs, "z", "not_refractory"), DIMENSIONLESS)
     known = {**dimensions, **units, **read, "dt": second.dim}
     for name, expression in statements:
-        parse_expression(expression, where, detached=True)
+        check_terms(parse_expression(expression, where, detached=True), expression, where)
         line = f"{name} = {expression}"
         require_dimensions(attached(expression), DIMENSIONLESS, known, where, line, detached=True)
     return statements, units
 
 
-def read_model(
-    model: str,
-    dimensions: Mapping[str, Dimension],
-    where: str,
-    flags: Mapping[str, tuple[str, ...]] = NEURON_FLAGS,
-) -> Equations:
-    """The equations of a model, with their units and symbols checked.
-
-    Parameters
-    ----------
-    model : str
-        Brian2 equations: differential ones and subexpressions.
-    dimensions : mapping of str to Dimension
-        Of the parameters.
-    where : str
-        Named in the error.
-    flags : mapping
-        Flags that an equation may have, by its type.
-
-    Raises
-    ------
-    EquationError
-        If a line cannot be read, names something undefined or an unknown flag, or its unit does not
-        fit.
-    """
-    _check_bounds(model, where)
-    try:
-        equations = Equations(model)
-    except Exception as error:  # Brian2 raises several types for malformed equations
-        reason = str(error).strip().splitlines()[-1]
-        position = re.search(r" *\(at char \d+\), \(line:(\d+), col:\d+\)", reason)
-        if position is None:
-            raise EquationError(where, model, f"cannot be read: {reason}") from None
-        raise EquationError(
-            where,
-            model.splitlines()[int(position.group(1)) - 1],
-            "cannot be read; write one equation a line with its unit, e.g. `dv/dt = -v/tau_m : 1`",
-        ) from None
-    known = {**dimensions, **{eq.varname: eq.dim for eq in equations.values()}}
-    for eq in equations.values():
-        if eq.type == PARAMETER:
-            raise EquationError(
-                where, str(eq), "parameters belong in [parameters], with their value"
-            )
-        if eq.var_type != FLOAT:
-            raise EquationError(where, str(eq), "has the type integer or boolean; write a unit")
-        _check_flags(eq, flags[eq.type], where)
-        if eq.type == DIFFERENTIAL_EQUATION:
-            line = f"d{eq.varname}/dt = {eq.expr}"
-            unit = eq.dim / second.dim
-        elif eq.type == SUBEXPRESSION:
-            line, unit = f"{eq.varname} = {eq.expr}", eq.dim
-        require_dimensions(str(eq.expr), unit, known, where, line)
-    return equations
-
-
-def _check_flags(eq: SingleEquation, allowed: tuple[str, ...], where: str) -> None:
-    for flag in eq.flags or ():
-        if flag in allowed:
-            continue
-        hint = did_you_mean(flag, allowed)
-        there = f"; the flags of a {eq.type} are {', '.join(allowed)}" if allowed else ""
-        raise EquationError(where, str(eq), f"has an unknown flag '{flag}'{hint}{there}")
-
-
-def check_shared(equations: Equations, parameters: Mapping[str, Any], where: str) -> None:
-    """Check that a shared equation reads shared values only."""
-    several = {name for name, value in parameters.items() if np.ndim(value)}
-    several |= {eq.varname for eq in equations.values() if "shared" not in (eq.flags or ())}
-    for eq in equations.values():
-        if "shared" in (eq.flags or ()):
-            names = sorted(eq.identifiers & several)
-            if names:
-                raise EquationError(
-                    f"{where}, model",
-                    str(eq),
-                    f"is one value for all neurons (shared), and '{names[0]}' has one for each",
-                )
-
-
-def _check_bounds(model: str, where: str) -> None:
-    """Check everything in a model that Brian2 works out while reading it."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)
-            parsed = EQUATIONS.parseString(model, parseAll=True)
-    except ParseException:
-        return  # Brian2's error has the position
-    expressions = {}
-    for equation in parsed:
-        name, expression = equation["identifier"], equation.get("expression", "").strip()
-        left = f"d{name}/dt" if equation.getName() == DIFFERENTIAL_EQUATION else name
-        line = f"{left} = {expression} : {equation['unit']}" if expression else name
-        check_unit(equation["unit"], line, where)
-        if expression:
-            parse_expression(expression, where)
-            expressions[name] = expression
-    check_written_out(expressions, where)
-
-
-def without_subexpressions(neuron: Neuron, equations: Equations) -> Neuron:
-    """Write the model's subexpressions out where they are used outside the model.
-
-    What is constant over a time step is kept from its start, so it stands for itself.
-    """
-    moving, _ = extract_constant_subexpressions(equations)
-    written_out = {name: f"({expression})" for name, expression in _substituted(moving).items()}
-    # Where a spike enters, w is its weight: the neuron's own goes by its second name there.
-    entering = {name: substituted(x, {"w": "w_post"}) for name, x in written_out.items()}
-    entering |= {f"{name}_post": x for name, x in entering.items()}
-    entering.pop("w", None)
-    on_pre = {r: substituted(code, entering) for r, code in neuron.on_pre_by_receptor.items()}
-    return replace(
-        neuron,
-        on_pre=on_pre if neuron.receptor_names != ("",) else on_pre[""],
-        threshold=substituted(neuron.threshold, written_out),
-        surrogate=substituted(neuron.surrogate, written_out),
-        refractory_surrogate=substituted(neuron.refractory_surrogate, written_out),
-        reset=substituted(neuron.reset, written_out),
-    )
-
-
-def _substituted(equations: Equations) -> dict[str, str]:
-    """Subexpressions as expressions of states and parameters."""
-    return {
-        name: str(expression)
-        for name, expression in equations.get_substituted_expressions(include_subexpressions=True)
-        if equations[name].type == SUBEXPRESSION
-    }
-
-
-def _state_update(method: str, equations: Equations) -> str:
+def _state_update(method: str, equations: Equations, reader: Reader | None) -> str:
     """Brian2's statements for a step, kept: solving the same equations again takes seconds."""
+    exact = method in EXACT
+    if reader is not None and exact:
+        reader.refuse_changing(equations.identifiers)
+    elif reader is not None:
+        equations = reader.restored(equations)
     key = method, str(equations)
     if key not in _state_updates:
-        update = exact_update if method in EXACT else StateUpdateMethod.stateupdaters[method]
-        _state_updates[key] = str(update(equations))
-    return _state_updates[key]
+        updater = exact_update if exact else StateUpdateMethod.stateupdaters[method]
+        _state_updates[key] = str(updater(equations))
+    update = _state_updates[key]
+    if reader is None:
+        return update
+    if exact:
+        reader.hold_constant(equations.identifiers)
+    return reader.read(update)
 
 
 def model_statements(
     neuron: Neuron,
     equations: Equations,
+    reader: Reader,
     dimensions: Mapping[str, Dimension],
     signals: Signals,
     where: str,
-) -> tuple[list[Statement], dict[str, Dimension]]:
+) -> tuple[list[Statement], dict[str, Dimension], dict[str, WeightFunction]]:
     """Statements of a step of the Brian2 style, and the dimensions of its states.
+
+    One of the statements may say whether the neuron may spike (`refractory_statements`).
+
+    And, by receptor, the function of the weight that its input sums, if it is not the weight.
 
     Parameters
     ----------
@@ -263,8 +147,10 @@ def model_statements(
         Without subexpressions outside its model (`without_subexpressions`).
     equations : Equations
         Of its model (`read_model`).
+    reader : Reader
+        Of the neuron's exogenous quantities.
     dimensions : mapping of str to Dimension
-        Of parameters and constants.
+        Of parameters, constants and exogenous quantities.
     signals : Signals
     where : str
         Named in errors.
@@ -274,23 +160,38 @@ def model_statements(
     EquationError
         If the method cannot integrate the model, or a statement does not fit.
     """
-    written_out = _substituted(equations)
-    units = {eq.varname: eq.dim for eq in equations.values() if eq.type == DIFFERENTIAL_EQUATION}
+    written_out = written_out_of(equations)
+    units = {eq.varname: eq.dim for eq in equations.values() if eq.type != SUBEXPRESSION}
+    summed = set_by_spikes(neuron) & equations.parameter_names
     equations, constant = extract_constant_subexpressions(equations)
     clamped = {eq.varname for eq in equations.values() if "unless refractory" in (eq.flags or ())}
     if not neuron.refractory.strip():
         clamped = set()
     kept = {eq.varname: eq.dim for eq in constant.values()}
-    known = {**dimensions, **units, **kept}
-    moving = _moving_statements(neuron, equations, clamped, where)
-    statements = []
+    known = {**dimensions, **units, **kept, "dt": second.dim}
+    moving = _moving_statements(neuron, equations, clamped, reader, where)
+    statements: list[Statement] = []
+    functions = {}
+    sequential = check_order(neuron, where)
     for receptor, on_pre in neuron.on_pre_by_receptor.items():
         at = f"{where}, on_pre, {receptor}" if receptor else f"{where}, on_pre"
         arriving = signals.inputs[receptor]
-        statements += _entering_statements(on_pre, units, known, clamped, arriving, at)
+        entering, function = _entering_statements(
+            on_pre, units, known, clamped, summed, arriving, at, sequential
+        )
+        statements += entering
+        if function is not None:
+            functions[receptor] = function
     statements += _reset_statements(neuron, units, kept, known, signals, where)
     statements += [(name, written_out[name]) for name in kept]
-    return statements + moving, {**units, **kept}
+    varying = {*units, *kept, *reader.quantities}
+    active = refractory_statements(neuron, known, dimensions, varying, signals.spike, where)
+    codes = [neuron.threshold, neuron.surrogate]
+    last = last_spike_statements([*statements, *active, *moving], codes, signals.spike)
+    units |= dict.fromkeys((name for name, _ in last), second.dim)
+    last = [(name, reader.read(text, 1)) for name, text in last]
+    active = [(name, reader.read(text)) for name, text in active]
+    return [*last, *statements, *active, *moving], {**units, **kept}, functions
 
 
 def _entering_statements(
@@ -298,10 +199,15 @@ def _entering_statements(
     units: Mapping[str, Dimension],
     known: Mapping[str, Dimension],
     clamped: set[str],
+    summed: Collection[str],
     arriving: str,
     where: str,
-) -> list[Statement]:
-    """What the weighted input `arriving` does: `on_pre`, applied to the sum of the spikes."""
+    sequential: bool,
+) -> tuple[list[Statement], WeightFunction | None]:
+    """What the weighted input `arriving` does: `on_pre`, applied to the sum of the spikes.
+
+    And the function of the weight that is summed, if it is not the weight.
+    """
     entry = split_statements(on_pre, where)
     if not entry:
         place, _, missing = where.rpartition(", ")
@@ -312,7 +218,7 @@ def _entering_statements(
     meanings = {"w": arriving, **{f"{name}_post": name for name in known}}
     weight = symbol(arriving)
     entered = {symbol(name.removesuffix("_post")) for name, _ in entry}
-    statements = []
+    statements, effects = [], Effects(weight, known.keys() - units.keys(), entered, sequential)
     for name, expression in entry:
         line = f"{name} = {expression}"
         state = name.removesuffix("_post")
@@ -324,27 +230,15 @@ def _entering_statements(
         others = sorted(meanings.get(s, s) for s in read - {"w"})
         require_known(others, known, where, line)
         parsed = parse_expression(substituted(expression, meanings), where)
-        added, slope = parsed.subs(weight, 0) - symbol(state), derivative(parsed, weight)
-        if not vanishes(added) or vanishes(slope) or not vanishes(derivative(slope, weight)):
-            raise EquationError(
-                where,
-                line,
-                "must add something proportional to the weight, e.g. `v += w`: the inputs of a "
-                "step are summed",
-            )
-        if changed := sorted(slope.free_symbols & entered, key=str):
-            warnings.warn(
-                f"{where}: `{line}` multiplies the weight by something with "
-                f"'{changed[0]}', which a presynaptic spike changes. Where several spikes of a "
-                "step reach a neuron, they are summed first; Brian2 applies them one by one",
-                stacklevel=2,
-            )
-        entering = expression_text(parsed)
+        # What spikes set is what they add, without what it was.
+        before = symbol(state) if state in summed else 0
+        new = effects.summed(parsed + before, symbol(state), where, line)
+        entering = expression_text(new - before)
         if state in clamped:
             # Brian2's synapses leave it alone where the neuron spikes or is refractory.
             entering = f"{WHERE}({BEFORE}, {entering}, {state})"
         statements.append((state, entering))
-    return statements
+    return statements, effects.function
 
 
 def _reset_statements(
@@ -374,44 +268,81 @@ def _reset_statements(
 
 
 def _moving_statements(
-    neuron: Neuron, equations: Equations, clamped: set[str], where: str
+    neuron: Neuron, equations: Equations, clamped: set[str], reader: Reader, where: str
 ) -> list[Statement]:
     """What Brian2's state updater does in a step, with `clamped` states held while refractory."""
     where = f"{where}, model"
-    # Of Brian2's, "independent" is deprecated for "exact", and searches nonlinear ones for hours.
-    methods = [
-        m for m in StateUpdateMethod.stateupdaters if not m.startswith("gsl") and m != "independent"
-    ]
-    if neuron.method not in methods:
-        raise EquationError(
-            where.removesuffix(", model"),
-            f"method = {neuron.method}",
-            unknown("method", neuron.method, methods),
-        )
-    check_solvable(neuron.method, equations, where)
-    try:
-        updater = _state_update(neuron.method, equations)
-    except Exception as error:  # the updaters raise their own types
-        reason = str(error).strip().splitlines()[0]
-        raise EquationError(
-            where, neuron.model, f"method '{neuron.method}' cannot integrate it: {reason}"
-        ) from None
+    method = neuron.method or _default_method(equations, reader, where)
+    updater = updater_statements(method, equations, where, neuron.model, reader)
     statements: list[Statement] = []
     held = {name: name for name in clamped}
     if _drives_others(equations, clamped):
         # Brian2 solves the equations with slopes of 0 while refractory: the others see that too.
         standing = _with_parameters(equations, clamped)
-        check_solvable(neuron.method, standing, where)
-        solution = split_statements(_state_update(neuron.method, standing), where)
+        check_solvable(method, standing, where)
+        solution = split_statements(_state_update(method, standing, reader), where)
         names = {name: f"_held_{name.strip('_')}" for name, _ in solution}
         temporary = {name: new for name, new in names.items() if name.startswith("_")}
         statements += [(names[name], substituted(x, temporary)) for name, x in solution]
         held = {name: new for name, new in names.items() if not name.startswith("_")} | held
-    for name, expression in split_statements(updater, where):
+    for name, expression in updater:
         if name in held:
             expression = f"{WHERE}(not_refractory, {expression}, {held[name]})"
         statements.append((name, expression))
     return statements
+
+
+def _default_method(equations: Equations, reader: Reader, where: str) -> str:
+    """The method that Brian2 takes where none is named: the first that integrates the equations."""
+    noise = noise_kind(equations, where)
+    if noise is not None:
+        return "euler" if noise == "additive" else "heun"
+    try:
+        get_linear_system(equations, {})
+    except UnsupportedEquationsException:
+        return "euler"
+    check_solvable("exact", equations, where)
+    try:
+        _state_update("exact", equations, reader)
+    except (UnsupportedEquationsException, EquationError):
+        return "euler"
+    return "exact"
+
+
+def updater_statements(
+    method: str, equations: Equations, where: str, text: str, reader: Reader | None = None
+) -> list[Statement]:
+    """What a state updater of Brian2's does in a step; `text` is what errors quote.
+
+    Without a `reader`, equations have no exogenous quantities.
+
+    Raises
+    ------
+    EquationError
+        If there is no such method, or it cannot integrate the equations.
+    """
+    check_method(method, where.removesuffix(", model"))
+    check_solvable(method, equations, where)
+    check_noise(method, equations, where)
+    try:
+        return split_statements(_state_update(method, equations, reader), where)
+    except EquationError:
+        raise
+    except Exception as error:  # the updaters raise their own types
+        reason = str(error).strip().splitlines()[0]
+        raise EquationError(
+            where, text, f"method '{method}' cannot integrate it: {reason}"
+        ) from None
+
+
+def check_method(method: str, where: str) -> None:
+    """Raise if Brian2 has no such state updater."""
+    # Of Brian2's, "independent" is deprecated for "exact", and searches nonlinear ones for hours.
+    methods = [
+        m for m in StateUpdateMethod.stateupdaters if not m.startswith("gsl") and m != "independent"
+    ]
+    if method not in methods:
+        raise EquationError(where, f"method = {method}", unknown("method", method, methods))
 
 
 def _drives_others(equations: Equations, clamped: set[str]) -> bool:

@@ -16,7 +16,7 @@ from brian2.units import Quantity
 from brian2.units.fundamentalunits import DIMENSIONLESS
 from brian2.utils.stringtools import get_identifiers
 
-from eprop_brian.base.checks import is_number
+from eprop_brian.base.checks import is_finite
 from eprop_brian.base.toml import toml_table
 from eprop_brian.equations.teachers import Teacher
 from eprop_brian.symbolic.equation_file import (
@@ -34,9 +34,9 @@ from eprop_brian.symbolic.expressions import (
     require_known,
     split_statements,
 )
+from eprop_brian.symbolic.model_text import NO_FLAGS, read_model
 from eprop_brian.symbolic.names import refuse_reserved
 from eprop_brian.symbolic.parameters import UNITS, resolve_parameters
-from eprop_brian.symbolic.styles import NO_FLAGS, read_model
 
 __all__ = [
     "INPUT",
@@ -197,7 +197,7 @@ def _initial(teacher: Teacher, states: list[str], where: str) -> np.ndarray:
     for name, value in teacher.initial.items():
         line = f"{name} = {value}"
         require_known([name], states, f"{where}, initial", line)
-        if not is_number(value) or not np.isfinite(value):
+        if not is_finite(value):
             raise EquationError(f"{where}, initial", line, "must be a finite number")
     return np.array([float(teacher.initial.get(state, 0.0)) for state in states])
 

@@ -17,12 +17,15 @@ import numpy as np
 
 from eprop_brian.base.sparse import Matrix, copied, is_sparse, taken
 from eprop_brian.base.suggestions import unknown
-from eprop_brian.devices import DTYPES
+from eprop_brian.devices.choices import DTYPES
+from eprop_brian.network.checks import check_precision
 from eprop_brian.network.resolved import Resolved
 from eprop_brian.network.spec import Network
 from eprop_brian.tasks.trials import Trials
+from eprop_brian.training.jax_gradients import completed_gradient, masked
+from eprop_brian.training.jax_optimizer import optimizer_step
 from eprop_brian.training.state import LearningSession, Outcome, check_batches, require_trials
-from eprop_brian.training.unrolled import Simulation, Unrolled, optimizer_step
+from eprop_brian.training.unrolled import Simulation, Unrolled
 
 __all__ = ["BpttSession"]
 
@@ -65,7 +68,8 @@ class BpttSession(LearningSession):
         if dtype not in DTYPES:
             raise ValueError(unknown("dtype", dtype, DTYPES))
         super().__init__(network, example, learning_window, weights)
-        self._dtype = DTYPES[dtype]
+        self._dtype = np.dtype(dtype).type
+        check_precision(self.resolved, self.n_steps, self._dtype)
         n_answers = self.capacity.n_answers
         self._unrolled = Unrolled(self.resolved, learning_window, self._dtype, n_answers)
         self._names = (*self.keys.connections, *self.keys.learned)
@@ -83,8 +87,14 @@ class BpttSession(LearningSession):
         *,
         learning: bool = True,
         check_states: bool = False,
+        greedy: bool = False,
+        lengths: np.ndarray | None = None,
     ) -> Outcome:
-        """See `Session.run`."""
+        """See `Session.run`.
+
+        `lengths`, int of shape (n_trials,), is after how many steps each trial is over, if what
+        follows is nothing but silence: spikes there do not count for a rate regulariser.
+        """
         check_batches(trials, batch_size)
         self.check_trials(trials)
         results = []
@@ -95,7 +105,7 @@ class BpttSession(LearningSession):
             gradient = None
             at_once = batch_size if learning else trials.n_trials
             for number, first in enumerate(range(0, trials.n_trials, at_once), start=1):
-                batch = _arrays(trials, slice(first, first + at_once))
+                batch = self._arrays(trials, slice(first, first + at_once), lengths)
                 if learning:
                     k = float(self.n_updates + number)
                     weights, states, gradient, result = self._update(weights, states, k, *batch)
@@ -112,12 +122,14 @@ class BpttSession(LearningSession):
             return outcome
         return replace(outcome, is_number=np.concatenate([result.is_number for result in results]))
 
-    def gradient_of(self, trials: Trials) -> dict[str, Matrix]:
+    def gradient_of(self, trials: Trials, lengths: np.ndarray | None = None) -> dict[str, Matrix]:
         """The gradient of some trials, mean over them, without an update.
 
         Parameters
         ----------
         trials : Trials
+        lengths : array of int, shape (n_trials,), optional
+            As for `run`.
 
         Returns
         -------
@@ -127,7 +139,7 @@ class BpttSession(LearningSession):
         self.check_trials(trials)
         with jax.enable_x64(True):
             weights = {name: self._array(self.weights[name]) for name in self._names}
-            gradient, _ = self._differentiate(weights, *_arrays(trials, slice(None)))
+            gradient, _ = self._differentiate(weights, *self._arrays(trials, slice(None), lengths))
             return {name: self._stored(name, g) for name, g in gradient.items()}
 
     def gradient(self) -> dict[str, Matrix]:
@@ -159,49 +171,45 @@ class BpttSession(LearningSession):
 
     def _gradient_of(self, weights, *batch):
         """Scaled gradient of a batch, 0 where there is no synapse, and its simulation."""
-        network, objective = self.resolved, self._unrolled.objective
+        objective = self._unrolled.objective
         derivative, simulation = jax.grad(objective, has_aux=True)(weights, *batch)
-        scale, trained = self.gradient_scale, self.keys.trained
-        gradient = {name: scale * self._masked(name, derivative[name]) for name in trained}
-        matrices = [c.name for c in self.keys.plastic]
-        for name in matrices:
-            if network.c_l2:
-                gradient[name] += network.c_l2 * self._masked(name, weights[name])
-            if network.clip_value is not None:
-                limit = network.clip_value
-                gradient[name] = jnp.clip(gradient[name], -limit, limit)
-        if network.clip_norm is not None:
-            # Scaled by the largest, since the square of an exploding gradient overflows.
-            largest = jnp.max(jnp.stack([jnp.max(jnp.abs(gradient[name])) for name in matrices]))
-            unit = jnp.where(largest > 0, largest, 1)
-            square = sum(jnp.sum((gradient[name] / unit) ** 2) for name in matrices)
-            norm = unit * jnp.sqrt(square)
-            factor = jnp.where(norm > network.clip_norm, network.clip_norm / norm, 1.0)
-            gradient |= {name: factor * gradient[name] for name in matrices}
-        return gradient, simulation
+        masks, scale = self._unrolled.masks, self.gradient_scale
+        return completed_gradient(self.resolved, masks, weights, derivative, scale), simulation
 
     def _updated(self, weights, states, k, *batch):
         """An update of all weights that learn, from a batch."""
         gradient, simulation = self._gradient_of(weights, *batch)
         changing = {name: weights[name] for name in gradient}
         changed, states = self._optimize(changing, gradient, states, k)
-        weights = weights | {name: self._masked(name, w) for name, w in changed.items()}
-        owners = self.keys.optimizer
-        states = {key: self._masked(owners[key].owner, s) for key, s in states.items()}
+        masks, owners = self._unrolled.masks, self.keys.optimizer
+        weights = weights | {name: masked(masks, name, w) for name, w in changed.items()}
+        states = {key: masked(masks, owners[key].owner, s) for key, s in states.items()}
         return weights, states, gradient, simulation
 
-    def _masked(self, name: str, values: jax.Array) -> jax.Array:
-        mask = self._unrolled.masks.get(name)
-        return values if mask is None else jnp.where(mask, values, 0)
-
     def _keep(self, weights, states, gradient) -> None:
-        self.weights.update({name: self._stored(name, w) for name, w in weights.items()})
+        self.weights = {name: self._stored(name, w) for name, w in weights.items()}
         self._follow()
         owners = self.keys.optimizer
-        self.optimizer_states = {
-            key: self._stored(owners[key].owner, s) for key, s in states.items()
-        }
+        self.optimizer_states.update(
+            {key: self._stored(owners[key].owner, s) for key, s in states.items()}
+        )
         self._gradient = {name: self._stored(name, g) for name, g in gradient.items()}
+
+    def _arrays(
+        self, trials: Trials, which: slice, lengths: np.ndarray | None = None
+    ) -> tuple[Any, ...]:
+        """What the simulation takes of some trials, repeated so that shapes are always the same.
+
+        Without periods, their array has no steps.
+        """
+        pattern, target = trials.pattern[which], trials.target[which]
+        periods = np.zeros((len(target), 0), np.int32)
+        if trials.periods is not None:
+            periods = trials.periods[target]
+        exogenous = self._unrolled.exogenous(trials.noise_keys[which], self.n_steps)
+        advantage = None if trials.advantage is None else trials.advantage[target]
+        data = trials.inputs[pattern], trials.targets[target], periods, exogenous, advantage
+        return *data, None if lengths is None else lengths[which]
 
     def _array(self, matrix: Matrix) -> jax.Array:
         return jnp.asarray(matrix.toarray() if is_sparse(matrix) else matrix, self._dtype)
@@ -217,16 +225,7 @@ class BpttSession(LearningSession):
             np.concatenate([getattr(result, name) for result in results]).astype(float)
             for name in ("losses", "outputs", "counts")
         )
-        return self._reported(losses, outputs, counts.sum(axis=1), counted)
-
-
-def _arrays(trials: Trials, which: slice) -> tuple[np.ndarray, ...]:
-    """Inputs, targets and periods, repeated for every trial so that shapes are always the same.
-
-    Without periods, their array has no steps.
-    """
-    pattern, target = trials.pattern[which], trials.target[which]
-    periods = np.zeros((len(target), 0), np.int32)
-    if trials.periods is not None:
-        periods = trials.periods[target]
-    return trials.inputs[pattern], trials.targets[target], periods
+        ends = np.cumsum([population.size for population in self.resolved.populations])
+        parts = np.split(counts, ends[:-1], axis=1)
+        spikes = np.stack([part.sum(axis=1) for part in parts], axis=1)
+        return self._reported(losses, outputs, spikes, counted)

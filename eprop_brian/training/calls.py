@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from eprop_brian.network.resolved import Resolved, as_resolved
 from eprop_brian.network.spec import Network
 from eprop_brian.tasks.base import Task, hand_out
+from eprop_brian.tasks.external import ExternalTask
 from eprop_brian.tasks.trials import Trials, join_trials
 
 __all__ = ["CHECK_EVERY", "enlarged", "example_of_call", "iterations_per_call"]
@@ -22,12 +24,21 @@ _MOST_ITERATIONS = 100
 CHECK_EVERY = 10
 
 
-def iterations_per_call(network: Network | Resolved, batch_size: int) -> int:
-    """Iterations of one call of the compiled program."""
+def iterations_per_call(
+    network: Network | Resolved, batch_size: int, task: Task | None = None
+) -> int:
+    """Iterations of one call of the compiled program, of a task if it matters which."""
+    if isinstance(task, ExternalTask):
+        # The environment takes turns with the program, which is called for every action.
+        return 1
     number = max(1, min(_MOST_ITERATIONS, _TRIALS_PER_CALL // batch_size))
-    if as_resolved(network).rewiring is not None:
+    resolved = as_resolved(network)
+    if resolved.rewiring is not None:
         # Synapses are rewired after every update.
         return 1
+    if resolved.agent is not None:
+        # Episodes are long once they go well, and it takes a while until they do.
+        number = min(number, CHECK_EVERY)
     return number - number % CHECK_EVERY if number > CHECK_EVERY else number
 
 
@@ -37,14 +48,12 @@ def example_of_call(network: Network | Resolved, task: Task, seed: int, batch_si
     Only their shapes count. They follow from three batches of the first call: an array that these
     three share is taken to be shared by all batches.
     """
-    n_batches = iterations_per_call(network, batch_size)
+    n_batches = iterations_per_call(network, batch_size, task)
     numbers = sorted({0, min(1, n_batches - 1), n_batches - 1})
     parts = [hand_out(task, seed, "train", i, batch_size) for i in numbers]
     first, n_trials = parts[0], n_batches * batch_size
     shares_inputs = all(part.inputs is first.inputs for part in parts)
-    shares_targets = all(
-        part.targets is first.targets and part.periods is first.periods for part in parts
-    )
+    shares_targets = all(part.shares_targets(first) for part in parts)
     n_patterns = _rows([part.inputs for part in parts], parts, batch_size)
     n_targets = _rows([part.targets for part in parts], parts, batch_size)
     return _resized(
@@ -80,14 +89,14 @@ def enlarged(trials: Trials, n_trials: int) -> Trials:
 def _resized(trials: Trials, n_trials: int, n_patterns: int, n_targets: int) -> Trials:
     """Repeat trials, patterns and targets up to the numbers asked for."""
 
-    def repeated(array: np.ndarray, size: int) -> np.ndarray:
+    def repeated(array: np.ndarray, size: int) -> Any:
         return array if len(array) == size else np.resize(array, (size, *array.shape[1:]))
 
     return replace(
         trials,
         inputs=repeated(trials.inputs, n_patterns),
-        targets=repeated(trials.targets, n_targets),
         pattern=np.resize(trials.pattern, n_trials) % n_patterns,
         target=np.resize(trials.target, n_trials) % n_targets,
-        periods=None if trials.periods is None else repeated(trials.periods, n_targets),
+        **{name: repeated(array, n_targets) for name, array in trials.of_targets.items()},
+        noise=np.resize(trials.noise_keys, n_trials),
     )

@@ -1,40 +1,41 @@
-"""Explains why training stops: a quantity that is not finite, or a network that cannot learn.
+"""Explains why training stops: the first quantity that is not finite.
 
-Compiled programs do not keep a history of all their quantities. Where a loss or a weight is not
-finite, the trial at fault therefore runs once more on the device `runtime`, from the weights before
-its update, and all quantities are checked after every step. The same way shows whether a network
-without a spike could ever learn.
+Where a loss or a weight is not finite, the trial at fault runs once more on the device `runtime`,
+from the weights before its update, and all quantities are checked after every step.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
-from brian2 import NetworkOperation
 
 from eprop_brian.base.sparse import Matrix, ends, is_sparse, values_of
-from eprop_brian.network.checks import PROGRAMS
+from eprop_brian.equations.environment import Environment
+from eprop_brian.network.episodes import ENVIRONMENT
 from eprop_brian.network.graph import PopulationGroup
-from eprop_brian.network.program import make_program
 from eprop_brian.network.resolved import Resolved
 from eprop_brian.symbolic.eligibility import EligibilitySystem
-from eprop_brian.symbolic.expressions import evaluate, expression_text
+from eprop_brian.symbolic.environment import environment_map
+from eprop_brian.symbolic.expressions import expression_text
+from eprop_brian.symbolic.names import shown
 from eprop_brian.symbolic.readings import signal_name
-from eprop_brian.tasks.trials import Trials
-from eprop_brian.training.session import Session
-from eprop_brian.training.state import LearningSession
+from eprop_brian.training.rerun import (
+    Diagnosis,
+    Observer,
+    largest_weight,
+    learning_rates,
+    network_of,
+    observe,
+)
 
 __all__ = [
-    "Diagnosis",
     "Finding",
-    "Silence",
     "TrainingError",
     "explain",
     "explain_evaluation",
-    "largest_change",
-    "silence",
 ]
 
 _SURROGATE = (
@@ -44,6 +45,12 @@ _SURROGATE = (
 _COEFFICIENT = (
     "It is a derivative of the neuron's equations that traces are multiplied by, and a smaller "
     "learning rate hardly helps: write the equation so that its derivative exists there"
+)
+
+
+_ENVIRONMENT = (
+    "It is the environment's own, and a smaller learning rate does not help: write the equation so "
+    "that it is finite in all states that actions lead to"
 )
 
 
@@ -71,27 +78,6 @@ class Finding:
     where: str
     line: str = ""
     advice: str = ""
-
-
-@dataclass(frozen=True)
-class Diagnosis:
-    """A batch that failed, and the state before it.
-
-    Attributes
-    ----------
-    session : LearningSession
-        The session that ran it; a diagnosis changes its state.
-    trials : Trials
-        The batch.
-    state : dict
-        State of the session before the batch; all numbers are finite.
-    dtype : str
-    """
-
-    session: LearningSession
-    trials: Trials
-    state: Mapping[str, Matrix]
-    dtype: str
 
 
 def explain(batch: Diagnosis, when: str) -> str:
@@ -129,100 +115,15 @@ def explain_evaluation(batch: Diagnosis, is_good: np.ndarray, when: str) -> str:
     return _message(finding, when, batch)
 
 
-@dataclass(frozen=True)
-class Silence:
-    """Findings about one trial in which no neuron fires.
-
-    Attributes
-    ----------
-    is_dead : bool
-        Whether no neuron fires and the surrogate is 0 in every step.
-    nearest : str
-        Margin by which each population misses its spike condition.
-    largest_weight : float
-    eta : str
-        The learning rates.
-    """
-
-    is_dead: bool
-    nearest: str
-    largest_weight: float
-    eta: str
-
-    def text(self, last_spike: int, change: float) -> str:
-        """Explain why nothing is learned, and what helps.
-
-        Parameters
-        ----------
-        last_spike : int
-            Last iteration in which a neuron fired; 0 if none ever did.
-        change : float
-            As `largest_change` returns it.
-        """
-        if self.is_dead:
-            why = (
-                "the surrogate is 0 in every step (psi = 0) of the trial that was checked, so that "
-                "none of its gradient reaches a weight"
-            )
-        else:
-            how = " by more than rounding" if change else ""
-            why = f"no weight changes{how}: the surrogate is all but 0, or no error arrives"
-        if last_spike:
-            advice = (
-                f"The largest weight is {self.largest_weight:.3g}: if learning has silenced the "
-                f"network, try a smaller learning rate (now {self.eta})"
-            )
-        else:
-            advice = (
-                "Scale the input weights up, lower the threshold, or choose a surrogate that is "
-                "wide enough"
-            )
-        return (
-            f"{why}. In this trial the left side of the spike condition minus the right is at most "
-            f"{self.nearest}. {advice}"
-        )
-
-
-def silence(batch: Diagnosis) -> Silence:
-    """Rerun the first trial of a batch in which no neuron fires."""
-    watch = _SilenceWatch(_network(batch))
-    _run(batch, 0, watch, learning=False)
-    return Silence(not watch.alive, watch.text(), _largest_weight(batch), _learning_rates(batch))
-
-
-def largest_change(before: Mapping[str, Matrix], after: Mapping[str, Matrix]) -> float:
-    """Largest change of a weight, relative to the largest weight of its matrix."""
-    changes = [0.0]
-    for name, value in after.items():
-        new, old = values_of(value), values_of(before[name])
-        changes.append(
-            np.max(np.abs(new - old), initial=0)
-            / max(np.max(np.abs(old), initial=0), np.finfo(float).tiny)
-        )
-    return float(max(changes))
-
-
 def _message(finding: Finding, when: str, batch: Diagnosis) -> str:
     line = f"\n    {finding.line}\n" if finding.line else ". "
     advice = finding.advice
     if not advice:
         advice = (
-            f"The largest weight was {_largest_weight(batch):.3g} before: if weights have grown, "
-            f"try a smaller learning rate (now {_learning_rates(batch)})"
+            f"The largest weight was {largest_weight(batch):.3g} before: if weights have grown, "
+            f"try a smaller learning rate (now {learning_rates(batch.session.resolved)})"
         )
     return f"{finding.what} is no longer finite at {when}: {finding.where}{line}{advice}"
-
-
-def _learning_rates(batch: Diagnosis) -> str:
-    optimizers = batch.session.resolved.optimizers
-    return ", ".join(dict.fromkeys(str(x.parameters.get("eta")) for x in optimizers))
-
-
-def _largest_weight(batch: Diagnosis) -> float:
-    return max(
-        float(np.max(np.abs(values_of(batch.state[name])), initial=0))
-        for name in batch.session.resolved.shapes
-    )
 
 
 def _all_finite(values: Mapping[str, Matrix]) -> bool:
@@ -242,54 +143,11 @@ def _first_bad_trial(batch: Diagnosis, loss: np.ndarray) -> int | None:
     return None
 
 
-def _network(batch: Diagnosis) -> Resolved:
-    """A network with the same steps that a device runs: BPTT has no program."""
-    network = batch.session.resolved
-    return network if network.gradient in PROGRAMS else replace(network, gradient="factored")
-
-
 def _replayed(batch: Diagnosis, trial: int) -> Finding | None:
     """The first quantity of a trial that is not finite; None if all are finite."""
-    watch = _Watch(_network(batch), trial)
-    _run(batch, trial, watch, learning=True)
+    watch = _Watch(network_of(batch), trial, batch.trials.environment)
+    observe(batch, trial, watch, learning=True)
     return watch.found
-
-
-def _run(batch: Diagnosis, trial: int, watch: _Observer, learning: bool) -> None:
-    one = batch.trials.part(slice(trial, trial + 1))
-    window = batch.session.learning_window
-    weights = {name: batch.state[name] for name in batch.session.weights}
-    program = make_program("runtime", batch.dtype)
-    session = Session(_network(batch), program, one, window, weights)
-    session.restore({**session.state(), **batch.state})
-    built = session.program.built
-    watch.groups = built.groups
-    clock = built.groups["control"].clock
-    built.brian2_network.add(NetworkOperation(watch.look, clock=clock, when="end", name="watch"))
-    with np.errstate(all="ignore"):
-        session.run(one, 1, learning=learning)
-
-
-class _Observer:
-    """Checks the groups of a network at the end of every step."""
-
-    def __init__(self, network: Resolved) -> None:
-        self.network = network
-        self.groups: Mapping = {}
-        self.step = 0
-
-    def look(self) -> None:
-        """Called at the end of every step."""
-        self.observe()
-        self.step += 1
-
-    def observe(self) -> None:
-        """Look at a step."""
-        raise NotImplementedError
-
-    def value(self, group: str, variable: str) -> np.ndarray:
-        """A variable of a group as it is now."""
-        return self.groups[group].variables[variable].get_value()
 
 
 @dataclass(frozen=True)
@@ -304,13 +162,14 @@ class _Quantity:
     before: bool = False  # whether it is computed from the states of the step before
 
 
-class _Watch(_Observer):
+class _Watch(Observer):
     """Finds the first quantity that is not finite."""
 
-    def __init__(self, network: Resolved, trial: int) -> None:
+    def __init__(self, network: Resolved, trial: int, environment: Environment | None) -> None:
         super().__init__(network)
         self.trial = trial
-        self.quantities = [*_quantities(network)]
+        self.quantities = [*_quantities(network, environment)]
+        self.sensed = () if environment is None else environment_map(environment).states
         self.populations = {p.name: p for p in network.populations}
         self.found: Finding | None = None
         self._before: dict[str, dict[str, np.ndarray]] = {}
@@ -332,6 +191,15 @@ class _Watch(_Observer):
 
     def _finding(self, quantity: _Quantity, index: int, value: float) -> Finding:
         where = f"it is {value:g} in trial {self.trial}, step {self.step}, "
+        if quantity.group == ENVIRONMENT:
+            others = [
+                f"{shown(name)} = {self.value(ENVIRONMENT, name)[0]:.6g}"
+                for name in self.sensed
+                if name != quantity.variable
+            ]
+            where += f"action {self.value(ENVIRONMENT, 'n_action')[0]:g} of the episode"
+            where += f", where {', '.join(others)}" if others else ""
+            return Finding(quantity.what, where, quantity.line, quantity.advice)
         if quantity.group not in self.populations:
             where += f"{quantity.group} {index}"
             return Finding(quantity.what, where, quantity.line, quantity.advice)
@@ -350,7 +218,7 @@ class _Watch(_Observer):
         return Finding(quantity.what, where, quantity.line, quantity.advice)
 
 
-def _quantities(network: Resolved) -> Iterator[_Quantity]:
+def _quantities(network: Resolved, environment: Environment | None) -> Iterator[_Quantity]:
     """Quantities to check, in the order in which one makes the next not finite."""
     for population in network.populations:
         name, step = population.name, population.system.step
@@ -367,8 +235,11 @@ def _quantities(network: Resolved) -> Iterator[_Quantity]:
                 name, variable, what, f"{variable} = {expression}", _COEFFICIENT, before
             )
     for readout in network.readouts:
+        yield _Quantity(readout.name, "y", f"the {readout.name} y", readout.readout.update.strip())
+    if environment is not None:
+        yield from _quantities_of(environment)
+    for readout in network.readouts:
         name, loss = readout.name, readout.loss
-        yield _Quantity(name, "y", f"the {name} y", readout.readout.update.strip())
         yield _Quantity(name, "loss_sum", "the loss", loss.loss)
         yield _Quantity(name, "error", "the error of the loss", loss.error)
     for population in network.populations:
@@ -378,44 +249,25 @@ def _quantities(network: Resolved) -> Iterator[_Quantity]:
             yield _Quantity(population.name, signal, what)
 
 
+def _quantities_of(environment: Environment) -> Iterator[_Quantity]:
+    """Quantities of an environment that is written as equations."""
+    where = f"of environment '{environment.name}'"
+    lines = {}
+    for line in str(environment.step).splitlines():
+        name = re.match(r"\s*(\w+)\s*[-+*/]*=", line)
+        if name is not None:
+            lines[name[1]] = line.strip()
+    for state in environment_map(environment).states:
+        what = f"state '{shown(state)}' {where}"
+        yield _Quantity(ENVIRONMENT, state, what, lines.get(shown(state), ""), _ENVIRONMENT)
+    reward = f"reward = {environment.reward}"
+    yield _Quantity(ENVIRONMENT, "reward", f"the reward {where}", reward, _ENVIRONMENT)
+
+
 def _coefficients(system: EligibilitySystem) -> Iterator[tuple[str, str]]:
     for after in (False, True):
         for name, expression in system.varying(after=after).items():
             yield name, expression_text(expression)
-
-
-class _SilenceWatch(_Observer):
-    """Finds whether a trial has a spike or a surrogate other than 0, and its largest margin."""
-
-    def __init__(self, network: Resolved) -> None:
-        super().__init__(network)
-        self.alive = False
-        self.nearest = {p.name: -np.inf for p in network.populations}
-
-    def observe(self) -> None:
-        for population in self.network.populations:
-            psi, z = (self.value(population.name, name) for name in ("psi", "z"))
-            self.alive |= bool(np.any(psi != 0) or np.any(z != 0))
-            margin = np.max(self._margin(population))
-            self.nearest[population.name] = max(self.nearest[population.name], margin)
-
-    def _margin(self, population: PopulationGroup) -> np.ndarray:
-        """Left minus right side of the spike condition."""
-        step, dt = population.system.step, float(self.network.dt)
-        states = {state: self.value(population.name, state) for state in step.states}
-        learned = {name: self.value(population.name, name) for name in population.learned}
-        values = {**step.values(dt, learned), "dt": dt, **states}
-        return np.asarray(evaluate(step.margin, values, "threshold"))
-
-    def text(self) -> str:
-        """The largest margin of each population, with its spike condition."""
-        return ", ".join(
-            f"{margin:.3g} in '{name}' ({self._condition(name)})"
-            for name, margin in self.nearest.items()
-        )
-
-    def _condition(self, name: str) -> str:
-        return next(p.system.step.threshold for p in self.network.populations if p.name == name)
 
 
 def _of_update(

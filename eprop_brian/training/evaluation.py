@@ -7,19 +7,25 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from eprop_brian.equations.losses import LOSSES
+from eprop_brian.network.exogenous import draws
 from eprop_brian.network.resolved import Resolved
 from eprop_brian.tasks.base import Task, hand_out
+from eprop_brian.tasks.episodes import EpisodicTask
 from eprop_brian.tasks.trials import Trials
-from eprop_brian.training.diagnosis import Diagnosis, TrainingError, explain_evaluation
-from eprop_brian.training.state import LearningSession
+from eprop_brian.training.diagnosis import TrainingError, explain_evaluation
+from eprop_brian.training.history import EPISODES
+from eprop_brian.training.rerun import Diagnosis
+from eprop_brian.training.state import Episodes, LearningSession
 
 __all__ = [
     "CONFIRMATION_BATCHES",
     "VALIDATION_BATCHES",
     "VALIDATION_BATCH_SIZE",
     "Evaluation",
+    "Returns",
     "confirmation_batches",
     "evaluate",
+    "evaluation_size",
     "wrong_answers",
 ]
 
@@ -28,6 +34,26 @@ VALIDATION_BATCHES, VALIDATION_BATCH_SIZE = 8, 64
 #: Batches that confirm a validation below the criterion. That validation was the lowest of many, so
 #: confirming it takes other trials, and enough of them that luck does not repeat.
 CONFIRMATION_BATCHES = 8 * VALIDATION_BATCHES
+
+
+@dataclass(frozen=True)
+class Returns:
+    """Returns of fresh episodes, each the sum of an episode's rewards.
+
+    Attributes
+    ----------
+    mean, deviation : float
+        Mean and standard deviation over the episodes.
+    length : float
+        Mean number of actions.
+    greedy : bool
+        Whether the best action was taken each time rather than one at random.
+    """
+
+    mean: float
+    deviation: float
+    length: float
+    greedy: bool
 
 
 @dataclass(frozen=True)
@@ -44,6 +70,8 @@ class Evaluation:
     n_trials : int
     n_examples : int or None
         Different examples of a data set among the trials; None where every trial is drawn anew.
+    returns : Returns or None
+        Of episodes in an environment.
     """
 
     loss: float
@@ -51,8 +79,14 @@ class Evaluation:
     rate_hz: float
     n_trials: int
     n_examples: int | None = None
+    returns: Returns | None = None
 
     def __str__(self) -> str:
+        if self.returns is not None:
+            mean, deviation = self.returns.mean, self.returns.deviation
+            return (
+                f"return {mean:.6g} (standard deviation {deviation:.4g}, {self.n_trials} episodes)"
+            )
         error = "" if np.isnan(self.error) else f" error {self.error:.4f}"
         return f"loss {self.loss:.6g}{error}"
 
@@ -66,24 +100,31 @@ def evaluate(
     batch_size: int,
     stream: str,
     dtype: str,
+    greedy: bool = True,
 ) -> Evaluation:
     """See `Trainer.evaluate`; `seed` is that of the trials, `dtype` the session's."""
-    losses, errors, rates = [], [], []
+    losses, errors, rates, episodes = [], [], [], []
     previous: Trials | None = None
-    most = session.most_trials
+    most, noisy = session.most_trials, draws(session.resolved.populations)
     for index in range(n_batches):
         batch = hand_out(task, seed, stream, index, batch_size)
-        if len(batch.inputs) == len(batch.targets) == 1:
+        frozen = len(batch.inputs) == len(batch.targets) == 1 and batch.environment is None
+        if frozen and not noisy:
             if previous is not None and batch.inputs is previous.inputs:
                 break  # a frozen pattern: every further trial would be the same
             previous = batch
             batch = batch.part(slice(1))
         for first in range(0, batch.n_trials, most):
             part = batch.part(slice(first, first + most))
-            outcome = session.run(part, part.n_trials, learning=False, check_states=True)
+            outcome = session.run(
+                part, part.n_trials, learning=False, check_states=True, greedy=greedy
+            )
             is_good = np.isfinite(outcome.loss) & outcome.is_number
+            if outcome.episodes is not None:
+                is_good &= np.isfinite(outcome.episodes.returns)
+                episodes.append(outcome.episodes)
             if not np.all(is_good):
-                diagnosis = Diagnosis(session, part, session.state(), dtype)
+                diagnosis = Diagnosis(session, part, session.state(), dtype, greedy)
                 when = f"batch {index + 1} of the stream '{stream}'"
                 raise TrainingError(explain_evaluation(diagnosis, is_good, when))
             losses.append(outcome.loss)
@@ -98,6 +139,21 @@ def evaluate(
         rate_hz=float(np.concatenate(rates).mean()),
         n_trials=len(loss),
         n_examples=None if n_examples is None else min(n_examples, len(loss)),
+        returns=_returns(Episodes.joined(episodes), greedy) if episodes else None,
+    )
+
+
+def evaluation_size(task: Task) -> tuple[int, int]:
+    """Batches of an evaluation of a task, and trials in each."""
+    if isinstance(task, EpisodicTask):
+        return 1, EPISODES
+    return VALIDATION_BATCHES, VALIDATION_BATCH_SIZE
+
+
+def _returns(episodes: Episodes, greedy: bool) -> Returns:
+    returns = episodes.returns
+    return Returns(
+        float(returns.mean()), float(returns.std()), float(episodes.lengths.mean()), greedy
     )
 
 

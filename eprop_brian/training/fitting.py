@@ -20,8 +20,16 @@ from eprop_brian.base.sparse import (
 )
 from eprop_brian.network.keys import LearnedParameter
 from eprop_brian.network.resolved import Resolved
+from eprop_brian.network.weight_functions import check_values
 
-__all__ = ["check_delays", "fitted_weights", "stored_matrix", "stored_weights", "zeros"]
+__all__ = [
+    "check_delays",
+    "fitted_weights",
+    "stored_array",
+    "stored_matrix",
+    "stored_weights",
+    "zeros",
+]
 
 _OTHER_SYNAPSES = (
     "the saved state's '{}' has other synapses than this network: its connectivity was different"
@@ -59,6 +67,7 @@ def fitted_weights(network: Resolved, weights: Mapping[str, Any]) -> dict[str, M
     for c in network.connections:
         if not c.autapses and np.any(fitted[c.name].diagonal()):
             raise ValueError(f"{c.name} must have a zero diagonal: there are no autapses")
+        check_values(network, c, fitted[c.name])
     check_delays(network, fitted)
     return fitted
 
@@ -96,6 +105,19 @@ def stored_matrix(state: Mapping[str, Matrix], name: str, current: Matrix) -> Ma
     if not is_sparse(stored) or not same_structure(stored, current):
         raise ValueError(_OTHER_SYNAPSES.format(name))
     return with_values(current, np.array(stored.data, dtype=float))
+
+
+def stored_array(state: Mapping[str, Matrix], name: str, current: np.ndarray) -> np.ndarray:
+    """Copy the array of a stored state that replaces the current one.
+
+    Raises
+    ------
+    ValueError
+        If it is missing or of another shape.
+    """
+    if name not in state or np.shape(state[name]) != current.shape:
+        raise ValueError(f"the saved state has no '{name}' of shape {current.shape}")
+    return np.array(state[name], dtype=current.dtype)
 
 
 def zeros(network: Resolved, name: str) -> Matrix:

@@ -7,24 +7,27 @@ measures how much of the direction remains.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from eprop_brian.base.checks import check_positive
 from eprop_brian.base.interrupts import uninterrupted
+from eprop_brian.base.progress import progress_bar
 from eprop_brian.base.sparse import Matrix, values_of
 from eprop_brian.base.table import read_table, write_table
 from eprop_brian.network.resolved import Resolved, as_resolved
 from eprop_brian.network.spec import Network
 from eprop_brian.tasks.base import hand_out
+from eprop_brian.tasks.episodes import EpisodicTask
 from eprop_brian.tasks.trials import Trials
 from eprop_brian.training.calls import enlarged
 from eprop_brian.training.jax_session import make_bptt_session, require_jax
+from eprop_brian.training.requirements import check_acting_bptt, check_beginning_anew
 from eprop_brian.training.state import require_trials
 from eprop_brian.training.trainer import Trainer
 
@@ -173,13 +176,22 @@ def check_gradients(
     check_positive("every", every)
     network = as_resolved(trainer.network)
     check_comparable(network)
+    if isinstance(trainer.task, EpisodicTask):
+        check_acting_bptt(network, trainer.task.environment)
+        check_beginning_anew(trainer.task)
     example = enlarged(_batch(trainer, trainer.iteration), trainer.batch_size)
     bptt = make_bptt_session(
-        network, example, trainer.task.learning_window, trainer.session.weights, trainer.dtype
+        network,
+        example,
+        trainer.task.learning_window,
+        trainer.session.weights,
+        device=trainer.device,
+        dtype=trainer.dtype,
     )
     check = GradientCheck() if check is None else check
     done = trainer.iteration
-    with tqdm(total=iterations, initial=done, unit="it", disable=not progress) as bar:
+    bar = progress_bar(iterations, done, "it", shown=progress)
+    with contextlib.closing(bptt), bar:
         while True:
             ends = done >= iterations or trainer.solved
             # Interrupted training may resume between two comparisons.

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import sympy
 
-from eprop_brian.symbolic.expressions import parse_expression, with_all_digits
+from eprop_brian.symbolic.expressions import for_lambdify, parse_expression
 from eprop_brian.symbolic.functions import SLOPE_SERIES, SLOPE_SERIES_BELOW
 
 __all__ = ["Values", "parsed", "spike", "translated"]
@@ -75,13 +75,27 @@ def _bounded(slope: jax.Array, power: float = 1.0) -> jax.Array:
     return jnp.clip(slope, -largest, largest)
 
 
+def _clip(x: jax.Array, low: jax.Array, high: jax.Array) -> jax.Array:
+    """`x` between bounds, with a slope of 1 there, at the bounds too, where JAX's own has 1/2."""
+    return jnp.where(x < low, low, jnp.where(x > high, high, x))
+
+
+def _int(x: jax.Array) -> jax.Array:
+    """The whole part of a number; 1 or 0 of a condition."""
+    return (
+        jnp.trunc(x) if jnp.issubdtype(jnp.result_type(x), jnp.floating) else jnp.asarray(x) * 1.0
+    )
+
+
 #: Functions that sympy cannot write in JAX, or that need another derivative.
 _FUNCTIONS = {
     "Detached": jax.lax.stop_gradient,
-    "clip": jnp.clip,
+    "both": jnp.logical_and,
+    "clip": _clip,
+    "either": jnp.logical_or,
     "exp": _exp,
     "exprel": _exprel,
-    "int_": jnp.trunc,
+    "int_": _int,
     "sqrt": jnp.sqrt,
     "timestep": lambda time, dt: jnp.trunc((time + 1e-3 * dt) / dt),
     "where": _where,
@@ -94,7 +108,7 @@ def translated(expressions: Sequence[sympy.Basic]) -> Callable[[Values], list[ja
         {s for expression in expressions for s in expression.free_symbols}, key=lambda s: s.name
     )
     # Dummy names, since a name of an equation may be a Python keyword.
-    exact = [with_all_digits(expression) for expression in expressions]
+    exact = [for_lambdify(expression) for expression in expressions]
     compute = sympy.lambdify(symbols, exact, [_FUNCTIONS, "jax"], cse=True, dummify=True)
     return lambda values: compute(*(values[s.name] for s in symbols))
 

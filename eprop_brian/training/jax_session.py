@@ -1,4 +1,4 @@
-"""Backpropagation through time, which needs JAX, an optional dependency.
+"""Backpropagation through time and e-prop 3, which need JAX, an optional dependency.
 
 Importing JAX takes a second, so it is imported only when a session is made.
 """
@@ -9,21 +9,34 @@ from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
+from eprop_brian.base.checks import check_choice
 from eprop_brian.base.sparse import Matrix
+from eprop_brian.devices.choices import DTYPES
+from eprop_brian.network.program import make_program
 from eprop_brian.network.resolved import Resolved
 from eprop_brian.network.spec import Network
 from eprop_brian.tasks.trials import Trials
+from eprop_brian.training.lstm import Lstm
 
 if TYPE_CHECKING:
     from eprop_brian.training.bptt import BpttSession
+    from eprop_brian.training.bptt_episodes import ActingBpttSession
+    from eprop_brian.training.windowed_session import WindowedSession
 
-__all__ = ["make_bptt_session", "require_jax"]
+__all__ = ["SYNTHESISERS", "make_bptt_session", "make_windowed_session", "require_jax"]
+
+#: What says, in e-prop 3, the derivative of later losses at a window's end: nothing; a linear map
+#: or one with a hidden layer, which learn it; backpropagation through the whole trial.
+SYNTHESISERS = ("off", "linear", "hidden", "oracle")
 
 
 def require_jax() -> None:
     """Raise ValueError if JAX, which is optional, is not installed."""
     if find_spec("jax") is None or find_spec("jaxlib") is None:
-        raise ValueError("backpropagation through time needs JAX: pip install 'eprop_brian[bptt]'")
+        raise ValueError(
+            "backpropagation through time, learning to learn and e-prop 3 need JAX: pip install "
+            "'eprop_brian[bptt]'"
+        )
 
 
 def make_bptt_session(
@@ -31,9 +44,13 @@ def make_bptt_session(
     example: Trials,
     window: int,
     weights: Mapping[str, Matrix],
+    *,
+    device: str,
     dtype: str,
-) -> BpttSession:
-    """Make a `BpttSession`, which has the same parameters.
+) -> BpttSession | ActingBpttSession:
+    """Make a `BpttSession`, or an `ActingBpttSession` of episodes, which `device` plays.
+
+    They have the same parameters.
 
     Raises
     ------
@@ -41,6 +58,40 @@ def make_bptt_session(
         If JAX is not installed, or something does not fit.
     """
     require_jax()
+    if example.environment is not None:
+        from eprop_brian.training.bptt_episodes import ActingBpttSession
+
+        program = make_program(device, dtype)
+        return ActingBpttSession(network, program, example, window, weights, dtype)
     from eprop_brian.training.bptt import BpttSession
 
     return BpttSession(network, example, window, weights, dtype)
+
+
+def make_windowed_session(
+    network: Network | Resolved | Lstm,
+    window: int,
+    synthesiser: str,
+    *,
+    n_hidden: int,
+    memory: int,
+    seed: int,
+    dtype: str,
+) -> WindowedSession:
+    """Make a `WindowedSession`, which has the same parameters.
+
+    Raises
+    ------
+    ValueError
+        If JAX is not installed, or something acts across windows that they do not carry.
+    """
+    require_jax()
+    check_choice("dtype", dtype, DTYPES)
+    from eprop_brian.training.lstm_windows import LstmWindows
+    from eprop_brian.training.network_windows import NetworkWindows
+    from eprop_brian.training.windowed_session import WindowedSession
+
+    own = (
+        LstmWindows(network, dtype) if isinstance(network, Lstm) else NetworkWindows(network, dtype)
+    )
+    return WindowedSession(own, window, synthesiser, n_hidden=n_hidden, memory=memory, seed=seed)

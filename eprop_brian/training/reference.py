@@ -210,7 +210,7 @@ def load_case(path: str | Path, gradient: str = "factored") -> ReferenceCase:
 def _meta(path: Path, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
     try:
         meta = json.loads(str(arrays["meta"]))
-    except (KeyError, json.JSONDecodeError):
+    except (KeyError, ValueError, RecursionError):  # among them json.JSONDecodeError
         raise ValueError(f"{path}: a reference case needs a JSON entry 'meta'") from None
     if not isinstance(meta, dict):
         raise ValueError(f"{path}: its meta must be a JSON object, not {meta!r}")

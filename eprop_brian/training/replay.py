@@ -117,7 +117,7 @@ class _InTrials(Replay):
         early, session = self._early(following), self.last_step
         if session is None or not np.any(early):
             return {}
-        session.weights = self.session.weights
+        session.weights = dict(self.session.weights)
         (share,) = session.shares([session.data(trial)], self.case.batch_size)
         affected = {
             c.name: np.broadcast_to(early, c.shape)

@@ -4,20 +4,86 @@ from __future__ import annotations
 
 import numpy as np
 
-from eprop_brian.base.checks import check_positive
+from eprop_brian.base.checks import check_count, check_positive, whole_steps
+from eprop_brian.equations.environment import Environment
 from eprop_brian.equations.losses import LOSSES
+from eprop_brian.network.agent import check_environment
 from eprop_brian.network.delays import check_fits
+from eprop_brian.network.one_update import check_one_update
 from eprop_brian.network.resolved import Resolved, as_resolved
 from eprop_brian.network.spec import Network
 from eprop_brian.tasks.base import Task
+from eprop_brian.tasks.episodes import EpisodicTask
+from eprop_brian.tasks.external import ExternalTask
+from eprop_brian.tasks.families import TaskFamily
 
-__all__ = ["check_bptt", "check_continuous", "check_fit", "check_workers"]
+__all__ = [
+    "check_acting_bptt",
+    "check_beginning_anew",
+    "check_bptt",
+    "check_continuous",
+    "check_family",
+    "check_fit",
+    "check_going_on",
+    "check_threads",
+    "check_workers",
+]
 
 
 def check_fit(network: Network | Resolved, task: Task) -> None:
-    """Raise ValueError if a network and a task do not fit together."""
+    """Raise ValueError if a network and a task do not fit together, TypeError if they are none."""
+    if not isinstance(network, Network | Resolved):
+        raise TypeError(f"the network must be a Network, not {network!r}")
+    if isinstance(task, Environment):
+        raise TypeError(
+            f"the task must be a Task, and environment '{task.name}' is what a task plays in: "
+            f"write `class Play(EpisodicTask): name, environment = {task.name!r}, ...` with it, "
+            "and pass Play()"
+        )
+    if not isinstance(task, Task):
+        hint = f": get_task({task!r}) makes one" if isinstance(task, str) else ""
+        raise TypeError(f"the task must be a Task, not {task!r}{hint}")
     network = as_resolved(network)
-    for name in ("n_inputs", "n_outputs"):
+    if isinstance(task, EpisodicTask):
+        check_environment(task.environment, network)
+        if network.gradient == "bptt":
+            check_acting_bptt(network, task.environment)
+            check_beginning_anew(task)
+    elif network.agent is not None:
+        raise ValueError(
+            f"the network has an Agent, but task '{task.name}' has no environment to act in"
+        )
+    _check_same(network, task)
+    if network.continuous:
+        return  # signals and spikes under way at the end of a trial arrive in the next
+    windows = {r.name: r.window(task.learning_window) for r in network.readouts}
+    for signal in network.signals:
+        if signal.emitted:
+            continue
+        window = windows[signal.source]
+        where = f"the learning window of {window} steps"
+        check_fits("feedback delay", signal.delay_steps, window, where)
+    where = f"a trial of {task.n_steps} steps"
+    for c in network.connections:
+        check_fits(f"delay of {c.name}", c.delay_steps, task.n_steps - 1, where)
+
+
+def check_family(network: Resolved, family: TaskFamily) -> None:
+    """Raise ValueError if a network cannot learn the tasks of a family by one update.
+
+    TypeError if it is no family.
+    """
+    if not isinstance(family, TaskFamily):
+        hint = f": get_family({family!r}) makes one" if isinstance(family, str) else ""
+        raise TypeError(f"the family must be a TaskFamily, not {family!r}{hint}")
+    check_one_update(network)
+    _check_same(network, family)
+
+
+def _check_same(network: Resolved, task: Task | TaskFamily) -> None:
+    """Raise ValueError unless sizes, losses and time step of a network are those of a task."""
+    # The readouts of an agent are checked with the environment.
+    for name in ("n_inputs", *["n_outputs"] * (network.agent is None)):
         if getattr(network, name) != getattr(task, name):
             raise ValueError(
                 f"the network has {name} = {getattr(network, name)}, task '{task.name}' "
@@ -33,16 +99,6 @@ def check_fit(network: Network | Resolved, task: Task) -> None:
         )
     if not np.isclose(float(network.dt), float(task.dt), rtol=1e-12):
         raise ValueError(f"the network's dt is {network.dt}, the task's {task.dt}")
-    if network.continuous:
-        return  # signals and spikes under way at the end of a trial arrive in the next
-    windows = {r.name: r.window(task.learning_window) for r in network.readouts}
-    for signal in network.signals:
-        window = windows[signal.source]
-        where = f"the learning window of {window} steps"
-        check_fits("feedback delay", signal.delay_steps, window, where)
-    where = f"a trial of {task.n_steps} steps"
-    for c in network.connections:
-        check_fits(f"delay of {c.name}", c.delay_steps, task.n_steps - 1, where)
 
 
 def check_workers(workers: int | None, scheduler: str | None) -> None:
@@ -53,6 +109,20 @@ def check_workers(workers: int | None, scheduler: str | None) -> None:
         )
     if workers is not None:
         check_positive("workers", workers)
+
+
+def check_threads(threads: int, device: str, workers: int | None, scheduler: str | None) -> None:
+    """Raise ValueError for threads where there are none, or beside workers."""
+    check_count("threads", threads)
+    if threads == 1:
+        return
+    if device != "cpp":
+        raise ValueError(f"threads share out the neurons on device 'cpp', not on '{device}'")
+    if workers not in (None, 1) or scheduler is not None:
+        raise ValueError(
+            "threads share out the neurons of a trial and workers the trials of a batch: take "
+            "threads for a large network with small batches, or else workers"
+        )
 
 
 def check_continuous(
@@ -73,9 +143,51 @@ def check_continuous(
         )
 
 
-def check_bptt(device: str, workers: int | None, scheduler: str | None) -> None:
-    """Raise ValueError for a device or workers, since JAX computes BPTT in this process."""
-    if device != "cpp":
+def check_going_on(workers: int | None, scheduler: str | None) -> None:
+    """Raise ValueError for workers, since each place of a batch has an episode that goes on."""
+    if workers not in (None, 1) or scheduler is not None:
+        raise ValueError(
+            "goes_on: episodes go on from one batch to the next, in this process: trials cannot be "
+            "shared among workers"
+        )
+
+
+def check_acting_bptt(network: Resolved, environment: Environment) -> None:
+    """Raise ValueError for episodes that are no trials of backpropagation through time."""
+    if network.updates != "batch":
+        raise ValueError(
+            f"updates = '{network.updates}' changes weights within an episode: backpropagation "
+            "through time needs updates = 'batch'"
+        )
+    where = f"environment '{environment.name}'"
+    window = environment.action_window
+    if window is not None and whole_steps(f"action_window of {where}", window, network.dt) > 1:
+        raise ValueError(
+            f"{where} averages readouts over an action_window of {window}, but gradient = 'bptt' "
+            "has losses of single steps: leave it away, or choose 'factored'"
+        )
+    if network.agent is not None and network.agent.bootstrap:
+        raise ValueError(
+            "bootstrap of the agent: gradient = 'bptt' learns from every action of an episode, and "
+            "so also from the last one: leave it away, or choose 'factored'"
+        )
+
+
+def check_beginning_anew(task: EpisodicTask) -> None:
+    """Raise ValueError for episodes that go on, which backpropagation through time does not."""
+    if isinstance(task, ExternalTask) and task.goes_on:
+        raise ValueError(
+            "goes_on: gradient = 'bptt' begins every episode anew: leave it away, or choose "
+            "'factored'"
+        )
+
+
+def check_bptt(device: str, workers: int | None, scheduler: str | None, acts: bool = False) -> None:
+    """Raise ValueError for a device or workers, since JAX computes BPTT in this process.
+
+    A network that acts plays its episodes on any device.
+    """
+    if device != "cpp" and not acts:
         raise ValueError(
             f"gradient = 'bptt' runs in JAX, not on a device: leave out device = '{device}'"
         )

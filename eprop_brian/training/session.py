@@ -7,24 +7,41 @@ read after it.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
 
-from eprop_brian.base.sparse import Matrix
+from eprop_brian.base.sparse import Matrix, values_of
 from eprop_brian.devices.program import Program, ProgramKilledError
-from eprop_brian.network.built import Capacity, state_variable
+from eprop_brian.network.built import Capacity
+from eprop_brian.network.episodes import EPISODES, REPORTED
 from eprop_brian.network.resolved import Resolved
 from eprop_brian.network.spec import Network
 from eprop_brian.symbolic.names import own
 from eprop_brian.tasks.trials import Trials
-from eprop_brian.training.state import LearningSession, Outcome, check_batches
+from eprop_brian.training.episodes import Episode, last_episode, spikes_of
+from eprop_brian.training.kept import (
+    Copies,
+    Kept,
+    ProgramArrays,
+    Snapshot,
+    Stored,
+    all_finite,
+    stored_arrays,
+    stored_states,
+    stored_weights,
+)
+from eprop_brian.training.playing import Players, play
+from eprop_brian.training.state import Episodes, LearningSession, Outcome, check_batches
 from eprop_brian.training.trial_data import TrialData, trial_data
 
 __all__ = ["RETRIES", "Session", "Share", "retried"]
+
+T = TypeVar("T")
 
 #: How often the work of a killed program is repeated.
 RETRIES = 3
@@ -75,8 +92,19 @@ class Session(LearningSession):
     ) -> None:
         super().__init__(network, example, learning_window, weights, learning)
         self.program = make_program(self.resolved, self.capacity)
-        self._parameters = self.program.built.parameter_arrays()
-        self.carried = self.program.built.initial_state()
+        built = self.program.built
+        self.carried = Kept(built.initial_state())
+        self._stored: list[tuple[str, Kept, dict[str, Stored]]] = [
+            ("", self.weights, stored_weights(built)),
+            ("", self.optimizer_states, stored_states(built)),
+            ("carried.", self.carried, stored_arrays(built)),
+        ]
+        self._arrays = ProgramArrays(self.program)
+        # Which start of the program was told the parameters.
+        self._start = 0
+        environment = self.capacity.environment
+        external = None if environment is None else environment.external
+        self._players = None if external is None else Players(external)
 
     def run(
         self,
@@ -85,6 +113,7 @@ class Session(LearningSession):
         *,
         learning: bool = True,
         check_states: bool = False,
+        greedy: bool = False,
     ) -> Outcome:
         """Run trials and, if learning, one update at the end of every batch.
 
@@ -97,6 +126,8 @@ class Session(LearningSession):
         check_states : bool
             Without learning: report `Outcome.is_number`. Where trials run side by side, only the
             last one is checked.
+        greedy : bool
+            In an environment: whether the best action is taken rather than one at random.
 
         Raises
         ------
@@ -105,16 +136,29 @@ class Session(LearningSession):
             that was made without it.
         """
         check_batches(trials, batch_size)
-        control = self._control(trials.n_trials, batch_size, learning=learning, updating=learning)
+        control = self._control(
+            trials.n_trials, batch_size, learning=learning, updating=learning, greedy=greedy
+        )
         data = self.data(trials)
         if check_states:
-            everything = {**self._everything(), **data.arrays, **control}
-            return retried(lambda: self._checked(everything, data))
-        self._run({**data.arrays, **control})
-        if learning:
-            self._read_state()
-            self.n_updates += trials.n_trials // batch_size
-        return self._outcome(data)
+            return self._called(lambda: self._checked({**data.arrays, **control}, data))
+        places = batch_size if learning else 0
+        n_updates = trials.n_trials // batch_size if learning else 0
+
+        def call() -> Outcome:
+            self._run(data, control, places)
+            self.n_updates += n_updates
+            return self._outcome(data)
+
+        return self._called(call, learning)
+
+    def _run(self, data: TrialData, control: Mapping[str, np.ndarray], places: int = 0) -> None:
+        """Run trials; `places` is as in `play`."""
+        arrays = {**data.arrays, **control}
+        if data.seeds is None:
+            self.program.run(arrays)
+        else:
+            deque(self._play(data.seeds, arrays, places), maxlen=0)
 
     def shares(
         self,
@@ -123,6 +167,7 @@ class Session(LearningSession):
         *,
         learning: bool = True,
         check_states: bool = False,
+        greedy: bool = False,
     ) -> list[Share]:
         """Run shares of a batch, each at most `SHARE` trials, without the update.
 
@@ -133,21 +178,40 @@ class Session(LearningSession):
             Trials of the whole batch.
         learning : bool
             Whether to compute sums.
-        check_states : bool
+        check_states, greedy : bool
             As for `run`.
         """
-        self.program.set(self._weight_arrays())
-        keys = self.program.built.sums if learning else {}
+        keys = [*self.program.built.sums] if learning else []
         results = []
         for data in shares:
-            control = self._control(data.n_trials, batch_size, learning=learning, updating=False)
-            if check_states:
-                results.append(Share(self._checked({**data.arrays, **control}, data), {}))
-                continue
-            self.program.run({**data.arrays, **control})
-            sums = self.program.get_all(keys)
-            results.append(Share(self._outcome(data), sums))
+            outcome = self.share(data, batch_size, learning, check_states, greedy)
+            results.append(Share(outcome, self.program.get_all(keys)))
         return results
+
+    def share(
+        self,
+        data: TrialData,
+        batch_size: int,
+        learning: bool = True,
+        check_states: bool = False,
+        greedy: bool = False,
+    ) -> Outcome:
+        """Run one share as `shares` does; its sums stay in the program."""
+        self._send()
+        control = self._control(
+            data.n_trials, batch_size, learning=learning, updating=False, greedy=greedy
+        )
+        if check_states:
+            return self._checked({**data.arrays, **control}, data)
+        self._run(data, control)
+        return self._outcome(data)
+
+    def _play(
+        self, seeds: np.ndarray, arrays: Mapping[str, np.ndarray], batch_size: int = 0
+    ) -> Iterator[int]:
+        """Run episodes of an environment outside of the program; yield the number of each."""
+        assert self._players is not None
+        yield from play(self.program, self.program.built, self._players, seeds, arrays, batch_size)
 
     def _checked(self, arrays: Mapping[str, np.ndarray], data: TrialData) -> Outcome:
         """Run trials without learning, and check the states at their ends."""
@@ -157,6 +221,15 @@ class Session(LearningSession):
             for p in self.resolved.populations
             for state in p.system.step.states
         ]
+
+        def check(trial: int) -> None:
+            states = self.program.get_all(keys).values()
+            is_number[trial] = not any(np.any(np.isnan(values)) for values in states)
+
+        if data.seeds is not None:
+            for trial in self._play(data.seeds, arrays):
+                check(trial)
+            return replace(self._outcome(data), is_number=is_number)
         # Arrays stay set, so a call for each trial costs next to nothing.
         self.program.set(arrays)
         each = [data.n_trials - 1] if self.program.side_by_side else range(data.n_trials)
@@ -164,8 +237,7 @@ class Session(LearningSession):
             first = 0 if self.program.side_by_side else trial
             ends = {"control.trial": first, "control.n_trials": trial + 1}
             self.program.run({key: np.array([value]) for key, value in ends.items()})
-            states = self.program.get_all(keys).values()
-            is_number[trial] = not any(np.any(np.isnan(values)) for values in states)
+            check(trial)
         return replace(self._outcome(data), is_number=is_number)
 
     def update(self, shares: Sequence[Mapping[str, np.ndarray]], batch_size: int) -> None:
@@ -173,31 +245,53 @@ class Session(LearningSession):
 
         They are summed in this order, as in `run`, so the result is bit-identical.
         """
-        control = self._control(0, batch_size, learning=False, updating=True)
-        totals = {}
+
+        def call() -> None:
+            for number, sums in enumerate(shares):
+                self._add(number, sums)
+            self._make_update(batch_size)
+
+        self._called(call, learning=True)
+
+    def _add(self, number: int, sums: Mapping[str, np.ndarray]) -> None:
+        """Add the sums of a share to those of a batch, in the program's memory."""
         for key, total in self.program.built.sums.items():
-            totals[key] = np.zeros_like(shares[0][key])
-            totals[total] = sum((share[key] for share in shares), start=totals[key])
-        self._run({**totals, **control})
-        self._read_state()
+            before = self.program.view(total)
+            np.add(before if number else 0, sums[key], out=before)
+
+    def _make_update(self, batch_size: int) -> None:
+        """Make an update from the sums that were added up."""
+        for key, total in self.program.built.sums.items():
+            if key != total:
+                self.program.view(key)[:] = 0
+        self.program.run(self._control(0, batch_size, learning=False, updating=True))
         self.n_updates += 1
 
     def apply_pending(self) -> None:
         """Apply gradients that are waiting for a presynaptic spike (``updates="spike"``)."""
-        self._run(self._control(0, 1, learning=False, updating=True))
-        self._read_state()
+        control = self._control(0, 1, learning=False, updating=True)
+        self._called(lambda: self.program.run(control), learning=True)
 
     def spikes(self) -> np.ndarray:
         """Recurrent spikes of the last trial that was run, shape (n_steps, n_recurrent)."""
-        fired = np.zeros((self.n_steps, self.resolved.n_recurrent), dtype=bool)
-        for name, columns in self.resolved.slices.items():
-            # The first entry is the step before the trial's first.
-            key = self.program.built.key
-            first = self.program.get(key(f"{name}_offsets", "first"))[1:]
-            neurons = self.program.get(key(f"{name}_spikes", "neuron"))[first[0] : first[-1]]
-            steps = np.repeat(np.arange(self.n_steps), np.diff(first))
-            fired[steps, columns.start + neurons] = True
-        return fired
+        if self.capacity.environment is not None:
+            return self.episode().spikes
+        built = self.program.built
+        spikes = [
+            spikes_of(self.program, built, p.name, p.size, self.n_steps)
+            for p in self.resolved.populations
+        ]
+        return np.concatenate(spikes, axis=1)
+
+    def episode(self) -> Episode:
+        """The last episode that was played.
+
+        Raises
+        ------
+        ValueError
+            If the trials of the session are no episodes.
+        """
+        return last_episode(self.program, self.program.built)
 
     def readouts(self) -> np.ndarray:
         """Readouts y in every step of the last trial, shape (n_steps, n_outputs).
@@ -216,8 +310,14 @@ class Session(LearningSession):
         return np.concatenate(histories, axis=1).astype(float)
 
     def close(self) -> None:
-        """End the processes that run the network."""
+        """End the processes that run the network, and the environment that it plays in."""
         self.program.close()
+        self.stop_playing()
+
+    def stop_playing(self) -> None:
+        """Close the environment outside of the program, if there is one."""
+        if self._players is not None:
+            self._players.close()
 
     def gradient(self) -> dict[str, Matrix]:
         """Gradient of the last update, mean over its batch, keyed and shaped as the weights.
@@ -250,115 +350,179 @@ class Session(LearningSession):
         groups = self.program.built.groups
         return trial_data(trials, self.resolved, groups, self.learning_window)
 
-    def _control(self, n_trials: int, batch_size: int, learning: bool, updating: bool) -> dict:
-        values = {"n_trials": n_trials}
+    def _control(
+        self,
+        n_trials: int,
+        batch_size: int,
+        learning: bool,
+        updating: bool,
+        greedy: bool = False,
+    ) -> dict[str, np.ndarray]:
+        values: dict[str, float] = {
+            "n_trials": n_trials,
+            "window_start": self.n_steps - self.learning_window,
+        }
+        if self.capacity.environment is not None:
+            values["greedy"] = int(greedy)
         if learning or updating:
             self._require_learning()
         if self.capacity.learning:
             flags = {"learning": int(learning), "updating": int(updating)}
-            values |= {"batch_size": batch_size, **flags}
+            values |= {"batch_size": batch_size, "gradient_scale": self.gradient_scale, **flags}
+            if "control.k" not in self.carried:
+                values["k"] = self.n_updates
         return {f"control.{name}": np.array([value]) for name, value in values.items()}
 
     def _require_learning(self) -> None:
         if not self.capacity.learning:
             raise ValueError("this session was made with learning=False: it only runs trials")
 
-    def _run(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Run the program from this session's state; repeat the run if the program is killed."""
-        everything = {**self._everything(), **arrays}
-        retried(lambda: self.program.run(everything))
+    def _called(self, call: Callable[[], T], learning: bool = False) -> T:
+        """Call the program; repeat it if the program is killed.
 
-    def _everything(self) -> dict[str, np.ndarray]:
-        """Arrays of this session's state."""
-        return {**self._weight_arrays(), **self._optimizer_arrays()}
+        A call that learns changes weights where they are, in the memory of the program, which may
+        end at any moment: in the middle of an update, of several updates, or when a call is
+        interrupted from here. What is there then is no state of anything. So the state before such
+        a call is copied, as the program stores it, and goes back when the call fails. The copy is
+        that of `snapshot`, which a trainer wants anyway.
 
-    def _weight_arrays(self) -> dict[str, np.ndarray]:
-        """Parameters and weights."""
-        built = self.program.built
-        return {
-            **self._parameters,
-            **built.synaptic_arrays("w", self.weights),
-            **built.feedback_arrays(self.weights),
-            **{name: self.weights[name] for name in self.keys.learned},
-            **self.carried,
-            "control.window_start": np.array([self.n_steps - self.learning_window]),
+        A call that does not learn leaves weights alone, but not what continuous operation hands on
+        from call to call: that is fetched before, to be sent again for the next call.
+        """
+        before = self.snapshot() if learning else None
+        if not learning:
+            self.carried.fetch()
+
+        def attempt() -> T:
+            try:
+                self._send()
+                result = call()
+                if learning:
+                    self._leave()
+                return result
+            except BaseException:
+                if before is not None:
+                    self.go_back(before)
+                raise
+            finally:
+                if not learning:
+                    self.carried.resend()
+
+        return retried(attempt)
+
+    def _send(self) -> None:
+        """Send the program what it does not have."""
+        start, arrays = self.program.started(), {}
+        if start != self._start:
+            # Learned parameters are kept: to set them here would undo what was learned, by workers
+            # that start later even for all programs.
+            given, kept_arrays = self.program.built.parameter_arrays(), self.program.built.kept
+            arrays.update({key: given[key] for key in given.keys() - kept_arrays})
+            for _, kept, _ in self._stored:
+                kept.resend()
+            arrays.update(self._arrays.lost())
+        arrays.update(self._arrays.returned)
+        for _, kept, stored in self._stored:
+            for name, value in kept.changed.items():
+                arrays.update(stored[name].split(value))
+        self.program.set(arrays)
+        self._start, self._arrays.returned = start, {}
+        for _, kept, _ in self._stored:
+            kept.sent()
+
+    def _leave(self) -> None:
+        """After a call that has learned: the program has the present values."""
+        self._arrays.forget_copies()
+        for _, kept, stored in self._stored:
+            changed = {name: x for name, x in stored.items() if x.changes}
+            kept.leave({name: partial(self._arrays.matrix, x) for name, x in changed.items()})
+        if not self.program.keeps_arrays:
+            self._copies()
+
+    def watch(self) -> None:
+        """Leave the weights to another session, whose program shares them with this one's."""
+        for _, kept, stored in self._stored:
+            kept.leave({name: partial(self._arrays.matrix, stored[name]) for name in kept})
+
+    def _copies(self) -> Copies:
+        """Copies of the arrays of all that is left to the program."""
+        left = (
+            stored[name]
+            for _, kept, stored in self._stored
+            for name in kept
+            if name not in kept.here
+        )
+        return self._arrays.copies([key for x in left for key in x.keys])
+
+    def is_finite(self) -> bool:
+        """See `SessionState.is_finite`; what is left to the program is looked at there."""
+        for _, kept, stored in self._stored:
+            here = kept.here
+            for name in kept:
+                # Padding, which a matrix does not have, may be anything.
+                arrays = (self._arrays.get(key) for key in stored[name].keys)
+                is_good = name not in here and all(map(all_finite, arrays))
+                if not (is_good or all_finite(values_of(kept.peek(name)))):
+                    return False
+        return True
+
+    def snapshot(self) -> Snapshot:
+        """See `LearningSession.snapshot`; no matrix is made."""
+        copies = self._copies()
+        values: dict[str, Any] = {
+            prefix + name: kept.here.get(name, partial(stored[name].joined, copies))
+            for prefix, kept, stored in self._stored
+            for name in kept
         }
+        values |= {f"connected.{name}": value.copy() for name, value in self.connected.items()}
+        return Snapshot({**values, "n_updates": np.array(self.n_updates)}, copies)
 
-    def _optimizer_arrays(self) -> dict[str, np.ndarray]:
-        if not self.capacity.learning:
-            return {}
-        arrays = {"control.gradient_scale": np.array([self.gradient_scale])}
-        if not self.resolved.continuous:
-            arrays["control.k"] = np.array([float(self.n_updates)])
-        built = self.program.built
-        for key, value in self.optimizer_states.items():
-            kept = self.keys.optimizer[key]
-            variable = state_variable(kept.name)
-            if kept.owner not in self.keys.learned:
-                arrays.update(built.synaptic_arrays(variable, {kept.owner: value}))
-            else:
-                arrays[built.parameter_array(kept.owner, variable)] = value
-        return arrays
-
-    def _read_state(self) -> None:
-        """Read the arrays that an update changes into the session's state."""
-        built = self.program.built
-        values = self.program.get_all(self._changing)
-        for key in self.keys.synaptic:
-            self.weights[key] = built.matrix(key, "w", values)
-        for name in self.keys.learned:
-            self.weights[name] = values[name].astype(float)
-        for key, kept in self.keys.optimizer.items():
-            variable = state_variable(kept.name)
-            if kept.owner not in self.keys.learned:
-                self.optimizer_states[key] = built.matrix(kept.owner, variable, values)
-            else:
-                array = values[built.parameter_array(kept.owner, variable)]
-                self.optimizer_states[key] = array.astype(float)
-        for f in built.feedback:
-            if f.connection.learns:
-                weights = self.weights[f.matrix]
-                weights[f.target_slice] = f.by_pair(values[built.key(f.name, "B")]).T
-        self._follow()
-        self.carried = {key: values[key] for key in self.carried}
-
-    @cached_property
-    def _changing(self) -> list[str]:
-        """Arrays that an update changes."""
-        built = self.program.built
-        return [
-            *(
-                array
-                for key in self.keys.synaptic
-                for x in ("w", *self._states(key))
-                for array in built.synaptic_keys(key, x).values()
-            ),
-            *(
-                built.parameter_array(name, x)
-                for name in self.keys.learned
-                for x in ("", *self._states(name))
-            ),
-            *(built.key(f.name, "B") for f in built.feedback if f.connection.learns),
-            *self.carried,
-        ]
-
-    def _states(self, owner: str) -> list[str]:
-        """Variables that hold the optimizer's states of weights or a learned parameter."""
-        return [state_variable(kept.name) for kept in self.keys.states_of(owner)]
+    def go_back(self, snapshot: Mapping[str, Matrix]) -> None:
+        """See `LearningSession.go_back`; no matrix is made of what is left to the program."""
+        if not isinstance(snapshot, Snapshot):
+            self.restore(snapshot)
+            return
+        for prefix, kept, stored in self._stored:
+            left = {name for name in kept if callable(snapshot.matrices[prefix + name])}
+            kept.leave({name: partial(self._arrays.matrix, stored[name]) for name in left})
+            kept.update({name: snapshot[prefix + name] for name in kept if name not in left})
+        self._arrays.go_back(snapshot.arrays)
+        self.connected = {name: snapshot[f"connected.{name}"].copy() for name in self.connected}
+        self.n_updates = int(snapshot["n_updates"])
 
     def _outcome(self, data: TrialData) -> Outcome:
         n_trials, n_out = data.n_trials, self.resolved.n_outputs
-        keys = ("outcomes.loss", "answers.output", "trials.spike_count")
+        keys = ("outcomes.loss", "answers.output", "trials_results.spike_count")
         losses, outputs, counts = (a.astype(float) for a in self.program.get_all(keys).values())
+        episodes = self._episodes(n_trials)
+        counted = data.counted if episodes is None else episodes.lengths[:, np.newaxis]
         return self._reported(
             losses[: n_trials * n_out].reshape(n_trials, n_out),
-            outputs[: n_out * data.counted.size].reshape(*data.counted.shape, n_out),
-            counts[:n_trials],
-            data.counted,
+            outputs[: n_out * counted.size].reshape(*counted.shape, n_out),
+            counts.reshape(-1, len(self.resolved.populations))[:n_trials],
+            counted,
+            episodes,
+        )
+
+    def _episodes(self, n_trials: int) -> Episodes | None:
+        """What came of the episodes of a call, if they were any."""
+        if self.capacity.environment is None:
+            return None
+        keys = [f"{EPISODES}.{name}" for name in REPORTED]
+        values = self.program.get_all([*keys, "entropies.entropy"])
+        returns, lengths, errors, done = (values[key][:n_trials].astype(float) for key in keys)
+        entropies = values["entropies.entropy"].astype(float)
+        n_outputs = len(entropies) // self.capacity.n_trials
+        return Episodes(
+            returns=returns,
+            lengths=np.round(lengths).astype(int),
+            entropy=entropies[: n_trials * n_outputs].reshape(n_trials, n_outputs).sum(axis=1),
+            value_error=errors,
+            done=done > 0,
         )
 
 
-def retried(compute: Callable[[], Any]) -> Any:
+def retried(compute: Callable[[], T]) -> T:
     """Compute; repeat it, up to `RETRIES` times, if a program is killed meanwhile."""
     for _ in range(RETRIES):
         with contextlib.suppress(ProgramKilledError):

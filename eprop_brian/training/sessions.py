@@ -28,6 +28,7 @@ def make_session(
     dtype: str,
     workers: int | None,
     scheduler: str | None,
+    threads: int = 1,
 ) -> LearningSession:
     """Make the session for a network; without `workers`, with as many as pay off.
 
@@ -39,7 +40,7 @@ def make_session(
     window : int
         Steps at the end of a trial in which the error counts.
     weights : mapping
-    batch_size, device, dtype, workers, scheduler
+    batch_size, device, dtype, workers, scheduler, threads
         As for `Trainer`.
 
     Raises
@@ -48,12 +49,14 @@ def make_session(
         If something does not fit.
     """
     if as_resolved(network).gradient == "bptt":
-        return make_bptt_session(network, example, window, weights, dtype)
+        return make_bptt_session(network, example, window, weights, device=device, dtype=dtype)
     if workers is None and scheduler is None:
         n_steps = example.inputs.shape[1]
         workers = useful_workers(network, batch_size, n_steps) if device == "cpp" else 1
     if workers == 1 and scheduler is None:
-        return Session(network, make_program(device, dtype), example, window, weights)
+        options = {"threads": threads} if threads > 1 else {}
+        program = make_program(device, dtype, **options)
+        return Session(network, program, example, window, weights)
     return ParallelSession(
         network,
         example,

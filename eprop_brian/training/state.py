@@ -4,25 +4,72 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 
-from eprop_brian.base.sparse import Matrix, copied, dense, values_of
+from eprop_brian.base.sparse import Matrix, dense, values_of
 from eprop_brian.equations.losses import Loss
 from eprop_brian.network.built import Capacity
 from eprop_brian.network.resolved import Resolved, as_resolved
 from eprop_brian.network.rewiring import Rewiring, connect, rewire
 from eprop_brian.network.spec import Network
+from eprop_brian.network.transmissions import check_transmitted
 from eprop_brian.tasks.trials import Trials
-from eprop_brian.training.fitting import check_delays, fitted_weights, stored_matrix, zeros
+from eprop_brian.training.fitting import (
+    check_delays,
+    fitted_weights,
+    stored_array,
+    stored_matrix,
+    zeros,
+)
+from eprop_brian.training.kept import Kept, all_finite
 
-__all__ = ["LearningSession", "Outcome", "SessionState", "check_batches", "require_trials"]
+__all__ = [
+    "Episodes",
+    "LearningSession",
+    "Outcome",
+    "SessionState",
+    "check_batches",
+    "require_trials",
+]
 
 #: Largest clock of continuous operation; the int32 of a program holds a little more.
 _MOST_STEPS = 2_000_000_000
+
+
+@dataclass(frozen=True)
+class Episodes:
+    """What came of episodes in an environment.
+
+    Attributes
+    ----------
+    returns : array, shape (n_trials,)
+        The sum of each episode's rewards.
+    lengths : array of int, shape (n_trials,)
+        Its actions.
+    entropy : array, shape (n_trials,)
+        Mean entropy of the policy over its actions; 0 of continuous actions.
+    value_error : array, shape (n_trials,)
+        Mean squared advantage: what the critic was wrong by.
+    done : array of bool, shape (n_trials,)
+        Whether the environment ended it; others were cut off.
+    """
+
+    returns: np.ndarray
+    lengths: np.ndarray
+    entropy: np.ndarray
+    value_error: np.ndarray
+    done: np.ndarray
+
+    @classmethod
+    def joined(cls, parts: Sequence[Episodes]) -> Episodes:
+        """Episodes one after the other."""
+        return cls(
+            **{x.name: np.concatenate([getattr(p, x.name) for p in parts]) for x in fields(cls)}
+        )
 
 
 @dataclass(frozen=True)
@@ -37,15 +84,33 @@ class Outcome:
         for a period that the trial does not have.
     rate : array, shape (n_trials,)
         Mean firing rate of the recurrent neurons in Hz.
+    rates : array, shape (n_trials, n_populations)
+        Of those of each population.
     is_number : array of bool, shape (n_trials,), or None
         Whether every state is a number at the end of the trial. A neuron whose state is NaN never
         spikes, which the loss does not reveal. None where it was not checked.
+    episodes : Episodes or None
+        Of trials in an environment.
     """
 
     loss: np.ndarray
     output: np.ndarray
     rate: np.ndarray
+    rates: np.ndarray
     is_number: np.ndarray | None = None
+    episodes: Episodes | None = None
+
+    @classmethod
+    def joined(cls, parts: Sequence[Outcome]) -> Outcome:
+        """Results of trials one after the other, which all report the same."""
+        reported = ["loss", "output", "rate", "rates"]
+        if parts[0].is_number is not None:
+            reported.append("is_number")
+        episodes = [part.episodes for part in parts if part.episodes is not None]
+        return cls(
+            **{name: np.concatenate([getattr(part, name) for part in parts]) for name in reported},
+            episodes=Episodes.joined(episodes) if episodes else None,
+        )
 
 
 class SessionState:
@@ -71,17 +136,20 @@ class SessionState:
         Everything that follows from it.
     keys : WeightKeys
         Keys of `weights` and `optimizer_states`.
-    weights : dict of str to array or scipy.sparse.csc_array
-        By connection, [post, pre], and by learning signal, [post, output]. Matrices that are sparse
+    weights : Kept
+        By connection, [post, pre], and by learning signal, [post, output]; weights that synapses
+        share have a shape of their own, `Connection.weight_shape`. Matrices that are sparse
         in the network have the structure of its `adjacency`, whose index arrays they share. Learned
         parameters by ``"population.parameter"``, in SI units; learned delays by
-        ``"delay.connection"``, in steps, structured as the connection's weights.
-    carried : dict of str to array
+        ``"delay.connection"``, in steps, structured as the connection's weights. They may be
+        changed in place or set, one by one or all together.
+    carried : Kept
         With continuous operation, everything that one call hands on to the next (membranes, spikes
-        under way, traces, pending gradients), keyed ``"group.variable"``.
+        under way, traces, pending gradients), keyed ``"group.variable"``; with updates at every
+        action, how many of them there have been.
     connected : dict of str to array of bool
         Currently connected pairs [post, pre] of the matrices that are rewired.
-    optimizer_states : dict of str to array or scipy.sparse.csc_array
+    optimizer_states : Kept
         ``"m.w_in"`` and so on, shaped as the weights.
     n_updates : int
         Updates so far; with continuous operation, trials so far.
@@ -102,7 +170,7 @@ class SessionState:
                 "nothing in this network learns: all projections have learn=False; let one learn, "
                 "or only run trials (learning=False)"
             )
-        self.weights = fitted_weights(self.resolved, weights)
+        self._weights = Kept(fitted_weights(self.resolved, weights))
         self.n_steps = example.inputs.shape[1]
         self.learning_window = learning_window
         self.capacity = Capacity(
@@ -114,20 +182,24 @@ class SessionState:
             n_answers=example.n_answers,
             analog=example.analog,
             learning=learning,
+            environment=example.environment,
         )
         self._check_windows()
+        check_transmitted(self.resolved, example.analog)
         self.check_trials(example)
-        self.optimizer_states = {
-            key: zeros(self.resolved, kept.owner)
-            for key, kept in self.keys.optimizer.items()
-            if learning
-        }
-        self.carried: dict[str, np.ndarray] = {}
+        self.optimizer_states = Kept(
+            {
+                key: zeros(self.resolved, state.owner)
+                for key, state in self.keys.optimizer.items()
+                if learning
+            }
+        )
+        self.carried = Kept({})
         # If fewer weights than synapses differ from 0, some weights of 0 are synapses too.
         self.connected = {
             c.name: connect(
                 np.random.default_rng(0),  # always the same pairs
-                self.weights[c.name] != 0,
+                self._weights.peek(c.name) != 0,
                 c.n_connected or 0,
                 autapses=c.autapses,
             )
@@ -137,6 +209,15 @@ class SessionState:
         self.n_updates = 0
 
     @property
+    def weights(self) -> Kept:
+        """Weights and learned parameters by name; see the class."""
+        return self._weights
+
+    @weights.setter
+    def weights(self, weights: Mapping[str, Matrix]) -> None:
+        self._weights.update(weights)
+
+    @property
     def most_trials(self) -> int:
         """Largest number of trials of one call."""
         return self.capacity.n_trials
@@ -144,9 +225,9 @@ class SessionState:
     def state(self) -> dict[str, Matrix]:
         """Copies of everything that learning changes: weights, optimizer states, ``n_updates``."""
         return {
-            **{name: copied(value) for name, value in self.weights.items()},
-            **{name: copied(value) for name, value in self.optimizer_states.items()},
-            **{f"carried.{name}": value.copy() for name, value in self.carried.items()},
+            **self.weights.copies(),
+            **self.optimizer_states.copies(),
+            **{f"carried.{name}": value for name, value in self.carried.copies().items()},
             **{f"connected.{name}": value.copy() for name, value in self.connected.items()},
             "n_updates": np.array(self.n_updates),
         }
@@ -160,24 +241,34 @@ class SessionState:
             If an array is missing or of another shape, or has other synapses than the network, or
             the number of updates or of steps is negative.
         """
-        for current in (self.weights, self.optimizer_states):
-            for name, value in current.items():
-                current[name] = stored_matrix(state, name, value)
-        check_delays(self.resolved, self.weights)
-        for kind in ("carried", "connected"):
-            for name, value in getattr(self, kind).items():
-                key = f"{kind}.{name}"
-                if key not in state or np.shape(state[key]) != value.shape:
-                    raise ValueError(f"the saved state has no '{key}' of shape {value.shape}")
-                getattr(self, kind)[name] = np.array(state[key], dtype=value.dtype)
+        weights = {
+            name: stored_matrix(state, name, zeros(self.resolved, name)) for name in self.weights
+        }
+        states = {
+            key: stored_matrix(state, key, zeros(self.resolved, kept.owner))
+            for key, kept in self.keys.optimizer.items()
+            if key in self.optimizer_states
+        }
+        check_delays(self.resolved, weights)
+        carried = {
+            name: stored_array(state, f"carried.{name}", self.carried.peek(name))
+            for name in self.carried
+        }
+        connected = {
+            name: stored_array(state, f"connected.{name}", value)
+            for name, value in self.connected.items()
+        }
         # The clock selects rows of histories, so a wrong one would lead beyond their ends.
-        clock = self.carried.get("control.clock", np.zeros(1))
+        clock = carried.get("control.clock", np.zeros(1))
         if not np.all((clock >= 0) & (clock <= _MOST_STEPS) & (clock == np.floor(clock))):
             raise ValueError(f"the saved state's 'carried.control.clock' is {clock}, not a step")
         if "n_updates" not in state:
             raise ValueError("the saved state has no 'n_updates'")
         if not np.all(np.asarray(state["n_updates"]) >= 0):
             raise ValueError(f"the saved state's 'n_updates' is {state['n_updates']}")
+        self.weights, self.connected = weights, connected
+        self.optimizer_states.update(states)
+        self.carried.update(carried)
         self.n_updates = int(state["n_updates"])
 
     def rewire(self, eta: float, rng: np.random.Generator) -> None:
@@ -227,18 +318,28 @@ class SessionState:
         """Copy the current readout weights to symmetric feedback."""
         for signal in self.resolved.signals:
             if signal.symmetric:
-                self.weights[signal.name] = dense(self.weights[signal.follows].T)
+                self.weights[signal.name] = dense(self._matrix(signal.follows).T)
+
+    def _matrix(self, name: str) -> Matrix:
+        """The weights of all synapses of a connection, [post, pre]; not to be changed."""
+        return self.keys.connections[name].matrix(self.weights.peek(name))
 
     def is_finite(self) -> bool:
         """Whether all weights, optimizer states and carried arrays are finite."""
         states = (self.weights, self.optimizer_states, self.carried)
-        return all(np.all(np.isfinite(values_of(x))) for group in states for x in group.values())
+        return all(all_finite(values_of(kept.peek(name))) for kept in states for name in kept)
 
     def check_trials(self, trials: Trials) -> None:
         """Raise ValueError if there are too many trials or a shape does not fit."""
         capacity = self.capacity
         if trials.n_trials > capacity.n_trials:
             raise ValueError(f"{trials.n_trials} trials do not fit: at most {capacity.n_trials}")
+        if trials.environment is not capacity.environment:
+            given, expected = (
+                f"episodes of environment '{e.name}'" if e else "trials without an environment"
+                for e in (trials.environment, capacity.environment)
+            )
+            raise ValueError(f"the trials are {given}, the session was made for {expected}")
         if trials.inputs.shape[1:] != (self.n_steps, self.resolved.n_inputs):
             raise ValueError(
                 f"the trials' inputs have shape {trials.inputs.shape}, not (patterns, "
@@ -250,7 +351,9 @@ class SessionState:
                 f"the trials' inputs are {kinds[trials.analog]}, the session was made for "
                 f"{kinds[capacity.analog]}"
             )
-        if trials.targets.shape[1:] != (capacity.target_steps, self.resolved.n_outputs):
+        # Episodes have no targets of their own; those that an agent's readouts learn follow.
+        expected_targets = (capacity.target_steps, self.resolved.n_outputs)
+        if trials.environment is None and trials.targets.shape[1:] != expected_targets:
             raise ValueError(
                 f"the trials' targets have shape {trials.targets.shape}, not (targets, "
                 f"{capacity.target_steps} steps, {self.resolved.n_outputs} outputs)"
@@ -259,6 +362,12 @@ class SessionState:
             raise ValueError(
                 f"the trials have periods for {trials.n_answers} answers, the session was made for "
                 f"{capacity.n_answers}"
+            )
+        reading = self.resolved.reads_advantage
+        if reading and trials.advantage is None and trials.environment is None:
+            raise ValueError(
+                f"the loss of readout '{reading}' reads the advantage, which these trials do not "
+                "have: give Trials(..., advantage=...) of shape (n_targets, n_steps)"
             )
         for kind, number, most in (
             ("input patterns", len(trials.inputs), capacity.n_patterns),
@@ -295,7 +404,7 @@ class SessionState:
         for signal in self.resolved.signals:
             if not signal.follows:
                 continue
-            b, w_out = self.weights[signal.name], dense(self.weights[signal.follows])
+            b, w_out = self.weights.peek(signal.name), dense(self._matrix(signal.follows))
             products.append(float(np.sum(b * w_out.T)))
             sizes_b.append(float(np.linalg.norm(b)))
             sizes_w.append(float(np.linalg.norm(w_out)))
@@ -303,7 +412,12 @@ class SessionState:
         return sum(products) / size if size > 0 else float("nan")
 
     def _reported(
-        self, losses: np.ndarray, outputs: np.ndarray, spikes: np.ndarray, counted: np.ndarray
+        self,
+        losses: np.ndarray,
+        outputs: np.ndarray,
+        spikes: np.ndarray,
+        counted: np.ndarray,
+        episodes: Episodes | None = None,
     ) -> Outcome:
         """Outcome of trials from sums over their steps.
 
@@ -311,10 +425,11 @@ class SessionState:
         ----------
         losses : array, shape (n_trials, n_outputs)
         outputs : array, shape (n_trials, n_answers or 1, n_outputs)
-        spikes : array, shape (n_trials,)
-            Spikes of all recurrent neurons.
+        spikes : array, shape (n_trials, n_populations)
+            Spikes of all neurons of each population.
         counted : array of int, shape (n_trials, n_answers or 1)
             Steps that count for each answer.
+        episodes : Episodes, optional
         """
         losses_of, means = [], []
         for readout in self.resolved.readouts:
@@ -325,11 +440,17 @@ class SessionState:
             with np.errstate(invalid="ignore"):  # 0/0 for an answer that a trial does not have
                 means.append(outputs[..., columns] / steps[..., np.newaxis])
         outputs = np.concatenate(means, axis=-1)
-        seconds = self.n_steps * float(self.resolved.dt)
+        n_steps: Any = self.n_steps
+        if episodes is not None and self.capacity.environment is not None:
+            n_steps = episodes.lengths * (self.n_steps // self.capacity.environment.most_actions)
+        seconds = n_steps * float(self.resolved.dt)
+        sizes = [population.size for population in self.resolved.populations]
         return Outcome(
             loss=sum(losses_of[1:], start=losses_of[0]),
             output=outputs if self.capacity.n_answers else outputs[:, 0],
-            rate=spikes / (self.resolved.n_recurrent * seconds),
+            rate=spikes.sum(axis=1) / (self.resolved.n_recurrent * seconds),
+            rates=spikes / np.multiply.outer(np.broadcast_to(seconds, len(spikes)), sizes),
+            episodes=episodes,
         )
 
 
@@ -344,6 +465,7 @@ class LearningSession(SessionState, ABC):
         *,
         learning: bool = True,
         check_states: bool = False,
+        greedy: bool = False,
     ) -> Outcome:
         """Run trials and, if learning, one update at the end of every batch."""
 
@@ -355,13 +477,21 @@ class LearningSession(SessionState, ABC):
     def spikes(self) -> np.ndarray:
         """Recurrent spikes of the last trial that was run, shape (n_steps, n_recurrent)."""
 
+    def snapshot(self) -> Mapping[str, Matrix]:
+        """The present state, for `go_back`; it reads as that of `state` and must not be changed."""
+        return self.state()
+
+    def go_back(self, snapshot: Mapping[str, Matrix]) -> None:
+        """Restore a state that `snapshot` returned."""
+        self.restore(snapshot)
+
     @abstractmethod
     def close(self) -> None:
         """End the processes that run the network."""
 
 
 def require_trials(network: Network | Resolved) -> None:
-    """Raise ValueError if a network runs without trials or learns delays, unlike BPTT."""
+    """Raise ValueError if a network has no trials, or what learns or teaches has no derivative."""
     network = as_resolved(network)
     if network.continuous or network.rate_averaging == "moving":
         raise ValueError(
@@ -373,6 +503,12 @@ def require_trials(network: Network | Resolved) -> None:
             "backpropagation through time cannot learn delays, since rounding them to steps has no "
             f"derivative: '{next(iter(network.keys.delays))}' learns by e-prop alone"
         )
+    for readout in network.readouts:
+        if readout.loss.is_modulator:
+            raise ValueError(
+                f"readout '{readout.name}' sends a modulator, which is the derivative of no loss: "
+                "backpropagation through time needs a loss"
+            )
 
 
 def check_batches(trials: Trials, batch_size: int) -> None:

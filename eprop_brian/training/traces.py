@@ -1,25 +1,33 @@
-"""Selects synapses of a recorded trial and records their traces in every step."""
+"""Synapses whose traces are recorded: named, or those with the largest traces."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice, zip_longest
 
 import numpy as np
 
+from eprop_brian.base.sparse import block, ends
+from eprop_brian.base.suggestions import unknown
 from eprop_brian.network.built import BuiltNetwork
 from eprop_brian.network.graph import Connection
 from eprop_brian.network.projection import BuiltProjection
-from eprop_brian.network.resolved import Resolved
-from eprop_brian.steps.blocks import stored_name
+from eprop_brian.network.resolved import Resolved, as_resolved
+from eprop_brian.network.spec import Network
 
-__all__ = ["TracedSynapse", "Traces", "check_synapses"]
+__all__ = [
+    "TracedSynapse",
+    "check_synapses",
+    "connection_of",
+    "largest_synapses",
+    "synapses_of",
+]
 
 
 @dataclass(frozen=True)
 class TracedSynapse:
-    """A synapse whose traces were recorded.
+    """A synapse of which something is recorded.
 
     Attributes
     ----------
@@ -28,7 +36,7 @@ class TracedSynapse:
     pre : int
         Index of the neuron within the source.
     target : str
-        A population.
+        A population; where weights are recorded, also a readout.
     post : int
         Index of the neuron within the target.
     receptor : str
@@ -47,24 +55,31 @@ class TracedSynapse:
         return f"{source} {self.pre} → {self.target} {self.post}{at}"
 
 
-def check_synapses(network: Resolved, synapses: int | Sequence[TracedSynapse]) -> None:
-    """Raise ValueError for a negative number of synapses, or one that the network lacks."""
+def check_synapses(
+    network: Resolved, synapses: int | Sequence[TracedSynapse], *, readouts: bool = False
+) -> None:
+    """Raise ValueError for a negative number of synapses, or one that the network lacks.
+
+    Those onto readouts count only with `readouts`.
+    """
     if isinstance(synapses, int):
         if synapses < 0:
             raise ValueError(f"synapses must be at least 0, not {synapses}")
         return
     targets = {p.name: p.size for p in network.populations}
     sources = {**{group.name: group.size for group in network.inputs}, **targets}
+    if readouts:
+        targets |= {readout.name: readout.size for readout in network.readouts}
     for synapse in synapses:
         exists = 0 <= synapse.pre < sources.get(synapse.source, 0)
         exists &= 0 <= synapse.post < targets.get(synapse.target, 0)
-        exists &= not exists or _is_connected(network, synapse)
+        exists &= not exists or connection_of(network, synapse) is not None
         if not exists or (synapse.source, synapse.pre) == (synapse.target, synapse.post):
             raise ValueError(f"the network has no synapse '{synapse}'")
 
 
-def _is_connected(network: Resolved, synapse: TracedSynapse) -> bool:
-    """Whether a connection has this synapse; ValueError if it does not learn."""
+def connection_of(network: Resolved, synapse: TracedSynapse) -> Connection | None:
+    """The connection that has a synapse, if there is one; ValueError if it does not learn."""
     for c in network.connections:
         ends = synapse.source in c.sources and synapse.target in c.targets
         if ends and synapse.receptor == c.receptor:
@@ -73,89 +88,92 @@ def _is_connected(network: Resolved, synapse: TracedSynapse) -> bool:
             if c.adjacency is None or bool(c.adjacency[post, pre]):
                 if not c.plastic:
                     raise ValueError(f"synapse '{synapse}' does not learn: it has no trace")
-                return True
-    return False
+                return c
+    return None
 
 
-class Traces:
-    """Records the traces of some synapses, which are named or selected after `n_ranking` steps.
+def synapses_of(network: Network | Resolved, connection: str) -> list[TracedSynapse]:
+    """All synapses of a connection, by the key of its weights, presynaptic neuron by neuron.
 
-    All traces of a trial would be (n_steps, n_synapses) per projection, too many to keep, and only
-    a first run of the trial shows which are worth keeping.
+    Raises
+    ------
+    ValueError
+        If there is no such connection.
     """
+    resolved = as_resolved(network)
+    connections = resolved.keys.connections
+    if connection not in connections:
+        raise ValueError(unknown("connection", connection, connections))
+    c = connections[connection]
+    return [
+        TracedSynapse(source, pre, target, post, c.receptor)
+        for source, columns in c.sources.items()
+        for target, rows in c.targets.items()
+        for pre, post in _pairs(c, rows, columns)
+    ]
 
-    def __init__(
-        self, built: BuiltNetwork, n_ranking: int, synapses: int | Sequence[TracedSynapse]
-    ) -> None:
-        self.projections = {p.name: p for p in built.plastic if not p.connection.to_readout}
-        self.populations = {p.name: p.size for p in built.network.populations}
-        self.n_ranking = n_ranking
-        self.n_synapses = synapses if isinstance(synapses, int) else len(synapses)
-        self.synapses = [] if isinstance(synapses, int) else list(synapses)
-        self.sums = {name: np.zeros(int(p.group.N)) for name, p in self.projections.items()}
-        self.step = 0
-        self.values: list[list[list[float]]] = []
 
-    def observe(self) -> None:
-        """Called at the end of every step."""
-        if self.step < self.n_ranking:
-            for name, projection in self.projections.items():
-                self.sums[name] += np.abs(_trace(projection, "filtered_trace"))
-        else:
-            if self.step == self.n_ranking and not self.synapses:
-                self.synapses = self._largest()
-            self.values.append(
-                [
-                    [self._value(synapse, variable) for synapse in self.synapses]
-                    for variable in ("eligibility_trace", "filtered_trace")
-                ]
-            )
-        self.step += 1
+def _pairs(c: Connection, rows: slice, columns: slice) -> Iterator[tuple[int, int]]:
+    """Pre- and postsynaptic neuron of all synapses of a block."""
+    if c.adjacency is not None:
+        pairs = reversed(ends(block(c.adjacency, rows, columns)))
+        for pre, post in zip(*(side.tolist() for side in pairs), strict=True):
+            yield pre, post
+        return
+    for pre in range(columns.stop - columns.start):
+        for post in range(rows.stop - rows.start):
+            if c.autapses or columns.start + pre != rows.start + post:
+                yield pre, post
 
-    def arrays(self) -> tuple[np.ndarray, np.ndarray]:
-        """Eligibility traces and filtered traces, each (n_steps, n_synapses)."""
-        values = np.array(self.values, dtype=float)
-        return values[:, 0], values[:, 1]
 
-    def _value(self, synapse: TracedSynapse, variable: str) -> float:
-        ends = synapse.source, synapse.target, synapse.receptor
-        projection = next(
-            p
-            for p in self.projections.values()
-            if (p.source, p.target, p.connection.receptor) == ends
-        )
-        return _trace(projection, variable)[projection.place(synapse.pre, synapse.post)]
+def largest_synapses(
+    built: BuiltNetwork,
+    sizes: Mapping[str, np.ndarray],
+    n_synapses: int,
+    neurons: Mapping[str, Sequence[int]],
+) -> list[TracedSynapse]:
+    """The synapses with the largest traces, from each population in turn; among equals the first.
 
-    def _largest(self) -> list[TracedSynapse]:
-        """`n_synapses` synapses, from each population in turn; among equals the first."""
-        by_population = (self._largest_of(name) for name in self.populations)
-        neurons = (n for turn in zip_longest(*by_population) for n in turn if n is not None)
-        return list(islice((synapse for neuron in neurons for synapse in neuron), self.n_synapses))
+    Parameters
+    ----------
+    built : BuiltNetwork
+    sizes : mapping of str to array
+        Size of the trace of every synapse as it is stored, by projection.
+    n_synapses : int
+    neurons : mapping of str to sequence of int
+        Those neurons, by population, onto which they may lead.
+    """
+    chosen = {name: {*indices} for name, indices in neurons.items()}
+    by_population = [
+        [found for post, found in _largest_of(built, sizes, name, size) if post in chosen[name]]
+        for name, size in ((p.name, p.size) for p in built.network.populations)
+        if name in chosen
+    ]
+    turns = (of_neuron for turn in zip_longest(*by_population) for of_neuron in turn if of_neuron)
+    return list(islice((synapse for of_neuron in turns for synapse in of_neuron), n_synapses))
 
-    def _largest_of(self, population: str) -> list[list[TracedSynapse]]:
-        """The largest input and recurrent synapse of every neuron, largest neurons first."""
-        projections = [p for p in self.projections.values() if p.target == population]
-        n_post = self.populations[population]
-        synapses: list[list[TracedSynapse]] = [[] for _ in range(n_post)]
-        total = np.zeros(len(synapses))
-        for kind in ("input", "recurrent"):
-            parts = [p for p in projections if p.connection.kind == kind]
-            largest = np.full(len(synapses), -1.0)
-            source, pre = np.zeros((2, len(synapses)), dtype=int)
-            for number, part in enumerate(parts):
-                sizes, senders = _largest_into(part, self.sums[part.name])
-                larger = sizes > largest
-                largest[larger], pre[larger], source[larger] = (
-                    sizes[larger],
-                    senders[larger],
-                    number,
-                )
-            for post in np.flatnonzero(largest >= 0):
-                part = parts[source[post]]
-                ends = part.source, int(pre[post]), population, int(post)
-                synapses[post].append(TracedSynapse(*ends, part.connection.receptor))
-            total += np.maximum(largest, 0)
-        return [synapses[post] for post in np.argsort(-total, kind="stable")]
+
+def _largest_of(
+    built: BuiltNetwork, sizes: Mapping[str, np.ndarray], population: str, n_post: int
+) -> list[tuple[int, list[TracedSynapse]]]:
+    """Every neuron with its largest input and recurrent synapse, largest neurons first."""
+    projections = [p for p in built.plastic if p.target == population]
+    synapses: list[list[TracedSynapse]] = [[] for _ in range(n_post)]
+    total = np.zeros(len(synapses))
+    for kind in ("input", "recurrent"):
+        parts = [p for p in projections if p.connection.kind == kind]
+        largest = np.full(len(synapses), -1.0)
+        source, pre = np.zeros((2, len(synapses)), dtype=int)
+        for number, part in enumerate(parts):
+            size, senders = _largest_into(part, sizes[part.name])
+            larger = size > largest
+            largest[larger], pre[larger], source[larger] = size[larger], senders[larger], number
+        for post in np.flatnonzero(largest >= 0):
+            part = parts[source[post]]
+            ends = part.source, int(pre[post]), population, int(post)
+            synapses[post].append(TracedSynapse(*ends, part.connection.receptor))
+        total += np.maximum(largest, 0)
+    return [(int(post), synapses[post]) for post in np.argsort(-total, kind="stable")]
 
 
 def _largest_into(
@@ -182,8 +200,3 @@ def _largest_into(
     largest, senders = np.full(projection.n_post, -1.0), np.zeros(projection.n_post, dtype=int)
     largest[posts], senders[posts] = values[order[first]], pre[order[first]]
     return largest, senders
-
-
-def _trace(projection: BuiltProjection[Connection], variable: str) -> np.ndarray:
-    """A synaptic variable of the running network, as it is stored."""
-    return projection.group.variables[stored_name(projection.group, variable)].get_value()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import time
-import warnings
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,12 +14,16 @@ from tqdm import tqdm
 
 from eprop_brian.base.checks import check_count, check_positive
 from eprop_brian.base.interrupts import uninterrupted
+from eprop_brian.base.printable import warn
+from eprop_brian.base.progress import progress_bar
 from eprop_brian.base.random import rng_for
-from eprop_brian.base.sparse import Matrix, values_of
+from eprop_brian.base.sparse import Matrix
 from eprop_brian.network.optimization import learning_rate
 from eprop_brian.network.resolved import Resolved, as_resolved
 from eprop_brian.network.spec import Network
 from eprop_brian.tasks.base import Task, confirmation_of, hand_out
+from eprop_brian.tasks.episodes import EpisodicTask
+from eprop_brian.tasks.external import ExternalTask
 from eprop_brian.tasks.trials import Trials, join_trials
 from eprop_brian.training.calls import (
     CHECK_EVERY,
@@ -28,31 +31,31 @@ from eprop_brian.training.calls import (
     example_of_call,
     iterations_per_call,
 )
-from eprop_brian.training.diagnosis import (
-    Diagnosis,
-    TrainingError,
-    explain,
-    largest_change,
-    silence,
-)
+from eprop_brian.training.diagnosis import TrainingError, explain
 from eprop_brian.training.evaluation import (
-    VALIDATION_BATCH_SIZE,
-    VALIDATION_BATCHES,
     Evaluation,
     confirmation_batches,
     evaluate,
+    evaluation_size,
     wrong_answers,
 )
+from eprop_brian.training.firing import LASTING, FiringWatch
 from eprop_brian.training.fitting import stored_weights
-from eprop_brian.training.history import History
-from eprop_brian.training.requirements import check_bptt, check_continuous, check_fit, check_workers
+from eprop_brian.training.history import EPISODES, History
+from eprop_brian.training.requirements import (
+    check_bptt,
+    check_continuous,
+    check_fit,
+    check_going_on,
+    check_threads,
+    check_workers,
+)
+from eprop_brian.training.rerun import Diagnosis
 from eprop_brian.training.sessions import make_session
 from eprop_brian.training.state import Outcome
+from eprop_brian.training.weight_recording import WeightRecorder
 
 __all__ = ["Evaluation", "Trainer", "TrainingError"]
-
-#: Changes of weights, relative to the largest, that are due to rounding.
-_ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,8 @@ class Trainer:
     seed : int
         Of the initial weights and of all trials.
     device : {"cpp", "cuda", "runtime"}
-        Where it runs (`eprop_brian.devices`). With ``gradient="bptt"`` it runs where JAX runs.
+        Where it runs (`eprop_brian.devices`). With ``gradient="bptt"`` it runs where JAX runs,
+        but for episodes, which are played on the device.
     dtype : {"float64", "float32"}
         Float type of all state.
     weights : dict, optional
@@ -88,6 +92,9 @@ class Trainer:
         are large enough to pay. Results are bit-identical for any number of them.
     scheduler : str, optional
         Address of a running Dask scheduler whose workers share the trials instead.
+    threads : int
+        Threads that share out the neurons of large populations, on device ``cpp``, in the place of
+        workers. Results are bit-identical for any number of them.
 
     Attributes
     ----------
@@ -101,7 +108,7 @@ class Trainer:
         that met the criterion.
     solved : bool
         Whether training stopped because that criterion was met by both.
-    session : Session or BpttSession
+    session : Session, BpttSession or ActingBpttSession
         Weights (``session.weights``), optimizer states and the program.
 
     Raises
@@ -125,6 +132,7 @@ class Trainer:
         state: Mapping[str, Matrix] | None = None,
         workers: int | None = None,
         scheduler: str | None = None,
+        threads: int = 1,
     ) -> None:
         check_positive("batch_size", batch_size)
         check_count("seed", seed, minimum=0)
@@ -132,25 +140,31 @@ class Trainer:
             raise ValueError(
                 "weights and state exclude each other: a stored state has its own weights"
             )
+        check_threads(threads, device, workers, scheduler)
+        if threads > 1:
+            workers = 1
         check_fit(network, task)
         resolved = as_resolved(network)
-        if resolved.continuous:
+        if resolved.updates != "batch":
             check_continuous(network, batch_size, workers, scheduler)
             workers = 1
         elif resolved.gradient == "bptt":
-            check_bptt(device, workers, scheduler)
+            check_bptt(device, workers, scheduler, acts=isinstance(task, EpisodicTask))
+            workers = 1
+        if isinstance(task, ExternalTask) and task.goes_on:
+            check_going_on(workers, scheduler)
             workers = 1
         self.network, self.task = network, task
-        self.batch_size, self.seed, self.dtype = int(batch_size), int(seed), dtype
+        self.batch_size, self.seed = int(batch_size), int(seed)
+        self.device, self.dtype = device, dtype
         self.history = History()
         self.solved = False
         self.validation: Evaluation | None = None
         self.confirmation: Evaluation | None = None
-        # Whether a silent network has been diagnosed, and reported.
-        self._is_looked_at = self._is_named = False
+        self._weight_recorder: WeightRecorder | None = None
         # State and iteration before the current call; None between calls.
-        self._before: tuple[dict[str, Matrix], int] | None = None
-        self._per_call = iterations_per_call(network, self.batch_size)
+        self._before: tuple[Mapping[str, Matrix], int] | None = None
+        self._per_call = iterations_per_call(network, self.batch_size, task)
         # Trials of the first call that have not been learned from yet, by iteration.
         self._drawn: dict[int, Trials] = {}
         if state is None:
@@ -176,9 +190,11 @@ class Trainer:
             dtype=dtype,
             workers=workers,
             scheduler=scheduler,
+            threads=threads,
         )
         if state is not None:
             self.session.restore(state)
+        self._firing = FiringWatch(self.session, dtype)
 
     def close(self) -> None:
         """End the processes that run the network."""
@@ -203,6 +219,7 @@ class Trainer:
         stop_when_solved: bool = True,
         progress: bool = True,
         after_call: Callable[[Trainer], None] | None = None,
+        record_weights: WeightRecorder | None = None,
     ) -> History:
         """Train until `iterations` iterations are done in all, or the task is solved.
 
@@ -215,11 +232,16 @@ class Trainer:
             last 10 batches comes near the task's error threshold, 8 fresh batches of 64 trials are
             tested. If their error is below the threshold, 64 others are tested (for a data set as
             many as show the other half of the validation examples, but at least 8), and training
-            stops if their error is below it too.
+            stops if their error is below it too. In an environment, training stops if the mean
+            return of its last 100 episodes reaches the task's, and so does that of 100 fresh ones
+            in which the best action is taken each time.
         progress : bool
             Show a progress bar with loss and error.
         after_call : callable, optional
             Called with the trainer after every call of the program, e.g. to save a checkpoint.
+        record_weights : WeightRecorder, optional
+            Records weights of chosen synapses. The program then is called for every record, which
+            costs a little time and changes no result.
 
         Returns
         -------
@@ -228,17 +250,28 @@ class Trainer:
         Raises
         ------
         TrainingError
-            If the loss, a weight or a quantity they depend on is no longer finite; the message
-            names it, and the state is that of the last good call. Also if no neuron fired in a call
-            that changed nothing. (It is a warning if weights changed by rounding alone, or only by
-            regularisers or the optimizer.)
+            If a weight or a state of the optimizer is no longer finite; the message names the
+            quantity that was the first, and the state is that of the last good call. Also if no
+            neuron fired in a call that changed nothing.
+        EnvironmentFailed
+            If an environment outside of the program fails; the state is that of the last good call.
+
+        Warns
+        -----
+        UserWarning
+            Once each time: of a population that has been silent or saturated for 10 iterations; of
+            a network without a spike whose weights change by rounding alone, or only by
+            regularisers or the optimizer; of a loss or a return that is not finite while all
+            weights are. Each names the population or the quantity, since when, and what to change.
         """
+        self._weight_recorder = record_weights
+        if record_weights is not None:
+            record_weights.check(self.session.resolved)
+            record_weights.note(self.session)
         self.solved = stop_when_solved and self.iteration > 0 and self._is_solved()
         if self.solved:
             return self.history
-        bar = tqdm(
-            total=iterations, initial=self.iteration, unit="it", disable=not progress, leave=True
-        )
+        bar = progress_bar(iterations, self.iteration, "it", shown=progress)
         with bar, contextlib.closing(self._calls(iterations)) as calls:
             for numbers, batches in calls:
                 # Not even an interrupt may leave weights without history.
@@ -247,7 +280,10 @@ class Trainer:
                     self._before = None
                 self._show(bar)
                 bar.update(len(numbers))
-                self._check_alive(numbers, batches[-1].trials, before)
+                trials = batches[-1].trials
+                for warning in self._firing.check(self.history, numbers.start, trials, before):
+                    warn(warning, stacklevel=2)
+                del before  # its memory serves the next call
                 if stop_when_solved and self._is_solved():
                     self.solved = True
                 if after_call is not None:
@@ -257,9 +293,9 @@ class Trainer:
         return self.history
 
     @contextlib.contextmanager
-    def provisional(self) -> Iterator[dict[str, Matrix]]:
+    def provisional(self) -> Iterator[Mapping[str, Matrix]]:
         """Take back, at the end of a block, what a call in it changed; yields the state before."""
-        before = self.session.state()
+        before = self.session.snapshot()
         self._before = before, self.iteration
         try:
             yield before
@@ -271,15 +307,18 @@ class Trainer:
         with uninterrupted():
             if self._before is not None:
                 state, iteration = self._before
-                self.session.restore(state)
+                self.session.go_back(state)
                 self.history = self.history.truncated(iteration)
+                if self._weight_recorder is not None:
+                    self._weight_recorder.forget(iteration)
                 self._before = None
 
     def evaluate(
         self,
-        n_batches: int = VALIDATION_BATCHES,
-        batch_size: int = VALIDATION_BATCH_SIZE,
+        n_batches: int | None = None,
+        batch_size: int | None = None,
         stream: str = "test",
+        greedy: bool = True,
     ) -> Evaluation:
         """Run fresh trials without learning.
 
@@ -288,74 +327,90 @@ class Trainer:
 
         Parameters
         ----------
-        n_batches, batch_size : int
+        n_batches, batch_size : int, optional
+            Default: 8 of 64 trials; in an environment 1 of 100 episodes.
         stream : str
             Stream of trials; ``"train"`` is the one that the network learns from.
+        greedy : bool
+            In an environment: whether the best action is taken rather than one at random, as in
+            training. Of continuous actions, the best one is the output itself.
 
         Raises
         ------
         TrainingError
-            If a loss is not finite, or a trial (on ``cuda``, the last one of a call) ends with a
-            state of NaN. The message names the quantity that was not finite first.
+            If a loss or return is not finite, or a trial (on ``cuda``, the last one of a call) ends
+            with a state of NaN. The message names the quantity that was not finite first.
         """
+        usual = evaluation_size(self.task)
         return evaluate(
             self.session,
             self.task,
             self.seed,
-            n_batches=n_batches,
-            batch_size=batch_size,
+            n_batches=usual[0] if n_batches is None else n_batches,
+            batch_size=usual[1] if batch_size is None else batch_size,
             stream=stream,
             dtype=self.dtype,
+            greedy=greedy,
         )
 
     def _hand_out(self, iteration: int) -> Trials:
         return hand_out(self.task, self.seed, "train", iteration, self.batch_size)
 
     def _batches(self, numbers: range) -> list[_Batches]:
-        """The trials of several iterations, grouped by the size of their batches."""
-        drawn = self._drawn
-        parts = [drawn.pop(i) if i in drawn else self._hand_out(i) for i in numbers]
-        sizes = groupby(parts, key=lambda part: part.n_trials)
-        return [_Batches(join_trials([*equal]), size) for size, equal in sizes]
+        """The trials of several iterations, in groups that a session runs in one call.
+
+        They end where the size of the batches changes and where weights are recorded.
+        """
+        drawn, recorder = self._drawn, self._weight_recorder
+        parts = {i: drawn.pop(i) if i in drawn else self._hand_out(i) for i in numbers}
+        every = recorder.every if recorder else self._per_call
+        groups = groupby(parts, key=lambda i: (parts[i].n_trials, i // every))
+        return [_Batches(join_trials([parts[i] for i in same]), key[0]) for key, same in groups]
 
     def _calls(self, iterations: int) -> Generator[tuple[range, list[_Batches]], None, None]:
         """Yield iteration numbers and trials of each call, while a thread draws the next trials."""
-        ranges = []
-        first = self.iteration
-        while first < iterations:
-            # Calls end at the same iterations whether or not a run was interrupted.
-            last = min(iterations, (first // self._per_call + 1) * self._per_call)
-            ranges.append(range(first, last))
-            first = last
         with ThreadPoolExecutor(max_workers=1) as pool:
             upcoming = None
-            for number, numbers in enumerate(ranges):
+            numbers = self._call_from(self.iteration, iterations)
+            while numbers:
                 batches = upcoming.result() if upcoming else self._batches(numbers)
-                if number + 1 < len(ranges):
-                    upcoming = pool.submit(self._batches, ranges[number + 1])
+                following = self._call_from(numbers.stop, iterations)
+                if following:
+                    upcoming = pool.submit(self._batches, following)
                 yield numbers, batches
+                numbers = following
+
+    def _call_from(self, first: int, iterations: int) -> range:
+        """Iterations of a call; calls end at the same ones whether or not a run was interrupted."""
+        return range(first, min(iterations, (first // self._per_call + 1) * self._per_call))
 
     def _iterate(self, batches: Sequence[_Batches], before: Mapping[str, Matrix]) -> None:
         """Run the batches of a call, which begins in the state `before`."""
         for number, group in enumerate(batches):
             if number:
-                before = self.session.state()
+                before = self.session.snapshot()
             start = time.perf_counter()
             outcome = self.session.run(group.trials, group.size)
             seconds = time.perf_counter() - start
-            if not self._is_finite(outcome):
+            if not self.session.is_finite():
                 raise TrainingError(self._not_finite(group, before))
+            if not _is_finite(outcome) and self.history.is_finite(LASTING):
+                self._warn_of(group, before)
             self._record(outcome, group, seconds)
-        self.history.alignment[-1] = self.alignment()
+            if number == len(batches) - 1:
+                self.history.alignment[-1] = self.alignment()
+                self._rewire()
+            if self._weight_recorder is not None:
+                self._weight_recorder.note(self.session)
+
+    def _rewire(self) -> None:
+        """Rewire sparse matrices, if the network is rewired."""
         if self.session.resolved.rewiring is not None:
             # The numbers depend on the iteration alone, so a resumed run draws the same ones.
             rng = rng_for(self.seed, "rewiring", self.session.n_updates)
             self.session.rewire(
                 learning_rate(self.session.resolved.optimizer, self.session.n_updates), rng
             )
-
-    def _is_finite(self, outcome: Outcome) -> bool:
-        return bool(np.all(np.isfinite(outcome.loss))) and self.session.is_finite()
 
     def _not_finite(self, batches: _Batches, state: Mapping[str, Matrix]) -> str:
         """Rerun batches from the state before them, and report what was not finite first."""
@@ -365,61 +420,38 @@ class Trainer:
             iteration += 1
             batch = batches.trials.part(slice(first, first + batches.size))
             state = self.session.state()
-            if not self._is_finite(self.session.run(batch, batches.size)):
+            outcome = self.session.run(batch, batches.size)
+            if not (_is_finite(outcome) and self.session.is_finite()):
                 break
         return explain(Diagnosis(self.session, batch, state, self.dtype), f"iteration {iteration}")
 
-    def _check_alive(self, numbers: range, trials: Trials, before: Mapping[str, Matrix]) -> None:
-        """Report a network that had no spike in a call and cannot learn by its gradient.
-
-        Exported programs check the same conditions (``Trainer::check_alive`` in
-        ``native/driver/trainer.h``), except for the surrogate, which they cannot read.
-        """
-        fired = np.flatnonzero(self.history.rate_hz)
-        if len(fired) and fired[-1] >= numbers.start:
-            self._is_looked_at = self._is_named = False
-            return
-        optimizers = self.session.resolved.optimizers
-        if self._is_named or all(x.parameters.get("eta") == 0 for x in optimizers):
-            return
-        change = largest_change(before, self.session.weights)
-        # The states of the optimizer may still move weights for a while.
-        if change > _ROUNDING and self._is_looked_at:
-            return
-        self._is_looked_at = True
+    def _warn_of(self, batches: _Batches, state: Mapping[str, Matrix]) -> None:
+        """Warn of a loss or a return that is not finite, though all that learns is."""
         after = self.session.state()
-        report = silence(Diagnosis(self.session, trials, after, self.dtype))
-        if change > _ROUNDING and not report.is_dead:
-            return
-        self._is_named = True
-        last_spike = int(fired[-1]) + 1 if len(fired) else 0
-        first = last_spike + 1 if last_spike else numbers.start + 1
-        since = f" (the last to fire did so in iteration {last_spike})" if last_spike else ""
-        message = (
-            f"no neuron fires in any trial of iterations {first} to "
-            f"{numbers.stop}{since}, and {report.text(last_spike, change)}"
-        )
-        # States of the optimizer that change may still move weights later.
-        stays = all(
-            np.array_equal(values_of(value), values_of(before[name]))
-            for name, value in after.items()
-            if name != "n_updates" and not name.startswith("carried.")
-        )
-        if stays and np.any(self.history.loss[numbers.start :]):
-            raise TrainingError(message)
-        if change > _ROUNDING:
-            message += ". Only regularisers or the optimizer change weights"
-        warnings.warn(message, stacklevel=3)
+        message = self._not_finite(batches, state)
+        self.session.restore(after)
+        warn(f"{message}. All weights are finite: training goes on", stacklevel=4)
 
     def _record(self, outcome: Outcome, batches: _Batches, seconds: float) -> None:
         wrong = wrong_answers(self.task, self.session.resolved, outcome.output, batches.trials)
         errors = np.full(batches.trials.n_trials, np.nan) if wrong is None else wrong
-        by_batch = (-1, batches.size)
-        columns = [a.reshape(by_batch).mean(axis=1) for a in (outcome.loss, errors, outcome.rate)]
-        for loss, error, rate in zip(*columns, strict=True):
-            self.history.append(loss, error, rate, seconds / len(columns[0]))
+        by_trial = {"loss": outcome.loss, "error": errors, "rate_hz": outcome.rate}
+        episodes = outcome.episodes
+        if episodes is not None:
+            by_trial |= {"return": episodes.returns, "length": episodes.lengths}
+            by_trial |= {"entropy": episodes.entropy, "value_error": episodes.value_error}
+        names = [population.name for population in self.session.resolved.populations]
+        if len(names) > 1:
+            by_trial |= {f"rate_hz.{name}": outcome.rates[:, k] for k, name in enumerate(names)}
+        columns = {k: v.reshape(-1, batches.size).mean(axis=1) for k, v in by_trial.items()}
+        n_batches = len(columns["loss"])
+        for number in range(n_batches):
+            row = {name: float(values[number]) for name, values in columns.items()}
+            self.history.append(**row, seconds=seconds / n_batches)
 
     def _is_solved(self) -> bool:
+        if isinstance(self.task, EpisodicTask):
+            return self._acts_well(self.task.solved_return)
         threshold = self.task.error_threshold
         if threshold is None or self.iteration % CHECK_EVERY:
             return False
@@ -435,10 +467,31 @@ class Trainer:
         self.confirmation = self.evaluate(confirmation_batches(self.task, stream), stream=stream)
         return self.confirmation.error < threshold
 
+    def _acts_well(self, solved_return: float | None) -> bool:
+        """Whether the last episodes reach a return, and fresh ones do."""
+        if solved_return is None or self.iteration % CHECK_EVERY:
+            return False
+        mean, n_episodes = self.history.recent_return(self.batch_size)
+        if n_episodes < EPISODES or mean < solved_return:
+            return False
+        self.confirmation = self.evaluate(stream=f"validation {self.iteration}")
+        returns = self.confirmation.returns
+        return returns is not None and returns.mean >= solved_return
+
     def _show(self, bar: tqdm) -> None:
         values = {"loss": f"{self.history.loss[-1]:.4g}"}
+        if self.history.returns and not np.isnan(self.history.returns[-1]):
+            values["return"] = f"{self.history.recent_return(self.batch_size)[0]:.4g}"
         if not np.isnan(self.history.error[-1]):
             values["error"] = f"{np.mean(self.history.error[-CHECK_EVERY:]):.3f}"
         values["rate"] = f"{self.history.rate_hz[-1]:.1f} Hz"
         # The next update of the bar draws it: refreshing here would draw it at every call.
         bar.set_postfix(values, refresh=False)
+
+
+def _is_finite(outcome: Outcome) -> bool:
+    """Whether all losses and returns are finite."""
+    numbers = [outcome.loss]
+    if outcome.episodes is not None:
+        numbers.append(outcome.episodes.returns)
+    return bool(np.all(np.isfinite(numbers)))

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from eprop_brian.network.exogenous import NOISE, draws
 from eprop_brian.network.resolved import Resolved
 from eprop_brian.tasks.trials import Trials
 
@@ -43,10 +44,13 @@ class TrialData:
         Inputs, targets and which of them each trial uses, keyed ``"group.variable"``.
     counted : array of int, shape (n_trials, n_answers or 1)
         Steps that count for each answer.
+    seeds : array of uint64, shape (n_trials,), or None
+        Of episodes in an environment outside of the program.
     """
 
     arrays: dict[str, np.ndarray]
     counted: np.ndarray
+    seeds: np.ndarray | None = None
 
     @property
     def n_trials(self) -> int:
@@ -69,10 +73,17 @@ def trial_data(
         Groups of the built network, whose sizes are the room for trials.
     learning_window : int
     """
-    periods = {}
+    if trials.environment is not None:
+        keys = _noise_keys(trials, int(groups["trials"].N))
+        seeds = trials.noise_keys if trials.environment.external else None
+        return TrialData(keys, trials.counted(learning_window), seeds)
+    optional = {}
     if trials.periods is not None:
         size = groups["period_data"].N
-        periods["period_data.period"] = _filled(trials.periods, size, np.int32)
+        optional["period_data.period"] = _filled(trials.periods, size, np.int32)
+    if network.reads_advantage and trials.advantage is not None:
+        size = groups["advantage_data"].N
+        optional["advantage_data.advantage"] = _filled(trials.advantage, size, float)
     if trials.analog:
         inputs = {"x": _filled(trials.inputs, groups["input_data"].N, float)}
     else:
@@ -81,9 +92,11 @@ def trial_data(
         packed = np.concatenate(words, axis=-1) if len(words) > 1 else words[0]
         inputs = {"words": _filled(packed, groups["input_data"].N, np.int32)}
     n_trials = groups["trials"].N
+    if draws(network.populations):
+        optional |= _noise_keys(trials, n_trials)
     return TrialData(
         {
-            **periods,
+            **optional,
             **{f"input_data.{name}": values for name, values in inputs.items()},
             "target_data.y_target": _filled(trials.targets, groups["target_data"].N, float),
             "trials.pattern": _filled(trials.pattern, n_trials, np.int32),
@@ -91,6 +104,12 @@ def trial_data(
         },
         trials.counted(learning_window),
     )
+
+
+def _noise_keys(trials: Trials, size: int) -> dict[str, np.ndarray]:
+    """The keys of the trials' noise, each as two halves."""
+    halves = trials.noise_keys.astype("<u8").view("<i4").reshape(-1, 2)
+    return {f"trials.{x}": _filled(halves[:, k], size, np.int32) for k, x in enumerate(NOISE)}
 
 
 def _filled(values: np.ndarray, size: int, dtype: type) -> np.ndarray:

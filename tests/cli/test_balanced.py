@@ -89,7 +89,7 @@ def test_plot_draws_again(trained):
         (("balanced-oscilator",), "did you mean 'balanced-oscillator'"),
         (("balanced-oscillator", "--set", "network.nn=5"), "did you mean 'n'"),
         (("balanced-oscillator", "--set", "network.n=some"), "must be a whole number"),
-        (("balanced-oscillator", "--teacher", "dx/dt = x : 1"), "has unit 1 where hertz is needed"),
+        (("balanced-oscillator", "--teacher", "dx/dt = x : 1"), "has unit 1 where Hz is needed"),
         (("balanced-lorenz", "--set", "network.rule=closed"), "needs a linear teacher"),
         (("balanced-oscillator", "--kill", "2"), "is not in the range"),
     ],

@@ -16,6 +16,7 @@ import pytest
 from click.testing import CliRunner
 
 from eprop_brian.cli import main
+from eprop_brian.cli.folders import new_folder
 from eprop_brian.runs.recipes import RECIPES
 from support.command import call, last_line
 
@@ -30,6 +31,36 @@ SMALL = [
 def test_tasks_are_listed_one_line_each():
     lines = call("tasks").splitlines()
     assert [line.split()[0] for line in lines] == [*RECIPES]
+
+
+def test_help_and_mistypes_wait_for_no_library():
+    typed = [
+        *(["--help"], ["--version"], ["trian"], ["train", "--help"], ["record", "--help"]),
+        *(["train"], ["train", "patern-generation"], ["train", "--iteratoins", "3"]),
+        *(["train", "pattern-generation", "--device", "gpu"], ["export", "cartpol", "--out", "x"]),
+    ]
+    code = (
+        "import sys; sys.argv = ['eprop-brian']; from eprop_brian.cli import main\n"
+        f"for arguments in {typed}:\n"
+        "    try: main(arguments)\n"
+        "    except SystemExit as end: print(end.code)\n"
+        "print([m for m in ('brian2', 'sympy', 'numpy', 'matplotlib', 'jax') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+    codes = [line for line in done.stdout.splitlines() if line in ("0", "1", "2")]
+    assert codes == ["0", "0", "2", "0", "0", "2", "2", "2", "2", "1"]
+    for name in ("train", "pattern-generation", "--iterations", "cartpole"):
+        assert f"ean '{name}'" in done.stderr or f"ean {name}" in done.stderr, done.stderr
+
+
+def test_names_of_tasks_are_completed(monkeypatch):
+    monkeypatch.setenv("COMP_WORDS", "eprop-brian train pattern-")
+    monkeypatch.setenv("COMP_CWORD", "2")
+    result = CliRunner().invoke(
+        main, env={"_EPROP_BRIAN_COMPLETE": "bash_complete"}, prog_name="eprop-brian"
+    )
+    assert result.output == "plain,pattern-generation\n"
 
 
 def test_devices_say_what_they_need():
@@ -171,7 +202,7 @@ def test_feedback_by_file_and_by_equation(tmp_path):
 @pytest.mark.parametrize(
     ("setting", "expected"),
     [
-        ("task.n_inputs=99999999999999", "not enough memory for sizes as large as these"),
+        ("task.n_inputs=99999999999999", "not one step of 99999999999999 inputs would fit"),
         ("size.lif=99999999999999", "size.lif must be 0 to 2147483647, not 99999999999999"),
     ],
 )
@@ -313,6 +344,22 @@ def test_mistakes_are_answered_in_a_line_or_two(tmp_path, monkeypatch, arguments
 def test_every_command_says_which_task_was_meant(command):
     output = call(command, "pattern-generaton", code=2)
     assert "unknown task 'pattern-generaton' (did you mean 'pattern-generation'?)" in output
+
+
+def test_a_task_with_an_argument(tmp_path, monkeypatch):
+    pytest.importorskip("gymnasium")
+    monkeypatch.chdir(tmp_path)
+    assert '[task]\nenv = "Acrobot-v1"\n' in call("recipe", "gymnasium:Acrobot-v1")
+    for name, code, message in (
+        ("gymnasum:CartPole-v1", 2, "unknown task 'gymnasum' (did you mean 'gymnasium'?)"),
+        ("digits:3", 2, "unknown task that takes an argument 'digits'"),
+        ("gymnasium:CartPol", 1, "gymnasium cannot make 'CartPol': Environment `CartPol` doesn't"),
+        ("gymnasium:nowhere:X-v0", 1, "environment 'nowhere:X-v0' when it was made: it raised Mod"),
+    ):
+        assert message in call("train", name, code=code)
+    assert not list(tmp_path.iterdir())
+    with new_folder("gymnasium:nowhere/Maze-v0") as folder:
+        assert folder == Path("runs/gymnasium-nowhere-Maze-v0")
 
 
 def test_a_recipe_in_the_place_of_a_task_says_how_it_is_given():

@@ -11,10 +11,12 @@ from eprop_brian.network.build import build
 from eprop_brian.network.built import Capacity
 from eprop_brian.network.program import make_program
 from eprop_brian.network.standard import MATRICES
+from eprop_brian.steps.layout import Layout
 from eprop_brian.training.session import Session
 from support.trials import DELAYED, random_trials
 
 N_IN, N_STEPS, N_TRIALS = 5, 40, 2
+_32_BITS = Layout(most_numbers=2**31)
 
 
 def trials(n_out):
@@ -43,7 +45,7 @@ def assert_equal(found, expected):
 
 @pytest.mark.parametrize("options", [{}, DELAYED], ids=["at once", "delayed"])
 def test_a_population_may_take_several_tiles_the_last_one_shorter(monkeypatch, options):
-    neurons = [(LIF, 69), (ALIF, 37)]
+    neurons = [(LIF, 77), (ALIF, 37)]
     expected = run(neurons, gradient="online", **options)
     monkeypatch.setattr(cpp, "_TILE_BYTES", 1)
     assert_equal(run(neurons, **options), expected)
@@ -51,8 +53,8 @@ def test_a_population_may_take_several_tiles_the_last_one_shorter(monkeypatch, o
 
 def test_results_of_a_tile_are_as_wide_as_the_tile(monkeypatch):
     monkeypatch.setattr(cpp, "_TILE_BYTES", 1)
-    neurons = [(LIF, 69), (ALIF, 37)]
-    session_width, tile = 72, 32
+    neurons = [(LIF, 77), (ALIF, 37)]
+    session_width, tile = 80, 32
     assert session_width % tile
     capacity = Capacity(N_STEPS, N_TRIALS, 1, N_STEPS, N_TRIALS)
     built = make_program("cpp")(Network.standard(N_IN, 2, neurons), capacity).built
@@ -91,7 +93,7 @@ def test_a_parameter_may_have_any_name(name, gradient):
     assert_equal(found, expected)
 
 
-def test_more_than_a_program_can_index_is_refused():
+def test_more_than_a_device_can_index_is_refused():
     capacity = Capacity(n_steps=10**9, n_patterns=1, n_targets=1, target_steps=1, n_trials=1)
-    with pytest.raises(ValueError, match="3 neurons x 1000000000 steps are too many"):
-        build(Network.standard(2, 1, [(LIF, 3)]), capacity, object)
+    with pytest.raises(ValueError, match="spikes of 3 lif in 1000000000 steps are too many"):
+        build(Network.standard(2, 1, [(LIF, 3)]), capacity, object, layout=_32_BITS)

@@ -5,7 +5,14 @@ import sympy
 
 from eprop_brian.equations import LOSSES
 from eprop_brian.equations.learning_signals import LEARNING_SIGNAL
-from eprop_brian.equations.losses import SOFTMAX_CROSS_ENTROPY, SQUARED_ERROR, weighted
+from eprop_brian.equations.losses import (
+    MODULATOR,
+    SOFTMAX_CROSS_ENTROPY,
+    SQUARED_ERROR,
+    gaussian_policy,
+    policy_gradient,
+    weighted,
+)
 from eprop_brian.equations.regularizers import FIRING_RATE
 from eprop_brian.symbolic.expressions import parse_expression, symbol
 from eprop_brian.symbolic.losses import derive_loss
@@ -18,16 +25,17 @@ def written(text, **values):
     return expression.xreplace({symbol(name): value for name, value in values.items()})
 
 
-WEIGHTED = {f"{name}, weighted": weighted(loss, 0.3) for name, loss in LOSSES.items()}
-#: Its error reads a sum over the readouts.
-DERIVED = weighted(derive_loss("(p - y_target)**2"), 2)
+#: Those with a value, of which the error is the derivative.
+OF_A_VALUE = {name: loss for name, loss in LOSSES.items() if not loss.is_modulator}
+OF_A_VALUE |= {f"{name}, weighted": weighted(loss, 0.3) for name, loss in OF_A_VALUE.items()}
+#: Their errors read a sum over the readouts.
+OF_A_VALUE["derived, weighted"] = weighted(derive_loss("(p - y_target)**2"), 2)
+OF_A_VALUE["policy"] = derive_loss(policy_gradient(0.25))
+OF_A_VALUE["policy without bonus"] = derive_loss(policy_gradient(0))
+OF_A_VALUE["gaussian policy"] = derive_loss(gaussian_policy(0.5))
 
 
-@pytest.mark.parametrize(
-    "loss",
-    [*LOSSES.values(), *WEIGHTED.values(), DERIVED],
-    ids=[*LOSSES, *WEIGHTED, "derived, weighted"],
-)
+@pytest.mark.parametrize("loss", OF_A_VALUE.values(), ids=OF_A_VALUE)
 def test_error_is_the_derivative_of_the_loss(loss):
     y = sympy.symbols(f"y_:{N_READOUTS}", real=True)
     target = sympy.symbols(f"target_:{N_READOUTS}", real=True)
@@ -61,6 +69,22 @@ def test_a_weight_multiplies_value_and_error(loss):
     for wrong in (0, -1.0, float("nan"), float("inf")):
         with pytest.raises(ValueError, match="weight of a loss must be a positive number"):
             weighted(loss, wrong)
+
+
+def test_a_modulator_takes_the_place_of_the_error():
+    assert [loss.name for loss in LOSSES.values() if loss.is_modulator] == ["modulator"]
+    assert (MODULATOR.loss, MODULATOR.error) == ("0", "y_target")
+    assert weighted(MODULATOR, 2.5).is_modulator
+    assert not any(loss.is_modulator or loss.name == "modulator" for loss in OF_A_VALUE.values())
+
+
+@pytest.mark.parametrize("wrong", [-0.1, float("nan"), float("inf")])
+def test_numbers_of_policies_that_cannot_be(wrong):
+    with pytest.raises(ValueError, match="entropy must be 0 or greater"):
+        policy_gradient(wrong)
+    for deviation in (wrong, 0.0):
+        with pytest.raises(ValueError, match="deviation of actions must be a positive number"):
+            gaussian_policy(deviation)
 
 
 def test_losses_by_name():

@@ -142,8 +142,8 @@ def test_stops_when_solved(tmp_path):
         batch_size=32,
     )
     program = exported(tmp_path / "project", easy)
-    output = run(program, "--iterations", 300)
-    expected = in_tool(easy, 300)
+    output = run(program, "--iterations", 1000)
+    expected = in_tool(easy, 1000)
     assert expected.solved
     confirmed = f"an error of {expected.confirmation.error:.4f} on 4096 other trials"
     assert f"solved at iteration {expected.iteration}, confirmed by {confirmed}" in output
@@ -307,6 +307,25 @@ def test_infinite_loss_keeps_the_last_good_state(pattern, tmp_path):
     opened = Run.open(folder, workers=1)
     assert opened.trainer.iteration == 0
     assert opened.trainer.session.is_finite()
+
+
+@pytest.mark.slow
+def test_a_saturated_population_is_named_as_in_the_tool(pattern, tmp_path):
+    project = tmp_path / "project"
+    shutil.copytree(pattern.parent, project)
+    start = project / "data" / "start" / "initial.npz"
+    state = dict(np.load(start))
+    np.savez(start, **{**state, "w_in": 1e6 + 0 * state["w_in"]})
+    output = run(project / "train", "--run", tmp_path / "run", "--iterations", 30)
+    said = "population 'lif' is saturated since iteration 1: it fires at "
+    assert output.count(said) == 1 and "Scale the weights that reach it down" in output
+    trainer = configure("pattern-generation", *SMALL_PATTERN).make_trainer(workers=1)
+    trainer.session.weights["w_in"] = 1e6 + 0 * state["w_in"]
+    with pytest.warns(UserWarning, match=f"^{said}") as caught:
+        trainer.train(30, progress=False)
+    trainer.close()
+    (whole,) = {str(w.message).partition(". ")[0] for w in caught}
+    assert whole in output
 
 
 @pytest.mark.slow
@@ -494,7 +513,7 @@ def test_changed_flags_build_anew(tmp_path, kind):
     )
     (tmp_path / "src" / "driver").mkdir(parents=True)
     driver = ("driver/train.cpp", "driver/network_description.cpp")
-    for name in ("access.cpp", "access.cu", "program.cpp", "inference.cpp", *driver):
+    for name in ("access.cpp", "access.cu", "threads.cpp", "program.cpp", "inference.cpp", *driver):
         (tmp_path / "src" / name).touch()
     name, flags = ("NVCC", "NVCCFLAGS") if kind == "cuda" else ("CXX", "CXXFLAGS")
 

@@ -5,7 +5,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from eprop_brian import LIF, Network
+from eprop_brian import (
+    GRADIENT_DESCENT,
+    LIF,
+    Inputs,
+    LearningSignal,
+    Network,
+    Population,
+    Projection,
+    Readout,
+    Synapse,
+)
 from eprop_brian.export.nir import NirError, to_nir
 from eprop_brian.network.graph import InputGroup, connection
 from eprop_brian.runs.config import RunConfig
@@ -78,3 +88,55 @@ def test_a_project_with_biases_and_a_window_trains_as_in_the_tool(tmp_path, monk
     start = network.resolved.initial_weights(CUES.run["seed"])
     for c in biases:
         assert np.any(trainer.session.weights[c.name] != start[c.name])
+
+
+@pytest.mark.slow
+def test_a_project_with_dynamic_synapses_trains_as_in_the_tool(tmp_path, monkeypatch):
+    """Short-term depression, and a function of the weight, which follows every update."""
+    task = CUES.make_task()
+    standard = CUES.make_network(task)
+    fading = {"tau_d": "100 ms", "U": 0.5}
+    depressing = Synapse(
+        "dx/dt = (1 - x)/tau_d : 1 (event-driven)",
+        "I_post += 2*tanh(w)*U*x; x -= U*x",
+        parameters=fading,
+        initial={"x": "1"},
+    )
+    entering, *others = [part for part in standard.parts if isinstance(part, Projection)]
+    rest = [part for part in standard.parts if not isinstance(part, Projection)]
+    parts = [*rest, replace(entering, synapse=depressing), *others]
+    network = replace(standard, parts=parts)
+    monkeypatch.setattr(RunConfig, "make_network", lambda *_: network)
+    program, folder = exported(tmp_path / "project", CUES), tmp_path / "run"
+    run(program, "--run", folder, "--iterations", 5)
+    trainer = Trainer(network, task, batch_size=4, seed=CUES.run["seed"], workers=1)
+    trainer.train(5, progress=False)
+    assert_same(folder, trainer)
+
+
+@pytest.mark.slow
+def test_a_project_in_which_a_population_emits_trains_as_in_the_tool(tmp_path, monkeypatch):
+    task = CUES.make_task()
+    parts = [
+        Inputs(task.n_inputs),
+        Population(LIF, 6, "teacher"),
+        Population(LIF, 7, "learner"),
+        Readout(2, loss=task.loss),
+        Projection("inputs", "teacher", learn=False),
+        Projection("inputs", "learner"),
+        Projection("learner", "learner"),
+        Projection("learner", "readout", learn=False),
+        LearningSignal("teacher", "learner", "random", name="B"),
+    ]
+    # The program takes the learning rate from the settings.
+    optimizer = GRADIENT_DESCENT.with_parameters(eta=CUES.optimizer["eta"])
+    network = Network(parts, optimizer=optimizer, dt=task.dt)
+    monkeypatch.setattr(RunConfig, "make_network", lambda *_: network)
+    program, folder = exported(tmp_path / "project", CUES), tmp_path / "run"
+    run(program, "--run", folder, "--iterations", 5)
+    trainer = Trainer(network, task, batch_size=4, seed=CUES.run["seed"], workers=1)
+    trainer.train(5, progress=False)
+    assert_same(folder, trainer)
+    start = network.initial_weights(CUES.run["seed"])
+    assert np.any(trainer.session.weights["w_learner_learner"] != start["w_learner_learner"])
+    np.testing.assert_array_equal(trainer.session.weights["B"], start["B"])

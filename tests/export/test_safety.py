@@ -1,5 +1,7 @@
 """Exported programs refuse files that they cannot use, and write nowhere but into their run."""
 
+import zipfile
+
 import numpy as np
 import pytest
 
@@ -30,6 +32,15 @@ def test_spikes_of_inputs_that_there_are_not_are_refused(cues, tmp_path):
     output = run(cues, *options, tmp_path / "bad", code=1)
     assert "words have spikes beyond the 36 inputs" in output
     assert not (tmp_path / "bad").exists()
+
+
+@pytest.mark.slow
+def test_the_name_of_an_array_acts_on_no_terminal(cues, tmp_path):
+    with zipfile.ZipFile(tmp_path / "own.npz", "w") as file:
+        file.writestr("\x1b]0;owned\x07\x9b.npy", b"no array")
+    options = ("--trials", tmp_path / "own.npz", "--run", tmp_path / "run")
+    output = run(cues, *options, code=1)
+    assert "owned" in output and all(c.isprintable() or c == "\n" for c in output)
 
 
 @pytest.mark.slow

@@ -29,5 +29,7 @@ int main(int, char** arguments)
             std::printf("%.17g\n", random.uniform());
         else if (kind == "integers")
             std::printf("%u\n", random.below(7));
+        else if (kind == "neurons")
+            std::printf("%.17g\n", neuron_normal(seed, seed >> 32, i, 3*i, 4000000000u, 2));
     }
 }

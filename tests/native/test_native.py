@@ -8,13 +8,22 @@ import pytest
 
 import eprop_brian.native
 from eprop_brian import ALIF, LIF, Network
-from eprop_brian.base.random import integers, normals, permutation, rng_for, uniforms, words
+from eprop_brian.base.random import (
+    integers,
+    neuron_normals,
+    normals,
+    permutation,
+    rng_for,
+    uniforms,
+    words,
+)
 from eprop_brian.devices.cpp import generate
 from eprop_brian.network.build import build
 from eprop_brian.network.built import Capacity
 
 NATIVE = Path(eprop_brian.native.__file__).parent
 WARNINGS = ["-Wall", "-Wextra", "-Werror", "-std=c++17", "-O1"]
+SOURCES = ("access.cpp", "calls.cpp", "inference.cpp", "threads.cpp", "driver/train.cpp")
 HEADERS = sorted(str(path.relative_to(NATIVE)) for path in NATIVE.rglob("*.h"))
 #: What a generated header holds that `inference.cpp` needs.
 TRIAL_H = """
@@ -50,7 +59,7 @@ def test_each_header_compiles_by_itself_without_warnings(header, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("source", ["access.cpp", "calls.cpp", "inference.cpp", "driver/train.cpp"])
+@pytest.mark.parametrize("source", SOURCES)
 def test_each_source_compiles_without_warnings(source, tmp_path):
     (tmp_path / "trial.h").write_text(TRIAL_H)
     compile_(*WARNINGS, f"-I{tmp_path}", "-c", NATIVE / source, "-o", tmp_path / "object.o")
@@ -66,10 +75,17 @@ def test_a_generated_step_compiles_without_warnings(gradient, tmp_path):
     compile_(*flags, tmp_path / "program.cpp")
 
 
-@pytest.fixture(scope="module")
-def draw(tmp_path_factory):
+#: Fast mathematics as in a program's step must change no bit.
+FLAGS = {
+    "careful": ["-std=c++17", "-O2", "-ffp-contract=off"],
+    "fast": ["-std=c++17", "-O3", "-ffast-math", "-fno-finite-math-only", "-march=native"],
+}
+
+
+@pytest.fixture(scope="module", params=FLAGS)
+def draw(request, tmp_path_factory):
     program = tmp_path_factory.mktemp("philox") / "program"
-    flags = ["-std=c++17", "-O2", "-ffp-contract=off", f"-I{NATIVE}"]
+    flags = [*FLAGS[request.param], f"-I{NATIVE}"]
     compile_(*WARNINGS, *flags, Path(__file__).parent / "philox.cpp", "-o", program)
 
     def draw(seed, stream, index, kind, count, dtype=float):
@@ -95,3 +111,25 @@ def test_random_numbers_are_those_of_python(draw, seed, stream, index):
     np.testing.assert_array_equal(draw(*where, "permutation", 99), permutation(rng(), 99))
     for count in (60_000, 7):
         np.testing.assert_array_equal(draw(*where, "normals", count), normals(rng(), count))
+    i = np.arange(5000)
+    expected = neuron_normals(seed, i, 3 * i, 4_000_000_000, 2)
+    np.testing.assert_array_equal(draw(*where, "neurons", 5000), expected)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("flags", FLAGS.values(), ids=FLAGS)
+def test_tiles_add_rows_in_their_order_and_list_spikes(flags, tmp_path):
+    program = tmp_path / "tiles"
+    source = Path(__file__).parent / "tiles.cpp"
+    compile_(*WARNINGS, *flags, f"-I{NATIVE}", source, "-o", program)
+    done = subprocess.run([program], check=True, capture_output=True, text=True)
+    sums, lists = (np.array(line.split(), dtype=float) for line in done.stdout.splitlines())
+    expected = []
+    for dtype, width in ((np.float64, 8), (np.float64, 136), (np.float32, 48), (np.float32, 3)):
+        total, i = np.zeros(width, dtype), np.arange(width).astype(dtype)
+        for row in (3, 0, 6, 5, 2, 1, 4):
+            total += dtype(0.1) * (dtype(row**3) + i)
+        expected += [total.astype(np.float64)]
+    np.testing.assert_array_equal(sums, np.concatenate(expected))
+    spiking = [[*range(2, n - 1, 7), n - 1] for n in (150, 67)]
+    np.testing.assert_array_equal(lists, [x for found in spiking for n in found for x in (n, 1)])

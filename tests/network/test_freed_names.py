@@ -175,9 +175,10 @@ def test_recordings_and_groups_show_users_names():
     network = network_of(CUSTOMARY)
     named, plain = (record(n, trials(), weights_of(n)) for n in (network, network_of(PLAIN)))
     assert named.populations[0].membrane == "L"
-    for part in ("v", "threshold", "psi", "learning_signal", "eligibility_trace"):
+    for part in ("v", "a", "current", "threshold", "psi", "learning_signal", "eligibility_trace"):
+        name = next((n for n, new in PLAIN_NAMES.items() if new == part), part)
         np.testing.assert_allclose(
-            getattr(named, part), getattr(plain, part), rtol=1e-9, atol=1e-15, err_msg=part
+            named[name].values, plain[part].values, rtol=1e-9, atol=1e-15, err_msg=part
         )
     capacity = Capacity(N_STEPS, 2, 2, N_STEPS, 2)
     groups = make_program("runtime")(network, capacity).built.groups

@@ -124,8 +124,11 @@ def plain_names():
 
 
 def rows_of(names):
-    """The names in as many rows as it takes, the last filled up with plain ones."""
-    free = [name for name in plain_names() if name not in names]
+    """The names in as many rows as it takes, the last filled up with plain ones.
+
+    These are the last, as the first ones name what is learned in a population of plain names.
+    """
+    free = [name for name in reversed(plain_names()) if name not in names]
     names = [*names, *free[: -len(names) % N_NAMES]]
     return [names[first : first + N_NAMES] for first in range(0, len(names), N_NAMES)]
 

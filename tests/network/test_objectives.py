@@ -306,7 +306,7 @@ def network(**options) -> Network:
         ),
         ({"c_v": -1.0}, "c_v must be at least 0"),
         ({"voltage_cost": "(u - 1)**2"}, "'u' is not defined"),
-        ({"c_v": 1.0, "voltage_cost": "clip(margin, 0, inf)"}, "'clip' cannot be differentiated"),
+        ({"c_v": 1.0, "voltage_cost": "floor(margin)"}, "has a slope of 0 everywhere"),
         ({"c_v": 1.0, "voltage_cost": "v_th**2"}, "does not depend on any state"),
         ({"c_l2": np.nan}, "c_l2 must be a finite number"),
         ({"clip_value": 0}, "clip_value must be above 0"),

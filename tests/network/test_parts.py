@@ -173,7 +173,10 @@ def test_a_projection_has_what_its_fields_say():
             "a matrix .post, pre. or 'one_to_one', not 'one-to-one'",
         ),
         ({"guided": LearningSignal("readout", "frist")}, "unknown target 'frist'"),
-        ({"guided": LearningSignal("second", "first")}, "its source cannot be 'second'"),
+        (
+            {"guided": LearningSignal("second", "first")},
+            "a population emits 'symmetric'. There are: random, broadcast, given",
+        ),
         (
             {"guided": LearningSignal("readout", "first")},
             "'first' to 'readout', and none does: add it",

@@ -414,7 +414,7 @@ CLOCK = replace(LIF, name="clock", update=f"{LIF.update}\nphase = phase + 1")
     [
         (lambda: small_network(reads="u"), "'u' is not defined"),
         (lambda: small_network(reads="v_th"), "does not depend on any state"),
-        (lambda: small_network(reads="clip(v, 0, 1)"), "'clip' cannot be differentiated"),
+        (lambda: small_network(reads="floor(v)"), "no weight reaches what is read"),
         (lambda: small_network(reads=3), "reads is an expression of the source's states"),
         (
             lambda: small_network(

@@ -71,7 +71,7 @@ ONLINE = {"updates": "spike", "gradient": "online"}
         ({"loss": replace(SQUARED_ERROR, error="p - y_target")}, "'p' is not defined"),
         ({"loss": replace(SQUARED_ERROR, error="y - target")}, "'target' is not defined"),
         ({"loss": replace(SQUARED_ERROR, signal="softmax")}, "must be one of y, y_target"),
-        ({"updates": "epoch"}, "batch, step, spike"),
+        ({"updates": "epoch"}, "batch, action, step, spike"),
         ({"updates": "step"}, "updates = 'step' needs gradient = 'online': 'factored'"),
         ({**ONLINE, "c_reg": 1.0}, "needs rate_averaging = 'moving', not 'trial'"),
         ({**ONLINE, "learned": {"tau_m": {}}}, "learned with updates = 'batch' only"),
@@ -96,7 +96,7 @@ ONLINE = {"updates": "spike", "gradient": "online"}
         ({"learned": {"tau_m": {"lowest": 1}}}, "takes minimum, maximum, eta"),
         (
             {"learned": {"tau_m": {"minimum": "5 mV"}}},
-            "minimum must be one value in second",
+            "minimum must be one value in s, not",
         ),
         ({"learned": {"tau_m": {"minimum": "50 ms"}}}, "outside its bounds"),
         ({"learned": {"tau_m": {"minimum": "0 ms"}}}, "at least one time step"),
@@ -141,14 +141,14 @@ def test_per_neuron_values_must_match_the_size():
         Network.standard(3, 1, [(LIF.with_parameters(tau_m=[10, 20] * ms), 3)])
 
 
-def test_a_neuron_that_cannot_be_differentiated_is_refused():
+def test_a_neuron_that_weights_cannot_reach_is_refused():
     bad = LIF.__class__(
         name="bad",
-        update="v = floor(v) + I - z",
+        update="v = 0.9*v + floor(I) - z",
         threshold="v >= 1",
         surrogate="exp(-abs(v - 1))",
     )
-    with pytest.raises(EquationError, match="floor"):
+    with pytest.raises(EquationError, match="never reaches the threshold"):
         Network.standard(3, 1, [(bad, 2)])
 
 

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 import brian2
 import numpy as np
 import pytest
-from brian2 import Quantity, ms
+from brian2 import ms
 
-from eprop_brian import Network, Neuron, Trials, get_neuron
-from eprop_brian.symbolic.parameters import UNITS, resolve_parameters, unit_name
+from eprop_brian import Neuron, get_neuron
 from eprop_brian.training.recording import record
+from support.stock import Drive, group_of, in_brian2, network_of, weights_of
+from support.trials import trials_of
 
 N_STEPS, N_INPUTS, SIZE = 200, 10, 3
 #: Largest deviation of a membrane relative to its largest value.
@@ -215,90 +216,34 @@ CASES = [*_methods(), *_refractory_times(), *_flags(), *_resets(), *_steep(), *_
 IDS = [case.neuron.name for case in CASES]
 
 
-def inputs_of():
-    x = np.random.default_rng(1).random((N_STEPS, N_INPUTS)) < 0.06
-    # Brian2 has no synapses' slot before its first step.
-    x[0] = False
-    return x
-
-
-def weights_of(case, number):
+def drive_of(case, number):
+    inputs = np.random.default_rng(1).random((N_STEPS, N_INPUTS)) < 0.06
+    inputs[0] = False
     rng = np.random.default_rng([2, number])
     w_in = case.weight * (rng.standard_normal((SIZE, N_INPUTS)) + 1 / 3)
     w_rec = case.recurrent * case.weight * rng.standard_normal((SIZE, SIZE))
     np.fill_diagonal(w_rec, 0)
-    return w_in, w_rec
+    return Drive(inputs, {"": w_in}, {"": w_rec})
 
 
-def namespace_of(neuron):
-    """Parameters, and constants worked out with their units."""
-    values, dimensions = resolve_parameters(neuron.parameters, neuron.name)
-    names = {name: Quantity(v, dim=dimensions[name]) for name, v in values.items()}
-    for name, text in neuron.constants.items():
-        names[name] = eval(text, {"exp": brian2.exp, "dt": 1 * ms, **UNITS, **names})
-    return names
-
-
-def in_brian2(case, number):
-    """Spikes and membrane (n_steps, SIZE) by Brian2 itself."""
-    neuron, names = case.neuron, namespace_of(case.neuron)
-    model, own = neuron.model, {}
-    # What differs from neuron to neuron is a parameter of the group.
-    for name in [name for name, value in names.items() if np.ndim(value)]:
-        own[name] = names.pop(name)
-        model += f"\n{name} : {unit_name(own[name].dim)}"
-    refractory = neuron.refractory
-    if refractory and refractory not in (*names, *own):
-        time, unit = refractory.split()
-        refractory = float(time) * UNITS[unit]
-    group = brian2.NeuronGroup(
-        SIZE,
-        model,
-        method=neuron.method,
-        threshold=neuron.threshold,
-        reset=neuron.reset,
-        refractory=refractory or False,
-        namespace=names,
-        dt=1 * ms,
-    )
-    for name, value in {**neuron.initial, **own}.items():
-        setattr(group, name, value)
-    steps, neurons = np.nonzero(inputs_of())
-    # In the package an input acts in its own step: in Brian2 from the slot of synapses before it.
-    source = brian2.SpikeGeneratorGroup(N_INPUTS, neurons, (steps - 1) * ms, dt=1 * ms)
-    synapses = []
-    for origin, w in zip((source, group), weights_of(case, number), strict=True):
-        own_synapses = brian2.Synapses(
-            origin, group, "w : 1", on_pre=neuron.on_pre, namespace=names, dt=1 * ms
-        )
-        own_synapses.connect()
-        own_synapses.w = w.T.ravel()
-        synapses.append(own_synapses)
-    spikes = brian2.SpikeMonitor(group)
-    membrane = brian2.StateMonitor(group, "v", record=True, when="after_thresholds", dt=1 * ms)
-    network = brian2.Network(group, source, *synapses, spikes, membrane)
-    network.run(N_STEPS * ms, namespace={})
-    z = np.zeros((N_STEPS, SIZE), dtype=bool)
-    z[np.rint(spikes.t / ms).astype(int), spikes.i] = True
-    return z, np.asarray(membrane.v).T
-
-
-def in_the_package(case, number):
-    """The same, as a network of its own."""
-    network = Network.standard(N_INPUTS, 1, [(case.neuron, SIZE)], dt=1 * ms)
-    weights = dict(network.initial_weights(0))
-    weights["w_in"], weights["w_rec"] = weights_of(case, number)
-    trials = Trials(inputs_of()[None], np.zeros((1, 1, 1)), *np.zeros((2, 1), dtype=int))
-    recording = record(network, trials, weights, synapses=0)
+def in_the_package(neuron, drive):
+    """Spikes and membrane, as a network of its own."""
+    network = network_of(neuron, drive)
+    trials = trials_of(drive.inputs[None], np.zeros((1, N_STEPS, 1)))
+    recording = record(network, trials, weights_of(network, drive), synapses=0)
     return recording.spikes, recording.v
 
 
 @pytest.mark.parametrize("number", range(len(CASES)), ids=IDS)
 def test_neuron_is_brian2s(number, monkeypatch):
     monkeypatch.setitem(brian2.prefs, "codegen.target", "numpy")
+    case = CASES[number]
+    drive = drive_of(case, number)
     with np.errstate(all="ignore"):
-        z, v = in_brian2(CASES[number], number)
-        found_z, found_v = in_the_package(CASES[number], number)
+        group = group_of(case.neuron, SIZE)
+        z, states = in_brian2(group, case.neuron.on_pre, drive, ["v"])
+        found_z, found_v = in_the_package(case.neuron, drive)
+    v = states["v"]
     assert 5 <= z.sum() < SIZE * N_STEPS, "the case says nothing"
     np.testing.assert_array_equal(found_z, z)
     # Infinite where Brian2's is.

@@ -24,6 +24,7 @@ from eprop_brian import (
     Projection,
     Readout,
     ReadoutFilter,
+    Synapse,
     get_task,
     read_network,
     write_network,
@@ -44,6 +45,13 @@ TWO_INPUTS = replace(
     receptors=("ampa", "gaba"),
 )
 PYRAMIDAL = read_neuron(Path(__file__).parents[2] / "docs" / "neurons" / "pyramidal.toml")
+FADING = Synapse(
+    "dx/dt = (1 - x)/tau_d : 1 (event-driven)",
+    "I_ampa_post += w*U*x; x -= U*x",
+    parameters={"tau_d": 150 * ms, "U": [0.4, 0.5]},
+    initial={"x": "1"},
+    name="fading",
+)
 OWN_FILTER = ReadoutFilter(
     "own", "y = decay*y + I", {"tau_out": 20 * ms}, {"decay": "exp(-dt/tau_out)"}
 )
@@ -77,6 +85,7 @@ def everything() -> Network:
             Projection("heard", ["first", "own"], weights=RNG.random((9, 2)), learn=False),
             Projection("bias", "first", eta=0.1, minimum=-0.5, maximum=0.5),
             Projection("first", "dendritic", receptor="ampa", sign="excitatory"),
+            Projection("heard", "dendritic", "w_fading", receptor="ampa", synapse=FADING),
             Projection("own", "dendritic", receptor="gaba", sign="inhibitory", weights="balanced"),
             Projection(
                 "own",
@@ -129,6 +138,7 @@ def same(ours: Network, others: Network) -> bool:
     for name, steps in ours.delay_steps.items():
         np.testing.assert_array_equal(_dense(steps), _dense(others.delay_steps[name]))
     for mine, theirs in zip(ours.resolved.connections, others.resolved.connections, strict=True):
+        assert _sends(mine.transmission) == _sends(theirs.transmission)
         for name in ("sign", "plastic", "receptor", "scale", "learned_delay"):
             assert getattr(mine, name) == getattr(theirs, name)
         assert ours.resolved.optimizer_of(mine) == others.resolved.optimizer_of(theirs)
@@ -145,6 +155,10 @@ def same(ours: Network, others: Network) -> bool:
     options = {f: getattr(ours, f) for f in Network.__dataclass_fields__ if f != "parts"}
     assert options == {f: getattr(others, f) for f in options}
     return True
+
+
+def _sends(transmission):
+    return transmission and str((transmission.statements(inputs=True), transmission.map.parameters))
 
 
 def _dense(matrix):

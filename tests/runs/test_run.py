@@ -18,6 +18,12 @@ CONFIGS = {
         run={"iterations": 6, "device": "runtime"},
         settings=["size.lif=4", "task.n_steps=50", "task.n_inputs=5", "optimizer.name=adam"],
     ),
+    "synthetic": RunConfig.from_recipe(
+        "copy-repeat-lstm",
+        run={"iterations": 6},
+        # A loss that the first batches have, so that levels change.
+        settings=["size.lstm=5", "task.n_bits=2", "curriculum.threshold=2", "run.batch_size=3"],
+    ),
     "balanced": RunConfig.from_recipe(
         "balanced-bistable",
         run={"device": "runtime"},
@@ -29,7 +35,7 @@ CONFIGS = {
     ),
 }
 #: Where runs are interrupted: the iteration or part, and calls since the last interrupt.
-STOPS = {"eprop": {3: 3, 5: 2}, "balanced": {22: 22, 33: 11}}
+STOPS = {"eprop": {3: 3, 5: 2}, "synthetic": {3: 3, 5: 2}, "balanced": {22: 22, 33: 11}}
 OLD = Path(__file__).parents[1] / "data" / "runs"
 
 
@@ -102,7 +108,7 @@ def test_a_balanced_run_has_the_length_of_its_training(tmp_path):
     assert closed.model.length(closed) == 0
 
 
-@pytest.mark.parametrize("model", CONFIGS)
+@pytest.mark.parametrize("model", ["eprop", "balanced"])
 def test_a_folder_of_an_earlier_version_is_opened(model, tmp_path):
     folder = tmp_path / "run"
     shutil.copytree(OLD / model, folder)
@@ -134,3 +140,110 @@ def test_the_test_of_an_earlier_version_is_the_same_now():
     shown, _ = read_recording(OLD / "balanced")
     np.testing.assert_array_equal(shown.spike_neurons, recording.spike_neurons)
     np.testing.assert_array_equal(shown.v, recording.v)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Folders of two runs of the same length with different seeds."""
+    parent = tmp_path_factory.mktemp("trained")
+    for name, seed in (("first", 1), ("second", 2)):
+        config = CONFIGS["eprop"].with_values("run", seed=seed)
+        Run.start(config, parent / name).train(4, progress=False)
+    return parent
+
+
+def _rows(folder):
+    return (folder / HISTORY).read_text().splitlines(keepends=True)
+
+
+def with_swapped_rows(folder, other):
+    head, first, second, *rest = _rows(folder)
+    (folder / HISTORY).write_text("".join([head, second, first, *rest]))
+
+
+def with_swapped_values(folder, other):
+    head, first, second, *rest = _rows(folder)
+    swapped = ["1" + second[1:], "2" + first[1:]]
+    (folder / HISTORY).write_text("".join([head, *swapped, *rest]))
+
+
+def with_a_doubled_row(folder, other):
+    head, first, *rest = _rows(folder)
+    (folder / HISTORY).write_text("".join([head, first, first, *rest]))
+
+
+def with_the_history_of_another(folder, other):
+    shutil.copyfile(other / HISTORY, folder / HISTORY)
+
+
+def with_the_checkpoint_of_another(folder, other):
+    shutil.copyfile(other / CHECKPOINT, folder / CHECKPOINT)
+
+
+def with_all_arrays_of_another(folder, other):
+    for name in (CHECKPOINT, HISTORY, INITIAL):
+        shutil.copyfile(other / name, folder / name)
+
+
+def _with(folder, save=np.savez, **arrays):
+    save(folder / CHECKPOINT, **{**np.load(folder / CHECKPOINT), **arrays})
+
+
+def with_text(folder, other):
+    _with(folder, w_in=np.load(folder / CHECKPOINT)["w_in"].astype(str))
+
+
+def with_two_numbers_of_updates(folder, other):
+    _with(folder, n_updates=np.array([4, 4]))
+
+
+def with_what_unpacks_to_very_much(folder, other):
+    _with(folder, np.savez_compressed, w_in=np.zeros((1500, 10_000)))
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (with_swapped_rows, "row 1: it is numbered '2'"),
+        (with_swapped_values, "history.csv is not what led to checkpoint.npz"),
+        (with_a_doubled_row, "row 2: it is numbered '1'"),
+        (with_the_history_of_another, "history.csv is not what led to"),
+        (with_the_checkpoint_of_another, "checkpoint.npz is not of this run"),
+        (with_all_arrays_of_another, "or its seed or task in config.toml, are those of another"),
+        (with_text, "'w_in' does not hold numbers but <U"),
+        (with_two_numbers_of_updates, "'n_updates' is .*, not a number from 0 on"),
+        (with_what_unpacks_to_very_much, "'w_in.npy' would unpack to 120 MB"),
+    ],
+)
+def test_parts_that_are_not_of_one_run_are_refused(trained, tmp_path, damage, message):
+    shutil.copytree(trained / "first", tmp_path / "run")
+    assert Run.open(tmp_path / "run").trainer.iteration == 4
+    damage(tmp_path / "run", trained / "second")
+    with pytest.raises(ValueError, match=message):
+        Run.open(tmp_path / "run")
+
+
+def test_a_history_that_went_on_after_the_checkpoint_is_cut(trained, tmp_path):
+    shutil.copytree(trained / "first", tmp_path / "run")
+    with (tmp_path / "run" / HISTORY).open("a") as file:
+        file.write("5,1.0,,1,1,\n")
+    assert Run.open(tmp_path / "run").trainer.iteration == 4
+
+
+def test_a_run_with_nothing_left_needs_no_folder_that_can_be_written(trained, monkeypatch):
+    def refuse(path):
+        raise PermissionError(f"cannot write to {path}")
+
+    run = Run.open(trained / "first")
+    monkeypatch.setattr("eprop_brian.runs.run.claimed", refuse)
+    monkeypatch.setattr("eprop_brian.base.files.beside", refuse)
+    run.train(4, progress=False)
+    assert run.trainer.iteration == 4
+    with pytest.raises(PermissionError):
+        run.train(5, progress=False)
+
+
+def test_settings_that_a_run_needs_are_named():
+    tables = {**CONFIGS["eprop"].tables, "optimizer": {}}
+    with pytest.raises(ValueError, match=r"\[optimizer\] lacks 'name'"):
+        RunConfig(tables, CONFIGS["eprop"].parts)

@@ -10,7 +10,12 @@ from eprop_brian.runs.config import RunConfig
 from eprop_brian.runs.graph import GRAPH
 from eprop_brian.runs.models import MODELS
 
-TASKS = {"eprop": "pattern-generation", "balanced": "balanced-bistable"}
+TASKS = {
+    "eprop": "pattern-generation",
+    "balanced": "balanced-bistable",
+    "meta": "one-shot-arm",
+    "synthetic": "copy-repeat",
+}
 #: By model: a setting, what a file has in its place, and what is said of it.
 MISTAKES = [
     ("eprop", "network.c_rg=1", "unknown key 'c_rg' (did you mean 'c_reg'?). There are: feedback,"),
@@ -95,7 +100,8 @@ def test_a_configuration_comes_back_from_its_files(model, tmp_path):
     assert f'model = "{model}"' in (tmp_path / "config.toml").read_text()
     other = config.with_values("run", seed=8)
     assert other != config and not other.is_of(tmp_path)
-    assert config.with_values("run", device="runtime").is_of(tmp_path)
+    elsewhere = "jax" if model == "synthetic" else "runtime"
+    assert config.with_values("run", device=elsewhere).is_of(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -103,7 +109,10 @@ def test_a_configuration_comes_back_from_its_files(model, tmp_path):
     [
         ((r"\[network\]", "[netwrk]"), r"the table \[network\] is missing"),
         ((r"\[run\]", "[rn]"), r"the table \[run\] is missing"),
-        (('"(eprop|balanced)"', '"epro"'), "unknown model 'epro' .did you mean 'eprop'"),
+        (
+            ('"(eprop|balanced|meta|synthetic)"', '"epro"'),
+            "unknown model 'epro' .did you mean 'eprop'",
+        ),
         ((r"(?s)^", "a = 1\n"), "a stands outside of the tables"),
         ((r"\[run\]", "[run"), "config.toml: "),
     ],

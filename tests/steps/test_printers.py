@@ -1,15 +1,15 @@
 """A schedule's nodes as text, in every language."""
 
 from dataclasses import dataclass, field
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from eprop_brian.steps.blocks import StepCode
 from eprop_brian.steps.cpp_gradients import CppPrinter
 from eprop_brian.steps.cuda_kernels import CudaPrinter
 from eprop_brian.steps.gradients import AllSynapses
-from eprop_brian.steps.nodes import Choose, Each, Fill, For, If, Int, Put, Sync
+from eprop_brian.steps.nodes import Choose, Each, Fill, For, If, Int, Put, Record, Sync
 from eprop_brian.steps.numpy_spiking import NumpyPrinter
 from eprop_brian.steps.schedule import Schedule, blocks_of
 from eprop_brian.steps.spiking import Deliver, ListSpikes, Spikes, Synapses
@@ -35,7 +35,8 @@ class Memory:
 
 
 def printer(kind, nodes=(), phase="step"):
-    code = SimpleNamespace(blocks={name: "" for name in BLOCKS}, variables={})
+    code = StepCode()
+    code.blocks = {name: "" for name in BLOCKS}
     blocks = PYTHON if kind is NumpyPrinter else BLOCKS
     schedule = Schedule("step", None, {phase: list(nodes)})
     constants = {name: [] for name in blocks}
@@ -66,6 +67,19 @@ def test_a_loop_is_of_vectors_of_threads_or_a_slice():
         "_history = slice(_step*4, _step*4 + 3)",
         "v[_neuron] = 1",
     ]
+
+
+def test_what_is_recorded_is_gathered():
+    node = Record("kept", "_step*2", "{v}[{places}[_i]]", 2)
+    assert lines(CppPrinter, node) == [
+        "INDEPENDENT",
+        "for (int _i = 0; _i < 2; _i++)",
+        "kept[_step*2 + _i] = v[places[_i]];",
+    ]
+    assert lines(CudaPrinter, node)[-1] == "kept[_step*2 + _i] = v[places[_i]];"
+    namespace = {"kept": np.zeros(4), "v": np.array([3, 4, 5]), "places": np.array([2, 0])}
+    exec("\n".join(printer(NumpyPrinter).lines([node])), namespace | {"_step": 1, "_numpy": np})
+    assert namespace["kept"].tolist() == [0, 0, 5, 3]
 
 
 def test_values_and_conditions_are_written_once_for_all_languages():
@@ -100,9 +114,7 @@ def test_the_spikes_of_a_step_are_listed_and_counted_without_padding():
     assert arrays["neuron"][1:3].tolist() == [0, 2]
     assert arrays["first"][3] == 3
     assert arrays["count"].tolist() == [3, 0, 1]
-    assert "for (int _neuron = 0; _neuron < std::min(0 + 4, 3); _neuron++)" in lines(
-        CppPrinter, node
-    )
+    assert "z, 0, 4, 3, neuron, _end, count);" in lines(CppPrinter, node)
     assert any("eprop_brian::list_spikes(" in line for line in lines(CudaPrinter, node))
 
 

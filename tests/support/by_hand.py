@@ -90,9 +90,11 @@ class Case:
         Values of the neurons' parameters.
     scored : callable, optional
         The loss of a step of readouts (n_outputs,) and their targets, in place of the usual ones;
-        must fit the loss of `options`.
+        must fit the loss of `options`. The advantage, if there is one, follows the targets.
     periods : array of int, shape (n_trials, N_STEPS), optional
         As of `Trials`; default: the learning window.
+    advantage : array, shape (n_trials, N_STEPS), optional
+        As of `Trials`.
     analog : bool
         Whether inputs are values, of both signs and some of them 0, rather than spikes.
     class_weights : tuple of float
@@ -114,6 +116,7 @@ class Case:
     neurons: dict[str, np.ndarray] = field(default_factory=lambda: NEURONS)
     scored: Callable | None = None
     periods: np.ndarray | None = None
+    advantage: np.ndarray | None = None
     analog: bool = False
     class_weights: tuple[float, ...] = ()
     K: np.ndarray | None = None
@@ -190,12 +193,12 @@ def _simulate(learned, fixed, spikes, targets, counts, functions):
         refractory = jnp.where(z > 0, T_REF_STEPS, refractory)
         seen = fixed["lag"] * z_last + (1 - fixed["lag"]) * z
         y = KAPPA * y + ZETA_OUT * learned["w_out"] @ seen
-        squared, entropy = jnp.sum((y - target) ** 2) / 2, -target @ jax.nn.log_softmax(y)
-        p = jax.nn.softmax(y)
-        loss = in_window * jnp.where(fixed["softmax"], entropy, squared)
-        error = jnp.where(fixed["softmax"], p, y) - target
         if scored is not None:
             loss, error = in_window * scored(y, target), jax.grad(scored)(y, target)
+        else:
+            squared, entropy = jnp.sum((y - target) ** 2) / 2, -target @ jax.nn.log_softmax(y)
+            loss = in_window * jnp.where(fixed["softmax"], entropy, squared)
+            error = jnp.where(fixed["softmax"], jax.nn.softmax(y), y) - target
         cost = jnp.sum(jnp.maximum(margin, 0.0) ** 2) / 2
         filtered = KAPPA * filtered + ZETA_OUT * z
         rate = KAPPA_REG * rate + (1 - KAPPA_REG) * z
@@ -338,6 +341,8 @@ def reference(case: Case, differentiate: Callable = _gradient, *, neurons=None, 
     learned = {name: weights[name] for name in MATRICES} | (neurons or case.neurons)
     fixed = fixed_numbers(case, network, weights)
     functions = (case.sent, case.scored)
+    if case.advantage is not None:
+        targets = np.concatenate([targets, case.advantage[..., np.newaxis]], axis=2)
     found = differentiate(learned, fixed, spikes.astype(float), targets, functions=functions)
     gradient, z = (found[0], np.asarray(found[1][0])) if isinstance(found, tuple) else (found, None)
     divisor = LEARNING_WINDOW if network.average_gradient else 1
@@ -366,7 +371,7 @@ def session_of(case: Case, program: str, device: str) -> tuple[Session, Trials]:
     """A session that has not run, and its trials."""
     network = case.network(program)
     weights, spikes, targets = data(case, network)
-    trials = trials_of(spikes, targets, case.periods)
+    trials = trials_of(spikes, targets, case.periods, case.advantage)
     return Session(network, make_program(device), trials, LEARNING_WINDOW, weights), trials
 
 

@@ -10,13 +10,31 @@ from pathlib import Path
 import numpy as np
 
 from eprop_brian.base.files import beside
-from eprop_brian.devices.project import cache_folder, digest
+from eprop_brian.devices.cache import cache_folder
+from eprop_brian.devices.project import digest
 
 _SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=undefined")
 #: Which end a program that reads or writes where it must not.
 _FOUND = re.compile("AddressSanitizer|runtime error|UndefinedBehavior|terminate called|fit: ")
 _TYPES = ("<f8", "<f4", "<i8", "<i4", "<u8", "<i2", "|u1", "|b1", "<c16", ">f8", "<U3")
 _NUMBERS = ("-1", "0", "1e999", "nan", "-inf", "99999999999999999999", "2147483648", "", "x" * 300)
+#: Names that mean something to Python, C++, Brian2 or this package, or that are none.
+_NAMES = (
+    *("lambda", "class", "None", "int", "double", "std", "main", "template", "NULL", "M_PI"),
+    *("v_post", "w", "I", "z", "e", "t", "i", "N", "dt", "xi", "not_refractory", "lastspike"),
+    *("psi", "eps", "exp", "abs", "clip", "rand", "ms", "mV", "control", "trials", "input", "name"),
+    *("__x", "_x", "x.y", "1a", "", "ä", "x" * 300, "nan", "inf", "True", "and", "a b", "../x"),
+)
+#: Values that a key may not be able to have. None may be run, and none may reach a terminal.
+_VALUES = (
+    *("true", "[]", "{}", "[1, 2]", "[[1]]", "[" * 3000, "1979-05-27", "1e-320", "0", "-1", "0.5"),
+    *("1e999", "nan", "9" * 400, '"1e400 ms"', '"1 ms ms"', '"3 mV/ms"', '"1 mV**0.5"', '"-5 ms"'),
+    *('"0 ms"', '"1e308 s"', '"1/0"', '"2**9999"', '"9**9**9"', '"1 if 1 else 2"', '"lambda: 1"'),
+    *('"v"', '"dt"', '""', '"../x"', '"\\u001b[31m"', '"\\u0000"', '"x = (1"', '"x = 1; y"'),
+    f'"{"(" * 3000}"',
+)
+_OPERATORS = (*"-+*/()<>,;\n", "**", "==", "%", "//", " and ")
+_CHARACTERS = "\0\t\r\x1b\"'(\\\x7f\xa0\u2028\U0001f600a#["
 
 
 def sanitized(project: Path, program: str) -> Path:
@@ -51,6 +69,8 @@ def problem(program: Path, *arguments) -> str:
         )
     except subprocess.TimeoutExpired:
         return "it does not end"
+    if any(not c.isprintable() and c != "\n" for c in done.stderr):
+        return f"what it says acts on a terminal: {done.stderr!r}"
     if done.returncode in (0, 1, 2) and not _FOUND.search(done.stderr):
         return ""
     return f"status {done.returncode}: {done.stderr[-2000:]}"
@@ -150,3 +170,52 @@ def _text(text: str, rng: np.random.Generator) -> str:
             one = found[rng.integers(len(found))]
             lines[place] = lines[place][: one.start()] + number + lines[place][one.end() :]
     return "".join(lines)
+
+
+def canary(path: Path) -> str:
+    """Code that makes a file, if anybody runs it."""
+    return f"__import__('pathlib').Path('{path}').touch()"
+
+
+def mutated(text: str, rng: np.random.Generator, code: str = "") -> str:
+    """A text of settings or equations with one mistake or two; `code` is one of the values."""
+    for _ in range(rng.integers(1, 3)):
+        text = _mutated_once(text, rng, code)
+    return text
+
+
+def _mutated_once(text: str, rng: np.random.Generator, code: str) -> str:
+    kind = rng.integers(7)
+    if kind < 2:
+        words = sorted({*re.findall(r"[A-Za-z_]\w*", text)})
+        name, count = _one(_NAMES, rng), int(rng.random() < 0.2)
+        return re.sub(rf"\b{_one(words, rng)}\b", lambda _: name, text, count=count)
+    if kind == 2:
+        values = [*_VALUES, f'"{code}"', f"[{code}]"]
+        keys = [*re.finditer(r"^(\s*\S+\s*=\s*)(.*)$", text, re.MULTILINE)]
+        return _replaced(text, keys, _one(values, rng), 2, rng)
+    if kind == 3:
+        numbers = [*re.finditer(r"\d+(\.\d+)?", text)]
+        return _replaced(text, numbers, _one(("-1", "0", "1e999", "1e-320", "1e20"), rng), 0, rng)
+    if kind == 4:
+        return _replaced(text, [*re.finditer("[-+*/<>=()]", text)], _one(_OPERATORS, rng), 0, rng)
+    if kind == 5:
+        place = rng.integers(len(text) + 1)
+        return text[:place] + _one(_CHARACTERS, rng) + text[place + 1 :]
+    lines = text.splitlines(keepends=True)
+    line = lines.pop(rng.integers(len(lines))) if lines else ""
+    if rng.random() < 0.5:
+        lines[:0] = [line]
+    return "".join(lines)
+
+
+def _one(things, rng: np.random.Generator):
+    return things[rng.integers(len(things))] if len(things) else ""
+
+
+def _replaced(text: str, matches: list, by: str, group: int, rng: np.random.Generator) -> str:
+    """A text with one of several matches, or a group of it, replaced."""
+    if not matches:
+        return text
+    match = _one(matches, rng)
+    return text[: match.start(group)] + by + text[match.end(group) :]

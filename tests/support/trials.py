@@ -15,11 +15,16 @@ DELAYS = {
 DELAYED = {**DELAYS, "rate_averaging": "moving", "learned": {"tau_m": Learned()}}
 
 
-def trials_of(inputs, targets, periods=None) -> Trials:
+def trials_of(inputs, targets, periods=None, advantage=None) -> Trials:
     """Each pattern with its own target; where there are fewer targets they take turns."""
     each = np.arange(len(inputs))
     return Trials(
-        inputs=inputs, targets=targets, pattern=each, target=each % len(targets), periods=periods
+        inputs=inputs,
+        targets=targets,
+        pattern=each,
+        target=each % len(targets),
+        periods=periods,
+        advantage=advantage,
     )
 
 

@@ -156,6 +156,36 @@ def test_whatever_is_computed_has_all_digits():
     assert repr(THIRD) in str(expression_text(system.learned["a"].drive["v"].expression))
 
 
+@pytest.mark.parametrize(
+    "rate",
+    [
+        "0.1*(25 - u)/(exp((25 - u)/10) - 1)",
+        "-0.1*(u - 25)/(exp(-0.1*(u - 25)) - 1.)",
+        "m*(2.5 - u/10)/(1 - exp(-(2.5 - u/10)))*(1 - m)",
+        "(u - 25)*(a - b*exp(-g*(u - 25)))/(1 - exp(-g*(u - 25)))",
+    ],
+)
+@pytest.mark.parametrize("distance", [1e-9, -1e-5, 0.1, 40.0])
+def test_slopes_of_a_rate_are_smooth_where_it_is_0_over_0(rate, distance):
+    values = {"u": 25 + distance, "m": 0.3, "a": 0.2, "b": 0.7, "g": 0.05}
+    expected = {}
+    with mpmath.workdps(50):
+
+        def exact(u, m):
+            names = {name: mpmath.mpf(x) for name, x in values.items()} | {"u": u, "m": m}
+            return eval(rate, {"exp": mpmath.exp}, names)
+
+        for name in ("u", "m"):
+            at = {n: mpmath.mpf(values[n]) for n in ("u", "m")}
+            expected[name] = mpmath.diff(lambda x, n=name, at=at: exact(**{**at, n: x}), at[name])
+    for name, exactly in expected.items():
+        found = derivative(parse_expression(rate, ""), str_to_sympy(name))
+        # As exact as the rate itself.
+        tolerance = 1e-11 + 1e-14 / abs(distance)
+        found = value_in_numpy(found, {n: np.float64(x) for n, x in values.items()}, {})
+        assert found == pytest.approx(float(exactly), rel=tolerance, abs=1e-15)
+
+
 # --- how long it takes ----------------------------------------------------------------------------
 
 HODGKIN_HUXLEY = Neuron(

@@ -322,12 +322,6 @@ def test_coefficient_of_an_absolute_value_has_a_form_in_code():
     assert "sign(v)" in str(system.varying(after=False)["A_v_v"])
 
 
-def test_equation_without_a_derivative():
-    with pytest.raises(EquationError, match="cannot be differentiated") as caught:
-        system_of(LIF, update="v = alpha*v + floor(v) + I")
-    assert caught.value.line == "v = alpha*v + floor(v) + I"
-
-
 def test_every_neuron_has_coefficients_that_code_can_hold(any_system):
     """Each entry is read back from its text as the same expression, in the neuron's own names."""
     system, step = any_system, any_system.step

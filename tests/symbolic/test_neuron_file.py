@@ -236,7 +236,12 @@ MISTAKES = {
         "0.3*sign(v)",
         "uses 'sign': a step has no slope",
     ),
-    "no surrogate": (UPDATE.replace("surrogate = ", "# "), None, "(empty)", "dz/dv is needed"),
+    "no surrogate, at its threshold": (
+        UPDATE.replace("surrogate = ", "# ").replace("v_th = 0.6", "v_th = -1 #"),
+        None,
+        "(empty)",
+        "give a surrogate",
+    ),
     "no spike condition": (
         UPDATE.replace('threshold = "v >= v_th + beta*a"\n', ""),
         None,
@@ -324,7 +329,7 @@ MISTAKES = {
         12,
         "paramters",
         "unknown table 'paramters' (did you mean 'parameters'?). "
-        "There are: neuron, on_pre, parameters, constants, initial",
+        "There are: neuron, on_pre, parameters, constants, timed_arrays, initial",
     ),
     "unknown key": (
         UPDATE.replace("threshold =", "treshold ="),
@@ -360,7 +365,7 @@ MISTAKES = {
         MODEL.replace("-x/tau_s", "-x"),
         5,
         "dx/dt = -x",
-        "has unit volt where",
+        "has unit V where",
     ),
     "a state's own name for the weight": (
         MODEL.replace("dx/dt = -x/", "dw/dt = -w/").replace("x", "w", 1).replace("x +=", "w +="),
@@ -368,12 +373,12 @@ MISTAKES = {
         "w = w + (w)",
         "the neuron's own w is w_post",
     ),
-    "input not summed": (MODEL.replace("x += w", "x += w**2"), 8, "x = x + (w**2)", "must add"),
+    "input not summed": (MODEL.replace("x += w", "x += exp(w*x)"), 8, "exp(w*x)", "must add"),
     "reset in another unit": (
         MODEL.replace('"v = v_r"', '"v = tau_m"'),
         9,
         "v = tau_m",
-        "has unit second where volt is needed",
+        "has unit s where V is needed",
     ),
     "unknown method": (
         MODEL.replace('"exponential_euler"', '"magic"'),

@@ -15,6 +15,7 @@ from eprop_brian.symbolic.latex import derivation_latex
 from eprop_brian.symbolic.printing import derivation_text
 from eprop_brian.symbolic.programs import factored_program, online_program
 from eprop_brian.symbolic.step_map import step_map
+from support.conductance_based import MODELS
 
 
 def squeezed(text):
@@ -113,6 +114,22 @@ def test_nothing_detached_is_said_nothing_of(leaky):
     text = derivation_text(derive(step_map(replace(ALIF, detach=()))), leaky)
     assert "Detached" not in text
     assert has_line(text, "u[v] = dM_v/dz", "= -v_th")
+
+
+def test_a_long_step_is_printed_with_the_derivatives_of_its_statements(leaky):
+    neuron = replace(MODELS["morris_lecar"].neuron, method="rk4", reset="v = V_L")
+    system = derive(step_map(neuron))
+    text = derivation_text(system, leaky)
+    assert max(map(len, text.split("\n"))) <= 100
+    printed = squeezed(section(text, "Derivative of the step map"))
+    for slopes in system.slopes:
+        for slope in slopes:
+            shown = squeezed(f"{slope.name} = {slope.code}") in printed
+            assert shown != slope.name.startswith("_d_")
+    assert "_d_v_I_syn" in printed and "Detached" in printed
+    latex = derivation_latex(system, leaky)
+    assert r"k_{4,v} &\leftarrow" in latex and r"p_{k,4,v,n} &=" in latex
+    test_latex_is_valid(system, leaky)
 
 
 def test_recursions_have_time_indices(alif):

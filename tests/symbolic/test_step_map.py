@@ -3,10 +3,12 @@
 import warnings
 from dataclasses import replace
 
+import brian2
 import numpy as np
 import pytest
 import sympy
 from brian2 import ms
+from brian2.stateupdaters.base import StateUpdateMethod, UnsupportedEquationsException
 
 from eprop_brian.equations import ALIF, LEAKY, LIF
 from eprop_brian.symbolic.errors import EquationError
@@ -58,6 +60,33 @@ def test_method_is_brian2s_own(lif_brian2):
     assert same(euler.composed["v"], "(1 - dt/tau_m)*(v + I - v_th*z)")
     rk2 = step_map(replace(lif_brian2, method="rk2"))
     assert same(rk2.composed["v"], "(1 - dt/tau_m + (dt/tau_m)**2/2)*(v + I - v_th*z)")
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        "dv/dt = (x - v)/tau_m : 1\ndx/dt = -x/tau_m : 1",
+        "dv/dt = (v**2 - x)/tau_m : 1\ndx/dt = -x/tau_m : 1",
+        "dv/dt = (x - v)/tau_m + xi*tau_m**-0.5 : 1\ndx/dt = -x/tau_m : 1",
+        "dv/dt = (x - v)/tau_m + v*xi*tau_m**-0.5 : 1\ndx/dt = -x/tau_m : 1",
+        "dv/dt = (sin(t/tau_m) - v)/tau_m : 1\ndx/dt = -x/tau_m : 1",
+    ],
+    ids=["linear", "square", "noise", "noise_that_multiplies", "time"],
+)
+def test_the_method_that_brian2_chooses_is_taken_where_none_is_named(lif_brian2, model):
+    neuron = replace(lif_brian2, model=model)
+    group = brian2.NeuronGroup(1, model, namespace={"tau_m": 20 * ms})
+    methods = ("exact", "euler", "heun")
+    variables = group.resolve_all({*group.equations.identifiers, "v", "x", "dt"}, {})
+    for method in methods:
+        try:
+            StateUpdateMethod.apply_stateupdater(group.equations, variables, method)
+        except UnsupportedEquationsException:
+            continue
+        break
+    for nothing in ("", None):
+        step = step_map(replace(neuron, method=nothing))
+        assert step.code == step_map(replace(neuron, method=method)).code
 
 
 def test_reset_to_a_value(adex):

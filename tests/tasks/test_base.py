@@ -137,7 +137,7 @@ def test_errors_checks_outputs():
 @pytest.mark.parametrize(
     ("attribute", "value", "error", "message"),
     [
-        ("loss", "mse", ValueError, "squared_error, softmax_cross_entropy, got 'mse'"),
+        ("loss", "mse", ValueError, "squared_error, softmax_cross_entropy, .*, got 'mse'"),
         ("n_inputs", 0, ValueError, "n_inputs must be at least 1"),
         ("n_steps", 10.0, TypeError, "n_steps must be an integer"),
         ("learning_window", 11, ValueError, "longer than the trial"),

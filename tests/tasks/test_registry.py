@@ -7,28 +7,44 @@ import numpy as np
 import pytest
 from brian2 import ms
 
+from eprop_brian.equations.environments import CARTPOLE
 from eprop_brian.runs.recipes import RECIPES
+from eprop_brian.symbolic.environment_file import write_environment
 from eprop_brian.tasks import (
     TASKS,
+    Acrobot,
+    Atari,
+    CartPole,
+    CopyRepeat,
     DelayedMatch,
     Digits,
+    EnvironmentFile,
     EvidenceAccumulation,
     FeatureFile,
+    GymnasiumTask,
     Handwriting,
     Lemniscate,
+    MountainCar,
     NMnist,
     PatternGeneration,
+    Reaching,
     Shd,
     StoreRecall,
     Task,
+    TMaze,
     get_task,
+    split_name,
 )
 from support.data_sets import WRITERS
+
+#: What tasks need that tests can do without.
+LIBRARIES = {"gymnasium": ["gymnasium"], "atari": ["gymnasium", "ale_py", "cv2"]}
 
 
 def test_names():
     assert {
         "pattern-generation": PatternGeneration,
+        "copy-repeat": CopyRepeat,
         "lemniscate": Lemniscate,
         "handwriting": Handwriting,
         "evidence-accumulation": EvidenceAccumulation,
@@ -38,6 +54,14 @@ def test_names():
         "shd": Shd,
         "feature-file": FeatureFile,
         "store-recall": StoreRecall,
+        "t-maze": TMaze,
+        "cartpole": CartPole,
+        "acrobot": Acrobot,
+        "mountain-car": MountainCar,
+        "reaching": Reaching,
+        "gymnasium": GymnasiumTask,
+        "atari": Atari,
+        "environment": EnvironmentFile,
     } == TASKS
 
 
@@ -48,6 +72,12 @@ def test_every_task_has_a_recipe():
 @pytest.fixture(params=TASKS)
 def task(request, tmp_path):
     """Every task, with data written for it if it has none of its own."""
+    for library in LIBRARIES.get(request.param, ()):
+        pytest.importorskip(library)
+    if request.param == "environment":
+        file = tmp_path / "cartpole.toml"
+        file.write_text(write_environment(CARTPOLE))
+        return get_task("environment", file=str(file))
     if request.param not in WRITERS:
         return get_task(request.param)
     WRITERS[request.param](tmp_path)
@@ -74,6 +104,20 @@ def test_unknown_task():
         r"There are: .*evidence-accumulation, .*pattern-generation",
     ):
         get_task("evidence_acumulation")
+
+
+def test_a_name_with_an_argument():
+    pytest.importorskip("gymnasium")
+    assert split_name("gymnasium:module:CartPole-v1") == (
+        "gymnasium",
+        {"env": "module:CartPole-v1"},
+    )
+    assert split_name("atari:Pong") == ("atari", {"game": "Pong"})
+    assert split_name("digits") == ("digits", {})
+    assert get_task("gymnasium:Acrobot-v1").title == "Acrobot-v1"
+    for name in ("digits:3", "gymnasum:CartPole-v1"):
+        with pytest.raises(ValueError, match=r"unknown task that takes an argument .*gymnasium"):
+            get_task(name)
 
 
 def test_unknown_setting():

@@ -244,5 +244,5 @@ def test_an_optimizer_that_is_no_name_is_unknown(value):
 
 
 def test_a_number_beyond_all_floats_is_not_finite():
-    with pytest.raises(ValueError, match="c_reg = 10*0* must be a finite number"):
+    with pytest.raises(ValueError, match="a whole number has 1329 bits, at most 64 are possible"):
         RunConfig.from_recipe(TASK, settings=[f"network.c_reg={10**400}"])

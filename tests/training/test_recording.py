@@ -97,11 +97,11 @@ def test_shapes_time_and_order(recorded):
     np.testing.assert_array_equal(recording.inputs, case.trials.inputs[trial])
     assert recording.target.shape == (N_STEPS, 2)
     np.testing.assert_array_equal(recording.target[7], case.trials.targets[trial, 0])
-    names = [(p.name, p.neurons, p.membrane, p.unit) for p in recording.populations]
-    assert names == [("lif", slice(0, 5), "v", "1"), ("alif", slice(5, 10), "v", "1")]
-    assert recording.column("alif", 2) == 7
+    names = [(p.name, p.size, p.membrane) for p in recording.populations]
+    assert names == [("lif", 5, "v"), ("alif", 5, "v")]
+    assert (recording["v"].column("alif", 2), recording["v"].unit) == (7, "1")
     with pytest.raises(ValueError, match="it has lif, alif"):
-        recording.column("adex", 0)
+        recording["v"].column("adex", 0)
     assert recording.synapses == SYNAPSES
     assert recording.eligibility_trace.shape == recording.filtered_trace.shape == (N_STEPS, 5)
 
@@ -225,7 +225,8 @@ def test_membrane_with_a_unit_and_a_threshold_per_neuron():
         model="dv/dt = (v_rest - v)/tau_m : volt",
         on_pre="v += w",
         reset="v = v_rest",
-        threshold="v > v_th",
+        # The membrane is what rises with the margin, wherever it stands.
+        threshold="v - v_th > 0*mV",
         surrogate="0.3/width*clip(1 - abs(v - v_th)/width, 0, 1)",
         parameters={
             "tau_m": "20 ms",
@@ -238,18 +239,18 @@ def test_membrane_with_a_unit_and_a_threshold_per_neuron():
     network = small_network((neuron, 2))
     weights = {name: 0.02 * w for name, w in network.initial_weights(0).items()}
     recording = record(network, small_trials(), weights, synapses=0)
-    assert recording.populations[0].unit == "volt"
+    assert [recording[x].unit for x in ("v", "threshold", "psi")] == ["volt", "volt", "1/volt"]
     np.testing.assert_allclose(recording.threshold, np.tile([-0.055, -0.05], (80, 1)))
     assert recording.v[0] == pytest.approx(-0.07, abs=0.03)
 
 
-def test_no_membrane_where_the_threshold_compares_an_expression():
-    neuron = replace(ALIF, threshold="v - beta*a >= v_th")
+def test_no_threshold_where_it_compares_an_expression():
+    neuron = replace(ALIF, threshold="v + a >= v_th")
     network = small_network((LIF, 2), (neuron, 2))
     recording = record(network, small_trials(), network.initial_weights(0), synapses=0)
     assert [p.membrane for p in recording.populations] == ["v", None]
-    assert recording.v is None and recording.threshold is None
-    assert recording.psi.shape == (80, 4)
+    assert {member.part for member in recording["threshold"].members} == {"lif"}
+    assert recording.v.shape == recording.psi.shape == (80, 4)
 
 
 @pytest.mark.parametrize(
@@ -282,7 +283,8 @@ def test_what_connections_transmit_adds_up_to_the_learning_signal():
         6, 2, [(LIF, 3), (ALIF, 2)], feedback=RANDOM.with_options(delay=delays), c_reg=1.0
     )
     weights = network.initial_weights(0)
-    recording = record(network, small_trials(6), weights, synapses=2, transmitted=True)
+    quantities = ["transmitted", "learning_signal", "error"]
+    recording = record(network, small_trials(6), weights, quantities=quantities)
     assert recording.transmitted.shape == (80, 5, 2)
     np.testing.assert_allclose(
         recording.transmitted.sum(axis=2), recording.learning_signal, rtol=1e-12, atol=1e-15
@@ -291,7 +293,7 @@ def test_what_connections_transmit_adds_up_to_the_learning_signal():
         arrived = np.zeros(80)
         arrived[late:] = weights["B"][j, k] * recording.error[: 80 - late, k]
         np.testing.assert_allclose(recording.transmitted[:, j, k], arrived, rtol=1e-12)
-    assert record(network, small_trials(6), weights, synapses=0).transmitted is None
+    assert "transmitted" not in record(network, small_trials(6), weights, synapses=0)
 
 
 def test_a_network_in_continuous_operation_is_recorded_in_a_trial_of_its_own():

@@ -328,3 +328,16 @@ def test_joined_trials_keep_their_periods():
     joined = join_trials(parts)
     np.testing.assert_array_equal(joined.periods[joined.target], np.concatenate(rows))
     assert len(joined.inputs) == 1
+
+
+def test_what_is_no_task_or_no_network_is_refused():
+    network, environment = pattern_network(), get_task("cartpole").environment
+    for task, said in (
+        (environment, "environment 'cartpole' is what a task plays in: write `class Play"),
+        ("cartpole", r"must be a Task, not 'cartpole': get_task\('cartpole'\) makes one"),
+        (3, "must be a Task, not 3"),
+    ):
+        with pytest.raises(TypeError, match=said):
+            Trainer(network, task, device="runtime")
+    with pytest.raises(TypeError, match="must be a Network, not 'lif'"):
+        Trainer("lif", pattern_task(), device="runtime")

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -15,7 +16,8 @@ from eprop_brian import ALIF, LIF, Network, Trainer
 from eprop_brian.devices import CppProgram, SimulationError
 from eprop_brian.network.built import SHARE
 from eprop_brian.tasks import get_task
-from eprop_brian.training import workers as workers_module
+from eprop_brian.training import cluster as cluster_module
+from eprop_brian.training.cluster import fingerprint
 from eprop_brian.training.session import RETRIES, Session
 from eprop_brian.training.workers import useful_workers
 from support.arrays import assert_same_state
@@ -69,7 +71,7 @@ def test_a_batch_is_summed_share_by_share():
 
 def test_a_program_killed_in_mid_batch_costs_time_and_nothing_else(monkeypatch):
     expected, *_ = trained(workers=2)
-    shares, killed, one_by_one = Session.shares, [], threading.Lock()
+    share, killed, one_by_one = Session.share, [], threading.Lock()
 
     def killing_once(self, *args, **kwargs):
         with one_by_one:
@@ -77,9 +79,9 @@ def test_a_program_killed_in_mid_batch_costs_time_and_nothing_else(monkeypatch):
                 self.program.set({})
                 killed.append(self.program._process.pid)
                 os.kill(killed[0], signal.SIGKILL)
-        return shares(self, *args, **kwargs)
+        return share(self, *args, **kwargs)
 
-    monkeypatch.setattr(Session, "shares", killing_once)
+    monkeypatch.setattr(Session, "share", killing_once)
     state, *_ = trained(workers=2)
     assert killed
     assert_same_state(state, expected)
@@ -88,16 +90,15 @@ def test_a_program_killed_in_mid_batch_costs_time_and_nothing_else(monkeypatch):
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_killed_program_that_makes_the_update_is_started_anew(monkeypatch, workers):
     expected, *_ = trained(workers=workers)
-    run, killed = Session._run, []
+    run, killed = CppProgram.run, []
 
     def killing_once(self, arrays):
-        if not killed:
-            self.program.set({})
-            killed.append(self.program._process.pid)
+        if not killed and arrays["control.updating"]:
+            killed.append(self.process_id)
             os.kill(killed[0], signal.SIGKILL)
         return run(self, arrays)
 
-    monkeypatch.setattr(Session, "_run", killing_once)
+    monkeypatch.setattr(CppProgram, "run", killing_once)
     state, *_ = trained(workers=workers)
     assert killed
     assert_same_state(state, expected)
@@ -125,6 +126,14 @@ def free_port():
         return probe.getsockname()[1]
 
 
+class Processes(NamedTuple):
+    """A cluster."""
+
+    address: str
+    workers: list
+    scheduler: subprocess.Popen
+
+
 @pytest.fixture
 def cluster(tmp_path):
     """A scheduler and two workers as processes of their own, on the loopback."""
@@ -145,7 +154,7 @@ def cluster(tmp_path):
             for _ in range(2)
         ),
     ]
-    yield address, processes[1:]
+    yield Processes(address, processes[1:], processes[0])
     for process in processes:
         process.kill()
         process.wait()
@@ -153,14 +162,14 @@ def cluster(tmp_path):
 
 @pytest.mark.slow
 def test_a_worker_of_a_cluster_may_die(cluster, monkeypatch):
-    address, processes = cluster
+    address, processes, _ = cluster
     expected, *_ = trained(workers=1, iterations=10)
     made = trainer(scheduler=address)
     deadline = time.monotonic() + 60
-    while len(made.session._client.nthreads()) < 2:
+    while len(made.session.workers.cluster.workers()) < 2:
         assert time.monotonic() < deadline
         time.sleep(0.1)
-    submit, batches = made.session._submit, []
+    submit, batches = made.session.workers._submit, []
 
     def killing_one(*args):
         futures = submit(*args)
@@ -169,23 +178,23 @@ def test_a_worker_of_a_cluster_may_die(cluster, monkeypatch):
             processes[0].kill()
         return futures
 
-    monkeypatch.setattr(made.session, "_submit", killing_one)
+    monkeypatch.setattr(made.session.workers, "_submit", killing_one)
     made.train(10, progress=False)
     assert batches[4] == 2
-    assert len(made.session._client.nthreads()) == 1
+    assert len(made.session.workers.cluster.workers()) == 1
     assert_same_state(made.session.state(), expected)
     made.close()
 
 
 def test_a_scheduler_that_is_not_there_is_named(monkeypatch):
-    monkeypatch.setattr(workers_module, "_PATIENCE", "1s")
+    monkeypatch.setattr(cluster_module, "_PATIENCE", 1.0)
     address = f"tcp://127.0.0.1:{free_port()}"
     with pytest.raises(ValueError, match=f"scheduler at {address}"):
         trainer(scheduler=address)
 
 
 def test_a_scheduler_without_workers_is_named(monkeypatch, tmp_path):
-    monkeypatch.setattr(workers_module, "_PATIENCE", "2s")
+    monkeypatch.setattr(cluster_module, "_PATIENCE", 2.0)
     address = f"tcp://127.0.0.1:{free_port()}"
     command = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", address]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": tmp_path}
@@ -204,6 +213,88 @@ def test_a_scheduler_without_workers_is_named(monkeypatch, tmp_path):
         process.wait()
 
 
+def test_a_scheduler_that_accepts_and_says_nothing_is_named(monkeypatch):
+    monkeypatch.setattr(cluster_module, "_PATIENCE", 1.0)
+    monkeypatch.setattr(cluster_module, "_EVERY", 0.1)
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        address = f"tcp://127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(ValueError, match=f"scheduler at {address}: it has not answered for 1"):
+            trainer(scheduler=address)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("there", "message"),
+    [
+        ({"sympy": "0.7"}, "sympy 0.7 there, .* here"),
+        ({"eprop_brian": None}, "eprop_brian is not installed there"),
+    ],
+)
+def test_a_worker_of_another_version_is_refused(cluster, monkeypatch, there, message):
+    address = cluster.address
+    found = {name: text for name, text in {**fingerprint(), **there}.items() if text}
+    monkeypatch.setattr(cluster_module, "_by_value", lambda: lambda: found)
+    with pytest.raises(ValueError, match=f"other numbers: {message}"):
+        trainer(scheduler=address)
+
+
+@pytest.mark.slow
+def test_a_worker_that_joins_later_is_compared(cluster, monkeypatch):
+    made = trainer(scheduler=cluster.address)
+    try:
+        assert made.session.workers.cluster._compared
+        made.session.workers.cluster._compared.clear()  # as if they were other ones
+        monkeypatch.setattr(cluster_module, "_by_value", lambda: lambda: {})
+        with pytest.raises(ValueError, match="eprop_brian is not installed there"):
+            made.train(1, progress=False)
+        assert made.iteration == 0
+    finally:
+        made.close()
+
+
+@pytest.mark.slow
+def test_a_scheduler_that_dies_is_named_in_one_sentence(cluster, monkeypatch, caplog, capfd):
+    address = cluster.address
+    made = trainer(scheduler=address)
+    monkeypatch.setattr(cluster_module, "_PATIENCE", 3.0)
+    submit = made.session.workers._submit
+
+    def submit_and_kill(*arguments):
+        futures = submit(*arguments)
+        cluster.scheduler.kill()
+        return futures
+
+    monkeypatch.setattr(made.session.workers, "_submit", submit_and_kill)
+    begun = time.monotonic()
+    with pytest.raises(SimulationError, match=f"scheduler at {address} does not answer any more"):
+        made.train(1, progress=False)
+    made.close()
+    assert time.monotonic() - begun < 30
+    assert "Traceback" not in capfd.readouterr().err
+    said = {record.name.partition(".")[0] for record in caplog.records}
+    assert not said & {"distributed", "tornado", "asyncio"}
+
+
+@pytest.mark.slow
+def test_a_cluster_without_workers_is_not_waited_for(cluster, monkeypatch):
+    address, workers, _ = cluster
+    made = trainer(scheduler=address)
+    monkeypatch.setattr(cluster_module, "_PATIENCE", 3.0)
+    submit = made.session.workers._submit
+
+    def submit_and_kill(*arguments):
+        for worker in workers:
+            worker.kill()
+        return submit(*arguments)
+
+    monkeypatch.setattr(made.session.workers, "_submit", submit_and_kill)
+    with pytest.raises(SimulationError, match=f"scheduler at {address} has had no worker for"):
+        made.train(1, progress=False)
+    made.close()
+
+
 @pytest.mark.parametrize("workers", [0, -1, 2.5, True])
 def test_a_number_of_workers_that_is_none_is_refused(workers):
     with pytest.raises(ValueError, match="workers must be a positive whole number"):
@@ -218,26 +309,20 @@ def test_workers_and_scheduler_exclude_each_other():
 def test_an_interrupt_ends_the_programs_and_training_goes_on(monkeypatch):
     expected, *_ = trained(workers=2)
     made = trainer(workers=2)
-    submit, processes = made.session._submit, []
+    workers = made.session.workers
+    run, processes, calls = workers.run, [], []
 
-    def interrupted(*args):
-        submit(*args)[0].result()
-        futures = submit(*args)
-        while not any(f.running() for f in futures):
-            time.sleep(0.001)
-        sessions = workers_module._sessions[made.session._spec[0]]
-        processes.extend(s.program._process for s in sessions)
-        monkeypatch.setattr(made.session, "_submit", submit)
-        monkeypatch.setattr(made.session, "_cut", interrupt)
-        return futures
+    def interrupted(shares, how, add, meanwhile):
+        def interrupt():
+            while not all(s.program._process for s in workers.sessions):
+                time.sleep(0.001)
+            processes.extend(s.program._process for s in workers.sessions)
+            raise KeyboardInterrupt
 
-    cut = made.session._cut
+        calls.append(len(shares))
+        return run(shares, how, add, interrupt if len(calls) == 2 else meanwhile)
 
-    def interrupt(*args):
-        monkeypatch.setattr(made.session, "_cut", cut)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(made.session, "_submit", interrupted)
+    monkeypatch.setattr(workers, "run", interrupted)
     with pytest.raises(KeyboardInterrupt):
         made.train(3, progress=False)
     assert made.iteration == 0

@@ -3,25 +3,8 @@
 {# ALLOWS_SCALAR_WRITE #}
 {% extends 'program.cpp' %}
 {% block headers %}
+#include "fire.h"
 #include "noise.h"
-
-namespace eprop_brian
-{
-// The neurons that fire: the one of the largest candidate, or all above 0; returns how many.
-template <typename T> int fire(const T* candidates, int n, bool one, int* fired)
-{
-    int n_fired = 0;
-    T most = 0;
-    for (int i = 0; i < n; i++)
-        if (candidates[i] > most)
-        {
-            fired[n_fired] = i;
-            if (one) most = candidates[i];
-            else n_fired++;
-        }
-    return one ? most > 0 : n_fired;
-}
-}
 {% endblock %}
 {% block maincode %}
 // No iteration of an inner loop needs what another wrote, which the compiler cannot see.

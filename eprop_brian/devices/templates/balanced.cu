@@ -8,19 +8,6 @@
 #include "device.h"
 #include "noise.h"
 
-namespace eprop_brian
-{
-// The neurons that fire: the one of the largest candidate, or all above 0; returns how many.
-template <typename T> __device__ int fire(const T* candidates, int n, bool one, int* fired)
-{
-    if (!one)
-        return list_spikes(
-            n, [&](int i) { return candidates[i] > 0; }, 0, [&](int i, int place) { fired[place] = i; });
-    const int first = first_largest(candidates, n);
-    if (first >= 0 && threadIdx.x == 0) fired[0] = first;
-    return first >= 0;
-}
-}
 namespace
 {
 {{ support_code_lines|join('\n') }}

@@ -2,6 +2,12 @@
 {# USES_VARIABLES { N } #}
 {# ALLOWS_SCALAR_WRITE #}
 {% extends 'program.cpp' %}
+{% block headers %}#include "threads.h"
+#include "tiles.h"{% if frame.rules.noise %}
+
+#include "draws.h"{% endif %}{% if frame.rules.episodes %}
+
+#include "fire.h"{% endif %}{% endblock %}
 {% block maincode %}
 {% set print = printer(scalar_code, vector_code) %}
 {% set rules = frame.rules %}
@@ -11,8 +17,10 @@
 #else
 #define INDEPENDENT _Pragma("GCC ivdep")
 #endif
+// Compilers exchange or unroll loops around this no more, so sums are made in the order of the text.
+#define IN_ORDER __asm__ __volatile__("")
 const size_t _vectorisation_idx = -1;
-const int _T = {{ rules.n_steps }};
+{% if not rules.episodes %}const {% endif %}{{ print.integer }} _T = {{ rules.n_steps }};
 const int _trial = {{ ptr(frame.control.trial) }}[0];
 const int _n_trials = {{ ptr(frame.control.n_trials) }}[0];
 {% if rules.learning %}
@@ -32,7 +40,10 @@ if (_trial == 0)
 }
 {% endif %}
 //// start of a call
-if (_trial == 0)
+{% if rules.external %}
+bool _waits = false;
+{% endif %}
+if (_trial == 0{% if rules.external %} && {{ ptr(frame.control.step) }}[0] == 0{% endif %})
 {
     {{ print.phase('begin_call', 1) }}
 }
@@ -42,14 +53,41 @@ if (_trial < _n_trials)
     {{ print.phase('refresh', 1) }}
     {{ print.phase('places', 1) }}
     {{ print.phase('begin', 1) }}
+    {% if rules.external %}
+    // An episode goes on where an action was chosen in the call before.
+    {{ print.phase('resume', 1) }}
+    {% endif %}
     {{ print.lap('rest', 1) }}
-    for (int _step = 0; _step < _T; _step++)
+    {% if rules.in_segments %}
+    // The backward pass runs steps again: one function for both, so that both compute the same.
+    const auto _run_step = [&](const {{ print.integer }} _step, const int _again)
+        __attribute__((noinline))
     {
-        const int _now = _before_first + _step;
+        const {{ print.integer }} _now = _before_first + _step;
         {{ print.phase('step', 2) }}
+    };
+    for ({{ print.integer }} _step = 0; _step < _T; _step++)
+        _run_step(_step, 0);
+    {% else %}
+    for ({{ print.integer }} _step = {% if rules.external %}_first_step{% else %}0{% endif %}; _step < _T; _step++)
+    {
+        const {{ print.integer }} _now = _before_first + _step;
+        {{ print.phase('step', 2) }}
+        {% if rules.external %}
+        if ((_step + 1) % {{ rules.external }} == 0)
+        {
+            {{ ptr(frame.control.step) }}[0] = _step + 1;
+            _waits = true;
+            break;
+        }
+        {% endif %}
     }
+    {% endif %}
 
     //// end of a trial
+    {% if rules.external %}
+    if (_waits) return true;
+    {% endif %}
     {{ print.phase('end', 1) }}
     {% if rules.by_trial %}
     if (_learning)
@@ -86,7 +124,12 @@ if (_trial + 1 >= _n_trials)
 }
 {% endif %}
 {{ ptr(frame.control.trial) }}[0] = _trial + 1;
+{% if rules.external %}
+_over = true;
+{% else %}
 if (_trial + 1 >= _n_trials)
     _over = true;
+{% endif %}
 #undef INDEPENDENT
+#undef IN_ORDER
 {% endblock %}

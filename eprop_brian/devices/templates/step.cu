@@ -14,6 +14,9 @@ laps.lap({{ rules.stages.index(stage) }});
 #include <math.h>
 #include <stdint.h>
 #include "device.h"
+{% if rules.noise %}
+#include "draws.h"
+{% endif %}
 
 namespace
 {
@@ -32,6 +35,9 @@ run_trials(const eprop_brian::Memory _memory, const int _first_trial, const bool
     char* const _own = _memory.copies + (size_t)blockIdx.x*{{ memory.own_bytes }};
     {{ memory.own_pointers()|join('\n') }}
     const int _trial = _first_trial + blockIdx.x;
+    {% if rules.episodes %}
+    int _T = {{ rules.n_steps }};
+    {% endif %}
 
     //// start of a trial
     {{ print.phase('places', 1) }}

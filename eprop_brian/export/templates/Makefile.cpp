@@ -7,17 +7,17 @@ network_flags = -std=c++11 -w -ffast-math -fno-finite-math-only
 driver_flags = -std=c++17 -Wall -Wextra -O2 -ffp-contract=off
 
 headers := $(wildcard src/*.h src/common/*.h src/driver/*.h)
-network := build/program.o build/access.o build/driver/network_description.o
+network := build/program.o build/access.o build/threads.o build/driver/network_description.o
 
 train: build/driver/train.o build/libnetwork.a
-	$(CXX) $(CXXFLAGS) $(LDFLAGS) $^ -o $@
+	$(CXX) $(CXXFLAGS) -pthread $(LDFLAGS) $^ -o $@
 
 # What a program of your own is linked with: see README.md.
 build/libnetwork.a: $(network)
 	$(AR) rcs $@ $^
 
 build/program.o: flags = $(network_flags)
-build/access.o build/driver/%.o: flags = $(driver_flags)
+build/access.o build/threads.o build/driver/%.o: flags = $(driver_flags)
 
 # Other settings than those of the build before build anew.
 export settings := $(CXX) $(CXXFLAGS) $(LDFLAGS)

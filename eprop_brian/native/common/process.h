@@ -100,11 +100,10 @@ private:
 
 inline void catch_interrupts()
 {
-    for (const int signal_number : {SIGINT, SIGTERM})
-        std::signal(signal_number, interrupt);
-    // nohup ignores it, and that stays so.
-    if (std::signal(SIGHUP, interrupt) == SIG_IGN)
-        std::signal(SIGHUP, SIG_IGN);
+    for (const int signal_number : {SIGINT, SIGTERM, SIGHUP})
+        // nohup and jobs in the background ignore one, and that stays so.
+        if (std::signal(signal_number, interrupt) == SIG_IGN)
+            std::signal(signal_number, SIG_IGN);
 }
 }
 #endif

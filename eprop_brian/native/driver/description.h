@@ -2,6 +2,7 @@
 #ifndef EPROP_BRIAN_DESCRIPTION_H
 #define EPROP_BRIAN_DESCRIPTION_H
 
+#include <cmath>
 #include <cstdint>
 #include <map>
 #include <string>
@@ -49,9 +50,17 @@ struct Signal
     bool follows;            // whether its weights are always the transposed readout weights
 };
 
+struct Population
+{
+    std::string name;
+    int size;
+    double most_hz;          // the firing rate that refractoriness allows
+    bool read;               // whether a readout reads its states, for which it need not fire
+};
+
 struct Description
 {
-    std::string task, source;  // kind of source of trials: "cues", "frozen" or "recorded"
+    std::string task, source;  // kind of source of trials: "cues", "frozen", "episodes" or "recorded"
     std::uint64_t seed;
     int iterations;
     int n_steps, n_inputs, n_outputs, n_recurrent;
@@ -62,9 +71,16 @@ struct Description
     // What the program reserves.
     int n_trials, n_patterns, n_targets, target_steps, n_answers;
     bool analog;
+    bool noise;             // whether random numbers are drawn in a trial
+    // Whether the network acts in an environment: its trials are episodes.
+    bool acts;
+    int steps_per_action;
+    int n_episodes;         // fresh ones of a test, and the last ones of training that count
+    double solved_return;   // the task is solved from this mean return on; NAN: it cannot be
     // The error of the task; a threshold of 0 means that it has none.
     bool has_error;
     double error_threshold;
+    std::vector<Population> populations;
     std::vector<Readout> readouts;
     std::vector<Signal> signals;
     bool continuous;        // without trials: the optimizer does not count updates

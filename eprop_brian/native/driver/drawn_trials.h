@@ -55,6 +55,14 @@ private:
     bool thinned;
 };
 
+// The keys of the noise of a batch, behind those of others.
+inline void append_noise(
+    Trials& trials, std::uint64_t seed, const std::string& stream, std::uint64_t index, int size)
+{
+    const std::vector<std::uint64_t> keys = noise_keys(seed, stream, index, size);
+    trials.noise.insert(trials.noise.end(), keys.begin(), keys.end());
+}
+
 // Cues on two sides, a delay, an answer (eprop_brian/tasks/evidence_accumulation.py).
 class CueTrials : public TrialSource
 {
@@ -78,7 +86,10 @@ public:
         trials.n_patterns = count*size;
         trials.words.assign(trials.n_patterns*Trials::word_row(), 0);
         for (int i = 0; i < count; i++)
+        {
             draw(trials, Random(seed, stream, first + i), i*size, size);
+            append_noise(trials, seed, stream, first + i, size);
+        }
         return trials;
     }
 
@@ -128,7 +139,7 @@ private:
 class FrozenTrials : public TrialSource
 {
 public:
-    FrozenTrials(const Archive& archive, std::uint64_t seed)
+    FrozenTrials(const Archive& archive, std::uint64_t seed) : seed(seed)
     {
         trial.n_patterns = trial.n_targets = 1;
         trial.words.assign(Trials::word_row(), 0);
@@ -147,15 +158,19 @@ public:
     // A frozen task has no fresh trials.
     bool has(const std::string& stream) const override { return stream == "train"; }
 
-    Trials batches(const std::string&, std::uint64_t, int count, int size) const override
+    Trials batches(
+        const std::string& stream, std::uint64_t first, int count, int size) const override
     {
         Trials trials = trial;
         trials.pattern.assign(count*size, 0);
         trials.target.assign(count*size, 0);
+        for (int i = 0; i < count; i++)
+            append_noise(trials, seed, stream, first + i, size);
         return trials;
     }
 
 private:
+    std::uint64_t seed;
     Trials trial;
 
     static std::vector<double> sines(const std::vector<double>& periods, std::uint64_t seed)
@@ -192,6 +207,34 @@ private:
     }
 };
 
+// Episodes in the environment of the network (eprop_brian/tasks/episodes.py): keys, no data.
+class EpisodeTrials : public TrialSource
+{
+public:
+    explicit EpisodeTrials(std::uint64_t seed) : seed(seed) {}
+
+    // Training ends with the return of its last episodes, so that there is no test.
+    bool has(const std::string& stream) const override { return stream != "test"; }
+
+    int test_batches(const std::string&) const override { return 1; }
+    int test_size(const std::string&) const override { return description.n_episodes; }
+
+    Trials batches(
+        const std::string& stream, std::uint64_t first, int count, int size) const override
+    {
+        Trials trials;
+        trials.n_patterns = trials.n_targets = 1;
+        trials.pattern.assign(count*size, 0);
+        trials.target.assign(count*size, 0);
+        for (int i = 0; i < count; i++)
+            append_noise(trials, seed, stream, first + i, size);
+        return trials;
+    }
+
+private:
+    std::uint64_t seed;
+};
+
 // The source of the trials of an exported project's task, and a seed; null if they are recorded.
 inline std::unique_ptr<TrialSource> task_trials(const std::string& project, std::uint64_t seed)
 {
@@ -199,6 +242,8 @@ inline std::unique_ptr<TrialSource> task_trials(const std::string& project, std:
         return std::unique_ptr<TrialSource>(new CueTrials(own_data(project, "task.npz"), seed));
     if (description.source == "frozen")
         return std::unique_ptr<TrialSource>(new FrozenTrials(own_data(project, "task.npz"), seed));
+    if (description.source == "episodes")
+        return std::unique_ptr<TrialSource>(new EpisodeTrials(seed));
     return nullptr;
 }
 }

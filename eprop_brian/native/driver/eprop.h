@@ -19,6 +19,7 @@
 #include <cmath>
 #include <cstdint>
 #include <map>
+#include <numeric>
 #include <string>
 #include <vector>
 
@@ -30,6 +31,7 @@
 #include "drawn_trials.h"
 #include "state.h"
 #include "trials.h"
+#include "values.h"
 
 namespace eprop_brian
 {
@@ -37,6 +39,23 @@ namespace eprop_brian
 struct Outcome
 {
     std::vector<double> loss, error, rate_hz;
+    std::vector<std::vector<double>> rates_hz;  // of each population
+    // Of episodes: the sum of the rewards, the number of actions, means over them of the entropy of
+    // the policy and of the squared error of the value.
+    std::vector<double> returns, length, entropy, value_error;
+
+    void append(const Outcome& other)
+    {
+        for (const auto column : {&Outcome::loss, &Outcome::error, &Outcome::rate_hz,
+                                  &Outcome::returns, &Outcome::length, &Outcome::entropy,
+                                  &Outcome::value_error})
+            (this->*column).insert(
+                (this->*column).end(), (other.*column).begin(), (other.*column).end());
+        rates_hz.resize(other.rates_hz.size());
+        for (std::size_t k = 0; k < rates_hz.size(); k++)
+            rates_hz[k].insert(
+                rates_hz[k].end(), other.rates_hz[k].begin(), other.rates_hz[k].end());
+    }
 };
 
 // Thrown if a signal ended a run of trials; the state is the one before it.
@@ -70,8 +89,8 @@ public:
         {
             const std::size_t stored = values_of(array.state).size();
             if (const std::vector<std::int64_t>* places = places_of(array))
-                check_places(array.array, *places, size(array.array), stored);
-            else if (stored != size(array.array))
+                check_places(array.array, *places, size_of(array.array), stored);
+            else if (stored != size_of(array.array))
                 throw Error("'" + array.state + "' of the saved state does not fit the network");
         }
         for (const Signal& signal : description.signals)
@@ -134,7 +153,8 @@ public:
     }
 
     // Run trials, at most description.n_trials; learning, with an update after every `batch_size`.
-    Outcome run(const Trials& trials, int batch_size, bool learning)
+    // In an environment, `greedy` takes the best action rather than one at random.
+    Outcome run(const Trials& trials, int batch_size, bool learning, bool greedy = false)
     {
         if (trials.size() < 1 || trials.size() > description.n_trials)
             throw Error(
@@ -146,6 +166,8 @@ public:
                 std::to_string(batch_size));
         trials.check();
         prepare(trials, batch_size, learning);
+        if (description.acts)
+            put_values("control.greedy", {(double)greedy});
         run_network();
         if (stopping())
             throw Interrupted();
@@ -186,7 +208,7 @@ private:
         for (const StateArray& array : description.state)
             put_values(array.array, stored(array));
         for (const std::string& array : description.learning_rates)
-            put_values(array, std::vector<double>(size(array), learning_rate));
+            put_values(array, std::vector<double>(size_of(array), learning_rate));
         if (!description.continuous)
             put_values("control.k", {(double)state.n_updates});
         put_values("control.n_trials", {(double)trials.size()});
@@ -195,6 +217,23 @@ private:
         put_values("control.updating", {(double)learning});
         put_values("control.trial", {0});
         put_values("control.step", {0});
+        if (!description.acts)
+            put_data(trials);
+        if (description.noise)
+        {
+            std::vector<std::uint32_t> low, high;
+            for (const std::uint64_t key : trials.noise_of_all())
+            {
+                low.push_back(key);
+                high.push_back(key >> 32);
+            }
+            put_bytes("trials.noise_low", raw(low));
+            put_bytes("trials.noise_high", raw(high));
+        }
+    }
+
+    static void put_data(const Trials& trials)
+    {
         if (description.analog)
             put_values("input_data.x", trials.values);
         else
@@ -231,18 +270,25 @@ private:
         const int n_outputs = description.n_outputs, n_answers = Trials::n_answers();
         const std::vector<double> losses = get_values("outcomes.loss");
         const std::vector<double> outputs = get_values("answers.output");
-        const std::vector<double> spikes = get_values("trials.spike_count");
-        const double seconds = description.n_steps*description.dt;
+        const std::vector<double> spikes = get_values("trials_results.spike_count");
+        const std::vector<Population>& populations = description.populations;
         Outcome result;
+        result.rates_hz.resize(populations.size());
+        if (description.acts)
+            read_episodes(result, trials.size());
         for (int trial = 0; trial < trials.size(); trial++)
         {
-            double loss = 0, wrong = 0, judged = 0;
+            double loss = 0, wrong = 0, judged = 0, n_steps = description.n_steps;
+            if (description.acts)
+                n_steps = result.length[trial]*description.steps_per_action;
             for (const Readout& readout : description.readouts)
             {
                 double own_loss = 0, own_wrong = 0, counted = 0, answers = 0;
                 for (int out = readout.first; out < readout.first + readout.size; out++)
                     own_loss += losses[(std::size_t)trial*n_outputs + out];
-                for (int answer = 0; answer < n_answers; answer++)
+                if (description.acts)
+                    counted = result.length[trial];
+                for (int answer = 0; answer < n_answers && !description.acts; answer++)
                 {
                     const int steps = trials.counted(trial, answer, readout);
                     counted += steps;
@@ -261,9 +307,35 @@ private:
             }
             result.loss.push_back(loss);
             result.error.push_back(description.has_error ? wrong/judged : NAN);
-            result.rate_hz.push_back(spikes[trial]/(description.n_recurrent*seconds));
+            const double seconds = n_steps*description.dt;
+            double all = 0;
+            for (std::size_t k = 0; k < populations.size(); k++)
+            {
+                const double count = spikes[trial*populations.size() + k];
+                result.rates_hz[k].push_back(count/(populations[k].size*seconds));
+                all += count;
+            }
+            result.rate_hz.push_back(all/(description.n_recurrent*seconds));
         }
         return result;
+    }
+
+    static void read_episodes(Outcome& result, int n_trials)
+    {
+        const std::vector<double> entropy = get_values("entropies.entropy");
+        const std::size_t n_outputs = entropy.size()/description.n_trials;
+        result.returns = get_values("episodes.episode_return");
+        result.length = get_values("episodes.n_actions");
+        result.value_error = get_values("episodes.value_error");
+        for (const auto column : {&result.returns, &result.length, &result.value_error})
+            column->resize(n_trials);
+        for (double& length : result.length)
+            length = std::round(length);
+        for (int trial = 0; trial < n_trials; trial++)
+        {
+            const auto own = entropy.begin() + trial*n_outputs;
+            result.entropy.push_back(std::accumulate(own, own + n_outputs, 0.0));
+        }
     }
 
     const std::vector<double>& values_of(const std::string& name) const
@@ -284,66 +356,6 @@ private:
             fit = fit && place >= -1 && place < (std::int64_t)n_values;
         if (!fit)
             throw Error("places.npz and the weights do not fit together: " + name);
-    }
-
-    template <typename T> static std::string raw(const std::vector<T>& values)
-    {
-        return std::string((const char*)values.data(), sizeof(T)*values.size());
-    }
-
-    char type(const std::string& name) const { return description.types.at(name); }
-
-    std::size_t size(const std::string& name) const
-    {
-        if (!has_array(name))
-            throw Error("the network does not have the array " + name + ": src/ and data/ do not fit");
-        return array_bytes(name)/(type(name) == 'd' ? 8 : 4);
-    }
-
-    // The rest of the array is 0.
-    void put_bytes(const std::string& name, std::string bytes) const
-    {
-        const std::size_t size = array_bytes(name);
-        if (bytes.size() > size)
-            throw Error("values for " + name + " do not fit");
-        bytes.resize(size, '\0');
-        set_array(name, bytes.data());
-    }
-
-    void put_values(const std::string& name, const std::vector<double>& values) const
-    {
-        switch (type(name))
-        {
-        case 'd':
-            return put_bytes(name, raw(values));
-        case 'f':
-            return put_bytes(name, raw(std::vector<float>(values.begin(), values.end())));
-        default:
-            for (const double value : values)
-                if (!(value >= INT32_MIN && value <= INT32_MAX))
-                    throw Error("values for " + name + " are not whole numbers of 32 bits");
-            return put_bytes(name, raw(std::vector<std::int32_t>(values.begin(), values.end())));
-        }
-    }
-
-    template <typename T> std::vector<double> numbers(const std::string& name) const
-    {
-        std::vector<T> values(array_bytes(name)/sizeof(T));
-        get_array(name, values.data());
-        return std::vector<double>(values.begin(), values.end());
-    }
-
-    std::vector<double> get_values(const std::string& name) const
-    {
-        switch (type(name))
-        {
-        case 'd':
-            return numbers<double>(name);
-        case 'f':
-            return numbers<float>(name);
-        default:
-            return numbers<std::int32_t>(name);
-        }
     }
 
     const std::vector<std::int64_t>* places_of(const StateArray& array) const

@@ -34,23 +34,21 @@ inline std::string read_file(const std::string& path)
     return text.str();
 }
 
-// Written beside its place, then renamed.
+// Written beside its place, on the disk, then renamed.
 inline void write_file(const std::string& path, const std::string& content)
 {
     const std::string beside = path + ".part";
     std::FILE* const file = new_file(beside);
     if (!file)
         throw Error("cannot write " + path + ": " + std::strerror(errno));
-    bool written = std::fwrite(content.data(), 1, content.size(), file) == content.size();
-    written = std::fclose(file) == 0 && written;
+    const bool written = std::fwrite(content.data(), 1, content.size(), file) == content.size();
+    if (written && put_in_place(file, beside, path))
+        return;
+    const std::string reason = std::strerror(errno);
     if (!written)
-    {
-        const std::string reason = std::strerror(errno);
-        std::remove(beside.c_str());
-        throw Error("cannot write " + path + ": " + reason);
-    }
-    if (std::rename(beside.c_str(), path.c_str()) != 0)
-        throw Error("cannot write " + path + ": " + std::strerror(errno));
+        std::fclose(file);
+    std::remove(beside.c_str());
+    throw Error("cannot write " + path + ": " + reason);
 }
 
 inline void make_folder(const std::string& path)
@@ -62,8 +60,22 @@ inline void make_folder(const std::string& path)
         throw Error("cannot make the folder " + path + ": " + std::strerror(errno));
 }
 
+// The lock of the folder that this process has claimed; "" if none.
+inline std::string& own_lock()
+{
+    static std::string path;
+    return path;
+}
+
+// Leave a claimed folder without a lock, at the end of the process.
+inline void release()
+{
+    if (!own_lock().empty())
+        unlink(own_lock().c_str());
+}
+
 // Keep other processes from writing to a folder until this one ends. eprop_brian locks the same file
-// (eprop_brian/locks.py).
+// (eprop_brian/base/locks.py).
 inline void claim(const std::string& folder)
 {
     const std::string path = folder + "/.lock";
@@ -84,7 +96,10 @@ inline void claim(const std::string& folder)
         struct stat locked, found;
         if (fstat(handle, &locked) == 0 && stat(path.c_str(), &found) == 0 &&
             locked.st_dev == found.st_dev && locked.st_ino == found.st_ino)
+        {
+            own_lock() = path;
             return;
+        }
         close(handle);
     }
 }

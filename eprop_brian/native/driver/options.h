@@ -64,6 +64,10 @@ struct Options
             }
             if (stream != streams.end())
             {
+                if (description.acts)
+                    throw UsageError(
+                        "this network acts in its environment, where no trials from files are used: "
+                        "leave " + name + " away");
                 std::vector<std::string>& files = trials[stream->second];
                 files.push_back(value);
                 while (i + 1 < arguments.size() && arguments[i + 1].compare(0, 1, "-") != 0)
@@ -105,24 +109,32 @@ struct Options
         std::printf(
             "Usage: %s [OPTIONS]\n\n"
             "Trains the network of eprop_brian's task %s. The last line of the output is the\n"
-            "final loss (and error).\n\n"
+            "%s.\n\n"
             "  --iterations N         total number of updates (default: %d)\n"
             "  --seed S               of weights and trials (default: %llu)\n"
             "  --learning-rate ETA    instead of the configured one\n"
-            "  --trials FILE...       learn from these trials (.npz, see README.md)\n"
-            "  --validation-trials FILE...  decide on a third of these whether the task is solved,\n"
-            "                         and confirm it on the others\n"
-            "  --test-trials FILE...  test on these at the end\n"
+            "%s"
             "  --run FOLDER           of weights and history (default: run, beside the program)\n"
             "  --resume               resume the run in that folder\n"
             "  --no-stop              do not stop when the task is solved\n"
             "  --quiet                no progress\n"
             "  -h, --help             this text\n",
-            program.c_str(), description.task.c_str(), description.iterations,
-            (unsigned long long)description.seed);
+            program.c_str(), description.task.c_str(),
+            description.acts ? "mean return of the last episodes" : "final loss (and error)",
+            description.iterations, (unsigned long long)description.seed,
+            description.acts ? "" : of_trials());
     }
 
 private:
+    static const char* of_trials()
+    {
+        return
+            "  --trials FILE...       learn from these trials (.npz, see README.md)\n"
+            "  --validation-trials FILE...  decide on a third of these whether the task is solved,\n"
+            "                         and confirm it on the others\n"
+            "  --test-trials FILE...  test on these at the end\n";
+    }
+
     static std::uint64_t whole(const std::string& name, const std::string& value)
     {
         if (value.empty() || value.size() > 18 ||

@@ -28,14 +28,16 @@ public:
             return;
         shown = true;
         before = now;
-        char error[40] = "";
+        char score[40] = "";
         const int n = history.size();
-        if (!std::isnan(history.error[n - 1]))
+        if (description.acts)
+            std::snprintf(score, sizeof score, "  return %.4g", history.recent_return().first);
+        else if (!std::isnan(history.error[n - 1]))
             std::snprintf(
-                error, sizeof error, "  error %.3f", mean(history.error, n > 10 ? n - 10 : 0));
+                score, sizeof score, "  error %.3f", mean(history.error, n > 10 ? n - 10 : 0));
         std::fprintf(
             stderr, "%siteration %d/%d  loss %.4g%s  rate %.1f Hz  %.4g trials/s%s",
-            terminal ? "\r" : "", n, iterations, history.loss[n - 1], error,
+            terminal ? "\r" : "", n, iterations, history.loss[n - 1], score,
             history.rate_hz[n - 1], trials_per_second, terminal ? "\033[K" : "\n");
         std::fflush(stderr);
     }

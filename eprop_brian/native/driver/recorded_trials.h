@@ -72,7 +72,11 @@ public:
         const std::uint64_t begin = by_batch ? begins[first % sizes.size()] : first*size;
         for (std::uint64_t i = begin; i < begin + (std::uint64_t)count*size; i++)
             which.push_back(i % all.size());
-        return all.part(which);
+        Trials trials = all.part(which);
+        // Where a stream starts over, its trials have other noise.
+        for (std::size_t i = 0; i < trials.noise.size(); i++)
+            trials.noise[i] += (begin + i)/all.size();
+        return trials;
     }
 
     int batch_size(std::uint64_t index) const override
@@ -161,6 +165,7 @@ private:
         append_rows(path, "target", to.target, archive.at("target"), n_targets, to.n_targets);
         if (to.pattern.size() != to.target.size())
             throw Error(path + ": pattern and target must name the same trials");
+        append_noise(path, to, archive);
         to.n_patterns += n_patterns;
         to.n_targets += n_targets;
         if (archive.has("periods") != (description.n_answers > 0))
@@ -191,6 +196,25 @@ private:
                     path + ": no step of target " + std::to_string(target) +
                     " counts, periods are all 0");
         }
+    }
+
+    // Keys of the noise; a file without them has those of trials that are given none.
+    static void append_noise(const std::string& path, Trials& to, const Archive& archive)
+    {
+        if (!description.noise)
+            return;
+        const std::size_t n_before = to.noise.size(), n = to.pattern.size();
+        if (!archive.has("noise"))
+        {
+            const std::vector<std::uint64_t> keys = noise_keys(0, "trials", 0, n);
+            to.noise.insert(to.noise.end(), keys.begin() + n_before, keys.end());
+            return;
+        }
+        const Numbers& noise = archive.at("noise");
+        if (noise.shape != std::vector<std::size_t>{n - n_before} || noise.is_float())
+            throw Error(path + ": noise must be whole numbers of shape (trials,)");
+        for (const std::int64_t key : noise.integers())
+            to.noise.push_back(key);
     }
 
     // The first extent of an array whose others must be these.

@@ -14,22 +14,10 @@
 #include "archive.h"
 #include "files.h"
 #include "description.h"
+#include "history.h"
 
 namespace eprop_brian
 {
-// The shortest text that reads back as the same number.
-inline std::string number_text(double value)
-{
-    char text[40];
-    for (int digits = 15; digits <= 17; digits++)
-    {
-        std::snprintf(text, sizeof text, "%.*g", digits, value);
-        if (std::strtod(text, nullptr) == value)
-            break;
-    }
-    return text;
-}
-
 // config.toml, in which three numbers may change: lines "key = value" below "[table]".
 class Config
 {
@@ -132,72 +120,6 @@ private:
                 return i;
         }
         return lines.size();
-    }
-};
-
-// One row an iteration.
-struct History
-{
-    std::vector<double> loss, error, rate_hz, seconds, alignment;
-
-    int size() const { return loss.size(); }
-
-    void resize(std::size_t n)
-    {
-        for (std::vector<double>* column : {&loss, &error, &rate_hz, &seconds, &alignment})
-            column->resize(n);
-    }
-
-    static const char* header() { return "iteration,loss,error,rate_hz,seconds,alignment"; }
-
-    void write(const std::string& path) const
-    {
-        std::string text = std::string(header()) + '\n';
-        for (std::size_t i = 0; i < loss.size(); i++)
-        {
-            char short_ones[80];
-            std::snprintf(short_ones, sizeof short_ones, "%.6g,%.6g", rate_hz[i], seconds[i]);
-            text += std::to_string(i + 1) + ',' + number_text(loss[i]) + ',' + field(error[i]) +
-                    ',' + short_ones + ',' + field(alignment[i]) + '\n';
-        }
-        write_file(path, text);
-    }
-
-    static History read(const std::string& path)
-    {
-        std::istringstream text(read_file(path));
-        std::string line;
-        if (!std::getline(text, line) || line != header())
-            throw Error(path + ": expected the columns " + header());
-        History history;
-        while (std::getline(text, line))
-        {
-            std::istringstream row(line + ",");
-            std::vector<double> numbers;
-            std::string field;
-            while (std::getline(row, field, ','))
-            {
-                char* end;
-                numbers.push_back(field.empty() ? NAN : std::strtod(field.c_str(), &end));
-                if (!field.empty() && *end)
-                    numbers.clear();
-            }
-            if (numbers.size() != 6)
-                throw Error(
-                    path + ", line " + std::to_string(history.size() + 2) + ": not six numbers");
-            history.loss.push_back(numbers[1]);
-            history.error.push_back(numbers[2]);
-            history.rate_hz.push_back(numbers[3]);
-            history.seconds.push_back(numbers[4]);
-            history.alignment.push_back(numbers[5]);
-        }
-        return history;
-    }
-
-private:
-    static std::string field(double value)
-    {
-        return std::isnan(value) ? "" : number_text(value);
     }
 };
 

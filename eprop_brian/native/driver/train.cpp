@@ -256,5 +256,6 @@ int main(int argc, char** argv)
         std::fprintf(stderr, "Error: out of memory, or src/ and data/ do not fit: %s\n", error.what());
     }
     std::fflush(stdout);
+    release();
     std::_Exit(status);
 }

@@ -12,6 +12,7 @@
 #include "description.h"
 #include "../common/errors.h"
 #include "files.h"
+#include "firing.h"
 #include "progress.h"
 #include "run_folder.h"
 #include "eprop.h"
@@ -41,13 +42,15 @@ public:
         save();
         progress.end();
         if (solved)
-            std::printf("solved at iteration %d, %s\n", iteration(), confirmed.c_str());
+            std::printf("solved at iteration %d, confirmed by %s\n", iteration(), confirmed.c_str());
         std::printf("wrote %s, %s\n", folder.file("history.csv").c_str(),
                     folder.file("checkpoint.npz").c_str());
         std::fflush(stdout);
         // Tests that ended training were selected for being low; these are others.
         if (source.has("test"))
             print(evaluate("test"));
+        else if (description.acts)
+            print_return();
         else if (iteration() > 0)
             std::printf("loss %.6g\n", history.loss.back());
     }
@@ -72,6 +75,7 @@ private:
     State good;  // of the last call that went well
     bool solved = false;
     bool is_named = false;  // whether it was reported that no neuron fires
+    FiringWatch firing;
     std::string confirmed;  // by what
     std::chrono::steady_clock::time_point saved;
 
@@ -87,9 +91,7 @@ private:
             for (int first = 0; first < batch.size(); first += description.n_trials)
             {
                 const int last = std::min(batch.size(), first + description.n_trials);
-                const Outcome part = network.run(batch.part(first, last), last - first, false);
-                all.loss.insert(all.loss.end(), part.loss.begin(), part.loss.end());
-                all.error.insert(all.error.end(), part.error.begin(), part.error.end());
+                all.append(network.run(batch.part(first, last), last - first, false, true));
             }
         }
         return all;
@@ -101,6 +103,15 @@ private:
         if (description.has_error)
             std::printf(" error %.4f", mean(outcome.error));
         std::printf("\n");
+    }
+
+    void print_return() const
+    {
+        if (!solved && !std::isnan(description.solved_return))
+            std::printf(
+                "not solved: a mean return of %g counts as solved\n", description.solved_return);
+        const auto recent = history.recent_return();
+        std::printf("return %.6g (mean of the last %d episodes)\n", recent.first, recent.second);
     }
 
     // Run the trials of some iterations and update after each.
@@ -127,17 +138,16 @@ private:
         const int n = outcome.loss.size()/size;
         const int per_call = description.iterations_per_call;
         const bool ends = iteration() + n == iterations || (iteration() + n) % per_call == 0;
-        for (std::size_t i = 0; i < outcome.loss.size(); i++)
-            if (!std::isfinite(outcome.loss[i]))
-                throw_not_finite(
-                    "the loss is no longer finite at iteration " +
-                    std::to_string(iteration() + i/size + 1) + ", trial " +
-                    std::to_string(i % size) + " of its batch");
         const std::string bad = network.state.not_finite();
+        const std::string doubtful = not_finite(outcome, size);
         if (!bad.empty())
             throw_not_finite(
-                bad + ", is no longer finite after iteration " + std::to_string(iteration() + n) +
-                ", though all losses are: an update overflowed");
+                !doubtful.empty() ? doubtful
+                                  : bad + ", is no longer finite after iteration " +
+                                        std::to_string(iteration() + n) +
+                                        ", though all losses are: an update overflowed");
+        if (!doubtful.empty() && was_finite())
+            warn(doubtful + ". All weights are finite: training goes on");
         check_alive(outcome, n);
         for (int i = 0; i < n; i++)
         {
@@ -146,8 +156,19 @@ private:
             history.rate_hz.push_back(of_batch(outcome.rate_hz, i, size));
             history.seconds.push_back(seconds/n);
             history.alignment.push_back(ends && i == n - 1 ? network.alignment() : NAN);
+            for (std::size_t k = 0; k < history.rates_hz.size(); k++)
+                history.rates_hz[k].push_back(of_batch(outcome.rates_hz[k], i, size));
+            if (!description.acts)
+                continue;
+            history.returns.push_back(of_batch(outcome.returns, i, size));
+            history.length.push_back(of_batch(outcome.length, i, size));
+            history.entropy.push_back(of_batch(outcome.entropy, i, size));
+            history.value_error.push_back(of_batch(outcome.value_error, i, size));
         }
         good = network.state;
+        if (learns())
+            for (const std::string& text : firing.follow(history, is_named))
+                warn(text);
         progress.show(history, outcome.loss.size()/seconds, iteration() == iterations);
         const auto now = std::chrono::steady_clock::now();
         if (now - saved > std::chrono::seconds(5))
@@ -160,13 +181,12 @@ private:
     }
 
     // Report a network that had no spike in a call and whose weights did not change, as does
-    // Trainer._check_alive of eprop_brian, which can also read the surrogate.
+    // FiringWatch of eprop_brian, which can also read the surrogate.
     void check_alive(const Outcome& outcome, int n)
     {
-        const bool learns = description.learning_rates.empty() || network.learning_rate != 0;
         const bool fires = mean(outcome.rate_hz) > 0;
         is_named = is_named && !fires;
-        if (fires || is_named || !learns)
+        if (fires || is_named || !learns())
             return;
         const double change = network.state.largest_change(good);
         if (change > 1e-12)
@@ -193,8 +213,41 @@ private:
         const bool all_right = mean(outcome.loss) == 0;
         if (!all_right && network.state.is_as(good))
             throw Error(text);
+        warn(text);
+    }
+
+    bool learns() const
+    {
+        return description.learning_rates.empty() || network.learning_rate != 0;
+    }
+
+    void warn(const std::string& text)
+    {
         progress.end();
         std::fprintf(stderr, "Warning: %s\n", text.c_str());
+    }
+
+    // The first loss or return of a call that is not finite; "" if all are.
+    std::string not_finite(const Outcome& outcome, int size) const
+    {
+        for (std::size_t i = 0; i < outcome.loss.size(); i++)
+            if (!std::isfinite(outcome.loss[i]) ||
+                (description.acts && !std::isfinite(outcome.returns[i])))
+                return std::string(std::isfinite(outcome.loss[i]) ? "a return" : "the loss") +
+                       " is no longer finite at iteration " +
+                       std::to_string(iteration() + i/size + 1) + ", trial " +
+                       std::to_string(i % size) + " of its batch";
+        return "";
+    }
+
+    // Whether the losses and returns of the last iterations are finite.
+    bool was_finite() const
+    {
+        for (int row = std::max(0, iteration() - 10); row < iteration(); row++)
+            if (!std::isfinite(history.loss[row]) ||
+                (description.acts && !std::isfinite(history.returns[row])))
+                return false;
+        return true;
     }
 
     static std::string short_text(double value)
@@ -231,25 +284,42 @@ private:
     bool may_be_solved() const
     {
         const int every = description.check_every;
-        if (!stop || description.error_threshold <= 0 || iteration() % every ||
-            !source.has("validation"))
+        if (!stop || iteration() % every || !source.has("validation"))
             return false;
-        return mean(history.error, iteration() - every) < 1.25*description.error_threshold;
+        if (description.acts)
+        {
+            const auto recent = history.recent_return();
+            return recent.second == description.n_episodes &&
+                   recent.first >= description.solved_return;
+        }
+        return description.error_threshold > 0 &&
+               mean(history.error, iteration() - every) < 1.25*description.error_threshold;
     }
 
-    // Whether the task is solved: validation trials meet the criterion, and others confirm it.
+    // Whether the task is solved: validation trials meet the criterion, and others confirm it. Of
+    // episodes, those of training do, and fresh ones confirm it.
     void validate()
     {
         if (!may_be_solved())
             return;
         const std::string stream = "validation " + std::to_string(iteration());
+        char text[80];
+        if (description.acts)
+        {
+            const double value = mean(evaluate(stream).returns);
+            solved = value >= description.solved_return;
+            std::snprintf(
+                text, sizeof text, "a return of %.6g in %d fresh episodes", value,
+                description.n_episodes);
+            confirmed = text;
+            return;
+        }
         if (!(mean(evaluate(stream).error) < description.error_threshold))
             return;
         const Outcome others = evaluate(confirmation_of(stream));
         solved = mean(others.error) < description.error_threshold;
-        char text[80];
         std::snprintf(
-            text, sizeof text, "confirmed by an error of %.4f on %zu other trials",
+            text, sizeof text, "an error of %.4f on %zu other trials",
             mean(others.error), others.error.size());
         confirmed = text;
     }

@@ -9,10 +9,22 @@
 #include <vector>
 
 #include "../common/errors.h"
+#include "../philox.h"
 #include "description.h"
 
 namespace eprop_brian
 {
+// The keys of the noise of a batch of trials (eprop_brian/tasks/trials.py); none if nothing is drawn.
+inline std::vector<std::uint64_t> noise_keys(
+    std::uint64_t seed, const std::string& stream, std::uint64_t index, int n_trials)
+{
+    std::vector<std::uint64_t> keys(description.noise ? n_trials : 0);
+    Random random(seed, "noise of " + stream, index);
+    for (std::uint64_t& key : keys)
+        key = random.word();
+    return keys;
+}
+
 // Trials of one call. Shared inputs and targets are stored once; `description` has their sizes.
 struct Trials
 {
@@ -22,19 +34,25 @@ struct Trials
     std::vector<double> targets;        // (targets, target_steps, outputs)
     std::vector<std::int32_t> periods;  // (targets, steps), if there are several answers
     std::vector<std::int32_t> pattern, target;
+    // Keys of the random numbers of each trial; none: those of noise_keys.
+    std::vector<std::uint64_t> noise;
     int n_patterns = 0, n_targets = 0;
 
     int size() const { return pattern.size(); }
 
     static int n_words() { return (description.n_inputs + 31)/32; }
-    static std::size_t word_row() { return (std::size_t)description.n_steps*n_words(); }
+    // Numbers of a row; an episode has none: what it takes in and learns follows from what it does.
+    static std::size_t word_row()
+    {
+        return description.acts ? 0 : (std::size_t)description.n_steps*n_words();
+    }
     static std::size_t value_row()
     {
-        return (std::size_t)description.n_steps*description.n_inputs;
+        return description.acts ? 0 : (std::size_t)description.n_steps*description.n_inputs;
     }
     static std::size_t target_row()
     {
-        return (std::size_t)description.target_steps*description.n_outputs;
+        return description.acts ? 0 : (std::size_t)description.target_steps*description.n_outputs;
     }
 
     // Throws if the vectors do not fit the network, which would read or write beyond arrays.
@@ -53,6 +71,8 @@ struct Trials
         check_range("period", periods, 0, description.n_answers);
         if (pattern.size() != target.size())
             throw Error("the trials need a pattern and a target each");
+        if (!noise.empty() && noise.size() != pattern.size())
+            throw Error("the trials need a key of their noise each, or none has one");
         for (std::size_t i = n_words() - 1; i < words.size(); i += n_words())
             if ((std::uint32_t)words[i] & beyond_inputs())
                 throw Error("the words of the trials have spikes beyond the inputs");
@@ -70,6 +90,7 @@ struct Trials
     {
         Trials some;
         std::map<int, int> patterns_taken, targets_taken;
+        const std::vector<std::uint64_t> keys = noise_of_all();
         for (const std::size_t trial : which)
         {
             const int p = pattern[trial], t = target[trial];
@@ -87,6 +108,8 @@ struct Trials
             }
             some.pattern.push_back(patterns_taken[p]);
             some.target.push_back(targets_taken[t]);
+            if (description.noise)
+                some.noise.push_back(keys[trial]);
         }
         return some;
     }
@@ -97,6 +120,12 @@ struct Trials
         for (std::size_t trial = first; trial < last; trial++)
             which.push_back(trial);
         return part(which);
+    }
+
+    // Keys of the noise of all trials, if random numbers are drawn.
+    std::vector<std::uint64_t> noise_of_all() const
+    {
+        return noise.empty() ? noise_keys(0, "trials", 0, size()) : noise;
     }
 
     static int n_answers() { return std::max(1, description.n_answers); }

@@ -1,4 +1,4 @@
-"""What continuous operation hands from one call to the next, and its value at the start."""
+"""What is handed on from one call to the next where weights change within trials, and its start."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from eprop_brian.network.built import NEVER
 from eprop_brian.network.groups import NetworkGroups
 from eprop_brian.steps.blocks import stored_name
+from eprop_brian.symbolic.names import SYNAPSE, owned
 
 __all__ = ["carried_arrays"]
 
@@ -14,15 +15,23 @@ __all__ = ["carried_arrays"]
 def carried_arrays(groups: NetworkGroups) -> dict[str, float]:
     """Values at the start, by ``"group.variable"``.
 
-    Not the states of the neurons, which start from values of their own.
+    All of continuous operation but the states of the neurons, which start from values of their own.
     """
+    network = groups.network
+    if not network.continuous:
+        # With updates within trials, how many there have been.
+        return _keys(groups, "control", ["k"] * (groups.learning and network.updates == "action"))
     carried = _keys(groups, "control", ["clock"])
     for readout in groups.network.readouts:
         carried |= _keys(groups, readout.name, ["y"])
-    for name, system in groups.systems.items():
-        carried |= _keys(groups, name, (*system.step.states, "z", "refractory_counter"))
+    for name in groups.systems:
+        carried |= _keys(groups, name, groups.state_variables(name))
         if groups.later_rows:
             carried |= _whole(groups, f"{name}_later")
+    for known in groups.transmissions.values():
+        for name, transmission in known.items():
+            states = owned(transmission.map.states, SYNAPSE).values()
+            carried |= _keys(groups, name, ("z", *states))
     return {**carried, **_learning(groups)} if groups.learning else carried
 
 
@@ -34,7 +43,6 @@ def _learning(groups: NetworkGroups) -> dict[str, float]:
     if "earlier_history" in groups.groups:
         carried |= _whole(groups, "earlier_history")
     for population in groups.network.populations:
-        carried |= _keys(groups, population.name, ["moving_rate"])
         carried |= _whole(groups, f"{population.name}_window")
     for p in (p for p in groups.projections if p.connection.plastic):
         presynaptic, synaptic = groups.trace_variables(p.target, p.connection.receptor)

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 from brian2.groups.group import Group
 
+from eprop_brian.equations.learning_signals import Feedback
 from eprop_brian.equations.regularizers import L2
-from eprop_brian.network.built import optimizer_names
+from eprop_brian.network.built import optimizer_names, optimizer_statements
 from eprop_brian.network.graph import Connection
 from eprop_brian.network.groups import later_name
 from eprop_brian.network.learned_delays import DELAY
 from eprop_brian.network.projection import BuiltProjection
+from eprop_brian.network.resolved import Resolved
 from eprop_brian.network.step.delays import write_lagged_sums, write_learned_delays
 from eprop_brian.network.step.eligibility import write_traces
 from eprop_brian.network.step.parts import ProjectionPart
+from eprop_brian.network.step.sharing import write_shared
+from eprop_brian.network.step.weights import (
+    effective_weight,
+    slope_of_weight,
+    write_effective_weight,
+)
 from eprop_brian.network.step.writing import Writer, views
 from eprop_brian.steps.blocks import View, repeat
 from eprop_brian.steps.spiking import SPIKES_AT_ONCE
@@ -20,7 +28,7 @@ from eprop_brian.symbolic.names import input_name, substituted
 from eprop_brian.symbolic.programs import lambda_name, parameter_sums
 from eprop_brian.symbolic.scope import scoped_receptor
 
-__all__ = ["write_projection"]
+__all__ = ["weight_change", "write_projection"]
 
 
 def write_projection(writer: Writer, p: BuiltProjection[Connection]) -> ProjectionPart:
@@ -28,7 +36,13 @@ def write_projection(writer: Writer, p: BuiltProjection[Connection]) -> Projecti
     groups, connection = writer.groups, p.connection
     to_readout = connection.to_readout
     analog = groups.is_analog(p)
-    _write_deliver(writer, p, analog)
+    adds = _write_deliver(writer, p, analog)
+    # Of a dense projection onto itself, what must stay 0, before an update and after it.
+    itself = not p.autapses and not p.sparse
+    refreshed = write_effective_weight(writer, p)
+    effective: tuple[str, ...] = ()
+    if itself and refreshed[0]:
+        effective = (writer.code.array(p.group, effective_weight(writer, p), "_synapse"),)
     extra: int | str | None = None
     if groups.is_delayed(p):
         if connection.delay_each:
@@ -41,11 +55,14 @@ def write_projection(writer: Writer, p: BuiltProjection[Connection]) -> Projecti
         delay = groups.lag
     learned = connection.learned_delay
     if not groups.learning or not (connection.plastic or learned):
-        return ProjectionPart(p.name, sender, p.target, writer.synapses(p, extra), delay, analog)
+        synapses = writer.synapses(p, extra)
+        return ProjectionPart(
+            p.name, sender, p.target, synapses, delay, analog, adds, effective=effective
+        )
     sums = _write_sums(writer, p, to_readout)
     follows = False
     if connection.plastic:
-        follows = _write_update(writer, p, to_readout, sums)
+        follows = _write_update(writer, p, to_readout, sums, refreshed)
     if learned:
         write_learned_delays(writer, p, learned)
     if groups.online:
@@ -60,8 +77,6 @@ def write_projection(writer: Writer, p: BuiltProjection[Connection]) -> Projecti
     if writer.network.continuous:
         names = ("since", "updates", "skipped")
         counters = {name: writer.code.array(p.pre_group, name, "_pre") for name in names}
-    # Of a dense projection onto itself, what must stay 0, before an update and after it.
-    itself = not p.autapses and not p.sparse
     clipped = writer.network.clip_norm is not None and connection.plastic
     return ProjectionPart(
         p.name,
@@ -70,34 +85,46 @@ def write_projection(writer: Writer, p: BuiltProjection[Connection]) -> Projecti
         writer.synapses(p, extra, groups.layout.width(p.n_pre) if follows else None),
         delay,
         analog,
+        adds,
         plastic=connection.plastic,
         pre_rows=groups.pre_rows(connection),
         pre_window=pre_window,
-        gradient=writer.code.array(p.group, "gradient", "_synapse") if clipped else None,
+        gradient=writer.code.array(p.learner, "gradient", "_synapse") if clipped else None,
         sums=tuple(writer.code.array(p.group, x, "_synapse") for x in sums if itself),
-        weights=(writer.code.array(p.group, "w", "_synapse"),) if itself else (),
+        weights=(writer.code.array(p.group, "w", "_synapse"), *effective) if itself else (),
+        signal_sums=(writer.code.array(p.group, "signal_sum", "_synapse"),)
+        if itself and writer.network.updates == "action"
+        else (),
+        effective=effective,
         lags=tuple(learned.lags) if learned else (),
+        shared=write_shared(writer, p),
         **counters,
     )
 
 
-def _write_deliver(writer: Writer, p: BuiltProjection[Connection], analog: bool) -> None:
-    """What a spike brings."""
+def _write_deliver(
+    writer: Writer, p: BuiltProjection[Connection], analog: bool
+) -> tuple[str, str] | None:
+    """What a spike brings; returns the arrays, if it adds a number of the synapse at once."""
     groups, own = writer.groups, View(p.group, "_synapse")
     input_of = input_name(scoped_receptor(p.connection.receptor))
-    arriving, values = "w", []
+    weight = effective_weight(writer, p)
+    arriving, values = weight, []
     if analog:
-        arriving, values = "w*z", [(groups.groups[groups.sender(p)], "_pre", ("z",))]
+        arriving, values = f"{weight}*z", [(groups.groups[groups.sender(p)], "_pre", ("z",))]
     if groups.is_delayed(p):
         input_of = later_name(input_of)
         deliver = [f"{input_of} = {input_of} + {arriving}"]
         later = writer.own(f"{p.target}_later", "_later")
         writer.block(p.name, "deliver", deliver, *views(values), later, own)
-        return
+        return None
     post, deliver = writer.own(p.target, "_post"), [f"{input_of} = {input_of} + {arriving}"]
     writer.block(p.name, "deliver", deliver, *views(values), post, own)
-    lines, several = repeat(deliver, SPIKES_AT_ONCE, (p.group, "_synapse", ("w",)), *values)
+    lines, several = repeat(deliver, SPIKES_AT_ONCE, (p.group, "_synapse", (weight,)), *values)
     writer.block(p.name, "deliver_several", lines, *several, post)
+    if analog:
+        return None
+    return writer.array(p.target, input_of, "_post"), writer.code.array(p.group, weight, "_synapse")
 
 
 def _write_sums(writer: Writer, p: BuiltProjection[Connection], to_readout: bool) -> list[str]:
@@ -120,14 +147,23 @@ def _write_sums(writer: Writer, p: BuiltProjection[Connection], to_readout: bool
 
 
 def _write_update(
-    writer: Writer, p: BuiltProjection[Connection], to_readout: bool, sums: list[str]
+    writer: Writer,
+    p: BuiltProjection[Connection],
+    to_readout: bool,
+    sums: list[str],
+    refreshed: tuple[list[str], list[View]],
 ) -> bool:
-    """The update of a weight from sums; returns whether it changes feedback weights too."""
-    groups, network, own = writer.groups, writer.network, View(p.group, "_synapse")
-    read = [View(p.group, "_synapse", {"g": "gradient"}), own]
+    """The update of a weight from sums; returns whether it changes feedback weights too.
+
+    `refreshed` says how the effective weight follows the new one, and what it reads.
+    """
+    groups, network, own = writer.groups, writer.network, View(p.learner, "_synapse")
+    read = [View(p.learner, "_synapse", {"g": "gradient"}), own]
     l2 = f" + {L2}" if network.c_l2 else ""
+    slope, read_by_slope = slope_of_weight(writer, p)
+    read += read_by_slope
     if network.continuous:
-        gradient = [f"gradient = gradient_scale*signal_sum{l2}", "signal_sum = 0"]
+        gradient = [f"gradient = {slope}gradient_scale*signal_sum{l2}", "signal_sum = 0"]
         if network.updates == "spike":
             # All synapses of a presynaptic neuron have had the same number of updates.
             read.append(View(p.pre_group, "_pre", {"k": "updates"}))
@@ -137,31 +173,53 @@ def _write_update(
             summed = f"({summed} + rate_factor*(batch_trace_total + batch_trace_sum))"
             read.append(View(groups.groups[p.target], "_post", {"rate_factor": "rate_factor"}))
         cleared = [f"{name} = 0" for name in sums]
-        gradient = [f"gradient = gradient_scale*{summed}/batch_size{l2}", *cleared]
+        if p.shared_group is not None:
+            # What synapses add to the weights that they share; these are spread afterwards.
+            of_synapse, view = f"gradient = {slope}{summed}", View(p.group, "_synapse")
+            writer.block(p.name, "own_gradient", [of_synapse, *cleared], *read[2:], view)
+            slope, summed, cleared, refreshed = "", "gathered", [], ([], [])
+        gradient = [f"gradient = {slope}gradient_scale*{summed}/batch_size{l2}", *cleared]
+    clipped = []
     if network.clip_value is not None:
-        gradient.append("gradient = clip(gradient, -clip_value, clip_value)")
+        clipped = ["gradient = clip(gradient, -clip_value, clip_value)"]
+    gradient += clipped
     if network.clip_norm is not None:
         # The norm is known when all gradients are.
         writer.block(p.name, "measure", gradient, *read, writer.control)
         gradient = ["gradient = clip_factor*gradient"]
-    optimizer = writer.optimizer_statements(network.optimizer_of(p.connection))
     signal = groups.signal_that_learns(p)
     if signal is not None:
-        feedback = signal.connection.feedback
-        numbers = {k: f"({float(v)!r})" for k, v in feedback.parameters.items()}
-        optimizer = [
-            "w_before = w",
-            *optimizer,
-            "increment = w - w_before",
-            *(substituted(x, numbers) for x in feedback.update.strip().split("\n")),
-        ]
-        if p.connection.sign:
-            # The rule of the feedback may change the weight too.
-            names = optimizer_names(network, network.optimizer_of(p.connection))
-            optimizer.append(f"w = clip(w, {names['w_min']}, {names['w_max']})")
         read.append(View(signal.group, "_feedback", {"B": "B"}))
-    writer.block(p.name, "optimize", [*gradient, *optimizer], *read, writer.control)
+    change = weight_change(network, p.connection, signal.connection.feedback if signal else None)
+    optimized = [*gradient, *change, *refreshed[0]]
+    writer.block(p.name, "optimize", optimized, *read, writer.control)
+    if network.updates == "action":
+        at_once = [f"gradient = {slope}gradient_scale*signal_sum{l2}", "signal_sum = 0", *clipped]
+        optimized = [*at_once, *change, *refreshed[0]]
+        writer.block(p.name, "optimize_at_action", optimized, *read, writer.control)
     return signal is not None
+
+
+def weight_change(
+    network: Resolved, connection: Connection, feedback: Feedback | None
+) -> list[str]:
+    """What an update does to a weight, and to the weights of feedback that learns with it."""
+    optimizer = network.optimizer_of(connection)
+    statements = optimizer_statements(network, optimizer)
+    if feedback is None:
+        return statements
+    numbers = {k: f"({float(v)!r})" for k, v in feedback.parameters.items()}
+    statements = [
+        "w_before = w",
+        *statements,
+        "increment = w - w_before",
+        *(substituted(x, numbers) for x in feedback.update.strip().split("\n")),
+    ]
+    if connection.sign:
+        # The rule of the feedback may change the weight too.
+        names = optimizer_names(network, optimizer)
+        statements.append(f"w = clip(w, {names['w_min']}, {names['w_max']})")
+    return statements
 
 
 def _has_rate_term(writer: Writer, to_readout: bool) -> bool:
@@ -213,6 +271,8 @@ def _results(
             names.append(lambda_name(receptor, of_traces=True))
         sides = [(groups.groups[f"{p.target}_results"], "_tile", names)]
     if groups.is_analog(p):
-        data = f"{groups.sender(p)}_history" if p.connection.reads else "input_data"
+        sender = groups.sender(p)
+        given = sender == p.source and groups.acting is None
+        data = "input_data" if given else f"{sender}_history"
         sides.append((groups.groups[data], "_value", ["x"]))
     return sides

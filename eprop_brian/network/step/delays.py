@@ -16,7 +16,8 @@ from brian2.groups.group import Group
 from eprop_brian.network.graph import Connection
 from eprop_brian.network.learned_delays import DELAY, LearnedDelay, slope_names
 from eprop_brian.network.projection import BuiltProjection
-from eprop_brian.network.step.learned import update_of_parameter
+from eprop_brian.network.step.learned import in_shares, update_of_parameter
+from eprop_brian.network.step.weights import effective_weight
 from eprop_brian.network.step.writing import Writer, views
 from eprop_brian.steps.blocks import View, repeat
 from eprop_brian.symbolic.programs import ParameterProgram, parameter_sums
@@ -31,10 +32,11 @@ def write_learned_delays(
     own = View(p.group, "_synapse")
     sums = parameter_sums(DELAY, writer.network.rate_averaging)
     cleared = [f"{x} = 0" for pair in sums.items() for x in pair]
-    update = update_of_parameter(writer, DELAY, sums, cleared)
+    update = update_of_parameter(writer.network, DELAY, in_shares(sums), cleared)
     rates = View(writer.groups.groups[p.target], "_post", {"rate_factor": "rate_factor"})
     writer.block(p.name, "learn_delays", update, own, rates, writer.control)
     least, slopes = p.connection.least_delay, slope_names(learned)
+    weight = effective_weight(writer, p)
     # The difference to the whole number below is exact, which delay + 0.5 would not be. A delay
     # that is not a number must not select what is beyond the arrays.
     rounded = [
@@ -47,7 +49,7 @@ def write_learned_delays(
     for lag, slope in slopes.items():
         # No spike acts before it could at the earliest.
         causal = f"*int(nearest >= {least - lag})" if lag < 0 else ""
-        rounded.append(f"{slope} = -w{causal}*({learned.slope(lag, 'offset')})")
+        rounded.append(f"{slope} = -{weight}{causal}*({learned.slope(lag, 'offset')})")
     writer.block(p.name, "round_delays", rounded, own)
 
 
@@ -97,7 +99,7 @@ def write_delay_traces(
         *windows,
         own,
         writer.own(p.target, "_post"),
-        writer.readout_parameters(),
+        writer.filter_parameters(p.target),
         writer.control,
     )
     return program

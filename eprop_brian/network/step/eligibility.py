@@ -8,9 +8,15 @@ from eprop_brian.network.graph import Connection
 from eprop_brian.network.learned_delays import DELAY
 from eprop_brian.network.projection import BuiltProjection
 from eprop_brian.network.step.delays import write_delay_traces
+from eprop_brian.network.step.episodes import reward_view, rewarded
 from eprop_brian.network.step.writing import Writer
 from eprop_brian.steps.blocks import View, repeat
-from eprop_brian.symbolic.programs import cutoff_program, parameter_sums
+from eprop_brian.symbolic.programs import (
+    REWARDED,
+    cutoff_program,
+    direct_name,
+    parameter_sums,
+)
 from eprop_brian.symbolic.scope import scoped_receptor
 
 __all__ = ["write_traces"]
@@ -36,20 +42,28 @@ def write_traces(writer: Writer, p: BuiltProjection[Connection], to_readout: boo
     pre_names: tuple[str, ...] = ()
     synapse: list[str] = []
     gradient: list[str] = []
-    sums: list[str] = []
+    sums: tuple[str, ...] = ()
+    reward: list[str] = []
     if to_readout:
         pre_code = groups.readout_program.pre_trace
         synapse = ["signal_sum = signal_sum + error*eps_y"]
-        gradient, sums = ["gradient_sum = gradient_sum + signal_sum"], ["signal_sum"]
-        pre_names = ("eps_y",)
+        if tags := groups.tags(target):
+            direct = direct_name("error")
+            synapse = ["tag = tag + error*eps_y"]
+            synapse += [f"signal_sum = signal_sum + {direct}*eps_y"] * bool(tags.direct)
+            reward = [*REWARDED]
+        gradient = ["gradient_sum = gradient_sum + signal_sum"]
+        pre_names, sums = groups.trace_variables(target, receptor)
     elif p.connection.plastic:
         online = groups.online_of(target, receptor)
         pre_code, synapse, gradient = online.pre, [*online.synapse], [*online.gradient]
-        sums, pre_names = list(online.synapse_variables), online.pre_variables
-        views = (own, post, writer.readout_parameters(), writer.control)
+        sums, pre_names = online.synapse_variables, online.pre_variables
+        reward = [*online.reward]
+        views = (own, post, writer.filter_parameters(target), writer.control)
     if learned:
         gradient += delays.gradient
-        sums += of_delays
+        reward += delays.reward
+        sums = (*sums, *of_delays)
     source = View(groups.groups[groups.sender(p)], "_neuron", {"z": "z"})
     entered = ["pre = z", *pre_code, *counted]
     writer.block(p.name, "pre_trace", entered, source, pre_own, post, writer.control)
@@ -63,6 +77,8 @@ def write_traces(writer: Writer, p: BuiltProjection[Connection], to_readout: boo
         _write_decay(writer, p, to_readout, views)
         return
     writer.block(p.name, "gradient", gradient, *views)
+    if reward:
+        writer.block(p.name, "reward", rewarded(writer, reward), own, reward_view(writer))
     writer.block(p.name, "zero", [f"{v} = 0" for v in sums], own)
     writer.block(p.name, "zero_pre", [f"{v} = 0" for v in ("pre", *pre_names)], pre_own)
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
-from eprop_brian.network.built import dependent_constants, optimizer_names
+from eprop_brian.network.built import dependent_constants, optimizer_names, optimizer_statements
 from eprop_brian.network.graph import PopulationGroup
+from eprop_brian.network.resolved import Resolved
+from eprop_brian.network.step.episodes import reward_view, rewarded
 from eprop_brian.network.step.writing import Writer
 from eprop_brian.steps.blocks import View
 from eprop_brian.symbolic.names import owned, substituted
 from eprop_brian.symbolic.programs import parameter_sums
 
-__all__ = ["update_of_parameter", "write_learned"]
+__all__ = ["in_shares", "update_of_parameter", "write_learned"]
 
 
 def write_learned(writer: Writer, population: PopulationGroup) -> None:
@@ -33,7 +35,7 @@ def write_learned(writer: Writer, population: PopulationGroup) -> None:
         cleared = [f"{x} = 0" for pair in sums.items() for x in pair]
         zero_sums += cleared
         fold += [line for x, t in sums.items() for line in (f"{t} = {t} + {x}", f"{x} = 0")]
-        update += update_of_parameter(writer, parameter, sums, cleared)
+        update += update_of_parameter(writer.network, parameter, in_shares(sums), cleared)
     writer.block(name, "learn", update, neurons, writer.control)
     writer.block(name, "zero_learned", zero_sums, neurons)
     writer.block(name, "fold", fold, neurons)
@@ -41,26 +43,31 @@ def write_learned(writer: Writer, population: PopulationGroup) -> None:
         _write_online(writer, population)
 
 
+def in_shares(sums: Mapping[str, str]) -> list[str]:
+    """Sums over a batch whose shares are summed up in others (`parameter_sums`)."""
+    return [f"({x} + {total})" for x, total in sums.items()]
+
+
 def update_of_parameter(
-    writer: Writer, parameter: str, sums: Mapping[str, str], cleared: Iterable[str]
+    network: Resolved, parameter: str, summed: Sequence[str], cleared: Iterable[str]
 ) -> list[str]:
     """An update of a parameter, relative to its scale.
 
     Parameters
     ----------
-    writer : Writer
+    network : Resolved
     parameter : str
         The variable; others that belong to it end in its name.
-    sums : mapping of str to str
-        See `parameter_sums`.
+    summed : sequence of str
+        Sums over the trials of a batch: of the gradient and, if the rate regulariser waits for the
+        end of the batch, of the traces.
     cleared : iterable of str
-        Statements that set them to 0.
+        Statements that set the sums to 0.
     """
-    optimizer = writer.network.optimizer
-    names = optimizer_names(writer.network, optimizer)
-    summed = [f"({x} + {t})" for x, t in sums.items()]
+    optimizer = network.optimizer
+    names = optimizer_names(network, optimizer)
     gradient = summed[0]
-    if writer.groups.rate_per_batch:
+    if len(summed) > 1:
         gradient = f"({gradient} + rate_factor*{summed[1]})"
     of_parameter = {
         "w": f"scaled_{parameter}",
@@ -77,7 +84,7 @@ def update_of_parameter(
         *cleared,
         # Anew in every update: rounding is then the same however many calls there are.
         f"{scaled} = {parameter}/scale_{parameter}",
-        *(substituted(x, of_parameter) for x in writer.optimizer_statements(optimizer)),
+        *(substituted(x, of_parameter) for x in optimizer_statements(network, optimizer)),
         f"{scaled} = clip({scaled}, minimum_{parameter}, maximum_{parameter})",
         f"{parameter} = scale_{parameter}*{scaled}",
     ]
@@ -94,7 +101,7 @@ def _write_online(writer: Writer, population: PopulationGroup) -> None:
         [line for program in programs for line in program.step],
         View(window, "_window", {n: n for n in window.names}),
         neurons,
-        writer.readout_parameters(),
+        writer.filter_parameters(name),
         writer.control,
     )
     writer.block(
@@ -103,5 +110,10 @@ def _write_online(writer: Writer, population: PopulationGroup) -> None:
         [line for program in programs for line in program.gradient],
         neurons,
     )
+    if groups.tagging is not None:
+        reward = [line for program in programs for line in program.reward]
+        writer.block(
+            name, "parameter_reward", rewarded(writer, reward), neurons, reward_view(writer)
+        )
     variables = [f"{v} = 0" for program in programs for v in program.variables]
     writer.block(name, "parameter_zero", variables, neurons)

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from eprop_brian.network.step.parts import PopulationPart, ProjectionPart, block_name
 from eprop_brian.network.step.running import Running
-from eprop_brian.steps.gradients import Accumulate, AllSynapses, Backward, ClipNorm, Filter, Fused
+from eprop_brian.network.step.segments import segment_by_segment
+from eprop_brian.network.step.sharing import gather_gradients, spread_weights, trained
+from eprop_brian.steps.gradients import (
+    WHOLE_TRIAL,
+    Accumulate,
+    AllSynapses,
+    Backward,
+    ClipNorm,
+    Filter,
+    Fused,
+    Steps,
+)
 from eprop_brian.steps.nodes import If, Node, Put, Sync
 from eprop_brian.steps.spiking import Signal
 
@@ -14,18 +26,27 @@ __all__ = ["begin_call", "fold", "learn", "update"]
 
 
 def begin_call(running: Running) -> list[Node]:
-    """Sums are 0 at the start of a call, and learned delays are rounded."""
+    """Sums are 0 at the start of a call, and what follows from weights and delays is computed."""
+    refreshed = _refresh_weights(running)
+    spread = spread_weights(running)
     if not running.rules.by_trial:
-        return [*running.follow()]
+        return [*spread, *running.follow(), *refreshed]
     rounded = _round_delays(running)
     zeroed: list[Node] = _synapses(running, "zero_sums")
     for p in running.parts.populations:
         zeroed += [*running.neurons(p, "zero_sums"), *running.neurons(p, "zero_learned")]
-    return [*running.follow(), *rounded, Sync(), If("_learning", zeroed)]
+    return [
+        *spread,
+        *running.follow(),
+        *refreshed,
+        *rounded,
+        Sync(),
+        If("_learning", zeroed),
+    ]
 
 
-def learn(running: Running) -> list[Node]:
-    """What a trial adds to the sums that updates are made of."""
+def learn(running: Running, step: Sequence[Node]) -> list[Node]:
+    """What a trial adds to the sums that updates are made of; `step` is what it did in a step."""
     parts, rules = running.parts, running.rules
     if not rules.by_trial:
         return []
@@ -47,12 +68,29 @@ def learn(running: Running) -> list[Node]:
     # Nothing of a population is needed whose synapses and parameters stay as they are.
     targets = {p.target for p in parts.learning}
     learning = [p for p in parts.populations if p.name in targets or running.block(p.name, "learn")]
-    return [*nodes, *(_backward(running, p) for p in learning)]
+    if rules.in_segments:
+        nodes += [node for p in learning for node in running.neurons(p, "zero")]
+    return [
+        *nodes,
+        *segment_by_segment(
+            running, step, lambda steps: [_backward(running, p, steps) for p in learning]
+        ),
+    ]
 
 
 def _synapses(running: Running, what: str) -> list[Node]:
     """A block for all synapses that learn."""
     return [AllSynapses(block_name(p.name, what), p.synapses) for p in running.parts.learning]
+
+
+def _refresh_weights(running: Running, shared: bool = False) -> list[Node]:
+    """Compute what spikes bring of weights, or of shared ones; feedback may follow meanwhile."""
+    nodes = [
+        AllSynapses(block_name(p.name, "refresh_weights"), p.synapses, after=p.effective)
+        for p in running.parts.projections
+        if running.block(p.name, "refresh_weights") and (p.shared or not shared)
+    ]
+    return [Sync(), *nodes] if nodes else []
 
 
 def _round_delays(running: Running) -> list[Node]:
@@ -62,7 +100,9 @@ def _round_delays(running: Running) -> list[Node]:
     return [Sync(), *nodes] if nodes else []
 
 
-def _accumulate(running: Running, target: str, width: int, first_row: int) -> list[Node]:
+def _accumulate(
+    running: Running, target: str, width: int, first_row: int, steps: Steps = WHOLE_TRIAL
+) -> list[Node]:
     """Sums over presynaptic spikes, from results of so many numbers a row."""
     parts = running.parts
     return [
@@ -76,26 +116,27 @@ def _accumulate(running: Running, target: str, width: int, first_row: int) -> li
             width,
             parts.data_of(p),
             running.lagged(p),
+            steps,
         )
         for p in parts.learning
         if p.target == target
     ]
 
 
-def _backward(running: Running, population: PopulationPart) -> Node:
-    """The backward pass inside each neuron of a population."""
+def _backward(running: Running, population: PopulationPart, steps: Steps) -> Node:
+    """The backward pass inside each neuron of a population, through some steps."""
     parts, rules = running.parts, running.rules
     first_row = rules.signal_rows + rules.lag
     row = f"(_t + {first_row})" if first_row else "_t"
     fused = [Fused(number, parts.readout(readout).n, row) for readout, number in population.fused]
     then = [
         *running.lap("backward"),
-        *_accumulate(running, population.name, population.tile, 0),
+        *_accumulate(running, population.name, population.tile, 0, steps),
         *running.lap("accumulate"),
     ]
     return Backward(
         block_name(population.name, "backward"),
-        block_name(population.name, "zero"),
+        None if steps.partial else block_name(population.name, "zero"),
         population.spikes.n,
         population.spikes.width,
         population.tile,
@@ -106,6 +147,7 @@ def _backward(running: Running, population: PopulationPart) -> Node:
         [] if population.heard else _unfused(running, population, row),
         fused,
         then,
+        steps,
     )
 
 
@@ -139,10 +181,10 @@ def update(running: Running) -> list[Node]:
     k = parts.control["k"]
     nodes: list[Node] = [Put(k, "0", f"{{{k}}}[0] + 1")]
     nodes += [n for p in parts.populations for n in running.neurons(p, "mean_rate")]
-    nodes.append(Sync())
+    nodes += [Sync(), *gather_gradients(running)]
     if rules.clip_norm:
         gradients = [
-            (AllSynapses(block_name(p.name, "measure"), p.synapses, p.sums), p.gradient)
+            (AllSynapses(block_name(p.name, "measure"), trained(p), p.sums), p.gradient)
             for p in parts.plastic
             if p.gradient
         ]
@@ -151,8 +193,9 @@ def update(running: Running) -> list[Node]:
     delayed = [p for p in parts.learning if p.lags]
     nodes += [AllSynapses(block_name(p.name, "learn_delays"), p.synapses) for p in delayed]
     nodes += [n for p in parts.populations for n in running.neurons(p, "learn")]
-    return [*nodes, Sync(), *running.follow(), *_round_delays(running)]
+    spread = [*spread_weights(running), *_refresh_weights(running, shared=True)]
+    return [*nodes, Sync(), *spread, *running.follow(), *_round_delays(running)]
 
 
 def _optimize(p: ProjectionPart) -> Node:
-    return AllSynapses(block_name(p.name, "optimize"), p.synapses, p.sums, p.weights)
+    return AllSynapses(block_name(p.name, "optimize"), trained(p), p.sums, p.weights)

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 from brian2.utils.stringtools import get_identifiers
 
 from eprop_brian.equations.learning_signals import TRANSMITTED
 from eprop_brian.equations.regularizers import FIRING_RATE, MOVING_RATE, MOVING_RATE_FACTOR
+from eprop_brian.network.exogenous import samples_of
 from eprop_brian.network.graph import PopulationGroup, SignalConnection
-from eprop_brian.network.groups import later_name, reading_group
+from eprop_brian.network.groups import later_name
 from eprop_brian.network.projection import BuiltProjection
+from eprop_brian.network.resolved import Resolved
+from eprop_brian.network.step.emission import write_emitted
+from eprop_brian.network.step.episodes import steps_view
+from eprop_brian.network.step.exogenous import exogenous_statements, sample_views
 from eprop_brian.network.step.learned import write_learned
-from eprop_brian.network.step.parts import PopulationPart, ReadingPart
+from eprop_brian.network.step.parts import Kept, PopulationPart
+from eprop_brian.network.step.values import write_reading, write_transmissions
 from eprop_brian.network.step.writing import Writer
 from eprop_brian.steps.blocks import View
 from eprop_brian.steps.layout import MOST_STEPS
-from eprop_brian.steps.spiking import Inputs
-from eprop_brian.symbolic.coefficients import LIMITS
+from eprop_brian.symbolic.coefficients import LIMITS, Limits
+from eprop_brian.symbolic.eligibility import EligibilitySystem
 from eprop_brian.symbolic.expressions import total
 from eprop_brian.symbolic.names import BEFORE, substituted
-from eprop_brian.symbolic.readings import Reading
 
-__all__ = ["write_population"]
+__all__ = ["is_refractory", "neuron_statements", "write_population"]
 
 
 def write_population(writer: Writer, population: PopulationGroup) -> PopulationPart:
@@ -36,6 +43,8 @@ def write_population(writer: Writer, population: PopulationGroup) -> PopulationP
         _write_rates(writer, name)
     if groups.diffuses(name):
         writer.block(name, "spread", ["L_before = L", "L = 0"], writer.own(name))
+    if name in groups.emitted:
+        write_emitted(writer, name)
     spikes = writer.spikes(name, population.size)
     spike_count = writer.array(name, "spike_count", "_neuron")
     later: tuple[str, ...] = ()
@@ -43,9 +52,13 @@ def write_population(writer: Writer, population: PopulationGroup) -> PopulationP
         later = tuple(
             writer.array(f"{name}_later", later_name(x)) for x in groups.input_variables(name)
         )
-    readings = tuple(_write_reading(writer, name, r) for r in groups.systems[name].readings)
+    values = (
+        *(write_reading(writer, name, r) for r in groups.systems[name].readings),
+        *write_transmissions(writer, name, inputs=False),
+    )
+    sampled = any(sample.several for sample in samples_of(population))
     if not learning:
-        return PopulationPart(spikes, spike_count, later, readings)
+        return PopulationPart(spikes, spike_count, later, values, sampled=sampled)
     signals = groups.signal_names(name)
     if online:
         writer.window(name)
@@ -58,72 +71,61 @@ def write_population(writer: Writer, population: PopulationGroup) -> PopulationP
             writer.own(name),
         )
         kept = tuple(writer.array(f"{name}_window", signal) for signal in signals)
-        return PopulationPart(spikes, spike_count, later, readings, window_signals=kept)
+        return PopulationPart(
+            spikes, spike_count, later, values, window_signals=kept, sampled=sampled
+        )
     fused = _write_backward(writer, population)
     results = groups.factored(population).results
-    delayed, diffuses = groups.signals_are_delayed(name), groups.diffuses(name)
+    delayed, keeps = groups.signals_are_delayed(name), groups.keeps_signal(name)
     return PopulationPart(
         spikes,
         spike_count,
         later,
-        readings,
+        values,
         results=tuple(writer.array(f"{name}_results", result) for result in results),
-        tile=groups.tile(population),
+        tile=groups.tile(population, groups.history_rows),
         signals=tuple(
             writer.array(name, x if delayed else f"{x}_filtered", "_neuron") for x in signals
         ),
         fused=fused,
-        heard=writer.array(f"{name}_history", "L") if diffuses else "",
+        heard=writer.array(f"{name}_history", "L") if keeps else "",
+        sampled=sampled,
+        kept=_kept_state(writer, population, later),
     )
 
 
-def _write_reading(writer: Writer, name: str, reading: Reading) -> ReadingPart:
-    """Write how a value is read of the neurons of a population after each step."""
-    groups, values = writer.groups, reading_group(name, reading.number)
-    own = View(groups.groups[values], "_neuron", {"value_read": "z"})
-    writer.block(values, "reset", ["value_read = 0"], own)
-    statements, views, inputs = [f"value_read = {reading.value.code}"], [own], None
-    size = int(groups.groups[values].N)
-    if groups.learning and not groups.online:
-        history = groups.groups[f"{values}_history"]
-        statements.append("stored = value_read")
-        views.append(View(history, "_history", {"stored": "x"}))
-        inputs = Inputs(writer.array(history.name, "x", "_value"), "", True, size, 0)
-    writer.block(values, "read", statements, *views, writer.own(name))
-    return ReadingPart(writer.spikes(values, size), inputs)
+def _kept_state(
+    writer: Writer, population: PopulationGroup, later: Iterable[str]
+) -> tuple[Kept, ...]:
+    """The state, and where that of the beginning of every segment of a trial is kept."""
+    groups, name, size = writer.groups, population.name, population.size
+    if f"{name}_segments" not in groups.groups:
+        return ()
+    kept = [
+        Kept(writer.array(name, x, "_neuron"), writer.array(f"{name}_segments", x), size)
+        for x in groups.state_variables(name)
+    ]
+    n_later = groups.later_rows * groups.layout.width(size)
+    for array, arriving in zip(later, groups.input_variables(name), strict=False):
+        copies = writer.array(f"{name}_later_segments", later_name(arriving))
+        kept.append(Kept(array, copies, n_later))
+    return tuple(kept)
 
 
 def _update(writer: Writer, population: PopulationGroup) -> list[str]:
     """The statements of a step."""
-    groups, network = writer.groups, writer.network
+    groups = writer.groups
     system = groups.systems[population.name]
-    step, learning = system.step, groups.learning
-    # Neurons that are never refractory are spared the counting.
-    refractory = bool(np.any(population.system.step.refractory_steps(float(network.dt))))
-    count = "refractory_counter = "
-    limits = LIMITS[np.dtype(groups.dtype).itemsize]
-    before, after = (
-        system.varying_code(after=after, limits=limits) if learning else []
-        for after in (False, True)
-    )
-    entering = []
-    if BEFORE in get_identifiers("\n".join(step.code)):
-        entering = [f"{BEFORE} = (1.0 - z)*int(refractory_counter < 0.5)"]
     inputs = groups.input_variables(population.name)
-    update = [
-        *entering,
-        *([f"{count}(refractory_counter - 1)*int(refractory_counter > 0.5)"] * refractory),
-        *before,
-        *step.code,
-        *([f"psi = {step.psi}"] * learning),
-        f"z = not_refractory*int({step.threshold})",
-        *after,
-        *([f"{count}refractory_counter + z*refractory_steps"] * refractory),
-        *(f"{arriving} = 0" for arriving in inputs),
-    ]
-    # In place, not by a name: Brian2 would make it a 64-bit integer, which vectors do not like.
-    active = {"not_refractory": "int(refractory_counter < 0.5)" if refractory else "1"}
-    update = [substituted(line, active) for line in update]
+    update = exogenous_statements(population, groups.dtype)
+    update += neuron_statements(
+        system,
+        inputs,
+        learning=groups.learning,
+        # Neurons that are never refractory are spared the counting.
+        refractory=is_refractory(population, writer.network),
+        limits=LIMITS[min(np.dtype(x).itemsize for x in (groups.dtype, groups.history_dtype))],
+    )
     if groups.later_rows:
         late = {arriving: later_name(arriving) for arriving in inputs}
         arrived = [line for x, y in late.items() for line in (f"{x} = {x} + {y}", f"{y} = 0")]
@@ -133,10 +135,67 @@ def _update(writer: Writer, population: PopulationGroup) -> list[str]:
     return update
 
 
+def is_refractory(population: PopulationGroup, network: Resolved) -> bool:
+    """Whether some neurons are refractory after a spike."""
+    step = population.system.step
+    return bool(step.active or np.any(step.refractory_steps(float(network.dt))))
+
+
+def neuron_statements(
+    system: EligibilitySystem,
+    inputs: Iterable[str],
+    *,
+    learning: bool,
+    refractory: bool,
+    limits: Limits,
+    active: str = "int(refractory_counter < 0.5)",
+) -> list[str]:
+    """The statements of a step of neurons.
+
+    Parameters
+    ----------
+    system : EligibilitySystem
+        Scoped.
+    inputs : iterable of str
+        Variables that spikes add to.
+    learning : bool
+        Whether to compute what the derivative of a step needs.
+    refractory : bool
+    limits : Limits
+    active : str
+        What says whether a neuron may spike, where neurons are refractory.
+    """
+    step, count = system.step, "refractory_counter = "
+    counting, restarting = (
+        f"{count}(refractory_counter - 1)*int(refractory_counter > 0.5)",
+        f"{count}refractory_counter + z*refractory_steps",
+    )
+    if step.active:
+        # 1 while the neuron is refractory.
+        before = {"not_refractory": "int(refractory_counter < 0.5)"}
+        counting, restarting = f"{count}1.0 - {substituted(step.active, before)}", ""
+    entering = []
+    if BEFORE in get_identifiers("\n".join(step.code)):
+        entering = [f"{BEFORE} = (1.0 - z)*int(refractory_counter < 0.5)"]
+    update = [
+        *entering,
+        *([counting] * refractory),
+        *(system.step_code(limits) if learning else step.code),
+        *([f"psi = {step.psi}"] * learning),
+        f"z = not_refractory*int({step.threshold})",
+        *(system.code_after(limits) if learning else []),
+        *([restarting] if refractory and restarting else []),
+        *(f"{arriving} = 0" for arriving in inputs),
+    ]
+    # In place, not by a name: Brian2 would make it a 64-bit integer, which vectors do not like.
+    replaced = {"not_refractory": active if refractory else "1"}
+    return [substituted(line, replaced) for line in update]
+
+
 def _write_advance(writer: Writer, population: PopulationGroup) -> None:
     groups, name = writer.groups, population.name
     update, own = _update(writer, population), writer.own(name)
-    views = []
+    views = sample_views(writer, population)
     if groups.later_rows:
         views.append(writer.own(f"{name}_later", "_arriving"))
     if groups.learning and not groups.online:
@@ -167,6 +226,7 @@ def _write_reset(writer: Writer, population: PopulationGroup) -> None:
         zeroed += [
             *(*groups.input_variables(population.name), "z"),
             *["psi", "L"] * groups.learning,
+            *["emitted"] * (population.name in groups.emitted),
             "refractory_counter",
             *["moving_rate"] * groups.moving_rate,
         ]
@@ -194,6 +254,7 @@ def _write_rates(writer: Writer, name: str) -> None:
         "mean_rate" if batch else "rate",
         [*mean, f"rate_factor = {FIRING_RATE}", *cleared],
         View(own.group, "_neuron", names),
+        *steps_view(writer),
         writer.control,
     )
 
@@ -203,8 +264,8 @@ def _write_backward(writer: Writer, population: PopulationGroup) -> tuple[tuple[
     groups, name = writer.groups, population.name
     program, own = groups.factored(population), writer.own(name)
     # Signals that are delayed arrive one by one, and are filtered where they arrive; so is what a
-    # signal that diffuses has become.
-    arriving, diffuses = groups.filtered_where_it_arrives(name), groups.diffuses(name)
+    # signal that diffuses has become, and what is emitted.
+    arriving, keeps = groups.filtered_where_it_arrives(name), groups.keeps_signal(name)
     signals = groups.signal_names(name)
     zeroed = [*program.variables, *[f"{x}_filtered" for x in signals] * arriving]
     writer.block(name, "zero", [f"{v} = 0" for v in zeroed], own)
@@ -214,12 +275,13 @@ def _write_backward(writer: Writer, population: PopulationGroup) -> tuple[tuple[
     ]
     fused = [] if arriving else pairs[:MOST_STEPS]
     summed = {groups.signal_of(f) for f, _ in pairs[len(fused) :]}
+    summed |= {*signals[:1]} if keeps else set()
     heard = {x: f"{x}_filtered" if x in summed else "0" for x in signals}
     views = []
-    if diffuses:
-        diffused = View(groups.groups[f"{name}_history"], "_history", {"L": "L"})
-        views.append(diffused)
-        kept = View(diffused.group, "_history", {"L_kept": "L"})
+    if keeps:
+        of_step = View(groups.groups[f"{name}_history"], "_history", {"L": "L"})
+        views.append(of_step)
+        kept = View(of_step.group, "_history", {"L_kept": "L"})
         writer.block(name, "hear", ["L_kept = L"], kept, own)
     for k, (f, _) in enumerate(fused):
         weight, sent, signal = f"_B_{k}", f"_filtered_signal_{k}", groups.signal_of(f)
@@ -232,7 +294,7 @@ def _write_backward(writer: Writer, population: PopulationGroup) -> tuple[tuple[
         ]
     filtered = []
     if arriving:
-        decay = groups.readout_program.trace_decay
+        decay = groups.trace_filter(name).trace_decay
         filtered = [f"{x}_filtered = {total(decay.times(f'{x}_filtered'), x)}" for x in signals]
     names = {x: f"_signal_{number}" if number else "_signal" for number, x in enumerate(signals)}
     filters = {f"{x}_filtered": names[x] for x in signals}
@@ -245,7 +307,7 @@ def _write_backward(writer: Writer, population: PopulationGroup) -> tuple[tuple[
         _history(writer, population),
         writer.own(f"{name}_results", "_tile"),
         own,
-        writer.readout_parameters(),
+        writer.filter_parameters(name),
         writer.control,
     )
     return tuple((f.source, number) for f, number in fused)

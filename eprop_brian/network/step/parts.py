@@ -6,21 +6,30 @@ in use has no block, and the schedule leaves it out.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
+from eprop_brian.steps.gradients import Combine
 from eprop_brian.steps.spiking import Follow, Inputs, Spikes, Synapses
 
 __all__ = [
+    "ActingPart",
+    "CodePart",
     "DiffusionPart",
+    "EmissionPart",
     "InputPart",
+    "Kept",
     "LearningSignalPart",
     "NetworkParts",
     "PopulationPart",
+    "ProbePart",
     "ProjectionPart",
-    "ReadingPart",
     "ReadoutPart",
     "Rules",
+    "SharedPart",
+    "ValuesPart",
     "block_name",
+    "coupling_block",
 ]
 
 
@@ -29,24 +38,14 @@ def block_name(part: str, what: str) -> str:
     return f"{what}_of_{part}"
 
 
-@dataclass(frozen=True)
-class InputPart:
-    """A source whose spikes, or values, come from data, or that spikes in every step.
-
-    Attributes
-    ----------
-    spikes : Spikes
-    inputs : Inputs or None
-        Where its data stand; None: it spikes in every step.
-    """
-
-    spikes: Spikes
-    inputs: Inputs | None
+def coupling_block(what: str) -> str:
+    """The block of what outputs share for their loss, or for a part of their error."""
+    return "couple" if what == "loss" else f"couple_{what}"
 
 
 @dataclass(frozen=True)
-class ReadingPart:
-    """A source of the values that are read of a population's neurons, in every step.
+class ValuesPart:
+    """A source of values that follow from neurons: what is read of them, or what synapses hand on.
 
     Attributes
     ----------
@@ -60,6 +59,35 @@ class ReadingPart:
 
 
 @dataclass(frozen=True)
+class InputPart:
+    """A source whose spikes, or values, come from data, or that spikes in every step.
+
+    Attributes
+    ----------
+    spikes : Spikes
+    inputs : Inputs or None
+        Where its data stand; None: it spikes in every step.
+    values : tuple of ValuesPart
+    coded : bool
+        Whether they sense an environment; `inputs` then are values that the program keeps itself.
+    """
+
+    spikes: Spikes
+    inputs: Inputs | None
+    values: tuple[ValuesPart, ...] = ()
+    coded: bool = False
+
+
+@dataclass(frozen=True)
+class Kept:
+    """An array of `n` numbers, and one that has it at the beginning of every segment."""
+
+    array: str
+    segments: str
+    n: int
+
+
+@dataclass(frozen=True)
 class PopulationPart:
     """Neurons.
 
@@ -70,7 +98,7 @@ class PopulationPart:
         Array.
     later : tuple of str
         Arrays of what arrives later, one for each receptor.
-    readings : tuple of ReadingPart
+    values : tuple of ValuesPart
     window_signals : tuple of str
         Arrays of the learning signals that are kept for the traces.
     results : tuple of str
@@ -82,24 +110,50 @@ class PopulationPart:
     fused : tuple of (str, int)
         Readouts and numbers of outputs whose signal it reads directly.
     heard : str
-        Array in which a learning signal that diffuses is kept for the backward pass.
+        Array in which a learning signal that diffuses or is emitted is kept for the backward
+        pass.
+    sampled : bool
+        Whether they read timed arrays that have a value for each of them.
+    kept : tuple of Kept
+        The state at the beginning of every segment of a trial, if steps run again.
     """
 
     spikes: Spikes
     spike_count: str
     later: tuple[str, ...] = ()
-    readings: tuple[ReadingPart, ...] = ()
+    values: tuple[ValuesPart, ...] = ()
     window_signals: tuple[str, ...] = ()
     results: tuple[str, ...] = ()
     tile: int = 0
     signals: tuple[str, ...] = ()
     fused: tuple[tuple[str, int], ...] = ()
     heard: str = ""
+    sampled: bool = False
+    kept: tuple[Kept, ...] = ()
 
     @property
     def name(self) -> str:
         """The name of its group."""
         return self.spikes.name
+
+
+@dataclass(frozen=True)
+class SharedPart:
+    """Weights that synapses share.
+
+    Attributes
+    ----------
+    weights : Synapses
+        The weights as an update goes through them.
+    spread : Combine
+        Of which the weights of synapses are made.
+    gather : Combine
+        What adds up the gradients of synapses.
+    """
+
+    weights: Synapses
+    spread: Combine
+    gather: Combine
 
 
 @dataclass(frozen=True)
@@ -115,6 +169,8 @@ class ProjectionPart:
         arrives after the neurons have been updated.
     analog : bool
         Whether values arrive: analog inputs, or what is read of neurons.
+    adds : tuple of str or None
+        As for `eprop_brian.steps.spiking.Deliver`.
     plastic : bool
         Whether they learn.
     pre_rows : int
@@ -126,11 +182,17 @@ class ProjectionPart:
     sums, weights : tuple of str
         Arrays whose element of a neuron's synapse onto itself must be 0 before an update, and after
         it.
+    effective : tuple of str
+        The same of the effective weights that follow from these.
+    signal_sums : tuple of str
+        The same of what an update in mid-trial is made of.
     since, updates, skipped : str
         Arrays of continuous operation.
     lags : tuple of int
         Steps before and after an arrival that the gradient of a learned delay reads; none if delays
         do not learn.
+    shared : SharedPart or None
+        The weights that its synapses share, if they learn.
     """
 
     name: str
@@ -139,16 +201,20 @@ class ProjectionPart:
     synapses: Synapses
     delay: int
     analog: bool
+    adds: tuple[str, str] | None = None
     plastic: bool = False
     pre_rows: int = 0
     pre_window: tuple[str, ...] = ()
     gradient: str | None = None
     sums: tuple[str, ...] = ()
     weights: tuple[str, ...] = ()
+    effective: tuple[str, ...] = ()
+    signal_sums: tuple[str, ...] = ()
     since: str = ""
     updates: str = ""
     skipped: str = ""
     lags: tuple[int, ...] = ()
+    shared: SharedPart | None = None
 
     @property
     def learns(self) -> bool:
@@ -169,7 +235,7 @@ class ReadoutPart:
     n_outputs : int
         Outputs of all readouts.
     errors : tuple of str
-        Arrays of the history that the loss writes: errors and signals.
+        Arrays of the history that the loss writes: errors, signals and those that are direct.
     earlier : str or None
         Array of the signals of before a call.
     target, output : str
@@ -212,6 +278,8 @@ class LearningSignalPart:
         Array of the steps by which each connection is late.
     follow : Follow or None
         How the weights follow those of the readout.
+    direct : str
+        Array of the population in which the part is summed that no reward is multiplied by.
     """
 
     name: str
@@ -221,6 +289,7 @@ class LearningSignalPart:
     signal: str
     delay: str | None
     follow: Follow | None
+    direct: str = ""
 
 
 @dataclass(frozen=True)
@@ -240,6 +309,109 @@ class DiffusionPart:
 
 
 @dataclass(frozen=True)
+class EmissionPart:
+    """The learning signal that a population emits to another.
+
+    Attributes
+    ----------
+    name, source, target : str
+    synapses : Synapses
+    """
+
+    name: str
+    source: str
+    target: str
+    synapses: Synapses
+
+
+@dataclass(frozen=True)
+class ProbePart:
+    """What is recorded of every step.
+
+    Attributes
+    ----------
+    moment : str
+        When in a step: ``"entering"``, when all has arrived at a population; ``"traces"``, after
+        those of the step; ``"end"``.
+    part : str
+        What it is of, by the name of its group.
+    array : str
+        Into which it is copied.
+    value : str
+        Expression of ``_i``, the number of the element.
+    n : int
+        Elements of a step.
+    """
+
+    moment: str
+    part: str
+    array: str
+    value: str
+    n: int
+
+
+@dataclass(frozen=True)
+class CodePart:
+    """Inputs that sense an environment.
+
+    Attributes
+    ----------
+    name : str
+    inputs : str
+        The group of inputs that they belong to.
+    n, before : int
+        How many they are, and how many inputs of the group come first.
+    """
+
+    name: str
+    inputs: str
+    n: int
+    before: int
+
+
+@dataclass(frozen=True)
+class ActingPart:
+    """An environment, and the actions in it.
+
+    Attributes
+    ----------
+    policy, value : str
+        The readouts that choose actions, and that predict what follows.
+    steps, window : int
+        Steps from one action to the next; those before an action over which readouts are averaged.
+    discrete, bootstrap : bool
+        Whether there are actions to choose from; whether an episode that is cut off goes on in what
+        the critic predicts.
+    codes : tuple of CodePart
+    actions : tuple of str
+        Arrays: the action, or each of its components.
+    n_action, n_scored, done, over : str
+        Arrays: the number of an action; how many are learned from; whether the environment has come
+        to an end, and whether the episode has.
+    candidates, choice, chosen, kept : str
+        Arrays of the policy: what decides; the output that was chosen; its target, and those of all
+        actions.
+    """
+
+    policy: str
+    value: str
+    steps: int
+    window: int
+    discrete: bool
+    bootstrap: bool
+    codes: tuple[CodePart, ...]
+    actions: tuple[str, ...]
+    n_action: str
+    n_scored: str
+    done: str
+    over: str
+    candidates: str
+    choice: str
+    chosen: str
+    kept: str
+
+
+@dataclass(frozen=True)
 class Rules:
     """How a network learns, and what it keeps for it.
 
@@ -249,22 +421,33 @@ class Rules:
         Of a trial.
     learning, online, continuous : bool
     updates : str
-        ``"batch"``, ``"step"`` or ``"spike"``.
+        ``"batch"``, ``"action"``, ``"step"`` or ``"spike"``.
     cutoff : int or None
         Steps after which traces are cut off.
     never : float
         Steps since the last spike of a neuron that has not spiked.
     steps_per_pass : int
         Steps that a pass over the synapses does.
-    window_rows, later_rows, late_rows, signal_rows : int
+    window_rows, later_rows, late_rows, signal_rows, history_rows : int
         Steps kept: of what traces read; ahead, of what arrives later; of results after a trial; of
-        errors before it.
+        errors before it; of what the backward pass reads of neurons, at a time.
     lag : int
         Steps by which readouts see spikes late.
     clip_norm, clip_factor : str
         Arrays, if the norm of gradients is clipped.
     stages : tuple of str
         Parts of a trial whose time is measured.
+    noise : mapping of str to str
+        Arrays of the halves of trials' keys, by half, if neurons draw random numbers.
+    sample_rows : int
+        Steps of which it is stored what timed arrays have; 0 without any.
+    episodes : str
+        Array of the steps of an episode, if a trial is over when an environment says so.
+    external : int
+        Steps after which a call ends, for an environment outside of the program to go on; 0 if it
+        is inside.
+    step_of_target : bool
+        Whether targets have something of every step that all outputs read: an answer, an advantage.
     """
 
     n_steps: int
@@ -279,10 +462,16 @@ class Rules:
     later_rows: int
     late_rows: int
     signal_rows: int
+    history_rows: int
     lag: int
     clip_norm: str = ""
     clip_factor: str = ""
     stages: tuple[str, ...] = ()
+    noise: Mapping[str, str] = field(default_factory=dict)
+    sample_rows: int = 0
+    episodes: str = ""
+    external: int = 0
+    step_of_target: bool = False
 
     @property
     def by_trial(self) -> bool:
@@ -293,6 +482,11 @@ class Rules:
     def factored(self) -> bool:
         """Whether gradients come from a backward pass."""
         return self.learning and not self.online
+
+    @property
+    def in_segments(self) -> bool:
+        """Whether the backward pass runs the steps of a segment again, to have their history."""
+        return self.factored and self.history_rows < self.n_steps
 
 
 @dataclass(frozen=True)
@@ -305,8 +499,10 @@ class NetworkParts:
     control : dict of str to str
         Arrays of the numbers that steer a call.
     spike_count : str
-        Array of the spikes of every trial.
-    inputs, populations, projections, readouts, signals, diffusions : tuple
+        Array of the spikes of every trial, of one population after the other.
+    inputs, populations, projections, readouts, signals, diffusions, emissions, probes : tuple
+    acting : ActingPart or None
+        An environment, if trials are episodes of one.
     """
 
     rules: Rules
@@ -318,6 +514,9 @@ class NetworkParts:
     readouts: tuple[ReadoutPart, ...]
     signals: tuple[LearningSignalPart, ...]
     diffusions: tuple[DiffusionPart, ...]
+    emissions: tuple[EmissionPart, ...]
+    probes: tuple[ProbePart, ...] = ()
+    acting: ActingPart | None = None
 
     @property
     def plastic(self) -> tuple[ProjectionPart, ...]:
@@ -331,25 +530,34 @@ class NetworkParts:
 
     @property
     def sources(self) -> dict[str, Spikes]:
-        """Inputs, populations and what is read of these, by name."""
+        """Inputs, populations and the values that follow from these, by name."""
         spikes = [*(i.spikes for i in self.inputs), *(p.spikes for p in self.populations)]
-        spikes += [reading.spikes for reading in self._readings]
+        spikes += [values.spikes for values in self.values]
         return {one.name: one for one in spikes}
 
     @property
-    def _readings(self) -> list[ReadingPart]:
-        return [reading for part in self.populations for reading in part.readings]
+    def values(self) -> list[ValuesPart]:
+        """The sources of values that follow from populations and from inputs."""
+        parts: list[PopulationPart | InputPart] = [*self.populations, *self.inputs]
+        return [values for part in parts for values in part.values]
 
     def readout(self, name: str) -> ReadoutPart:
         """A readout by its name."""
         return next(part for part in self.readouts if part.name == name)
 
     def is_input(self, name: str) -> bool:
-        """Whether a source is an input."""
-        return any(part.spikes.name == name for part in self.inputs)
+        """Whether a source is an input, or values that follow from one."""
+        return any(
+            name in (part.spikes.name, *(values.spikes.name for values in part.values))
+            for part in self.inputs
+        )
+
+    def is_value(self, name: str) -> bool:
+        """Whether a source is of values that follow from neurons."""
+        return any(values.spikes.name == name for values in self.values)
 
     def data_of(self, projection: ProjectionPart) -> Inputs | None:
         """Where the values stand that a projection hands on, if it does."""
         parts = {part.spikes.name: part.inputs for part in self.inputs}
-        parts |= {part.spikes.name: part.inputs for part in self._readings}
+        parts |= {values.spikes.name: values.inputs for values in self.values}
         return parts[projection.source] if projection.analog else None

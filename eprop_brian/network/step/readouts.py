@@ -2,21 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 import numpy as np
 
 from eprop_brian.equations.learning_signals import DIFFUSION, LEARNING_SIGNAL, TRANSMITTED
 from eprop_brian.equations.losses import Loss
+from eprop_brian.network.episodes import REWARD_ERROR
 from eprop_brian.network.graph import ReadoutGroup, SignalConnection
 from eprop_brian.network.projection import BuiltProjection
-from eprop_brian.network.step.parts import DiffusionPart, LearningSignalPart, ReadoutPart
+from eprop_brian.network.step.episodes import advantage_view
+from eprop_brian.network.step.parts import (
+    DiffusionPart,
+    LearningSignalPart,
+    ReadoutPart,
+    coupling_block,
+)
 from eprop_brian.network.step.writing import Writer
 from eprop_brian.steps.blocks import View
 from eprop_brian.steps.spiking import Follow
+from eprop_brian.symbolic.losses import ErrorPart
+from eprop_brian.symbolic.names import substituted
+from eprop_brian.symbolic.programs import direct_name
 
-__all__ = ["write_diffusion", "write_learning_signal", "write_readout"]
+__all__ = [
+    "LARGEST_INVERSE_P",
+    "least_inverse_p",
+    "write_diffusion",
+    "write_learning_signal",
+    "write_readout",
+]
 
 #: Largest 1/p of a softmax probability: keeps log(p) finite in float32 too.
-_LARGEST_INVERSE_P = "1e30"
+LARGEST_INVERSE_P = "1e30"
 
 
 def write_readout(writer: Writer, readout: ReadoutGroup) -> ReadoutPart:
@@ -27,13 +45,18 @@ def write_readout(writer: Writer, readout: ReadoutGroup) -> ReadoutPart:
     _write_advance(writer, readout)
     _write_loss(writer, readout)
     variables = ["error", *["signal"] * learning, "loss_sum"]
+    variables += groups.direct_variables(name)
+    variables += ["entropy"] * (groups.acting is not None and groups.acting.agent.policy == name)
+    if groups.tagging is not None and groups.acting is not None:
+        variables += [REWARD_ERROR] * (groups.acting.agent.value == name)
     if not writer.network.continuous:
         variables += ["I", "y"]
     writer.block(name, "reset", [f"{v} = 0" for v in variables], own)
     writer.block(name, "outcome", ["loss = loss_sum"], writer.own("outcomes", "_record"), own)
     if learning:
         _write_learning(writer, name)
-    capacity, errors = groups.capacity, ("error", "signal") if learning else ()
+    capacity, errors = groups.capacity, ["error", "signal"] if learning else []
+    errors += [direct_name("signal")] if groups.direct_variables(name) else []
     return ReadoutPart(
         name,
         readout.size,
@@ -41,7 +64,7 @@ def write_readout(writer: Writer, readout: ReadoutGroup) -> ReadoutPart:
         writer.network.n_outputs,
         tuple(writer.code.array(history, variable) for variable in errors),
         writer.array("earlier_history", "signal") if "earlier_history" in groups.groups else None,
-        writer.array("trials", "target", "_neuron"),
+        "" if groups.acting else writer.array("trials", "target", "_neuron"),
         writer.array("answers", "output"),
         capacity.target_steps,
         writer.array("period_data", "period") if groups.periods else None,
@@ -70,26 +93,44 @@ def _write_advance(writer: Writer, readout: ReadoutGroup) -> None:
 def _write_loss(writer: Writer, readout: ReadoutGroup) -> None:
     """The loss of a step and its error."""
     groups, loss, name = writer.groups, readout.loss, readout.name
-    own, sample = writer.own(name), writer.own("target_data", "_sample")
-    pre, post = own.group, writer.own(name, "_post")
+    own, post = writer.own(name), writer.own(name, "_post")
+    pre, y = own.group, "y"
+    if groups.acting is None:
+        sample = [writer.own("target_data", "_sample")]
+        if loss.reads_advantage:
+            sample.append(writer.own("advantage_data", "_target_step"))
+    else:
+        # Their answers before the action that is scored, or chosen.
+        y = "answered"
+        taught = groups.groups[groups.acting.agent.teacher(name)]
+        sample = [
+            View(pre, "_neuron", {"y": y}),
+            View(taught, "_neuron", {"y_target": "y_target"}),
+            advantage_view(writer),
+        ]
+        post = View(pre, "_post", {**{x: x for x in ("softmax_sum", "coupled")}, "y": y})
     if loss.softmax:
-        others = View(pre, "_pre", {"y_other": "y"})
+        others = View(pre, "_pre", {"y_other": y})
         summed = ["softmax_sum = softmax_sum + exp(y_other - y)"]
         writer.block(name, "softmax", summed, others, post)
-        least = _least_inverse_p(loss, groups.dtype)
-        probability = [f"p = 1/clip(softmax_sum, {least}, {_LARGEST_INVERSE_P})"]
+        least = least_inverse_p(loss, groups.dtype)
+        probability = [f"p = 1/clip(softmax_sum, {least}, {LARGEST_INVERSE_P})"]
         writer.block(name, "probability", probability, own)
     if loss.coupling:
-        coupling = [f"coupling = {writer.of_readout(name, loss.coupling)}", "coupled = 0"]
-        writer.block(name, "couple", coupling, sample, own, writer.control)
+        _write_coupling(writer, name, "loss", loss.coupling, sample)
         others = View(pre, "_pre", {"coupling_other": "coupling"})
         writer.block(name, "coupled", ["coupled = coupled + coupling_other"], others, post)
+    if groups.tagging is not None:
+        _write_parts_of_error(writer, name, groups.tagging.errors[name], sample)
     statements = [
         f"error = {writer.of_readout(name, loss.error)}",
         f"loss_sum = loss_sum + {writer.of_readout(name, loss.loss)}",
         f"output = output + {loss.signal}",
     ]
-    views = [sample, View(groups.groups["answers"], "_answered", {"output": "output"})]
+    views = [*sample, View(groups.groups["answers"], "_answered", {"output": "output"})]
+    if groups.acting is not None and groups.acting.window > 1:
+        # Every step of an answer has the same part in it.
+        statements.append(f"error = error/{groups.acting.window}")
     if groups.learning:
         statements += [
             f"signal = {writer.of_readout(name, writer.signals[name])}",
@@ -99,12 +140,45 @@ def _write_loss(writer: Writer, readout: ReadoutGroup) -> None:
         stored = {"stored_error": "error", "stored_signal": "signal"}
         views.append(View(groups.groups[f"{name}_history"], "_history", stored))
     writer.block(name, "loss", statements, *views, own, writer.control)
-    if groups.periods:
+    if groups.learning and groups.acting is not None and groups.acting.window > 1:
+        shared = ["stored_error = error", "stored_signal = signal"]
+        writer.block(name, "share", shared, views[-1], own)
+    if groups.periods or groups.tagging is not None:
         silent = ["error = 0", *["signal = 0"] * groups.learning]
+        silent += [f"{variable} = 0" for variable in groups.direct_variables(name)]
         writer.block(name, "silent", silent, own)
 
 
-def _least_inverse_p(loss: Loss, dtype: type) -> str:
+def _write_coupling(
+    writer: Writer, name: str, what: str, coupling: str, sample: Iterable[View]
+) -> None:
+    """Write what outputs share for their loss, or for a part of their error."""
+    statements = [f"coupling = {writer.of_readout(name, coupling)}", "coupled = 0"]
+    writer.block(name, coupling_block(what), statements, *sample, writer.own(name), writer.control)
+
+
+def _write_parts_of_error(
+    writer: Writer, name: str, errors: tuple[ErrorPart, ErrorPart], sample: Sequence[View]
+) -> None:
+    """Write what is sent at an action: what rewards will multiply, and what they will not."""
+    history, sent = writer.groups.groups[f"{name}_history"], writer.signals[name]
+    rewarded, direct = errors
+    parts = [("rewarded", rewarded, "error", "signal")]
+    if not direct.is_zero:
+        parts.append(("direct", direct, direct_name("error"), direct_name("signal")))
+    for what, part, error, signal in parts:
+        if part.coupling:
+            _write_coupling(writer, name, what, part.coupling, sample)
+        statements = [
+            f"{error} = {writer.of_readout(name, part.error)}",
+            f"stored_signal = {writer.of_readout(name, substituted(sent, {'error': error}))}",
+        ]
+        stored = View(history, "_history", {"stored_signal": signal})
+        own = writer.own(name)
+        writer.block(name, what, statements, *sample, stored, own, writer.control)
+
+
+def least_inverse_p(loss: Loss, dtype: type) -> str:
     """The least 1/p of a softmax probability."""
     return repr(float(1 + np.finfo(dtype).eps)) if loss.open_at_one else "1"
 
@@ -153,6 +227,17 @@ def write_learning_signal(
         View(target, "_post", {"L": names["L"]}),
         View(history, "_sent", {"signal": names["signal"]}),
     )
+    direct = ""
+    if groups.direct_variables(f.source):
+        direct = direct_name(heard)
+        writer.block(
+            f.name,
+            "deliver_direct",
+            [LEARNING_SIGNAL],
+            writer.own(f.name, "_synapse"),
+            View(target, "_post", {"L": direct}),
+            View(history, "_sent", {"signal": direct_name("signal")}),
+        )
     follow = None
     if signal.symmetric:
         mirrored = next(
@@ -175,6 +260,7 @@ def write_learning_signal(
         writer.array(f.target, heard, "_neuron"),
         writer.array(f.name, "delay", "_synapse") if signal.delay_steps is not None else None,
         follow,
+        writer.array(f.target, direct, "_neuron") if direct else "",
     )
 
 

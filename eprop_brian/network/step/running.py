@@ -10,8 +10,9 @@ from eprop_brian.network.step.parts import (
     ProjectionPart,
     ReadoutPart,
     block_name,
+    coupling_block,
 )
-from eprop_brian.steps.nodes import Each, If, Lap, Node, Sync
+from eprop_brian.steps.nodes import Each, If, Lap, Node, Pairs, Record, Sync
 from eprop_brian.steps.spiking import Deliver, Follow, RowUpdate, Signal
 
 __all__ = ["Running"]
@@ -58,6 +59,35 @@ class Running:
         places = {f"_{index}": row for index, row in rows.items()}
         return self.each(readout.name, what, readout.n, places)
 
+    def probabilities(self, readout: ReadoutPart) -> list[Node]:
+        """The softmax probabilities of a readout, if its loss reads them."""
+        if not self.block(readout.name, "softmax"):
+            return []
+        pairs = Pairs(block_name(readout.name, "softmax"), readout.n)
+        return [pairs, *self.outputs(readout, "probability"), Sync()]
+
+    def loss(self, readout: ReadoutPart, what: str = "loss", **rows: str) -> list[Node]:
+        """The loss of a readout in a step; `rows` are where its target and what it keeps stand.
+
+        Or a part of its error, `what`, alone.
+        """
+        nodes: list[Node] = []
+        couple = coupling_block(what)
+        if self.block(readout.name, couple):
+            coupled = Pairs(block_name(readout.name, "coupled"), readout.n)
+            sample = {"sample": rows["sample"]} if "sample" in rows else {}
+            nodes = [*self.outputs(readout, couple, **sample), Sync(), coupled, Sync()]
+        return [*nodes, *self.outputs(readout, what, **rows)]
+
+    def recorded(self, moment: str, row: str, part: str = "") -> list[Node]:
+        """What is recorded at a moment of a step, into a row; with `part`, of this one alone."""
+        records: list[Node] = [
+            Record(probe.array, f"({row})*{probe.n}", probe.value, probe.n)
+            for probe in self.parts.probes
+            if probe.moment == moment and part in ("", probe.part)
+        ]
+        return [Sync(), *records, Sync()] if records else []
+
     def lap(self, stage: str) -> list[Node]:
         """The end of a stage, if time is measured."""
         stages = self.rules.stages
@@ -73,6 +103,7 @@ class Running:
             projection.delay,
             projection.analog,
             self.rules.later_rows,
+            projection.adds,
         )
 
     def lagged(self, projection: ProjectionPart) -> dict[int, str]:
@@ -90,12 +121,12 @@ class Running:
             projection.weights,
         )
 
-    def signals(self, population: str, row: str) -> list[Signal]:
+    def signals(self, population: str, row: str, what: str = "deliver") -> list[Signal]:
         """The learning signals of a population, from a row of the history of errors."""
         return [
-            Signal(block_name(s.name, "deliver"), s.synapses, row, s.delay)
+            Signal(block_name(s.name, what), s.synapses, row, s.delay)
             for s in self.parts.signals
-            if s.population == population
+            if s.population == population and self.block(s.name, what)
         ]
 
     def spread(self, readout: ReadoutPart, number: int) -> list[Node]:
@@ -112,13 +143,16 @@ class Running:
             nodes += self.signals(p.name, f"_step + {rules.signal_rows}")
         nodes += [Signal(block_name(d.name, "deliver"), d.synapses, "0", None) for d in spreading]
         nodes.append(Sync())
-        kept: list[Node] = []
         for p in hearing:
-            kept += self.neurons(p, "hear", history=f"(_step - {rules.lag})")
-        if kept:
-            nodes += [If(f"_step >= {rules.lag}", kept)] if rules.lag else kept
+            nodes += self.kept_signal(p)
         # Before the first error that counts there is nothing to spread.
         return nodes if readout.period else [If(f"_step >= _window_start_{number}", nodes)]
+
+    def kept_signal(self, population: PopulationPart) -> list[Node]:
+        """Keep the learning signal of a step for the backward pass, if there is one."""
+        lag = self.rules.lag
+        kept = self.neurons(population, "hear", history=f"(_step - {lag})")
+        return [If(f"_step >= {lag}", kept)] if lag and kept else kept
 
     def diffuse(self) -> list[Node]:
         """The learning signals of a step that diffuse."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from eprop_brian.network.built import SHARE
+from eprop_brian.network.step.acting import resume
 from eprop_brian.network.step.learning import begin_call, fold, learn, update
 from eprop_brian.network.step.parts import NetworkParts, Rules
 from eprop_brian.network.step.running import Running
@@ -44,12 +45,13 @@ def network_schedule(
     """The schedule of a network.
 
     The frame says when phases run: ``begin_call``; for every trial ``refresh``, ``begin``, ``step``
-    as often as there are steps, ``end`` and, if it learns, ``learn``; ``fold`` at the end of a
-    share of a batch, ``update`` at the end of the batch; ``pending`` in a call without trials.
+    as often as there are steps, ``end`` and, if it learns, ``learn``; ``resume`` where an episode
+    goes on that an earlier call has begun; ``fold`` at the end of a share of a batch, ``update`` at
+    the end of the batch; ``pending`` in a call without trials.
     ``places`` comes before a trial and, where a call is a single step, before every step.
 
-    It defines ``_T``, ``_trial``, ``_step``, ``_now`` (``_before_first + _step``) and
-    ``_learning``.
+    It defines ``_T``, ``_trial``, ``_step``, ``_now`` (``_before_first + _step``), ``_learning``
+    and, where steps run again in the backward pass, ``_again``.
 
     Parameters
     ----------
@@ -61,25 +63,30 @@ def network_schedule(
         As for `NetworkFrame`.
     """
     running, rules = Running(parts, code.blocks), parts.rules
+    one_step = step(running)
     phases = {
         "begin_call": begin_call(running),
         "refresh": refresh(running),
         "places": places(running),
         "begin": begin_trial(running),
-        "step": step(running),
+        "resume": resume(running),
+        "step": one_step,
         "end": end_of_trial(running),
-        "learn": learn(running),
+        "learn": learn(running, one_step),
         "fold": fold(running),
         "update": update(running),
         "pending": pending_updates(running),
     }
+    # Weights that change within a trial are those that the next begins with.
+    alone = rules.updates != "batch"
     n_synapses = max(p.synapses.n for p in parts.projections)
     return Schedule(
         "step",
         NetworkFrame(rules, parts.control, SHARE, seconds),
         phases,
-        trial=() if rules.continuous else ("begin", "step", "end", "learn"),
-        most_trials=1 if rules.continuous else n_trials,
+        trial=() if rules.continuous else ("begin", "resume", "step", "end", "learn"),
+        most_trials=1 if alone else n_trials,
         most_elements=n_synapses if rules.online else max(p.spikes.n for p in parts.populations),
+        alone=alone,
         refusal="" if rules.learning else "programs that only run trials",
     )

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from eprop_brian.network.step.acting import reward
+from eprop_brian.network.step.emission import emit
 from eprop_brian.network.step.parts import ProjectionPart, block_name
 from eprop_brian.network.step.running import Running
+from eprop_brian.steps.gradients import AllSynapses
 from eprop_brian.steps.nodes import Choose, Counter, Fill, For, If, Int, Node, Put, Sync
 from eprop_brian.steps.spiking import (
     DelayTraces,
@@ -24,6 +29,7 @@ def begin_traces(running: Running) -> list[Node]:
     nodes: list[Node] = []
     for p in running.parts.learning:
         nodes += running.each(p.name, "zero", p.synapses.size, index="_synapse")
+        nodes += running.each(p.name, "unrank", p.synapses.size, index="_synapse")
         nodes += running.each(p.name, "zero_pre", p.synapses.n_pre)
         nodes += [Fill(array, str(p.pre_rows * p.synapses.n_pre)) for array in p.pre_window]
     # The traces of a synapse are 0 until its presynaptic neuron has spiked in this trial.
@@ -38,18 +44,49 @@ def learn_in_step(running: Running) -> list[Node]:
     if rules.continuous:
         # The weights that this step's error came from.
         nodes += [*running.follow(), Sync()]
-    spreading = {d.target for d in parts.diffusions}
-    for p in (p for p in parts.populations if p.name not in spreading):
-        arrays = {s.signal: None for s in parts.signals if s.population == p.name}
+    # Of these the signal of a step follows from that of the step before.
+    carrying = {d.target for d in parts.diffusions} | {e.target for e in parts.emissions}
+    arriving: list[Node] = []
+    for p in (p for p in parts.populations if p.name not in carrying):
+        heard = [s for s in parts.signals if s.population == p.name]
+        arrays = dict.fromkeys(array for s in heard for array in (s.signal, s.direct) if array)
         nodes += [Fill(array, str(p.spikes.width)) for array in arrays]
-        nodes += running.signals(p.name, f"_step + {rules.signal_rows}")
-    nodes += running.diffuse()
+        for what in ("deliver", "deliver_direct"):
+            arriving += running.signals(p.name, f"_step + {rules.signal_rows}", what)
+    nodes += _at_action(running, arriving) if parts.acting else arriving
+    nodes += [*running.diffuse(), *emit(running)]
     if not rules.continuous:
         nodes += [Hear(spikes) for spikes in parts.sources.values()]
     nodes += [*_keep(running), Sync()]
     if rules.continuous:
         return [*nodes, If(f"_now >= {rules.lag}", _trace_and_update(running))]
-    return [*nodes, *_trace(running)]
+    return [*nodes, *_reward(running), *_trace(running)]
+
+
+def _at_action(running: Running, nodes: Sequence[Node]) -> list[Node]:
+    """Nodes in the steps of actions alone, where there are errors."""
+    acting = running.parts.acting
+    assert acting is not None
+    return [If(f"(_step + 1) % {acting.steps} == 0", nodes)]
+
+
+def _reward(running: Running) -> list[Node]:
+    """What the reward of the action before makes of the tags and, at once, of the weights."""
+    acting = running.parts.acting
+    if acting is None:
+        return []
+    nodes = [*reward(running), Sync()]
+    if running.rules.updates == "action":
+        k = running.parts.control["k"]
+        nodes += [Put(k, "0", f"{{{k}}}[0] + 1"), Sync()]
+        nodes += [
+            AllSynapses(
+                block_name(p.name, "optimize_at_action"), p.synapses, p.signal_sums, p.weights
+            )
+            for p in running.parts.plastic
+        ]
+        nodes += [Sync(), *running.follow(), Sync()]
+    return _at_action(running, [If(f"_step >= {acting.steps}", nodes)])
 
 
 def _keep(running: Running) -> list[Node]:
@@ -97,16 +134,26 @@ def _trace(running: Running) -> list[Node]:
     ]
     if learned:
         nodes.append(For("_from", "_first_known", "_known", learned))
-    single = _all_traces(running, 1)
+    single = [*_all_traces(running, 1), *_ranks(running), *running.recorded("traces", "_from")]
     several = _all_traces(running, rules.steps_per_pass) if rules.steps_per_pass > 1 else []
     return [*nodes, Passes(rules.steps_per_pass, several, single), Sync()]
+
+
+def _ranks(running: Running) -> list[Node]:
+    """Add the size of every trace to the sum of its trial."""
+    nodes: list[Node] = []
+    for p in running.parts.plastic:
+        nodes += running.each(p.name, "rank", p.synapses.size, index="_synapse")
+    return [Sync(), *nodes] if nodes else []
 
 
 def _trace_and_update(running: Running) -> list[Node]:
     """Traces in continuous operation, and the updates of every step."""
     parts, rules = running.parts, running.rules
     nodes: list[Node] = [Int("_from", f"_now - {rules.lag}")]
-    nodes += [_traces(running, p, 1) for p in parts.plastic]
+    nodes += [*(_traces(running, p, 1) for p in parts.plastic), *_ranks(running)]
+    records = running.recorded("traces", "_from - _before_first")
+    nodes += [If("_from >= _before_first", records)] if records else []
     if rules.updates != "step":
         return nodes
     k = parts.control["k"]
@@ -126,10 +173,10 @@ def pending_updates(running: Running) -> list[Node]:
     return [*_update_rows(running, running.rules.never), Sync(), *running.follow()]
 
 
-def _all_traces(running: Running, steps: int) -> list[Traces | DelayTraces]:
+def _all_traces(running: Running, steps: int) -> list[Node]:
     """Traces of weights and of delays, for some steps on end."""
     parts, rules = running.parts, running.rules
-    nodes: list[Traces | DelayTraces] = [_traces(running, p, steps) for p in parts.plastic]
+    nodes: list[Node] = [_traces(running, p, steps) for p in parts.plastic]
     nodes += [
         DelayTraces(
             block_name(p.name, "delay_trace"),

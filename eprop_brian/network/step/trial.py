@@ -2,11 +2,36 @@
 
 from __future__ import annotations
 
-from eprop_brian.network.step.parts import ProjectionPart, ReadoutPart, block_name
+from collections.abc import Collection, Mapping
+
+from eprop_brian.network.step.acting import (
+    act,
+    begin_episode,
+    code,
+    learn_from_episode,
+    reward_at_end,
+)
+from eprop_brian.network.step.emission import emit
+from eprop_brian.network.step.exogenous import moment, trial_noise
+from eprop_brian.network.step.parts import (
+    InputPart,
+    PopulationPart,
+    ProjectionPart,
+    ReadoutPart,
+)
 from eprop_brian.network.step.running import Running
+from eprop_brian.network.step.segments import keep_state
 from eprop_brian.network.step.traces import begin_traces, learn_in_step
-from eprop_brian.steps.nodes import Copy, Fill, If, Int, Node, Pairs, Put, Show, Sync
-from eprop_brian.steps.spiking import Arrive, ListSpikes, ReadInputs, SortSpikes, StartSpikes, plus
+from eprop_brian.steps.nodes import Copy, Fill, If, Int, Node, Put, Show, Sync
+from eprop_brian.steps.spiking import (
+    Arrive,
+    ListSpikes,
+    ReadInputs,
+    SortSpikes,
+    StartSpikes,
+    TimesOfSpikes,
+    plus,
+)
 
 __all__ = ["begin_trial", "end_of_trial", "places", "refresh", "step"]
 
@@ -21,17 +46,26 @@ def places(running: Running) -> list[Node]:
     """Name the places of a trial's data."""
     nodes: list[Node] = []
     for k, r in enumerate(running.parts.readouts):
+        # Outputs of the trial are summed up there, an answer a row.
+        answers = Int(f"_answers_{k}", f"_trial*{r.n_answers * r.n_outputs}{plus(r.before)}")
+        if running.parts.acting:
+            nodes.append(answers)
+            continue
+        first = f"_target_row_{k}*{r.target_steps * r.n_outputs}{plus(r.before)}"
         nodes += [
             Int(f"_target_row_{k}", f"{{{r.target}}}[_trial]"),
-            Int(f"_target_{k}", f"_target_row_{k}*{r.target_steps * r.n_outputs}{plus(r.before)}"),
-            # Outputs of the trial are summed up there, an answer a row.
-            Int(f"_answers_{k}", f"_trial*{r.n_answers * r.n_outputs}{plus(r.before)}"),
+            Int(f"_target_{k}", first),
+            answers,
         ]
         if not r.period:
             nodes.append(Int(f"_window_start_{k}", r.window_start))
     # Steps since the start of the trial or, without trials, of everything.
     clock = f"{{{running.parts.control['clock']}}}[0]" if running.rules.continuous else "0"
-    return [*nodes, Int("_before_first", clock)]
+    if running.parts.acting:
+        nodes.append(Int("_of_environment", "0"))
+    if running.rules.external:
+        nodes.append(Int("_first_step", f"{{{running.parts.control['step']}}}[0]"))
+    return [*nodes, Int("_before_first", clock), *trial_noise(running.rules)]
 
 
 def begin_trial(running: Running) -> list[Node]:
@@ -46,11 +80,13 @@ def begin_trial(running: Running) -> list[Node]:
         nodes += running.neurons(p, "parameter_zero")
         if p.heard:
             nodes.append(Fill(p.heard, f"_T*{p.spikes.width}"))
-        for reading in p.readings:
-            nodes += running.each(reading.spikes.name, "reset", reading.spikes.n)
+    for values in parts.values:
+        nodes += running.each(values.spikes.name, "reset", values.spikes.n)
     for name, spikes in parts.sources.items():
         carried = rules.continuous and not parts.is_input(name)
-        nodes.append(StartSpikes(spikes, carried, rules.factored))
+        if rules.factored:
+            nodes.append(TimesOfSpikes(spikes))
+        nodes.append(StartSpikes(spikes, carried, rules.factored, parts.is_value(name)))
     for r in parts.readouts:
         nodes += running.outputs(r, "reset")
     if rules.online:
@@ -60,65 +96,135 @@ def begin_trial(running: Running) -> list[Node]:
         if r.earlier:
             first = str(rules.signal_rows * r.before)
             nodes.append(Copy(r.errors[1], "0", r.earlier, first, n_before))
-        unseen = "_T" if r.period else f"_window_start_{k}"
-        nodes += [Fill(errors, f"{unseen}*{r.n}", str(n_before)) for errors in r.errors]
+        if not parts.acting:
+            unseen = "_T" if r.period else f"_window_start_{k}"
+            nodes += [Fill(errors, f"{unseen}*{r.n}", str(n_before)) for errors in r.errors]
         if not r.before:
             # The outputs of all readouts.
             nodes.append(Fill(r.output, str(r.n_answers * r.n_outputs), f"_answers_{k}"))
-    return [*nodes, Sync()]
+    nodes += [*begin_episode(running), Sync()]
+    if not rules.external:
+        return nodes
+    rooms = [node for node in nodes if isinstance(node, TimesOfSpikes)]
+    begun = [node for node in nodes if not isinstance(node, TimesOfSpikes)]
+    return [*rooms, If("_first_step == 0", begun)]
 
 
 def step(running: Running) -> list[Node]:
     """A step of the whole network."""
     parts, rules = running.parts, running.rules
-    nodes: list[Node] = []
+    nodes: list[Node] = [*keep_state(running), *moment(rules)]
     for source in parts.inputs:
         spikes = source.spikes
-        if source.inputs is not None:
-            nodes.append(ReadInputs(spikes, source.inputs, rules.online, rules.factored))
-            continue
-        nodes += running.each(spikes.name, "spike", spikes.n)
-        nodes.append(ListSpikes(spikes, "", rules.factored))
+        if source.coded:
+            nodes += code(running, source)
+        elif source.inputs is not None:
+            kept = rules.online or bool(source.values)
+            nodes.append(ReadInputs(spikes, source.inputs, kept, rules.factored))
+        else:
+            nodes += running.each(spikes.name, "spike", spikes.n)
+            nodes.append(ListSpikes(spikes, "", rules.factored))
+        nodes += _values(running, source)
     # Spikes enter: inputs of this step, spikes of the step before.
     at_once = [p for p in parts.projections if not (p.delay or parts.is_input(p.source))]
+    targets = [*(p.name for p in parts.populations), *(r.name for r in parts.readouts)]
+    late = {name: _late(running, name, at_once) for name in targets}
+    delivered_late = [projection for some in late.values() for projection in some]
     for projection in parts.projections:
         if projection not in at_once:
-            nodes += _enter(running, projection)
+            nodes += _enter(running, projection, delivered_late)
     nodes += [Sync(), *running.lap("spikes")]
     for p in parts.populations:
-        rows = {"history": "_step"}
+        nodes += map(running.deliver, late[p.name])
+        row = f"(_step % {rules.history_rows})" if rules.in_segments else "_step"
+        rows = {"history": row}
         if rules.later_rows:
             rows["arriving"] = f"(_now % {rules.later_rows})"
+        nodes += running.recorded("entering", "_step", p.name)
+        if p.sampled:
+            rows["sampled"] = "_moment"
         nodes += running.neurons(p, "advance", **rows)
         show = running.block(p.name, "show")
         if show:
-            nodes.append(Show(show, p.spikes.n, {"_history": f"_step*{p.spikes.width}"}))
+            nodes.append(Show(show, p.spikes.n, {"_history": f"{row}*{p.spikes.width}"}))
         nodes.append(ListSpikes(p.spikes, p.spike_count, rules.factored))
-        for reading in p.readings:
-            values = reading.spikes
-            rows = {"_history": f"_step*{values.n}"}
-            nodes += running.each(values.name, "read", values.n, rows)
-            nodes.append(ListSpikes(values, "", rules.factored, analog=True))
+        nodes += _values(running, p)
     nodes += running.lap("neurons")
+    seen = _outputs(running, at_once, late, delivered_late)
+    # Readouts have seen the steps that run again.
+    nodes += [If("_again == 0", seen)] if rules.in_segments else seen
+    if rules.online:
+        nodes += [If("_learning", learn_in_step(running)), *running.lap("traces")]
+    return [*nodes, *running.recorded("end", "_step")]
+
+
+def _outputs(
+    running: Running,
+    at_once: list[ProjectionPart],
+    late: Mapping[str, list[ProjectionPart]],
+    delivered_late: Collection[ProjectionPart],
+) -> list[Node]:
+    """What readouts make of a step, and what follows from it."""
+    parts, rules = running.parts, running.rules
+    nodes: list[Node] = []
     # A readout sees the spikes of this step.
     for projection in at_once:
-        nodes += _enter(running, projection)
+        nodes += _enter(running, projection, delivered_late)
     for r in parts.readouts:
+        nodes += map(running.deliver, late[r.name])
         recorded = {} if rules.learning else {"history": f"_step*{r.n}"}
         nodes += running.outputs(r, "advance", **recorded)
     nodes.append(Sync())
-    for k, r in enumerate(parts.readouts):
-        nodes += _score(running, r, k)
+    if parts.acting:
+        nodes += act(running)
+    else:
+        if rules.step_of_target:
+            nodes.append(Int("_target_step", "_target_row_0*_T + _step"))
+        for k, r in enumerate(parts.readouts):
+            nodes += _score(running, r, k)
     nodes.append(Sync())
-    if rules.factored and parts.diffusions:
-        nodes += [If("_learning", running.diffuse()), Sync()]
-    nodes += running.lap("readout")
-    if rules.online:
-        nodes += [If("_learning", learn_in_step(running)), *running.lap("traces")]
+    if rules.factored and (parts.diffusions or parts.emissions):
+        nodes += [If("_learning", [*running.diffuse(), *emit(running)]), Sync()]
+    return [*nodes, *running.lap("readout")]
+
+
+def _values(running: Running, part: InputPart | PopulationPart) -> list[Node]:
+    """Values that follow from what neurons have done in this step."""
+    nodes: list[Node] = []
+    for values in part.values:
+        spikes = values.spikes
+        rows = {"_history": f"_step*{spikes.n}"}
+        nodes += running.each(spikes.name, "read", spikes.n, rows)
+        nodes.append(ListSpikes(spikes, "", running.rules.factored, analog=True))
     return nodes
 
 
-def _enter(running: Running, projection: ProjectionPart) -> list[Node]:
+def _late(
+    running: Running, target: str, at_once: Collection[ProjectionPart]
+) -> list[ProjectionPart]:
+    """The projections whose spikes are delivered right before their target is advanced.
+
+    A device then has the sums at hand. The others of the target come first, and it adds up in the
+    order of the projections: so these are the last ones. Nothing that they read changes until then.
+    What populations receive at once arrives after they have been advanced.
+    """
+    late: list[ProjectionPart] = []
+    is_readout = any(target == r.name for r in running.parts.readouts)
+    for projection in reversed(running.parts.projections):
+        if projection.target != target or (projection in at_once) != is_readout:
+            continue
+        # What is delayed waits in arrays of its own.
+        if projection.synapses.extra is not None:
+            continue
+        if not projection.adds:
+            break
+        late.insert(0, projection)
+    return late
+
+
+def _enter(
+    running: Running, projection: ProjectionPart, delivered_late: Collection[ProjectionPart]
+) -> list[Node]:
     """Spikes enter through a projection."""
     rules, name = running.rules, projection.name
     nodes: list[Node] = []
@@ -137,7 +243,8 @@ def _enter(running: Running, projection: ProjectionPart) -> list[Node]:
             update,
         )
         nodes.append(If("_learning", [arrive]))
-    nodes.append(running.deliver(projection))
+    if projection not in delivered_late:
+        nodes.append(running.deliver(projection))
     if learns:
         # `Arrive` read the steps since the last spike, which ``pre_trace`` now counts on.
         nodes.append(Sync())
@@ -146,39 +253,35 @@ def _enter(running: Running, projection: ProjectionPart) -> list[Node]:
 
 def _score(running: Running, r: ReadoutPart, k: int) -> list[Node]:
     """The loss of a step, where it counts."""
-    rules = running.rules
-    nodes: list[Node] = []
-    if running.block(r.name, "softmax"):
-        nodes += [Pairs(block_name(r.name, "softmax"), r.n)]
-        nodes += [*running.outputs(r, "probability"), Sync()]
     sample = f"_target_{k} + _step*{r.n_outputs}" if r.target_steps > 1 else f"_target_{k}"
-    if running.block(r.name, "couple"):
-        nodes += [*running.outputs(r, "couple", sample=sample), Sync()]
-        nodes += [Pairs(block_name(r.name, "coupled"), r.n), Sync()]
     answer = f"_answers_{k}"
     if r.period:
         answer += f" + (_period_{k} - 1)*{r.n_outputs}"
-    nodes += running.outputs(
-        r,
-        "loss",
-        sample=sample,
-        answered=answer,
-        history=f"(_step + {rules.signal_rows})*{r.n}",
-    )
+    row = f"(_step + {running.rules.signal_rows})*{r.n}"
+    nodes = [
+        *running.probabilities(r),
+        *running.loss(r, sample=sample, answered=answer, history=row),
+    ]
     if not r.period:
         return [If(f"_step >= _window_start_{k}", nodes)]
     # The answer that this step counts for; 0 where it does not count.
-    period = Int(f"_period_{k}", f"{{{r.period}}}[_target_row_{k}*_T + _step]")
+    period = Int(f"_period_{k}", f"{{{r.period}}}[_target_step]")
     return [period, If(f"_period_{k} == 0", running.outputs(r, "silent"), nodes)]
 
 
 def end_of_trial(running: Running) -> list[Node]:
     """Record the outcome of a trial."""
     parts, rules = running.parts, running.rules
-    counts = (
-        f"({{{p.spikes.first}}}[_T + 1] - {{{p.spikes.first}}}[1])" for p in parts.populations
-    )
-    nodes: list[Node] = [Put(parts.spike_count, "_trial", " + ".join(counts))]
+    nodes: list[Node] = [
+        Put(
+            parts.spike_count,
+            f"_trial*{len(parts.populations)}{plus(number)}",
+            f"{{{p.spikes.first}}}[_T + 1] - {{{p.spikes.first}}}[1]",
+        )
+        for number, p in enumerate(parts.populations)
+    ]
+    if parts.acting:
+        nodes += [*reward_at_end(running), *learn_from_episode(running)]
     for r in parts.readouts:
         nodes += running.outputs(r, "outcome", record=f"_trial*{r.n_outputs}{plus(r.before)}")
     if rules.continuous:

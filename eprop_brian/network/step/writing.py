@@ -6,10 +6,8 @@ from collections.abc import Iterable, Mapping
 
 from brian2.groups.group import Group
 
-from eprop_brian.equations.optimizers import Optimizer
-from eprop_brian.network.built import optimizer_names
+from eprop_brian.network.built import emission_names
 from eprop_brian.network.groups import NetworkGroups
-from eprop_brian.network.optimization import update_statements
 from eprop_brian.network.projection import BuiltProjection
 from eprop_brian.network.step.parts import block_name
 from eprop_brian.steps.blocks import StepCode, View
@@ -78,23 +76,24 @@ class Writer:
         size = int(p.group.N)
         return Synapses(p.n_pre, p.n_post, p.width, size, post, first, extra, feedback_width)
 
-    def optimizer_statements(self, optimizer: Optimizer) -> list[str]:
-        """The statements of an update."""
-        names = optimizer_names(self.network, optimizer)
-        return [substituted(line, names) for line in update_statements(optimizer)]
-
     def of_readout(self, name: str, code: str) -> str:
         """An equation that may read the parameters of a readout."""
         return substituted(code, self.groups.readout_names[name])
 
-    def readout_parameters(self) -> View:
-        """The parameters of the readouts' filter, where a synapse or a neuron reads them.
+    def filter_parameters(self, target: str) -> View:
+        """The parameters of the filter of a population's traces, where they are read.
 
-        All readouts filter in the same way, so those of the first serve for all.
+        All readouts filter in the same way, so those of the first serve for all. A population to
+        which a learning signal is emitted has those of its filter itself.
         """
-        name = self.network.readouts[0].name
-        names = self.groups.readout_names[name].values()
-        return View(self.groups.groups[name], "0", {one: one for one in names})
+        group, names = self.network.readouts[0].name, self.groups.readout_names
+        if target in self.groups.emitted:
+            return View(self.groups.groups[target], "0", self._own_filter(target))
+        return View(self.groups.groups[group], "0", {one: one for one in names[group].values()})
+
+    def _own_filter(self, target: str) -> dict[str, str]:
+        names = emission_names(self.groups.emitted[target]).values()
+        return {one: one for one in names}
 
     def window(self, target: str) -> None:
         """The block that keeps what the traces read, for the next pass over the synapses."""

@@ -1,0 +1,28 @@
+"""Text as a terminal may show it, and as it can be pasted into one."""
+
+from __future__ import annotations
+
+import shlex
+import warnings
+from pathlib import Path
+
+__all__ = ["pasteable", "printable", "warn"]
+
+
+def pasteable(path: str | Path) -> str:
+    """A path as an argument of a command that a shell reads, whatever characters are in it."""
+    text = str(path)
+    return shlex.quote(f"./{text}" if text.startswith("-") else text)
+
+
+def printable(text: str) -> str:
+    """The text with a question mark for everything that would act on a terminal.
+
+    Line feeds stay; a tab becomes a space.
+    """
+    return "".join(c if c.isprintable() or c == "\n" else " " if c == "\t" else "?" for c in text)
+
+
+def warn(message: str, stacklevel: int = 1) -> None:
+    """Warn as `warnings.warn` does, of the caller of this function at `stacklevel` 1."""
+    warnings.warn(printable(message), stacklevel=stacklevel + 1)

@@ -1,0 +1,82 @@
+"""Progress bars, which are never worth a training, and announcements of what takes a while."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from tqdm import tqdm
+
+__all__ = ["announce", "announced", "progress_bar"]
+
+#: Who hears of announcements.
+_listeners: list[Callable[[str], object]] = []
+
+
+@contextlib.contextmanager
+def announced(listener: Callable[[str], object]) -> Iterator[None]:
+    """Have a listener hear, within a block, what takes a while when it begins; each text once."""
+    heard = set()
+
+    def once(text: str) -> None:
+        if text not in heard:
+            heard.add(text)
+            listener(text)
+
+    _listeners.append(once)
+    try:
+        yield
+    finally:
+        _listeners.remove(once)
+
+
+def announce(text: str) -> None:
+    """Say, to whoever listens, that something begins that takes a while."""
+    for listener in [*_listeners]:
+        listener(text)
+
+
+class _Terminal(io.TextIOBase):
+    """The standard error, where what cannot be written is left out: it may be closed or full."""
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError, ValueError):
+            sys.stderr.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            sys.stderr.flush()
+
+    def fileno(self) -> int:
+        return sys.stderr.fileno()
+
+    def isatty(self) -> bool:
+        return sys.stderr.isatty()
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return getattr(sys.stderr, "encoding", None) or "ascii"
+
+
+def progress_bar(total: int, done: int, unit: str, *, shown: bool, **options: Any) -> tqdm:
+    """Make a bar on the standard error.
+
+    Parameters
+    ----------
+    total, done : int
+        Steps of all the work, and those that are done before.
+    unit : str
+        What a step is called.
+    shown : bool
+        Whether to show it; it is not where there is no standard error.
+    **options
+        Of `tqdm.tqdm`.
+    """
+    shown = shown and sys.stderr is not None
+    return tqdm(
+        total=total, initial=done, unit=unit, disable=not shown, file=_Terminal(), **options
+    )

@@ -1,0 +1,29 @@
+"""What models share whose training is a number of iterations, which a recipe sets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from eprop_brian.runs.config import RunConfig
+
+__all__ = ["IteratedModel"]
+
+
+class IteratedModel:
+    """A model that is trained for ``run.iterations``, and compared by results as they are."""
+
+    def length(self, config: RunConfig) -> int:
+        """Give the iterations of the training."""
+        return int(config.run["iterations"])
+
+    def with_length(self, config: RunConfig, iterations: int) -> RunConfig:
+        """Return a copy of another length."""
+        return config.with_values("run", iterations=iterations)
+
+    def beside(
+        self, results: Mapping[str, float], reference: Mapping[str, float]
+    ) -> Mapping[str, float]:
+        """Return the results: none is relative to another run."""
+        return results
