@@ -15,6 +15,7 @@ from eprop_brian.figures.episode import plot_episode as episode
 from eprop_brian.figures.learning import plot_comparison as comparison
 from eprop_brian.figures.learning import plot_gradient_check as gradient_check
 from eprop_brian.figures.learning import plot_learning_curve as learning
+from eprop_brian.figures.network import network_diagram
 from eprop_brian.figures.run import plot_run as run
 from eprop_brian.figures.style import save_figure as save
 from eprop_brian.figures.sweep import plot_sweep as sweep
@@ -36,6 +37,7 @@ __all__ = [
     "episode",
     "gradient_check",
     "learning",
+    "network_diagram",
     "parameters",
     "phase_portrait",
     "run",
