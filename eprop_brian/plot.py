@@ -21,6 +21,7 @@ from eprop_brian.figures.style import save_figure as save
 from eprop_brian.figures.sweep import plot_sweep as sweep
 from eprop_brian.figures.synthetic import plot_copy_trial as copy_trial
 from eprop_brian.figures.synthetic import plot_solved_length as solved_length
+from eprop_brian.figures.task import plot_task as task
 from eprop_brian.figures.trial import plot_trajectory as trajectory
 from eprop_brian.figures.trial import plot_trial as trial
 from eprop_brian.figures.weights import plot_parameters as parameters
@@ -44,6 +45,7 @@ __all__ = [
     "save",
     "solved_length",
     "sweep",
+    "task",
     "trajectory",
     "trial",
     "tuning",
