@@ -115,7 +115,7 @@ def _sections(recipe: str) -> str:
 
 
 class _Example(Printed):
-    """``{example} NAME``; its picture is ``gallery/NAME.png``, or the option ``figure``."""
+    """``{example} NAME``; its picture is ``gallery/NAME.png``, if stored, or the option ``figure``."""
 
     required_arguments = 1
     option_spec = {"figure": directives.unchanged}
@@ -130,8 +130,9 @@ class _Example(Printed):
             raise self.error(f"{path.name} has no docstring")
         title, *paragraphs = said.split("\n\n")
         shown: list[nodes.Node] = [nodes.paragraph("", "", nodes.strong("", title))]
-        uri = f"/{self.options.get('figure', f'gallery/{name}.png')}"
-        shown.append(nodes.image(uri=uri, alt=title, width="560px"))
+        picture = self.options.get("figure", f"gallery/{name}.png")
+        if "figure" in self.options or (Path(self.env.srcdir) / picture).exists():
+            shown.append(nodes.image(uri=f"/{picture}", alt=title, width="560px"))
         for paragraph in paragraphs:
             shown.append(nodes.paragraph("", "", *prose(" ".join(paragraph.split()))))
         summary = f"<details><summary><code>examples/{path.name}</code></summary>"

@@ -105,14 +105,17 @@ def _of_readout(readout: ReadoutGroup, network: Resolved) -> str:
 def _columns(network: Resolved) -> dict[str, int]:
     """The column of every group: inputs have 0, what they project to 1, and so on."""
     columns = {group.name: 0 for group in network.inputs}
+    # A bias reaches layers of any depth.
+    reaching = {group.name for group in network.inputs if not group.constant}
     while reached := {
-        target: 1 + min(columns[source] for source in c.sources if source in columns)
+        target: 1 + min(columns[source] for source in c.sources if source in reaching)
         for c in network.connections
-        if not c.to_readout and any(source in columns for source in c.sources)
+        if not c.to_readout and any(source in reaching for source in c.sources)
         for target in c.targets
         if target not in columns
     }:
         columns |= reached
+        reaching |= reached.keys()
     # What no input reaches, such as a population that fires of itself.
     columns |= {p.name: 1 for p in network.populations if p.name not in columns}
     for readout in network.readouts:
