@@ -41,7 +41,7 @@ __all__ = ["CppProgram", "find_compiler", "generate"]
 _SHARED = ("access.cpp", "calls.cpp", "threads.cpp")
 _HEADERS = ("arrays.h", "program.h", "threads.h")
 #: Headers that only some programs include.
-_OPTIONAL = ("draws.h", "fire.h", "noise.h", "tiles.h")
+_OPTIONAL = ("ctc.h", "draws.h", "fire.h", "noise.h", "tiles.h")
 #: Widest vector registers; a multiple of those of any processor does no harm.
 _VECTOR_BYTES = 64
 #: Cache that the results of the backward pass may take: they are read soon after they are written.

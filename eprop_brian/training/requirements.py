@@ -89,8 +89,14 @@ def _check_same(network: Resolved, task: Task | TaskFamily) -> None:
                 f"the network has {name} = {getattr(network, name)}, task '{task.name}' "
                 f"{getattr(task, name)}"
             )
-    softmax = LOSSES[task.loss].softmax
+    softmax, of_labels = LOSSES[task.loss].softmax, LOSSES[task.loss].of_labels
     losses = [readout.loss for readout in network.readouts]
+    if all(loss.of_labels != of_labels for loss in losses):
+        what = "a loss of labels" if of_labels else "one that is not of labels"
+        raise ValueError(
+            f"task '{task.name}' is scored by {task.loss}: its network needs {what}, not "
+            f"{losses[0].name}"
+        )
     if all(loss.softmax != softmax for loss in losses):
         needed = "the softmax probability p" if softmax else "the readout y"
         raise ValueError(
