@@ -89,7 +89,11 @@ def _leave() -> None:
 
 
 def _is_command() -> bool:
-    return os.path.basename(sys.argv[0]) == COMMAND and _in_main_thread()
+    folder, name = os.path.split(sys.argv[0])
+    # While ``python -m`` imports the package, the name of the program is "-m".
+    as_module = name == "-m" and "eprop_brian" in sys.orig_argv
+    as_module |= (os.path.basename(folder), name) == ("eprop_brian", "__main__.py")
+    return (name == COMMAND or as_module) and _in_main_thread()
 
 
 def _end(*_: Any) -> None:
