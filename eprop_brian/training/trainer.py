@@ -48,6 +48,7 @@ from eprop_brian.training.requirements import (
     check_continuous,
     check_fit,
     check_going_on,
+    check_length,
     check_threads,
     check_workers,
 )
@@ -166,6 +167,7 @@ class Trainer:
         # State and iteration before the current call; None between calls.
         self._before: tuple[Mapping[str, Matrix], int] | None = None
         self._per_call = iterations_per_call(network, self.batch_size, task)
+        check_length(resolved, task, self.batch_size, dtype)
         # Trials of the first call that have not been learned from yet, by iteration.
         self._drawn: dict[int, Trials] = {}
         if state is None:
