@@ -115,7 +115,7 @@ def _sections(recipe: str) -> str:
 
 
 class _Example(Printed):
-    """``{example} NAME``; its picture is ``gallery/NAME.png``, if stored, or the option ``figure``."""
+    """``{example} NAME``; its picture: the option ``figure``, or ``gallery/NAME.png`` if stored."""
 
     required_arguments = 1
     option_spec = {"figure": directives.unchanged}
