@@ -103,6 +103,13 @@ def derive_command(neuron: str, latex: bool, toml: bool) -> None:
     is_flag=True,
     help="In an environment: draw actions from the policy, as in training; else the best is taken.",
 )
+@click.option(
+    "--beam",
+    type=click.IntRange(min=1),
+    metavar="WIDTH",
+    help="Of a task with labels: search for the most probable ones with a beam of so many "
+    "beginnings; else the most probable output of each frame counts.",
+)
 @run_options(("device", "kill", "noise"))
 @plain_errors
 def evaluate_command(
@@ -110,6 +117,7 @@ def evaluate_command(
     batches: int | None,
     batch_size: int | None,
     sampled: bool,
+    beam: int | None,
     choices: RunChoices,
 ) -> None:
     """Run fresh trials with the weights in FOLDER and print loss and error, or the return.
@@ -118,7 +126,7 @@ def evaluate_command(
     """
     model = model_of_run(folder)
     refuse_unused(model, choices)
-    model.evaluate(folder, choices, batches, batch_size, sampled)
+    model.evaluate(folder, choices, batches, batch_size, sampled, beam)
 
 
 @click.command("plot")

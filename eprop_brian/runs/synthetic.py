@@ -163,6 +163,7 @@ class _Synthetic(IteratedModel):
             windows["synthesiser"],
             n_hidden=windows["n_hidden"],
             memory=windows["memory"],
+            shifted=windows["shifted"],
             seed=config.run["seed"],
             dtype=config.run["dtype"],
         )
