@@ -6,6 +6,7 @@ import contextlib
 import io
 import sys
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -95,10 +96,5 @@ def _widgets_are_drawn() -> bool:
     """Whether this is a notebook with ipywidgets, without which tqdm writes a bar of text."""
     ipython = sys.modules.get("IPython")
     shell = None if ipython is None else ipython.get_ipython()
-    if shell is None or "IPKernelApp" not in shell.config:
-        return False
-    try:
-        import ipywidgets  # noqa: F401
-    except ImportError:
-        return False
-    return True
+    is_notebook = shell is not None and "IPKernelApp" in shell.config
+    return is_notebook and find_spec("ipywidgets") is not None
