@@ -85,10 +85,12 @@ def styled() -> Iterator[None]:
 
     Also a decorator of functions that draw.
     """
+    before = plt.get_fignums()
     with style.context(["default", _STYLE]):
         yield
     for number in plt.get_fignums():
-        _show_once(plt.figure(number))
+        if number not in before:
+            _show_once(plt.figure(number))
 
 
 def _show_once(figure: Figure) -> None:
