@@ -46,6 +46,7 @@ class History(Rows, Described):
     """
 
     numbered: ClassVar[str] = "iteration"
+    picture: ClassVar[str] = "eprop_brian.figures.learning:plot_learning_curve"
 
     loss: list[float] = column()
     error: list[float] = column(optional=True)
