@@ -22,6 +22,7 @@ from eprop_brian.cli.look import (
 from eprop_brian.cli.output import say
 from eprop_brian.cli.record import record_command
 from eprop_brian.cli.sweep import sweep_command
+from eprop_brian.cli.synthesize import synthesize_command
 from eprop_brian.cli.train import train_command
 
 __all__ = ["main"]
@@ -60,6 +61,7 @@ for _command in (
     recipe_command,
     record_command,
     sweep_command,
+    synthesize_command,
     tasks_command,
     train_command,
     verify_command,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -72,6 +73,9 @@ class Evaluation:
         Different examples of a data set among the trials; None where every trial is drawn anew.
     returns : Returns or None
         Of episodes in an environment.
+    confusions : dict of str to int array, shape (n_outputs, n_outputs)
+        How often each class was taken for which (`Task.confusions`): of speech, frames and
+        utterances.
     """
 
     loss: float
@@ -80,6 +84,12 @@ class Evaluation:
     n_trials: int
     n_examples: int | None = None
     returns: Returns | None = None
+    confusions: Mapping[str, np.ndarray] = field(default_factory=dict, repr=False)
+
+    def accuracy(self, kind: str) -> float:
+        """Fraction of a kind of `confusions`, such as "frames", that was right."""
+        counts = self.confusions[kind]
+        return float(np.trace(counts) / counts.sum())
 
     def __str__(self) -> str:
         if self.returns is not None:
@@ -88,7 +98,8 @@ class Evaluation:
                 f"return {mean:.6g} (standard deviation {deviation:.4g}, {self.n_trials} episodes)"
             )
         error = "" if np.isnan(self.error) else f" error {self.error:.4f}"
-        return f"loss {self.loss:.6g}{error}"
+        right = "".join(f" {kind} {self.accuracy(kind):.4f}" for kind in self.confusions)
+        return f"loss {self.loss:.6g}{error}{right}"
 
 
 def evaluate(
@@ -101,13 +112,26 @@ def evaluate(
     stream: str,
     dtype: str,
     greedy: bool = True,
+    once: bool = False,
 ) -> Evaluation:
-    """See `Trainer.evaluate`; `seed` is that of the trials, `dtype` the session's."""
+    """See `Trainer.evaluate`; `seed` is that of the trials, `dtype` the session's.
+
+    With `once`, no example of a data set is shown twice.
+    """
     losses, errors, rates, episodes = [], [], [], []
+    confusions: dict[str, np.ndarray] = {}
+    n_examples = task.n_examples(stream)
     previous: Trials | None = None
     most, noisy = session.most_trials, draws(session.resolved.populations)
     for index in range(n_batches):
+        size = batch_size
+        if once and n_examples is not None:
+            size = min(size, n_examples - index * batch_size)
+            if size < 1:
+                break
         batch = hand_out(task, seed, stream, index, batch_size)
+        if batch.n_trials > size:
+            batch = batch.part(slice(size))
         frozen = len(batch.inputs) == len(batch.targets) == 1 and batch.environment is None
         if frozen and not noisy:
             if previous is not None and batch.inputs is previous.inputs:
@@ -131,8 +155,10 @@ def evaluate(
             rates.append(outcome.rate)
             wrong = wrong_answers(task, session.resolved, outcome.output, part)
             errors.append(np.full(part.n_trials, np.nan) if wrong is None else wrong)
+            if len(session.resolved.readouts) == 1:
+                for kind, counts in task.confusions(outcome.output, part).items():
+                    confusions[kind] = confusions.get(kind, 0) + counts
     loss = np.concatenate(losses)
-    n_examples = task.n_examples(stream)
     return Evaluation(
         loss=float(loss.mean()),
         error=float(np.concatenate(errors).mean()),
@@ -140,6 +166,7 @@ def evaluate(
         n_trials=len(loss),
         n_examples=None if n_examples is None else min(n_examples, len(loss)),
         returns=_returns(Episodes.joined(episodes), greedy) if episodes else None,
+        confusions=confusions,
     )
 
 
