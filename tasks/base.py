@@ -51,6 +51,7 @@ from numpy.typing import ArrayLike, NDArray
 from eprop_brian.base.checks import check_count, check_quantity
 from eprop_brian.base.memory import check_memory
 from eprop_brian.equations.losses import LOSSES
+from eprop_brian.tasks.labels import label_errors
 from eprop_brian.tasks.trials import Trials, noise_keys
 
 __all__ = [
@@ -87,7 +88,8 @@ class Task(ABC):
         Number of steps at the end of a trial in which the error counts.
     loss : str
         A key of `eprop_brian.equations.losses.LOSSES`. "softmax_cross_entropy" means
-        classification, with one-hot targets, or such multiplied by class weights.
+        classification, with one-hot targets, or such multiplied by class weights; "ctc" sequences
+        of labels (`Trials.labels`).
     error_threshold : float or None
         The task counts as solved when the error on validation trials is below it.
 
@@ -184,8 +186,9 @@ class Task(ABC):
         -------
         errors : float array, shape (n_trials,), or None
             1 where the largest output is not the target class, else 0; the first of equal
-            outputs is the answer. Of several answers, the fraction that is wrong. None for
-            tasks without classes, whose measure is the loss.
+            outputs is the answer. Of several answers, the fraction that is wrong. For a loss of
+            labels, what `eprop_brian.tasks.labels.label_errors` gives. None for tasks without
+            classes, whose measure is the loss.
 
         Raises
         ------
@@ -194,6 +197,8 @@ class Task(ABC):
         """
         if not LOSSES[self.loss].softmax:
             return None
+        if LOSSES[self.loss].of_labels:
+            return label_errors(outputs, trials)
         outputs = np.asarray(outputs, dtype=float)
         answers = (trials.n_answers,) if trials.n_answers else ()
         expected = (trials.n_trials, *answers, trials.targets.shape[2])

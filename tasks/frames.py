@@ -17,7 +17,7 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -27,13 +27,13 @@ from eprop_brian.base.random import integers, rng_for
 from eprop_brian.tasks.base import Task
 from eprop_brian.tasks.datasets import DataError, Part, examples_in_order, part_of
 from eprop_brian.tasks.phones import UNCOUNTED
-from eprop_brian.tasks.trials import Trials
+from eprop_brian.tasks.trials import NO_LABEL, Trials
 
 __all__ = ["ANSWERS", "CODINGS", "FrameTask", "Utterance", "spike_code"]
 
 CODINGS = ("spikes", "analog")
-#: What is an answer of its own.
-ANSWERS = ("frames", "utterance")
+#: What the answer is: each frame of its own, the utterance, or the sequence of its labels.
+ANSWERS = ("frames", "utterance", "labels")
 #: Standard deviations from the mean at which an input fires in every step.
 _FULL_SCALE = 3.0
 
@@ -98,8 +98,6 @@ class FrameTask(Task):
     twice that with spikes.
     """
 
-    loss: ClassVar[str] = "softmax_cross_entropy"
-
     coding: str = "spikes"
     n_frames: int = 100
     steps_per_frame: int = 5
@@ -126,8 +124,13 @@ class FrameTask(Task):
 
     @property
     def answer(self) -> str:
-        """One of `ANSWERS`: what is an answer of its own."""
+        """One of `ANSWERS`: what the answer is."""
         return "frames"
+
+    @property
+    def loss(self) -> str:  # type: ignore[override]
+        """CTC for sequences of labels, else softmax cross-entropy."""
+        return "ctc" if self.answer == "labels" else "softmax_cross_entropy"
 
     @property
     def one_class(self) -> bool:
@@ -151,8 +154,8 @@ class FrameTask(Task):
 
     @property
     def n_outputs(self) -> int:
-        """One readout for each class."""
-        return len(self.classes)
+        """One readout for each class; for sequences of labels, and last the blank."""
+        return len(self.classes) + (self.answer == "labels")
 
     @property
     def classes(self) -> list[str]:
@@ -168,7 +171,8 @@ class FrameTask(Task):
 
         See `Task.trials`. `inputs` has the shape (n_trials, n_steps, n_inputs), `targets` holds the
         one-hot class of each trial's frames, shape (n_trials, n_steps, n_outputs), and `periods`
-        numbers the frames from 1; where the utterance is the answer, it is 1 in all of them.
+        numbers the frames from 1; where the utterance is the answer, it is 1 in all of them. Where
+        its labels are, they are classes one after the other, frames of the same class one label.
         """
         utterances = self.utterances[part_of(stream)]
         which = examples_in_order(seed, stream, index, n_trials, len(utterances))
@@ -177,7 +181,8 @@ class FrameTask(Task):
         inputs = np.zeros((n_trials, self.n_steps, self.n_inputs), dtype=float if analog else bool)
         targets = np.zeros((n_trials, self.n_steps, self.n_outputs))
         periods = np.zeros((n_trials, self.n_steps), dtype=np.int32)
-        by_frame = self.answer == "frames"
+        of_labels = self.answer == "labels"
+        labels = np.full((n_trials, self._most_labels), NO_LABEL) if of_labels else None
         for trial, utterance in enumerate(which):
             z, classes = self.normalised(self.read(utterances[utterance]))
             first = int(integers(rng, max(1, len(z) - self.n_frames + 1), 1)[0])
@@ -191,14 +196,20 @@ class FrameTask(Task):
             )
             (counted,) = np.nonzero(classes[frame] >= 0)
             targets[trial, counted, classes[frame[counted]]] = 1.0
-            periods[trial, counted] = 1 + frame[counted] if by_frame else 1
+            if labels is not None:
+                sequence = _sequence(classes)
+                labels[trial, : len(sequence)] = sequence
+                periods[trial, : len(frame)] = 1 + frame
+            else:
+                periods[trial, counted] = 1 + frame[counted] if self.answer == "frames" else 1
         return Trials(
             inputs=inputs,
             targets=targets,
             pattern=np.arange(n_trials),
             target=np.arange(n_trials),
             periods=periods,
-            n_answers=self.n_frames if by_frame else 1,
+            n_answers=1 if self.answer == "utterance" else self.n_frames,
+            labels=labels,
         )
 
     def normalised(self, utterance: Utterance) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
@@ -233,6 +244,8 @@ class FrameTask(Task):
         See `Task.confusions`. An utterance of one class is taken for the class whose posteriors,
         summed over its frames, are largest.
         """
+        if self.answer == "labels":
+            return {}
         present = trials.counted(self.learning_window) > 0
         outputs = np.asarray(outputs, dtype=float).reshape(*present.shape, -1)
         classes, counts = trials.classes(self.learning_window), {}
@@ -248,6 +261,12 @@ class FrameTask(Task):
     def _counted(self, right: NDArray[np.intp], answers: NDArray[np.intp]) -> NDArray[np.int64]:
         n = self.n_outputs
         return np.bincount(right * n + answers, minlength=n * n).reshape(n, n)
+
+    @cached_property
+    def _most_labels(self) -> int:
+        """Most labels of any utterance."""
+        everything = [u for members in self.utterances.values() for u in members]
+        return max(len(_sequence(self.normalised(self.read(u))[1])) for u in everything)
 
     @cached_property
     def _training(self) -> tuple[list[str], NDArray[np.float64], NDArray[np.float64]]:
@@ -267,6 +286,12 @@ class FrameTask(Task):
         deviation = np.sqrt(np.maximum(squares / count - mean**2, 0.0))
         # A constant feature carries no information, and must not lead to a division by 0.
         return sorted(labels - {UNCOUNTED}), mean, np.where(deviation > 0, deviation, 1.0)
+
+
+def _sequence(classes: NDArray[np.intp]) -> NDArray[np.intp]:
+    """The classes of frames one after the other, those that last once; -1 stands between."""
+    begins = np.diff(classes, prepend=-1) != 0
+    return classes[begins & (classes >= 0)]
 
 
 def _check(utterance: Utterance, others: NDArray[np.float64]) -> None:

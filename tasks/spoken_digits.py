@@ -43,7 +43,7 @@ class _Recording:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SpokenDigits(SpeechTask):
-    """Say which digit was spoken, or which digit each frame of a string of digits belongs to.
+    """Say which digit was spoken, or which digits a string consists of.
 
     Parameters
     ----------
@@ -54,9 +54,10 @@ class SpokenDigits(SpeechTask):
         `n_digits` recordings of its speaker, drawn once for all seeds.
     pause : Quantity
         Faint noise between the digits of a string (100 ms); it does not count.
-    answer : {"utterance", "frames"}
-        Whether the utterance is the answer, by the mean over its frames, or every frame is one of
-        its own, as it must be in strings. The loss is the same.
+    answer : {"utterance", "frames", "labels"}
+        Whether the utterance is the answer, by the mean over its frames; every frame is one of its
+        own; or the answer is the sequence of digits, learned by CTC. The loss of the first two is
+        the same.
     coding : {"spikes", "analog"}
         How features become inputs (`eprop_brian.tasks.frames`).
     n_frames : int
@@ -99,12 +100,15 @@ class SpokenDigits(SpeechTask):
 
     def __post_init__(self) -> None:
         check_count("n_digits", self.n_digits)
-        if self.n_digits > 1 and self.answer != "frames":
+        if self.n_digits > 1 and self.answer == "utterance":
             raise ValueError(
-                f"answer must be 'frames' where utterances have several digits, not {self.answer!r}"
+                "answer must be 'labels' or 'frames' where utterances have several digits, not "
+                "'utterance'"
             )
-        if check_quantity("pause", self.pause, second) < 0:
-            raise ValueError(f"pause must be 0 or longer, got {self.pause!s}")
+        if check_quantity("pause", self.pause, second) < 2 * self.front_end.period:
+            raise ValueError(
+                f"pause must be two frames or longer, {2 * self.frame_period!s}, got {self.pause!s}"
+            )
         super().__post_init__()
 
     @property

@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 
 from eprop_brian.cli.errors import conclude, plain_errors
-from eprop_brian.cli.models import all_tasks, model_of_run, refuse_unused
-from eprop_brian.cli.options import FOLDER, RunChoices, TaskName, format_option, run_options
+from eprop_brian.cli.models import model_of_run, refuse_unused
+from eprop_brian.cli.options import FOLDER, NeuronName, RunChoices, format_option, run_options
 from eprop_brian.cli.output import say, say_result
 from eprop_brian.devices.choices import DEVICES
 from eprop_brian.network.choices import PROGRAMS
@@ -19,20 +19,8 @@ __all__ = [
     "devices_command",
     "evaluate_command",
     "plot_command",
-    "recipe_command",
-    "tasks_command",
     "verify_command",
 ]
-
-
-@click.command("tasks")
-@plain_errors
-def tasks_command() -> None:
-    """List the tasks, one line each."""
-    descriptions = all_tasks()
-    width = max(map(len, descriptions))
-    for name, description in descriptions.items():
-        say_result(f"{name:<{width}}  {description}")
 
 
 @click.command("devices")
@@ -67,7 +55,7 @@ def cache_command(clear: bool) -> None:
 
 
 @click.command("derive")
-@click.argument("neuron", metavar="NAME|FILE.toml")
+@click.argument("neuron", type=NeuronName(), metavar="NAME|FILE.toml")
 @click.option("--latex", is_flag=True, help="LaTeX instead of plain text.")
 @click.option("--toml", is_flag=True, help="Print the neuron as a neuron file instead.")
 @plain_errors
@@ -115,6 +103,13 @@ def derive_command(neuron: str, latex: bool, toml: bool) -> None:
     is_flag=True,
     help="In an environment: draw actions from the policy, as in training; else the best is taken.",
 )
+@click.option(
+    "--beam",
+    type=click.IntRange(min=1),
+    metavar="WIDTH",
+    help="Of a task with labels: search for the most probable ones with a beam of so many "
+    "beginnings; else the most probable output of each frame counts.",
+)
 @run_options(("device", "kill", "noise"))
 @plain_errors
 def evaluate_command(
@@ -122,6 +117,7 @@ def evaluate_command(
     batches: int | None,
     batch_size: int | None,
     sampled: bool,
+    beam: int | None,
     choices: RunChoices,
 ) -> None:
     """Run fresh trials with the weights in FOLDER and print loss and error, or the return.
@@ -130,7 +126,7 @@ def evaluate_command(
     """
     model = model_of_run(folder)
     refuse_unused(model, choices)
-    model.evaluate(folder, choices, batches, batch_size, sampled)
+    model.evaluate(folder, choices, batches, batch_size, sampled, beam)
 
 
 @click.command("plot")
@@ -155,16 +151,6 @@ def plot_command(folder: Path, formats: tuple[str, ...], animate: str | None) ->
 
     drawn = [plot_animation(folder, folder / f"episode.{animate}")] if animate else []
     conclude(*(f"wrote {path}" for path in [*plot_run(folder, formats), *drawn]))
-
-
-@click.command("recipe")
-@click.argument("task", type=TaskName(), metavar="TASK")
-@plain_errors
-def recipe_command(task: str) -> None:
-    """Print the recipe of TASK: a file to copy, change and train with --recipe."""
-    from eprop_brian.runs.recipes import get_recipe
-
-    say_result(str(get_recipe(task)).rstrip("\n"))
 
 
 @click.command("verify")

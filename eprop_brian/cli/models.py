@@ -72,6 +72,7 @@ class Model(Protocol):
         batches: int | None,
         batch_size: int | None,
         sampled: bool,
+        beam: int | None,
     ) -> None:
         """Test the network in a folder, and report."""
 

@@ -81,9 +81,11 @@ def evaluate(
     batches: int | None,
     batch_size: int | None,
     sampled: bool,
+    beam: int | None,
 ) -> None:
     """Test the last level that was solved on fresh trials, with the weights that solved it."""
     chosen = ["--batch-size"] * (batch_size is not None) + ["--sampled"] * sampled
+    chosen += ["--beam"] * (beam is not None)
     refuse(chosen, WHY_UNUSED)
     trainer = Run.open(folder).trainer
     trainer.go_back_to_solved()

@@ -220,7 +220,16 @@ def test_strings_are_of_one_speaker_and_pauses_do_not_count(tmp_path):
     ]
     assert {len(digits) for digits in pauses} == {1, 2, 3, 4}
     assert all(len(set(digit)) == 1 for digits in pauses for digit in digits)
-    with pytest.raises(ValueError, match="answer must be 'frames' where utterances have several"):
+    of_labels = get_task(
+        "spoken-digits", path=str(tmp_path), n_digits=4, answer="labels", n_frames=200
+    )
+    assert (of_labels.loss, of_labels.n_outputs) == ("ctc", 11)
+    trials = of_labels.trials(1, "train", 0, 36)
+    said = {"".join(map(str, row[row >= 0])) for row in trials.labels}
+    assert said == {"".join(digit[0] for digit in digits) for digits in pauses}
+    with pytest.raises(
+        ValueError, match="answer must be 'labels' or 'frames' where utterances have several"
+    ):
         get_task("spoken-digits", path=str(tmp_path), n_digits=2)
 
 
@@ -282,7 +291,7 @@ def test_missing_data_say_where_to_get_them(tmp_path):
     [
         ({"features": "plp"}, "features must be one of mfcc, log-mel, got 'plp'"),
         ({"n_coefficients": 30}, r"n_coefficients \(30\) must be at most n_bands \(26\)"),
-        ({"answer": "words"}, "answer must be one of frames, utterance, got 'words'"),
+        ({"answer": "words"}, "answer must be one of frames, utterance, labels, got 'words'"),
     ],
 )
 def test_invalid_settings(tmp_path, settings, message):
