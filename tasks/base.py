@@ -214,6 +214,22 @@ class Task(ABC):
         wrong = outputs.argmax(axis=2) != trials.classes(self.learning_window)
         return (wrong & present).sum(axis=1) / present.sum(axis=1)
 
+    def confusions(self, outputs: ArrayLike, trials: Trials) -> dict[str, NDArray[np.int64]]:
+        """Count how often each class was taken for which, by the kind of what is classified.
+
+        Parameters
+        ----------
+        outputs, trials
+            As for `errors`.
+
+        Returns
+        -------
+        dict of str to int array, shape (n_outputs, n_outputs)
+            By the right class and the answer; the diagonal was right. Empty, as by default, where
+            `errors` says all.
+        """
+        return {}
+
 
 #: Numbers of all inputs from which on it is asked whether there is memory for them.
 _LARGE = 10**8

@@ -29,6 +29,7 @@ from eprop_brian.cli.look import (
 from eprop_brian.cli.output import say
 from eprop_brian.cli.record import record_command
 from eprop_brian.cli.sweep import sweep_command
+from eprop_brian.cli.synthesize import synthesize_command
 from eprop_brian.cli.train import train_command
 
 __all__ = ["main"]
@@ -38,6 +39,7 @@ _SECTIONS: dict[str, tuple[click.Command, ...]] = {
     "Train": (train_command, compare_command, sweep_command, gradcheck_command),
     "Look at a run": (plot_command, evaluate_command, record_command),
     "Take a network along": (export_command, import_run_command, export_nir_command),
+    "Make data": (synthesize_command,),
     "See what there is": (
         tasks_command,
         settings_command,

@@ -34,15 +34,15 @@ def devices_command() -> None:
 
 
 @click.command("cache")
-@click.option("--clear", is_flag=True, help="Remove all compiled programs.")
+@click.option("--clear", is_flag=True, help="Remove all that is kept.")
 @plain_errors
 def cache_command(clear: bool) -> None:
-    """Say where compiled programs are kept, and how much room they take.
+    """Say where compiled programs and features of speech are kept, and how much room they take.
 
-    $EPROP_BRIAN_CACHE names another folder, $EPROP_BRIAN_CACHE_MB another limit in megabytes: the
-    programs that were not used for longest are removed when all together are larger.
+    $EPROP_BRIAN_CACHE names another folder, $EPROP_BRIAN_CACHE_MB another limit in megabytes: those
+    that were not used for longest are removed when all together are larger.
     """
-    from eprop_brian.devices.cache import cache_folder, cache_limit, clear_cache, kept_builds
+    from eprop_brian.base.cache import cache_folder, cache_limit, clear_cache, kept_builds
 
     if clear:
         say_result(f"removed {clear_cache() / 1e6:.1f} MB from {cache_folder()}")

@@ -33,6 +33,7 @@ from eprop_brian.training.calls import (
 )
 from eprop_brian.training.diagnosis import TrainingError, explain
 from eprop_brian.training.evaluation import (
+    VALIDATION_BATCHES,
     Evaluation,
     confirmation_batches,
     error_weights,
@@ -332,7 +333,8 @@ class Trainer:
         Parameters
         ----------
         n_batches, batch_size : int, optional
-            Default: 8 of 64 trials; in an environment 1 of 100 episodes.
+            Default: 8 of 64 trials, of a data set at most one of each example; in an environment 1
+            of 100 episodes.
         stream : str
             Stream of trials; ``"train"`` is the one that the network learns from.
         greedy : bool
@@ -361,6 +363,7 @@ class Trainer:
             stream=stream,
             dtype=self.dtype,
             greedy=greedy,
+            once=n_batches is None,
             beam_width=beam_width,
         )
 
@@ -473,7 +476,8 @@ class Trainer:
         if np.mean(self.history.error[-CHECK_EVERY:]) >= 1.25 * threshold:
             return False
         stream = f"validation {self.iteration}"
-        self.validation = self.evaluate(stream=stream)
+        # The few examples held out are shown again and again: their noise differs.
+        self.validation = self.evaluate(VALIDATION_BATCHES, stream=stream)
         if self.validation.error >= threshold:
             return False
         stream = confirmation_of(stream)
