@@ -90,6 +90,9 @@ class Task(ABC):
         classification, with one-hot targets, or such multiplied by class weights.
     error_threshold : float or None
         The task counts as solved when the error on validation trials is below it.
+    fixed_examples : bool
+        Whether an example of a data set is the same trial each time that it is shown, so that a
+        test need not show it twice.
 
     Raises
     ------
@@ -105,6 +108,7 @@ class Task(ABC):
     argument: ClassVar[str] = ""
     loss: ClassVar[str]
     error_threshold: ClassVar[float | None] = None
+    fixed_examples: ClassVar[bool] = False
 
     dt: Quantity = field(default_factory=lambda: 1 * ms)
 

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from eprop_brian.cli.compare import compare_command, gradcheck_command
+from eprop_brian.cli.doctor import doctor_command
 from eprop_brian.cli.export import export_command, export_nir_command, import_run_command
 from eprop_brian.cli.look import (
     cache_command,
@@ -51,6 +52,7 @@ for _command in (
     compare_command,
     derive_command,
     devices_command,
+    doctor_command,
     evaluate_command,
     export_command,
     export_nir_command,

@@ -115,6 +115,7 @@ def derive_command(neuron: str, latex: bool, toml: bool) -> None:
     is_flag=True,
     help="In an environment: draw actions from the policy, as in training; else the best is taken.",
 )
+@click.option("--best", is_flag=True, help="Take the weights with the best validation.")
 @run_options(("device", "kill", "noise"))
 @plain_errors
 def evaluate_command(
@@ -122,6 +123,7 @@ def evaluate_command(
     batches: int | None,
     batch_size: int | None,
     sampled: bool,
+    best: bool,
     choices: RunChoices,
 ) -> None:
     """Run fresh trials with the weights in FOLDER and print loss and error, or the return.
@@ -130,7 +132,7 @@ def evaluate_command(
     """
     model = model_of_run(folder)
     refuse_unused(model, choices)
-    model.evaluate(folder, choices, batches, batch_size, sampled)
+    model.evaluate(folder, choices, batches, batch_size, sampled, best)
 
 
 @click.command("plot")
