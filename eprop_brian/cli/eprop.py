@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -56,7 +56,7 @@ def compiled_program(config: RunConfig) -> Program:
     return config.make_trainer(workers=1).session.program
 
 
-def report(run: Run, figures: bool) -> None:
+def report(run: Run, formats: Sequence[str]) -> None:
     """See `eprop_brian.cli.models.Model`."""
     trainer = run.trainer
     test = trainer.confirmation
@@ -71,8 +71,8 @@ def report(run: Run, figures: bool) -> None:
             f"solved at iteration {trainer.iteration}, confirmed by an error of {test.error:.4f} "
             f"on {test.n_trials} other trials{examples}"
         )
-    if figures:
-        for path in run.config.model.figures(run.folder, ("png",)):
+    if formats:
+        for path in run.config.model.figures(run.folder, formats):
             say(f"wrote {path}")
     say(f"wrote {run.folder}/history.csv, {run.folder}/checkpoint.npz")
     if isinstance(trainer.task, EpisodicTask):

@@ -18,6 +18,7 @@ from eprop_brian.cli.options import (
     FOLDER,
     RunChoices,
     TaskName,
+    format_option,
     new_folder_option,
     refuse,
     run_options,
@@ -44,6 +45,7 @@ _NOTHING_WRITTEN = "cannot be given with --no-run, which compiles a program and 
     type=FOLDER,
     help="Continue the run in this folder; only --iterations and where it runs can be given too.",
 )
+@format_option
 @click.option("--no-figures", is_flag=True, help="Write no figures at the end.")
 @click.option(
     "--no-run",
@@ -56,6 +58,7 @@ def train_command(
     choices: RunChoices,
     out: Path | None,
     resume: Path | None,
+    formats: tuple[str, ...],
     no_figures: bool,
     no_run: bool,
 ) -> None:
@@ -90,7 +93,7 @@ def train_command(
             say(model.NOTHING_LEFT)
         elif not can_be_written:
             hold(claimed(resume))
-        _train(run, model, choices.iterations, not no_figures)
+        _train(run, model, choices.iterations, () if no_figures else formats)
         return
     assert task is not None  # as above
     model = model_of_task(choices.recipe or task)
@@ -104,10 +107,10 @@ def train_command(
     with announced(say):
         run = Run.start(config, folder, **choices.place)
     say(f"training in {folder}")
-    _train(run, model, None, not no_figures)
+    _train(run, model, None, () if no_figures else formats)
 
 
-def _train(run: Run, model: Model, iterations: int | None, figures: bool) -> None:
+def _train(run: Run, model: Model, iterations: int | None, formats: tuple[str, ...]) -> None:
     """Train and report; when interrupted, say what is saved and how to go on."""
     unit = run.config.model.unit
 
@@ -129,7 +132,7 @@ def _train(run: Run, model: Model, iterations: int | None, figures: bool) -> Non
     with interruptible(stopped):
         run.train(iterations)
     with interruptible(stopped_after_training):
-        model.report(run, figures)
+        model.report(run, formats)
 
 
 def _show_program(program: Program) -> None:
