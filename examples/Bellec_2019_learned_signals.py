@@ -23,7 +23,7 @@ from eprop_brian.figures.meta import plot_training
 #: One small batch of tasks, to see that the script runs.
 SHORT = "EPROP_EXAMPLES_SHORT" in os.environ
 
-settings = ["size.learner=5", "size.teacher=5"] if SHORT else []
+settings = ["population.learner.size=5", "population.teacher.size=5"] if SHORT else []
 run = {"seed": 1, **({"batch_size": 1} if SHORT else {})}
 config = RunConfig.from_recipe("few-shot-digits", run=run, settings=settings)
 trainer = config.make_trainer()

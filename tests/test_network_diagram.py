@@ -16,9 +16,11 @@ from eprop_brian import (
     Population,
     Projection,
     Readout,
+    RunConfig,
     get_task,
     plot,
 )
+from eprop_brian.balanced import closed_form, random_decoder
 
 mpl.use("Agg")
 
@@ -101,3 +103,12 @@ def test_who_acts_and_who_predicts_is_said():
     texts = [t.get_text() for t in figure.axes[0].texts]
     assert "actor: 2 outputs" in texts and "critic: 1 output" in texts
     assert "w_policy\nw_value" in texts
+
+
+def test_a_balanced_network_shows_what_its_slow_synapses_see():
+    names, texts, arrows, _ = drawn(closed_form([[-1.0]], random_decoder(1, 5)))
+    assert list(names) == ["signal x", "neurons", "filtered spikes", "estimate D r"]
+    assert arrows == 5 and "W_s, slow" in texts
+    learning = RunConfig.from_recipe("balanced-van-der-pol").make_network()
+    names, texts, arrows, _ = drawn(learning)
+    assert "dendrites" in names and arrows == 6 and "W_s, slow, learns" in texts

@@ -28,6 +28,7 @@ from printed import Printed, prose
 from sphinx.application import Sphinx
 
 from eprop_brian import RunConfig, plot
+from eprop_brian.balanced import BalancedNetwork
 from eprop_brian.network.spec import Network
 from eprop_brian.tasks import TASKS, EpisodicTask, Task, get_task
 
@@ -68,9 +69,10 @@ class _NetworkDiagram(_Drawn):
     """``{network-diagram} RECIPE``."""
 
     def drawn(self, name: str) -> tuple[Figure, str, str]:
-        network = _network(name)
-        names = [group.name for group in (*network.resolved.inputs, *network.populations)]
-        alt = f"Network of the recipe {name}: {', '.join(names)} and readouts, with projections"
+        network = RunConfig.from_recipe(name).make_network()
+        alt = (
+            f"Schematic of the network of the recipe {name}: groups, projections, learning signals"
+        )
         return plot.network_diagram(network), alt, "svg"
 
 
@@ -79,10 +81,6 @@ class _TaskTrial(_Drawn):
 
     def drawn(self, name: str) -> tuple[Figure, str, str]:
         return plot.task(get_task(name)), f"Inputs and targets of a trial of {name}", "png"
-
-
-def _network(recipe: str) -> Any:
-    return RunConfig.from_recipe(recipe).make_network()
 
 
 def _expand_tasks(app: Sphinx, docname: str, source: list[str]) -> None:
@@ -100,7 +98,7 @@ def _sections(recipe: str) -> str:
     name = config.run["task"]
     kind = TASKS.get(name)
     text = ""
-    if config.model.spec is Network and name not in _OF_FILES:
+    if config.model.spec in (Network, BalancedNetwork) and name not in _OF_FILES:
         text += f"## Network\n\n```{{network-diagram}} {recipe}\n```\n\n"
     has_trials = kind is not None and issubclass(kind, Task) and not issubclass(kind, EpisodicTask)
     if has_trials and name not in _OF_FILES:
@@ -115,7 +113,7 @@ def _sections(recipe: str) -> str:
 
 
 class _Example(Printed):
-    """``{example} NAME``; its picture is ``gallery/NAME.png``, or the option ``figure``."""
+    """``{example} NAME``; its picture: the option ``figure``, or ``gallery/NAME.png`` if stored."""
 
     required_arguments = 1
     option_spec = {"figure": directives.unchanged}
@@ -130,8 +128,9 @@ class _Example(Printed):
             raise self.error(f"{path.name} has no docstring")
         title, *paragraphs = said.split("\n\n")
         shown: list[nodes.Node] = [nodes.paragraph("", "", nodes.strong("", title))]
-        uri = f"/{self.options.get('figure', f'gallery/{name}.png')}"
-        shown.append(nodes.image(uri=uri, alt=title, width="560px"))
+        picture = self.options.get("figure", f"gallery/{name}.png")
+        if "figure" in self.options or (Path(self.env.srcdir) / picture).exists():
+            shown.append(nodes.image(uri=f"/{picture}", alt=title, width="560px"))
         for paragraph in paragraphs:
             shown.append(nodes.paragraph("", "", *prose(" ".join(paragraph.split()))))
         summary = f"<details><summary><code>examples/{path.name}</code></summary>"

@@ -184,6 +184,9 @@ def _sag(frames: Sequence[Frame], areas: Sequence[Bbox], arrow: Arrow) -> float:
     if first == last:
         # Two arrows between the same frames keep to their own sides.
         return 0.2
+    if last == first - 1 and areas[arrow.source].y1 < 0 < areas[arrow.target].y1:
+        # Back from a lower row, beside the straight arrow that leads there.
+        return -0.6
     columns = range(min(first, last), max(first, last) + 1)
     passed = [area for f, area in zip(frames, areas, strict=True) if f.column in columns]
     source, target = areas[arrow.source], areas[arrow.target]

@@ -8,6 +8,7 @@ from itertools import cycle
 from brian2.units import ms
 from matplotlib.figure import Figure
 
+from eprop_brian.balanced.spec import BalancedNetwork
 from eprop_brian.figures.diagram import (
     EXCITATORY,
     INHIBITORY,
@@ -30,17 +31,18 @@ _INPUT_COLOUR, _READOUT_COLOUR = "#777777", "#333333"
 
 
 @styled()
-def network_diagram(network: Network, title: str = "") -> Figure:
+def network_diagram(network: Network | BalancedNetwork, title: str = "") -> Figure:
     """Draw a network as its description has it.
 
     From left to right: inputs, populations by how many projections a spike passes on its way, and
     the readouts of each. Solid arrows are projections, with the names of their weights; orange is
     excitatory, blue with a bar at its end inhibitory. Dashed arrows are learning signals, with
     the kind of feedback. Groups that have all of their connections in common share a frame.
+    Of a balanced network: signal, neurons, estimate, and what the slow synapses see.
 
     Parameters
     ----------
-    network : Network
+    network : Network or BalancedNetwork
     title : str
 
     Returns
@@ -48,6 +50,8 @@ def network_diagram(network: Network, title: str = "") -> Figure:
     Figure
         As large as what it shows.
     """
+    if isinstance(network, BalancedNetwork):
+        return draw_diagram(*_of_balanced(network), title)
     resolved = network.resolved
     groups = _groups(resolved)
     columns = _columns(resolved)
@@ -105,14 +109,17 @@ def _of_readout(readout: ReadoutGroup, network: Resolved) -> str:
 def _columns(network: Resolved) -> dict[str, int]:
     """The column of every group: inputs have 0, what they project to 1, and so on."""
     columns = {group.name: 0 for group in network.inputs}
+    # A bias reaches layers of any depth.
+    reaching = {group.name for group in network.inputs if not group.constant}
     while reached := {
-        target: 1 + min(columns[source] for source in c.sources if source in columns)
+        target: 1 + min(columns[source] for source in c.sources if source in reaching)
         for c in network.connections
-        if not c.to_readout and any(source in columns for source in c.sources)
+        if not c.to_readout and any(source in reaching for source in c.sources)
         for target in c.targets
         if target not in columns
     }:
         columns |= reached
+        reaching |= reached.keys()
     # What no input reaches, such as a population that fires of itself.
     columns |= {p.name: 1 for p in network.populations if p.name not in columns}
     for readout in network.readouts:
@@ -174,3 +181,34 @@ def _of_projection(c: Connection, network: Resolved) -> Iterator[str]:
         facts.append("fixed")
     if facts:
         yield ", ".join(facts)
+
+
+def _of_balanced(network: BalancedNetwork) -> tuple[list[Frame], list[Arrow]]:
+    """Frames and arrows of a balanced network."""
+    k = f"{network.n_dimensions} dimension{'s' * (network.n_dimensions != 1)}"
+    dendrites = network.basis_weights is not None
+    seen = Box(
+        "dendrites" if dendrites else "filtered spikes",
+        f"{network.n_basis}: tanh(M r + θ)" if dendrites else f"{network.n_basis}: r",
+        COLOURS[2],
+    )
+    frames = [
+        Frame((Box("signal x", k, _INPUT_COLOUR),), 0),
+        Frame((Box("neurons", f"{network.n} potentials v", COLOURS[0]),), 1),
+        Frame((seen,), 1),
+        Frame((Box("estimate D r", k, _READOUT_COLOUR),), 2),
+    ]
+    learning = {
+        name: f"{symbol}{', learns' * (name in network.learns)}"
+        for name, symbol in (("fast", "W_f, fast"), ("slow", "W_s, slow"))
+    }
+    arrows = [
+        Arrow(0, 1, SYNAPSES, ("Dᵀ c",)),
+        Arrow(1, 1, INHIBITORY, (learning["fast"],)),
+        Arrow(1, 2, SYNAPSES, ("r",)),
+        Arrow(2, 1, SYNAPSES, (learning["slow"],)),
+        Arrow(1, 3, SYNAPSES, ("D",)),
+    ]
+    if network.learns:
+        arrows.append(Arrow(3, 1, SIGNAL, ("error feedback, k Dᵀ (x - D r)",)))
+    return frames, arrows

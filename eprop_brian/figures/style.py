@@ -85,6 +85,9 @@ def styled() -> Iterator[None]:
 
     Also a decorator of functions that draw.
     """
+    # A notebook's backend is loaded with its first figure, and switches interaction on, which is a
+    # setting too: restored with the others, no later figure would be shown.
+    plt.draw_if_interactive()
     before = plt.get_fignums()
     with style.context(["default", _STYLE]):
         yield

@@ -65,6 +65,7 @@ class LearningModel(IteratedModel, ABC):
     methods = METHODS
     failures = (EnvironmentFailed, TrainingError)
     tested_tables: tuple[str, ...] = ()
+    test_files: tuple[str, ...] = ()
 
     def curves(self, config: RunConfig) -> tuple[str, ...]:
         """Give the loss, and what says more about the task: the error, or the return."""

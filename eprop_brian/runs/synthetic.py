@@ -64,6 +64,7 @@ class _Synthetic(IteratedModel):
     methods = tuple(_METHODS)
     failures = (TrainingError,)
     tested_tables: tuple[str, ...] = ()
+    test_files: tuple[str, ...] = ()
 
     def curves(self, config: RunConfig) -> tuple[str, ...]:
         """Give the loss, and the length of the trials that are solved."""
