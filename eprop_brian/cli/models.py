@@ -6,7 +6,7 @@ what `Model` says.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
@@ -63,8 +63,8 @@ class Model(Protocol):
     def compiled_program(self, config: RunConfig) -> Program:
         """Compile the program of a run."""
 
-    def report(self, run: Run, figures: bool) -> None:
-        """Print the result of a run whose training has ended, and draw it."""
+    def report(self, run: Run, formats: Sequence[str]) -> None:
+        """Print the result of a run whose training has ended, and draw it in these formats."""
 
     def evaluate(
         self,

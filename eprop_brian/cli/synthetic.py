@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -61,11 +61,11 @@ def compiled_program(config: RunConfig) -> Program:
     raise click.UsageError("e-prop 3 runs in JAX: there is no program to compile")
 
 
-def report(run: Run, figures: bool) -> None:
+def report(run: Run, formats: Sequence[str]) -> None:
     """See `eprop_brian.cli.models.Model`."""
     trainer = run.trainer
-    if figures:
-        for path in run.config.model.figures(run.folder, ("png",)):
+    if formats:
+        for path in run.config.model.figures(run.folder, formats):
             say(f"wrote {path}")
     say(f"wrote {run.folder}/history.csv, {run.folder}/checkpoint.npz")
     length, repeats = trainer.level

@@ -18,6 +18,7 @@ from eprop_brian.cli.options import (
     FOLDER,
     RunChoices,
     TaskName,
+    format_option,
     new_folder_option,
     refuse,
     run_options,
@@ -58,6 +59,7 @@ _NOTHING_WRITTEN = "cannot be given with --no-run, which compiles a program and 
     metavar="SECONDS",
     help="Seconds between checkpoints, at least (default: 5).",
 )
+@format_option
 @click.option("--no-figures", is_flag=True, help="Write no figures at the end.")
 @click.option(
     "--no-run",
@@ -72,6 +74,7 @@ def train_command(
     resume: Path | None,
     logs: tuple[str, ...],
     checkpoint_every: float | None,
+    formats: tuple[str, ...],
     no_figures: bool,
     no_run: bool,
 ) -> None:
@@ -107,7 +110,14 @@ def train_command(
             say(model.NOTHING_LEFT)
         elif not can_be_written:
             hold(claimed(resume))
-        _train(run, model, choices.iterations, not no_figures, logs, checkpoint_every)
+        _train(
+            run,
+            model,
+            choices.iterations,
+            () if no_figures else formats,
+            logs,
+            checkpoint_every,
+        )
         return
     assert task is not None  # as above
     model = model_of_task(choices.recipe or task)
@@ -121,14 +131,14 @@ def train_command(
     with announced(say):
         run = Run.start(config, folder, **choices.place)
     say(f"training in {folder}")
-    _train(run, model, None, not no_figures, logs, checkpoint_every)
+    _train(run, model, None, () if no_figures else formats, logs, checkpoint_every)
 
 
 def _train(
     run: Run,
     model: Model,
     iterations: int | None,
-    figures: bool,
+    formats: tuple[str, ...],
     logs: tuple[str, ...],
     checkpoint_every: float | None,
 ) -> None:
@@ -161,7 +171,7 @@ def _train(
     with interruptible(stopped):
         run.train(iterations, callbacks=callbacks, **options)
     with interruptible(stopped_after_training):
-        model.report(run, figures)
+        model.report(run, formats)
 
 
 def _show_program(program: Program) -> None:
