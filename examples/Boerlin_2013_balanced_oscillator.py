@@ -4,7 +4,8 @@ Boerlin, Machens and Denève (2013), "Predictive coding of dynamical variables i
 networks", PLoS Computational Biology 9:e1003258.
 
 A hundred neurons follow a damped oscillator that is pushed at random. A neuron fires when its spike
-makes the error of the network's estimate smaller. Halfway, half of the neurons are killed.
+makes the error of the network's estimate smaller. Then half of the neurons are killed, and it goes
+on.
 
 What to see: the estimate stays on the signal throughout. After the loss those that are left fire
 twice as much.

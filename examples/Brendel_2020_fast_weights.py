@@ -8,7 +8,7 @@ once. A local rule, which names the spike of one end and the potential of the ot
 what the others have said already. The paper learns the feedforward weights and the decoder as well;
 here the decoder is given, and the fast weights alone learn.
 
-What to see: the decoding error falls by orders of magnitude while the rate falls too.
+What to see: the decoding error of each part of the training falls by orders of magnitude.
 
 About half a minute.
 """
@@ -21,7 +21,7 @@ from eprop_brian import RunConfig, plot
 #: A tenth of a second of training without compiling, to see that the script runs.
 SHORT = "EPROP_EXAMPLES_SHORT" in os.environ
 
-short = ["training.duration=0.1", "test.duration=0.1", "test.settle=0.02"]
+short = ["training.duration=0.1", "test.duration=0.05", "test.settle=0.02", "network.n=20"]
 config = RunConfig.from_recipe("balanced-fast", run={"seed": 1}, settings=short if SHORT else [])
 experiment = config.make_trainer("runtime" if SHORT else "cpp")
 history = experiment.train()

@@ -21,9 +21,12 @@ from eprop_brian import RunConfig, plot
 #: A few updates without compiling, to see that the script runs.
 SHORT = "EPROP_EXAMPLES_SHORT" in os.environ
 
+settings = ["task.n_steps=100"] if SHORT else []
 histories = {}
 for feedback in ("symmetric", "random", "adaptive"):
-    config = RunConfig.from_recipe("pattern-generation", feedback=feedback, run={"seed": 1})
+    config = RunConfig.from_recipe(
+        "pattern-generation", feedback=feedback, run={"seed": 1}, settings=settings
+    )
     trainer = config.make_trainer("runtime" if SHORT else "cpp")
     histories[feedback] = trainer.train(2 if SHORT else 2000)
     print(f"{feedback}: loss {histories[feedback].loss[-1]:.2f}, {trainer.alignment:.2f} aligned")

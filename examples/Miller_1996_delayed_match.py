@@ -6,8 +6,8 @@ Nature Communications 11:3625. Network and settings are our own.
 
 A cue, a delay, another cue: were they the same? Neither alone determines the answer.
 
-What to see: the fraction of wrong trials stays at chance for long, then falls within a hundred
-updates or two, once the network compares.
+What to see: the fraction of wrong trials begins at chance and falls over some hundred updates, not
+evenly: the loss has plateaus before the network compares.
 
 One to two minutes: training stops when the task is solved.
 """

@@ -23,6 +23,8 @@ _ROWS = re.compile(r"\s*\\(begin|end)\{(align|aligned|split|gather|equation)\*?\
 
 def _mathml(node: nodes.Node, *, block: bool) -> str:
     tex = _ROWS.sub("", node.astext()) if block else node.astext()
+    # The titles of a derivation's sections, in a notebook; docutils knows no bold text.
+    tex = tex.replace(r"\textbf{", r"\text{")
     try:
         return _with_indices(tex2mathml(tex, as_block=block))
     except MathError as error:

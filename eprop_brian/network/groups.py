@@ -328,7 +328,8 @@ class NetworkGroups:
         if network.reads_advantage and self.acting is None:
             self.store("advantage_data", n_rows, ["advantage"])
         if any(self.is_labelled(readout) for readout in network.readouts):
-            self.store(LABELS, capacity.n_targets * capacity.most_labels, ["label"], np.int32)
+            n_labels = capacity.n_targets * capacity.most_labels
+            self.store(LABELS, n_labels, ["label_number"], np.int32)
         for population in network.populations:
             self._make_population(population)
         for readout in network.readouts:

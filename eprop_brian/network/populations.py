@@ -28,7 +28,7 @@ _GENERATED = frozenset(
     + ("period_data", "advantage_data", "label_data", "earlier_history", "profile", "step_runner")
     + ("step_clock", "network_", "trace_recorder")
     # Whose quantities would be stored as arrays of those are.
-    + ("input", "target", "period", "advantage", "label")
+    + ("input", "target", "period", "advantage", "label_number")
     # Of an environment (`eprop_brian.network.episodes`).
     + ("environment", "episodes", "entropies")
 )

@@ -53,7 +53,7 @@ def write_labels(writer: Writer, readout: ReadoutGroup) -> LabelsPart:
         )
     y, p, y_target = (writer.array(stores.frames, x, "_in_frame") for x in ("y", "p", "y_target"))
     return LabelsPart(
-        labels=writer.array(LABELS, "label", "_neuron"),
+        labels=writer.array(LABELS, "label_number", "_neuron"),
         most=groups.capacity.most_labels,
         frame_steps=writer.array(stores.durations, "frame_steps", "_frame"),
         y=y,
