@@ -32,6 +32,7 @@ from eprop_brian.tasks.reaching import Reaching
 from eprop_brian.tasks.shd import Shd
 from eprop_brian.tasks.spikes import poisson_spikes, spike_positions
 from eprop_brian.tasks.store_recall import StoreRecall
+from eprop_brian.tasks.symbol_strings import SymbolStrings
 from eprop_brian.tasks.t_maze import TMaze
 from eprop_brian.tasks.trials import Trials
 
@@ -48,6 +49,7 @@ __all__ = [
     "PatternGeneration",
     "Shd",
     "StoreRecall",
+    "SymbolStrings",
     "Acrobot",
     "Atari",
     "CartPole",
@@ -82,6 +84,7 @@ TASKS: dict[str, type[Task]] = {
         Shd,
         FeatureFile,
         StoreRecall,
+        SymbolStrings,
         CopyRepeat,
         TMaze,
         CartPole,
