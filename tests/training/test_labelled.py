@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 from brian2 import Hz, ms
+from matplotlib import pyplot as plt
 
-from eprop_brian import LIF, Network, Trainer
+from eprop_brian import LIF, Network, Trainer, plot, record
+from eprop_brian.figures.labels import frame_probabilities
 from eprop_brian.tasks.base import hand_out
 from eprop_brian.tasks.delayed_match import DelayedMatch
 from eprop_brian.tasks.labels import label_errors
@@ -62,6 +64,21 @@ def test_a_beam_needs_labels():
 def test_loss_and_task_must_fit(task, loss, message):
     with pytest.raises(ValueError, match=message):
         check_fit(network_of(task, loss=loss), task)
+
+
+def test_the_figure_shows_probabilities_and_what_they_say(trainer):
+    weights = trainer.session.weights
+    recording = record(trainer.network, TASK, weights, seed=trainer.seed)
+    trials = hand_out(TASK, trainer.seed, "test", 0, 1)
+    p = frame_probabilities(recording, trials)
+    outputs = trainer.session.run(trials, 1, learning=False).output[0]
+    np.testing.assert_allclose(p, outputs, rtol=1e-12)
+    p = np.eye(3)[[2, 0, 0, 2, 1, 2]] * 0.8 + 0.1
+    figure = plot.labels(p, [0, 0, 1], "strings")
+    (ax,) = figure.axes
+    assert ax.get_title() == "strings\nright: 0 0 1; said: 0 1 (1 edits)"
+    assert [(text.get_text(), text.get_position()[0]) for text in ax.texts] == [("0", 2), ("1", 5)]
+    plt.close(figure)
 
 
 @pytest.mark.slow
