@@ -12,6 +12,7 @@ from eprop_brian.figures.balanced import plot_phase_portrait as phase_portrait
 from eprop_brian.figures.balanced import plot_training as balanced_training
 from eprop_brian.figures.balanced import plot_tuning as tuning
 from eprop_brian.figures.episode import plot_episode as episode
+from eprop_brian.figures.labels import plot_labels as labels
 from eprop_brian.figures.learning import plot_comparison as comparison
 from eprop_brian.figures.learning import plot_gradient_check as gradient_check
 from eprop_brian.figures.learning import plot_learning_curve as learning
@@ -37,6 +38,7 @@ __all__ = [
     "decoding",
     "episode",
     "gradient_check",
+    "labels",
     "learning",
     "network_diagram",
     "parameters",

@@ -9,7 +9,9 @@ from typing import TypeAlias
 from matplotlib.figure import Figure
 
 from eprop_brian.base.sparse import Matrix
+from eprop_brian.equations.losses import LOSSES
 from eprop_brian.figures.episode import outcome_of, plot_episode
+from eprop_brian.figures.labels import frame_probabilities, plot_labels
 from eprop_brian.figures.learning import plot_learning_curve
 from eprop_brian.figures.style import same_limits, save_figure
 from eprop_brian.figures.trial import draws_trajectory, plot_trajectory, plot_trial
@@ -18,6 +20,7 @@ from eprop_brian.network.spec import Network
 from eprop_brian.runs.config import RunConfig
 from eprop_brian.runs.run import CHECKPOINT, HISTORY, INITIAL, read_weights
 from eprop_brian.tasks import EpisodicTask, Task
+from eprop_brian.tasks.base import hand_out
 from eprop_brian.training.fresh_episodes import play_episode, record_traces
 from eprop_brian.training.history import History
 from eprop_brian.training.quantities import default_quantities, slow_components
@@ -53,6 +56,7 @@ def plot_eprop_run(
     list of Path
         The files written: ``learning_curve``, ``trial_before``, ``trial_after`` (in an environment,
         ``episode_before`` and ``episode_after``), ``trajectory`` if two readouts follow targets,
+        ``labels`` if the only readout shows a sequence of labels (after training),
         ``weights``, and ``parameters`` if neurons have learned ones, in each format; no learning
         curve before the first iteration.
 
@@ -82,7 +86,10 @@ def plot_eprop_run(
         figures["parameters"] = plot_parameters(initial, network, trained)
     if len(history):
         solved_return = task.solved_return if isinstance(task, EpisodicTask) else None
-        curve = plot_learning_curve(history, task.error_threshold, solved_return, batch_size)
+        of_labels = LOSSES[task.loss].of_labels
+        curve = plot_learning_curve(
+            history, task.error_threshold, solved_return, batch_size, of_labels
+        )
         figures = {"learning_curve": curve, **figures}
     return [
         path
@@ -106,6 +113,13 @@ def _trials(
         f"trial_{name}": plot_trial(recording, f"{task.name}: {then}")
         for name, recording, then in zip(_NAMES, (before, after), when, strict=True)
     }
+    if LOSSES[task.loss].of_labels and len(network.resolved.readouts) == 1:
+        trials = hand_out(task, seed, "test", 0, 1)
+        assert trials.labels is not None  # of a task with a loss of labels
+        labels = trials.labels[trials.target[0]]
+        p = frame_probabilities(after, trials)
+        title = f"{task.name}: {when[1]}"
+        figures["labels"] = plot_labels(p, labels[labels >= 0].tolist(), title)
     same_limits([*figures.values()])
     if draws_trajectory(after):
         figures["trajectory"] = plot_trajectory(after, before)
