@@ -98,6 +98,18 @@ def record(
         trial or window.
     """
     network = as_resolved(network)
+    if network.reversed:
+        raise ValueError(
+            f"population '{min(network.reversed)}' has reverse_time, so the traces of the trial "
+            "cannot be recorded step by step: Session.spikes has its spikes, and "
+            "Session(..., learning=False).readouts() its outputs"
+        )
+    if network.frame_steps > 1:
+        raise ValueError(
+            f"readout '{network.readouts[0].name}' takes a step every {network.frame_steps} of the "
+            "network, so the traces of the trial cannot be recorded step by step: "
+            "Session(..., learning=False).readouts() has its outputs"
+        )
     chosen = chosen_quantities(network, quantities)
     _check_learning(network, chosen, learning)
     trials, window = _trials(network, task_or_trials, seed, stream, index, learning_window)
@@ -239,11 +251,16 @@ def _trials(
     """The one trial to record and its learning window."""
     if isinstance(task_or_trials, Task):
         trials = hand_out(task_or_trials, seed, stream, index, 1)
-        window = task_or_trials.learning_window if learning_window is None else learning_window
+        if trials.lengths is not None:
+            trials = trials.alone(0)
+        longest = min(task_or_trials.learning_window, trials.inputs.shape[1])
+        window = longest if learning_window is None else learning_window
     else:
         if not 0 <= index < task_or_trials.n_trials:
             raise ValueError(f"index must be 0 to {task_or_trials.n_trials - 1}, not {index}")
         trials = task_or_trials.part(slice(index, index + 1))
+        if trials.lengths is not None:
+            trials = trials.alone(0)
         window = trials.inputs.shape[1] if learning_window is None else learning_window
     sizes = trials.inputs.shape[2], trials.targets.shape[2]
     if sizes != (network.n_inputs, network.n_outputs):
