@@ -20,7 +20,7 @@ from eprop_brian.runs.run import CHECKPOINT, HISTORY, INITIAL, read_weights
 from eprop_brian.tasks import EpisodicTask, Task
 from eprop_brian.training.fresh_episodes import play_episode, record_traces
 from eprop_brian.training.history import History
-from eprop_brian.training.recording import record
+from eprop_brian.training.recording import not_recordable, record
 
 __all__ = ["plot_eprop_run"]
 
@@ -49,7 +49,8 @@ def plot_eprop_run(folder: str | Path, formats: Sequence[str] = ("png",)) -> lis
         The files written: ``learning_curve``, ``trial_before``, ``trial_after`` (in an environment,
         ``episode_before`` and ``episode_after``), ``trajectory`` if two readouts follow targets,
         ``weights``, and ``parameters`` if neurons have learned ones, in each format; no learning
-        curve before the first iteration.
+        curve before the first iteration, and no trial of a network that cannot be recorded step by
+        step (`Population.reverse_time`, `Readout.every`).
 
     Raises
     ------
@@ -85,7 +86,9 @@ def plot_eprop_run(folder: str | Path, formats: Sequence[str] = ("png",)) -> lis
 def _trials(
     network: Network, task: Task, weights: _BeforeAndAfter, seed: int, when: tuple[str, str]
 ) -> dict[str, Figure]:
-    """Figures of a trial before and after training."""
+    """Figures of a trial before and after training, if it can be recorded."""
+    if not_recordable(network.resolved):
+        return {}
     initial, trained = weights
     after = record(network, task, trained, seed=seed)
     before = record(network, task, initial, seed=seed, synapses=after.synapses)

@@ -29,7 +29,7 @@ from eprop_brian.training.recorded import RecordedPopulation, RecordedReadout, R
 from eprop_brian.training.session import Session
 from eprop_brian.training.traces import TracedSynapse, check_synapses, largest_synapses
 
-__all__ = ["Recording", "TracedSynapse", "record"]
+__all__ = ["Recording", "TracedSynapse", "not_recordable", "record"]
 
 
 def record(
@@ -98,18 +98,9 @@ def record(
         trial or window.
     """
     network = as_resolved(network)
-    if network.reversed:
-        raise ValueError(
-            f"population '{min(network.reversed)}' has reverse_time, so the traces of the trial "
-            "cannot be recorded step by step: Session.spikes has its spikes, and "
-            "Session(..., learning=False).readouts() its outputs"
-        )
-    if network.frame_steps > 1:
-        raise ValueError(
-            f"readout '{network.readouts[0].name}' takes a step every {network.frame_steps} of the "
-            "network, so the traces of the trial cannot be recorded step by step: "
-            "Session(..., learning=False).readouts() has its outputs"
-        )
+    refusal = not_recordable(network)
+    if refusal:
+        raise ValueError(refusal)
     chosen = chosen_quantities(network, quantities)
     _check_learning(network, chosen, learning)
     trials, window = _trials(network, task_or_trials, seed, stream, index, learning_window)
@@ -170,6 +161,20 @@ def record(
         synapses=tuple(probing.synapses),
         quantities=recorded,
     )
+
+
+def not_recordable(network: Resolved) -> str:
+    """Why no trial of a network can be recorded step by step; ``""`` if it can."""
+    why, instead = "", "Session(..., learning=False).readouts() has its outputs"
+    if network.reversed:
+        why = f"population '{min(network.reversed)}' has reverse_time"
+        instead = f"Session.spikes has its spikes, and {instead}"
+    elif network.frame_steps > 1:
+        steps = f"a step every {network.frame_steps} of the network"
+        why = f"readout '{network.readouts[0].name}' takes {steps}"
+    if not why:
+        return ""
+    return f"{why}, so the traces of the trial cannot be recorded step by step: {instead}"
 
 
 def _check_learning(

@@ -24,6 +24,7 @@ from eprop_brian.tasks.trials import Trials
 from eprop_brian.training.bptt import BpttSession
 from eprop_brian.training.session import Session
 from eprop_brian.training.unrolled import Unrolled
+from support.devices import on_devices
 
 N_INPUTS, N_OUTPUTS, N_STEPS, WINDOW = 6, 3, 40, 30
 #: They name the state whose reset they leave out of the derivative: JAX then does so too.
@@ -31,8 +32,6 @@ FAST = replace(LIF, detach=("v",))
 SLOW = replace(ALIF.with_parameters(tau_a=50 * ms), detach=("v",))
 #: A readout without a memory does not tell one direction from the other.
 FORGETFUL = LEAKY.with_parameters(tau_out=1e-3 * ms)
-
-RUNTIME_AND_COMPILED = pytest.mark.devices("runtime", "cpp", "cuda")
 
 
 def one_way(reverse_time, **options):
@@ -105,7 +104,7 @@ def derivative(network, data, weights):
     return {name: np.where(unrolled.masks[name], g, 0.0) for name, g in found.items()}
 
 
-@RUNTIME_AND_COMPILED
+@pytest.mark.devices("runtime")
 def test_in_reverse_time_is_forwards_on_mirrored_trials(device):
     forwards, backwards = one_way(False), one_way(True)
     weights, data = forwards.initial_weights(3), trials()
@@ -120,8 +119,7 @@ def test_in_reverse_time_is_forwards_on_mirrored_trials(device):
         np.testing.assert_array_equal(found[name], value)
 
 
-@RUNTIME_AND_COMPILED
-@pytest.mark.parametrize("analog", [False, True])
+@pytest.mark.parametrize("analog", on_devices([False, True], compiled=[True]))
 def test_both_directions_learn_by_the_derivative_of_the_loss(analog, device):
     """Against JAX: with delays, a regulariser, and a bias of the readout."""
     network, data = Network(parts(), c_reg=0.5).resolved, trials(analog)
@@ -140,7 +138,7 @@ def test_both_directions_learn_by_the_derivative_of_the_loss(analog, device):
     np.testing.assert_array_equal(spikes, witness.spikes())
 
 
-@pytest.mark.devices("runtime", "cpp")
+@pytest.mark.devices("runtime")
 def test_the_steps_of_a_segment_run_again(device):
     whole = Network(parts()[:-4] + late_free()).resolved
     weights, data = whole.initial_weights(3), trials()

@@ -17,14 +17,13 @@ from eprop_brian.training.bptt import BpttSession
 from eprop_brian.training.session import Session
 from eprop_brian.training.unrolled import Unrolled
 from eprop_brian.training.workers import ParallelSession
+from support.devices import on_devices
 
 N_INPUTS, N_OUTPUTS, N_STEPS, WINDOW = 6, 3, 40, 25
 #: Longer and shorter than the learning window, one after the other; the longest has all steps.
 LENGTHS = np.array([33, 40, 9, 26])
 FAST = replace(LIF, detach=("v",))
 SLOW = replace(ALIF.with_parameters(tau_a=50 * ms), detach=("v",))
-
-EVERYWHERE = pytest.mark.devices("runtime", "cpp", "cuda")
 
 
 def both_ways(**options):
@@ -79,32 +78,30 @@ def learned(network, data, weights, device, window=WINDOW):
     return result
 
 
-@EVERYWHERE
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", on_devices(NETWORKS, compiled=["both ways"]))
 def test_a_trial_in_a_batch_is_the_trial_alone(name, device):
-    network, data = NETWORKS[name]().resolved, trials()
+    network, data = NETWORKS[name]().resolved, trials().part(slice(1, 4))
     weights = network.initial_weights(3)
-    # As workers do, trial by trial: sums are those of each trial.
     session = Session(network, make_program(device), data, WINDOW, weights)
     outcome = session.run(data, data.n_trials)
     gradient = session.gradient()
     spikes = session.spikes()
     session.close()
     total = {}
-    for k, length in enumerate(LENGTHS):
+    for k, length in enumerate(data.steps):
         alone, own, seen = learned(network, data.alone(k), weights, "runtime", min(WINDOW, length))
         np.testing.assert_allclose(outcome.loss[k], alone.loss[0], rtol=1e-12)
         np.testing.assert_allclose(outcome.output[k], alone.output[0], rtol=1e-12)
         np.testing.assert_allclose(outcome.rates[k], alone.rates[0], rtol=1e-12)
         for key, value in own.items():
-            total[key] = total.get(key, 0.0) + value / len(LENGTHS)
+            total[key] = total.get(key, 0.0) + value / data.n_trials
     np.testing.assert_array_equal(spikes, seen)
     for key, value in total.items():
         assert np.any(value)
         np.testing.assert_allclose(gradient[key], value, rtol=1e-9, atol=1e-12)
 
 
-@pytest.mark.devices("runtime", "cpp")
+@pytest.mark.devices("runtime")
 def test_trials_that_all_have_all_steps_are_trials_without_lengths(device):
     network = both_ways().resolved
     weights = network.initial_weights(3)
@@ -144,10 +141,11 @@ def test_lengths_have_the_derivative_of_the_loss():
 def test_segments_of_shorter_trials_run_again(device):
     network, data = one_way().resolved, trials()
     weights = network.initial_weights(3)
-    _, expected, _ = learned(network, data, weights, device)
+    _, expected, _ = learned(network, data, weights, "runtime")
     _, found, _ = learned(replace(network, history_steps=7), data, weights, device)
     for name, value in expected.items():
-        np.testing.assert_array_equal(found[name], value)
+        assert np.any(value)
+        np.testing.assert_allclose(found[name], value, rtol=1e-11, atol=1e-14)
 
 
 @pytest.mark.slow
