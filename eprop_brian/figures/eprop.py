@@ -24,7 +24,7 @@ from eprop_brian.tasks.base import hand_out
 from eprop_brian.training.fresh_episodes import play_episode, record_traces
 from eprop_brian.training.history import History
 from eprop_brian.training.quantities import default_quantities, slow_components
-from eprop_brian.training.recording import record
+from eprop_brian.training.recording import not_recordable, record
 
 __all__ = ["plot_eprop_run"]
 
@@ -58,7 +58,8 @@ def plot_eprop_run(
         ``episode_before`` and ``episode_after``), ``trajectory`` if two readouts follow targets,
         ``labels`` if the only readout shows a sequence of labels (after training),
         ``weights``, and ``parameters`` if neurons have learned ones, in each format; no learning
-        curve before the first iteration.
+        curve before the first iteration, and no trial of a network that cannot be recorded step by
+        step (`Population.reverse_time`, `Readout.every`).
 
     Raises
     ------
@@ -101,7 +102,9 @@ def plot_eprop_run(
 def _trials(
     network: Network, task: Task, weights: _BeforeAndAfter, seed: int, when: tuple[str, str]
 ) -> dict[str, Figure]:
-    """Figures of a trial before and after training."""
+    """Figures of a trial before and after training, if it can be recorded."""
+    if not_recordable(network.resolved):
+        return {}
     initial, trained = weights
     resolved = network.resolved
     quantities = [*default_quantities(resolved), *slow_components(resolved)]

@@ -105,6 +105,18 @@ def _check_crossing(network: Resolved) -> None:
                 f"readout '{readout.name}' has a loss of labels, which windows cannot divide: take "
                 "gradient = 'factored' or 'bptt'"
             )
+    if network.frame_steps > 1:
+        raise ValueError(
+            f"readout '{network.readouts[0].name}' takes a step every {network.frame_steps} of the "
+            "network, which windows do not count: leave `every` away, or take gradient = "
+            "'factored' or 'bptt'"
+        )
+    for p in network.populations:
+        if p.reverse_time:
+            raise ValueError(
+                f"population '{p.name}' has reverse_time, so it would cross windows from the other "
+                "side: leave it away, or take gradient = 'factored' or 'bptt'"
+            )
     for c in network.connections:
         if c.transmission:
             raise ValueError(
