@@ -427,6 +427,10 @@ class Run:
         arrays = read_numbers(self.folder / which)
         return {name: arrays[name] for name in self.trainer.session.weights}
 
+    def initial_weights(self) -> dict[str, Matrix] | None:
+        """Weights before training; None in folders of earlier versions, which have none."""
+        return self.weights(INITIAL) if (self.folder / INITIAL).exists() else None
+
     def _save_now_and_then(self, _: Any) -> None:
         if time.monotonic() - self._saved_at > self._checkpoint_every:
             self.save()
