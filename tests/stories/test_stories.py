@@ -29,7 +29,8 @@ def trained(tmp_path_factory):
     """A run of arrays, made by the command."""
     folder = tmp_path_factory.mktemp("trained")
     data = write_arrays(folder)
-    call("train", f"arrays:{data}", *SMALL, "--iterations", 4, "--out", folder / "run")
+    validated = ("--validate-every", 2)
+    call("train", f"arrays:{data}", *SMALL, *validated, "--iterations", 4, "--out", folder / "run")
     data.unlink()
     return folder / "run"
 
@@ -64,7 +65,10 @@ def test_my_own_data_end_to_end_in_python(clean_folder):
 
 
 def test_stopping_early_and_looking_at_the_best_weights(run):
-    call("train", "--from", run, "--iterations", 6, *("--validate-every", 2, "--patience", 1))
+    call(
+        *("train", "--from", run, "--iterations", 6, "--no-figures"),
+        *("--validate-every", 2, "--patience", 1),
+    )
     (folder,) = (run.parent / "runs").iterdir()
     output = call("evaluate", folder, "--best")
     with open(folder / "history.csv", newline="") as file:
@@ -80,6 +84,7 @@ def test_sharing_a_run_and_going_on_with_it(run):
     assert Run.open(run).trainer.iteration == 5
 
 
+@pytest.mark.slow
 def test_drawing_a_run(run):
     call("plot", run)
     assert {"learning_curve.png", "trial_after.png"} <= {path.name for path in run.iterdir()}
@@ -111,8 +116,11 @@ def test_comparing_without_jax_leaves_out_what_needs_it(run, monkeypatch):
 
 
 def test_exporting_to_a_cluster(run):
+    assert "validation_loss" in (run / "history.csv").read_text()
     assert "make -C" in call("export", run, "--out", "project")
     assert (run.parent / "project" / "Makefile").exists()
+    # Programs make no validations, and read no column of them.
+    assert "validation" not in (run.parent / "project" / "run" / "history.csv").read_text()
     call("export", run, "--inference", "--out", "inference")
     assert (run.parent / "inference" / "Makefile").exists()
 
