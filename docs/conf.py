@@ -1,23 +1,21 @@
 """Sphinx configuration. The build needs no network: ``sphinx-build -W docs docs/_build/html``."""
 
-import os
 import sys
 from importlib.metadata import version as installed_version
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent / "_ext"))
-# Debuggers warn about frozen modules in the kernel that runs the notebook.
-os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
 
 project = "eprop_brian"
 author = copyright = "eprop_brian contributors"
 version = release = installed_version("eprop_brian")
 
-# myst_nb reads the pages (Markdown) and runs the notebook; the last two stand in _ext.
+# myst_nb reads the pages (Markdown) and notebooks; the last three stand in _ext.
 extensions = [
     "myst_nb",
     "sphinx.ext.autodoc",
     "numpydoc",
+    "drawn",
     "mathml",
     "printed",
 ]
@@ -33,9 +31,8 @@ html_copy_source = False
 html_math_renderer = "mathml"
 pygments_style = "friendly"
 
-nb_execution_mode = "force"
-nb_execution_timeout = 300
-nb_execution_raise_on_error = True
+# Notebooks are stored with their outputs; tests/test_docs.py runs them.
+nb_execution_mode = "off"
 nb_merge_streams = True
 # Nothing here uses widgets, whose JavaScript would come from another server.
 nb_ipywidgets_js = {}

@@ -15,11 +15,13 @@ from eprop_brian.figures.episode import plot_episode as episode
 from eprop_brian.figures.learning import plot_comparison as comparison
 from eprop_brian.figures.learning import plot_gradient_check as gradient_check
 from eprop_brian.figures.learning import plot_learning_curve as learning
+from eprop_brian.figures.network import network_diagram
 from eprop_brian.figures.run import plot_run as run
 from eprop_brian.figures.style import save_figure as save
 from eprop_brian.figures.sweep import plot_sweep as sweep
 from eprop_brian.figures.synthetic import plot_copy_trial as copy_trial
 from eprop_brian.figures.synthetic import plot_solved_length as solved_length
+from eprop_brian.figures.task import plot_task as task
 from eprop_brian.figures.trial import plot_trajectory as trajectory
 from eprop_brian.figures.trial import plot_trial as trial
 from eprop_brian.figures.weights import plot_parameters as parameters
@@ -36,12 +38,14 @@ __all__ = [
     "episode",
     "gradient_check",
     "learning",
+    "network_diagram",
     "parameters",
     "phase_portrait",
     "run",
     "save",
     "solved_length",
     "sweep",
+    "task",
     "trajectory",
     "trial",
     "tuning",

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from brian2.utils.stringtools import get_identifiers
 
 __all__ = [
+    "CTC",
     "LOSSES",
     "MODULATOR",
     "SIGMOID_CROSS_ENTROPY",
@@ -50,6 +51,9 @@ class Loss:
         ``""``: there is none.
     open_at_one : bool
         Whether ``error`` has no value at ``p = 1``, which rounding reaches: ``p`` then stays below.
+    of_labels : bool
+        Whether it is the loss of a whole sequence of labels, which becomes known at a trial's end:
+        see `CTC`.
     """
 
     name: str
@@ -61,6 +65,7 @@ class Loss:
     mean_over_window: bool
     coupling: str = ""
     open_at_one: bool = False
+    of_labels: bool = False
 
     @property
     def is_modulator(self) -> bool:
@@ -118,6 +123,24 @@ MODULATOR = Loss(
     softmax=False,
     mean_over_readouts=True,
     mean_over_window=False,
+)
+
+#: Connectionist temporal classification (Graves et al. 2006, ICML): which labels come in which
+#: order, but not when. Each period of a trial is a frame, in which the network shows one of the
+#: labels or, by its last output, none (the blank). ``p`` is the softmax of the outputs' mean over
+#: the frame, ``log_likelihood`` the logarithm of the probability that the frames show the labels,
+#: summed over all ways to spread them, and ``y_target`` the probability that this frame shows this
+#: output, given that they do. Both follow at the end of a trial from probabilities forwards and
+#: backwards in time. The error of a frame is divided among its steps.
+CTC = Loss(
+    name="ctc",
+    loss="-log_likelihood",
+    error="p - y_target",
+    signal="p",
+    softmax=True,
+    mean_over_readouts=False,
+    mean_over_window=False,
+    of_labels=True,
 )
 
 
@@ -204,5 +227,5 @@ def weighted(loss: Loss, weight: float) -> Loss:
 
 LOSSES: dict[str, Loss] = {
     loss.name: loss
-    for loss in (SQUARED_ERROR, SOFTMAX_CROSS_ENTROPY, SIGMOID_CROSS_ENTROPY, MODULATOR)
+    for loss in (SQUARED_ERROR, SOFTMAX_CROSS_ENTROPY, SIGMOID_CROSS_ENTROPY, MODULATOR, CTC)
 }

@@ -25,6 +25,7 @@ from eprop_brian.tasks.evidence_accumulation import EvidenceAccumulation
 from eprop_brian.tasks.feature_file import FeatureFile
 from eprop_brian.tasks.gymnasium_task import GymnasiumTask
 from eprop_brian.tasks.handwriting import Handwriting
+from eprop_brian.tasks.japanese_vowels import JapaneseVowels
 from eprop_brian.tasks.lemniscate import Lemniscate
 from eprop_brian.tasks.mountain_car import MountainCar
 from eprop_brian.tasks.n_mnist import NMnist
@@ -33,8 +34,10 @@ from eprop_brian.tasks.player import EnvironmentFailed, Player
 from eprop_brian.tasks.reaching import Reaching
 from eprop_brian.tasks.shd import Shd
 from eprop_brian.tasks.spikes import poisson_spikes, spike_positions
+from eprop_brian.tasks.spoken_digits import SpokenDigits
 from eprop_brian.tasks.store_recall import StoreRecall
 from eprop_brian.tasks.t_maze import TMaze
+from eprop_brian.tasks.timit import Timit
 from eprop_brian.tasks.trials import Trials
 
 __all__ = [
@@ -46,11 +49,14 @@ __all__ = [
     "EvidenceAccumulation",
     "FeatureFile",
     "Handwriting",
+    "JapaneseVowels",
     "Lemniscate",
     "NMnist",
     "PatternGeneration",
     "Shd",
+    "SpokenDigits",
     "StoreRecall",
+    "Timit",
     "Acrobot",
     "Atari",
     "CartPole",
@@ -84,6 +90,9 @@ TASKS: dict[str, type[Task]] = {
         Digits,
         NMnist,
         Shd,
+        JapaneseVowels,
+        SpokenDigits,
+        Timit,
         FeatureFile,
         StoreRecall,
         CopyRepeat,

@@ -51,6 +51,7 @@ from numpy.typing import ArrayLike, NDArray
 from eprop_brian.base.checks import check_count, check_quantity
 from eprop_brian.base.memory import check_memory
 from eprop_brian.equations.losses import LOSSES
+from eprop_brian.tasks.labels import label_errors
 from eprop_brian.tasks.trials import Trials, noise_keys
 
 __all__ = [
@@ -87,7 +88,8 @@ class Task(ABC):
         Number of steps at the end of a trial in which the error counts.
     loss : str
         A key of `eprop_brian.equations.losses.LOSSES`. "softmax_cross_entropy" means
-        classification, with one-hot targets, or such multiplied by class weights.
+        classification, with one-hot targets, or such multiplied by class weights; "ctc" sequences
+        of labels (`Trials.labels`).
     error_threshold : float or None
         The task counts as solved when the error on validation trials is below it.
     fixed_examples : bool
@@ -188,8 +190,9 @@ class Task(ABC):
         -------
         errors : float array, shape (n_trials,), or None
             1 where the largest output is not the target class, else 0; the first of equal
-            outputs is the answer. Of several answers, the fraction that is wrong. None for
-            tasks without classes, whose measure is the loss.
+            outputs is the answer. Of several answers, the fraction that is wrong. For a loss of
+            labels, what `eprop_brian.tasks.labels.label_errors` gives. None for tasks without
+            classes, whose measure is the loss.
 
         Raises
         ------
@@ -198,6 +201,8 @@ class Task(ABC):
         """
         if not LOSSES[self.loss].softmax:
             return None
+        if LOSSES[self.loss].of_labels:
+            return label_errors(outputs, trials)
         outputs = np.asarray(outputs, dtype=float)
         answers = (trials.n_answers,) if trials.n_answers else ()
         expected = (trials.n_trials, *answers, trials.targets.shape[2])
@@ -212,6 +217,22 @@ class Task(ABC):
             raise ValueError("outputs contain NaN")
         wrong = outputs.argmax(axis=2) != trials.classes(self.learning_window)
         return (wrong & present).sum(axis=1) / present.sum(axis=1)
+
+    def confusions(self, outputs: ArrayLike, trials: Trials) -> dict[str, NDArray[np.int64]]:
+        """Count how often each class was taken for which, by the kind of what is classified.
+
+        Parameters
+        ----------
+        outputs, trials
+            As for `errors`.
+
+        Returns
+        -------
+        dict of str to int array, shape (n_outputs, n_outputs)
+            By the right class and the answer; the diagonal was right. Empty, as by default, where
+            `errors` says all.
+        """
+        return {}
 
 
 #: Numbers of all inputs from which on it is asked whether there is memory for them.

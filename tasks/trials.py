@@ -16,7 +16,12 @@ from eprop_brian.base.converted import Converted
 from eprop_brian.base.random import rng_for, words
 from eprop_brian.equations.environment import Environment
 
-__all__ = ["Trials", "join_trials", "noise_keys"]
+__all__ = ["NO_LABEL", "Trials", "join_trials", "noise_keys"]
+
+#: Arrays that have a row for each target.
+_OF_TARGETS = ("targets", "periods", "advantage", "labels")
+#: What stands in `Trials.labels` from the end of a sequence on.
+NO_LABEL = -1
 
 
 def _as_inputs(value: ArrayLike, _: Trials) -> NDArray[Any]:
@@ -92,6 +97,59 @@ def _as_advantage(value: ArrayLike | None, trials: Trials) -> NDArray[np.float64
     return advantage
 
 
+def _as_labels(value: ArrayLike | None, trials: Trials) -> NDArray[np.int32] | None:
+    if value is None:
+        return None
+    labels = np.asarray(value)
+    n_targets = len(trials.targets)
+    is_matrix = labels.ndim == 2 and len(labels) == n_targets and labels.shape[1] > 0
+    if not is_matrix or labels.dtype.kind not in "iu":
+        raise ValueError(
+            f"labels must be integers of shape ({n_targets} targets, most_labels), got "
+            f"{labels.dtype} {labels.shape}"
+        )
+    if trials.periods is None:
+        raise ValueError(
+            "labels are of frames: give periods, which say what frame each step is part of"
+        )
+    present = labels >= 0
+    if (labels < NO_LABEL).any() or (present[:, 1:] & ~present[:, :-1]).any():
+        raise ValueError(
+            f"labels must be 0 or greater, and {NO_LABEL} from the end of a sequence on"
+        )
+    _check_frames(labels, trials)
+    return labels.astype(np.int32)
+
+
+def _check_frames(labels: NDArray[Any], trials: Trials) -> None:
+    """Raise ValueError if a trial lacks a frame, or has too few for its labels."""
+    periods = trials.periods
+    assert periods is not None  # checked before
+    n_frames = periods.max(axis=1)
+    present = np.zeros((len(periods), int(n_frames.max()) + 1), dtype=bool)
+    present[np.arange(len(periods))[:, np.newaxis], periods] = True
+    for row in np.flatnonzero(present[:, 1:].sum(axis=1) < n_frames):
+        frame = int(np.argmin(present[row, 1:])) + 1
+        raise ValueError(f"{_owner(row, trials)} has labels, but no step of its frame {frame}")
+    n_labels = (labels >= 0).sum(axis=1)
+    repeats = ((labels[:, 1:] == labels[:, :-1]) & (labels[:, 1:] >= 0)).sum(axis=1)
+    for row in np.flatnonzero(n_labels + repeats > n_frames):
+        between = ""
+        if repeats[row]:
+            needed = n_labels[row] + repeats[row]
+            between = f", which take {needed} frames as equal ones need one between,"
+        raise ValueError(
+            f"{_owner(row, trials)} has {n_labels[row]} labels{between} but only {n_frames[row]} "
+            "frames to show them in"
+        )
+
+
+def _owner(row: int, trials: Trials) -> str:
+    """The first trial that has a target, or the target itself if none has it; from 1 on."""
+    trial = np.flatnonzero(trials.target == row)
+    return f"trial {trial[0] + 1}" if len(trial) else f"target {row + 1}"
+
+
 def _as_n_answers(value: int | None, trials: Trials) -> int:
     if trials.periods is None:
         if value:
@@ -154,12 +212,17 @@ class Trials:
     advantage : float array, shape (n_targets, n_steps), optional
         What losses read as ``advantage`` in each step, in those that count. It must be there if a
         loss of the network reads it.
+    labels : int array, shape (n_targets, most_labels), optional
+        The labels that a trial shows, in their order, for a loss of labels (``"ctc"``), whose
+        targets mean nothing; -1 from the end of a sequence on. Periods are frames then: 1, 2, ...,
+        none left out. `most_labels` is the same for all trials of a task.
 
     Raises
     ------
     ValueError
-        If a shape, a type or an index does not fit, or an input, a target or an advantage is not
-        finite.
+        If a shape, a type or an index does not fit, an input, a target or an advantage is not
+        finite, or there are more labels than frames to show them (equal labels one after the other
+        need a frame between).
     """
 
     inputs: Converted[NDArray[np.bool_] | NDArray[np.float64]] = Converted(_as_inputs)
@@ -171,6 +234,7 @@ class Trials:
     noise: Converted[NDArray[np.uint64] | None] = Converted(_as_noise, None)
     environment: Environment | None = None
     advantage: Converted[NDArray[np.float64] | None] = Converted(_as_advantage, None)
+    labels: Converted[NDArray[np.int32] | None] = Converted(_as_labels, None)
 
     def __post_init__(self) -> None:
         if len(self.pattern) != len(self.target):
@@ -222,6 +286,11 @@ class Trials:
         return len(self.pattern)
 
     @property
+    def most_labels(self) -> int:
+        """Most labels that a trial of the task has; 0 without `labels`."""
+        return 0 if self.labels is None else self.labels.shape[1]
+
+    @property
     def noise_keys(self) -> NDArray[np.uint64]:
         """Keys of the noise of all trials: `noise`, or else the default."""
         return noise_keys(0, "trials", 0, self.n_trials) if self.noise is None else self.noise
@@ -241,7 +310,7 @@ class Trials:
     @property
     def of_targets(self) -> dict[str, Any]:
         """The arrays that have a row for each target, by their names; those that there are."""
-        arrays = {name: getattr(self, name) for name in ("targets", "periods", "advantage")}
+        arrays = {name: getattr(self, name) for name in _OF_TARGETS}
         return {name: array for name, array in arrays.items() if array is not None}
 
     def shares_targets(self, other: Trials) -> bool:
@@ -267,6 +336,13 @@ class Trials:
         """Episodes in the same environment, with other keys: zeros stay without memory."""
         rows = np.zeros(len(noise), dtype=np.intp)
         return replace(self, pattern=rows, target=rows, noise=noise)
+
+    @property
+    def label_counts(self) -> NDArray[np.intp]:
+        """Labels of each trial, shape (n_trials,); 0 without `labels`."""
+        if self.labels is None:
+            return np.zeros(self.n_trials, dtype=np.intp)
+        return (self.labels >= 0).sum(axis=1)[self.target]
 
     def counted(self, learning_window: int) -> NDArray[np.int64]:
         """Return how many steps count for each answer, shape (n_trials, n_answers or 1)."""
@@ -310,7 +386,8 @@ def join_trials(parts: Sequence[Trials]) -> Trials:
     ------
     ValueError
         If they differ in the number of answers, or are episodes in different environments.
-        If some have advantages and others have not, or their numbers of answers differ.
+        If some have advantages or labels and others have not, or their numbers of answers or the
+        widths of their labels differ.
     """
     first = parts[0]
     if any(part.environment is not first.environment for part in parts):
@@ -324,6 +401,11 @@ def join_trials(parts: Sequence[Trials]) -> Trials:
         raise ValueError("trials with different numbers of answers cannot be joined")
     if len({part.advantage is None for part in parts}) > 1:
         raise ValueError("trials with and without advantages cannot be joined")
+    if len({part.labels is None or part.most_labels for part in parts}) > 1:
+        raise ValueError(
+            "trials with and without labels, or with rows of labels of different lengths, cannot "
+            "be joined"
+        )
     inputs, pattern = _stored_once([{"inputs": part.inputs} for part in parts])
     targets, target = _stored_once([part.of_targets for part in parts])
     return Trials(

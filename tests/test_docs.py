@@ -17,7 +17,7 @@ from support.acting import assert_same_environment
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 DOCS = REPOSITORY / "docs"
-PAGES = [REPOSITORY / "README.md", *sorted(DOCS.glob("*.md"))]
+PAGES = [REPOSITORY / "README.md", *sorted(DOCS.glob("*.md")), *sorted(DOCS.glob("tasks/*.md"))]
 NOTEBOOKS = sorted((DOCS / "notebooks").glob("*.ipynb"))
 #: Modules that the reference pages name, one by one.
 DOCUMENTED = [
@@ -72,21 +72,36 @@ def test_python_of_a_page_runs(page, elsewhere):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_notebook_runs(path, tmp_path):
+def test_notebook_runs(path, tmp_path, monkeypatch):
     from nbclient import NotebookClient
 
+    # Debuggers warn about frozen modules in the kernel that runs the notebook.
+    monkeypatch.setenv("PYDEVD_DISABLE_FILE_VALIDATION", "1")
     notebook = nbformat.read(path, as_version=4)
     resources = {"metadata": {"path": str(tmp_path)}}
     NotebookClient(notebook, timeout=300, resources=resources).execute()
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_notebook_is_stored_without_outputs(path):
+def test_notebook_is_stored_with_outputs(path):
+    """As it was run from top to bottom, without an error."""
     notebook = nbformat.read(path, as_version=4)
     nbformat.validate(notebook)
-    for cell in notebook.cells:
-        assert not cell.get("outputs")
-        assert cell.get("execution_count") is None
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+    for cell in cells:
+        assert all(output.output_type != "error" for output in cell.outputs)
+        # What draws a figure shows it, styled as it is.
+        if re.match(r"plot\.\w+\(.*\);$", cell.source.rpartition("\n")[2]):
+            kinds = {kind for output in cell.outputs for kind in output.get("data", {})}
+            assert kinds & {"image/png", "image/svg+xml"}, cell.source
+    assert path.stat().st_size < 600_000
+
+
+def test_every_notebook_is_on_the_page_of_notebooks():
+    text = (DOCS / "notebooks.md").read_text()
+    listed = re.findall(r"\]\(notebooks/(\w+)\.ipynb\)", text)
+    assert sorted(listed) == sorted(path.stem for path in NOTEBOOKS)
 
 
 @pytest.mark.parametrize("path", NEURON_FILES, ids=lambda path: path.stem)
@@ -170,6 +185,21 @@ def test_every_environment_is_in_the_table_of_tasks():
     rows = re.findall(r"^\| `([\w-]+)[:\w.]*` \| \w", (DOCS / "tasks.md").read_text(), re.MULTILINE)
     episodic = {name for name, task in TASKS.items() if issubclass(task, EpisodicTask)}
     assert episodic <= {*rows}
+
+
+def test_every_recipe_of_a_task_has_a_page():
+    """Variants of a task are on its page, and tasks that need a file or a game in the table."""
+    named = {name for model in MODELS.values() for name in model.tasks}
+    pages = {path.stem for path in (DOCS / "tasks").glob("*.md")}
+    assert pages == named - {"gymnasium", "atari", "environment", "arrays"}
+    for path in (DOCS / "tasks").glob("*.md"):
+        assert f"```{{task}} {path.stem}\n```" in path.read_text()
+        assert f"](tasks/{path.name})" in (DOCS / "tasks.md").read_text()
+
+
+def test_every_example_is_in_the_gallery():
+    shown = re.findall(r"^```\{example\} (\w+)$", (DOCS / "gallery.md").read_text(), re.MULTILINE)
+    assert sorted(shown) == sorted(path.stem for path in (REPOSITORY / "examples").glob("*.py"))
 
 
 def test_names_in_the_glossary_exist():

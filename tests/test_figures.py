@@ -1,20 +1,26 @@
 """Figures: every axis says what it shows in which unit, and files are written."""
 
+import sys
+from types import SimpleNamespace
+
 import matplotlib as mpl
 import numpy as np
 import pytest
 from brian2 import ms
 from matplotlib import pyplot as plt
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from eprop_brian import plot
+from eprop_brian import get_task, plot, record
 from eprop_brian.equations import ALIF, LIF, Neuron
 from eprop_brian.figures import eprop as figures_of_a_run
 from eprop_brian.figures import weights as figures_of_weights
+from eprop_brian.figures.style import colours, log_if_wide, same_limits
 from eprop_brian.network.spec import Network
 from eprop_brian.runs.config import RunConfig
 from eprop_brian.runs.run import Run
 from eprop_brian.training.history import History
+from eprop_brian.training.quantities import default_quantities, slow_components
 from eprop_brian.training.recorded import (
     Member,
     Recorded,
@@ -303,11 +309,135 @@ def test_a_trajectory_needs_two_coordinates():
         plot.trajectory(make_recording(**readout(False, 3), output=three, target=three))
 
 
-def test_many_readouts_have_no_legend():
-    many = np.zeros((N_STEPS, 8))
-    figure = plot.trial(make_recording(y=many, output=many, target=many, **readout(False, 8)))
+@pytest.mark.parametrize("n", [10, 11])
+def test_ten_readouts_have_colours_of_their_own_and_a_legend(n):
+    many = np.zeros((N_STEPS, n))
+    figure = plot.trial(make_recording(y=many, output=many, target=many, **readout(False, n)))
     draw(figure)
-    assert figure.axes[-1].get_legend() is None
+    legend = figure.axes[-1].get_legend()
+    if n > 10:
+        assert legend is None
+        return
+    texts = [text.get_text() for text in legend.get_texts()]
+    assert texts == [*(f"output {k}" for k in range(n)), "targets"]
+    lines = legend.get_lines()[:n]
+    assert len({line.get_color() for line in lines}) == n
+
+
+#: What people without one kind of cones see: Machado et al. 2009, severity 1, of linear RGB.
+NO_CONES = {
+    "protanopia": [
+        *([0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216]),
+        [-0.003882, -0.048116, 1.051998],
+    ],
+    "deuteranopia": [
+        *([0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413]),
+        [-0.011820, 0.042940, 0.968881],
+    ],
+    "all cones": np.eye(3),
+}
+
+
+def lab(colours, cones):
+    """CIE L*a*b* (D65) of colours as they are seen, shape (n, 3)."""
+    rgb = np.array([to_rgb(colour) for colour in colours])
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    seen = np.clip(linear @ np.transpose(cones), 0, 1)
+    xyz = seen @ np.array(
+        [
+            [0.4124564, 0.2126729, 0.0193339],
+            [0.3575761, 0.7151522, 0.1191920],
+            [0.1804375, 0.0721750, 0.9503041],
+        ]
+    )
+    x, y, z = np.cbrt(np.maximum(xyz / [0.95047, 1.0, 1.08883], 0.008856)).T
+    return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=-1)
+
+
+@pytest.mark.parametrize("cones", NO_CONES)
+@pytest.mark.parametrize("n", [6, 10])
+def test_colour_blind_readers_tell_curves_apart(n, cones):
+    points = lab(colours(n), NO_CONES[cones])
+    distance = np.linalg.norm(points[:, np.newaxis] - points, axis=-1)
+    # Two are just told apart at 2.3 (Mahy et al. 1994).
+    assert distance[~np.eye(n, dtype=bool)].min() > 3 * 2.3
+
+
+def test_panels_before_and_after_have_the_same_limits():
+    figures = []
+    for scale in (1.0, 7.0):
+        base = make_recording()
+        figures.append(plot.trial(make_recording(v=scale * base["v"].values)))
+    names = [ax.get_ylabel() for ax in figures[0].axes]
+    before = [[ax.get_ylim() for ax in figure.axes] for figure in figures]
+    same_limits(figures)
+    for number, name in enumerate(names):
+        first, second = (figure.axes[number].get_ylim() for figure in figures)
+        assert first == second, name
+        for of_figure in before:
+            low, high = sorted(of_figure[number])
+            assert min(first) <= low and high <= max(first)
+
+
+def test_logarithmic_axes_have_plain_numbers():
+    for values, expected in (([0.002, 90.0], "0.01"), ([1.0, 40.0], "20")):
+        figure, ax = plt.subplots()
+        ax.plot(values)
+        assert log_if_wide(ax, np.array(values))
+        figure.canvas.draw()
+        labels = [label.get_text() for label in ax.get_yticklabels()]
+        assert expected in labels
+        assert not any("^" in label or "e" in label for label in labels)
+
+
+def test_a_notebook_shows_a_figure_once(monkeypatch):
+    shown = []
+    display = SimpleNamespace(display=SimpleNamespace(display=shown.append))
+    monkeypatch.setitem(sys.modules, "IPython", display)
+    monkeypatch.setattr(plt, "get_backend", lambda: "inline")
+    figure = plot.learning(history())
+    figure._ipython_display_()
+    assert shown == []  # the end of the cell shows what is open
+    plt.close(figure)
+    figure._ipython_display_()
+    assert shown == [figure]
+
+
+def test_adaptation_and_its_slow_trace_are_drawn():
+    task = get_task("evidence-accumulation", n_cues=1, delay=50 * ms)
+    network = Network.for_task(task, [(LIF, 2), (ALIF, 3)])
+    slow = slow_components(network.resolved)
+    assert slow == ["eps_a"]
+    names = [*default_quantities(network.resolved), *slow]
+    weights = network.initial_weights(1)
+    recording = record(network, task, weights, quantities=names, device="runtime")
+    figure = plot.trial(recording)
+    labels = draw(figure)
+    state = figure.axes[labels.index("state a (dimensionless)")]
+    component = figure.axes[labels.index("component ε of a (dimensionless)")]
+    example = next(m for m in recording["eps_a"].members if m.target == "alif")
+    assert [line.get_label() for line in component.get_lines()] == [
+        str(s) for s in recording.synapses if s.target == "alif"
+    ]
+    column = recording["eps_a"].members.index(example)
+    np.testing.assert_array_equal(
+        component.get_lines()[0].get_ydata(), recording["eps_a"].values[:, column]
+    )
+    assert {line.get_label() for line in state.get_lines()} <= {f"alif {k}" for k in range(3)}
+
+
+@pytest.mark.parametrize("ratio", [0.25, 1.0, 2.0])
+def test_a_trajectory_wastes_no_canvas(ratio):
+    angle = np.linspace(0, 2 * np.pi, N_STEPS)
+    line = np.stack([np.cos(angle), ratio * np.sin(angle)], axis=-1)
+    every = np.ones(N_STEPS, dtype=bool)
+    figure = plot.trajectory(
+        make_recording(output=line, target=line, counts=every, **readout(False))
+    )
+    figure.canvas.draw()
+    (ax,) = figure.axes
+    for limits, extent in ((ax.get_xlim(), 2.0), (ax.get_ylim(), 2.0 * ratio)):
+        assert np.ptp(limits) < 1.45 * extent
 
 
 @pytest.mark.parametrize(("n_outputs", "trained"), [(2, True), (1, False)])
@@ -336,7 +466,9 @@ def test_sparse_weights_are_drawn_like_dense_ones(fraction):
     draw(figure)
     images = [ax.images[0] for ax in figure.axes if ax.images]
     for image, matrices in zip(images[1::3], (weights, after, weights), strict=True):
-        np.testing.assert_array_equal(image.get_array(), matrices["w_rec"].toarray())
+        dense = matrices["w_rec"].toarray()
+        np.testing.assert_array_equal(image.get_array().mask, dense == 0)
+        np.testing.assert_array_equal(image.get_array().filled(0), dense)
         assert image.get_extent() == [-0.5, 4.5, 4.5, -0.5]
 
 
@@ -345,7 +477,7 @@ def test_a_pixel_of_a_large_sparse_matrix_is_a_mean(monkeypatch):
     network = Network.standard(4, 2, [(LIF, 6)], connectivity={"w_rec": 0.5})
     matrix = network.initial_weights(1)["w_rec"]
     blocks = matrix.toarray().reshape(3, 2, 3, 2).swapaxes(1, 2)
-    means = [[b[b != 0].mean() if np.any(b) else 0 for b in row] for row in blocks]
+    means = [[b[b != 0].mean() if np.any(b) else np.nan for b in row] for row in blocks]
     np.testing.assert_allclose(figures_of_weights._pixels(matrix), means, rtol=1e-14)
 
 
@@ -362,7 +494,7 @@ def test_weights_of_a_model_with_units_say_so():
     network = Network.standard(4, 2, [(neuron, 3)])
     zero = {name: 0 * w for name, w in network.initial_weights(1).items()}
     labels = draw(plot.weights(zero, network))
-    assert labels[3:] == ["weight (SI units)", "weight (SI units)", "weight (dimensionless)"]
+    assert labels[3:] == ["weight (volt)", "weight (volt)", "weight (dimensionless)"]
 
 
 def test_settings_of_matplotlib_are_neither_used_nor_changed(monkeypatch):

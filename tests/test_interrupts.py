@@ -172,6 +172,17 @@ def test_an_interrupt_that_python_drops_comes_again():
         time.sleep(10)
 
 
+def test_an_interrupt_that_python_drops_comes_before_the_block_is_left():
+    """Not to what follows, which may be another block."""
+    with pytest.raises(KeyboardInterrupt), raising_interrupts():
+        Dropping()
+    with raising_interrupts() as conclude:
+        Dropping()
+        conclude()
+    with raising_interrupts():
+        time.sleep(0.1)
+
+
 @pytest.fixture
 def command_process(monkeypatch):
     """This process as that of the command, as far as signals go."""

@@ -1,5 +1,7 @@
 """The package as it is installed: what is in it, under which names."""
 
+import configparser
+import re
 import subprocess
 import sys
 from importlib import import_module, resources
@@ -110,3 +112,17 @@ def test_every_template_is_installed():
     source = REPOSITORY / "eprop_brian" / "devices" / "templates"
     assert templates
     assert templates == {path.name for path in source.iterdir() if path.is_file()}
+
+
+def test_the_conda_recipe_requires_what_the_package_requires():
+    """The same version, and the same packages, under the names that conda-forge has for them."""
+    metadata = configparser.ConfigParser()
+    metadata.read(REPOSITORY / "setup.cfg")
+    recipe = (REPOSITORY / "conda" / "meta.yaml").read_text()
+    version = metadata["metadata"]["version"]
+    assert f'{{% set version = "{version}" %}}' in recipe
+    run = recipe.partition("  run:\n")[2].partition("\n\n")[0]
+    named = set(re.findall(r"^    - ([\w-]+)", run, re.MULTILINE))
+    required = re.findall(r"^([\w-]+)", metadata["options"]["install_requires"], re.MULTILINE)
+    renamed = {"matplotlib": "matplotlib-base"}
+    assert named - {"python", "cxx-compiler", "make"} == {renamed.get(n, n) for n in required}

@@ -33,13 +33,14 @@ def test_one_setting_is_drawn_by_median_and_range_over_the_seeds():
     errors, _ = figure.axes
     np.testing.assert_allclose(errors.lines[0].get_xydata(), [[10, 0.2], [1000, 0.002]])
     assert (errors.get_xscale(), errors.get_yscale()) == ("log", "log")
-    assert errors.get_xlabel() == "network.n" and errors.get_ylabel() == "NMSE"
+    assert errors.get_xlabel() == "network.n\nmedian and range, n = 3 seeds"
+    assert errors.get_ylabel() == "NMSE"
 
 
 def test_a_quantity_has_its_unit_in_the_label_and_text_is_a_category():
     points = grid(["network.dt=0.2 ms,0.1 ms"])
     (ax,) = plot.sweep(points, results(points, [[2.0], [1.0]]), {"nmse": "NMSE"}).axes
-    assert ax.get_xlabel() == "network.dt (ms)"
+    assert ax.get_xlabel() == "network.dt (ms)\n1 seed"
     np.testing.assert_allclose(ax.lines[0].get_xydata(), [[0.1, 1], [0.2, 2]])
     points = grid(["network.feedback=random,symmetric"])
     (ax,) = plot.sweep(points, results(points, [[2.0], [1.0]]), {"nmse": "NMSE"}).axes

@@ -77,7 +77,7 @@ _SECTION = re.compile(
 )
 
 
-class _Printed(SphinxDirective):
+class Printed(SphinxDirective):
     """What the directives share: files of the documentation, and literal text."""
 
     def run(self) -> list[nodes.Node]:
@@ -106,7 +106,7 @@ class _Printed(SphinxDirective):
         return container
 
 
-class _Derivation(_Printed):
+class _Derivation(Printed):
     """``{derivation} NEURON``; the content names sections by their beginning, one a line."""
 
     required_arguments = 1
@@ -130,7 +130,7 @@ class _Derivation(_Printed):
         return shown
 
 
-class _Strings(_Printed):
+class _Strings(Printed):
     """``{strings} MODULE:NAME[.ATTRIBUTE] ...``: strings, or mappings of names to them."""
 
     required_arguments = 1
@@ -152,7 +152,7 @@ class _Strings(_Printed):
         return [self.literal("\n".join(lines), "text")]
 
 
-class _NeuronFile(_Printed):
+class _NeuronFile(Printed):
     """``{neuron-file} PATH``."""
 
     required_arguments = 1
@@ -179,7 +179,7 @@ class _EnvironmentFile(_NeuronFile):
     read = staticmethod(read_environment)
 
 
-class _NeuronError(_Printed):
+class _NeuronError(Printed):
     """``{neuron-error} PATH``; the content takes lines away (``-``) and puts others in (``+``)."""
 
     required_arguments = 1
@@ -207,7 +207,7 @@ class _NeuronError(_Printed):
         return [self.literal("\n".join(self.content), "diff"), said]
 
 
-class _Shell(_Printed):
+class _Shell(Printed):
     """``{shell}``; every line of the content is a call. Option ``lines``: so many of the output.
 
     With the option ``folder`` they run in a new folder; progress bars are not shown.
@@ -239,7 +239,7 @@ class _Shell(_Printed):
         return [self.literal("\n".join(text), "console")]
 
 
-class _Command(_Printed):
+class _Command(Printed):
     """``{command} NAME``."""
 
     required_arguments = 1
@@ -270,7 +270,7 @@ def _argument(parameter: click.Parameter) -> str:
     return f"{number}{'required' if parameter.required else 'may be left out'}"
 
 
-class _Recipe(_Printed):
+class _Recipe(Printed):
     """``{recipe} TASK``."""
 
     required_arguments = 1
@@ -280,7 +280,7 @@ class _Recipe(_Printed):
         return [self.literal(str(config.files()[CONFIG]).strip(), "toml", CONFIG)]
 
 
-class _Schema(_Printed):
+class _Schema(Printed):
     """``{schema} MODEL``: tables of ``config.toml``, and what ``--set`` takes beside them.
 
     The model ``parts`` is that of networks which a file describes part by part.
@@ -295,14 +295,14 @@ class _Schema(_Printed):
             further = f" Also: {table.further_doc}." if table.further_doc else ""
             text = f"{f'`[[{name}]]`' if table.many else f'`[{name}]`'} {table.doc}{further}"
             without_links = re.sub(r"\[([^][]+)\]\([^()]+\)", r"\1", text)
-            shown.append(nodes.paragraph("", "", *_prose(without_links)))
+            shown.append(nodes.paragraph("", "", *prose(without_links)))
             rows = [(key, s.shown_default, s.doc) for key, s in table.settings.items()]
             if rows:
                 shown.append(_table(("Key", "Default", "Meaning"), rows))
         return shown
 
 
-class _Settings(_Printed):
+class _Settings(Printed):
     """``{settings} MODULE:NAME``, of a class or a function.
 
     The content describes parameters without a docstring.
@@ -378,7 +378,7 @@ def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> nodes.table:
     group += [nodes.colspec(colwidth=1) for _ in head]
 
     def cell(text: str) -> nodes.entry:
-        return nodes.entry("", nodes.paragraph("", "", *_prose(text)))
+        return nodes.entry("", nodes.paragraph("", "", *prose(text)))
 
     body = nodes.tbody()
     for number, (name, *texts, meaning) in enumerate(rows):
@@ -394,7 +394,7 @@ def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> nodes.table:
     return nodes.table("", group, classes=["settings"])
 
 
-def _prose(text: str) -> list[nodes.Node]:
+def prose(text: str) -> list[nodes.Node]:
     """Text in which backquotes mark code, as in docstrings."""
     parts = re.split(r"`+([^`]+)`+", text)
     return [
@@ -403,7 +403,7 @@ def _prose(text: str) -> list[nodes.Node]:
     ]
 
 
-class _Tree(_Printed):
+class _Tree(Printed):
     """``{tree} PACKAGE``"""
 
     required_arguments = 1

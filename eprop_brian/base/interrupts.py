@@ -89,7 +89,11 @@ def _leave() -> None:
 
 
 def _is_command() -> bool:
-    return os.path.basename(sys.argv[0]) == COMMAND and _in_main_thread()
+    folder, name = os.path.split(sys.argv[0])
+    # While ``python -m`` imports the package, the name of the program is "-m".
+    as_module = name == "-m" and "eprop_brian" in sys.orig_argv
+    as_module |= (os.path.basename(folder), name) == ("eprop_brian", "__main__.py")
+    return (name == COMMAND or as_module) and _in_main_thread()
 
 
 def _end(*_: Any) -> None:
@@ -180,8 +184,11 @@ def _handled(
 
 @contextlib.contextmanager
 def _raised_again() -> Iterator[None]:
-    """Send a signal again if Python has dropped the KeyboardInterrupt that it raised."""
-    before = sys.unraisablehook
+    """Send a signal again if Python has dropped the KeyboardInterrupt that it raised.
+
+    It comes before the block is left, and not to what follows.
+    """
+    before, timers = sys.unraisablehook, list[threading.Timer]()
 
     def hook(dropped: Any) -> None:
         if issubclass(dropped.exc_type, KeyboardInterrupt):
@@ -190,6 +197,7 @@ def _raised_again() -> Iterator[None]:
                 to_main = (threading.main_thread().ident, number)
                 timer = threading.Timer(_AGAIN, signal.pthread_kill, to_main)
                 timer.daemon = True
+                timers.append(timer)
                 timer.start()
         else:
             before(dropped)
@@ -199,6 +207,12 @@ def _raised_again() -> Iterator[None]:
         yield
     finally:
         sys.unraisablehook = before
+        is_due = any(not timer.finished.is_set() for timer in timers)
+        for timer in timers:
+            timer.cancel()
+            timer.join()
+        if is_due:
+            signal.raise_signal(_changeable()[0])
 
 
 def _changeable() -> list[signal.Signals]:

@@ -6,9 +6,11 @@ import contextlib
 import io
 import sys
 from collections.abc import Callable, Iterator
-from typing import Any
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
 
-from tqdm import tqdm
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 __all__ = ["announce", "announced", "progress_bar"]
 
@@ -63,7 +65,7 @@ class _Terminal(io.TextIOBase):
 
 
 def progress_bar(total: int, done: int, unit: str, *, shown: bool, **options: Any) -> tqdm:
-    """Make a bar on the standard error.
+    """Make a bar on the standard error, or in a notebook one of its widgets.
 
     Parameters
     ----------
@@ -76,7 +78,23 @@ def progress_bar(total: int, done: int, unit: str, *, shown: bool, **options: An
     **options
         Of `tqdm.tqdm`.
     """
+    # Imported here: the help of the command should not wait for it.
+    from tqdm import tqdm
+
     shown = shown and sys.stderr is not None
-    return tqdm(
-        total=total, initial=done, unit=unit, disable=not shown, file=_Terminal(), **options
-    )
+    where: dict[str, Any] = {"disable": not shown, "file": _Terminal()}
+    kind: type[tqdm] = tqdm
+    if shown and _widgets_are_drawn():
+        from tqdm.notebook import tqdm as notebook_bar
+
+        # A width of its own makes it as wide as the notebook.
+        kind, where = notebook_bar, {"ncols": "100%"}
+    return kind(total=total, initial=done, unit=unit, **where, **options)
+
+
+def _widgets_are_drawn() -> bool:
+    """Whether this is a notebook with ipywidgets, without which tqdm writes a bar of text."""
+    ipython = sys.modules.get("IPython")
+    shell = None if ipython is None else ipython.get_ipython()
+    is_notebook = shell is not None and "IPKernelApp" in shell.config
+    return is_notebook and find_spec("ipywidgets") is not None

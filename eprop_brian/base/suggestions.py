@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -10,9 +11,23 @@ from eprop_brian.base.printable import printable
 __all__ = ["did_you_mean", "unknown"]
 
 
+#: How alike a name and a part of a known one are at least.
+_PART_CUTOFF = 0.75
+_SHORTEST_PART = 4
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """A hint in brackets at the closest of the known names; ``""`` if none is close."""
-    close = get_close_matches(name, list(known), n=1)
+    """A hint in brackets at the closest of the known names; ``""`` if none is close.
+
+    A name may also be close to one of the parts between hyphens, underscores and dots.
+    """
+    known = list(known)
+    close = get_close_matches(name, known, n=1)
+    if not close:
+        # Of several names with the same part the first counts.
+        parts = {part: whole for whole in reversed(known) for part in re.split(r"[-_.]", whole)}
+        long = [part for part in parts if len(part) >= _SHORTEST_PART]
+        close = [parts[part] for part in get_close_matches(name, long, 1, _PART_CUTOFF)]
     return f" (did you mean '{close[0]}'?)" if close else ""
 
 

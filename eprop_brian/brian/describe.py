@@ -144,6 +144,12 @@ def check_exportable(network: Resolved) -> None:
             "clip_norm needs the gradients of all synapses at once, which Brian2's synapses have "
             "not: use clip_value, which each has for itself"
         )
+    for readout in network.readouts:
+        if readout.loss.of_labels:
+            raise ValueError(
+                f"readout '{readout.name}' has a loss of labels, whose errors become known at a "
+                "trial's end, which is not written for Brian2's objects: choose another loss"
+            )
     for c in network.connections:
         if c.learned_delay is not None:
             raise ValueError(

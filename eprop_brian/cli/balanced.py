@@ -126,12 +126,16 @@ def evaluate(
     batches: int | None,
     batch_size: int | None,
     sampled: bool,
+    beam: int | None,
     best: bool,
 ) -> None:
     """Test a saved network on an input that it has not seen; the last line is ``NMSE VALUE``."""
     sizes = {"--batches": batches, "--batch-size": batch_size}
     chosen = [name for name, size in sizes.items() if size is not None]
-    refuse(chosen + ["--sampled"] * sampled + ["--best"] * best, WHY_UNUSED)
+    refuse(
+        chosen + ["--sampled"] * sampled + ["--beam"] * (beam is not None) + ["--best"] * best,
+        WHY_UNUSED,
+    )
     experiment = Run.open(folder, device=choices.device).trainer
     try:
         outcome, recording = experiment.test(**choices.values("kill", "noise"), seed=1)

@@ -118,6 +118,7 @@ def evaluate(
     batches: int | None,
     batch_size: int | None,
     sampled: bool,
+    beam: int | None,
     best: bool,
 ) -> None:
     """See `eprop_brian.cli.models.Model`."""
@@ -129,8 +130,12 @@ def evaluate(
             f"--sampled is for networks that act in an environment, and task '{trainer.task.name}' "
             "has none"
         )
+    if beam is not None and not LOSSES[trainer.task.loss].of_labels:
+        raise click.UsageError(
+            f"--beam is for tasks with labels, and task '{trainer.task.name}' has none"
+        )
     iteration = run.go_to_best() if best else trainer.iteration
-    result = trainer.evaluate(batches, batch_size, greedy=not sampled)
+    result = trainer.evaluate(batches, batch_size, greedy=not sampled, beam_width=beam or 1)
     if result.rate_hz == 0:
         say("no neuron fires in any of these trials", err=True)
     kind, how = "trial", ""

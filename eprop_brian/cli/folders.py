@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from eprop_brian.base.locks import claimed
+from eprop_brian.base.printable import pasteable
 
 __all__ = ["hold", "new_folder", "new_run"]
 
@@ -23,7 +24,18 @@ def hold(claim: contextlib.AbstractContextManager[Any]) -> Any:
 
 @contextlib.contextmanager
 def new_run(out: Path | None, task: str) -> Iterator[Path]:
-    """Claim the folder of a new run: `out`, or the first one of its task that is not there."""
+    """Claim the folder of a new run: `out`, or the first one of its task that is not there.
+
+    Raises
+    ------
+    ValueError
+        If there is a run in `out`.
+    """
+    if out is not None and (out / "config.toml").exists():
+        raise ValueError(
+            f"{out} already holds a run: go on with it by eprop-brian train --resume "
+            f"{pasteable(out)}, name another folder, or leave --out away for a new one"
+        )
     with contextlib.ExitStack() as stack:
         for folder in [out] if out else _folders(task):
             with contextlib.suppress(FileExistsError):

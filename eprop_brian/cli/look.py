@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 
 from eprop_brian.cli.errors import conclude, plain_errors
-from eprop_brian.cli.models import all_tasks, model_of_run, refuse_unused
-from eprop_brian.cli.options import FOLDER, RunChoices, TaskName, format_option, run_options
+from eprop_brian.cli.models import model_of_run, refuse_unused
+from eprop_brian.cli.options import FOLDER, NeuronName, RunChoices, format_option, run_options
 from eprop_brian.cli.output import say, say_result
 from eprop_brian.devices.choices import DEVICES
 from eprop_brian.network.choices import PROGRAMS
@@ -19,20 +19,8 @@ __all__ = [
     "devices_command",
     "evaluate_command",
     "plot_command",
-    "recipe_command",
-    "tasks_command",
     "verify_command",
 ]
-
-
-@click.command("tasks")
-@plain_errors
-def tasks_command() -> None:
-    """List the tasks, one line each."""
-    descriptions = all_tasks()
-    width = max(map(len, descriptions))
-    for name, description in descriptions.items():
-        say_result(f"{name:<{width}}  {description}")
 
 
 @click.command("devices")
@@ -46,15 +34,15 @@ def devices_command() -> None:
 
 
 @click.command("cache")
-@click.option("--clear", is_flag=True, help="Remove all compiled programs.")
+@click.option("--clear", is_flag=True, help="Remove all that is kept.")
 @plain_errors
 def cache_command(clear: bool) -> None:
-    """Say where compiled programs are kept, and how much room they take.
+    """Say where compiled programs and features of speech are kept, and how much room they take.
 
-    $EPROP_BRIAN_CACHE names another folder, $EPROP_BRIAN_CACHE_MB another limit in megabytes: the
-    programs that were not used for longest are removed when all together are larger.
+    $EPROP_BRIAN_CACHE names another folder, $EPROP_BRIAN_CACHE_MB another limit in megabytes: those
+    that were not used for longest are removed when all together are larger.
     """
-    from eprop_brian.devices.cache import cache_folder, cache_limit, clear_cache, kept_builds
+    from eprop_brian.base.cache import cache_folder, cache_limit, clear_cache, kept_builds
 
     if clear:
         say_result(f"removed {clear_cache() / 1e6:.1f} MB from {cache_folder()}")
@@ -67,7 +55,7 @@ def cache_command(clear: bool) -> None:
 
 
 @click.command("derive")
-@click.argument("neuron", metavar="NAME|FILE.toml")
+@click.argument("neuron", type=NeuronName(), metavar="NAME|FILE.toml")
 @click.option("--latex", is_flag=True, help="LaTeX instead of plain text.")
 @click.option("--toml", is_flag=True, help="Print the neuron as a neuron file instead.")
 @plain_errors
@@ -115,6 +103,13 @@ def derive_command(neuron: str, latex: bool, toml: bool) -> None:
     is_flag=True,
     help="In an environment: draw actions from the policy, as in training; else the best is taken.",
 )
+@click.option(
+    "--beam",
+    type=click.IntRange(min=1),
+    metavar="WIDTH",
+    help="Of a task with labels: search for the most probable ones with a beam of so many "
+    "beginnings; else the most probable output of each frame counts.",
+)
 @click.option("--best", is_flag=True, help="Take the weights with the best validation.")
 @run_options(("device", "kill", "noise"))
 @plain_errors
@@ -123,6 +118,7 @@ def evaluate_command(
     batches: int | None,
     batch_size: int | None,
     sampled: bool,
+    beam: int | None,
     best: bool,
     choices: RunChoices,
 ) -> None:
@@ -132,7 +128,7 @@ def evaluate_command(
     """
     model = model_of_run(folder)
     refuse_unused(model, choices)
-    model.evaluate(folder, choices, batches, batch_size, sampled, best)
+    model.evaluate(folder, choices, batches, batch_size, sampled, beam, best)
 
 
 @click.command("plot")
@@ -157,16 +153,6 @@ def plot_command(folder: Path, formats: tuple[str, ...], animate: str | None) ->
 
     drawn = [plot_animation(folder, folder / f"episode.{animate}")] if animate else []
     conclude(*(f"wrote {path}" for path in [*plot_run(folder, formats), *drawn]))
-
-
-@click.command("recipe")
-@click.argument("task", type=TaskName(), metavar="TASK")
-@plain_errors
-def recipe_command(task: str) -> None:
-    """Print the recipe of TASK: a file to copy, change and train with --recipe."""
-    from eprop_brian.runs.recipes import get_recipe
-
-    say_result(str(get_recipe(task)).rstrip("\n"))
 
 
 @click.command("verify")

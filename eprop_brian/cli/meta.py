@@ -79,10 +79,13 @@ def evaluate(
     batches: int | None,
     batch_size: int | None,
     sampled: bool,
+    beam: int | None,
     best: bool,
 ) -> None:
     """Test a trained network on other tasks; the last line is the error after one update."""
-    refuse(["--sampled"] * sampled + ["--best"] * best, WHY_UNUSED)
+    refuse(
+        ["--sampled"] * sampled + ["--beam"] * (beam is not None) + ["--best"] * best, WHY_UNUSED
+    )
     config = RunConfig.read(folder)
     n_tasks = None
     if batches is not None or batch_size is not None:

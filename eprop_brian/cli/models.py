@@ -73,6 +73,7 @@ class Model(Protocol):
         batches: int | None,
         batch_size: int | None,
         sampled: bool,
+        beam: int | None,
         best: bool,
     ) -> None:
         """Test the network in a folder, and report."""

@@ -21,11 +21,13 @@ from eprop_brian.recipes import recipe_names
 __all__ = [
     "FOLDER",
     "DeviceName",
+    "NeuronName",
     "RunChoices",
     "TaskName",
     "format_option",
     "new_file_option",
     "new_folder_option",
+    "optional_file_option",
     "refuse",
     "run_options",
     "seeds_option",
@@ -70,6 +72,54 @@ class DeviceName(click.Choice):
         return super().convert(value, param, ctx)
 
 
+class TaskName(click.ParamType):
+    """The name of a task, perhaps with an argument: ``NAME:ARGUMENT``."""
+
+    name = "task"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the name, or say which one may be meant."""
+        names = recipe_names()
+        name = value.partition(":")[0]
+        if name not in names:
+            names = task_names()
+        if name not in names:
+            takes_recipe = ctx is not None and any(p.name == "recipe" for p in ctx.command.params)
+            if takes_recipe and value.endswith(".toml"):
+                self.fail(f"{value} is no task: write --recipe {value}", param, ctx)
+            self.fail(unknown("task", name, names), param, ctx)
+        if ":" in value:
+            # Imported here: the help and a mistyped name should not wait for them.
+            from eprop_brian.tasks import split_name
+
+            try:
+                split_name(value)
+            except ValueError as error:
+                self.fail(str(error), param, ctx)
+        return str(value)
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Give the names that begin as what is typed does."""
+        return [CompletionItem(name) for name in task_names() if name.startswith(incomplete)]
+
+
+class NeuronName(click.ParamType):
+    """The name of a neuron of the library, or a neuron file."""
+
+    name = "neuron"
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Give the names that begin as what is typed does; if there are none, files."""
+        from eprop_brian.equations.neurons import NEURONS, PUBLISHED
+
+        names = [name for name in (*NEURONS, *PUBLISHED) if name.startswith(incomplete)]
+        return [*map(CompletionItem, names)] or [CompletionItem(incomplete, type="file")]
+
+
 @dataclass(frozen=True)
 class RunChoices:
     """What a user chose for a run; None (of `settings`, nothing) keeps the recipe's value.
@@ -92,7 +142,11 @@ class RunChoices:
         "--batch-size", type=click.IntRange(min=1), help="Trials per update."
     )
     neuron: str | None = _chosen_by(
-        "--neuron", metavar="NAME|FILE.toml", help="Take this neuron for all recurrent neurons."
+        "--neuron",
+        type=NeuronName(),
+        metavar="NAME|FILE.toml",
+        help="Take this neuron for all recurrent neurons; eprop-brian neurons lists those of the "
+        "library.",
     )
     feedback: str | None = _chosen_by(
         "--feedback",
@@ -232,39 +286,6 @@ def run_options(
     return decorate
 
 
-class TaskName(click.ParamType):
-    """The name of a task, perhaps with an argument: ``NAME:ARGUMENT``."""
-
-    name = "task"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Return the name, or say which one may be meant."""
-        names = recipe_names()
-        name = value.partition(":")[0]
-        if name not in names:
-            names = task_names()
-        if name not in names:
-            takes_recipe = ctx is not None and any(p.name == "recipe" for p in ctx.command.params)
-            if takes_recipe and value.endswith(".toml"):
-                self.fail(f"{value} is no task: write --recipe {value}", param, ctx)
-            self.fail(unknown("task", name, names), param, ctx)
-        if ":" in value:
-            # Imported here: the help and a mistyped name should not wait for them.
-            from eprop_brian.tasks import split_name
-
-            try:
-                split_name(value)
-            except ValueError as error:
-                self.fail(str(error), param, ctx)
-        return str(value)
-
-    def shell_complete(
-        self, ctx: click.Context, param: click.Parameter, incomplete: str
-    ) -> list[CompletionItem]:
-        """Give the names that begin as what is typed does."""
-        return [CompletionItem(name) for name in task_names() if name.startswith(incomplete)]
-
-
 def task_names() -> list[str]:
     """Names of recipes, and of tasks that installed packages offer."""
     return [*recipe_names(), *plugins.plugins(plugins.TASKS)]
@@ -278,8 +299,17 @@ def new_folder_option(text: str, *, required: bool = False) -> Callable[..., Any
 
 def new_file_option(text: str) -> Callable[..., Any]:
     """The required option ``--out`` for a file, with its help; the command gets `out`."""
+    return _file_option(text, required=True)
+
+
+def optional_file_option(text: str) -> Callable[..., Any]:
+    """The option ``--out`` for a file, with its help; the command gets `out`, perhaps None."""
+    return _file_option(text, required=False)
+
+
+def _file_option(text: str, *, required: bool) -> Callable[..., Any]:
     kind = click.Path(dir_okay=False, path_type=Path)
-    return click.option("--out", "--output", type=kind, required=True, help=text)
+    return click.option("--out", "--output", type=kind, required=required, help=text)
 
 
 def format_option(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -82,12 +82,12 @@ def evaluate(
     batches: int | None,
     batch_size: int | None,
     sampled: bool,
+    beam: int | None,
     best: bool,
 ) -> None:
     """Test the last level that was solved on fresh trials, with the weights that solved it."""
-    chosen = (
-        ["--batch-size"] * (batch_size is not None) + ["--sampled"] * sampled + ["--best"] * best
-    )
+    chosen = ["--batch-size"] * (batch_size is not None) + ["--sampled"] * sampled
+    chosen += ["--beam"] * (beam is not None) + ["--best"] * best
     refuse(chosen, WHY_UNUSED)
     trainer = Run.open(folder).trainer
     trainer.go_back_to_solved()

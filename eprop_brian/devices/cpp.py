@@ -41,7 +41,7 @@ __all__ = ["CppProgram", "find_compiler", "generate"]
 _SHARED = ("access.cpp", "calls.cpp", "threads.cpp")
 _HEADERS = ("arrays.h", "program.h", "threads.h")
 #: Headers that only some programs include.
-_OPTIONAL = ("draws.h", "fire.h", "noise.h", "tiles.h")
+_OPTIONAL = ("ctc.h", "draws.h", "fire.h", "noise.h", "tiles.h")
 #: Widest vector registers; a multiple of those of any processor does no harm.
 _VECTOR_BYTES = 64
 #: Cache that the results of the backward pass may take: they are read soon after they are written.
@@ -129,8 +129,11 @@ class CppProgram(ProcessProgram):
         check_count("threads", threads)
         compiler = find_compiler()
         project = generate(network, capacity, dtype, profile, build=build)
+        needed = {f"the program's array {key}": size for key, size in project.sizes.items()}
+        # Each thread has results of its own.
+        results = sum(size for key, size in project.sizes.items() if "_results." in key)
         check_memory(
-            {f"the program's array {key}": size for key, size in project.sizes.items()},
+            {**needed, f"the results of {threads} threads": (threads - 1) * results},
             lambda share: f"{share:.0%} of this array would fit: fewer neurons, steps or trials",
         )
         settings = _SETTINGS.format(

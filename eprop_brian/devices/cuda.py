@@ -50,7 +50,7 @@ SOURCES = ("access.cu", "calls.cpp")
 #: Headers of a project besides those that are generated.
 _HEADERS = ("arrays.h", "program.h", "cuda_arrays.h", "device.h", "cuda_emulation.h")
 #: Headers that only some programs include.
-_OPTIONAL = ("draws.h", "noise.h")
+_OPTIONAL = ("ctc.h", "draws.h", "noise.h")
 #: Architecture to compile for when no GPU is found or named.
 DEFAULT_ARCHITECTURE = "sm_90"
 #: Rows of synapses and histories are padded to so many bytes: whole reads of a GPU, and the same as

@@ -95,7 +95,7 @@ def inference_state(config: RunConfig, run: Path) -> SessionState:
     names = network.resolved.keys.shapes()
     weights = {name: arrays[name] for name in names if name in arrays}
     # Periods belong to the trials of a task; the program reports readouts of every step instead.
-    trial = replace(trial, periods=None, n_answers=None)
+    trial = replace(trial, labels=None, periods=None, n_answers=None)
     return SessionState(network, trial, task.learning_window, weights, learning=False)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import cycle
 from typing import Any
 
@@ -14,11 +13,13 @@ from matplotlib.lines import Line2D
 
 from eprop_brian.figures.style import (
     COLOURS,
+    colours,
     draw_analog_inputs,
     draw_spikes,
     legend_beside,
     lighter,
     mark_optimum,
+    named_units,
     stacked,
     styled,
 )
@@ -32,7 +33,7 @@ __all__ = ["draw_neurons", "draw_policy", "legible", "outcome_of", "plot_episode
 #: Colours of actions; those of populations are `COLOURS`.
 _ACTION_COLOURS = ("#E69F00", "#56B4E9", "#009E73", "#CC79A7", "#0072B2", "#D55E00")
 #: Actions that a legend names one by one.
-_MOST_NAMED = 6
+_MOST_NAMED = 10
 #: Values at no more actions than this are marked each.
 _FEW_ACTIONS = 40
 #: Spikes in a row up to which its ticks have their usual width.
@@ -137,9 +138,10 @@ def draw_policy(ax: Axes, episode: Episode, time: np.ndarray, share: float = 1.0
     policy = policy_of(episode)
     n = policy.shape[1]
     labels = [f"action {k}" if n <= _MOST_NAMED else None for k in range(n)]
-    colours = [colour for colour, _ in zip(cycle(_ACTION_COLOURS), labels, strict=False)]
+    few = n <= len(_ACTION_COLOURS)
+    action_colours = list(_ACTION_COLOURS[:n]) if few else colours(n)
     if episode.actions.ndim > 1:
-        for k, (label, colour) in enumerate(zip(labels, colours, strict=True)):
+        for k, (label, colour) in enumerate(zip(labels, action_colours, strict=True)):
             ax.plot(time, episode.actions[:, k], ".", color=lighter(colour, 0.5), markersize=2)
             look = {**_marked(time), "clip_on": True}
             ax.plot(time, policy[:, k], color=colour, label=label, **look)
@@ -149,7 +151,7 @@ def draw_policy(ax: Axes, episode: Episode, time: np.ndarray, share: float = 1.0
     edges = np.concatenate([[0.0], time])
     heights = np.concatenate([np.zeros((len(policy), 1)), np.cumsum(policy, axis=1)], axis=1)
     heights = np.concatenate([heights[:1], heights])
-    for k, (label, colour) in enumerate(zip(labels, colours, strict=True)):
+    for k, (label, colour) in enumerate(zip(labels, action_colours, strict=True)):
         area: dict[str, Any] = {"color": lighter(colour, 0.25), "linewidth": 0, "label": label}
         ax.fill_between(edges, heights[:, k], heights[:, k + 1], step="pre", **area)
         chosen = time[episode.actions == k]
@@ -278,11 +280,9 @@ def _draw_signed(ax: Axes, time: np.ndarray, values: np.ndarray) -> None:
 def _draw_traces(ax: Axes, traces: Recording, name: str, label: str, n_steps: int) -> None:
     """Curves of all synapses, up to the end of the episode."""
     recorded, time = traces[name], traces.time[:n_steps]
-    for column, (synapse, colour) in enumerate(zip(traces.synapses, cycle(COLOURS), strict=False)):
+    each = zip(traces.synapses, colours(len(traces.synapses)), strict=True)
+    for column, (synapse, colour) in enumerate(each):
         values = recorded.values[:n_steps, column]
         ax.plot(time, values, color=colour, linewidth=0.8, label=str(synapse))
-    units: Iterator[str] = iter(dict.fromkeys(recorded.units))
-    unit = next(units)
-    unit = "dimensionless" if unit == "1" else unit
-    ax.set_ylabel(f"{label}\n({'SI units' if next(units, None) else unit})")
+    ax.set_ylabel(f"{label}\n({named_units(recorded.units)})")
     legend_beside(ax)

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from eprop_brian.base.sparse import Matrix
 from eprop_brian.figures.episode import outcome_of, plot_episode
 from eprop_brian.figures.learning import plot_learning_curve
-from eprop_brian.figures.style import save_figure
+from eprop_brian.figures.style import same_limits, save_figure
 from eprop_brian.figures.trial import draws_trajectory, plot_trajectory, plot_trial
 from eprop_brian.figures.weights import plot_parameters, plot_weights
 from eprop_brian.network.spec import Network
@@ -20,6 +20,7 @@ from eprop_brian.runs.run import CHECKPOINT, HISTORY, INITIAL, read_weights
 from eprop_brian.tasks import EpisodicTask, Task
 from eprop_brian.training.fresh_episodes import play_episode, record_traces
 from eprop_brian.training.history import History
+from eprop_brian.training.quantities import default_quantities, slow_components
 from eprop_brian.training.recording import record
 
 __all__ = ["plot_eprop_run"]
@@ -95,12 +96,17 @@ def _trials(
 ) -> dict[str, Figure]:
     """Figures of a trial before and after training."""
     initial, trained = weights
-    after = record(network, task, trained, seed=seed)
-    before = record(network, task, initial, seed=seed, synapses=after.synapses)
+    resolved = network.resolved
+    quantities = [*default_quantities(resolved), *slow_components(resolved)]
+    after = record(network, task, trained, quantities=quantities, seed=seed)
+    before = record(
+        network, task, initial, quantities=quantities, seed=seed, synapses=after.synapses
+    )
     figures = {
         f"trial_{name}": plot_trial(recording, f"{task.name}: {then}")
         for name, recording, then in zip(_NAMES, (before, after), when, strict=True)
     }
+    same_limits([*figures.values()])
     if draws_trajectory(after):
         figures["trajectory"] = plot_trajectory(after, before)
     return figures
@@ -116,7 +122,7 @@ def _episodes(
     traces_before = record_traces(
         before, network, task.environment, initial, synapses=traces.synapses
     )
-    return {
+    figures = {
         f"episode_{name}": plot_episode(
             episode, network, recording, f"{task.name} {then}: {outcome_of(episode)}"
         )
@@ -124,3 +130,5 @@ def _episodes(
             _NAMES, (before, after), (traces_before, traces), when, strict=True
         )
     }
+    same_limits([*figures.values()])
+    return figures

@@ -13,13 +13,16 @@ from eprop_brian.base.history import Rows
 from eprop_brian.figures.style import (
     COLOURS,
     WIDTH,
+    colours,
     count_iterations,
     draw_median_and_range,
     draw_threshold,
     legend_above,
     lighter,
     log_if_wide,
+    logarithmic,
     mark_optimum,
+    median_and_range_of,
     stacked,
     styled,
 )
@@ -198,10 +201,12 @@ def plot_comparison(
         if name in columns[0] and not all(np.all(np.isnan(c[name])) for c in columns)
     ]
     x_label = _X_LABEL if every[0].numbered else "part of the training (number)"
+    bands = median_and_range_of([len(seeds) for seeds in runs.values() if seeds])
+    x_label = f"{x_label}; {bands}"
     figure, panels = stacked(dict.fromkeys(names, 1.7), x_label, width=0.8 * WIDTH)
     for name, ax in panels.items():
         medians = []
-        for (method, seeds), colour in zip(runs.items(), cycle(COLOURS), strict=False):
+        for (method, seeds), colour in zip(runs.items(), colours(len(runs)), strict=True):
             if not seeds:
                 continue
             curves = _extended([_running_mean(h.columns[name], window) for h in seeds])
@@ -243,10 +248,11 @@ def plot_gradient_check(checks: Sequence[GradientCheck]) -> Figure:
     if not len(iterations):
         raise ValueError("no gradients were compared: there is nothing to draw")
     names = list(checks[0].cosine)
-    figure, panels = stacked({"cosine": 1.5, "ratio": 1.5}, _X_LABEL, width=0.8 * WIDTH, margin=0.6)
+    x_label = f"{_X_LABEL}; {median_and_range_of([len(checks)])}"
+    figure, panels = stacked({"cosine": 1.5, "ratio": 1.5}, x_label, width=0.8 * WIDTH, margin=0.6)
     least = 1.0
     for measure, ax in panels.items():
-        for name, colour in zip(names, cycle(COLOURS), strict=False):
+        for name, colour in zip(names, colours(len(names)), strict=True):
             curves = np.full((len(checks), len(iterations)), np.nan)
             for row, check in zip(curves, checks, strict=True):
                 row[np.searchsorted(iterations, check.iteration)] = getattr(check, measure)[name]
@@ -257,7 +263,7 @@ def plot_gradient_check(checks: Sequence[GradientCheck]) -> Figure:
         mark_optimum(ax, 1)
     panels["cosine"].set_ylim(min(0.0, least) - 0.05, 1.05)
     panels["cosine"].set_ylabel("cosine of the\nangle between\ngradients")
-    panels["ratio"].set_yscale("log")
+    logarithmic(panels["ratio"])
     panels["ratio"].set_ylabel("length of\ne-prop's over\nBPTT's")
     legend_above(panels["cosine"], columns=min(3, len(names)))
     count_iterations(panels["ratio"], iterations[0], iterations[-1])

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import cycle, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib import style
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.legend import Legend
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from eprop_brian.base.files import beside
 
 __all__ = [
     "COLOURS",
     "WIDTH",
+    "colours",
     "count_iterations",
     "draw_analog_inputs",
     "draw_median_and_range",
@@ -30,7 +34,11 @@ __all__ = [
     "legend_beside",
     "lighter",
     "log_if_wide",
+    "logarithmic",
     "mark_optimum",
+    "median_and_range_of",
+    "named_units",
+    "same_limits",
     "save_figure",
     "stacked",
     "styled",
@@ -39,6 +47,11 @@ __all__ = [
 
 #: Colours of Okabe and Ito, which colour-blind readers can tell apart.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
+#: Ten that they can tell apart still: Petroff 2021, arXiv:2107.02270.
+_TEN_COLOURS = (
+    *("#3F90DA", "#FFA90E", "#BD1F01", "#94A4A2", "#832DB6"),
+    *("#A96B59", "#E76300", "#B9AC70", "#717581", "#92DADD"),
+)
 _STYLE = {
     "font.sans-serif": ["DejaVu Sans"],
     "font.size": 8.0,
@@ -55,6 +68,7 @@ _STYLE = {
     "ytick.major.width": 0.7,
     "axes.spines.top": False,
     "axes.spines.right": False,
+    "axes.formatter.useoffset": False,
     "lines.linewidth": 1.0,
     "figure.facecolor": "white",
     "savefig.dpi": 200,
@@ -71,8 +85,37 @@ def styled() -> Iterator[None]:
 
     Also a decorator of functions that draw.
     """
+    # A notebook's backend is loaded with its first figure, and switches interaction on, which is a
+    # setting too: restored with the others, no later figure would be shown.
+    plt.draw_if_interactive()
+    before = plt.get_fignums()
     with style.context(["default", _STYLE]):
         yield
+    for number in plt.get_fignums():
+        if number not in before:
+            _show_once(plt.figure(number))
+
+
+def _show_once(figure: Figure) -> None:
+    """Have a notebook show a figure once, though it is the value of a cell and drawn in it.
+
+    What Pyplot has open is shown when the cell ends.
+    """
+    if "inline" not in plt.get_backend() or "_ipython_display_" in vars(figure):
+        return
+    display = sys.modules["IPython"].display.display
+
+    def show() -> None:
+        if not plt.fignum_exists(figure.number):
+            del vars(figure)["_ipython_display_"]
+            display(figure)
+
+    vars(figure)["_ipython_display_"] = show
+
+
+def colours(n: int) -> list[str]:
+    """Colours of `n` curves in a panel; from the eleventh on they are repeated."""
+    return list(islice(cycle(COLOURS if n <= len(COLOURS) else _TEN_COLOURS), n))
 
 
 def stacked(
@@ -134,8 +177,39 @@ def log_if_wide(ax: Axes, values: np.ndarray) -> bool:
     finite = values[np.isfinite(values)]
     wide = bool(len(finite)) and bool(np.max(finite) > 10 * np.min(finite) > 0)
     if wide:
-        ax.set_yscale("log")
+        logarithmic(ax)
     return wide
+
+
+def logarithmic(ax: Axes, which: Literal["x", "y"] = "y") -> None:
+    """Make an axis of a panel that is drawn logarithmic, with plain numbers at its ticks."""
+    axis: Axis = ax.xaxis if which == "x" else ax.yaxis
+    ax.set(**{f"{which}scale": "log"})
+    low, high = ax.get_xlim() if which == "x" else ax.get_ylim()
+    few_decades = high < 100 * low
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if few_decades else (1,), numticks=8))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def same_limits(figures: Sequence[Figure]) -> None:
+    """Give panels with the same label the same y limits in all figures, so that they compare.
+
+    Panels of a label are paired in their order; where their numbers differ, they stay as they are.
+    """
+    panels = [[ax for ax in figure.axes if ax.get_label() != "<colorbar>"] for figure in figures]
+    labels = [[ax.get_ylabel() for ax in axes] for axes in panels]
+    if any(other != labels[0] for other in labels):
+        return
+    for same in zip(*panels, strict=True):
+        low, high = zip(*(ax.get_ylim() for ax in same), strict=True)
+        for ax in same:
+            ax.set_ylim(min(low), max(high))
+
+
+def named_units(units: Sequence[str]) -> str:
+    """The unit of what an axis shows, in words; where there are several, each of them."""
+    return ", ".join(dict.fromkeys("dimensionless" if unit == "1" else unit for unit in units))
 
 
 def draw_threshold(ax: Axes, level: float, label: str | None = None) -> None:
@@ -213,9 +287,24 @@ def draw_median_and_range(ax: Axes, x: np.ndarray, curves: np.ndarray, **look: A
     ax.plot(x, np.nanmedian(curves, axis=0), **look)
 
 
-def legend_beside(ax: Axes) -> Legend:
+def median_and_range_of(numbers: Sequence[int], what: str = "seeds") -> str:
+    """What lines and bands are, for a label: ``median and range, n = 5 seeds``."""
+    least, most = min(numbers), max(numbers)
+    if most == 1:
+        return f"1 {what.removesuffix('s')}"
+    n = str(most) if least == most else f"{least} to {most}"
+    return f"median and range, n = {n} {what}"
+
+
+def legend_beside(ax: Axes, columns: int = 1) -> Legend:
     """Put a legend into the right margin, where it hides nothing."""
-    return ax.legend(loc="upper left", bbox_to_anchor=(1.02, 1.0), borderaxespad=0.0)
+    return ax.legend(
+        loc="upper left",
+        bbox_to_anchor=(1.02, 1.0),
+        borderaxespad=0.0,
+        ncols=columns,
+        columnspacing=1.0,
+    )
 
 
 def legend_above(ax: Axes, columns: int = 2) -> Legend:

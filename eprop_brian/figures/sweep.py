@@ -16,6 +16,8 @@ from eprop_brian.figures.style import (
     WIDTH,
     draw_median_and_range,
     log_if_wide,
+    logarithmic,
+    median_and_range_of,
     styled,
 )
 from eprop_brian.runs.sweep import Points, Result, plain
@@ -103,14 +105,18 @@ def _array(points: Points, results: Sequence[Result], name: str) -> np.ndarray:
 def _draw_line(ax: Axes, points: Points, array: np.ndarray, colour: str) -> None:
     texts = [point[0] for point in points.values]
     x, unit = _numbers(texts)
-    ax.set_xlabel(f"{points.names[0]} ({unit})" if unit else points.names[0])
+    label = f"{points.names[0]} ({unit})" if unit else points.names[0]
+    ax.set_xlabel(f"{label}\n{median_and_range_of([array.shape[1]])}")
     if x is None:
         x = np.arange(len(texts), dtype=float)
         ax.set_xticks(x, map(plain, texts))
-    elif np.min(x) > 0 and np.max(x) > _WIDE * np.min(x):
-        ax.set_xscale("log")
+        wide = False
+    else:
+        wide = bool(np.min(x) > 0 and np.max(x) > _WIDE * np.min(x))
     order = np.argsort(x)
     draw_median_and_range(ax, x[order], array[order].T, color=colour, marker="o", markersize=3)
+    if wide:
+        logarithmic(ax, "x")
     if not log_if_wide(ax, array):
         ax.set_ylim(bottom=min(0.0, float(np.nanmin(array))))
 

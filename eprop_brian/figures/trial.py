@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from itertools import cycle
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import cycle, islice
 from typing import Any
 
 import numpy as np
@@ -15,24 +15,38 @@ from matplotlib.lines import Line2D
 from eprop_brian.figures.style import (
     COLOURS,
     WIDTH,
+    colours,
     draw_analog_inputs,
     draw_spikes,
     legend_beside,
     lighter,
+    named_units,
     stacked,
     styled,
 )
 from eprop_brian.training.recorded import Recorded, RecordedReadout, Recording
+from eprop_brian.training.traces import TracedSynapse
 
 __all__ = ["draws_trajectory", "plot_trajectory", "plot_trial"]
 
 #: Colours of readouts; those of populations and example neurons are `COLOURS`.
 _READOUT_COLOURS = ("#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0072B2", "#D55E00")
+#: What is recorded of neurons beside their states.
+_NO_STATES = ("spikes", "threshold", "psi", "learning_signal", "input_current", "transmitted")
+_COMPONENT = "eps_"
+#: Least and largest height of a trajectory in inches.
+_TRAJECTORY_HEIGHTS = (1.2, 5.0)
+#: Its least width, which its legend needs.
+_TRAJECTORY_WIDTH = 2.4
 _GREY = "#666666"
 #: Shares of white in the colours of several synapses of a neuron.
 _PALER = (0.0, 0.55, 0.3, 0.75)
 _MOST_EXAMPLES = 3
-_MOST_LABELLED_READOUTS = 6
+_MOST_LABELLED_READOUTS = 10
+#: Readouts up to which a legend names output and target of each.
+_MOST_TARGETS = 3
+#: States beside the membrane, and components of eligibility vectors, that are drawn.
+_MOST_STATES = 2
 
 #: What the figure of a trial draws, with synapses their traces too.
 _SHOWN = ("inputs", "spikes", "psi", "learning_signal", "output", "target")
@@ -49,7 +63,9 @@ def plot_trial(recording: Recording, title: str | None = None) -> Figure:
     The panels share their time axis: input spikes or analog inputs; recurrent spikes; membrane and
     threshold of example neurons, those whose synapses were traced; their surrogate derivative and
     learning signal; eligibility traces and filtered traces of the traced synapses; output and
-    target. The learning window is shaded unless it is the whole trial.
+    target. Adaptation and other states of the examples have panels too, and so have components of
+    eligibility vectors that were recorded, such as that of adaptation, ``"eps_a"``. The learning
+    window is shaded unless it is the whole trial.
 
     Parameters
     ----------
@@ -70,8 +86,12 @@ def plot_trial(recording: Recording, title: str | None = None) -> Figure:
     heights = {"inputs": 1.1, "recurrent": 1.3}
     membranes = [example for example in examples if _membrane_of(recording, example) is not None]
     heights.update({_membrane_panel(example): 0.95 for example in membranes})
+    states = _other_states(recording, examples)
+    heights.update({f"state {name}": 0.95 for name in states})
     heights.update(psi=0.95, signal=0.95)
+    components = [name for name in recording if name.startswith(_COMPONENT)][:_MOST_STATES]
     if recording.synapses:
+        heights.update({name: 1.0 for name in components})
         heights.update(eligibility=1.0, filtered=1.0)
     outputs = {_output_panel(readout): readout for readout in recording.readouts}
     heights.update(dict.fromkeys(outputs, 1.2))
@@ -81,8 +101,12 @@ def plot_trial(recording: Recording, title: str | None = None) -> Figure:
     for number, example in enumerate(membranes):
         ax, colour = panels[_membrane_panel(example)], examples[example]
         _draw_membrane(ax, recording, example, colour, explained=number == 0)
+    for name, recorded in states.items():
+        _draw_state(panels[f"state {name}"], recording, name, recorded, examples)
     _draw_signals(panels["psi"], panels["signal"], recording, examples)
     if recording.synapses:
+        for name in components:
+            _draw_component(panels[name], recording, name, examples)
         _draw_traces(panels["eligibility"], panels["filtered"], recording, examples)
     for panel, readout in outputs.items():
         _draw_output(panels[panel], recording, readout)
@@ -125,9 +149,16 @@ def plot_trajectory(recording: Recording, before: Recording | None = None) -> Fi
     if before is not None:
         pale = {"color": "#999999", "linewidth": 0.6, "zorder": 1}
         lines.append(("output before training", before.output, pale))
-    figure, ax = plt.subplots(figsize=(0.8 * WIDTH, 3.4), layout="constrained")
-    for label, values, look in lines:
-        ax.plot(*values[recording.counts].T, label=label, **look)
+    shown = [values[recording.counts] for _, values, _ in lines]
+    extent = np.ptp(np.concatenate(shown), axis=0)
+    # As large as the line is, so that equal scales leave no canvas empty.
+    low, high = _TRAJECTORY_HEIGHTS
+    ratio = float(extent[1] / max(extent[0], 1e-9))
+    height = float(np.clip(0.65 * WIDTH * ratio, low, high))
+    width = float(np.clip(height / max(ratio, 1e-9), _TRAJECTORY_WIDTH, 0.65 * WIDTH))
+    figure, ax = plt.subplots(figsize=(width + 0.8, height + 0.8), layout="constrained")
+    for (label, _, look), values in zip(lines, shown, strict=True):
+        ax.plot(*values.T, label=label, **look)
     ax.set_aspect("equal", adjustable="datalim")
     ax.set_xlabel("readout 0 (dimensionless)")
     ax.set_ylabel("readout 1 (dimensionless)")
@@ -247,7 +278,7 @@ def _draw_membrane(
     assert membrane is not None
     column = membrane.column(*example)
     in_volt = membrane.units[column] == "volt"
-    scale, unit = (1e3, "mV") if in_volt else (1.0, _named(membrane.units[column]))
+    scale, unit = (1e3, "mV") if in_volt else (1.0, named_units([membrane.units[column]]))
     time, v = recording.time, scale * membrane.values[:, column]
     ax.plot(time, v, color=colour, linewidth=0.8, label=_label(example))
     ax.plot(
@@ -271,6 +302,69 @@ def _draw_membrane(
     name = recording.population(example[0]).membrane
     ax.set_ylabel(f"membrane {name}\n({unit})")
     legend_beside(ax)
+
+
+def _other_states(
+    recording: Recording, examples: Mapping[_Example, str]
+) -> dict[str, list[Recorded]]:
+    """States of the examples beside their membranes, by name: adaptation, currents of synapses."""
+    membranes = {p.name: p.membrane for p in recording.populations}
+    states: dict[str, list[Recorded]] = {}
+    for name in recording:
+        recorded = recording[name]
+        state = name.rpartition(".")[2]
+        if recorded.kind != "neurons" or name.startswith(_NO_STATES):
+            continue
+        if any(recorded.has(*e) and membranes[e[0]] not in (None, state) for e in examples):
+            states.setdefault(state, []).append(recorded)
+    return dict(islice(states.items(), _MOST_STATES))
+
+
+def _draw_state(
+    ax: Axes,
+    recording: Recording,
+    name: str,
+    recorded: Sequence[Recorded],
+    examples: Mapping[_Example, str],
+) -> None:
+    """A state of the examples that have it."""
+    units = []
+    for values in recorded:
+        for example in (e for e in examples if values.has(*e)):
+            column = values.column(*example)
+            units.append(values.units[column])
+            look: dict[str, Any] = {"color": examples[example], "label": _label(example)}
+            ax.plot(recording.time, values.values[:, column], **look)
+    ax.set_ylabel(f"state {name}\n({named_units(units)})")
+    legend_beside(ax)
+
+
+def _draw_component(
+    ax: Axes, recording: Recording, name: str, examples: Mapping[_Example, str]
+) -> None:
+    """A component of the eligibility vectors of those synapses that have it."""
+    recorded = recording[name]
+    for column, synapse, colour in _drawn_synapses(recording, examples):
+        if synapse in recorded.members:
+            values = recorded.values[:, recorded.members.index(synapse)]
+            ax.plot(recording.time, values, color=colour, label=str(synapse), zorder=3 - column)
+    ax.set_ylabel(f"component\nε of {name.removeprefix(_COMPONENT)}\n({_unit(recorded)})")
+    legend_beside(ax)
+
+
+def _drawn_synapses(
+    recording: Recording, examples: Mapping[_Example, str]
+) -> Iterator[tuple[int, TracedSynapse, tuple[float, float, float]]]:
+    """The number of each traced synapse among those of its neuron, the synapse and its colour."""
+    numbers: dict[_Example, int] = {}
+    for synapse in recording.synapses:
+        neuron = (synapse.target, synapse.post)
+        number = numbers[neuron] = numbers.get(neuron, -1) + 1
+        yield (
+            number,
+            synapse,
+            lighter(examples.get(neuron, _GREY), _PALER[number % len(_PALER)]),
+        )
 
 
 def _draw_signals(
@@ -297,11 +391,8 @@ def _draw_traces(
         (eligibility, recording.eligibility_trace, 0.6),
         (filtered, recording.filtered_trace, 1.0),
     )
-    numbers: dict[_Example, int] = {}
-    for column, synapse in enumerate(recording.synapses):
-        neuron = (synapse.target, synapse.post)
-        number = numbers[neuron] = numbers.get(neuron, -1) + 1
-        colour = lighter(examples.get(neuron, _GREY), _PALER[number % len(_PALER)])
+    drawn = _drawn_synapses(recording, examples)
+    for column, (number, synapse, colour) in enumerate(drawn):
         for ax, values, width in curves:
             ax.plot(
                 recording.time,
@@ -331,8 +422,9 @@ def _draw_output(ax: Axes, recording: Recording, readout: RecordedReadout) -> No
     target = target[:, readout.outputs]
     n_outputs = output.shape[1]
     labelled = n_outputs <= _MOST_LABELLED_READOUTS
-    for number in range(n_outputs):
-        colour = _READOUT_COLOURS[number % len(_READOUT_COLOURS)]
+    targets_labelled = n_outputs <= _MOST_TARGETS
+    few = n_outputs <= len(_READOUT_COLOURS)
+    for number, colour in enumerate(_READOUT_COLOURS[:n_outputs] if few else colours(n_outputs)):
         suffix = f" {number}" if n_outputs > 1 else ""
         ax.plot(
             recording.time,
@@ -346,8 +438,10 @@ def _draw_output(ax: Axes, recording: Recording, readout: RecordedReadout) -> No
             color=colour if n_outputs > 1 else "black",
             linestyle="--",
             linewidth=1.4,
-            label=f"target{suffix}" if labelled else None,
+            label=f"target{suffix}" if targets_labelled else None,
         )
+    if labelled and not targets_labelled:
+        ax.plot([], [], color=_GREY, linestyle="--", linewidth=1.4, label="targets")
     name = f" of {readout.name}" if len(recording.readouts) > 1 else ""
     if readout.softmax:
         ax.set_ylabel(f"softmax output{name}\n(probability)")
@@ -355,7 +449,7 @@ def _draw_output(ax: Axes, recording: Recording, readout: RecordedReadout) -> No
     else:
         ax.set_ylabel(f"readout {'y' if not name else readout.name}\n(dimensionless)")
     if labelled:
-        legend_beside(ax)
+        legend_beside(ax, columns=1 if targets_labelled else 2)
 
 
 def _shade_window(axes: Sequence[Axes], recording: Recording) -> None:
@@ -381,9 +475,4 @@ def _shade_window(axes: Sequence[Axes], recording: Recording) -> None:
 
 def _unit(recorded: Recorded) -> str:
     """The unit of a quantity, as an axis names it."""
-    units = {*recorded.units}
-    return _named(units.pop()) if len(units) == 1 else "SI units"
-
-
-def _named(unit: str) -> str:
-    return "dimensionless" if unit == "1" else unit
+    return named_units(recorded.units)

@@ -15,16 +15,26 @@ from scipy.sparse import csc_array, issparse
 
 from eprop_brian.base.sparse import Matrix, values_of
 from eprop_brian.equations.neuron import Parameter
-from eprop_brian.figures.style import COLOURS, WIDTH, legend_above, styled, whole_numbers
+from eprop_brian.figures.style import (
+    COLOURS,
+    WIDTH,
+    legend_above,
+    named_units,
+    styled,
+    whole_numbers,
+)
 from eprop_brian.network.graph import Connection
 from eprop_brian.network.resolved import Resolved
 from eprop_brian.network.spec import Network
 from eprop_brian.symbolic.parameters import parse_quantity
+from eprop_brian.symbolic.units import trace_units
 
 __all__ = ["matrix_title", "plot_parameters", "plot_weights"]
 
 #: Rows and columns of the image of a sparse matrix.
-_MOST_PIXELS = 1000
+_MOST_PIXELS = 250
+#: Where a sparse matrix has no synapse.
+_NO_SYNAPSE = "#E3E3E3"
 #: Titles of the standard network's matrices.
 _TITLES = {
     "w_in": r"$W_\mathrm{in}$",
@@ -50,8 +60,9 @@ def plot_weights(
 
     Rows are postsynaptic, columns presynaptic neurons; lines separate groups. The colour scale of a
     matrix is symmetric about 0 and ends at the 99.5th percentile of the absolute values; ``before``
-    and ``after`` share it. Of a sparse matrix with more than 1000 rows or columns, a pixel is the
-    mean weight of the synapses in a block.
+    and ``after`` share it. Where a sparse matrix has no synapse, it is grey; of one with more than
+    250 rows or columns, a pixel is the mean weight of the synapses in a block, so that each synapse
+    is seen.
 
     Parameters
     ----------
@@ -74,7 +85,7 @@ def plot_weights(
         after = {c.name: c.matrix(after[c.name]) for c in connections}
         change = {c.name: after[c.name] - weights[c.name] for c in connections}
         rows = [("before", weights), ("after", after), ("change", change)]
-    without_units = all(set(p.system.step.units.values()) == {"1"} for p in populations)
+    inputs = {p.name: trace_units(p.system).inputs for p in network.resolved.populations}
     figure, axes = plt.subplots(
         len(rows),
         len(connections),
@@ -86,7 +97,8 @@ def plot_weights(
     for column, c in enumerate(connections):
         scale = _scale([matrices[c.name] for heading, matrices in rows if heading != "change"])
         # A weight has the unit of the state it adds to; readouts have none.
-        unit = "dimensionless" if c.to_readout or without_units else "SI units"
+        units = ["1"] if c.to_readout else [inputs[name][c.receptor] for name in c.targets]
+        unit = named_units(units)
         for ax, (heading, matrices) in zip(axes[:, column], rows, strict=True):
             is_change = heading == "change"
             limit = _scale([matrices[c.name]]) if is_change else scale
@@ -118,6 +130,7 @@ def _draw_matrix(
         aspect="auto",
         interpolation="nearest",
     )
+    ax.set_facecolor(_NO_SYNAPSE)
     for spine in ax.spines.values():
         spine.set_visible(True)
     look: dict[str, Any] = {"color": "black", "linewidth": 0.6}
@@ -145,9 +158,7 @@ def _members(groups: Mapping[str, slice], network: Resolved) -> str:
 
 
 def _pixels(matrix: csc_array) -> np.ndarray:
-    """A sparse matrix as an image; of a large one, the mean of the synapses in each block."""
-    if max(matrix.shape) <= _MOST_PIXELS:
-        return matrix.toarray()
+    """A sparse matrix as an image, NaN without synapses; of a large one, the mean in each block."""
     n_rows, n_columns = (min(n, _MOST_PIXELS) for n in matrix.shape)
     pairs = matrix.tocoo()
     # In 64 bits: an index times the number of pixels is larger than 32 hold.
@@ -155,7 +166,9 @@ def _pixels(matrix: csc_array) -> np.ndarray:
     column = pairs.col.astype(np.int64) * n_columns // matrix.shape[1]
     pixel = row * n_columns + column
     total, count = (np.bincount(pixel, w, n_rows * n_columns) for w in (pairs.data, None))
-    return (total / np.maximum(count, 1)).reshape(n_rows, n_columns)
+    means = np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0)
+    pixels: np.ndarray = means.reshape(n_rows, n_columns)
+    return pixels
 
 
 def _scale(matrices: Sequence[Matrix]) -> float:

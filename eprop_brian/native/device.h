@@ -233,6 +233,17 @@ __device__ int list_spikes(int n, Fired fired, int end, List list)
     return end;
 }
 
+// A loop that the threads of a block share out; all of them take part, and see what it wrote behind
+// it.
+struct BlockOfThreads
+{
+    template <typename Body> __device__ void each(int n, const Body& body) const
+    {
+        for (int i = threadIdx.x; i < n; i += blockDim.x) body(i);
+        __syncthreads();
+    }
+};
+
 // The sum over the threads of a block, in an order that depends on their number alone.
 inline __device__ double sum_of_block(double value)
 {

@@ -5,6 +5,7 @@
 #include <condition_variable>
 #include <cstdlib>
 #include <mutex>
+#include <system_error>
 #include <thread>
 
 #include "arrays.h"
@@ -28,10 +29,23 @@ void pause_after(int looks)
 class Threads
 {
 public:
-    explicit Threads(int number) : others(number - 1), rounds(0), working(0), asleep(0)
+    // Where the system has no room for so many, they are fewer, and only take longer.
+    explicit Threads(int most) : others(0), rounds(0), working(0), asleep(0)
     {
-        for (int k = 1; k < number; k++) std::thread(&Threads::work, this, k).detach();
+        try
+        {
+            while (others + 1 < most)
+            {
+                std::thread(&Threads::work, this, others + 1).detach();
+                others++;
+            }
+        }
+        catch (const std::system_error&)
+        {
+        }
     }
+
+    int number() const { return others + 1; }
 
     void run(void (*part)(const void*, int), const void* of)
     {
@@ -74,7 +88,7 @@ private:
         asleep--;
     }
 
-    const int others;
+    int others;
     std::atomic<unsigned> rounds;
     std::atomic<int> working, asleep;
     std::mutex mutex;
@@ -89,19 +103,24 @@ int asked_for()
     const int number = text ? std::atoi(text) : 1;
     return number < 1 ? 1 : number > most_threads ? most_threads : number;
 }
+
+// They never end, but with the program.
+Threads& all_threads()
+{
+    static Threads* const threads = new Threads(asked_for());
+    return *threads;
+}
 }
 
 int n_threads()
 {
-    static const int number = asked_for();
+    static const int number = all_threads().number();
     return number;
 }
 
 void on_threads(void (*part)(const void*, int), const void* data)
 {
     if (n_threads() == 1) return part(data, 0);
-    // They never end, but with the program.
-    static Threads* const threads = new Threads(n_threads());
-    threads->run(part, data);
+    all_threads().run(part, data);
 }
 }

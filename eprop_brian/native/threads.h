@@ -6,7 +6,7 @@ namespace eprop_brian
 {
 const int most_threads = 256;
 
-// As many as the environment variable EPROP_BRIAN_THREADS says; 1 without it.
+// As many as the environment variable EPROP_BRIAN_THREADS says, or as can be started; 1 without it.
 int n_threads();
 
 // Calls part(data, k) on thread k, for all of them, and waits until all have returned. The thread

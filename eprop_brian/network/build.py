@@ -197,4 +197,5 @@ def _rules(writer: Writer) -> Rules:
         episodes=writer.array(ENVIRONMENT, "n_steps") if groups.acting is not None else "",
         external=groups.acting.steps if groups.acting and groups.acting.environment.external else 0,
         step_of_target=groups.periods or bool(network.reads_advantage),
+        of_labels=any(groups.is_labelled(readout) for readout in network.readouts),
     )

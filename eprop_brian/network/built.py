@@ -79,6 +79,8 @@ class Capacity:
     n_answers : int
         Most periods of a trial that are scored one by one; 0 where the learning window is the last
         steps of every trial.
+    most_labels : int
+        Most labels of a trial; 0 where trials have none.
     analog : bool
         Whether inputs are values rather than spikes.
     learning : bool
@@ -98,6 +100,7 @@ class Capacity:
     target_steps: int
     n_trials: int
     n_answers: int = 0
+    most_labels: int = 0
     analog: bool = False
     learning: bool = True
     environment: Environment | None = None

@@ -198,7 +198,9 @@ def check_loss(loss: Loss, readout: Collection[str], n_outputs: int) -> None:
     signals = ["y", "y_target", *(["p"] if loss.softmax else [])]
     known = [*signals, "advantage", *readout]
     parts = {"loss": known, "error": known}
-    if loss.coupling:
+    if loss.of_labels:
+        parts = {"loss": ["log_likelihood", *readout], "error": known}
+    elif loss.coupling:
         parts = {"loss": known, "coupling": known, "error": [*known, "coupled"]}
     for part, names in parts.items():
         _require_names(f"loss '{loss.name}', {part}", getattr(loss, part), names)

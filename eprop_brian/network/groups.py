@@ -25,6 +25,7 @@ from eprop_brian.network.episodes import Acting, acting, make_environment, reado
 from eprop_brian.network.exogenous import NOISE, draws, sample_group, sample_rows, samples_of
 from eprop_brian.network.graph import Connection, PopulationGroup, ReadoutGroup, SignalConnection
 from eprop_brian.network.history import history_rows
+from eprop_brian.network.labels import LABELS, make_frames
 from eprop_brian.network.learned_delays import DELAY
 from eprop_brian.network.probes import Probe, make_probes
 from eprop_brian.network.projection import BuiltProjection
@@ -326,6 +327,8 @@ class NetworkGroups:
             self.store("period_data", n_rows, ["period"], np.int32)
         if network.reads_advantage and self.acting is None:
             self.store("advantage_data", n_rows, ["advantage"])
+        if any(self.is_labelled(readout) for readout in network.readouts):
+            self.store(LABELS, capacity.n_targets * capacity.most_labels, ["label"], np.int32)
         for population in network.populations:
             self._make_population(population)
         for readout in network.readouts:
@@ -355,6 +358,9 @@ class NetworkGroups:
         variables += ["coupling", "coupled"] if readout.loss.coupling else []
         variables += ["filtered_error", "filtered_signal"] if self.learning else []
         variables += readout_variables(self, name)
+        if self.is_labelled(readout):
+            variables.append("log_likelihood")
+            make_frames(self, readout)
         direct = self.direct_variables(name)
         variables += direct
         parameters = dict.fromkeys(self.readout_names[name].values(), "1 (shared)")
@@ -369,6 +375,10 @@ class NetworkGroups:
         variables = ["error", "signal", "filtered_error", "filtered_signal"]
         variables += [direct_name("signal")] if direct else []
         self.store(f"{name}_history", n_errors, variables)
+
+    def is_labelled(self, readout: ReadoutGroup) -> bool:
+        """Whether what a readout shows is compared with labels."""
+        return readout.loss.of_labels and self.capacity.most_labels > 0
 
     def _spiking_group(self, name: str, size: int, variables: dict[str, str]) -> NeuronGroup:
         group = self.group(name, size, {"z": "1", **variables}, spiking=True)

@@ -86,6 +86,7 @@ def history_rows(
                 "of each. Take device 'cpp', or leave it out"
             )
         return min(network.history_steps, n_steps)
+    # The memory of a machine decides about speed alone: with segments every bit is the same.
     rows, whole, there = math.isqrt(n_steps - 1) + 1, needed(n_steps), available_memory()
     if whole <= there or not can_recompute or next(_refusals(network), ""):
         return n_steps

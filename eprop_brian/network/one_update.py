@@ -25,6 +25,11 @@ def check_one_update(network: Resolved) -> None:
             "no population of the network emits a learning signal: add LearningSignal(<population>,"
             " <population>, 'random')"
         )
+    if any(readout.loss.of_labels for readout in network.readouts):
+        raise ValueError(
+            "one update by emitted learning signals is tested by losses of steps: choose another "
+            "loss than one of labels"
+        )
     options = "c_reg", "c_v", "c_l2", "clip_value", "clip_norm", "average_gradient", "rewiring"
     for name in options:
         if getattr(network, name):

@@ -26,6 +26,9 @@ __all__ = [
 
 #: Signs that all weights of a projection may have, and their factor; 0.0: either.
 SIGNS = {"": 0.0, "excitatory": 1.0, "inhibitory": -1.0}
+#: The sine of what is infinite is no number, which no bounds of later updates turn into one. The
+#: limit is what single precision has, in which infinity would be no literal.
+_NO_NUMBER = "w = where(int(abs(g) < 3.4e38), w, sin(g))"
 #: Options of a projection that stand for a parameter of its optimizer.
 _OPTIONS = {"eta": "eta", "minimum": "w_min", "maximum": "w_max"}
 
@@ -153,8 +156,12 @@ def _require_parameter(name: str, option: str, optimizer: Optimizer, parameter: 
 
 
 def update_statements(optimizer: Optimizer) -> list[str]:
-    """The statements of an update, with the schedule in them."""
-    lines = _lines(optimizer)
+    """The statements of an update, with the schedule in them.
+
+    After a gradient that is not finite, or beyond single precision, the weight is no number, which
+    ends training: bounds would make it a weight like any other.
+    """
+    lines = [*_lines(optimizer), _NO_NUMBER]
     if not _is_scheduled(optimizer):
         return lines
     return [word_substitute(line, {"eta": f"(eta*({optimizer.schedule}))"}) for line in lines]

@@ -25,10 +25,10 @@ __all__ = ["check_group_name", "make_populations", "population_names"]
 #: Names that groups of a built network have, and other objects of its Brian2 network.
 _GENERATED = frozenset(
     ("control", "input_data", "target_data", "trials", "outcomes", "answers")
-    + ("period_data", "advantage_data", "earlier_history", "profile", "step_runner")
+    + ("period_data", "advantage_data", "label_data", "earlier_history", "profile", "step_runner")
     + ("step_clock", "network_", "trace_recorder")
     # Whose quantities would be stored as arrays of those are.
-    + ("input", "target", "period", "advantage")
+    + ("input", "target", "period", "advantage", "label")
     # Of an environment (`eprop_brian.network.episodes`).
     + ("environment", "episodes", "entropies")
 )
@@ -36,6 +36,7 @@ _GENERATED = frozenset(
 _GENERATED_ENDINGS = (
     *("_history", "_results", "_window", "_later", "_rows", "_spikes", "_offsets", "_pre"),
     *("_reading", "_samples", "_synapse", "_thresholder", "_resetter", "_actions"),
+    *("_frames", "_durations", "_ways"),
 )
 #: How the names of other groups of an environment begin.
 _GENERATED_BEGINNING = "environment_"

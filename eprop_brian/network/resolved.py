@@ -32,6 +32,7 @@ from eprop_brian.network.graph import (
 )
 from eprop_brian.network.history import check_history
 from eprop_brian.network.keys import WeightKeys
+from eprop_brian.network.labels import check_labels
 from eprop_brian.network.learned_delays import check_learned_delay
 from eprop_brian.network.optimization import bounds
 from eprop_brian.network.parts import Agent
@@ -126,6 +127,7 @@ class Resolved:
         check_transmissions(self)
         _check_windows(self)
         check_history(self)
+        check_labels(self)
         if self.agent is not None:
             check_agent(self.agent, self)
         elif self.updates == "action":

@@ -85,15 +85,18 @@ def _of_neurons(groups: NetworkGroups, rows: int) -> Iterator[_Need]:
     for population in network.populations:
         width = groups.layout.width(population.size)
         kept = results = states = 0
+        later = groups.later_rows * len(groups.input_variables(population.name))
         if groups.learning and not groups.online:
             program = groups.factored(population)
             kept = len(program.history) + groups.keeps_signal(population.name)
             results = groups.tile(population, rows) * (rows + groups.late_rows)
             results *= len(program.results)
             if rows < steps:
-                states = len(groups.state_variables(population.name)) * -(-steps // rows)
+                n_segments = -(-steps // rows)
+                states = len(groups.state_variables(population.name)) * n_segments
+                later *= 1 + n_segments
         history = kept * rows * np.dtype(groups.history_dtype).itemsize
-        n_bytes = history * width + (results + states * width) * float_bytes
+        n_bytes = history * width + (results + (states + later) * width) * float_bytes
         yield _Need(f"{population.size} neurons x {steps} steps", width * rows, n_bytes)
     sizes = {source.name: source.size for source in network.inputs}
     sizes |= {population.name: population.size for population in network.populations}

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from eprop_brian.balanced.experiment import RESULTS, Experiment, TrainingHistory, part_edges
+from eprop_brian.balanced.experiment import RESULTS, TEST, Experiment, TrainingHistory, part_edges
 from eprop_brian.balanced.metrics import relative_performance
 from eprop_brian.balanced.spec import (
     BalancedNetwork,
@@ -65,6 +65,7 @@ class _Balanced:
     methods = (*reversed(FEEDBACKS), "closed")
     failures = (UnstableNetworkError,)
     tested_tables = ("input", "test")
+    test_files = (RESULTS, TEST)
 
     def curves(self, config: RunConfig) -> tuple[str, ...]:
         """Give the errors of the decoding and of the vector field."""

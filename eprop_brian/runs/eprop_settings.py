@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from dataclasses import fields, replace
+from dataclasses import MISSING, fields, replace
 from typing import Any
 
 from brian2.units import Hz, ms
@@ -31,6 +31,7 @@ __all__ = [
     "first_sentences",
     "kind_of",
     "optimizer_settings",
+    "parameters_of",
 ]
 
 #: Neurons are numbered by 32-bit integers.
@@ -141,11 +142,35 @@ def _agent_settings() -> dict[str, Setting]:
 def _task_settings(tables: Tables) -> dict[str, Setting]:
     name = tables.get("run", {}).get("task")
     try:
-        names = [f.name for f in fields(task_class(str(name))) if f.init]
+        task = task_class(str(name))
     except ValueError:
         # Of a task of one's own the object judges them.
-        names = list(tables.get("task", {}))
-    return {key: Setting("value", f"of the task `{name}`") for key in names}
+        return {key: Setting("value", f"of the task `{name}`") for key in tables.get("task", {})}
+    return parameters_of(task)
+
+
+def parameters_of(task: Any) -> dict[str, Setting]:
+    """The parameters of a class of tasks, with defaults and meanings as it declares them."""
+    docs: dict[str, str] = {}
+    for cls in reversed(task.__mro__):
+        docs |= first_sentences(cls)
+    return {
+        f.name: Setting(
+            "value", docs.get(f.name) or f"of the task `{task.name}`", shown=_shown(f.default)
+        )
+        for f in fields(task)
+        if f.init
+    }
+
+
+def _shown(default: Any) -> str:
+    """A default as a file has it; empty if there is none that a line can show."""
+    if default is MISSING or default is None or default in ("", (), {}):
+        return ""
+    if isinstance(default, bool):
+        return str(default).lower()
+    # Brian2 writes 1 ms as "1. ms".
+    return re.sub(r"(?<=[0-9])[.](?= )", "", str(default))
 
 
 def _sizes(tables: Tables) -> dict[str, Setting]:
@@ -159,7 +184,10 @@ def optimizer_settings(tables: Tables) -> dict[str, Setting]:
     """The parameters of the library's optimizer that is named."""
     name = tables.get("optimizer", {}).get("name", "adam")
     parameters = OPTIMIZERS[name].parameters if isinstance(name, str) and name in OPTIMIZERS else {}
-    return {key: Setting("value", f"of the optimizer `{name}`") for key in parameters}
+    return {
+        key: Setting("value", f"of the optimizer `{name}`", shown=str(value))
+        for key, value in parameters.items()
+    }
 
 
 RUN = Table(

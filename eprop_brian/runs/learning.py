@@ -13,6 +13,7 @@ from eprop_brian.base.history import mean_of_last
 from eprop_brian.base.printable import warn
 from eprop_brian.base.sparse import Matrix
 from eprop_brian.equations.learning_signals import FEEDBACKS
+from eprop_brian.equations.losses import LOSSES
 from eprop_brian.network.spec import Network
 from eprop_brian.runs.iterated import IteratedModel
 from eprop_brian.runs.settings import Tables
@@ -72,6 +73,7 @@ class LearningModel(IteratedModel, ABC):
     methods = METHODS
     failures = (EnvironmentFailed, TrainingError)
     tested_tables: tuple[str, ...] = ()
+    test_files: tuple[str, ...] = ()
 
     def curves(self, config: RunConfig) -> tuple[str, ...]:
         """Give the loss, and what says more about the task: the error, or the return."""
@@ -162,7 +164,9 @@ class LearningModel(IteratedModel, ABC):
 
     def measures(self, config: RunConfig, names: Sequence[str]) -> dict[str, str]:
         """Give the means of the last 10 iterations, and iterations until the task was solved."""
-        labels = {"loss": "loss", "error": "fraction of wrong trials", "return": "return"}
+        of_labels = LOSSES[TASKS[config.run["task"]].loss].of_labels
+        error = "label error rate" if of_labels else "fraction of wrong trials"
+        labels = {"loss": "loss", "error": error, "return": "return"}
         return {
             **{name: labels[name] for name in self.curves(config)},
             "iterations": "iterations until solved",

@@ -68,6 +68,7 @@ class _Meta(IteratedModel):
     methods: tuple[str, ...] = ()
     failures = (TrainingError,)
     tested_tables: tuple[str, ...] = ()
+    test_files: tuple[str, ...] = (RESULTS, TEST)
 
     def curves(self, config: RunConfig) -> tuple[str, ...]:
         """Give loss and error after the update."""

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
-
 from brian2.units import Hz
 
 from eprop_brian.devices import DEVICES, DTYPES
 from eprop_brian.equations import OPTIMIZERS
+from eprop_brian.runs.eprop_settings import parameters_of
 from eprop_brian.runs.graph_settings import GRAPH_SCHEMA, PARTS
 from eprop_brian.runs.settings import Schema, Setting, Table, Tables
 from eprop_brian.tasks.few_shot import FAMILIES
@@ -19,7 +18,7 @@ def _task_settings(tables: Tables) -> dict[str, Setting]:
     name = tables.get("run", {}).get("task")
     if not isinstance(name, str) or name not in FAMILIES:
         return {}
-    return {f.name: Setting("value", f"of the task `{name}`") for f in fields(FAMILIES[name])}
+    return parameters_of(FAMILIES[name])
 
 
 def _outer_settings(tables: Tables) -> dict[str, Setting]:

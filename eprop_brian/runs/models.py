@@ -73,6 +73,8 @@ class Model(Protocol):
         Errors with which training or a test ends that are a result of the settings.
     tested_tables : tuple of str
         Tables that do not change training, only what is tested afterwards.
+    test_files : tuple of str
+        What a test writes into a run's folder; other weights are saved without them.
     """
 
     @property
@@ -101,6 +103,8 @@ class Model(Protocol):
     def failures(self) -> tuple[type[Exception], ...]: ...
     @property
     def tested_tables(self) -> tuple[str, ...]: ...
+    @property
+    def test_files(self) -> tuple[str, ...]: ...
 
     def curves(self, config: RunConfig) -> tuple[str, ...]:
         """Give the two columns of the history whose last values a comparison reports."""

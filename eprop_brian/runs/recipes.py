@@ -8,6 +8,7 @@ networks that learn it have recipes with names of their own.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -60,6 +61,14 @@ class Recipe:
     def task(self) -> str:
         """The task's name."""
         return str(self.tables["run"]["task"])
+
+    @property
+    def comment(self) -> str:
+        """What stands at the head of its file: where the settings come from."""
+        lines = itertools.takewhile(
+            lambda line: line.startswith("#"), self.path.read_text(encoding="utf-8").splitlines()
+        )
+        return " ".join(line.removeprefix("#").strip() for line in lines)
 
     @property
     def is_run(self) -> bool:

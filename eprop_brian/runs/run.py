@@ -416,6 +416,10 @@ class Run:
         state = self.config.model.state(self.trainer)
         done = int(state["n_updates"])
         history = self.trainer.history.truncated(done)
+        if done != self.saved_iteration:
+            # What a test has shown of other weights is not what this checkpoint does.
+            for name in self.config.model.test_files:
+                (self.folder / name).unlink(missing_ok=True)
         history.write(self.folder / HISTORY)
         carried = identity(self.folder, self.config, history)
         write_arrays(self.folder / CHECKPOINT, {**state, **carried})

@@ -65,6 +65,7 @@ class _Synthetic(IteratedModel):
     methods = tuple(_METHODS)
     failures = (TrainingError,)
     tested_tables: tuple[str, ...] = ()
+    test_files: tuple[str, ...] = ()
 
     def curves(self, config: RunConfig) -> tuple[str, ...]:
         """Give the loss, and the length of the trials that are solved."""
@@ -164,6 +165,7 @@ class _Synthetic(IteratedModel):
             windows["synthesiser"],
             n_hidden=windows["n_hidden"],
             memory=windows["memory"],
+            shifted=windows["shifted"],
             seed=config.run["seed"],
             dtype=config.run["dtype"],
         )

@@ -59,6 +59,11 @@ SCHEMA: Schema = {
             ),
             "n_hidden": Setting("count", "units of its hidden layer", default=100, least=1),
             "memory": Setting("count", "updates that it remembers", default=30, least=1),
+            "shifted": Setting(
+                "switch",
+                "the first window of an update has a random number of steps, 1 to `window`",
+                default=False,
+            ),
         },
     ),
     "size": Table(

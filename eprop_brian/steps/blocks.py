@@ -39,7 +39,16 @@ LOOP_INDICES = (
     *("_neuron", "_pre", "_post", "_synapse"),
     *("_history", "_sent", "_tile", "_window", "_sample", "_record"),
     *("_later", "_arriving", "_feedback", "_answered", "_value", "_sampled"),
-    *("_trial", "_moment", "_target_step", "_of_environment", "_coded", "_acted"),
+    *(
+        "_trial",
+        "_moment",
+        "_target_step",
+        "_of_environment",
+        "_coded",
+        "_acted",
+        "_frame",
+        "_in_frame",
+    ),
     *(
         f"_{index}_{k}"
         for index in ("pre", "post", "synapse", "tile", "output", "value")

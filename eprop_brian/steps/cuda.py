@@ -37,6 +37,8 @@ class CudaLoops(CLikePrinter):
     `memory` is `eprop_brian.devices.cuda_memory`'s.
     """
 
+    threads = "BlockOfThreads"
+
     def loop(self, index: str, first: str | int, end: str | int, body: Lines) -> Lines:
         start = "threadIdx.x" if str(first) == "0" else f"{first} + threadIdx.x"
         head = f"for (int {index} = {start}; {index} < {end}; {index} += blockDim.x)"

@@ -8,6 +8,7 @@ from typing import Any
 
 from eprop_brian.steps.blocks import StepCode
 from eprop_brian.steps.gradients import Accumulate, Combine
+from eprop_brian.steps.labels import LabelProbabilities
 from eprop_brian.steps.nodes import (
     Choose,
     Column,
@@ -141,6 +142,8 @@ class CLikePrinter(Printer):
 
     #: What is added to a neuron's number for its place in a row of results.
     first_of_tile = ""
+    #: Who goes through the loops of a function of ``ctc.h``.
+    threads = "OneThread"
 
     @property
     def integer(self) -> str:
@@ -366,6 +369,23 @@ class CLikePrinter(Printer):
             self.head("_s", 0, "_n_fired"),
             *self.braces([self.place("_pre", "_fired[_s]")], self.lines(node.body)),
         ]
+
+    def print_labelprobabilities(self, node: LabelProbabilities) -> Lines:
+        at = {node.period: node.at_period, node.labels: node.at_labels, node.sums: node.at_sums}
+
+        def place(array: str) -> str:
+            return f"{self.pointer(array)} + {at[array]}" if array in at else self.pointer(array)
+
+        of_frames = (node.frame_steps, node.y, node.p, node.y_target)
+        given = [node.n_steps, node.most_labels, node.n, place(node.period), place(node.labels)]
+        given += [place(node.sums), node.row, *map(place, of_frames)]
+        given += [place(node.log_likelihood), place(node.room)]
+        frames = f"const eprop_brian::LabelledFrames<{self.real}> _frames ="
+        call = f"eprop_brian::{self.threads}(), {node.most_frames}, _frames"
+        return self.braces(
+            [frames, f"    {{{', '.join(map(str, given))}}};"],
+            [f"eprop_brian::label_probabilities({call});"],
+        )
 
     def print_passes(self, node: Passes) -> Lines:
         first = [self.place("_from", "_traced")]

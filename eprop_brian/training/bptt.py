@@ -209,7 +209,8 @@ class BpttSession(LearningSession):
         exogenous = self._unrolled.exogenous(trials.noise_keys[which], self.n_steps)
         advantage = None if trials.advantage is None else trials.advantage[target]
         data = trials.inputs[pattern], trials.targets[target], periods, exogenous, advantage
-        return *data, None if lengths is None else lengths[which]
+        labels = None if trials.labels is None else trials.labels[target]
+        return *data, None if lengths is None else lengths[which], labels
 
     def _array(self, matrix: Matrix) -> jax.Array:
         return jnp.asarray(matrix.toarray() if is_sparse(matrix) else matrix, self._dtype)

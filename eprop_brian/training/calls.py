@@ -18,6 +18,8 @@ __all__ = ["CHECK_EVERY", "enlarged", "example_of_call", "iterations_per_call"]
 
 #: Approximate trials of one call of the compiled program: enough to hide the cost of starting it.
 _TRIALS_PER_CALL = 640
+#: Steps of all trials of one call, unless a single iteration has more: they are drawn before it.
+_STEPS_PER_CALL = 10**7
 #: Largest number of iterations of one call. Progress and checkpoints come between calls.
 _MOST_ITERATIONS = 100
 #: Iterations between checks whether the task is solved.
@@ -32,6 +34,8 @@ def iterations_per_call(
         # The environment takes turns with the program, which is called for every action.
         return 1
     number = max(1, min(_MOST_ITERATIONS, _TRIALS_PER_CALL // batch_size))
+    if task is not None:
+        number = max(1, min(number, _STEPS_PER_CALL // (batch_size * task.n_steps)))
     resolved = as_resolved(network)
     if resolved.rewiring is not None:
         # Synapses are rewired after every update.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from eprop_brian.network.exogenous import draws
 from eprop_brian.network.resolved import Resolved
 from eprop_brian.tasks.base import Task, hand_out
 from eprop_brian.tasks.episodes import EpisodicTask
+from eprop_brian.tasks.labels import label_errors
 from eprop_brian.tasks.trials import Trials
 from eprop_brian.training.diagnosis import TrainingError, explain_evaluation
 from eprop_brian.training.history import EPISODES
@@ -24,6 +26,7 @@ __all__ = [
     "Evaluation",
     "Returns",
     "confirmation_batches",
+    "error_weights",
     "evaluate",
     "evaluation_size",
     "wrong_answers",
@@ -67,13 +70,20 @@ class Evaluation:
     loss : float
         Mean over the trials. Of several readouts, the weighted sum of their losses.
     error : float
-        Fraction of wrong trials (see `wrong_answers`); NaN where the task defines none.
+        Fraction of wrong trials (see `wrong_answers`), or the label error rate; NaN where the task
+        defines none.
     rate_hz : float
     n_trials : int
     n_examples : int or None
         Different examples of a data set among the trials; None where every trial is drawn anew.
     returns : Returns or None
         Of episodes in an environment.
+    confusions : dict of str to int array, shape (n_outputs, n_outputs)
+        How often each class was taken for which (`Task.confusions`): of speech, frames and
+        utterances.
+    of_labels : bool
+        Whether `error` is the label error rate: insertions, deletions and substitutions of labels,
+        over the number of labels.
     """
 
     loss: float
@@ -82,6 +92,13 @@ class Evaluation:
     n_trials: int
     n_examples: int | None = None
     returns: Returns | None = None
+    confusions: Mapping[str, np.ndarray] = field(default_factory=dict, repr=False)
+    of_labels: bool = False
+
+    def accuracy(self, kind: str) -> float:
+        """Fraction of a kind of `confusions`, such as "frames", that was right."""
+        counts = self.confusions[kind]
+        return float(np.trace(counts) / counts.sum())
 
     @property
     def error_interval(self) -> tuple[float, float]:
@@ -101,8 +118,11 @@ class Evaluation:
             return (
                 f"return {mean:.6g} (standard deviation {deviation:.4g}, {self.n_trials} episodes)"
             )
-        error = "" if np.isnan(self.error) else f" error {self.error:.4f}"
-        return f"loss {self.loss:.6g}{error}"
+        right = "".join(f" {kind} {self.accuracy(kind):.4f}" for kind in self.confusions)
+        if np.isnan(self.error):
+            return f"loss {self.loss:.6g}{right}"
+        what = "label error rate" if self.of_labels else "error"
+        return f"loss {self.loss:.6g} {what} {self.error:.4f}{right}"
 
 
 def evaluate(
@@ -115,13 +135,32 @@ def evaluate(
     stream: str,
     dtype: str,
     greedy: bool = True,
+    once: bool = False,
+    beam_width: int = 1,
 ) -> Evaluation:
-    """See `Trainer.evaluate`; `seed` is that of the trials, `dtype` the session's."""
-    losses, errors, rates, episodes = [], [], [], []
+    """See `Trainer.evaluate`; `seed` is that of the trials, `dtype` the session's.
+
+    With `once`, no example of a data set is shown twice.
+    """
+    of_labels = LOSSES[task.loss].of_labels
+    if beam_width != 1 and not of_labels:
+        raise ValueError(
+            f"a beam searches for labels, and task '{task.name}' has none: leave it away"
+        )
+    losses, errors, weights, rates, episodes = [], [], [], [], []
+    confusions: dict[str, np.ndarray] = {}
+    n_examples = task.n_examples(stream)
     previous: Trials | None = None
     most, noisy = session.most_trials, draws(session.resolved.populations)
     for index in range(n_batches):
+        size = batch_size
+        if once and n_examples is not None:
+            size = min(size, n_examples - index * batch_size)
+            if size < 1:
+                break
         batch = hand_out(task, seed, stream, index, batch_size)
+        if batch.n_trials > size:
+            batch = batch.part(slice(size))
         frozen = len(batch.inputs) == len(batch.targets) == 1 and batch.environment is None
         if frozen and not noisy:
             if previous is not None and batch.inputs is previous.inputs:
@@ -143,17 +182,22 @@ def evaluate(
                 raise TrainingError(explain_evaluation(diagnosis, is_good, when))
             losses.append(outcome.loss)
             rates.append(outcome.rate)
-            wrong = wrong_answers(task, session.resolved, outcome.output, part)
+            wrong = wrong_answers(task, session.resolved, outcome.output, part, beam_width)
             errors.append(np.full(part.n_trials, np.nan) if wrong is None else wrong)
+            weights.append(error_weights(part))
+            if len(session.resolved.readouts) == 1:
+                for kind, counts in task.confusions(outcome.output, part).items():
+                    confusions[kind] = confusions.get(kind, 0) + counts
     loss = np.concatenate(losses)
-    n_examples = task.n_examples(stream)
     return Evaluation(
         loss=float(loss.mean()),
-        error=float(np.concatenate(errors).mean()),
+        error=float(np.average(np.concatenate(errors), weights=np.concatenate(weights))),
         rate_hz=float(np.concatenate(rates).mean()),
         n_trials=len(loss),
         n_examples=None if n_examples is None else min(n_examples, len(loss)),
         returns=_returns(Episodes.joined(episodes), greedy) if episodes else None,
+        confusions=confusions,
+        of_labels=of_labels,
     )
 
 
@@ -180,7 +224,7 @@ def _returns(episodes: Episodes, greedy: bool) -> Returns:
 
 
 def wrong_answers(
-    task: Task, network: Resolved, outputs: np.ndarray, trials: Trials
+    task: Task, network: Resolved, outputs: np.ndarray, trials: Trials, beam_width: int = 1
 ) -> np.ndarray | None:
     """Judge the outputs of trials.
 
@@ -195,30 +239,41 @@ def wrong_answers(
     outputs : array
         As in `Outcome.output`.
     trials : Trials
+    beam_width : int
+        Of the search for labels, see `eprop_brian.tasks.labels.label_errors`.
 
     Returns
     -------
     array, shape (n_trials,), or None
         The fraction of answers that are wrong, over all readouts that are judged; None where the
-        task defines no errors.
+        task defines no errors. A mean over trials weighs them by `error_weights`.
     """
     (first, *others), judged = network.readouts, []
     alone = not others and first.window_steps is None
-    if alone or not LOSSES[task.loss].softmax:
+    scored = LOSSES[task.loss]
+    if not scored.softmax or alone and beam_width == 1:
         return task.errors(outputs, trials)
     for readout in network.readouts:
-        if not readout.loss.softmax:
+        if not readout.loss.softmax or readout.loss.of_labels != scored.of_labels:
             continue
         columns, targets = network.output_slices[readout.name], trials.targets
         if readout.window_steps is not None:
             # The same class in the steps of the readout's window as in those of the task's.
             targets = targets[:, -readout.window_steps :].mean(axis=1, keepdims=True)
         own = replace(trials, targets=targets[..., columns])
-        wrong = task.errors(outputs[..., columns], own)
+        if beam_width == 1:
+            wrong = task.errors(outputs[..., columns], own)
+        else:
+            wrong = label_errors(outputs[..., columns], own, beam_width)
         if wrong is None:
             return None
         judged.append(wrong)
     return np.mean(judged, axis=0)
+
+
+def error_weights(trials: Trials) -> np.ndarray:
+    """What the error of each trial counts in a mean, shape (n_trials,): its labels, or else 1."""
+    return np.maximum(trials.label_counts, 1)
 
 
 def confirmation_batches(task: Task, stream: str) -> int:

@@ -26,7 +26,8 @@ class History(Rows, Described):
     loss : list of float
         Mean loss of the batch before its update.
     error : list of float
-        Fraction of wrong trials in the batch; NaN where the task defines no error.
+        Fraction of wrong trials in the batch, or its label error rate; NaN where the task defines
+        no error.
     rate_hz : list of float
         Mean firing rate of the recurrent neurons.
     seconds : list of float
@@ -48,6 +49,7 @@ class History(Rows, Described):
     """
 
     numbered: ClassVar[str] = "iteration"
+    picture: ClassVar[str] = "eprop_brian.figures.learning:plot_learning_curve"
 
     loss: list[float] = column()
     error: list[float] = column(optional=True)

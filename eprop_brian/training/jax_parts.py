@@ -213,7 +213,8 @@ class Outputs:
         self.window, self.dtype = readout.window, dtype
         self.values = {**{name: float(v) for name, v in readout.values.items()}, "dt": dt}
         self._update = translated(parsed(split_statements(readout.readout.update, "")[0][1]))
-        self._scores = translated(parsed(readout.loss.loss, readout.loss.signal))
+        scores = (readout.loss.loss, *[readout.loss.signal] * (not readout.loss.of_labels))
+        self._scores = translated(parsed(*scores))
 
     def advance(self, y: jax.Array, current: jax.Array) -> jax.Array:
         """One step."""
@@ -234,6 +235,11 @@ class Outputs:
             scope["p"] = jnp.exp(log_p + jax.lax.stop_gradient(bound - log_p))
         losses, outputs = (jnp.broadcast_to(v, y.shape) for v in self._scores(scope))
         return losses, outputs
+
+    def of_labels(self, log_likelihood: jax.Array) -> jax.Array:
+        """A loss of labels, from the logarithm of their probability in each trial."""
+        (losses,) = self._scores({**self.values, "log_likelihood": log_likelihood})
+        return losses
 
 
 def _effective_weights(

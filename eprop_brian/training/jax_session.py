@@ -90,6 +90,7 @@ def make_windowed_session(
     *,
     n_hidden: int,
     memory: int,
+    shifted: bool = False,
     seed: int,
     dtype: str,
 ) -> WindowedSession:
@@ -109,4 +110,6 @@ def make_windowed_session(
     own = (
         LstmWindows(network, dtype) if isinstance(network, Lstm) else NetworkWindows(network, dtype)
     )
-    return WindowedSession(own, window, synthesiser, n_hidden=n_hidden, memory=memory, seed=seed)
+    return WindowedSession(
+        own, window, synthesiser, n_hidden=n_hidden, memory=memory, shifted=shifted, seed=seed
+    )

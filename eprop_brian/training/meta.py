@@ -38,7 +38,7 @@ from eprop_brian.training.jax_functions import Values
 from eprop_brian.training.jax_gradients import clipped
 from eprop_brian.training.jax_optimizer import UpdateRule
 from eprop_brian.training.meta_history import MetaHistory
-from eprop_brian.training.requirements import check_family
+from eprop_brian.training.requirements import check_family, check_family_size
 from eprop_brian.training.unrolled import Unrolled
 
 __all__ = ["MetaObjective", "MetaRules", "MetaTrainer", "Outcome"]
@@ -240,6 +240,7 @@ class MetaTrainer:
         self.rules, self.batch_size, self.seed = rules or MetaRules(), int(batch_size), int(seed)
         self.history, self.iteration = MetaHistory(), 0
         self._dtype, self._rule = np.dtype(dtype).type, UpdateRule(self.rules.optimizer)
+        check_family_size(self.resolved, family, self.batch_size, self._dtype)
         self._objective = MetaObjective(self.resolved, family, self.rules, self._dtype)
         self.weights = self.resolved.initial_weights(seed)
         for name in self.rules.fixed:

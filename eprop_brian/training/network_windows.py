@@ -99,6 +99,12 @@ class NetworkWindows:
 
 def _check_crossing(network: Resolved) -> None:
     """Raise ValueError if something else than states and readouts crosses from step to step."""
+    for readout in network.readouts:
+        if readout.loss.of_labels:
+            raise ValueError(
+                f"readout '{readout.name}' has a loss of labels, which windows cannot divide: take "
+                "gradient = 'factored' or 'bptt'"
+            )
     for c in network.connections:
         if c.transmission:
             raise ValueError(

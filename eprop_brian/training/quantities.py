@@ -18,8 +18,16 @@ from eprop_brian.symbolic.readings import signal_name
 from eprop_brian.symbolic.scope import scoped_receptor
 from eprop_brian.symbolic.units import trace_units
 
-__all__ = ["Recordable", "chosen_quantities", "default_quantities", "recordable", "recordables"]
+__all__ = [
+    "Recordable",
+    "chosen_quantities",
+    "default_quantities",
+    "recordable",
+    "recordables",
+    "slow_components",
+]
 
+_COMPONENT = "component of the eligibility vector"
 #: What can be recorded, as it is listed.
 _HEADINGS = {
     "inputs": "of inputs",
@@ -145,7 +153,7 @@ def _of_synapses(network: Resolved, population: PopulationGroup) -> Iterator[Rec
     for state in system.components:
         of_those = [c for c in connections if state in system.placement[c.receptor]]
         by_connection = {c.name: units.component(state, c.receptor) for c in of_those}
-        meaning = f"component of the eligibility vector, d{state}/dw"
+        meaning = f"{_COMPONENT}, d{state}/dw"
         yield synapses(eps_name(state), meaning, eps_name(own(state)), by_connection)
     inverse = {c.name: units.trace(c.receptor) for c in connections}
     meaning = "dz/dw along the neuron's own past"
@@ -223,6 +231,21 @@ def default_quantities(network: Resolved) -> list[str]:
         or q.kind not in ("synapses", "pairs")
         and not q.of_episodes
         and not q.name.startswith("input_current")
+    )
+    return list(dict.fromkeys(names))
+
+
+def slow_components(network: Resolved) -> list[str]:
+    """Components of eligibility vectors that outlast the membrane's: those of its other states.
+
+    Only where membranes are known and synapses carry the component, as of adaptation.
+    """
+    membranes = {p.name: membrane_of(p) for p in network.populations}
+    names = (
+        q.name
+        for q in recordables(network)
+        if q.kind == "synapses" and membranes[q.part] and q.meaning.startswith(_COMPONENT)
+        if q.name != eps_name(membranes[q.part])
     )
     return list(dict.fromkeys(names))
 

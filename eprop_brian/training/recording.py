@@ -23,6 +23,7 @@ from eprop_brian.network.spec import Network
 from eprop_brian.tasks.base import Task, hand_out
 from eprop_brian.tasks.trials import Trials
 from eprop_brian.training.assembling import Assembly
+from eprop_brian.training.labelled import errors_as_data
 from eprop_brian.training.probing import Probing
 from eprop_brian.training.quantities import Recordable, chosen_quantities, membrane_of
 from eprop_brian.training.recorded import RecordedPopulation, RecordedReadout, Recording
@@ -107,6 +108,9 @@ def record(
             raise ValueError(
                 f"'{name}' is of episodes, but these trials have no environment: leave it away"
             )
+    whole, shown = network, trials
+    if any(readout.loss.of_labels for readout in network.readouts):
+        network, trials, shown = errors_as_data(network, trials, weights, window, device, dtype)
     if not learning:
         network = replace(network, gradient="online", updates="batch", trace_cutoff_steps=None)
     indices = _chosen_neurons(network, neurons)
@@ -131,12 +135,12 @@ def record(
             session.restore(start)
         session.program.set(probing.places(session.program.built))
         _run(session, trials, learning)
-        assembly = Assembly(network, probing, session, trials, weights)
+        assembly = Assembly(whole, probing, session, shown, weights)
         recorded = {name: assembly.quantity(name, found) for name, found in chosen.items()}
     finally:
         session.close()
     n_steps, dt = session.n_steps, float(network.dt) * 1e3
-    readouts = network.readouts
+    readouts = whole.readouts
     return Recording(
         time=np.arange(n_steps) * dt,
         dt=dt,

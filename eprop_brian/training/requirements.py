@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Mapping
+
 import numpy as np
 
 from eprop_brian.base.checks import check_count, check_positive, whole_steps
+from eprop_brian.base.memory import check_memory
+from eprop_brian.devices.project import standalone
 from eprop_brian.equations.environment import Environment
 from eprop_brian.equations.losses import LOSSES
 from eprop_brian.network.agent import check_environment
+from eprop_brian.network.built import Capacity
 from eprop_brian.network.delays import check_fits
+from eprop_brian.network.groups import NetworkGroups
 from eprop_brian.network.one_update import check_one_update
 from eprop_brian.network.resolved import Resolved, as_resolved
 from eprop_brian.network.spec import Network
+from eprop_brian.steps.layout import Layout
 from eprop_brian.tasks.base import Task
 from eprop_brian.tasks.episodes import EpisodicTask
 from eprop_brian.tasks.external import ExternalTask
 from eprop_brian.tasks.families import TaskFamily
+
+#: Steps of a trial times neurons and inputs from which on it takes seconds to draw and to run.
+_LONG = 10**8
 
 __all__ = [
     "check_acting_bptt",
@@ -23,7 +34,9 @@ __all__ = [
     "check_bptt",
     "check_continuous",
     "check_family",
+    "check_family_size",
     "check_fit",
+    "check_length",
     "check_going_on",
     "check_threads",
     "check_workers",
@@ -80,6 +93,51 @@ def check_family(network: Resolved, family: TaskFamily) -> None:
     _check_same(network, family)
 
 
+def check_length(network: Resolved, task: Task, batch_size: int, dtype: str) -> None:
+    """Raise ValueError, before a trial is drawn, if a network has no memory for one so long."""
+    if task.n_steps * (network.n_inputs + network.n_recurrent) < _LONG:
+        return
+    if isinstance(task, EpisodicTask):
+        return  # what an episode keeps depends on its environment too
+    real = np.dtype(dtype).type
+    if network.gradient == "bptt":
+        _check_unrolled(network, task.n_steps, batch_size, real, "trials (batch_size)")
+        return
+    with warnings.catch_warnings(), standalone("cpp_standalone", real):
+        warnings.simplefilter("ignore")  # they come when the program is made
+        NetworkGroups(network, Capacity(task.n_steps, 1, 1, 1, 1), real, Layout())
+
+
+def check_family_size(network: Resolved, family: TaskFamily, batch_size: int, dtype: type) -> None:
+    """Raise ValueError, before tasks are drawn, if there is no memory for a batch of them."""
+    n_trials = batch_size * (family.n_support + family.n_query)
+    n_bytes = np.dtype(dtype).itemsize
+    n_weights = sum(int(np.prod(shape)) for shape in network.shapes.values())
+    others = {
+        f"inputs of {n_trials} trials": n_trials * family.n_steps * family.n_inputs * n_bytes,
+        # Each task has weights of its own, and their gradient.
+        f"the weights of {batch_size} tasks": 2 * batch_size * n_weights * n_bytes,
+    }
+    _check_unrolled(network, family.n_steps, n_trials, dtype, "tasks (batch_size)", others)
+
+
+def _check_unrolled(
+    network: Resolved,
+    n_steps: int,
+    n_trials: int,
+    dtype: type,
+    fewer: str,
+    others: Mapping[str, int] | None = None,
+) -> None:
+    """Raise ValueError if JAX cannot keep the states of all steps that it goes back through."""
+    n_states = sum(p.size * len(p.system.step.states) for p in network.populations)
+    kept = n_trials * n_steps * n_states * np.dtype(dtype).itemsize
+    check_memory(
+        {f"the states of {n_trials} trials x {n_steps} steps": kept, **(others or {})},
+        lambda share: f"{share:.0%} of them would fit: take fewer {fewer}, or shorter ones",
+    )
+
+
 def _check_same(network: Resolved, task: Task | TaskFamily) -> None:
     """Raise ValueError unless sizes, losses and time step of a network are those of a task."""
     # The readouts of an agent are checked with the environment.
@@ -89,8 +147,14 @@ def _check_same(network: Resolved, task: Task | TaskFamily) -> None:
                 f"the network has {name} = {getattr(network, name)}, task '{task.name}' "
                 f"{getattr(task, name)}"
             )
-    softmax = LOSSES[task.loss].softmax
+    softmax, of_labels = LOSSES[task.loss].softmax, LOSSES[task.loss].of_labels
     losses = [readout.loss for readout in network.readouts]
+    if all(loss.of_labels != of_labels for loss in losses):
+        what = "a loss of labels" if of_labels else "one that is not of labels"
+        raise ValueError(
+            f"task '{task.name}' is scored by {task.loss}: its network needs {what}, not "
+            f"{losses[0].name}"
+        )
     if all(loss.softmax != softmax for loss in losses):
         needed = "the softmax probability p" if softmax else "the readout y"
         raise ValueError(

@@ -180,6 +180,7 @@ class SessionState:
             target_steps=example.targets.shape[1],
             n_trials=example.n_trials,
             n_answers=example.n_answers,
+            most_labels=example.most_labels,
             analog=example.analog,
             learning=learning,
             environment=example.environment,
@@ -363,6 +364,12 @@ class SessionState:
                 f"the trials have periods for {trials.n_answers} answers, the session was made for "
                 f"{capacity.n_answers}"
             )
+        check_labels_of(self.resolved, trials, needed=capacity.learning or trials.n_answers > 0)
+        if trials.most_labels != capacity.most_labels:
+            raise ValueError(
+                f"the trials have up to {trials.most_labels} labels, the session was made for "
+                f"{capacity.most_labels}"
+            )
         reading = self.resolved.reads_advantage
         if reading and trials.advantage is None and trials.environment is None:
             raise ValueError(
@@ -508,6 +515,22 @@ def require_trials(network: Network | Resolved) -> None:
             raise ValueError(
                 f"readout '{readout.name}' sends a modulator, which is the derivative of no loss: "
                 "backpropagation through time needs a loss"
+            )
+
+
+def check_labels_of(network: Resolved, trials: Trials, needed: bool) -> None:
+    """Raise ValueError unless trials have the labels that a loss of the network needs."""
+    for readout in (r for r in network.readouts if r.loss.of_labels):
+        if trials.labels is None and needed:
+            raise ValueError(
+                f"the loss '{readout.loss.name}' of readout '{readout.name}' is one of labels, "
+                "which these trials do not have: give Trials(..., periods=..., labels=...)"
+            )
+        largest = -1 if trials.labels is None else int(trials.labels.max())
+        if largest >= readout.size - 1:
+            raise ValueError(
+                f"the trials have a label {largest}, but readout '{readout.name}' has outputs for "
+                f"the labels 0 to {readout.size - 2} and, last, the blank"
             )
 
 

@@ -38,6 +38,7 @@ from eprop_brian.training.diagnosis import TrainingError, explain
 from eprop_brian.training.evaluation import (
     Evaluation,
     confirmation_batches,
+    error_weights,
     evaluate,
     evaluation_size,
     wrong_answers,
@@ -50,6 +51,7 @@ from eprop_brian.training.requirements import (
     check_continuous,
     check_fit,
     check_going_on,
+    check_length,
     check_threads,
     check_workers,
 )
@@ -174,6 +176,7 @@ class Trainer:
         # State and iteration before the current call; None between calls.
         self._before: tuple[Mapping[str, Matrix], int] | None = None
         self._per_call = iterations_per_call(network, self.batch_size, task)
+        check_length(resolved, task, self.batch_size, dtype)
         # Trials of the first call that have not been learned from yet, by iteration.
         self._drawn: dict[int, Trials] = {}
         if state is None:
@@ -465,6 +468,7 @@ class Trainer:
         batch_size: int | None = None,
         stream: str = "test",
         greedy: bool = True,
+        beam_width: int = 1,
     ) -> Evaluation:
         """Run fresh trials without learning.
 
@@ -481,9 +485,15 @@ class Trainer:
         greedy : bool
             In an environment: whether the best action is taken rather than one at random, as in
             training. Of continuous actions, the best one is the output itself.
+        beam_width : int
+            Of a task with labels: beginnings that the search for the most probable labels keeps
+            (`eprop_brian.tasks.labels.beam_labels`). With 1, as in training, the most probable
+            output of each frame counts.
 
         Raises
         ------
+        ValueError
+            If there is a beam, and the task has no labels.
         TrainingError
             If a loss or return is not finite, or a trial (on ``cuda``, the last one of a call) ends
             with a state of NaN. The message names the quantity that was not finite first.
@@ -498,6 +508,8 @@ class Trainer:
             stream=stream,
             dtype=self.dtype,
             greedy=greedy,
+            once=n_batches is None,
+            beam_width=beam_width,
         )
 
     def _hand_out(self, iteration: int) -> Trials:
@@ -596,6 +608,8 @@ class Trainer:
         if len(names) > 1:
             by_trial |= {f"rate_hz.{name}": outcome.rates[:, k] for k, name in enumerate(names)}
         columns = {k: v.reshape(-1, batches.size).mean(axis=1) for k, v in by_trial.items()}
+        weights = error_weights(batches.trials).reshape(-1, batches.size)
+        columns["error"] = np.average(errors.reshape(weights.shape), axis=1, weights=weights)
         n_batches = len(columns["loss"])
         for number in range(n_batches):
             row = {name: float(values[number]) for name, values in columns.items()}

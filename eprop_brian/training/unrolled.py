@@ -24,6 +24,7 @@ from eprop_brian.network.exogenous import exogenous_values
 from eprop_brian.network.graph import Connection, spans
 from eprop_brian.network.resolved import Resolved
 from eprop_brian.training.jax_functions import Values
+from eprop_brian.training.jax_labels import label_scores
 from eprop_brian.training.jax_parts import Neurons, Outputs, Wires, spread, synapse_mask
 
 __all__ = ["Crossing", "Links", "Simulation", "Trajectory", "Unrolled", "total"]
@@ -206,6 +207,7 @@ class Unrolled:
         exogenous: Exogenous = _NOTHING,
         advantage: jax.Array | None = None,
         lengths: jax.Array | None = None,
+        labels: jax.Array | None = None,
     ) -> Simulation:
         """Run trials from their start.
 
@@ -225,9 +227,11 @@ class Unrolled:
             As in `Trials`, if a loss reads it.
         lengths : array of int, shape (n_trials,), optional
             Steps of each trial in which spikes are counted; default: all.
+        labels : array of int, shape (n_trials, most_labels), optional
+            As in `Trials`, if a loss is one of labels.
         """
         result = self.trajectory(weights, x, exogenous, lengths)
-        return self.judged(result, targets, periods, advantage)
+        return self.judged(result, targets, periods, advantage, labels)
 
     def judged(
         self,
@@ -235,6 +239,7 @@ class Unrolled:
         targets: jax.Array,
         periods: jax.Array,
         advantage: jax.Array | None = None,
+        labels: jax.Array | None = None,
     ) -> Simulation:
         """The results of trials that were run; parameters are those of `simulate`."""
         network, dtype = self.network, self.dtype
@@ -242,7 +247,11 @@ class Unrolled:
         advantage = jnp.zeros((targets.shape[1], 0)) if advantage is None else advantage
         by_step = periods, advantage.astype(dtype)
         scores = [
-            self._scores(readout, y, targets[..., own], *(jnp.swapaxes(x, 0, 1) for x in by_step))
+            self._labelled(readout, y, periods, labels)
+            if readout.loss.of_labels
+            else self._scores(
+                readout, y, targets[..., own], *(jnp.swapaxes(x, 0, 1) for x in by_step)
+            )
             for readout, y, own in zip(
                 self._readouts, result.outputs, network.output_slices.values(), strict=True
             )
@@ -368,6 +377,7 @@ class Unrolled:
         exogenous: Exogenous = _NOTHING,
         advantage: jax.Array | None = None,
         lengths: jax.Array | None = None,
+        labels: jax.Array | None = None,
     ) -> tuple[jax.Array, Simulation]:
         """The function to differentiate: mean loss of the trials, and regularisers.
 
@@ -375,7 +385,7 @@ class Unrolled:
         of a trial's own length, and ``c_v`` times the mean over the steps of the voltage
         regulariser's cost.
         """
-        result = self.simulate(weights, x, targets, periods, exogenous, advantage, lengths)
+        result = self.simulate(weights, x, targets, periods, exogenous, advantage, lengths, labels)
         return self._cost_of(result, x.shape[1], lengths), result
 
     def linked(
@@ -422,6 +432,18 @@ class Unrolled:
         for wires in self._inputs:
             currents.append(wires.arriving(x) @ wires.by_delay(weights[wires.name]).T)
         return tuple(currents)
+
+    def _labelled(
+        self, readout: Outputs, y: jax.Array, periods: jax.Array, labels: jax.Array | None
+    ) -> tuple[jax.Array, jax.Array]:
+        """Loss of labels, that of the first output, and sums of the probabilities in frames."""
+        if labels is None:
+            raise ValueError(f"readout '{readout.name}' has a loss of labels, and there are none")
+        of_steps = jnp.swapaxes(periods, 0, 1)
+        log_likelihood, outputs = label_scores(y, of_steps, labels, self.n_answers)
+        losses = readout.of_labels(log_likelihood)
+        others = jnp.zeros((len(losses), readout.size - 1), losses.dtype)
+        return jnp.concatenate([losses[:, np.newaxis], others], axis=1), outputs
 
     def _scores(
         self,

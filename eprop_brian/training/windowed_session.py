@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from eprop_brian.base.checks import check_choice, check_count
+from eprop_brian.base.random import integers, rng_for
 from eprop_brian.tasks.trials import Trials
 from eprop_brian.training.jax_functions import Values
 from eprop_brian.training.jax_session import SYNTHESISERS
@@ -123,8 +124,10 @@ class WindowedSession:
         Units of the hidden layer.
     memory : int
         Updates that the synthesiser remembers.
+    shifted : bool
+        Whether the first window of an update has a random number of steps, 1 to D; else D.
     seed : int
-        Of the weights.
+        Of the weights, and of these numbers.
 
     Attributes
     ----------
@@ -140,11 +143,14 @@ class WindowedSession:
         *,
         n_hidden: int = 100,
         memory: int = 30,
+        shifted: bool = False,
         seed: int = 0,
     ) -> None:
         check_count("window", window, minimum=0)
         check_choice("synthesiser", synthesiser, SYNTHESISERS)
         self.network, self.window, self.kind = network, int(window), synthesiser
+        # Windows of a step and one window of all steps stay the same.
+        self._shifted, self._seed = shifted and window > 1, seed
         sizes = network.n_states, network.n_outputs
         n_seen = sum(sizes) + network.n_recurrent
         hidden = n_hidden if synthesiser == "hidden" else 0
@@ -172,7 +178,8 @@ class WindowedSession:
             Steps at the end of the trials in which the error counts.
         learning : bool
         """
-        padded = -(-trials.inputs.shape[1] // _STEPS) * _STEPS
+        # Where windows shift, the last one may end in a step that does not count.
+        padded = -(-(trials.inputs.shape[1] + self._shifted) // _STEPS) * _STEPS
         batch = self._arrays(trials, learning_window, padded)
         weights, states, synthesiser, n_updates = self.learned
         with jax.enable_x64(True):
@@ -182,7 +189,7 @@ class WindowedSession:
             else:
                 k: Any = np.asarray(n_updates + 1, self.network.dtype)
                 changed, (losses, rate, unexplained) = self._update(
-                    weights, states, synthesiser, k, batch
+                    weights, states, synthesiser, k, batch, self._first_window(n_updates)
                 )
             loss = float(np.mean(np.asarray(losses, float))) / learning_window
             outcome = WindowedOutcome(loss, float(rate), float(unexplained))
@@ -263,15 +270,29 @@ class WindowedSession:
         with jax.enable_x64(True):
             return {name: jnp.asarray(value, self.network.dtype) for name, value in arrays.items()}
 
+    def _first_window(self, n_updates: int) -> int:
+        """Steps of the first window of an update."""
+        if not self._shifted:
+            return self.window
+        rng = rng_for(self._seed, "windows", n_updates)
+        return 1 + int(integers(rng, self.window, (1,))[0])
+
+    def _firsts(self, n_steps: int, first_window: Any) -> Any:
+        """First steps of all windows but the first; how many there are is always the same."""
+        if not self._shifted:
+            return np.arange(self.window or n_steps, n_steps, self.window or n_steps)
+        firsts = np.arange(0, n_steps, self.window) + first_window
+        return jnp.minimum(firsts, n_steps - 1)
+
     def _simulated(self, weights, batch):
         links = no_links(self.network, batch[0])
         _, _, result = self.network.linked(weights, links, *batch, local=True)
         return self.network.reported(result, batch[0].shape[1])
 
-    def _updated(self, weights, states, synthesiser, k, batch):
+    def _updated(self, weights, states, synthesiser, k, batch, first_window):
         """An update, and what the batch showed."""
         network, n_steps = self.network, batch[0].shape[1]
-        firsts = np.arange(self.window or n_steps, n_steps, self.window or n_steps)
+        firsts = self._firsts(n_steps, first_window)
         unexplained = jnp.asarray(jnp.nan)
         if self.window == 1 and self.kind == "off":
             # What the windows add is 0.

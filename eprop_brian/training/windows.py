@@ -246,7 +246,6 @@ def _links(network: Differentiable, x: jax.Array, firsts: np.ndarray) -> Links:
     """Links that are cut before the first steps of windows, and add nothing."""
     n_trials, n_steps = x.shape[:2]
     dtype = x.dtype
-    cut = np.zeros(n_steps, bool)
-    cut[firsts] = True
+    cut = jnp.zeros(n_steps, bool).at[firsts].set(True)
     sizes = network.n_states, network.n_outputs, network.n_recurrent
-    return Links(jnp.asarray(cut), *(jnp.zeros((n_steps, n_trials, n), dtype) for n in sizes))
+    return Links(cut, *(jnp.zeros((n_steps, n_trials, n), dtype) for n in sizes))

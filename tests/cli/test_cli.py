@@ -4,6 +4,7 @@ import csv
 import io
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,10 +18,13 @@ from click.testing import CliRunner
 
 from eprop_brian.cli import main
 from eprop_brian.cli.folders import new_folder
-from eprop_brian.runs.recipes import RECIPES
+from eprop_brian.equations.neurons import NEURONS, PUBLISHED
+from eprop_brian.runs.config import RunConfig
+from eprop_brian.runs.recipes import RECIPES, get_recipe
 from support.command import call, last_line
 
 REFERENCE = Path(__file__).parents[1] / "reference"
+LIF_NAMES = [name for name in (*NEURONS, *PUBLISHED) if name.startswith("lif_")]
 #: A pattern-generation run small enough for a test.
 SMALL = [
     *("train", "pattern-generation", "--no-figures"),
@@ -61,6 +65,104 @@ def test_names_of_tasks_are_completed(monkeypatch):
         main, env={"_EPROP_BRIAN_COMPLETE": "bash_complete"}, prog_name="eprop-brian"
     )
     assert result.output == "plain,pattern-generation\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["tr"], ["train"]),
+        (["recipe", "evidence"], [name for name in RECIPES if name.startswith("evidence")]),
+        (["train", "cartpole", "--neuron", "lif_"], LIF_NAMES),
+        (["derive", "adapt"], ["adaptive_threshold"]),
+        (["train", "cartpole", "--device", "c"], ["cpp", "cuda"]),
+    ],
+)
+def test_the_tab_key_completes(words, expected):
+    typed = {"COMP_WORDS": " ".join(["eprop-brian", *words]), "COMP_CWORD": str(len(words))}
+    result = CliRunner().invoke(
+        main, env={"_EPROP_BRIAN_COMPLETE": "bash_complete", **typed}, prog_name="eprop-brian"
+    )
+    assert sorted(result.output.split()) == sorted(f"plain,{name}" for name in expected)
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_is_told_how_to_complete(shell):
+    script = call("completion", shell)
+    assert f"_EPROP_BRIAN_COMPLETE={shell}_complete" in script and "eprop-brian" in script
+    if shutil.which(shell):  # which reads it without a complaint
+        subprocess.run([shell, "-n"], input=script, text=True, check=True)
+
+
+def test_the_module_is_the_command():
+    done = subprocess.run(
+        [sys.executable, "-m", "eprop_brian", "train", "patern"], capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("Usage: eprop-brian train ")
+    assert "did you mean 'pattern-generation'?" in done.stderr
+
+
+def test_the_module_is_interrupted_as_the_command_is():
+    code = "import os, signal, time; os.kill(os.getpid(), signal.SIGTERM); time.sleep(5)"
+    program = f"import eprop_brian, sys; {code}"
+    for name in ("eprop-brian", "eprop_brian/__main__.py"):
+        done = subprocess.run(
+            [sys.executable, "-c", f"import sys; sys.argv[0] = {name!r}; {program}"],
+            capture_output=True,
+            text=True,
+        )
+        assert (done.returncode, done.stderr) == (130, "\ninterrupted\n")
+
+
+def test_help_lists_whole_sentences_of_all_commands():
+    output = call("--help")
+    joined = " ".join(output.split())
+    for name, command in main.commands.items():
+        paragraph = " ".join(command.help.strip().partition("\n\n")[0].split())
+        assert f"{name} {paragraph}" in joined
+    assert sorted(main.list_commands(None)) == sorted(main.commands)
+
+
+def test_settings_are_listed_with_values_and_meanings():
+    output = call("settings", "pattern-generation", "--set", "optimizer.eta=0.25")
+    for line in (
+        r"  eta = 0\.25 +of the optimizer gradient_descent",
+        r"  n_inputs = \(default 100\) +\S.*",
+        r"  iterations = 2000 +updates, in all",
+        r"  f_target = \(default 10 Hz\) +Its target rate",
+    ):
+        assert re.search(f"^{line}$", output, re.MULTILINE), line
+    assert max(map(len, output.splitlines())) <= 100
+    assert "`" not in output and "](" not in output
+
+
+@pytest.mark.parametrize("task", ["balanced-lorenz", "copy-repeat", "evidence-accumulation-ei"])
+def test_settings_of_every_kind_of_network_are_listed(task):
+    config = RunConfig.from_recipe(task)
+    output = call("settings", task)
+    for name, table in config.model.schema.items():
+        entries = config.tables[name]
+        if entries:
+            assert f"[[{name}]]" if table.many else f"[{name}]" in output.splitlines()
+        for key in entries if isinstance(entries, dict) else []:
+            assert f"  {key} = " in output
+
+
+def test_recipes_and_neurons_are_listed():
+    lines = call("recipes").splitlines()
+    assert [line.split()[0] for line in lines] == sorted(RECIPES)
+    assert all(len(line.split(maxsplit=1)) == 2 for line in lines)
+    lines = call("neurons").splitlines()
+    assert [line.split()[0] for line in lines] == [*NEURONS, *PUBLISHED]
+
+
+def test_a_recipe_is_copied_to_a_file_that_is_not_there(tmp_path):
+    path = tmp_path / "mine.toml"
+    assert call("recipe", "cartpole", "--out", path).startswith(f"wrote {path}; train with")
+    assert path.read_text() == str(get_recipe("cartpole"))
+    assert "exists already" in call("recipe", "digits", "--out", path, code=1)
+    assert "ends in .toml" in call("recipe", "digits", "--out", tmp_path / "mine", code=2)
+    assert get_recipe(path).task == "cartpole"
 
 
 def test_devices_say_what_they_need():
@@ -382,7 +484,8 @@ def test_a_reader_that_is_gone_is_not_an_error_to_talk_about():
 def test_a_folder_with_a_run_is_not_overwritten(tmp_path):
     arguments = [*SMALL, "--device", "runtime", "--iterations", 1, "--out", tmp_path / "run"]
     call(*arguments)
-    assert "already holds a run" in call(*arguments, code=1)
+    message = call(*arguments, code=1)
+    assert "already holds a run: go on with it by eprop-brian train --resume " in message
 
 
 TINY = [

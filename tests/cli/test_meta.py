@@ -10,7 +10,7 @@ import tomllib
 import numpy as np
 import pytest
 
-from eprop_brian import RunConfig
+from eprop_brian import Run, RunConfig
 from support.command import call, last_line
 
 pytest.importorskip("jax")
@@ -67,6 +67,10 @@ def test_it_is_resumed(trained, tmp_path):
     longer = call("train", "--resume", copy, "--iterations", "3", "--no-figures")
     assert "at iteration 2" in longer and last_line(longer) != last_line(output)
     assert len((copy / "history.csv").read_text().splitlines()) == 4
+    # As if it were interrupted before the test: there is none of these weights.
+    Run.open(copy).train(4, progress=False)
+    assert not any((copy / name).exists() for name in ("results.toml", "test.npz"))
+    assert "after" in RunConfig.read(copy).model.results(Run.open(copy).trainer, copy)
 
 
 def test_it_is_tested_without_jax(trained):

@@ -25,8 +25,10 @@ def written(text, **values):
     return expression.xreplace({symbol(name): value for name, value in values.items()})
 
 
-#: Those with a value, of which the error is the derivative.
-OF_A_VALUE = {name: loss for name, loss in LOSSES.items() if not loss.is_modulator}
+#: Those with a value in every step, of which the error is the derivative.
+OF_A_VALUE = {
+    name: loss for name, loss in LOSSES.items() if not (loss.is_modulator or loss.of_labels)
+}
 OF_A_VALUE |= {f"{name}, weighted": weighted(loss, 0.3) for name, loss in OF_A_VALUE.items()}
 #: Their errors read a sum over the readouts.
 OF_A_VALUE["derived, weighted"] = weighted(derive_loss("(p - y_target)**2"), 2)
@@ -55,7 +57,8 @@ def test_losses_use_the_softmax_where_they_say_so():
             s.name for s in parse_expression(loss.loss + "+" + loss.error, "test").free_symbols
         }
         assert ("p" in names) == loss.softmax
-        assert names <= {"y", "p", "y_target", *(["coupled"] if loss.coupling else [])}
+        others = ["coupled"] * bool(loss.coupling) + ["log_likelihood"] * loss.of_labels
+        assert names <= {"y", "p", "y_target", *others}
         assert loss.signal == ("p" if loss.softmax else "y")
 
 

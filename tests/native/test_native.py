@@ -1,5 +1,7 @@
 """Plain C++: it compiles without warnings, and draws what Python draws."""
 
+import os
+import resource
 import subprocess
 from pathlib import Path
 
@@ -114,6 +116,30 @@ def test_random_numbers_are_those_of_python(draw, seed, stream, index):
     i = np.arange(5000)
     expected = neuron_normals(seed, i, 3 * i, 4_000_000_000, 2)
     np.testing.assert_array_equal(draw(*where, "neurons", 5000), expected)
+
+
+@pytest.mark.slow
+def test_threads_that_cannot_be_started_are_done_without(tmp_path):
+    """Each wants room for its stack, usually 8 MB."""
+    program, source = tmp_path / "threads", Path(__file__).with_name("threads.cpp")
+    flags = [*FLAGS["careful"], "-pthread", f"-I{NATIVE}"]
+    compile_(*WARNINGS, *flags, source, NATIVE / "threads.cpp", "-o", program)
+
+    def lines_with(asked: int, most_bytes: int) -> list[str]:
+        def limit() -> None:
+            resource.setrlimit(resource.RLIMIT_STACK, (2**23, 2**23))
+            resource.setrlimit(resource.RLIMIT_AS, (most_bytes, most_bytes))
+
+        environment = {**os.environ, "EPROP_BRIAN_THREADS": str(asked)}
+        done = subprocess.run(
+            [program], env=environment, preexec_fn=limit, check=True, capture_output=True, text=True
+        )
+        return done.stdout.splitlines()
+
+    for asked, most_bytes in ((3, 10**9), (200, 10**8)):
+        number, visits = lines_with(asked, most_bytes)
+        assert int(number) == asked if asked == 3 else 1 < int(number) < 20
+        assert visits.split() == ["3"] * 1000
 
 
 @pytest.mark.slow

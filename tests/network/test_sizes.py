@@ -17,9 +17,12 @@ from eprop_brian.devices.cpp import generate
 from eprop_brian.network import sizes
 from eprop_brian.network.build import build
 from eprop_brian.network.built import Capacity
+from eprop_brian.runs.config import RunConfig
 from eprop_brian.steps.layout import Layout
 from eprop_brian.tasks import Task, Trials
 from eprop_brian.tasks.base import hand_out
+from eprop_brian.tasks.few_shot import get_family
+from eprop_brian.training.calls import iterations_per_call
 
 GB = 10**9
 
@@ -156,6 +159,49 @@ def test_trials_that_are_too_long():
     said = r"a trial of 1000000000 steps would need 800 GB.* at most 5000000 steps would fit"
     with pytest.raises(ValueError, match=said):
         hand_out(task, 1, "train", 0, 1)
+
+
+class Undrawn(Fresh):
+    """Long trials that are not drawn."""
+
+    n_steps = learning_window = 10**7
+
+    def trials(self, seed, stream, index, n_trials):
+        raise AssertionError("drawn")
+
+
+@pytest.mark.parametrize(
+    ("gradient", "said"),
+    [
+        ("factored", "spikes of 1000 lif in 10000000 steps would need 4 GB"),
+        ("online", "spikes of 1000 lif in 10000000 steps would need 4 GB"),
+        ("bptt", "states of 2 trials x 10000000 steps would need 160 GB.* 2% of them"),
+    ],
+)
+def test_trials_are_not_drawn_for_a_network_without_memory_for_them(gradient, said):
+    options = {"feedback": "symmetric"} if gradient == "bptt" else {}
+    made = Network.for_task(Undrawn(), [(LIF, 1000)], gradient=gradient, **options)
+    with pytest.raises(ValueError, match=said):
+        Trainer(made, Undrawn(), batch_size=2)
+
+
+def test_long_trials_come_one_by_one():
+    """Those of a call are drawn before it."""
+    made = network(10)
+    task = get_task("pattern-generation", n_steps=10**6, n_inputs=2)
+    assert [iterations_per_call(made, size, task) for size in (1, 4, 64)] == [10, 2, 1]
+    assert iterations_per_call(made, 4) == 100
+
+
+def test_tasks_that_do_not_fit():
+    pytest.importorskip("jax")
+    from eprop_brian.training.meta import MetaTrainer
+
+    family = get_family("one-shot-arm")
+    config = RunConfig.from_recipe("one-shot-arm")
+    made = config.make_network(family)
+    with pytest.raises(ValueError, match=r"of 2000000 trials.* would need .* \(batch_size\)"):
+        MetaTrainer(made, family, batch_size=10**6)
 
 
 def test_so_many_seeds():

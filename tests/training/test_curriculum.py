@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from eprop_brian.base.random import integers, rng_for
 from eprop_brian.equations import ADAM
 from eprop_brian.runs.config import RunConfig
 from eprop_brian.tasks import CopyRepeat
@@ -23,9 +24,9 @@ TASK = CopyRepeat(n_bits=2, length=2, repeats=2)
 LSTM = Lstm(TASK.n_inputs, 5, TASK.n_outputs, TASK.loss, ADAM, 1.0)
 
 
-def session_of(synthesiser="off", window=4, network=LSTM, seed=1):
+def session_of(synthesiser="off", window=4, network=LSTM, seed=1, **options):
     return make_windowed_session(
-        network, window, synthesiser, n_hidden=7, memory=10, seed=seed, dtype="float64"
+        network, window, synthesiser, n_hidden=7, memory=10, seed=seed, dtype="float64", **options
     )
 
 
@@ -79,12 +80,30 @@ def test_untrained_it_is_none_to_the_bit(kind):
 def test_the_oracle_updates_as_one_window_does():
     trials = TASK.trials(1, "train", 0, 8)
     states = []
-    for session in (session_of("oracle"), session_of("off", window=0)):
+    sessions = [session_of("oracle"), session_of("oracle", shifted=True)]
+    for session in (session_of("off", window=0), *sessions):
         for _ in range(3):
             session.run(trials, TASK.learning_window)
         states.append(session.state())
-    for name, value in states[1].items():
-        np.testing.assert_allclose(states[0][name], value, rtol=1e-6, atol=1e-9, err_msg=name)
+    for state in states[1:]:
+        for name, value in state.items():
+            np.testing.assert_allclose(states[0][name], value, rtol=1e-6, atol=1e-9, err_msg=name)
+
+
+def test_windows_shift_from_update_to_update():
+    """Trials of 9 steps: after a first window of 1 to 4 steps come those of 4."""
+    trials = TASK.trials(1, "train", 0, 8)
+    shifted, fixed = session_of(shifted=True), session_of()
+    start, seen = fixed.learned, set()
+    for k in range(12):
+        first = 1 + int(integers(rng_for(1, "windows", k), 4, (1,))[0])
+        for session in (shifted, fixed):
+            session.learned = start._replace(n_updates=k)
+            session.run(trials, TASK.learning_window)
+        same = np.allclose(shifted.state()["w_rec"], fixed.state()["w_rec"], rtol=0, atol=1e-12)
+        assert same == (first == 4)
+        seen.add(first)
+    assert seen == {1, 2, 3, 4}
 
 
 def test_readouts_are_those_that_the_loss_is_of():

@@ -159,6 +159,31 @@ def test_a_weight_is_told_from_the_loss():
     assert "try a smaller learning rate (now 1e+308)" in message
 
 
+@pytest.mark.parametrize(
+    ("where", "largest"),
+    [
+        ({"device": "runtime"}, 1.7e308),
+        ({"workers": 1, "dtype": "float32"}, 3e38),
+        ({"gradient": "bptt"}, 1.7e308),
+    ],
+    ids=str,
+)
+def test_bounds_do_not_hide_a_gradient_that_is_not_finite(where, largest):
+    """Gradient descent would leave the weights at their bound, and go on."""
+    options, where = {}, dict(where)
+    if "gradient" in where:
+        pytest.importorskip("jax")
+        options = {"gradient": where.pop("gradient")}
+    network = Network.standard(
+        2, 1, [(QUIET, 3)], feedback="symmetric", optimizer=GRADIENT_DESCENT, **options
+    )
+    out = np.full((1, 3), largest)
+    weights = {**WEIGHTS, "w_out": out, "B": out.T}
+    message = failure(Trainer(network, Pulse(), batch_size=4, weights=weights, **where))
+    assert message.startswith("the gradient of w_in is no longer finite at iteration 1: it is")
+    assert "though all that a step adds to it is finite: it overflows" in message
+
+
 def test_the_loss_is_told_from_the_readout():
     network = Network.standard(2, 1, [(LIF, 3)], loss="exp(1000*y_target)*y")
     message = failure(Trainer(network, Pulse(), batch_size=4, weights=WEIGHTS, device="runtime"))

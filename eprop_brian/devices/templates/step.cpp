@@ -3,7 +3,9 @@
 {# ALLOWS_SCALAR_WRITE #}
 {% extends 'program.cpp' %}
 {% block headers %}#include "threads.h"
-#include "tiles.h"{% if frame.rules.noise %}
+#include "tiles.h"{% if frame.rules.of_labels %}
+
+#include "ctc.h"{% endif %}{% if frame.rules.noise %}
 
 #include "draws.h"{% endif %}{% if frame.rules.episodes %}
 

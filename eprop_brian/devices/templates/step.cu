@@ -14,6 +14,9 @@ laps.lap({{ rules.stages.index(stage) }});
 #include <math.h>
 #include <stdint.h>
 #include "device.h"
+{% if rules.of_labels %}
+#include "ctc.h"
+{% endif %}
 {% if rules.noise %}
 #include "draws.h"
 {% endif %}

@@ -19,6 +19,7 @@ __all__ = [
     "EmissionPart",
     "InputPart",
     "Kept",
+    "LabelsPart",
     "LearningSignalPart",
     "NetworkParts",
     "PopulationPart",
@@ -223,6 +224,30 @@ class ProjectionPart:
 
 
 @dataclass(frozen=True)
+class LabelsPart:
+    """How what a readout shows in the frames of a trial is compared with labels.
+
+    Attributes
+    ----------
+    labels : str
+        Array.
+    most : int
+        Labels of a trial.
+    frame_steps, y, p, y_target, log_likelihood, room : str
+        Arrays, see `eprop_brian.steps.labels.LabelProbabilities`.
+    """
+
+    labels: str
+    most: int
+    frame_steps: str
+    y: str
+    p: str
+    y_target: str
+    log_likelihood: str
+    room: str
+
+
+@dataclass(frozen=True)
 class ReadoutPart:
     """Readouts with a loss of their own.
 
@@ -248,6 +273,8 @@ class ReadoutPart:
         Most answers of a trial.
     window_start : str
         Expression of the first step that counts, without periods.
+    labels : LabelsPart or None
+        The labels with which it is compared at a trial's end, if its loss is theirs.
     """
 
     name: str
@@ -262,6 +289,7 @@ class ReadoutPart:
     period: str | None
     n_answers: int
     window_start: str
+    labels: LabelsPart | None = None
 
 
 @dataclass(frozen=True)
@@ -448,6 +476,8 @@ class Rules:
         is inside.
     step_of_target : bool
         Whether targets have something of every step that all outputs read: an answer, an advantage.
+    of_labels : bool
+        Whether what is shown is compared with labels at a trial's end.
     """
 
     n_steps: int
@@ -472,6 +502,7 @@ class Rules:
     episodes: str = ""
     external: int = 0
     step_of_target: bool = False
+    of_labels: bool = False
 
     @property
     def by_trial(self) -> bool:

@@ -12,6 +12,7 @@ from eprop_brian.network.episodes import REWARD_ERROR
 from eprop_brian.network.graph import ReadoutGroup, SignalConnection
 from eprop_brian.network.projection import BuiltProjection
 from eprop_brian.network.step.episodes import advantage_view
+from eprop_brian.network.step.labels import without_labels, write_labels
 from eprop_brian.network.step.parts import (
     DiffusionPart,
     LearningSignalPart,
@@ -43,7 +44,9 @@ def write_readout(writer: Writer, readout: ReadoutGroup) -> ReadoutPart:
     history, own = groups.groups[f"{name}_history"], writer.own(name)
     learning = groups.learning
     _write_advance(writer, readout)
-    _write_loss(writer, readout)
+    labels = write_labels(writer, readout) if groups.is_labelled(readout) else None
+    if labels is None:
+        _write_loss(writer, readout)
     variables = ["error", *["signal"] * learning, "loss_sum"]
     variables += groups.direct_variables(name)
     variables += ["entropy"] * (groups.acting is not None and groups.acting.agent.policy == name)
@@ -70,6 +73,7 @@ def write_readout(writer: Writer, readout: ReadoutGroup) -> ReadoutPart:
         writer.array("period_data", "period") if groups.periods else None,
         max(1, capacity.n_answers),
         _window_start(writer, readout),
+        labels,
     )
 
 
@@ -93,6 +97,7 @@ def _write_advance(writer: Writer, readout: ReadoutGroup) -> None:
 def _write_loss(writer: Writer, readout: ReadoutGroup) -> None:
     """The loss of a step and its error."""
     groups, loss, name = writer.groups, readout.loss, readout.name
+    loss = without_labels(loss) if loss.of_labels else loss
     own, post = writer.own(name), writer.own(name, "_post")
     pre, y = own.group, "y"
     if groups.acting is None:

@@ -13,6 +13,7 @@ from eprop_brian.network.step.acting import (
 )
 from eprop_brian.network.step.emission import emit
 from eprop_brian.network.step.exogenous import moment, trial_noise
+from eprop_brian.network.step.labels import compare
 from eprop_brian.network.step.parts import (
     InputPart,
     PopulationPart,
@@ -258,6 +259,11 @@ def _score(running: Running, r: ReadoutPart, k: int) -> list[Node]:
     if r.period:
         answer += f" + (_period_{k} - 1)*{r.n_outputs}"
     row = f"(_step + {running.rules.signal_rows})*{r.n}"
+    if r.labels is not None:
+        # Errors follow at the end of the trial.
+        counted = f"{{{r.period}}}[_target_step]"
+        period = Int(f"_period_{k}", counted)
+        return [period, If(f"_period_{k} > 0", running.outputs(r, "collect", answered=answer))]
     nodes = [
         *running.probabilities(r),
         *running.loss(r, sample=sample, answered=answer, history=row),
@@ -282,7 +288,8 @@ def end_of_trial(running: Running) -> list[Node]:
     ]
     if parts.acting:
         nodes += [*reward_at_end(running), *learn_from_episode(running)]
-    for r in parts.readouts:
+    for k, r in enumerate(parts.readouts):
+        nodes += compare(running, r, k)
         nodes += running.outputs(r, "outcome", record=f"_trial*{r.n_outputs}{plus(r.before)}")
     if rules.continuous:
         nodes.append(Put(parts.control["clock"], "0", "_before_first + _T"))
