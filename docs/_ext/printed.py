@@ -210,7 +210,8 @@ class _NeuronError(Printed):
 class _Shell(Printed):
     """``{shell}``; every line of the content is a call. Option ``lines``: so many of the output.
 
-    With the option ``folder`` they run in a new folder; progress bars are not shown.
+    With the option ``folder`` they run in a new folder, and long lines are wrapped. Progress bars
+    are not shown.
     """
 
     has_content = True
@@ -220,7 +221,9 @@ class _Shell(Printed):
         if "folder" not in self.options:
             return self.called()
         with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
-            return self.called()
+            shown = self.called()
+        shown[0]["classes"].append("wrapped")  # type: ignore[index]
+        return shown
 
     def called(self) -> list[nodes.Node]:
         text = []
