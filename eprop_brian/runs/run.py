@@ -238,9 +238,18 @@ class Run:
             not all(same)
             or not _same_network(config.make_network(trainer.task), network)
             or done > trainer.iteration
+            or not self._begins_as(trainer)
         ):
             raise ValueError(f"{self.folder} holds another run: choose another folder")
         check_identity(self.folder, config, state, trainer.history.truncated(done))
+
+    def _begins_as(self, trainer: Trainer) -> bool:
+        """Whether the weights before training are a trainer's, as far as both know them."""
+        kept = self.initial_weights()
+        if kept is None or not trainer.knows_beginning:
+            return True
+        initial = trainer.initial_state()
+        return same_content(kept, {name: initial[name] for name in kept})
 
     def _write(self, initial: Mapping[str, Matrix]) -> None:
         """Write everything for the first time."""

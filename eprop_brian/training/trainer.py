@@ -261,6 +261,11 @@ class Trainer:
         trainer._initial = run.initial_weights()
         return trainer
 
+    @property
+    def knows_beginning(self) -> bool:
+        """Whether it knows the weights before training: not if it began with a stored state."""
+        return not self._begins_with_state or self._initial is not None
+
     def initial_state(self) -> dict[str, Matrix]:
         """Weights before training, with the number of updates, 0.
 
@@ -269,7 +274,7 @@ class Trainer:
         ValueError
             If it began with a stored state.
         """
-        if self._begins_with_state and self._initial is None:
+        if not self.knows_beginning:
             raise ValueError(
                 "a Trainer that began with a stored state does not know the weights before "
                 "training: begin with weights, or with Trainer.load"
