@@ -90,7 +90,8 @@ def all_tasks() -> dict[str, str]:
         name: f"of the package {point.dist.name}" if point.dist else "of an installed package"
         for name, point in plugins.plugins(plugins.TASKS).items()
     }
-    return {**offered, **tasks, **OTHER_NETWORKS}
+    known = {**tasks, **OTHER_NETWORKS}
+    return {**known, **{name: text for name, text in offered.items() if name not in known}}
 
 
 def task_of(task: str | None, choices: RunChoices) -> str:

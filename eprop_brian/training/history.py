@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -84,6 +84,12 @@ class History(Rows, Described):
             return float("nan"), 0
         sizes[0] -= max(0.0, sizes.sum() - EPISODES)
         return float(np.average(returns, weights=sizes)), int(sizes.sum())
+
+    def without_validations(self) -> History:
+        """Return a copy without the columns of validations, which exported programs have not."""
+        n = len(self)
+        names = ("validation_loss", "validation_error", "validation_return")
+        return replace(self, **{name: [float("nan")] * n for name in names})
 
     def is_finite(self, n: int) -> bool:
         """Whether the losses, and in an environment the returns, of the last `n` rows are."""
