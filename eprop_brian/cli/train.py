@@ -45,6 +45,7 @@ _NOTHING_WRITTEN = "cannot be given with --no-run, which compiles a program and 
     type=FOLDER,
     help="Continue the run in this folder; only --iterations and where it runs can be given too.",
 )
+@format_option
 @click.option(
     "--log",
     "logs",
@@ -59,7 +60,6 @@ _NOTHING_WRITTEN = "cannot be given with --no-run, which compiles a program and 
     metavar="SECONDS",
     help="Seconds between checkpoints, at least (default: 5).",
 )
-@format_option
 @click.option("--no-figures", is_flag=True, help="Write no figures at the end.")
 @click.option(
     "--no-run",
@@ -72,9 +72,9 @@ def train_command(
     choices: RunChoices,
     out: Path | None,
     resume: Path | None,
+    formats: tuple[str, ...],
     logs: tuple[str, ...],
     checkpoint_every: float | None,
-    formats: tuple[str, ...],
     no_figures: bool,
     no_run: bool,
 ) -> None:
@@ -82,6 +82,7 @@ def train_command(
 
     For a balanced network (tasks balanced-...) the last line is the error of a test, NMSE.
     """
+    drawn = () if no_figures else formats
     written = ["--out"] * (out is not None) + ["--resume"] * (resume is not None)
     if no_run:
         where = [f"--{name}" for name, value in choices.place.items() if value is not None]
@@ -110,14 +111,7 @@ def train_command(
             say(model.NOTHING_LEFT)
         elif not can_be_written:
             hold(claimed(resume))
-        _train(
-            run,
-            model,
-            choices.iterations,
-            () if no_figures else formats,
-            logs,
-            checkpoint_every,
-        )
+        _train(run, model, choices.iterations, drawn, logs, checkpoint_every)
         return
     assert task is not None  # as above
     model = model_of_task(choices.recipe or task)
@@ -131,7 +125,7 @@ def train_command(
     with announced(say):
         run = Run.start(config, folder, **choices.place)
     say(f"training in {folder}")
-    _train(run, model, None, () if no_figures else formats, logs, checkpoint_every)
+    _train(run, model, None, drawn, logs, checkpoint_every)
 
 
 def _train(

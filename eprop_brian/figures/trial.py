@@ -27,7 +27,14 @@ from eprop_brian.figures.style import (
 from eprop_brian.training.recorded import Recorded, RecordedReadout, Recording
 from eprop_brian.training.traces import TracedSynapse
 
-__all__ = ["draws_trajectory", "plot_trajectory", "plot_trial"]
+__all__ = [
+    "draw_inputs",
+    "draw_output",
+    "draw_raster",
+    "draws_trajectory",
+    "plot_trajectory",
+    "plot_trial",
+]
 
 #: Colours of readouts; those of populations and example neurons are `COLOURS`.
 _READOUT_COLOURS = ("#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0072B2", "#D55E00")
@@ -96,7 +103,7 @@ def plot_trial(recording: Recording, title: str | None = None) -> Figure:
     outputs = {_output_panel(readout): readout for readout in recording.readouts}
     heights.update(dict.fromkeys(outputs, 1.2))
     figure, panels = stacked(heights, "time in the trial (ms)")
-    _draw_inputs(panels["inputs"], recording)
+    draw_inputs(panels["inputs"], recording)
     _draw_recurrent(panels["recurrent"], recording, examples)
     for number, example in enumerate(membranes):
         ax, colour = panels[_membrane_panel(example)], examples[example]
@@ -109,7 +116,7 @@ def plot_trial(recording: Recording, title: str | None = None) -> Figure:
             _draw_component(panels[name], recording, name, examples)
         _draw_traces(panels["eligibility"], panels["filtered"], recording, examples)
     for panel, readout in outputs.items():
-        _draw_output(panels[panel], recording, readout)
+        draw_output(panels[panel], recording, readout)
     _shade_window(list(panels.values()), recording)
     panels["inputs"].set_xlim(0.0, recording.time[-1] + recording.dt)
     if title:
@@ -215,16 +222,16 @@ def _membrane_panel(example: _Example) -> str:
     return f"membrane of {_label(example)}"
 
 
-def _draw_inputs(ax: Axes, recording: Recording) -> None:
-    """Input spikes, or analog inputs as an image with its scale beside it."""
+def draw_inputs(ax: Axes, recording: Recording) -> None:
+    """Draw input spikes, or analog inputs as an image with its scale beside it."""
     ax.set_ylabel("input neuron\n(index)")
     if recording.inputs.dtype == bool:
-        _draw_raster(ax, recording.time, recording.inputs, "black")
+        draw_raster(ax, recording.time, recording.inputs, "black")
         return
     draw_analog_inputs(ax, recording.inputs, recording.time[-1] + recording.dt)
 
 
-def _draw_raster(
+def draw_raster(
     ax: Axes,
     time: np.ndarray,
     spikes: np.ndarray,
@@ -232,7 +239,7 @@ def _draw_raster(
     label: str | None = None,
     first: int = 0,
 ) -> None:
-    """The spikes of an array (n_steps, n), whose first neuron is in row `first`."""
+    """Draw the spikes of an array (n_steps, n), whose first neuron is in row `first`."""
     steps, neurons = np.nonzero(spikes)
     n = spikes.shape[1]
     draw_spikes(ax, time[steps], first + neurons, n, colour, label)
@@ -246,7 +253,7 @@ def _draw_recurrent(ax: Axes, recording: Recording, examples: Mapping[_Example, 
         if len(columns):
             shown = spikes.values[:, columns]
             colour = colours[population.name]
-            _draw_raster(ax, recording.time, shown, colour, population.name, first=columns[0])
+            draw_raster(ax, recording.time, shown, colour, population.name, first=columns[0])
     ax.set_ylabel("recurrent\nneuron\n(index)")
     pointer: dict[str, Any] = {"linestyle": "none", "marker": "<", "markersize": 4}
     for example, colour in examples.items():
@@ -413,8 +420,8 @@ def _output_panel(readout: RecordedReadout) -> str:
     return f"output of {readout.name}"
 
 
-def _draw_output(ax: Axes, recording: Recording, readout: RecordedReadout) -> None:
-    """The outputs of a readout and their targets."""
+def draw_output(ax: Axes, recording: Recording, readout: RecordedReadout) -> None:
+    """Draw the outputs of a readout and their targets."""
     output = recording.output[:, readout.outputs]
     # Nothing is drawn where nothing counts.
     counts = recording.counts & (np.arange(recording.n_steps) >= readout.first)
