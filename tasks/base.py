@@ -92,6 +92,9 @@ class Task(ABC):
         of labels (`Trials.labels`).
     error_threshold : float or None
         The task counts as solved when the error on validation trials is below it.
+    fixed_examples : bool
+        Whether an example of a data set is the same trial each time that it is shown, so that a
+        test need not show it twice.
 
     Raises
     ------
@@ -107,6 +110,7 @@ class Task(ABC):
     argument: ClassVar[str] = ""
     loss: ClassVar[str]
     error_threshold: ClassVar[float | None] = None
+    fixed_examples: ClassVar[bool] = False
 
     dt: Quantity = field(default_factory=lambda: 1 * ms)
 
@@ -213,6 +217,22 @@ class Task(ABC):
             raise ValueError("outputs contain NaN")
         wrong = outputs.argmax(axis=2) != trials.classes(self.learning_window)
         return (wrong & present).sum(axis=1) / present.sum(axis=1)
+
+    def confusions(self, outputs: ArrayLike, trials: Trials) -> dict[str, NDArray[np.int64]]:
+        """Count how often each class was taken for which, by the kind of what is classified.
+
+        Parameters
+        ----------
+        outputs, trials
+            As for `errors`.
+
+        Returns
+        -------
+        dict of str to int array, shape (n_outputs, n_outputs)
+            By the right class and the answer; the diagonal was right. Empty, as by default, where
+            `errors` says all.
+        """
+        return {}
 
 
 #: Numbers of all inputs from which on it is asked whether there is memory for them.

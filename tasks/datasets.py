@@ -35,9 +35,11 @@ __all__ = [
     "Part",
     "data_folder",
     "examples_in_order",
+    "files_of_halves",
     "held_out",
     "import_library",
     "part_of",
+    "read_bytes",
     "shuffled",
 ]
 
@@ -101,6 +103,50 @@ def data_folder(task: str, path: str, holds: str, source: str) -> Path:
     if not folder.is_dir():
         raise DataError(f"{task}: path = {path} is not a folder; it must be {expected}")
     return folder
+
+
+def files_of_halves(task: str, path: str, suffix: str, holds: str, source: str) -> list[list[Path]]:
+    """Return the files below the folders ``train`` and ``test`` (or in capitals) of a data set.
+
+    Parameters
+    ----------
+    task, path, holds, source
+        As for `data_folder`.
+    suffix : str
+        Of the files, such as ".wav"; ".WAV" is found too.
+
+    Raises
+    ------
+    DataError
+        If the folder or one of the halves is missing or has no such file.
+    """
+    folder, halves = data_folder(task, path, holds, source), []
+    for half in ("train", "test"):
+        places = [folder / half, folder / half.upper()]
+        patterns = [f"*{suffix}", f"*{suffix.upper()}"]
+        # As a set: where case does not matter, both names are the same folder.
+        files = {f.resolve() for place in places for name in patterns for f in place.rglob(name)}
+        if not files:
+            raise DataError(
+                f"{task}: there are no {suffix} files in {folder / half}; path must be a folder "
+                f"with {holds} (get it from {source})"
+            )
+        halves.append(sorted(files))
+    return halves
+
+
+def read_bytes(path: Path) -> bytes:
+    """Read a file of a data set.
+
+    Raises
+    ------
+    DataError
+        If it cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from None
 
 
 def held_out(task: str, examples: Sequence[Any]) -> dict[Part, list[Any]]:

@@ -67,6 +67,7 @@ def _is_shown(error: Exception) -> bool:
     # Imported here, where Brian2 mostly has been: the help should not wait for it.
     from brian2.units.fundamentalunits import DimensionMismatchError
 
+    from eprop_brian.base.cache import CacheError
     from eprop_brian.devices import CompilerMissingError, SimulationError
     from eprop_brian.tasks import EnvironmentFailed
     from eprop_brian.training.diagnosis import TrainingError
@@ -75,6 +76,7 @@ def _is_shown(error: Exception) -> bool:
         CompilerMissingError,
         DimensionMismatchError,
         EnvironmentFailed,
+        CacheError,
         SimulationError,
         TrainingError,
     )

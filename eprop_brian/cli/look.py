@@ -34,15 +34,15 @@ def devices_command() -> None:
 
 
 @click.command("cache")
-@click.option("--clear", is_flag=True, help="Remove all compiled programs.")
+@click.option("--clear", is_flag=True, help="Remove all that is kept.")
 @plain_errors
 def cache_command(clear: bool) -> None:
-    """Say where compiled programs are kept, and how much room they take.
+    """Say where compiled programs and features of speech are kept, and how much room they take.
 
-    $EPROP_BRIAN_CACHE names another folder, $EPROP_BRIAN_CACHE_MB another limit in megabytes: the
-    programs that were not used for longest are removed when all together are larger.
+    $EPROP_BRIAN_CACHE names another folder, $EPROP_BRIAN_CACHE_MB another limit in megabytes: those
+    that were not used for longest are removed when all together are larger.
     """
-    from eprop_brian.devices.cache import cache_folder, cache_limit, clear_cache, kept_builds
+    from eprop_brian.base.cache import cache_folder, cache_limit, clear_cache, kept_builds
 
     if clear:
         say_result(f"removed {clear_cache() / 1e6:.1f} MB from {cache_folder()}")
@@ -110,6 +110,7 @@ def derive_command(neuron: str, latex: bool, toml: bool) -> None:
     help="Of a task with labels: search for the most probable ones with a beam of so many "
     "beginnings; else the most probable output of each frame counts.",
 )
+@click.option("--best", is_flag=True, help="Take the weights with the best validation.")
 @run_options(("device", "kill", "noise"))
 @plain_errors
 def evaluate_command(
@@ -118,6 +119,7 @@ def evaluate_command(
     batch_size: int | None,
     sampled: bool,
     beam: int | None,
+    best: bool,
     choices: RunChoices,
 ) -> None:
     """Run fresh trials with the weights in FOLDER and print loss and error, or the return.
@@ -126,7 +128,7 @@ def evaluate_command(
     """
     model = model_of_run(folder)
     refuse_unused(model, choices)
-    model.evaluate(folder, choices, batches, batch_size, sampled, beam)
+    model.evaluate(folder, choices, batches, batch_size, sampled, beam, best)
 
 
 @click.command("plot")

@@ -23,8 +23,8 @@ from brian2.core.variables import ArrayVariable, Constant, DynamicArrayVariable
 from brian2.devices.device import all_devices, get_device, runtime_device, set_device
 from brian2.parsing.rendering import CPPNodeRenderer
 
+from eprop_brian.base.cache import cached
 from eprop_brian.base.temporary import temporary_folder
-from eprop_brian.devices.cache import cached
 from eprop_brian.devices.program import Built, SimulationError
 from eprop_brian.devices.sharing import NOTHING, Plan
 from eprop_brian.native import copy_native

@@ -22,8 +22,8 @@ from brian2.core.preferences import prefs
 from brian2.core.variables import ArrayVariable, Variable
 from brian2.utils.stringtools import get_identifiers
 
+from eprop_brian.base.cache import cached
 from eprop_brian.base.temporary import temporary_folder
-from eprop_brian.devices.cache import cached
 
 __all__ = ["BlockwiseTranslation"]
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -36,6 +37,8 @@ VALIDATION_BATCHES, VALIDATION_BATCH_SIZE = 8, 64
 #: Batches that confirm a validation below the criterion. That validation was the lowest of many, so
 #: confirming it takes other trials, and enough of them that luck does not repeat.
 CONFIRMATION_BATCHES = 8 * VALIDATION_BATCHES
+#: Of the standard normal distribution, 97.5 %.
+_QUANTILE = 1.959964
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,9 @@ class Evaluation:
         Different examples of a data set among the trials; None where every trial is drawn anew.
     returns : Returns or None
         Of episodes in an environment.
+    confusions : dict of str to int array, shape (n_outputs, n_outputs)
+        How often each class was taken for which (`Task.confusions`): of speech, frames and
+        utterances.
     of_labels : bool
         Whether `error` is the label error rate: insertions, deletions and substitutions of labels,
         over the number of labels.
@@ -86,7 +92,25 @@ class Evaluation:
     n_trials: int
     n_examples: int | None = None
     returns: Returns | None = None
+    confusions: Mapping[str, np.ndarray] = field(default_factory=dict, repr=False)
     of_labels: bool = False
+
+    def accuracy(self, kind: str) -> float:
+        """Fraction of a kind of `confusions`, such as "frames", that was right."""
+        counts = self.confusions[kind]
+        return float(np.trace(counts) / counts.sum())
+
+    @property
+    def error_interval(self) -> tuple[float, float]:
+        """Interval that holds the error on all trials with 95 % confidence (Wilson's).
+
+        Of a data set with fewer examples than trials, an example counts once.
+        """
+        n = self.n_trials if self.n_examples is None else self.n_examples
+        share = _QUANTILE**2 / n
+        middle = (self.error + share / 2) / (1 + share)
+        half = _QUANTILE / (1 + share) * np.sqrt(self.error * (1 - self.error) / n + share / 4 / n)
+        return float(max(0, middle - half)), float(min(1, middle + half))
 
     def __str__(self) -> str:
         if self.returns is not None:
@@ -94,10 +118,11 @@ class Evaluation:
             return (
                 f"return {mean:.6g} (standard deviation {deviation:.4g}, {self.n_trials} episodes)"
             )
+        right = "".join(f" {kind} {self.accuracy(kind):.4f}" for kind in self.confusions)
         if np.isnan(self.error):
-            return f"loss {self.loss:.6g}"
+            return f"loss {self.loss:.6g}{right}"
         what = "label error rate" if self.of_labels else "error"
-        return f"loss {self.loss:.6g} {what} {self.error:.4f}"
+        return f"loss {self.loss:.6g} {what} {self.error:.4f}{right}"
 
 
 def evaluate(
@@ -110,19 +135,32 @@ def evaluate(
     stream: str,
     dtype: str,
     greedy: bool = True,
+    once: bool = False,
     beam_width: int = 1,
 ) -> Evaluation:
-    """See `Trainer.evaluate`; `seed` is that of the trials, `dtype` the session's."""
+    """See `Trainer.evaluate`; `seed` is that of the trials, `dtype` the session's.
+
+    With `once`, no example of a data set is shown twice.
+    """
     of_labels = LOSSES[task.loss].of_labels
     if beam_width != 1 and not of_labels:
         raise ValueError(
             f"a beam searches for labels, and task '{task.name}' has none: leave it away"
         )
     losses, errors, weights, rates, episodes = [], [], [], [], []
+    confusions: dict[str, np.ndarray] = {}
+    n_examples = task.n_examples(stream)
     previous: Trials | None = None
     most, noisy = session.most_trials, draws(session.resolved.populations)
     for index in range(n_batches):
+        size = batch_size
+        if once and n_examples is not None:
+            size = min(size, n_examples - index * batch_size)
+            if size < 1:
+                break
         batch = hand_out(task, seed, stream, index, batch_size)
+        if batch.n_trials > size:
+            batch = batch.part(slice(size))
         frozen = len(batch.inputs) == len(batch.targets) == 1 and batch.environment is None
         if frozen and not noisy:
             if previous is not None and batch.inputs is previous.inputs:
@@ -147,8 +185,10 @@ def evaluate(
             wrong = wrong_answers(task, session.resolved, outcome.output, part, beam_width)
             errors.append(np.full(part.n_trials, np.nan) if wrong is None else wrong)
             weights.append(error_weights(part))
+            if len(session.resolved.readouts) == 1:
+                for kind, counts in task.confusions(outcome.output, part).items():
+                    confusions[kind] = confusions.get(kind, 0) + counts
     loss = np.concatenate(losses)
-    n_examples = task.n_examples(stream)
     return Evaluation(
         loss=float(loss.mean()),
         error=float(np.average(np.concatenate(errors), weights=np.concatenate(weights))),
@@ -156,14 +196,23 @@ def evaluate(
         n_trials=len(loss),
         n_examples=None if n_examples is None else min(n_examples, len(loss)),
         returns=_returns(Episodes.joined(episodes), greedy) if episodes else None,
+        confusions=confusions,
         of_labels=of_labels,
     )
 
 
-def evaluation_size(task: Task) -> tuple[int, int]:
-    """Batches of an evaluation of a task, and trials in each."""
+def evaluation_size(task: Task, stream: str = "test") -> tuple[int, int]:
+    """Batches of an evaluation of a task, and trials in each.
+
+    Examples that never change are shown once, if there are fewer of them than there would be
+    trials.
+    """
     if isinstance(task, EpisodicTask):
         return 1, EPISODES
+    n_examples = task.n_examples(stream) if task.fixed_examples else None
+    if n_examples is not None and n_examples < VALIDATION_BATCHES * VALIDATION_BATCH_SIZE:
+        n_batches = -(-n_examples // VALIDATION_BATCH_SIZE)
+        return n_batches, -(-n_examples // n_batches)
     return VALIDATION_BATCHES, VALIDATION_BATCH_SIZE
 
 
@@ -236,5 +285,7 @@ def confirmation_batches(task: Task, stream: str) -> int:
     n_examples = task.n_examples(stream)
     if n_examples is None:
         return CONFIRMATION_BATCHES
+    if task.fixed_examples:
+        return min(CONFIRMATION_BATCHES, -(-n_examples // evaluation_size(task, stream)[1]))
     once = -(-n_examples // VALIDATION_BATCH_SIZE)
     return min(CONFIRMATION_BATCHES, max(VALIDATION_BATCHES, once))

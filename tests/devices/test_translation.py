@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from eprop_brian import ALIF, LIF, Network
+from eprop_brian.base.cache import cached
 from eprop_brian.devices import cpp, translation
-from eprop_brian.devices.cache import cached
 from eprop_brian.devices.codeobjects import CppStepCodeObject
 from eprop_brian.network.build import build
 from eprop_brian.network.built import Capacity

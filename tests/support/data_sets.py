@@ -1,6 +1,7 @@
 """Small data sets in the format of public ones, written for the tests."""
 
 import struct
+import wave
 
 import h5py
 import numpy as np
@@ -75,5 +76,60 @@ def write_features(folder):
             (speaker / f"si{k}.phn").write_text(phones)
 
 
+def write_wav(path, samples, rate=8_000, n_bytes=2, channels=1):
+    """A WAV of whole numbers; samples (n,) or (n, channels) of full scale 1."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    whole = np.round(np.asarray(samples) * (2 ** (8 * n_bytes - 1) - 1)).astype("<i4")
+    if n_bytes == 1:  # 8 bits have no sign
+        data = (whole + 128).astype(np.uint8).tobytes()
+    else:
+        data = whole.reshape(-1, 1).view(np.uint8)[:, :n_bytes].tobytes()
+    with wave.open(str(path), "wb") as file:
+        file.setparams((channels, n_bytes, rate, 0, "NONE", ""))
+        file.writeframes(data)
+
+
+def tone(frequency, seconds, rate=8_000):
+    """A sine of half the full scale."""
+    return 0.5 * np.sin(2 * np.pi * frequency * np.arange(round(seconds * rate)) / rate)
+
+
+def write_spoken_digits(folder):
+    """Recordings of two speakers, 7 a digit: tones that rise with the digit."""
+    for digit in range(10):
+        for speaker, base in (("ada", 200), ("ben", 260)):
+            for index in range(7):
+                name = f"{digit}_{speaker}_{index}.wav"
+                write_wav(folder / "recordings" / name, tone(base + 150 * digit, 0.1 + index / 100))
+
+
+def write_timit(folder):
+    """Recordings of 16 kHz as RIFF files: silence, then a tone, whose phones are h# and another."""
+    for half, speakers in (("TRAIN", ("FAAA0", "MBBB0")), ("TEST", ("FCCC0",))):
+        for speaker in speakers:
+            for k, name in enumerate(("SA1", "SX1", "SX2", "SI1")):
+                path = folder / half / "DR1" / speaker / f"{name}.WAV"
+                sound = tone((400, 900)[k % 2], 0.1, 16_000)
+                write_wav(path, np.concatenate([np.zeros(1600), sound]), 16_000)
+                phones = f"0 1600 h#\n1600 3200 {('iy', 'ao')[k % 2]}\n"
+                path.with_suffix(".PHN").write_text(phones)
+
+
+def write_arrays(folder, n=24, n_steps=20):
+    """A file of trials in which the third of the inputs that fires most is the class."""
+    rng = np.random.default_rng(0)
+    classes = np.arange(n) % 3
+    probability = np.where(np.arange(6) // 2 == classes[:, np.newaxis], 0.5, 0.05)
+    spikes = rng.random((n, n_steps, 6)) < probability[:, np.newaxis]
+    np.savez(folder / "my_data.npz", inputs=spikes, targets=classes)
+    return folder / "my_data.npz"
+
+
 #: By task, what writes its data into a folder.
-WRITERS = {"n-mnist": write_n_mnist, "shd": write_shd, "feature-file": write_features}
+WRITERS = {
+    "n-mnist": write_n_mnist,
+    "shd": write_shd,
+    "spoken-digits": write_spoken_digits,
+    "timit": write_timit,
+    "feature-file": write_features,
+}

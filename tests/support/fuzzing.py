@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from eprop_brian.base.cache import cache_folder
 from eprop_brian.base.files import beside
-from eprop_brian.devices.cache import cache_folder
 from eprop_brian.devices.project import digest
 
 _SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=undefined")

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from eprop_brian.base.cache import cache_folder
 from eprop_brian.base.files import beside, read_arrays
 from eprop_brian.base.sparse import dense
-from eprop_brian.devices.cache import cache_folder
 from eprop_brian.devices.project import digest
 from eprop_brian.export import export_project
 from eprop_brian.runs.config import RunConfig

@@ -7,13 +7,10 @@ import pytest
 from brian2 import DimensionMismatchError, Hz
 
 from eprop_brian.tasks.datasets import DataError
-from eprop_brian.tasks.feature_file import (
-    CODINGS,
-    FeatureFile,
-    frame_labels,
-    read_htk,
-    spike_code,
-)
+from eprop_brian.tasks.feature_file import FeatureFile
+from eprop_brian.tasks.frames import CODINGS, spike_code
+from eprop_brian.tasks.htk import read_htk
+from eprop_brian.tasks.phones import frame_labels
 from support.data_sets import write_features, write_htk
 
 
@@ -110,10 +107,10 @@ def test_sum_goes_on_from_frame_to_frame():
 
 def test_defaults(folder):
     task = FeatureFile(path=str(folder))
-    assert task.phones == ["aa", "h#", "iy"]
+    assert task.classes == ["aa", "h#", "iy"]
     assert (task.n_steps, task.n_inputs, task.n_outputs) == (500, 6, 3)
     assert task.loss == "softmax_cross_entropy"
-    parts = {part: len(files) for part, files in task._utterances.items()}
+    parts = {part: len(files) for part, files in task.utterances.items()}
     assert parts == {"train": 4, "validation": 1, "confirmation": 1, "test": 3}
     for stream, n in (("train", 4), ("validation 10 again", 1), ("test", 3)):
         assert task.n_examples(stream) == n
@@ -189,7 +186,7 @@ def test_files_that_do_not_fit_together_are_named(folder):
     train, test = (next(folder.glob(f"{half}/*/*.mfc")) for half in ("train", "TEST"))
     label = test.with_suffix(".phn")
     label.write_text("0 3200 zh\n")
-    with pytest.raises(DataError, match=f"{label.name}: phone 'zh' is in no training file"):
+    with pytest.raises(DataError, match=f"{test.name}: 'zh' is the class of no frame"):
         FeatureFile(path=str(folder)).trials(1, "test", 0, 3)
     label.unlink()
     with pytest.raises(DataError, match=f"{label.name} cannot be read: No such file"):

@@ -2,6 +2,7 @@
 
 import pickle
 import re
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from eprop_brian.symbolic.environment_file import write_environment
 from eprop_brian.tasks import (
     TASKS,
     Acrobot,
+    ArrayTask,
     Atari,
     CartPole,
     CopyRepeat,
@@ -23,22 +25,31 @@ from eprop_brian.tasks import (
     FeatureFile,
     GymnasiumTask,
     Handwriting,
+    JapaneseVowels,
     Lemniscate,
     MountainCar,
     NMnist,
     PatternGeneration,
     Reaching,
     Shd,
+    SpokenDigits,
     StoreRecall,
     Task,
+    Timit,
     TMaze,
     get_task,
     split_name,
 )
-from support.data_sets import WRITERS
+from support.data_sets import WRITERS, write_arrays
 
 #: What tasks need that tests can do without.
-LIBRARIES = {"gymnasium": ["gymnasium"], "atari": ["gymnasium", "ale_py", "cv2"]}
+LIBRARIES = {
+    "gymnasium": ["gymnasium"],
+    "atari": ["gymnasium", "ale_py", "cv2"],
+    "japanese-vowels": ["aeon"],
+    "spoken-digits": ["soundfile", "kaldi_native_fbank"],
+    "timit": ["soundfile", "kaldi_native_fbank"],
+}
 
 
 def test_names():
@@ -52,6 +63,9 @@ def test_names():
         "digits": Digits,
         "n-mnist": NMnist,
         "shd": Shd,
+        "japanese-vowels": JapaneseVowels,
+        "spoken-digits": SpokenDigits,
+        "timit": Timit,
         "feature-file": FeatureFile,
         "store-recall": StoreRecall,
         "t-maze": TMaze,
@@ -62,6 +76,7 @@ def test_names():
         "gymnasium": GymnasiumTask,
         "atari": Atari,
         "environment": EnvironmentFile,
+        "arrays": ArrayTask,
     } == TASKS
 
 
@@ -73,11 +88,14 @@ def test_every_task_has_a_recipe():
 def task(request, tmp_path):
     """Every task, with data written for it if it has none of its own."""
     for library in LIBRARIES.get(request.param, ()):
-        pytest.importorskip(library)
+        if find_spec(library) is None:
+            pytest.skip(f"needs {library}")
     if request.param == "environment":
         file = tmp_path / "cartpole.toml"
         file.write_text(write_environment(CARTPOLE))
         return get_task("environment", file=str(file))
+    if request.param == "arrays":
+        return get_task("arrays", file=str(write_arrays(tmp_path)))
     if request.param not in WRITERS:
         return get_task(request.param)
     WRITERS[request.param](tmp_path)
@@ -89,7 +107,7 @@ def test_every_task_describes_itself(task):
     assert TASKS[task.name] is type(task)
     assert task.description
     assert "\n" not in task.description
-    assert re.search(r"\b(19|20)\d\d\b", task.source)
+    assert re.search(r"\b(19|20)\d\d\b|your own", task.source)
 
 
 def test_settings():

@@ -1,9 +1,10 @@
-"""The cache of compiled programs: each in a folder that is called after a hash of its sources.
+"""The cache of compiled programs, and of other things that take long to make.
 
-Beside the files of a build stands a list of their sizes and hashes. A build that is not what was
-put there (cut short, replaced, not executable any more) is made anew. Where nothing can be kept,
-programs live in a temporary folder as long as the process. Builds that were not used for longest
-go when all together are larger than the limit.
+Each stands in a folder that is called after a hash of what it is made of. Beside the files of such
+a build stands a list of their sizes and hashes. A build that is not what was put there (cut short,
+replaced, not executable any more) is made anew. Where nothing can be kept, programs live in a
+temporary folder as long as the process. Builds that were not used for longest go when all together
+are larger than the limit.
 """
 
 from __future__ import annotations
@@ -20,14 +21,23 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from eprop_brian.base.files import write_text
+import numpy as np
+
+from eprop_brian.base.files import read_arrays, write_arrays, write_text
 from eprop_brian.base.locks import locked
 from eprop_brian.base.printable import warn
 from eprop_brian.base.progress import announce
 from eprop_brian.base.temporary import temporary_folder
-from eprop_brian.devices.program import SimulationError
 
-__all__ = ["cache_folder", "cache_limit", "cached", "clear_cache", "kept_builds"]
+__all__ = [
+    "CacheError",
+    "cache_folder",
+    "cache_limit",
+    "cached",
+    "cached_arrays",
+    "clear_cache",
+    "kept_builds",
+]
 
 #: What moves the cache, and what limits it, in megabytes.
 _FOLDER, _LIMIT = "EPROP_BRIAN_CACHE", "EPROP_BRIAN_CACHE_MB"
@@ -35,10 +45,16 @@ _DEFAULT_LIMIT_MB = 2000
 _MB = 10**6
 #: The list of sizes and hashes in the folder of a build.
 _CHECKSUMS = "checksums"
+#: The file in which `cached_arrays` keeps arrays.
+_ARRAYS = "arrays.npz"
 #: Seconds for which a build is not removed after it was used: its program may be started again.
 _IN_USE = 24 * 3600
 #: Names of what the cache makes: builds, and builds that were never finished.
 _BUILD, _UNFINISHED = re.compile(r"[0-9a-f]{32}"), re.compile(r"\.building_.*")
+
+
+class CacheError(RuntimeError):
+    """What was made cannot be kept."""
 
 
 def cache_folder() -> Path:
@@ -83,7 +99,11 @@ def clear_cache() -> int:
     return freed
 
 
-def cached(name: str, make: Callable[[], Path]) -> tuple[Path, bool]:
+def cached(
+    name: str,
+    make: Callable[[], Path],
+    announcement: str = "building the program (a few seconds for a new network) ...",
+) -> tuple[Path, bool]:
     """The folder of a build, which is made unless it is there.
 
     Parameters
@@ -92,6 +112,8 @@ def cached(name: str, make: Callable[[], Path]) -> tuple[Path, bool]:
         32 hexadecimal digits.
     make : callable
         Gives a folder with the finished build, which is copied.
+    announcement : str
+        What is said before it is made.
 
     Returns
     -------
@@ -101,7 +123,7 @@ def cached(name: str, make: Callable[[], Path]) -> tuple[Path, bool]:
 
     Raises
     ------
-    SimulationError
+    CacheError
         If it cannot be kept, as on a full disk; the message names the cache and what moves it.
     """
     if _is_sound(folder := cache_folder() / name):
@@ -115,15 +137,49 @@ def cached(name: str, make: Callable[[], Path]) -> tuple[Path, bool]:
         with locked(parent / f".{name}.lock"):
             made = not _is_sound(folder)
             if made:
-                announce("building the program (a few seconds for a new network) ...")
+                announce(announcement)
                 _install(make(), folder)
                 _remove_oldest(folder)
     except OSError as error:
-        raise SimulationError(
-            f"a program cannot be kept in {parent}, the cache of compiled programs: "
+        raise CacheError(
+            f"nothing can be kept in {parent}, the cache of compiled programs: "
             f"{error.strerror or error}. Make room there, or name another folder in ${_FOLDER}"
         ) from error
     return folder, made
+
+
+def cached_arrays(
+    name: str, make: Callable[[], dict[str, np.ndarray]], announcement: str
+) -> dict[str, np.ndarray]:
+    """Arrays that are made unless they are there.
+
+    Parameters
+    ----------
+    name : str
+        32 hexadecimal digits.
+    make : callable
+        Gives the arrays by name.
+    announcement : str
+        What is said before they are made.
+    """
+    made: dict[str, np.ndarray] = {}
+    with temporary_folder("eprop_brian_arrays_") as folder:
+
+        def make_folder() -> Path:
+            made.update(make())
+            write_arrays(folder / _ARRAYS, made)
+            return folder
+
+        try:
+            kept, _ = cached(name, make_folder, announcement)
+        except CacheError:
+            if made:  # they serve without being kept
+                return made
+            raise
+    # Another process may have made room meanwhile.
+    with contextlib.suppress(ValueError):
+        made = made or read_arrays(kept / _ARRAYS)
+    return made or make()
 
 
 @functools.cache

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from eprop_brian.base import cache
 from eprop_brian.cli import main
-from eprop_brian.devices import SimulationError, cache
 from eprop_brian.devices.project import build_once, quoted_for_make
 
 NAMES = ["0" * 32, "1" * 32, "2" * 32]
@@ -110,7 +110,7 @@ def test_a_full_disk_is_named_with_what_moves_the_cache(folder, make, monkeypatc
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(cache.shutil, "copytree", full)
-    with pytest.raises(SimulationError, match=rf"{folder}.*No space.*\$EPROP_BRIAN_CACHE"):
+    with pytest.raises(cache.CacheError, match=rf"{folder}.*No space.*\$EPROP_BRIAN_CACHE"):
         cache.cached(NAMES[0], make)
 
 
