@@ -29,7 +29,7 @@ for feedback in ("symmetric", "random", "adaptive"):
     )
     trainer = config.make_trainer("runtime" if SHORT else "cpp")
     histories[feedback] = trainer.train(2 if SHORT else 2000)
-    print(f"{feedback}: loss {histories[feedback].loss[-1]:.2f}, {trainer.alignment:.2f} aligned")
+    print(f"{feedback}: loss {histories[feedback].loss[-1]:.2f}, {trainer.alignment():.2f} aligned")
 
 figure = plot.learning(histories["adaptive"])
 plot.save(figure, Path("Kolen_Pollack_1994_feedback"), ["png"])

@@ -99,16 +99,16 @@ def styled() -> Iterator[None]:
 def _show_once(figure: Figure) -> None:
     """Have a notebook show a figure once, though it is the value of a cell and drawn in it.
 
-    What Pyplot has open is shown when the cell ends.
+    Pyplot shows what it has open when the cell ends; a figure that has been shown is not open.
     """
     if "inline" not in plt.get_backend() or "_ipython_display_" in vars(figure):
         return
     display = sys.modules["IPython"].display.display
 
     def show() -> None:
-        if not plt.fignum_exists(figure.number):
-            del vars(figure)["_ipython_display_"]
-            display(figure)
+        del vars(figure)["_ipython_display_"]
+        display(figure)
+        plt.close(figure)
 
     vars(figure)["_ipython_display_"] = show
 
