@@ -73,7 +73,7 @@ class BpttSession(LearningSession):
         n_answers = self.capacity.n_answers
         self._unrolled = Unrolled(self.resolved, learning_window, self._dtype, n_answers)
         self._names = (*self.keys.connections, *self.keys.learned)
-        self._optimize = optimizer_step(self.resolved)
+        self._optimize = optimizer_step(self.resolved, self._dtype)
         self._simulate = jax.jit(self._unrolled.simulate)
         self._differentiate = jax.jit(self._gradient_of)
         self._update = jax.jit(self._updated)

@@ -46,7 +46,7 @@ class NetworkWindows:
             for local in (False, True)
         }
         self._names = (*resolved.keys.connections, *resolved.keys.learned)
-        self._optimize = optimizer_step(resolved)
+        self._optimize = optimizer_step(resolved, self.dtype)
         self.n_states = sum(len(p.system.step.states) * p.size for p in resolved.populations)
         self.n_recurrent, self.n_outputs = resolved.n_recurrent, resolved.n_outputs
         self.averages = bool(resolved.average_gradient)
