@@ -227,7 +227,8 @@ def _extracted(
     n_pause = round(pause * front_end.sample_rate)
     noise = _PAUSE * normals(rng_for(0, "pause"), n_pause)
     for paths in recordings:
-        joined, end = [], 0.0
+        joined: list[NDArray[np.float64]] = []
+        end = 0.0
         for path in paths:
             samples, rate = read_audio(path)
             try:

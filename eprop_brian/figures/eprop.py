@@ -11,13 +11,15 @@ from matplotlib.figure import Figure
 from eprop_brian.base.sparse import Matrix
 from eprop_brian.figures.episode import outcome_of, plot_episode
 from eprop_brian.figures.learning import plot_learning_curve
+from eprop_brian.figures.speech import plot_confusion, plot_utterance
 from eprop_brian.figures.style import same_limits, save_figure
 from eprop_brian.figures.trial import draws_trajectory, plot_trajectory, plot_trial
 from eprop_brian.figures.weights import plot_parameters, plot_weights
 from eprop_brian.network.spec import Network
 from eprop_brian.runs.config import RunConfig
-from eprop_brian.runs.run import CHECKPOINT, HISTORY, INITIAL, read_weights
+from eprop_brian.runs.run import CHECKPOINT, HISTORY, INITIAL, Run, read_weights
 from eprop_brian.tasks import EpisodicTask, Task
+from eprop_brian.tasks.frames import FrameTask
 from eprop_brian.training.fresh_episodes import play_episode, record_traces
 from eprop_brian.training.history import History
 from eprop_brian.training.quantities import default_quantities, slow_components
@@ -48,7 +50,8 @@ def plot_eprop_run(folder: str | Path, formats: Sequence[str] = ("png",)) -> lis
     -------
     list of Path
         The files written: ``learning_curve``, ``trial_before``, ``trial_after`` (in an environment,
-        ``episode_before`` and ``episode_after``), ``trajectory`` if two readouts follow targets,
+        ``episode_before`` and ``episode_after``), ``trajectory`` if two readouts follow targets, of
+        speech ``utterance``, ``confusion_frames`` and ``confusion_utterances`` (of test trials),
         ``weights``, and ``parameters`` if neurons have learned ones, in each format; no learning
         curve before the first iteration.
 
@@ -69,6 +72,9 @@ def plot_eprop_run(folder: str | Path, formats: Sequence[str] = ("png",)) -> lis
     when = ("before training", f"after {n_updates} iteration{'' if n_updates == 1 else 's'}")
     draw = _episodes if isinstance(task, EpisodicTask) else _trials
     figures = draw(network, task, (initial, trained), seed, when)
+    if isinstance(task, FrameTask) and n_updates:
+        for what, counts in Run.open(folder).trainer.evaluate().confusions.items():
+            figures[f"confusion_{what}"] = plot_confusion(counts, task.classes, what)
     figures["weights"] = plot_weights(initial, network, trained)
     if network.learned_shapes:
         figures["parameters"] = plot_parameters(initial, network, trained)
@@ -99,6 +105,9 @@ def _trials(
         for name, recording, then in zip(_NAMES, (before, after), when, strict=True)
     }
     same_limits([*figures.values()])
+    if isinstance(task, FrameTask):
+        classes = [*task.classes, "blank"][: task.n_outputs]
+        figures["utterance"] = plot_utterance(after, classes, f"{task.name}: {when[1]}")
     if draws_trajectory(after):
         figures["trajectory"] = plot_trajectory(after, before)
     return figures

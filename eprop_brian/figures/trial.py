@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import cycle, islice
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,7 @@ from eprop_brian.figures.style import (
 from eprop_brian.training.recorded import Recorded, RecordedReadout, Recording
 from eprop_brian.training.traces import TracedSynapse
 
-__all__ = ["draws_trajectory", "plot_trajectory", "plot_trial"]
+__all__ = ["draw_inputs", "draw_recurrent", "draws_trajectory", "plot_trajectory", "plot_trial"]
 
 #: Colours of readouts; those of populations and example neurons are `COLOURS`.
 _READOUT_COLOURS = ("#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0072B2", "#D55E00")
@@ -96,8 +97,8 @@ def plot_trial(recording: Recording, title: str | None = None) -> Figure:
     outputs = {_output_panel(readout): readout for readout in recording.readouts}
     heights.update(dict.fromkeys(outputs, 1.2))
     figure, panels = stacked(heights, "time in the trial (ms)")
-    _draw_inputs(panels["inputs"], recording)
-    _draw_recurrent(panels["recurrent"], recording, examples)
+    draw_inputs(panels["inputs"], recording)
+    draw_recurrent(panels["recurrent"], recording, examples)
     for number, example in enumerate(membranes):
         ax, colour = panels[_membrane_panel(example)], examples[example]
         _draw_membrane(ax, recording, example, colour, explained=number == 0)
@@ -215,7 +216,7 @@ def _membrane_panel(example: _Example) -> str:
     return f"membrane of {_label(example)}"
 
 
-def _draw_inputs(ax: Axes, recording: Recording) -> None:
+def draw_inputs(ax: Axes, recording: Recording) -> None:
     """Input spikes, or analog inputs as an image with its scale beside it."""
     ax.set_ylabel("input neuron\n(index)")
     if recording.inputs.dtype == bool:
@@ -239,7 +240,10 @@ def _draw_raster(
     ax.set_ylim(-1, first + n)
 
 
-def _draw_recurrent(ax: Axes, recording: Recording, examples: Mapping[_Example, str]) -> None:
+def draw_recurrent(
+    ax: Axes, recording: Recording, examples: Mapping[_Example, str] = MappingProxyType({})
+) -> None:
+    """Spikes of all populations; `examples` with their colours are pointed at."""
     colours, spikes = _population_colours(recording), recording["spikes"]
     for population in recording.populations:
         columns = spikes.columns(population.name)
@@ -253,9 +257,10 @@ def _draw_recurrent(ax: Axes, recording: Recording, examples: Mapping[_Example, 
         row = spikes.column(*example)
         right_edge = ax.get_yaxis_transform()
         ax.plot(1.005, row, color=colour, transform=right_edge, clip_on=False, **pointer)
-    ax.plot([], [], color=_GREY, label="shown below", **pointer)
-    for handle in legend_beside(ax).legend_handles[:-1]:
-        if isinstance(handle, Line2D):
+    if examples:
+        ax.plot([], [], color=_GREY, label="shown below", **pointer)
+    for handle in legend_beside(ax).legend_handles:
+        if isinstance(handle, Line2D) and handle.get_marker() == "|":
             handle.set_markersize(7)
             handle.set_markeredgewidth(1.5)
 
