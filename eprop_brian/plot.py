@@ -18,6 +18,8 @@ from eprop_brian.figures.learning import plot_gradient_check as gradient_check
 from eprop_brian.figures.learning import plot_learning_curve as learning
 from eprop_brian.figures.network import network_diagram
 from eprop_brian.figures.run import plot_run as run
+from eprop_brian.figures.speech import plot_confusion as confusion
+from eprop_brian.figures.speech import plot_utterance as utterance
 from eprop_brian.figures.style import save_figure as save
 from eprop_brian.figures.sweep import plot_sweep as sweep
 from eprop_brian.figures.synthetic import plot_copy_trial as copy_trial
@@ -34,6 +36,7 @@ __all__ = [
     "balance",
     "balanced_training",
     "comparison",
+    "confusion",
     "copy_trial",
     "decoding",
     "episode",
@@ -51,5 +54,6 @@ __all__ = [
     "trajectory",
     "trial",
     "tuning",
+    "utterance",
     "weights",
 ]

@@ -13,14 +13,16 @@ from eprop_brian.equations.losses import LOSSES
 from eprop_brian.figures.episode import outcome_of, plot_episode
 from eprop_brian.figures.labels import frame_probabilities, plot_labels
 from eprop_brian.figures.learning import plot_learning_curve
+from eprop_brian.figures.speech import plot_confusion, plot_utterance
 from eprop_brian.figures.style import same_limits, save_figure
 from eprop_brian.figures.trial import draws_trajectory, plot_trajectory, plot_trial
 from eprop_brian.figures.weights import plot_parameters, plot_weights
 from eprop_brian.network.spec import Network
 from eprop_brian.runs.config import RunConfig
-from eprop_brian.runs.run import CHECKPOINT, HISTORY, INITIAL, read_weights
+from eprop_brian.runs.run import CHECKPOINT, HISTORY, INITIAL, Run, read_weights
 from eprop_brian.tasks import EpisodicTask, Task
 from eprop_brian.tasks.base import hand_out
+from eprop_brian.tasks.frames import FrameTask
 from eprop_brian.training.fresh_episodes import play_episode, record_traces
 from eprop_brian.training.history import History
 from eprop_brian.training.quantities import default_quantities, slow_components
@@ -56,7 +58,8 @@ def plot_eprop_run(
     list of Path
         The files written: ``learning_curve``, ``trial_before``, ``trial_after`` (in an environment,
         ``episode_before`` and ``episode_after``), ``trajectory`` if two readouts follow targets,
-        ``labels`` if the only readout shows a sequence of labels (after training),
+        ``labels`` if the only readout shows a sequence of labels (after training), of speech
+        ``utterance``, ``confusion_frames`` and ``confusion_utterances`` (of test trials),
         ``weights``, and ``parameters`` if neurons have learned ones, in each format; no learning
         curve before the first iteration, and no trial of a network that cannot be recorded step by
         step (`Population.reverse_time`, `Readout.every`).
@@ -82,6 +85,9 @@ def plot_eprop_run(
         figures = _episodes(network, task, both, seed, when)
     else:
         figures = _trials(network, task, both, seed, when)
+    if isinstance(task, FrameTask) and n_updates:
+        for what, counts in Run.open(folder).trainer.evaluate().confusions.items():
+            figures[f"confusion_{what}"] = plot_confusion(counts, task.classes, what)
     figures["weights"] = plot_weights(initial, network, trained)
     if network.learned_shapes:
         figures["parameters"] = plot_parameters(initial, network, trained)
@@ -116,6 +122,7 @@ def _trials(
         f"trial_{name}": plot_trial(recording, f"{task.name}: {then}")
         for name, recording, then in zip(_NAMES, (before, after), when, strict=True)
     }
+    same_limits([*figures.values()])
     if LOSSES[task.loss].of_labels and len(network.resolved.readouts) == 1:
         trials = hand_out(task, seed, "test", 0, 1)
         assert trials.labels is not None  # of a task with a loss of labels
@@ -123,7 +130,9 @@ def _trials(
         p = frame_probabilities(after, trials)
         title = f"{task.name}: {when[1]}"
         figures["labels"] = plot_labels(p, labels[labels >= 0].tolist(), title)
-    same_limits([*figures.values()])
+    if isinstance(task, FrameTask):
+        classes = [*task.classes, "blank"][: task.n_outputs]
+        figures["utterance"] = plot_utterance(after, classes, f"{task.name}: {when[1]}")
     if draws_trajectory(after):
         figures["trajectory"] = plot_trajectory(after, before)
     return figures

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import cycle, islice
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,7 @@ __all__ = [
     "draw_inputs",
     "draw_output",
     "draw_raster",
+    "draw_recurrent",
     "draws_trajectory",
     "plot_trajectory",
     "plot_trial",
@@ -104,7 +106,7 @@ def plot_trial(recording: Recording, title: str | None = None) -> Figure:
     heights.update(dict.fromkeys(outputs, 1.2))
     figure, panels = stacked(heights, "time in the trial (ms)")
     draw_inputs(panels["inputs"], recording)
-    _draw_recurrent(panels["recurrent"], recording, examples)
+    draw_recurrent(panels["recurrent"], recording, examples)
     for number, example in enumerate(membranes):
         ax, colour = panels[_membrane_panel(example)], examples[example]
         _draw_membrane(ax, recording, example, colour, explained=number == 0)
@@ -246,7 +248,10 @@ def draw_raster(
     ax.set_ylim(-1, first + n)
 
 
-def _draw_recurrent(ax: Axes, recording: Recording, examples: Mapping[_Example, str]) -> None:
+def draw_recurrent(
+    ax: Axes, recording: Recording, examples: Mapping[_Example, str] = MappingProxyType({})
+) -> None:
+    """Spikes of all populations; `examples` with their colours are pointed at."""
     colours, spikes = _population_colours(recording), recording["spikes"]
     for population in recording.populations:
         columns = spikes.columns(population.name)
@@ -260,9 +265,10 @@ def _draw_recurrent(ax: Axes, recording: Recording, examples: Mapping[_Example, 
         row = spikes.column(*example)
         right_edge = ax.get_yaxis_transform()
         ax.plot(1.005, row, color=colour, transform=right_edge, clip_on=False, **pointer)
-    ax.plot([], [], color=_GREY, label="shown below", **pointer)
-    for handle in legend_beside(ax).legend_handles[:-1]:
-        if isinstance(handle, Line2D):
+    if examples:
+        ax.plot([], [], color=_GREY, label="shown below", **pointer)
+    for handle in legend_beside(ax).legend_handles:
+        if isinstance(handle, Line2D) and handle.get_marker() == "|":
             handle.set_markersize(7)
             handle.set_markeredgewidth(1.5)
 
