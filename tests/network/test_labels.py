@@ -39,6 +39,23 @@ def network_of(**options) -> Network:
     return Network.standard(6, 4, neurons(), **{"loss": "ctc", **options})
 
 
+def both_ways():
+    """A population in each direction of time, and a readout that hears both."""
+    (fast, n_fast), (slow, n_slow) = neurons()
+    return Network(
+        [
+            Inputs(6),
+            Population(fast, n_fast, "forth"),
+            Population(slow, n_slow, "back", reverse_time=True),
+            Readout(4, loss="ctc"),
+            Projection("inputs", ["forth", "back"], "w_in"),
+            Projection("forth", "forth", "w_rec"),
+            Projection(["forth", "back"], "readout", "w_out"),
+            LearningSignal("readout", ["forth", "back"], name="B"),
+        ]
+    )
+
+
 def start(network):
     return {name: WEIGHTS * w for name, w in network.initial_weights(1).items()}
 
@@ -77,8 +94,9 @@ CASES = {
 }
 
 
-def test_the_gradient_is_that_of_the_loss(device):
-    network, trials = network_of(), labelled_trials()
+@pytest.mark.parametrize("make", [network_of, both_ways])
+def test_the_gradient_is_that_of_the_loss(make, device):
+    network, trials = make(), labelled_trials()
     weights = start(network)
     outcome, gradient = run(network, trials, device, weights)
     expected, result = derivative(network, trials, weights)
