@@ -243,11 +243,10 @@ class Unrolled:
         network, dtype = self.network, self.dtype
         targets = jnp.swapaxes(targets, 0, 1).astype(dtype)
         advantage = jnp.zeros((targets.shape[1], 0)) if advantage is None else advantage
-        by_step = periods, advantage.astype(dtype)
+        periods = jnp.swapaxes(periods, 0, 1)
+        advantage = jnp.swapaxes(advantage.astype(dtype), 0, 1)
         scores = [
-            self._scores(
-                readout, y, targets[..., own], *(jnp.swapaxes(x, 0, 1) for x in by_step), lengths
-            )
+            self._scores(readout, y, targets[..., own], periods, advantage, lengths)
             for readout, y, own in zip(
                 self._readouts, result.outputs, network.output_slices.values(), strict=True
             )
@@ -279,7 +278,8 @@ class Unrolled:
         inputs = self._input_currents(weights, jnp.swapaxes(x, 0, 1).astype(dtype))
         # Readouts see neurons when these have gone through the trial.
         afterwards = bool(network.reversed) or network.frame_steps > 1
-        places, backwards = mirrored_steps(n_steps, lengths), ()
+        places = mirrored_steps(n_steps, lengths)
+        backwards: tuple[jax.Array, ...] = ()
         if network.reversed:
             x = jnp.take_along_axis(x, jnp.swapaxes(places, 0, 1), axis=1)
             backwards = self._input_currents(weights, jnp.swapaxes(x, 0, 1).astype(dtype))
