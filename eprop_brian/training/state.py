@@ -478,10 +478,11 @@ class SessionState:
         for readout in self.resolved.readouts:
             columns, steps = self.resolved.output_slices[readout.name], counted
             if readout.window_steps is not None:
-                steps = np.full_like(counted, n_frames(readout.window_steps, readout.every))
+                most = n_frames(readout.window_steps, readout.every)
+                steps = np.full_like(counted, most)
                 if lengths is not None:
-                    most = n_frames(lengths[:, np.newaxis], readout.every)
-                    steps = np.minimum(steps, most)
+                    # Trials have whole frames.
+                    steps = np.minimum(steps, lengths[:, np.newaxis] // readout.every)
             losses_of.append(_loss_of(readout.loss, losses[:, columns], steps))
             with np.errstate(invalid="ignore"):  # 0/0 for an answer that a trial does not have
                 means.append(outputs[..., columns] / steps[..., np.newaxis])
