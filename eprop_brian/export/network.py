@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from eprop_brian.base.sparse import Matrix, is_sparse, with_values
-from eprop_brian.equations.losses import LOSSES
+from eprop_brian.equations.losses import LOSSES, Loss
 from eprop_brian.network.built import BuiltNetwork, state_variable
 from eprop_brian.network.draws import initial_draws
 from eprop_brian.network.episodes import EPISODES, REPORTED
@@ -93,6 +93,7 @@ class Readout:
     mean_over_readouts: bool
     mean_over_window: bool
     judged: bool
+    of_labels: bool
 
 
 @dataclass(frozen=True)
@@ -206,6 +207,7 @@ def description(
         "n_targets": capacity.n_targets,
         "target_steps": capacity.target_steps,
         "n_answers": capacity.n_answers,
+        "most_labels": capacity.most_labels,
         "analog": capacity.analog,
         "noise": acts or draws(network.populations),
         "acts": acts,
@@ -218,7 +220,7 @@ def description(
             Population(p.name, p.size, most_rate(p, float(network.dt)), is_read(p, network))
             for p in network.populations
         ],
-        "readouts": _readouts(state, LOSSES[task.loss].softmax),
+        "readouts": _readouts(state, LOSSES[task.loss]),
         "signals": [
             Signal(
                 s.name,
@@ -257,8 +259,8 @@ def description(
     )
 
 
-def _readouts(state: SessionState, classes: bool) -> list[Readout]:
-    """The readouts, and which of them a task with classes judges."""
+def _readouts(state: SessionState, scored: Loss) -> list[Readout]:
+    """The readouts, and which of them a task that is scored by a loss judges."""
     network = state.resolved
     alone = len(network.readouts) == 1 and network.readouts[0].window_steps is None
     return [
@@ -268,7 +270,9 @@ def _readouts(state: SessionState, classes: bool) -> list[Readout]:
             window=readout.window(state.learning_window),
             mean_over_readouts=readout.loss.mean_over_readouts,
             mean_over_window=readout.loss.mean_over_window,
-            judged=classes and (alone or readout.loss.softmax),
+            judged=scored.softmax
+            and (alone or readout.loss.softmax and readout.loss.of_labels == scored.of_labels),
+            of_labels=readout.loss.of_labels,
         )
         for readout in network.readouts
     ]

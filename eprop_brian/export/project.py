@@ -222,11 +222,6 @@ def _exportable(config: RunConfig) -> tuple[Task, Network]:
             f"the loss of readout '{reading}' reads the advantage, which the trials of an exported "
             "program do not have: train here"
         )
-    if any(readout.loss.of_labels for readout in network.resolved.readouts):
-        raise ValueError(
-            f"task '{task.name}' has a loss of labels, which the trials of an exported program do "
-            "not have: train here, and export the trained network (--inference)"
-        )
     sharing = [c.name for c in network.resolved.connections if c.shared is not None]
     if sharing:
         raise ValueError(

@@ -133,6 +133,14 @@ def _own_trials(state: SessionState) -> str:
             f"\n| `periods` | whole numbers (targets, {capacity.n_steps}) | 0 in steps that do not "
             f"count, n in those that count for answer n, up to {capacity.n_answers} |"
         )
+    labels = example_labels = ""
+    if capacity.most_labels:
+        labels = (
+            f"\n| `labels` | whole numbers (targets, {capacity.most_labels}) | what each trial "
+            "shows, in this order; -1 behind the last |"
+        )
+        row = [0, *[-1] * (capacity.most_labels - 1)]
+        example_labels = f"\n        labels=np.array([{row}]),"
     return template.substitute(
         n_steps=capacity.n_steps,
         n_inputs=network.n_inputs,
@@ -146,11 +154,12 @@ def _own_trials(state: SessionState) -> str:
             f"\n| or `words` | int32 (patterns, {capacity.n_steps}, {-(-network.n_inputs // 32)}) "
             "| the same, input i in bit i % 32 of word i // 32 |"
         ),
-        periods=periods,
+        periods=periods + labels,
         example_inputs=f"rng.random((10, {capacity.n_steps}, {network.n_inputs}))"
         + ("" if capacity.analog else " < 0.02"),
         example_targets=example_targets,
         example_periods=f"\n        periods=np.ones((1, {capacity.n_steps}), dtype=int),"
+        + example_labels
         if capacity.n_answers
         else "",
     )

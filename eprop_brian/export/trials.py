@@ -110,13 +110,9 @@ def _to_validate(task: Task, seed: int) -> Trials:
 
 def _recorded(trials: Trials) -> dict[str, np.ndarray]:
     inputs = {"inputs": trials.inputs} if trials.analog else {"words": pack_spikes(trials.inputs)}
-    return {
-        **inputs,
-        "targets": trials.targets,
-        "pattern": trials.pattern,
-        "target": trials.target,
-        **({} if trials.periods is None else {"periods": trials.periods}),
-    }
+    arrays = {**inputs, **trials.of_targets, "pattern": trials.pattern, "target": trials.target}
+    # Arrays may be repeated without taking memory, which a file cannot have.
+    return {name: np.ascontiguousarray(array) for name, array in arrays.items()}
 
 
 def _drawn_from(task: Task, seed: int) -> dict[str, np.ndarray]:

@@ -34,16 +34,16 @@ EPROP_BRIAN_DEVICE inline double log_sum(double a, double b)
 // What a trial shows in its frames, and what it was to show.
 template <typename Real> struct LabelledFrames
 {
-    int n_steps, most_labels, n_outputs;
-    // The frame of each step, from 1 on; 0 for none. The labels, -1 behind the last.
-    const int32_t *period, *labels;
+    int most_labels, n_outputs;
+    // -1 behind the last.
+    const int32_t* labels;
+    // Steps of each frame, 0 behind the last.
+    const int32_t* frame_steps;
     // Sums of the outputs over the steps of each frame, `row` numbers apart; afterwards of the
     // probabilities.
     Real* sums;
     int row;
-    // By frame: its steps; by frame and output: the mean output, the probability, and the
-    // probability given the labels.
-    int32_t* frame_steps;
+    // By frame and output: the mean output, the probability, and the probability given the labels.
     Real *y, *p, *y_target;
     // A number for every output, of which the first is that of the labels.
     Real* log_likelihood;
@@ -57,8 +57,7 @@ label_probabilities(const Threads& threads, int most_frames, const LabelledFrame
 {
     const int n = f.n_outputs, blank = n - 1;
     int n_frames = 0, n_labels = 0;
-    for (int step = 0; step < f.n_steps; step++)
-        if (f.period[step] > n_frames) n_frames = f.period[step];
+    while (n_frames < most_frames && f.frame_steps[n_frames] > 0) n_frames++;
     while (n_labels < f.most_labels && f.labels[n_labels] >= 0) n_labels++;
     const int n_positions = 2*n_labels + 1;
     double* const log_forward = f.room;
@@ -66,14 +65,11 @@ label_probabilities(const Threads& threads, int most_frames, const LabelledFrame
     double* const log_norm = log_backward + 2*(2*f.most_labels + 1);
 
     threads.each(n_frames, [&](int frame) {
-        int n_steps = 0;
-        for (int step = 0; step < f.n_steps; step++) n_steps += f.period[step] == frame + 1;
-        f.frame_steps[frame] = n_steps;
         Real* const y = f.y + frame*n;
         double most = -INFINITY, sum = 0;
         for (int k = 0; k < n; k++)
         {
-            y[k] = f.sums[frame*f.row + k]/n_steps;
+            y[k] = f.sums[frame*f.row + k]/f.frame_steps[frame];
             if (!(y[k] <= most)) most = y[k];
         }
         for (int k = 0; k < n; k++) sum += exp(y[k] - most);

@@ -20,10 +20,6 @@ class LabelProbabilities(Node):
     ----------
     n : int
         Outputs, the last of which is the blank.
-    period, at_period : str
-        Array of the frame of each step, from 1 on, and where that of the trial begins.
-    n_steps : str
-        Of the trial.
     labels, at_labels : str
         Array of the labels, and where those of the trial begin.
     most_labels, most_frames : int
@@ -33,7 +29,7 @@ class LabelProbabilities(Node):
     row : int
         Numbers that all outputs have in a frame there.
     frame_steps : str
-        Array of the steps of each frame.
+        Array of the steps of each frame, 0 behind the last.
     y, p, y_target : str
         Arrays, by frame and output: the mean of the outputs, the probabilities, and the
         probabilities given the labels.
@@ -44,9 +40,6 @@ class LabelProbabilities(Node):
     """
 
     n: int
-    period: str
-    at_period: str
-    n_steps: str
     labels: str
     at_labels: str
     most_labels: int
@@ -63,8 +56,7 @@ class LabelProbabilities(Node):
 
     def sets(self) -> tuple[str, ...]:
         """See `Node.sets`. The sums have a row for every trial and belong to none."""
-        of_frames = self.frame_steps, self.y, self.p, self.y_target
-        return (*of_frames, self.log_likelihood, self.room)
+        return self.y, self.p, self.y_target, self.log_likelihood, self.room
 
 
 def room_for_labels(most_frames: int, most_labels: int) -> int:

@@ -138,22 +138,20 @@ class NumpyLoops(Printer):
         def some(array: str, at: str, n: str | int) -> str:
             return f"{self.pointer(array)}[{at}:{at} + {n}]"
 
-        period = some(node.period, node.at_period, node.n_steps)
         labels = some(node.labels, node.at_labels, node.most_labels)
         # The outputs of a readout are some of a row, and the last row may end with them.
         n_sums = (node.most_frames - 1) * node.row + node.n
         sums = some(node.sums, node.at_sums, n_sums)
         rows = f"({node.most_frames}, {node.n})"
         strides = f"({node.row}*_sums.itemsize, _sums.itemsize)"
-        found = "_frame_steps, _y, _p, _y_target, _log_likelihood"
+        steps = some(node.frame_steps, "0", node.most_frames)
         lines = [
             f"_sums = {sums}",
             f"_sums = _numpy.lib.stride_tricks.as_strided(_sums, {rows}, {strides})",
-            f"{found} = _label_probabilities({period}, {labels}, _sums)",
-            "_n_frames = len(_frame_steps)",
-            f"{self.pointer(node.frame_steps)}[:_n_frames] = _frame_steps",
+            f"_y, _p, _y_target, _log_likelihood = _label_probabilities({steps}, {labels}, _sums)",
+            "_n_frames = len(_p)",
             f"{self.pointer(node.log_likelihood)}[0] = _log_likelihood",
-            "_sums[:_n_frames] = _p*_frame_steps[:, _numpy.newaxis]",
+            f"_sums[:_n_frames] = _p*({steps})[:_n_frames, _numpy.newaxis]",
         ]
         for array, value in ((node.y, "_y"), (node.p, "_p"), (node.y_target, "_y_target")):
             lines.append(f"{self.pointer(array)}[:_n_frames*{node.n}] = {value}.ravel()")

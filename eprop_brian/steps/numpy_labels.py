@@ -8,14 +8,14 @@ __all__ = ["label_probabilities"]
 
 
 def label_probabilities(
-    period: np.ndarray, labels: np.ndarray, sums: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, float]:
+    frame_steps: np.ndarray, labels: np.ndarray, sums: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
     """Compute what `eprop_brian.steps.labels.LabelProbabilities` does.
 
     Parameters
     ----------
-    period : array of int, shape (n_steps,)
-        The frame of each step, from 1 on; 0 for none.
+    frame_steps : array of int, shape (most_frames,)
+        Steps of each frame, 0 behind the last.
     labels : array of int, shape (most_labels,)
         -1 behind the last.
     sums : array, shape (most_frames, n_outputs)
@@ -23,13 +23,11 @@ def label_probabilities(
 
     Returns
     -------
-    frame_steps : array of int, shape (n_frames,)
     y, p, y_target : array, shape (n_frames, n_outputs)
     log_likelihood : float
     """
-    n_frames = int(period.max())
-    frame_steps = np.bincount(period, minlength=n_frames + 1)[1:]
-    y = sums[:n_frames] / frame_steps[:, np.newaxis].astype(sums.dtype)
+    n_frames = int((frame_steps > 0).sum())
+    y = sums[:n_frames] / frame_steps[:n_frames, np.newaxis].astype(sums.dtype)
     log_p = y.astype(float)
     with np.errstate(invalid="ignore"):  # outputs that are not finite
         log_p = log_p - log_p.max(axis=1, keepdims=True)
@@ -50,7 +48,7 @@ def label_probabilities(
     with np.errstate(invalid="ignore"):
         given = np.exp(forward + backward - log_likelihood)
     y_target = given @ (output[:, np.newaxis] == np.arange(blank + 1))
-    return frame_steps, y, np.exp(log_p), y_target, log_likelihood
+    return y, np.exp(log_p), y_target, log_likelihood
 
 
 def _forward(shown: np.ndarray, skips: np.ndarray) -> np.ndarray:

@@ -372,14 +372,13 @@ class CLikePrinter(Printer):
         ]
 
     def print_labelprobabilities(self, node: LabelProbabilities) -> Lines:
-        at = {node.period: node.at_period, node.labels: node.at_labels, node.sums: node.at_sums}
+        at = {node.labels: node.at_labels, node.sums: node.at_sums}
 
         def place(array: str) -> str:
             return f"{self.pointer(array)} + {at[array]}" if array in at else self.pointer(array)
 
-        of_frames = (node.frame_steps, node.y, node.p, node.y_target)
-        given = [node.n_steps, node.most_labels, node.n, place(node.period), place(node.labels)]
-        given += [place(node.sums), node.row, *map(place, of_frames)]
+        given = [node.most_labels, node.n, place(node.labels), place(node.frame_steps)]
+        given += [place(node.sums), node.row, place(node.y), place(node.p), place(node.y_target)]
         given += [place(node.log_likelihood), place(node.room)]
         frames = f"const eprop_brian::LabelledFrames<{self.real}> _frames ="
         call = f"eprop_brian::{self.threads}(), {node.most_frames}, _frames"

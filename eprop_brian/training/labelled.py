@@ -77,15 +77,15 @@ def errors_as_data(
     errors = np.array(np.broadcast_to(trials.targets[row], shape))
     given = errors.copy()
     n_frames = int(period.max())
+    steps = np.bincount(period, minlength=n_frames + 1)[1:]
     frame, counts = np.maximum(period - 1, 0), (period > 0)[:, np.newaxis]
     for readout in labelled:
         columns = network.output_slices[readout.name]
         with np.errstate(divide="ignore"):
             log_p = np.log(p[:n_frames, columns])
-        steps = np.bincount(period, minlength=n_frames + 1)[1:, np.newaxis]
-        _, _, _, y_target, _ = label_probabilities(period, trials.labels[row], log_p * steps)
+        _, _, y_target, _ = label_probabilities(steps, trials.labels[row], log_p * steps[:, None])
         values = {**readout.values, "p": p[:n_frames, columns], "y_target": y_target}
-        error = evaluate(readout.loss.error, values, "loss, error") / steps
+        error = evaluate(readout.loss.error, values, "loss, error") / steps[:, None]
         errors[0, :, columns] = np.where(counts, error[frame], 0)
         given[0, :, columns] = np.where(counts, y_target[frame], 0)
     readouts = tuple(

@@ -25,14 +25,14 @@ CASES = [
 
 def probabilities(y, labels):
     """Of frames of one step each."""
-    return label_probabilities(np.arange(1, len(y) + 1), np.array([*labels, -1]), y)
+    return label_probabilities(np.ones(len(y), int), np.array([*labels, -1]), y)
 
 
 @pytest.mark.parametrize(("n_frames", "labels"), CASES)
 def test_probabilities_are_those_of_all_ways_together(n_frames, labels):
     y = 2 * np.random.default_rng(n_frames).normal(size=(n_frames, 3))
     total, given = by_brute_force(softmax(y), labels)
-    _, _, p, y_target, log_likelihood = probabilities(y, labels)
+    _, p, y_target, log_likelihood = probabilities(y, labels)
     np.testing.assert_allclose(log_likelihood, np.log(total), rtol=1e-12)
     np.testing.assert_allclose(y_target, given, rtol=1e-12, atol=1e-15)
     np.testing.assert_allclose(p, softmax(y), rtol=1e-14)
@@ -41,7 +41,7 @@ def test_probabilities_are_those_of_all_ways_together(n_frames, labels):
 @pytest.mark.parametrize(("n_frames", "labels"), CASES)
 def test_the_error_is_the_difference_quotient(n_frames, labels):
     y, step = np.random.default_rng(n_frames).normal(size=(n_frames, 3)), 1e-6
-    _, _, p, y_target, _ = probabilities(y, labels)
+    _, p, y_target, _ = probabilities(y, labels)
     for place in np.ndindex(y.shape):
         moved = np.zeros(y.shape)
         moved[place] = step
@@ -73,7 +73,7 @@ def test_loss_and_error_are_those_of_optax(batch):
 
         expected, each = jax.grad(loss, has_aux=True)(jnp.asarray(y))
     for k, n in enumerate(n_frames):
-        _, _, p, y_target, log_likelihood = probabilities(y[k, :n], labels[k])
+        _, p, y_target, log_likelihood = probabilities(y[k, :n], labels[k])
         np.testing.assert_allclose(-log_likelihood, each[k], rtol=1e-10)
         np.testing.assert_allclose(p - y_target, expected[k, :n], atol=1e-10)
 
@@ -92,7 +92,7 @@ def test_jax_has_the_same_loss_and_error(batch):
 
         expected, (log_likelihood, outputs) = jax.grad(scores, has_aux=True)(jnp.asarray(y))
     for k, n in enumerate(n_frames):
-        _, _, p, y_target, own = probabilities(y[k, :n], labels[k])
+        _, p, y_target, own = probabilities(y[k, :n], labels[k])
         np.testing.assert_allclose(own, log_likelihood[k], rtol=1e-12)
         np.testing.assert_allclose(p - y_target, expected[k, :n], atol=1e-12)
         np.testing.assert_allclose(2 * p, outputs[k, :n], rtol=1e-12)
@@ -102,7 +102,7 @@ def test_jax_has_the_same_loss_and_error(batch):
 def test_long_sequences_do_not_underflow():
     y = 20 * np.random.default_rng(0).normal(size=(500, 10))
     labels = np.random.default_rng(1).integers(9, size=120)
-    _, _, p, y_target, log_likelihood = probabilities(y, labels)
+    _, p, y_target, log_likelihood = probabilities(y, labels)
     assert log_likelihood < np.log(np.finfo(float).tiny)
     np.testing.assert_allclose(y_target.sum(axis=1), 1, rtol=1e-9)
     assert np.isfinite(p).all()

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from brian2 import Hz, ms
+from brian2 import ms
 from matplotlib import pyplot as plt
 
 from eprop_brian import LIF, Network, Trainer, plot, record
@@ -79,13 +79,3 @@ def test_the_figure_shows_probabilities_and_what_they_say(trainer):
     assert ax.get_title() == "strings\nright: 0 0 1; said: 0 1 (1 edits)"
     assert [(text.get_text(), text.get_position()[0]) for text in ax.texts] == [("0", 2), ("1", 5)]
     plt.close(figure)
-
-
-@pytest.mark.slow
-def test_strings_are_learned():
-    task = SymbolStrings(n_symbols=3, most_symbols=3, symbol_rate=150 * Hz)
-    network = network_of(task, c_reg=100.0, f_target=20 * Hz)
-    trainer = Trainer(network, task, batch_size=16, workers=1, seed=1)
-    trainer.train(150, progress=False)
-    assert np.mean(trainer.history.error[:3]) > 0.9
-    assert trainer.evaluate(2, 64).error < 0.4

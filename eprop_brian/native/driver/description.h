@@ -40,6 +40,7 @@ struct Readout
     int window;              // last steps of a trial that count
     bool mean_over_readouts, mean_over_window;  // of the loss
     bool judged;             // whether its answers are right or wrong
+    bool of_labels;          // whether its loss is one of labels, and its last output the blank
 };
 
 // A learning signal whose weights belong to those of a readout.
@@ -69,7 +70,7 @@ struct Description
     int batch_size, iterations_per_call, check_every;
     int validation_batches, validation_batch_size, confirmation_batches;
     // What the program reserves.
-    int n_trials, n_patterns, n_targets, target_steps, n_answers;
+    int n_trials, n_patterns, n_targets, target_steps, n_answers, most_labels;
     bool analog;
     bool noise;             // whether random numbers are drawn in a trial
     // Whether the network acts in an environment: its trials are episodes.

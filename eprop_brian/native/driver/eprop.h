@@ -35,10 +35,11 @@
 
 namespace eprop_brian
 {
-// Results of every trial. For a task without right and wrong answers, `error` is NAN.
+// Results of every trial. For a task without right and wrong answers, `error` is NAN. `weight` is
+// what the error counts in a mean.
 struct Outcome
 {
-    std::vector<double> loss, error, rate_hz;
+    std::vector<double> loss, error, weight, rate_hz;
     std::vector<std::vector<double>> rates_hz;  // of each population
     // Of episodes: the sum of the rewards, the number of actions, means over them of the entropy of
     // the policy and of the squared error of the value.
@@ -46,7 +47,7 @@ struct Outcome
 
     void append(const Outcome& other)
     {
-        for (const auto column : {&Outcome::loss, &Outcome::error, &Outcome::rate_hz,
+        for (const auto column : {&Outcome::loss, &Outcome::error, &Outcome::weight, &Outcome::rate_hz,
                                   &Outcome::returns, &Outcome::length, &Outcome::entropy,
                                   &Outcome::value_error})
             (this->*column).insert(
@@ -69,6 +70,23 @@ inline double mean(const std::vector<double>& values, std::size_t first = 0)
     for (std::size_t i = first; i < values.size(); i++)
         sum += values[i];
     return sum/(values.size() - first);
+}
+
+// The mean error of some trials, from the first to before the last.
+inline double mean_error(const Outcome& outcome, std::size_t first, std::size_t last)
+{
+    double sum = 0, weights = 0;
+    for (std::size_t i = first; i < last; i++)
+    {
+        sum += outcome.error[i]*outcome.weight[i];
+        weights += outcome.weight[i];
+    }
+    return sum/weights;
+}
+
+inline double mean_error(const Outcome& outcome)
+{
+    return mean_error(outcome, 0, outcome.error.size());
 }
 
 class Network
@@ -243,6 +261,8 @@ private:
         put_bytes("trials.target", raw(trials.target));
         if (description.n_answers > 0)
             put_bytes("period_data.period", raw(trials.periods));
+        if (description.most_labels > 0)
+            put_bytes("label_data.label", raw(trials.labels));
     }
 
     // Read what the last run changed by learning.
@@ -300,6 +320,15 @@ private:
                     own_wrong += answered != trials.right_class(trial, answer, readout);
                     answers++;
                 }
+                if (readout.of_labels)
+                {
+                    const double* sums =
+                        &outputs[(std::size_t)trial*n_answers*n_outputs + readout.first];
+                    const std::vector<int> shown =
+                        greedy_labels(sums, (int)answers, readout.size, n_outputs);
+                    own_wrong = edit_distance(shown, trials.labels_of(trial))/trials.weight(trial);
+                    answers = 1;
+                }
                 own_loss /= readout.mean_over_readouts ? readout.size : 1;
                 loss += own_loss/(readout.mean_over_window ? counted : 1);
                 wrong += readout.judged ? own_wrong/answers : 0;
@@ -307,6 +336,7 @@ private:
             }
             result.loss.push_back(loss);
             result.error.push_back(description.has_error ? wrong/judged : NAN);
+            result.weight.push_back(description.acts ? 1 : trials.weight(trial));
             const double seconds = n_steps*description.dt;
             double all = 0;
             for (std::size_t k = 0; k < populations.size(); k++)

@@ -196,6 +196,24 @@ private:
                     path + ": no step of target " + std::to_string(target) +
                     " counts, periods are all 0");
         }
+        append_labels(path, to, archive, n_targets);
+    }
+
+    static void append_labels(
+        const std::string& path, Trials& to, const Archive& archive, std::size_t n_targets)
+    {
+        const std::size_t most = description.most_labels;
+        if (most == 0)
+            return;
+        if (!archive.has("labels"))
+            throw Error(path + ": the array 'labels' is missing, which says what trials show");
+        const Numbers& labels = archive.at("labels");
+        if (labels.shape != std::vector<std::size_t>{n_targets, most} || labels.is_float())
+            throw Error(
+                path + ": labels must be whole numbers of shape (targets, " +
+                std::to_string(most) + "), not " + labels.type + " " + labels.shape_text());
+        for (const std::int64_t label : labels.integers())
+            to.labels.push_back(label);
     }
 
     // Keys of the noise; a file without them has those of trials that are given none.

@@ -101,7 +101,9 @@ private:
     {
         std::printf("loss %.6g", mean(outcome.loss));
         if (description.has_error)
-            std::printf(" error %.4f", mean(outcome.error));
+            std::printf(
+                " %s %.4f", description.most_labels ? "label error rate" : "error",
+                mean_error(outcome));
         std::printf("\n");
     }
 
@@ -152,7 +154,7 @@ private:
         for (int i = 0; i < n; i++)
         {
             history.loss.push_back(of_batch(outcome.loss, i, size));
-            history.error.push_back(of_batch(outcome.error, i, size));
+            history.error.push_back(mean_error(outcome, i*size, (i + 1)*size));
             history.rate_hz.push_back(of_batch(outcome.rate_hz, i, size));
             history.seconds.push_back(seconds/n);
             history.alignment.push_back(ends && i == n - 1 ? network.alignment() : NAN);
@@ -314,13 +316,13 @@ private:
             confirmed = text;
             return;
         }
-        if (!(mean(evaluate(stream).error) < description.error_threshold))
+        if (!(mean_error(evaluate(stream)) < description.error_threshold))
             return;
         const Outcome others = evaluate(confirmation_of(stream));
-        solved = mean(others.error) < description.error_threshold;
+        solved = mean_error(others) < description.error_threshold;
         std::snprintf(
             text, sizeof text, "an error of %.4f on %zu other trials",
-            mean(others.error), others.error.size());
+            mean_error(others), others.error.size());
         confirmed = text;
     }
 };

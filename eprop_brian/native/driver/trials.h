@@ -11,6 +11,7 @@
 #include "../common/errors.h"
 #include "../philox.h"
 #include "description.h"
+#include "labels.h"
 
 namespace eprop_brian
 {
@@ -33,6 +34,7 @@ struct Trials
     std::vector<double> values;
     std::vector<double> targets;        // (targets, target_steps, outputs)
     std::vector<std::int32_t> periods;  // (targets, steps), if there are several answers
+    std::vector<std::int32_t> labels;   // (targets, most_labels), -1 behind the last of each
     std::vector<std::int32_t> pattern, target;
     // Keys of the random numbers of each trial; none: those of noise_keys.
     std::vector<std::uint64_t> noise;
@@ -66,9 +68,12 @@ struct Trials
             throw Error("the targets of the trials do not have the size of their rows");
         if (periods.size() != (description.n_answers ? rows*description.n_steps : 0))
             throw Error("the periods of the trials do not have the size of their targets");
+        if (labels.size() != rows*description.most_labels)
+            throw Error("the labels of the trials do not have the size of their targets");
         check_range("pattern", pattern, 0, n_patterns - 1);
         check_range("target", target, 0, n_targets - 1);
         check_range("period", periods, 0, description.n_answers);
+        check_labels();
         if (pattern.size() != target.size())
             throw Error("the trials need a pattern and a target each");
         if (!noise.empty() && noise.size() != pattern.size())
@@ -76,6 +81,21 @@ struct Trials
         for (std::size_t i = n_words() - 1; i < words.size(); i += n_words())
             if ((std::uint32_t)words[i] & beyond_inputs())
                 throw Error("the words of the trials have spikes beyond the inputs");
+    }
+
+    // Throws if labels cannot be shown, which would make a loss of them infinite.
+    void check_labels() const
+    {
+        const int most = description.most_labels, n_steps = description.n_steps;
+        for (const Readout& readout : description.readouts)
+            for (int row = 0; most && readout.of_labels && row < n_targets; row++)
+            {
+                const std::string wrong = wrong_labels(
+                    &labels[(std::size_t)row*most], most, &periods[(std::size_t)row*n_steps],
+                    n_steps, readout.size - 1);
+                if (!wrong.empty())
+                    throw Error("target " + std::to_string(row) + " of the trials: " + wrong);
+            }
     }
 
     // Bits of the last word of a step that belong to no input; there, a spike would be written.
@@ -104,6 +124,7 @@ struct Trials
             {
                 take(some.targets, targets, t, target_row());
                 take(some.periods, periods, t, description.n_steps);
+                take(some.labels, labels, t, description.most_labels);
                 some.n_targets++;
             }
             some.pattern.push_back(patterns_taken[p]);
@@ -137,6 +158,19 @@ struct Trials
             return readout.window;
         const auto row = periods.begin() + (std::size_t)target[trial]*description.n_steps;
         return std::count(row, row + description.n_steps, answer + 1);
+    }
+
+    // The labels of a trial.
+    std::vector<int> labels_of(int trial) const
+    {
+        const std::size_t most = description.most_labels;
+        return present_labels(labels.data() + target[trial]*most, most);
+    }
+
+    // What the error of a trial counts in a mean: its labels, or else 1.
+    double weight(int trial) const
+    {
+        return description.most_labels ? std::max<int>(1, labels_of(trial).size()) : 1;
     }
 
     // The right class: the largest of a readout's targets over the steps that count for an answer.

@@ -12,9 +12,9 @@ from eprop_brian.network.step.running import Running
 from eprop_brian.network.step.writing import Writer
 from eprop_brian.steps.blocks import View
 from eprop_brian.steps.labels import LabelProbabilities
-from eprop_brian.steps.nodes import For, If, Int, Node, Sync
+from eprop_brian.steps.nodes import For, If, Int, Node, Put, Sync
 
-__all__ = ["compare", "without_labels", "write_labels"]
+__all__ = ["collect", "compare", "without_labels", "write_labels"]
 
 
 def without_labels(loss: Loss) -> Loss:
@@ -64,6 +64,14 @@ def write_labels(writer: Writer, readout: ReadoutGroup) -> LabelsPart:
     )
 
 
+def collect(running: Running, r: ReadoutPart, frame: str, answer: str) -> list[Node]:
+    """What a step adds to its frame, an expression of its number, whose outputs are at `answer`."""
+    assert r.labels is not None  # its loss is one of labels
+    steps = r.labels.frame_steps
+    counted = Put(steps, frame, f"{{{steps}}}[{frame}] + 1")
+    return [*running.outputs(r, "collect", answered=answer), counted]
+
+
 def compare(running: Running, r: ReadoutPart, number: int) -> list[Node]:
     """What a trial has shown is compared with its labels at its end; `number` is the readout's."""
     rules, labels = running.rules, r.labels
@@ -72,9 +80,6 @@ def compare(running: Running, r: ReadoutPart, number: int) -> list[Node]:
     first_step = f"_target_row_{number}*{rules.n_steps}"
     probabilities = LabelProbabilities(
         n=r.n,
-        period=r.period,
-        at_period=first_step,
-        n_steps="_T",
         labels=labels.labels,
         at_labels=f"_target_row_{number}*{labels.most}",
         most_labels=labels.most,

@@ -13,7 +13,7 @@ from eprop_brian.network.step.acting import (
 )
 from eprop_brian.network.step.emission import emit
 from eprop_brian.network.step.exogenous import moment, trial_noise
-from eprop_brian.network.step.labels import compare
+from eprop_brian.network.step.labels import collect, compare
 from eprop_brian.network.step.parts import (
     InputPart,
     PopulationPart,
@@ -109,6 +109,8 @@ def begin_trial(running: Running) -> list[Node]:
         if not parts.acting:
             unseen = "_T" if r.period or r.every > 1 else f"_window_start_{k}"
             nodes += [Fill(errors, f"{unseen}*{r.n}", str(n_before)) for errors in r.errors]
+        if r.labels is not None:
+            nodes.append(Fill(r.labels.frame_steps, str(r.n_answers)))
         if not r.before:
             # The outputs of all readouts.
             nodes.append(Fill(r.output, str(r.n_answers * r.n_outputs), f"_answers_{k}"))
@@ -303,7 +305,8 @@ def _score(running: Running, r: ReadoutPart, k: int) -> list[Node]:
         # Errors follow at the end of the trial.
         counted = f"{{{r.period}}}[_target_step]"
         period = Int(f"_period_{k}", counted)
-        return [period, If(f"_period_{k} > 0", running.outputs(r, "collect", answered=answer))]
+        of_frame = collect(running, r, f"_period_{k} - 1", answer)
+        return [period, If(f"_period_{k} > 0", of_frame)]
     nodes = [
         *running.probabilities(r),
         *running.loss(r, sample=sample, answered=answer, history=row),
