@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -21,9 +20,8 @@ from eprop_brian.tasks.copy_repeat import CopyRepeat, Level
 from eprop_brian.training.diagnosis import TrainingError
 
 if TYPE_CHECKING:
-    # They need JAX, which is optional.
-    from eprop_brian.training.jax_functions import Values
-    from eprop_brian.training.windowed_session import Learned, WindowedSession
+    # It needs JAX, which is optional.
+    from eprop_brian.training.windowed_session import WindowedSession
 
 __all__ = ["CurriculumHistory", "CurriculumTrainer"]
 
@@ -121,8 +119,6 @@ class CurriculumTrainer:
         self.history = CurriculumHistory()
         self.level, self.solved_length = task.level, 0
         self.solved_weights = session.learned.weights
-        # State before the current iteration; None between iterations.
-        self._before: tuple[Learned, Level, int, Values] | None = None
 
     @property
     def iteration(self) -> int:
@@ -193,9 +189,7 @@ class CurriculumTrainer:
         bar = progress_bar(iterations, self.iteration, "it", shown=progress)
         with bar:
             for iteration in range(self.iteration, iterations):
-                with self._provisional():
-                    self._iterate(iteration)
-                    self._before = None
+                self._iterate(iteration)
                 bar.set_postfix_str(
                     f"loss {self.history.loss[-1]:.3g} bits, solved length {self.solved_length}",
                     refresh=False,
@@ -206,13 +200,7 @@ class CurriculumTrainer:
         return self.history
 
     def take_back(self) -> None:
-        """Restore the state before an iteration that has not ended; else do nothing."""
-        with uninterrupted():
-            if self._before is not None:
-                learned, self.level, self.solved_length, self.solved_weights = self._before
-                self.session.learned = learned
-                self.history = self.history.truncated(self.iteration)
-                self._before = None
+        """Do nothing: an iteration that has not ended has changed nothing here."""
 
     def close(self) -> None:
         """Do nothing: everything ran in this process."""
@@ -238,38 +226,29 @@ class CurriculumTrainer:
             losses.append(self.session.run(trials, task.learning_window, learning=False).loss)
         return float(np.mean(losses)) / math.log(2)
 
-    @contextlib.contextmanager
-    def _provisional(self) -> Iterator[None]:
-        """Take back, at the end of a block, what an iteration in it changed."""
-        now = self.session.learned
-        self._before = now, self.level, self.solved_length, self.solved_weights
-        try:
-            yield
-        finally:
-            self.take_back()
-
     def _iterate(self, iteration: int) -> None:
         """An iteration: one batch, one update, and perhaps the next level."""
         began = time.process_time()
         task = self.at(self.level)
         trials = hand_out(task, self.seed, "train", iteration, self.batch_size)
-        weights = self.session.learned.weights
-        outcome = self.session.run(trials, task.learning_window)
+        learned, outcome = self.session.after(trials, task.learning_window)
         bits = outcome.loss / math.log(2)
         if not math.isfinite(bits):
             raise TrainingError(
                 f"iteration {iteration + 1}: the loss is no longer finite; a smaller "
                 "learning rate (optimizer.eta) or clip_norm may help"
             )
-        if bits < self.threshold:
-            # The loss is that before the update.
-            self.solved_length, self.solved_weights = task.n_steps, weights
-            self.level = self.level.next()
-        self.history.append(
-            loss=bits,
-            trial_length=task.n_steps,
-            solved_length=self.solved_length,
-            unexplained=outcome.unexplained,
-            rate_hz=outcome.rate_hz,
-            seconds=time.process_time() - began,
-        )
+        with uninterrupted():
+            if bits < self.threshold:
+                # The loss is that before the update.
+                self.solved_length, self.solved_weights = task.n_steps, self.session.learned.weights
+                self.level = self.level.next()
+            self.session.learned = learned
+            self.history.append(
+                loss=bits,
+                trial_length=task.n_steps,
+                solved_length=self.solved_length,
+                unexplained=outcome.unexplained,
+                rate_hz=outcome.rate_hz,
+                seconds=time.process_time() - began,
+            )

@@ -178,25 +178,39 @@ class WindowedSession:
             Steps at the end of the trials in which the error counts.
         learning : bool
         """
-        # Where windows shift, the last one may end in a step that does not count.
-        padded = -(-(trials.inputs.shape[1] + self._shifted) // _STEPS) * _STEPS
-        batch = self._arrays(trials, learning_window, padded)
+        if learning:
+            self.learned, outcome = self.after(trials, learning_window)
+            return outcome
+        batch = self._arrays(trials, learning_window, self._padded_steps(trials))
+        with jax.enable_x64(True):
+            losses, rate = self._simulate(self.learned.weights, batch)
+            return _outcome(losses, rate, np.nan, learning_window)
+
+    def after(self, trials: Trials, learning_window: int) -> tuple[Learned, WindowedOutcome]:
+        """What is learned after an update from a batch of trials, and results of the batch.
+
+        Nothing is changed: who wants it to be learned assigns it to `learned`.
+
+        Parameters
+        ----------
+        trials, learning_window
+            As for `run`.
+        """
+        batch = self._arrays(trials, learning_window, self._padded_steps(trials))
         weights, states, synthesiser, n_updates = self.learned
         with jax.enable_x64(True):
-            if not learning:
-                losses, rate = self._simulate(weights, batch)
-                unexplained: Any = np.nan
-            else:
-                k: Any = np.asarray(n_updates + 1, self.network.dtype)
-                changed, (losses, rate, unexplained) = self._update(
-                    weights, states, synthesiser, k, batch, self._first_window(n_updates)
-                )
-            loss = float(np.mean(np.asarray(losses, float))) / learning_window
-            outcome = WindowedOutcome(loss, float(rate), float(unexplained))
-        if learning:
-            weights, states, synthesiser = changed
-            self.learned = Learned(weights, states, synthesiser, n_updates + 1)
-        return outcome
+            k: Any = np.asarray(n_updates + 1, self.network.dtype)
+            changed, (losses, rate, unexplained) = self._update(
+                weights, states, synthesiser, k, batch, self._first_window(n_updates)
+            )
+            outcome = _outcome(losses, rate, unexplained, learning_window)
+        weights, states, synthesiser = changed
+        return Learned(weights, states, synthesiser, n_updates + 1), outcome
+
+    def _padded_steps(self, trials: Trials) -> int:
+        # Where windows shift, the last one may end in a step that does not count.
+        n_steps = trials.inputs.shape[1] + self._shifted
+        return -(-n_steps // _STEPS) * _STEPS
 
     def state(self) -> dict[str, np.ndarray]:
         """Copies of everything that learning changes."""
@@ -341,6 +355,12 @@ class WindowedSession:
             seen = boundary_states(crossing, firsts)
             state, unexplained = own.learned(state, seen, found, counts)
         return derivative, result, state, unexplained
+
+
+def _outcome(losses: Any, rate: Any, unexplained: Any, learning_window: int) -> WindowedOutcome:
+    """Results in Python's numbers."""
+    loss = float(np.mean(np.asarray(losses, float))) / learning_window
+    return WindowedOutcome(loss, float(rate), float(unexplained))
 
 
 def _padded(values: np.ndarray, n_steps: int) -> np.ndarray:

@@ -202,6 +202,12 @@ def test_settings_that_mean_nothing_are_refused(settings, message):
         RunConfig.from_recipe("copy-repeat-lstm", settings=settings)
 
 
+def test_a_learning_rate_beyond_the_float_type_is_refused():
+    config = RunConfig.from_recipe("copy-repeat-lstm", settings=["optimizer.eta=1e300"])
+    with pytest.raises(ValueError, match=r"eta = 1e\+300 is beyond float32"):
+        config.make_trainer()
+
+
 def test_an_lstm_stands_alone():
     config = RunConfig.from_recipe("copy-repeat-lstm")
     with pytest.raises(ValueError, match="lstm stands alone"):
