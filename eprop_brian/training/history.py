@@ -87,9 +87,13 @@ class History(Rows, Described):
 
     def without_validations(self) -> History:
         """Return a copy without the columns of validations, which exported programs have not."""
-        n = len(self)
-        names = ("validation_loss", "validation_error", "validation_return")
-        return replace(self, **{name: [float("nan")] * n for name in names})
+        none = [float("nan")] * len(self)
+        return replace(
+            self,
+            validation_loss=none,
+            validation_error=[*none],
+            validation_return=[*none],
+        )
 
     def is_finite(self, n: int) -> bool:
         """Whether the losses, and in an environment the returns, of the last `n` rows are."""
