@@ -23,7 +23,7 @@ from eprop_brian.runs.graph_writing import ARRAYS, tables_of, without_arrays
 from eprop_brian.runs.models import MODELS, Model, model_for
 from eprop_brian.runs.recipes import Recipe, get_recipe
 from eprop_brian.runs.settings import Tables, check_tables, read_tables, read_value, with_defaults
-from eprop_brian.runs.tasks import check_same, parts_of, settings_of
+from eprop_brian.runs.tasks import check_name, check_same, parts_of, settings_of
 from eprop_brian.tasks import Task, task_class
 
 __all__ = ["CONFIG", "RunConfig", "model_of_folder", "same_content"]
@@ -374,6 +374,7 @@ class RunConfig:
             _check_needed(model, filled)
             read, parts = model.read_parts(Path(folder), filled)
             if task is not None:
+                check_name(filled, task)
                 parts |= {"own_task": parts_of(task)["own_task"]}
             config = cls(read, parts)
             if task is not None:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from eprop_brian.runs.config import RunConfig
 
 __all__ = [
+    "check_name",
     "check_same",
     "check_task",
     "class_of",
@@ -194,12 +195,15 @@ def check_task(config: RunConfig) -> None:
             ) from None
 
 
+def check_name(tables: Tables, task: Task) -> None:
+    """Raise ValueError if the object that a run is opened with is a task of another name."""
+    name = tables["run"]["task"]
+    if task.name != name:
+        raise ValueError(f"the run's task is '{name}', but the object is the task '{task.name}'")
+
+
 def check_same(config: RunConfig, task: Task) -> None:
     """Raise ValueError if the object that a run is opened with is another than the run's task."""
-    if task.name != config.run["task"]:
-        raise ValueError(
-            f"the run's task is '{config.run['task']}', but the object is the task '{task.name}'"
-        )
     kept = config.parts.get("arrays")
     if isinstance(task, ArrayTask) and kept is not None and not _same_arrays(kept, task.arrays):
         raise ValueError("the run's task has other arrays than the object: pass the same task")
