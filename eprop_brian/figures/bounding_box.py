@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Polygon
 from scipy.spatial import ConvexHull
@@ -104,7 +105,7 @@ def box_frames(
     box_ax.set(xlabel="error of $x_1$", ylabel="error of $x_2$")
     legend_above(box_ax, columns=3)
     t = 1e3 * (recording.t - recording.t[first])
-    signals = []
+    signals: list[Axes] = []
     for k in range(2):
         ax = figure.add_subplot(grid[k, 1], sharex=signals[0] if signals else None)
         signals.append(ax)

@@ -52,11 +52,12 @@ def trial_frames(figure: Figure, recording: Recording, title: str, most: int) ->
     pen, tip = None, None
     if is_line:
         # The panel beside it tells which curve is which.
-        panels[2].get_legend().remove()
+        if (legend := panels[2].get_legend()) is not None:
+            legend.remove()
         drawing = figure.add_subplot(grid[:, 0])
         shown = recording.counts
-        look = {"color": "black", "linestyle": "--", "linewidth": 0.8}
-        drawing.plot(*recording.target[shown].T, label="target", **look)
+        line = recording.target[shown].T
+        drawing.plot(*line, color="black", linestyle="--", linewidth=0.8, label="target")
         (pen,) = drawing.plot([], [], color=COLOURS[2], linewidth=1.4, label="output")
         (tip,) = drawing.plot([], [], "o", color=COLOURS[2], markersize=4)
         every = np.concatenate([recording.target[shown], recording.output[shown]])
