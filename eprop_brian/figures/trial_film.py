@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -57,8 +56,8 @@ def trial_frames(figure: Figure, recording: Recording, title: str, most: int) ->
             legend.remove()
         drawing = figure.add_subplot(grid[:, 0])
         shown = recording.counts
-        look: dict[str, Any] = {"color": "black", "linestyle": "--", "linewidth": 0.8}
-        drawing.plot(*recording.target[shown].T, label="target", **look)
+        line = recording.target[shown].T
+        drawing.plot(*line, color="black", linestyle="--", linewidth=0.8, label="target")
         (pen,) = drawing.plot([], [], color=COLOURS[2], linewidth=1.4, label="output")
         (tip,) = drawing.plot([], [], "o", color=COLOURS[2], markersize=4)
         every = np.concatenate([recording.target[shown], recording.output[shown]])

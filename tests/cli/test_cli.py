@@ -129,7 +129,7 @@ def test_settings_are_listed_with_values_and_meanings():
         r"  eta = 0\.25 +of the optimizer gradient_descent",
         r"  n_inputs = \(default 100\) +\S.*",
         r"  iterations = 2000 +updates, in all",
-        r"  f_target = \(default 10 Hz\) +Its target rate",
+        r"  rate_averaging = \(default trial\) +What the regulariser compares .*",
     ):
         assert re.search(f"^{line}$", output, re.MULTILINE), line
     assert max(map(len, output.splitlines())) <= 100
