@@ -29,7 +29,9 @@ html_static_path = ["_static"]
 html_css_files = ["pages.css"]
 html_copy_source = False
 html_math_renderer = "mathml"
-pygments_style = "friendly"
+# Contrasts of 4.5 and more, which "friendly" and others do not have.
+pygments_style = "a11y-high-contrast-light"
+pygments_dark_style = "a11y-high-contrast-dark"
 
 # Notebooks are stored with their outputs; tests/test_docs.py runs them.
 nb_execution_mode = "off"

@@ -37,7 +37,8 @@ from eprop_brian.runs.recipes import get_recipe
 from eprop_brian.runs.run import Run
 from eprop_brian.symbolic.derivation import Derivation, derive
 from eprop_brian.symbolic.errors import EquationError
-from eprop_brian.tasks import Task, Trials, get_task
+from eprop_brian.tasks import ArrayTask, Task, Trials, get_task
+from eprop_brian.training.callbacks import BestWeights, Callback, EarlyStopping
 from eprop_brian.training.diagnosis import TrainingError
 from eprop_brian.training.evaluation import Evaluation
 from eprop_brian.training.recorded import Recording
@@ -51,8 +52,11 @@ __all__ = [
     "ADAPTIVE",
     "ALIF",
     "Agent",
+    "ArrayTask",
     "AveragePooling",
     "BROADCAST",
+    "BestWeights",
+    "Callback",
     "GRADIENT_DESCENT",
     "LEAKY",
     "LIF",
@@ -62,6 +66,7 @@ __all__ = [
     "Convolution",
     "Derivation",
     "Environment",
+    "EarlyStopping",
     "EquationError",
     "Evaluation",
     "Learned",

@@ -12,11 +12,14 @@ from eprop_brian.figures.balanced import plot_phase_portrait as phase_portrait
 from eprop_brian.figures.balanced import plot_training as balanced_training
 from eprop_brian.figures.balanced import plot_tuning as tuning
 from eprop_brian.figures.episode import plot_episode as episode
+from eprop_brian.figures.labels import plot_labels as labels
 from eprop_brian.figures.learning import plot_comparison as comparison
 from eprop_brian.figures.learning import plot_gradient_check as gradient_check
 from eprop_brian.figures.learning import plot_learning_curve as learning
 from eprop_brian.figures.network import network_diagram
 from eprop_brian.figures.run import plot_run as run
+from eprop_brian.figures.speech import plot_confusion as confusion
+from eprop_brian.figures.speech import plot_utterance as utterance
 from eprop_brian.figures.style import save_figure as save
 from eprop_brian.figures.sweep import plot_sweep as sweep
 from eprop_brian.figures.synthetic import plot_copy_trial as copy_trial
@@ -33,10 +36,12 @@ __all__ = [
     "balance",
     "balanced_training",
     "comparison",
+    "confusion",
     "copy_trial",
     "decoding",
     "episode",
     "gradient_check",
+    "labels",
     "learning",
     "network_diagram",
     "parameters",
@@ -49,5 +54,6 @@ __all__ = [
     "trajectory",
     "trial",
     "tuning",
+    "utterance",
     "weights",
 ]

@@ -36,6 +36,7 @@ from eprop_brian.tasks.shd import Shd
 from eprop_brian.tasks.spikes import poisson_spikes, spike_positions
 from eprop_brian.tasks.spoken_digits import SpokenDigits
 from eprop_brian.tasks.store_recall import StoreRecall
+from eprop_brian.tasks.symbol_strings import SymbolStrings
 from eprop_brian.tasks.t_maze import TMaze
 from eprop_brian.tasks.timit import Timit
 from eprop_brian.tasks.trials import Trials
@@ -57,6 +58,7 @@ __all__ = [
     "SpokenDigits",
     "StoreRecall",
     "Timit",
+    "SymbolStrings",
     "Acrobot",
     "Atari",
     "CartPole",
@@ -95,6 +97,7 @@ TASKS: dict[str, type[Task]] = {
         Timit,
         FeatureFile,
         StoreRecall,
+        SymbolStrings,
         CopyRepeat,
         TMaze,
         CartPole,

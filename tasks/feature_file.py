@@ -41,6 +41,10 @@ class FeatureFile(FrameTask):
         Frames of a trial; of longer utterances, as many in a row from a place drawn at random.
     steps_per_frame : int
         Time steps for which a frame is shown.
+    feature_noise : float
+        Standard deviation of noise on the normalised features in training (0).
+    normalisation : {"training", "utterance"}
+        Whose mean and standard deviation are taken out of each feature.
     sample_rate : Quantity
         Rate of the samples that the ``.phn`` files count (16 kHz).
     dt : Quantity

@@ -1,7 +1,7 @@
 r"""Frame-wise classification: what tasks share whose trials are utterances, frame by frame.
 
-Each feature, with its mean and standard deviation over the utterances for training taken out
-(:math:`z`), becomes, by the setting `coding`,
+Each feature, with its mean and standard deviation taken out (:math:`z`; by default those over all
+utterances for training), becomes, by the setting `coding`,
 
 - ``"spikes"``: two input neurons, one for values above the mean, one for those below. In every step
   each adds :math:`\min(|z|/3, 1)` to a sum while the value is on its side, and fires when the sum
@@ -23,17 +23,19 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from eprop_brian.base.checks import check_count
-from eprop_brian.base.random import integers, rng_for
+from eprop_brian.base.random import integers, normals, rng_for
 from eprop_brian.tasks.base import Task
 from eprop_brian.tasks.datasets import DataError, Part, examples_in_order, part_of
 from eprop_brian.tasks.phones import UNCOUNTED
 from eprop_brian.tasks.trials import NO_LABEL, Trials
 
-__all__ = ["ANSWERS", "CODINGS", "FrameTask", "Utterance", "spike_code"]
+__all__ = ["ANSWERS", "CODINGS", "NORMALISATIONS", "FrameTask", "Utterance", "spike_code"]
 
 CODINGS = ("spikes", "analog")
 #: What the answer is: each frame of its own, the utterance, or the sequence of its labels.
 ANSWERS = ("frames", "utterance", "labels")
+#: Whose mean and standard deviation are taken out.
+NORMALISATIONS = ("training", "utterance")
 #: Standard deviations from the mean at which an input fires in every step.
 _FULL_SCALE = 3.0
 
@@ -88,6 +90,12 @@ class FrameTask(Task):
         Frames of a trial; of longer utterances, as many in a row from a place drawn at random.
     steps_per_frame : int
         Time steps for which a frame is shown.
+    feature_noise : float
+        Standard deviation of normal noise on the normalised features, in training alone: small data
+        sets are then learned by heart less.
+    normalisation : {"training", "utterance"}
+        Whose mean and standard deviation are taken out of each feature: those of all utterances for
+        training, or the utterance's own, which leaves less of the voice in them.
     dt : Quantity
         Length of a time step, 1 ms by default.
 
@@ -101,16 +109,21 @@ class FrameTask(Task):
     coding: str = "spikes"
     n_frames: int = 100
     steps_per_frame: int = 5
+    feature_noise: float = 0.0
+    normalisation: str = "training"
 
     def __post_init__(self) -> None:
         for name, value, choices in (
             ("coding", self.coding, CODINGS),
             ("answer", self.answer, ANSWERS),
+            ("normalisation", self.normalisation, NORMALISATIONS),
         ):
             if value not in choices:
                 raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
         check_count("n_frames", self.n_frames)
         check_count("steps_per_frame", self.steps_per_frame)
+        if not self.feature_noise >= 0:
+            raise ValueError(f"feature_noise must be 0 or greater, got {self.feature_noise!r}")
         super().__post_init__()
 
     @property
@@ -190,6 +203,8 @@ class FrameTask(Task):
                 first = int(np.argmax(classes >= 0))
             frames = slice(first, first + self.n_frames)
             z, classes = z[frames], classes[frames]
+            if stream == "train" and self.feature_noise:
+                z = z + self.feature_noise * normals(rng, z.shape)
             frame = np.repeat(np.arange(len(z)), self.steps_per_frame)
             inputs[trial, : len(frame)] = (
                 z[frame] if analog else spike_code(z, self.steps_per_frame)
@@ -235,6 +250,9 @@ class FrameTask(Task):
             raise DataError(
                 f"{utterance.name}: {unseen[0]!r} is the class of no frame for training"
             )
+        if self.normalisation == "utterance":
+            mean = utterance.features.mean(axis=0, dtype=float)
+            deviation = _nonzero(utterance.features.std(axis=0, dtype=float))
         z = (utterance.features - mean) / deviation
         return z, np.array([number[label] for label in utterance.labels], dtype=np.intp)
 
@@ -284,8 +302,12 @@ class FrameTask(Task):
                 squares = squares + np.square(utterance.features, dtype=float).sum(axis=0)
         mean = total / count
         deviation = np.sqrt(np.maximum(squares / count - mean**2, 0.0))
-        # A constant feature carries no information, and must not lead to a division by 0.
-        return sorted(labels - {UNCOUNTED}), mean, np.where(deviation > 0, deviation, 1.0)
+        return sorted(labels - {UNCOUNTED}), mean, _nonzero(deviation)
+
+
+def _nonzero(deviation: NDArray[np.float64]) -> NDArray[np.float64]:
+    """1 where it is 0: a constant feature carries no information, and nothing is divided by 0."""
+    return np.where(deviation > 0, deviation, 1.0)
 
 
 def _sequence(classes: NDArray[np.intp]) -> NDArray[np.intp]:

@@ -73,6 +73,10 @@ class JapaneseVowels(FrameTask):
         Frames of a trial; the longest utterance has 29.
     steps_per_frame : int
         Time steps for which a frame is shown.
+    feature_noise : float
+        Standard deviation of noise on the normalised features in training (0).
+    normalisation : {"training", "utterance"}
+        Whose mean and standard deviation are taken out of each feature.
     dt : Quantity
         Length of a time step, 1 ms by default.
 

@@ -45,6 +45,10 @@ class Timit(SpeechTask):
         Frames of a trial; of longer utterances, as many in a row from a place drawn at random.
     steps_per_frame : int
         Time steps for which a frame is shown.
+    feature_noise : float
+        Standard deviation of noise on the normalised features in training (0).
+    normalisation : {"training", "utterance"}
+        Whose mean and standard deviation are taken out of each feature.
     features, n_coefficients, n_bands, deltas, window, frame_period, sample_rate
         Features of a frame (`eprop_brian.tasks.speech.SpeechTask`).
     dt : Quantity

@@ -178,6 +178,26 @@ def _as_noise(value: ArrayLike | None, trials: Trials) -> NDArray[np.uint64] | N
     return noise.astype(np.uint64)
 
 
+def _as_lengths(value: ArrayLike | None, trials: Trials) -> NDArray[np.int32] | None:
+    if value is None:
+        return None
+    lengths, n_steps = np.asarray(value), trials.inputs.shape[1]
+    if lengths.shape != (trials.n_trials,) or lengths.dtype.kind not in "iu":
+        raise ValueError(
+            f"lengths must be whole numbers of steps, of shape (n_trials,) = ({trials.n_trials},), "
+            f"got {lengths.dtype} {lengths.shape}"
+        )
+    if not lengths.size or lengths.min() < 1 or lengths.max() > n_steps:
+        raise ValueError(f"lengths must be from 1 to {n_steps} steps, as many as inputs have")
+    if trials.environment is not None:
+        raise ValueError("episodes end when their environment says so: leave lengths away")
+    if trials.periods is not None:
+        after = np.arange(n_steps) >= lengths[:, np.newaxis]
+        if np.any(after & (trials.periods[trials.target] > 0)):
+            raise ValueError("periods count steps after the end of a trial: they must be 0 there")
+    return lengths.astype(np.int32)
+
+
 @dataclass(frozen=True, eq=False)
 class Trials:
     """A batch of trials. What several trials share is stored once.
@@ -216,6 +236,10 @@ class Trials:
         The labels that a trial shows, in their order, for a loss of labels (``"ctc"``), whose
         targets mean nothing; -1 from the end of a sequence on. Periods are frames then: 1, 2, ...,
         none left out. `most_labels` is the same for all trials of a task.
+    lengths : int array, shape (n_trials,), optional
+        Steps of each trial, if they differ: it ends after so many, and nothing of inputs and
+        targets after that is read. The learning window is then the last steps of each, or all of a
+        trial that is shorter. Default: all have `n_steps`.
 
     Raises
     ------
@@ -235,6 +259,7 @@ class Trials:
     environment: Environment | None = None
     advantage: Converted[NDArray[np.float64] | None] = Converted(_as_advantage, None)
     labels: Converted[NDArray[np.int32] | None] = Converted(_as_labels, None)
+    lengths: Converted[NDArray[np.int32] | None] = Converted(_as_lengths, None)
 
     def __post_init__(self) -> None:
         if len(self.pattern) != len(self.target):
@@ -291,6 +316,13 @@ class Trials:
         return 0 if self.labels is None else self.labels.shape[1]
 
     @property
+    def steps(self) -> NDArray[np.int64]:
+        """How many steps each trial has."""
+        if self.lengths is None:
+            return np.full(self.n_trials, self.inputs.shape[1])
+        return self.lengths.astype(np.int64)
+
+    @property
     def noise_keys(self) -> NDArray[np.uint64]:
         """Keys of the noise of all trials: `noise`, or else the default."""
         return noise_keys(0, "trials", 0, self.n_trials) if self.noise is None else self.noise
@@ -330,7 +362,21 @@ class Trials:
             **{name: array[targets] for name, array in self.of_targets.items()},
             n_answers=self.n_answers,
             noise=self.noise_keys[which],
+            lengths=None if self.lengths is None else self.lengths[which],
         )
+
+    def alone(self, number: int) -> Trials:
+        """Return one of the trials, whose arrays have as many steps as itself."""
+        trial = self.part(slice(number, number + 1))
+        if trial.lengths is None:
+            return trial
+        (n_steps,) = trial.lengths
+        constant = trial.targets.shape[1] == 1
+        cut = {
+            name: array if name == "targets" and constant else array[:, :n_steps]
+            for name, array in trial.of_targets.items()
+        }
+        return replace(trial, inputs=trial.inputs[:, :n_steps], **cut, lengths=None)
 
     def _more_episodes(self, noise: NDArray[np.uint64]) -> Trials:
         """Episodes in the same environment, with other keys: zeros stay without memory."""
@@ -344,11 +390,15 @@ class Trials:
             return np.zeros(self.n_trials, dtype=np.intp)
         return (self.labels >= 0).sum(axis=1)[self.target]
 
-    def counted(self, learning_window: int) -> NDArray[np.int64]:
-        """Return how many steps count for each answer, shape (n_trials, n_answers or 1)."""
+    def counted(self, learning_window: int, every: int = 1) -> NDArray[np.int64]:
+        """Return how many steps count for each answer, shape (n_trials, n_answers or 1).
+
+        Those of readouts that take a step `every` so many, at the last of these.
+        """
         if self.periods is None:
-            return np.full((self.n_trials, 1), learning_window)
-        return self._in_answer().sum(axis=2)[self.target]
+            steps = np.minimum(self.steps, learning_window)[:, np.newaxis]
+            return -(-steps // every)
+        return self._in_answer()[:, :, every - 1 :: every].sum(axis=2)[self.target]
 
     def classes(self, learning_window: int) -> NDArray[np.intp]:
         """Return the right class of each answer, shape (n_trials, n_answers or 1).
@@ -356,12 +406,22 @@ class Trials:
         The largest of the targets, averaged over the steps that count for the answer. What stands
         where an answer has no steps means nothing.
         """
+        if self.periods is None and self.lengths is not None:
+            in_window = self.in_window(learning_window)[:, np.newaxis].astype(float)
+            shape = (len(self.targets), self.inputs.shape[1], self.targets.shape[2])
+            targets = np.broadcast_to(self.targets, shape)[self.target]
+            return (in_window @ targets).argmax(axis=2)
         if self.periods is None:
             mean = self.targets[:, -learning_window:].mean(axis=1)[:, np.newaxis]
         else:
             shape = (*self.periods.shape, self.targets.shape[2])
             mean = self._in_answer().astype(float) @ np.broadcast_to(self.targets, shape)
         return mean.argmax(axis=2)[self.target]
+
+    def in_window(self, learning_window: int) -> NDArray[np.bool_]:
+        """Return which steps are in the learning window of each trial, (n_trials, n_steps)."""
+        before_end = self.steps[:, np.newaxis] - np.arange(self.inputs.shape[1])
+        return (before_end > 0) & (before_end <= learning_window)
 
     def _in_answer(self) -> NDArray[np.bool_]:
         """Return which steps count for which answer, shape (n_targets, n_answers, n_steps)."""
@@ -415,7 +475,15 @@ def join_trials(parts: Sequence[Trials]) -> Trials:
         target=_joined([part.target + k for part, k in zip(parts, target, strict=True)]),
         n_answers=first.n_answers,
         noise=_joined([part.noise_keys for part in parts]),
+        lengths=_joined_lengths(parts),
     )
+
+
+def _joined_lengths(parts: Sequence[Trials]) -> NDArray[np.int64] | None:
+    """The lengths of all trials, if some have lengths of their own."""
+    if all(part.lengths is None for part in parts):
+        return None
+    return _joined([part.steps for part in parts])
 
 
 def _stored_once(

@@ -455,7 +455,7 @@ def test_a_run_in_an_environment_is_drawn(run_folder, monkeypatch):
         return plot.episode(episode, network, traces, title)
 
     monkeypatch.setattr("eprop_brian.figures.eprop.plot_episode", draw)
-    monkeypatch.setattr(films, "_DPI", 40)
+    monkeypatch.setattr("eprop_brian.figures.film._DPI", 40)
     output = call("plot", run_folder, "--animate")
     names = ["learning_curve", "episode_before", "episode_after", "weights"]
     expected = [run_folder / f"{name}.png" for name in names] + [run_folder / "episode.gif"]
@@ -512,14 +512,3 @@ def test_traces_are_the_same_played_again_or_as_data():
     again = record_traces(episode, network, WALK, weights, synapses=3)
     data = record_traces(episode, network, AVERAGED, weights, synapses=again.synapses)
     np.testing.assert_allclose(data.filtered_trace, again.filtered_trace, rtol=1e-12)
-
-
-def test_only_episodes_are_animated(tmp_path):
-    config = RunConfig.from_recipe(
-        "pattern-generation",
-        run={"device": "runtime", "iterations": 1},
-        settings=["task.n_steps=10", "size.lif=2"],
-    )
-    Run.start(config, tmp_path / "run")
-    with pytest.raises(ValueError, match="task 'pattern-generation' has no environment"):
-        plot.animation(tmp_path / "run", tmp_path / "run.gif")

@@ -37,7 +37,7 @@ mpl.use("Agg")
 _REPOSITORY = Path(__file__).resolve().parents[2]
 EXAMPLES = _REPOSITORY / "examples"
 #: Tasks that cannot be made without files of the user.
-_OF_FILES = frozenset(("n-mnist", "shd", "feature-file"))
+_OF_FILES = frozenset(("n-mnist", "shd", "spoken-digits", "timit", "feature-file"))
 
 
 class _Drawn(Printed):

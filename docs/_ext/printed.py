@@ -29,6 +29,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import inspect
 import re
 import shlex
@@ -207,12 +208,24 @@ class _NeuronError(Printed):
 
 
 class _Shell(Printed):
-    """``{shell}``; every line of the content is a call. Option ``lines``: so many of the output."""
+    """``{shell}``; every line of the content is a call. Option ``lines``: so many of the output.
+
+    With the option ``folder`` they run in a new folder, and long lines are wrapped. Progress bars
+    are not shown.
+    """
 
     has_content = True
-    option_spec = {"lines": directives.positive_int}
+    option_spec = {"lines": directives.positive_int, "folder": directives.flag}
 
     def printed(self) -> list[nodes.Node]:
+        if "folder" not in self.options:
+            return self.called()
+        with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+            shown = self.called()
+        shown[0]["classes"].append("wrapped")  # type: ignore[index]
+        return shown
+
+    def called(self) -> list[nodes.Node]:
         text = []
         for call in self.content:
             program, *arguments = shlex.split(call)
@@ -222,7 +235,8 @@ class _Shell(Printed):
             result = CliRunner().invoke(main, arguments, prog_name="eprop-brian")
             if result.exit_code:
                 raise self.error(f"{call}: {result.output}")
-            output = result.output.rstrip().split("\n")
+            lines = [line.rpartition("\r")[2] for line in result.output.rstrip().split("\n")]
+            output = [line for line in lines if not re.match(r"\s*\d+%\|", line)]
             kept = self.options.get("lines", len(output))
             text += [f"$ {call}", *output[:kept], *(["..."] if len(output) > kept else [])]
         return [self.literal("\n".join(text), "console")]

@@ -8,7 +8,7 @@ import resource
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-__all__ = ["available_memory", "check_memory", "shown_bytes"]
+__all__ = ["available_memory", "check_memory", "physical_memory", "shown_bytes"]
 
 _MEMINFO = Path("/proc/meminfo")
 #: The limits of a container: with the second and the first version of control groups.
@@ -27,7 +27,7 @@ def available_memory() -> int:
 
     The least of what the system has, what a container leaves and what a limit of the shell does.
     """
-    bounds = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+    bounds = [physical_memory()]
     with contextlib.suppress(OSError, ValueError, StopIteration):
         lines = _MEMINFO.read_text().splitlines()
         line = next(line for line in lines if line.startswith("MemAvailable:"))
@@ -39,6 +39,11 @@ def available_memory() -> int:
     if limit_of_shell != resource.RLIM_INFINITY:
         bounds.append(limit_of_shell)
     return min(bounds)
+
+
+def physical_memory() -> int:
+    """Bytes of the whole machine: of one array the system reserves no more, used or not."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def check_memory(needed: Mapping[str, int], remedy: Callable[[float], str]) -> None:

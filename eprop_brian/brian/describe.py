@@ -150,6 +150,17 @@ def check_exportable(network: Resolved) -> None:
                 f"readout '{readout.name}' has a loss of labels, whose errors become known at a "
                 "trial's end, which is not written for Brian2's objects: choose another loss"
             )
+    if network.frame_steps > 1:
+        raise ValueError(
+            f"readout '{network.readouts[0].name}' takes a step every {network.frame_steps} of the "
+            "network, which is not written for Brian2's objects: leave `every` away"
+        )
+    for p in network.populations:
+        if p.reverse_time:
+            raise ValueError(
+                f"population '{p.name}' has reverse_time, and Brian2's clocks run forwards: leave "
+                "reverse_time away"
+            )
     for c in network.connections:
         if c.learned_delay is not None:
             raise ValueError(

@@ -130,6 +130,11 @@ def _described(
         )
     resolved = as_resolved(network)
     check_exportable(resolved)
+    if isinstance(trials, Trials) and trials.lengths is not None:
+        raise ValueError(
+            "the trials have lengths of their own, and Brian2's clocks give each as many steps: "
+            "take them one by one (Trials.alone)"
+        )
     title = [f"A network of {_neurons(resolved)}."]
     if isinstance(trials, Task):
         if learning_window is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -68,7 +68,7 @@ def compiled_program(config: RunConfig) -> Program:
     return config.make_trainer().simulation.program
 
 
-def report(run: Run, figures: bool) -> None:
+def report(run: Run, formats: Sequence[str]) -> None:
     """See `eprop_brian.cli.models.Model`; the network is tested, which its folder keeps."""
     experiment, folder = run.trainer, run.folder
     if len(experiment.history):
@@ -85,8 +85,8 @@ def report(run: Run, figures: bool) -> None:
     with uninterrupted():
         experiment.save_test(folder, outcome, recording, pair)
     _show(experiment, outcome, recording, pair)
-    if figures:
-        for path in run.config.model.figures(folder, ("png",)):
+    if formats:
+        for path in run.config.model.figures(folder, formats):
             say(f"wrote {path}")
     say(f"wrote {folder}/checkpoint.npz, {folder}/test.npz, {folder}/results.toml")
     conclude(f"NMSE {outcome.nmse:.6g}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -60,7 +60,7 @@ def compiled_program(config: RunConfig) -> Program:
     return config.make_trainer(workers=1).session.program
 
 
-def report(run: Run, figures: bool) -> None:
+def report(run: Run, formats: Sequence[str]) -> None:
     """See `eprop_brian.cli.models.Model`."""
     trainer = run.trainer
     test = trainer.confirmation
@@ -77,8 +77,8 @@ def report(run: Run, figures: bool) -> None:
         )
     if trainer.stopped:
         say(f"stopped at iteration {trainer.iteration}: {trainer.stopped}")
-    if figures:
-        for path in run.config.model.figures(run.folder, ("png",)):
+    if formats:
+        for path in run.config.model.figures(run.folder, formats):
             say(f"wrote {path}")
     best = f", {run.folder}/{BEST}" if run.has_best else ""
     say(f"wrote {run.folder}/history.csv, {run.folder}/checkpoint.npz{best}")

@@ -139,8 +139,8 @@ def evaluate_command(
     is_flag=False,
     flag_value="gif",
     type=click.Choice(["gif", "mp4"]),
-    help="In an environment: draw the episode after training as a film too, episode.gif; mp4 takes "
-    "ffmpeg.",
+    help="Draw a film too: of the trial or episode after training, trial.gif or episode.gif, or of "
+    "a balanced network's bounding box, bounding_box.gif; mp4 takes ffmpeg.",
 )
 @plain_errors
 def plot_command(folder: Path, formats: tuple[str, ...], animate: str | None) -> None:
@@ -148,11 +148,13 @@ def plot_command(folder: Path, formats: tuple[str, ...], animate: str | None) ->
 
     In an environment, trials are episodes.
     """
-    from eprop_brian.figures.animation import plot_animation
+    from eprop_brian.figures.animation import film_name, plot_animation
     from eprop_brian.figures.run import plot_run
 
-    drawn = [plot_animation(folder, folder / f"episode.{animate}")] if animate else []
-    conclude(*(f"wrote {path}" for path in [*plot_run(folder, formats), *drawn]))
+    drawn = plot_run(folder, formats)
+    if animate:
+        drawn.append(plot_animation(folder, folder / f"{film_name(folder)}.{animate}"))
+    conclude(*(f"wrote {path}" for path in drawn))
 
 
 @click.command("verify")

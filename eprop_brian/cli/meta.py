@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -62,12 +62,12 @@ def compiled_program(config: RunConfig) -> Program:
     raise click.UsageError("learning to learn runs in JAX: there is no program to compile")
 
 
-def report(run: Run, figures: bool) -> None:
+def report(run: Run, formats: Sequence[str]) -> None:
     """See `eprop_brian.cli.models.Model`; the network is tested, which its folder keeps."""
     test = _tested(run.folder, run.config)
     save_adaptation(run.folder, test)
-    if figures:
-        for path in run.config.model.figures(run.folder, ("png",)):
+    if formats:
+        for path in run.config.model.figures(run.folder, formats):
             say(f"wrote {path}")
     say(f"wrote {run.folder}/{CHECKPOINT}, {run.folder}/{TEST}, {run.folder}/{RESULTS}")
     _show(test, run.config)

@@ -6,7 +6,7 @@ what `Model` says.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
@@ -63,8 +63,8 @@ class Model(Protocol):
     def compiled_program(self, config: RunConfig) -> Program:
         """Compile the program of a run."""
 
-    def report(self, run: Run, figures: bool) -> None:
-        """Print the result of a run whose training has ended, and draw it."""
+    def report(self, run: Run, formats: Sequence[str]) -> None:
+        """Print the result of a run whose training has ended, and draw it in these formats."""
 
     def evaluate(
         self,
@@ -90,7 +90,8 @@ def all_tasks() -> dict[str, str]:
         name: f"of the package {point.dist.name}" if point.dist else "of an installed package"
         for name, point in plugins.plugins(plugins.TASKS).items()
     }
-    return {**offered, **tasks, **OTHER_NETWORKS}
+    known = {**tasks, **OTHER_NETWORKS}
+    return {**known, **{name: text for name, text in offered.items() if name not in known}}
 
 
 def task_of(task: str | None, choices: RunChoices) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -13,6 +13,7 @@ from eprop_brian.cli.output import say
 from eprop_brian.devices import Program
 from eprop_brian.runs.config import RunConfig
 from eprop_brian.runs.run import Run
+from eprop_brian.tasks.copy_repeat import Level
 
 __all__ = [
     "FOR_THE_REST",
@@ -61,18 +62,14 @@ def compiled_program(config: RunConfig) -> Program:
     raise click.UsageError("e-prop 3 runs in JAX: there is no program to compile")
 
 
-def report(run: Run, figures: bool) -> None:
+def report(run: Run, formats: Sequence[str]) -> None:
     """See `eprop_brian.cli.models.Model`."""
     trainer = run.trainer
-    if figures:
-        for path in run.config.model.figures(run.folder, ("png",)):
+    if formats:
+        for path in run.config.model.figures(run.folder, formats):
             say(f"wrote {path}")
     say(f"wrote {run.folder}/history.csv, {run.folder}/checkpoint.npz")
-    length, repeats = trainer.level
-    say(
-        f"next level: a pattern of {length}, {repeats} times, {trainer.level.n_steps} steps; loss "
-        f"{trainer.history.loss[-1]:.4g} bits"
-    )
+    say(f"next level: {_described(trainer.level)}; loss {trainer.history.loss[-1]:.4g} bits")
     conclude(f"solved length {trainer.solved_length}")
 
 
@@ -93,5 +90,12 @@ def evaluate(
     trainer.go_back_to_solved()
     level = trainer.solved_level
     loss = trainer.evaluate(level, 8 if batches is None else batches)
-    say(f"a pattern of {level.length}, {level.repeats} times, {level.n_steps} steps")
+    say(_described(level))
     conclude(f"loss {loss:.6g} bits")
+
+
+def _described(level: Level) -> str:
+    """A level in words."""
+    vectors = "1 vector" if level.length == 1 else f"{level.length} vectors"
+    times = "once" if level.repeats == 1 else f"{level.repeats} times"
+    return f"a pattern of {vectors}, given {times}, in {level.n_steps} steps"

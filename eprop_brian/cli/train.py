@@ -18,6 +18,7 @@ from eprop_brian.cli.options import (
     FOLDER,
     RunChoices,
     TaskName,
+    format_option,
     new_folder_option,
     refuse,
     run_options,
@@ -44,6 +45,7 @@ _NOTHING_WRITTEN = "cannot be given with --no-run, which compiles a program and 
     type=FOLDER,
     help="Continue the run in this folder; only --iterations and where it runs can be given too.",
 )
+@format_option
 @click.option(
     "--log",
     "logs",
@@ -70,6 +72,7 @@ def train_command(
     choices: RunChoices,
     out: Path | None,
     resume: Path | None,
+    formats: tuple[str, ...],
     logs: tuple[str, ...],
     checkpoint_every: float | None,
     no_figures: bool,
@@ -79,6 +82,7 @@ def train_command(
 
     For a balanced network (tasks balanced-...) the last line is the error of a test, NMSE.
     """
+    drawn = () if no_figures else formats
     written = ["--out"] * (out is not None) + ["--resume"] * (resume is not None)
     if no_run:
         where = [f"--{name}" for name, value in choices.place.items() if value is not None]
@@ -107,7 +111,7 @@ def train_command(
             say(model.NOTHING_LEFT)
         elif not can_be_written:
             hold(claimed(resume))
-        _train(run, model, choices.iterations, not no_figures, logs, checkpoint_every)
+        _train(run, model, choices.iterations, drawn, logs, checkpoint_every)
         return
     assert task is not None  # as above
     model = model_of_task(choices.recipe or task)
@@ -121,14 +125,14 @@ def train_command(
     with announced(say):
         run = Run.start(config, folder, **choices.place)
     say(f"training in {folder}")
-    _train(run, model, None, not no_figures, logs, checkpoint_every)
+    _train(run, model, None, drawn, logs, checkpoint_every)
 
 
 def _train(
     run: Run,
     model: Model,
     iterations: int | None,
-    figures: bool,
+    formats: tuple[str, ...],
     logs: tuple[str, ...],
     checkpoint_every: float | None,
 ) -> None:
@@ -161,7 +165,7 @@ def _train(
     with interruptible(stopped):
         run.train(iterations, callbacks=callbacks, **options)
     with interruptible(stopped_after_training):
-        model.report(run, figures)
+        model.report(run, formats)
 
 
 def _show_program(program: Program) -> None:

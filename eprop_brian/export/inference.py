@@ -91,6 +91,11 @@ def inference_state(config: RunConfig, run: Path) -> SessionState:
         )
     network = config.make_network(task)
     trial = hand_out(task, config.run["seed"], "test", 0, 1)
+    if trial.lengths is not None:
+        raise ValueError(
+            f"the trials of task '{task.name}' differ in length, but a program that only runs "
+            "gives each as many steps: run them here, by Session(..., learning=False)"
+        )
     arrays = read_numbers(run / CHECKPOINT)
     names = network.resolved.keys.shapes()
     weights = {name: arrays[name] for name in names if name in arrays}
@@ -123,7 +128,9 @@ def _trial_header(state: SessionState, dtype: type, arrays: Mapping[str, np.ndar
     readouts = ", ".join(
         f'{{"{r.name}", {r.size}, {r.window(state.learning_window)}}}' for r in network.readouts
     )
-    populations = ", ".join(f'{{"{p.name}", {p.size}}}' for p in network.populations)
+    populations = ", ".join(
+        f'{{"{p.name}", {p.size}, {str(p.reverse_time).lower()}}}' for p in network.populations
+    )
     files = ",\n    ".join(
         f'{{"{name}", "{values.dtype.str}", "{values.shape}", {zlib.crc32(values.tobytes())}u}}'
         for name, values in arrays.items()
@@ -145,7 +152,7 @@ def _trial_header(state: SessionState, dtype: type, arrays: Mapping[str, np.ndar
             "struct Readout { const char* name; int size, window; };",
             f"const Readout readouts[] = {{{readouts}}};",
             f"const bool analog = {str(capacity.analog).lower()};",
-            "struct Population { const char* name; int size; };",
+            "struct Population { const char* name; int size; bool reverse_time; };",
             f"const Population populations[] = {{{populations}}};",
             "// Arrays that stand in files; the sum (CRC32) is that of whole numbers.",
             "struct Given { const char *name, *type, *shape; unsigned sum; };",

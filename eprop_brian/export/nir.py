@@ -186,6 +186,16 @@ class _Graph:
             for c in network.connections
             if any(network.weight_function(c, target) for target in c.targets)
         ]
+        self.missing += [
+            f"readout '{r.name}', which takes a step every {r.every} of the network"
+            for r in network.readouts
+            if r.every > 1
+        ]
+        self.missing += [
+            f"population '{p.name}', which goes through a trial in reverse time"
+            for p in network.populations
+            if p.reverse_time
+        ]
         self._readout(network.readouts[0])
         for c in network.connections:
             n_post, n_pre = c.shape

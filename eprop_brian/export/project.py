@@ -133,6 +133,11 @@ def export_project(
             f"the program draws the trials of {task.name} itself: leave out trial_iterations"
         )
     state = _session_state(config, task, network)
+    if state.capacity.has_lengths:
+        raise ValueError(
+            f"the trials of task '{task.name}' differ in length, but an exported program gives "
+            "each as many steps: train here"
+        )
     # Trials from a file may have a pattern and a target each.
     n_trials = state.capacity.n_trials
     capacity = replace(
@@ -216,6 +221,11 @@ def _exportable(config: RunConfig) -> tuple[Task, Network]:
         raise ValueError(
             f"the loss of readout '{reading}' reads the advantage, which the trials of an exported "
             "program do not have: train here"
+        )
+    if any(readout.loss.of_labels for readout in network.resolved.readouts):
+        raise ValueError(
+            f"task '{task.name}' has a loss of labels, which the trials of an exported program do "
+            "not have: train here, and export the trained network (--inference)"
         )
     sharing = [c.name for c in network.resolved.connections if c.shared is not None]
     if sharing:

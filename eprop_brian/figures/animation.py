@@ -1,40 +1,40 @@
-"""An episode as a film: the environment, the spikes and the policy as they go on."""
+"""Films of runs; of an episode the environment, the spikes and the policy as they go on."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import matplotlib as mpl
 import numpy as np
-from matplotlib import animation
-from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
-from PIL import Image
 
 from eprop_brian.base.checks import check_count
-from eprop_brian.base.files import beside
 from eprop_brian.equations.environment import Environment
+from eprop_brian.figures.bounding_box import box_frames
 from eprop_brian.figures.episode import draw_neurons, draw_policy, legible
+from eprop_brian.figures.film import hide_from, write_film
 from eprop_brian.figures.scenes import Moment, Picture, scene_for
-from eprop_brian.figures.style import legend_above, styled
+from eprop_brian.figures.style import legend_above
+from eprop_brian.figures.trial_film import TRIAL_QUANTITIES, trial_frames
 from eprop_brian.network.resolved import Resolved
+from eprop_brian.runs.balanced import BALANCED as BALANCED_MODEL
 from eprop_brian.runs.config import RunConfig
+from eprop_brian.runs.eprop import EPROP
 from eprop_brian.runs.run import CHECKPOINT, Run, read_weights
+from eprop_brian.runs.saved import SavedExperiment, read_recording
 from eprop_brian.tasks import EpisodicTask
 from eprop_brian.training.episodes import Episode
 from eprop_brian.training.fresh_episodes import play_episode
+from eprop_brian.training.recording import record
 from eprop_brian.training.session import Session
 
-__all__ = ["plot_animation"]
+__all__ = ["film_name", "plot_animation"]
 
-_SIZE, _DPI = (6.4, 3.2), 100
-_FRAMES_PER_SECOND = 20
-#: Seconds for which the last frame stays.
-_LAST = 1.5
+BALANCED = BALANCED_MODEL.name
+#: Models whose networks are simulated in trials or episodes.
+_OF_NETWORKS = (EPROP.name,)
+
 #: Milliseconds of the episode that the panels beside the drawing show.
 _SHOWN = 300.0
 #: Milliseconds after an input spike in which its group counts as active.
@@ -42,14 +42,17 @@ _SENSED = 25.0
 #: Steps between two actions from which on the time between them is shown too.
 _LONG_ACTION = 50
 _LEGEND_COLUMNS = 3
-#: Colours of a GIF, of which few make it small.
-_COLOURS_IN_FILE = 64
 
 
 def plot_animation(
     source: Session | Run | str | Path, path: str | Path, *, most_frames: int = 200
 ) -> Path:
-    """Draw an episode as a film: beside the environment, spikes of the neurons and the policy.
+    """Draw an episode, a trial or the bounding box of a balanced network as a film.
+
+    Of an episode, beside the environment, spikes of the neurons and the policy. Of a trial, spikes
+    and outputs as they go on, and where two readouts follow targets the line that they draw. Of a
+    balanced network, its error within the box that the thresholds make
+    (`eprop_brian.figures.bounding_box.box_frames`).
 
     Environments of gymnasium draw themselves. CartPole, acrobot, mountain car, the reaching arm and
     the T-maze are drawn from their states, which follow from the actions and the random numbers of
@@ -58,12 +61,14 @@ def plot_animation(
     Parameters
     ----------
     source : Session, Run or path
-        A session, whose last episode is drawn; or a run in an environment, or its folder, of which
-        a fresh episode is played with the weights of its checkpoint, that of `plot_run`.
+        A session, whose last episode is drawn; or a run or its folder, of which a fresh episode or
+        trial is played with the weights of its checkpoint, that of `plot_run`; of a balanced
+        network its test is drawn.
     path : path
         File to write, ``.gif``, or ``.mp4``, which takes ffmpeg.
     most_frames : int
-        Of longer episodes, frames are left out.
+        Of longer episodes and trials, frames are left out; of a balanced network, so many samples
+        are shown.
 
     Returns
     -------
@@ -73,45 +78,50 @@ def plot_animation(
     Raises
     ------
     ValueError
-        If the path has another ending, ffmpeg is missing for it, or there are no episodes.
+        If the path has another ending, ffmpeg is missing for it, there are no episodes, or a
+        balanced network has one dimension or has not been tested.
     EnvironmentFailed
         If an environment outside of the program fails, or does not draw itself.
     """
     path, most_frames = Path(path), check_count("most_frames", most_frames, minimum=2)
-    # Where the user has ffmpeg is no matter of style.
-    ffmpeg = mpl.rcParams["animation.ffmpeg_path"]
-    write = _writer(path)
-    episode, network, environment = _played(source)
-    with styled(), mpl.rc_context({"animation.ffmpeg_path": ffmpeg}):
-        figure = plt.figure(figsize=_SIZE, dpi=_DPI, layout="constrained")
-        try:
-            FigureCanvasAgg(figure)
-            frames = _frames(figure, episode, network, environment, most_frames)
-            with beside(path) as temporary:
-                write(temporary, figure, frames)
-        finally:
-            plt.close(figure)
-    return path
+    return write_film(path, lambda figure: _frames_of(figure, source, most_frames))
 
 
-def _played(source: Session | Run | str | Path) -> tuple[Episode, Resolved, Environment]:
-    """An episode, and who played it where."""
+def film_name(folder: Path) -> str:
+    """What the film of a run is of, for the name of its file."""
+    config = RunConfig.read(folder)
+    if config.model.name == BALANCED:
+        return "bounding_box"
+    return "episode" if isinstance(config.make_task(), EpisodicTask) else "trial"
+
+
+def _frames_of(figure: Figure, source: Session | Run | str | Path, most: int) -> Iterator[None]:
+    """Draw what a source has, frame by frame."""
     if isinstance(source, Session):
         episode, environment = source.episode(), source.capacity.environment
         assert environment is not None  # or there is no episode
-        return episode, source.resolved, environment
+        return _frames(figure, episode, source.resolved, environment, most)
     folder = source.folder if isinstance(source, Run) else Path(source)
     config = RunConfig.read(folder)
-    task = config.make_task()
-    if not isinstance(task, EpisodicTask):
+    if config.model.name == BALANCED:
+        network = SavedExperiment.read(folder).network
+        return box_frames(figure, read_recording(folder)[0], network, most)
+    if config.model.name not in _OF_NETWORKS:
         raise ValueError(
-            f"{folder}: task '{config.run['task']}' has no environment; only episodes in one can "
-            "be animated"
+            f"{folder}: there are films of episodes, of trials and of balanced networks, not of "
+            f"model '{config.model.name}'"
         )
+    task = config.make_task()
     network = config.make_network(task)
-    weights, _ = read_weights(folder / CHECKPOINT, network)
-    episode = play_episode(network, task, weights, seed=config.run["seed"])
-    return episode, network.resolved, task.environment
+    weights, n_updates = read_weights(folder / CHECKPOINT, network)
+    seed = config.run["seed"]
+    if isinstance(task, EpisodicTask):
+        episode = play_episode(network, task, weights, seed=seed)
+        return _frames(figure, episode, network.resolved, task.environment, most)
+    recording = record(
+        network, task, weights, quantities=TRIAL_QUANTITIES, synapses=(), seed=seed, learning=False
+    )
+    return trial_frames(figure, recording, f"{task.name} after {n_updates} iterations", most)
 
 
 def _frames(
@@ -141,20 +151,9 @@ def _frames(
         now = step * dt
         raster.set_xlim(max(0.0, now - width), max(width, now))
         for ax in (raster, policy):
-            _hide_from(ax, now)
+            hide_from(ax, now)
         title.set_text(f"{environment.name}, {now:.0f} ms: return {scores[acted]:.3g}")
-        figure.canvas.draw()
-        # Panels stay where they are from the first frame on.
-        figure.set_layout_engine("none")
         yield
-
-
-def _hide_from(ax: Axes, now: float) -> None:
-    """Hide what has not happened yet."""
-    (left, _), (low, high) = ax.get_xlim(), ax.get_ylim()
-    past = Rectangle((left, low), now - left, high - low, transform=ax.transData)
-    for artist in (*ax.lines, *ax.collections):
-        artist.set_clip_path(past)
 
 
 def _shown_steps(episode: Episode, most: int) -> np.ndarray:
@@ -213,48 +212,3 @@ def _pictures(
                 step = player.step(episode.actions[done])
                 done, over = done + 1, step.terminated or step.truncated
             yield player.render()
-
-
-def _writer(path: Path) -> Callable[[Path, Figure, Iterator[None]], None]:
-    """What writes a file of this kind."""
-    kind = path.suffix.lower()
-    if kind == ".gif":
-        return _write_gif
-    if kind != ".mp4":
-        raise ValueError(f"an animation is a .gif or an .mp4, not {path.name}")
-    if not animation.writers.is_available("ffmpeg"):
-        raise ValueError(f"{path.name} takes ffmpeg, which is not installed: write a .gif")
-    return _write_mp4
-
-
-def _write_gif(path: Path, figure: Figure, frames: Iterator[None]) -> None:
-    pictures = []
-    for _ in frames:
-        assert isinstance(figure.canvas, FigureCanvasAgg)
-        pictures.append(Image.fromarray(np.asarray(figure.canvas.buffer_rgba())).convert("RGB"))
-    # One palette and no dithering: what does not move costs next to nothing.
-    some = [np.asarray(pictures[k]) for k in {0, len(pictures) // 2, len(pictures) - 1}]
-    palette = Image.fromarray(np.concatenate(some)).quantize(
-        _COLOURS_IN_FILE, method=Image.Quantize.MAXCOVERAGE
-    )
-    images = [p.quantize(palette=palette, dither=Image.Dither.NONE) for p in pictures]
-    durations = [1000 / _FRAMES_PER_SECOND] * len(images)
-    durations[-1] = 1000 * _LAST
-    images[0].save(
-        path,
-        format="GIF",
-        save_all=True,
-        append_images=images[1:],
-        duration=durations,
-        loop=0,
-        optimize=True,
-    )
-
-
-def _write_mp4(path: Path, figure: Figure, frames: Iterator[None]) -> None:
-    writer = animation.FFMpegWriter(fps=_FRAMES_PER_SECOND)
-    with writer.saving(figure, str(path), _DPI):
-        for _ in frames:
-            writer.grab_frame()
-        for _ in range(round(_LAST * _FRAMES_PER_SECOND)):
-            writer.grab_frame()

@@ -9,19 +9,24 @@ from typing import TypeAlias
 from matplotlib.figure import Figure
 
 from eprop_brian.base.sparse import Matrix
+from eprop_brian.equations.losses import LOSSES
 from eprop_brian.figures.episode import outcome_of, plot_episode
+from eprop_brian.figures.labels import frame_probabilities, plot_labels
 from eprop_brian.figures.learning import plot_learning_curve
+from eprop_brian.figures.speech import plot_confusion, plot_utterance
 from eprop_brian.figures.style import same_limits, save_figure
 from eprop_brian.figures.trial import draws_trajectory, plot_trajectory, plot_trial
 from eprop_brian.figures.weights import plot_parameters, plot_weights
 from eprop_brian.network.spec import Network
 from eprop_brian.runs.config import RunConfig
-from eprop_brian.runs.run import CHECKPOINT, HISTORY, INITIAL, read_weights
+from eprop_brian.runs.run import CHECKPOINT, HISTORY, INITIAL, Run, read_weights
 from eprop_brian.tasks import EpisodicTask, Task
+from eprop_brian.tasks.base import hand_out
+from eprop_brian.tasks.frames import FrameTask
 from eprop_brian.training.fresh_episodes import play_episode, record_traces
 from eprop_brian.training.history import History
 from eprop_brian.training.quantities import default_quantities, slow_components
-from eprop_brian.training.recording import record
+from eprop_brian.training.recording import not_recordable, record
 
 __all__ = ["plot_eprop_run"]
 
@@ -53,8 +58,11 @@ def plot_eprop_run(
     list of Path
         The files written: ``learning_curve``, ``trial_before``, ``trial_after`` (in an environment,
         ``episode_before`` and ``episode_after``), ``trajectory`` if two readouts follow targets,
+        ``labels`` if the only readout shows a sequence of labels (after training), of speech
+        ``utterance``, ``confusion_frames`` and ``confusion_utterances`` (of test trials),
         ``weights``, and ``parameters`` if neurons have learned ones, in each format; no learning
-        curve before the first iteration.
+        curve before the first iteration, and no trial of a network that cannot be recorded step by
+        step (`Population.reverse_time`, `Readout.every`).
 
     Raises
     ------
@@ -77,12 +85,18 @@ def plot_eprop_run(
         figures = _episodes(network, task, both, seed, when)
     else:
         figures = _trials(network, task, both, seed, when)
+    if isinstance(task, FrameTask) and n_updates:
+        for what, counts in Run.open(folder).trainer.evaluate().confusions.items():
+            figures[f"confusion_{what}"] = plot_confusion(counts, task.classes, what)
     figures["weights"] = plot_weights(initial, network, trained)
     if network.learned_shapes:
         figures["parameters"] = plot_parameters(initial, network, trained)
     if len(history):
         solved_return = task.solved_return if isinstance(task, EpisodicTask) else None
-        curve = plot_learning_curve(history, task.error_threshold, solved_return, batch_size)
+        of_labels = LOSSES[task.loss].of_labels
+        curve = plot_learning_curve(
+            history, task.error_threshold, solved_return, batch_size, of_labels
+        )
         figures = {"learning_curve": curve, **figures}
     return [
         path
@@ -94,7 +108,9 @@ def plot_eprop_run(
 def _trials(
     network: Network, task: Task, weights: _BeforeAndAfter, seed: int, when: tuple[str, str]
 ) -> dict[str, Figure]:
-    """Figures of a trial before and after training."""
+    """Figures of a trial before and after training, if it can be recorded."""
+    if not_recordable(network.resolved):
+        return {}
     initial, trained = weights
     resolved = network.resolved
     quantities = [*default_quantities(resolved), *slow_components(resolved)]
@@ -107,6 +123,16 @@ def _trials(
         for name, recording, then in zip(_NAMES, (before, after), when, strict=True)
     }
     same_limits([*figures.values()])
+    if LOSSES[task.loss].of_labels and len(network.resolved.readouts) == 1:
+        trials = hand_out(task, seed, "test", 0, 1)
+        assert trials.labels is not None  # of a task with a loss of labels
+        labels = trials.labels[trials.target[0]]
+        p = frame_probabilities(after, trials)
+        title = f"{task.name}: {when[1]}"
+        figures["labels"] = plot_labels(p, labels[labels >= 0].tolist(), title)
+    if isinstance(task, FrameTask):
+        classes = [*task.classes, "blank"][: task.n_outputs]
+        figures["utterance"] = plot_utterance(after, classes, f"{task.name}: {when[1]}")
     if draws_trajectory(after):
         figures["trajectory"] = plot_trajectory(after, before)
     return figures

@@ -74,6 +74,7 @@ def plot_learning_curve(
     error_threshold: float | None = None,
     solved_return: float | None = None,
     batch_size: int = 1,
+    of_labels: bool = False,
 ) -> Figure:
     """Draw loss, error (where the task defines one) and firing rate over the iterations.
 
@@ -91,6 +92,8 @@ def plot_learning_curve(
         The mean return with which a task in an environment counts as solved.
     batch_size : int
         Episodes of an iteration.
+    of_labels : bool
+        Whether the error is a label error rate.
 
     Returns
     -------
@@ -137,6 +140,8 @@ def plot_learning_curve(
         if name == "return" and solved_return is not None:
             draw_threshold(ax, solved_return, f"solved from {solved_return:g} on")
         _scale_panel(ax, name, values[measured])
+        if name == "error" and of_labels:
+            ax.set_ylabel("label error\nrate (%)")
         if ax.get_legend_handles_labels()[0]:
             legend_above(ax)
     count_iterations(panels[names[-1]], iteration[0], iteration[-1])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import cycle, islice
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,15 @@ from eprop_brian.figures.style import (
 from eprop_brian.training.recorded import Recorded, RecordedReadout, Recording
 from eprop_brian.training.traces import TracedSynapse
 
-__all__ = ["draws_trajectory", "plot_trajectory", "plot_trial"]
+__all__ = [
+    "draw_inputs",
+    "draw_output",
+    "draw_raster",
+    "draw_recurrent",
+    "draws_trajectory",
+    "plot_trajectory",
+    "plot_trial",
+]
 
 #: Colours of readouts; those of populations and example neurons are `COLOURS`.
 _READOUT_COLOURS = ("#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0072B2", "#D55E00")
@@ -96,8 +105,8 @@ def plot_trial(recording: Recording, title: str | None = None) -> Figure:
     outputs = {_output_panel(readout): readout for readout in recording.readouts}
     heights.update(dict.fromkeys(outputs, 1.2))
     figure, panels = stacked(heights, "time in the trial (ms)")
-    _draw_inputs(panels["inputs"], recording)
-    _draw_recurrent(panels["recurrent"], recording, examples)
+    draw_inputs(panels["inputs"], recording)
+    draw_recurrent(panels["recurrent"], recording, examples)
     for number, example in enumerate(membranes):
         ax, colour = panels[_membrane_panel(example)], examples[example]
         _draw_membrane(ax, recording, example, colour, explained=number == 0)
@@ -109,7 +118,7 @@ def plot_trial(recording: Recording, title: str | None = None) -> Figure:
             _draw_component(panels[name], recording, name, examples)
         _draw_traces(panels["eligibility"], panels["filtered"], recording, examples)
     for panel, readout in outputs.items():
-        _draw_output(panels[panel], recording, readout)
+        draw_output(panels[panel], recording, readout)
     _shade_window(list(panels.values()), recording)
     panels["inputs"].set_xlim(0.0, recording.time[-1] + recording.dt)
     if title:
@@ -215,16 +224,16 @@ def _membrane_panel(example: _Example) -> str:
     return f"membrane of {_label(example)}"
 
 
-def _draw_inputs(ax: Axes, recording: Recording) -> None:
-    """Input spikes, or analog inputs as an image with its scale beside it."""
+def draw_inputs(ax: Axes, recording: Recording) -> None:
+    """Draw input spikes, or analog inputs as an image with its scale beside it."""
     ax.set_ylabel("input neuron\n(index)")
     if recording.inputs.dtype == bool:
-        _draw_raster(ax, recording.time, recording.inputs, "black")
+        draw_raster(ax, recording.time, recording.inputs, "black")
         return
     draw_analog_inputs(ax, recording.inputs, recording.time[-1] + recording.dt)
 
 
-def _draw_raster(
+def draw_raster(
     ax: Axes,
     time: np.ndarray,
     spikes: np.ndarray,
@@ -232,30 +241,34 @@ def _draw_raster(
     label: str | None = None,
     first: int = 0,
 ) -> None:
-    """The spikes of an array (n_steps, n), whose first neuron is in row `first`."""
+    """Draw the spikes of an array (n_steps, n), whose first neuron is in row `first`."""
     steps, neurons = np.nonzero(spikes)
     n = spikes.shape[1]
     draw_spikes(ax, time[steps], first + neurons, n, colour, label)
     ax.set_ylim(-1, first + n)
 
 
-def _draw_recurrent(ax: Axes, recording: Recording, examples: Mapping[_Example, str]) -> None:
+def draw_recurrent(
+    ax: Axes, recording: Recording, examples: Mapping[_Example, str] = MappingProxyType({})
+) -> None:
+    """Spikes of all populations; `examples` with their colours are pointed at."""
     colours, spikes = _population_colours(recording), recording["spikes"]
     for population in recording.populations:
         columns = spikes.columns(population.name)
         if len(columns):
             shown = spikes.values[:, columns]
             colour = colours[population.name]
-            _draw_raster(ax, recording.time, shown, colour, population.name, first=columns[0])
+            draw_raster(ax, recording.time, shown, colour, population.name, first=columns[0])
     ax.set_ylabel("recurrent\nneuron\n(index)")
     pointer: dict[str, Any] = {"linestyle": "none", "marker": "<", "markersize": 4}
     for example, colour in examples.items():
         row = spikes.column(*example)
         right_edge = ax.get_yaxis_transform()
         ax.plot(1.005, row, color=colour, transform=right_edge, clip_on=False, **pointer)
-    ax.plot([], [], color=_GREY, label="shown below", **pointer)
-    for handle in legend_beside(ax).legend_handles[:-1]:
-        if isinstance(handle, Line2D):
+    if examples:
+        ax.plot([], [], color=_GREY, label="shown below", **pointer)
+    for handle in legend_beside(ax).legend_handles:
+        if isinstance(handle, Line2D) and handle.get_marker() == "|":
             handle.set_markersize(7)
             handle.set_markeredgewidth(1.5)
 
@@ -413,8 +426,8 @@ def _output_panel(readout: RecordedReadout) -> str:
     return f"output of {readout.name}"
 
 
-def _draw_output(ax: Axes, recording: Recording, readout: RecordedReadout) -> None:
-    """The outputs of a readout and their targets."""
+def draw_output(ax: Axes, recording: Recording, readout: RecordedReadout) -> None:
+    """Draw the outputs of a readout and their targets."""
     output = recording.output[:, readout.outputs]
     # Nothing is drawn where nothing counts.
     counts = recording.counts & (np.arange(recording.n_steps) >= readout.first)

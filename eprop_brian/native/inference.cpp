@@ -270,8 +270,11 @@ private:
             // The first entry is the step before the trial's first.
             const std::vector<std::int32_t> first = get<std::int32_t>(name + "_offsets.first");
             for (std::size_t step = 0; step < trial::n_steps; step++)
+            {
+                const std::size_t row = population.reverse_time ? trial::n_steps - 1 - step : step;
                 for (std::int32_t i = first[step + 1]; i < first[step + 2]; i++)
-                    fired[step*trial::n_recurrent + column + neurons[i]] = 1;
+                    fired[row*trial::n_recurrent + column + neurons[i]] = 1;
+            }
             column += population.size;
         }
         spikes->write(fired.data(), fired.size());

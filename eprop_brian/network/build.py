@@ -19,7 +19,8 @@ from brian2 import Network as Brian2Network
 from eprop_brian.network.built import NEVER, BuiltNetwork, Capacity
 from eprop_brian.network.checks import check_precision
 from eprop_brian.network.choices import PROGRAMS
-from eprop_brian.network.episodes import ENVIRONMENT, Acting
+from eprop_brian.network.directions import mirrored_inputs
+from eprop_brian.network.episodes import Acting
 from eprop_brian.network.groups import NetworkGroups
 from eprop_brian.network.resolved import Resolved, as_resolved
 from eprop_brian.network.spec import Network
@@ -149,9 +150,13 @@ def _inputs(writer: Writer) -> Iterator[InputPart]:
     driven = [group for group in writer.network.inputs if not group.constant]
     sizes = [g.size if analog else -(-g.size // 32) for g in driven]
     for group, before in zip(driven, accumulate(sizes, initial=0), strict=False):
-        inputs = Inputs(data, pattern, analog, sum(sizes), before)
+        n_steps = writer.groups.capacity.n_steps
+        inputs = Inputs(data, pattern, analog, sum(sizes), before, n_steps)
         values = write_transmissions(writer, group.name, inputs=True)
         yield InputPart(writer.spikes(group.name, group.size), inputs, values)
+        if group in writer.groups.mirrored:
+            spikes = writer.spikes(mirrored_inputs(group.name), group.size)
+            yield InputPart(spikes, replace(inputs, mirrored=True))
 
 
 def _coded_inputs(writer: Writer, acting: Acting) -> Iterator[InputPart]:
@@ -194,8 +199,10 @@ def _rules(writer: Writer) -> Rules:
         stages=STAGES if groups.layout.profile else (),
         noise={half: writer.array("trials", half, "_trial") for half in groups.noise},
         sample_rows=groups.sample_rows,
-        episodes=writer.array(ENVIRONMENT, "n_steps") if groups.acting is not None else "",
+        steps_of_trial=writer.array(groups.steps_group, "n_steps") if groups.steps_group else "",
+        lengths=writer.array("trials", "length", "_trial") if groups.capacity.has_lengths else "",
         external=groups.acting.steps if groups.acting and groups.acting.environment.external else 0,
+        bidirectional=bool(network.reversed),
         step_of_target=groups.periods or bool(network.reads_advantage),
         of_labels=any(groups.is_labelled(readout) for readout in network.readouts),
     )

@@ -92,6 +92,8 @@ class Capacity:
         What is recorded of every step; a trial's is there until the next begins.
     ranks_traces : bool
         Whether the size of every synapse's filtered trace is summed up over a trial.
+    has_lengths : bool
+        Whether trials have lengths of their own, up to `n_steps`.
     """
 
     n_steps: int
@@ -106,6 +108,7 @@ class Capacity:
     environment: Environment | None = None
     probes: tuple[Probe, ...] = ()
     ranks_traces: bool = False
+    has_lengths: bool = False
 
 
 def regularization(network: Resolved) -> tuple[str, ...]:

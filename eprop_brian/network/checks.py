@@ -22,7 +22,7 @@ from eprop_brian.network.graph import (
     ReadoutGroup,
     SignalConnection,
 )
-from eprop_brian.network.optimization import check_optimizer
+from eprop_brian.network.optimization import check_optimizer, check_range
 from eprop_brian.symbolic.refractory import LAST_SPIKE
 
 if TYPE_CHECKING:
@@ -179,12 +179,14 @@ def check_bptt(
 
 
 def check_precision(network: Resolved, n_steps: int, dtype: type) -> None:
-    """Refuse a float type that cannot hold the time since a spike.
+    """Refuse a float type that cannot hold the time since a spike, or a parameter of an optimizer.
 
     Raises
     ------
     ValueError
     """
+    for optimizer in network.optimizers:
+        check_range(optimizer, dtype)
     if dtype != np.float32 or n_steps <= _STEPS_IN_FLOAT32 and not network.continuous:
         return
     for population in network.populations:

@@ -39,13 +39,15 @@ def describe(network: Network) -> Description:
     neurons = []
     for population in resolved.populations:
         learned = f", learns {', '.join(population.learned)}" if population.learned else ""
-        neurons.append(f"{population.size} {population.name}{learned}")
+        back = ", in reverse time" * population.reverse_time
+        neurons.append(f"{population.size} {population.name}{back}{learned}")
     several = len(resolved.readouts) > 1
     readouts, losses = [], []
     for r in resolved.readouts:
         name = f"{r.name}  " * several
         window = "" if r.window_steps is None else f", its last {r.window_steps} steps"
-        readouts.append(f"{name}{r.size} {r.readout.name}: {r.readout.update}")
+        every = f", every {r.every} steps" if r.every > 1 else ""
+        readouts.append(f"{name}{r.size} {r.readout.name}: {r.readout.update}{every}")
         losses.append(f"{name}{r.loss.name}: {r.loss.loss}{window}")
     rows = [
         ("inputs", "\n".join(_inputs(resolved))),

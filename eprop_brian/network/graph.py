@@ -85,6 +85,8 @@ class PopulationGroup:
         Derived from the neuron.
     learned : dict of str to LearnedRange
         Its parameters that learn.
+    reverse_time : bool
+        Whether it goes through a trial from the last step to the first.
     """
 
     name: str
@@ -92,6 +94,7 @@ class PopulationGroup:
     size: int
     system: EligibilitySystem = field(repr=False)
     learned: dict[str, LearnedRange] = field(default_factory=dict, repr=False)
+    reverse_time: bool = False
 
 
 @dataclass(frozen=True)
@@ -112,6 +115,8 @@ class ReadoutGroup:
         Derived from the equations.
     window_steps : int, optional
         Steps at the end of a trial in which its error counts; default: the task's learning window.
+    every : int
+        Steps of the network in which it takes one.
     """
 
     name: str
@@ -121,6 +126,7 @@ class ReadoutGroup:
     values: dict[str, Any] = field(repr=False)
     program: ReadoutProgram = field(repr=False)
     window_steps: int | None = None
+    every: int = 1
 
     def window(self, learning_window: int) -> int:
         """Steps at the end of a trial in which its error counts, for a task's learning window."""

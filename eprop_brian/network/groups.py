@@ -21,9 +21,22 @@ from eprop_brian.network.built import (
     regularization,
     state_variable,
 )
-from eprop_brian.network.episodes import Acting, acting, make_environment, readout_variables
+from eprop_brian.network.directions import mirrored_inputs
+from eprop_brian.network.episodes import (
+    ENVIRONMENT,
+    Acting,
+    acting,
+    make_environment,
+    readout_variables,
+)
 from eprop_brian.network.exogenous import NOISE, draws, sample_group, sample_rows, samples_of
-from eprop_brian.network.graph import Connection, PopulationGroup, ReadoutGroup, SignalConnection
+from eprop_brian.network.graph import (
+    Connection,
+    InputGroup,
+    PopulationGroup,
+    ReadoutGroup,
+    SignalConnection,
+)
 from eprop_brian.network.history import history_rows
 from eprop_brian.network.labels import LABELS, make_frames
 from eprop_brian.network.learned_delays import DELAY
@@ -65,6 +78,9 @@ from eprop_brian.symbolic.transmission import Transmission
 from eprop_brian.symbolic.weights import WeightFunction
 
 __all__ = ["NetworkGroups", "later_name", "reading_group"]
+
+#: The group that says how many steps a trial has that is no episode.
+OF_TRIAL = "trial"
 
 #: Rows that a tile of the backward pass may go through for one synapse that it finds.
 _ROWS_PER_SYNAPSE = 8
@@ -214,6 +230,26 @@ class NetworkGroups:
         self.emissions = make_emissions(self)
         self.probes: dict[Probe, str] = make_probes(self)
 
+    @property
+    def steps_group(self) -> str:
+        """The group that says how many steps a trial had; ``""`` if all have the same number."""
+        if self.acting is not None:
+            return ENVIRONMENT
+        return OF_TRIAL if self.capacity.has_lengths else ""
+
+    @property
+    def mirrored(self) -> list[InputGroup]:
+        """The inputs that drive populations in reverse time, whose order then counts."""
+        reversed_ = self.network.reversed
+        driving = {
+            name for c in self.network.connections if {*c.targets} & reversed_ for name in c.sources
+        }
+        return [i for i in self.network.inputs if i.name in driving and not i.constant]
+
+    def is_mirrored(self, p: BuiltProjection[Connection]) -> bool:
+        """Whether inputs reach a population from the last step of a trial on."""
+        return p.target in self.network.reversed and p.source in self.network.input_slices
+
     def _rows(self, waiting: int) -> int:
         """Rows that a pass over the synapses needs if it waits so many steps, in whole passes."""
         steps = self.steps_per_pass
@@ -234,7 +270,7 @@ class NetworkGroups:
         These are analog inputs, what is read of neurons, and what synapses hand on.
         """
         inputs = self.capacity.analog and p.source in self.network.input_slices
-        return inputs or self.sender(p) != p.source
+        return inputs or bool(p.connection.reads or p.connection.transmission)
 
     def weight_function(self, p: BuiltProjection[Connection]) -> WeightFunction | None:
         """What a spike brings of a weight, None if it is the weight itself."""
@@ -246,7 +282,7 @@ class NetworkGroups:
         if reads:
             return reading_group(p.source, self.systems[p.source].number_of(reads))
         if transmission is None:
-            return p.source
+            return mirrored_inputs(p.source) if self.is_mirrored(p) else p.source
         known = self.transmissions[p.source].items()
         return next(name for name, one in known if transmission.hands_on_as(one))
 
@@ -312,10 +348,15 @@ class NetworkGroups:
         for inputs in network.inputs:
             self._spiking_group(inputs.name, inputs.size, {})
             self._make_transmissions(inputs.name, inputs.size)
+        for inputs in self.mirrored:
+            self._spiking_group(mirrored_inputs(inputs.name), inputs.size, {})
         self.periods = capacity.n_answers > 0
         if self.acting is None:
             self._make_data()
-        self.store("trials", capacity.n_trials, ["pattern", "target", *self.noise], np.int32)
+        of_trials = ["pattern", "target", *self.noise, *["length"] * capacity.has_lengths]
+        self.store("trials", capacity.n_trials, of_trials, np.int32)
+        if capacity.has_lengths:
+            self.store(OF_TRIAL, 1, ["n_steps"])
         n_counts = capacity.n_trials * len(network.populations)
         self.store("trials_results", n_counts, ["spike_count"], np.int32)
         n_outcomes = capacity.n_trials * network.n_outputs

@@ -20,15 +20,15 @@ def check_one_update(network: Resolved) -> None:
     ValueError
         It names the option.
     """
-    if not any(signal.emitted for signal in network.signals):
-        raise ValueError(
-            "no population of the network emits a learning signal: add LearningSignal(<population>,"
-            " <population>, 'random')"
-        )
     if any(readout.loss.of_labels for readout in network.readouts):
         raise ValueError(
             "one update by emitted learning signals is tested by losses of steps: choose another "
             "loss than one of labels"
+        )
+    if not any(signal.emitted for signal in network.signals):
+        raise ValueError(
+            "no population of the network emits a learning signal: add LearningSignal(<population>,"
+            " <population>, 'random')"
         )
     options = "c_reg", "c_v", "c_l2", "clip_value", "clip_norm", "average_gradient", "rewiring"
     for name in options:

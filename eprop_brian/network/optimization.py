@@ -18,6 +18,7 @@ __all__ = [
     "SIGNS",
     "bounds",
     "check_optimizer",
+    "check_range",
     "check_sign",
     "learning_rate",
     "projection_optimizer",
@@ -81,6 +82,17 @@ def check_optimizer(optimizer: Optimizer) -> None:
     low, high = bounds(optimizer)
     if low > high:
         raise ValueError(f"w_min = {low} is above w_max = {high}")
+
+
+def check_range(optimizer: Optimizer, dtype: type) -> None:
+    """Raise ValueError if a parameter of an optimizer is beyond the numbers of a float type."""
+    most = float(np.finfo(dtype).max)
+    for name, value in optimizer.parameters.items():
+        if np.isfinite(value) and abs(value) > most:
+            raise ValueError(
+                f"optimizer parameter {name} = {value:g} is beyond {np.dtype(dtype).name}, whose "
+                f"numbers reach {most:.2g}: take a smaller one"
+            )
 
 
 def bounds(optimizer: Optimizer) -> tuple[float, float]:

@@ -70,12 +70,18 @@ class Population:
         Default: the neuron's.
     learned : mapping of str to Learned or mapping
         Parameters of its neurons that learn, one value per neuron, with bounds and learning rate.
+    reverse_time : bool
+        Whether it goes through a trial from the last step to the first, with its inputs in that
+        order. Readouts see it, beside populations that go forwards, at the step of the trial that
+        it has reached: so they know what is still to come. It needs ``gradient="factored"`` or
+        ``"bptt"``, and hears no population that goes forwards.
     """
 
     neuron: Neuron
     size: int
     name: str = ""
     learned: Mapping[str, Learned | Mapping[str, Any]] = field(default_factory=dict)
+    reverse_time: bool = False
 
 
 @dataclass(frozen=True)
@@ -169,6 +175,9 @@ class Readout:
     window : Quantity or str, optional
         How long before the end of a trial its loss begins to count. Default: the task's learning
         window.
+    every : Quantity or str, optional
+        How often it takes a step, such as once for each frame of speech: what arrives in between is
+        summed, and its loss is that of its own steps. Default: with the network.
     """
 
     size: int
@@ -177,6 +186,7 @@ class Readout:
     loss: Loss | str = "squared_error"
     loss_weight: float = 1.0
     window: Quantity | str | None = None
+    every: Quantity | str | None = None
 
 
 @dataclass(frozen=True)

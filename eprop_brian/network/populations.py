@@ -24,7 +24,7 @@ __all__ = ["check_group_name", "make_populations", "population_names"]
 
 #: Names that groups of a built network have, and other objects of its Brian2 network.
 _GENERATED = frozenset(
-    ("control", "input_data", "target_data", "trials", "outcomes", "answers")
+    ("control", "input_data", "target_data", "trials", "trial", "outcomes", "answers")
     + ("period_data", "advantage_data", "label_data", "earlier_history", "profile", "step_runner")
     + ("step_clock", "network_", "trace_recorder")
     # Whose quantities would be stored as arrays of those are.
@@ -35,7 +35,7 @@ _GENERATED = frozenset(
 #: How the names of groups end that belong to another.
 _GENERATED_ENDINGS = (
     *("_history", "_results", "_window", "_later", "_rows", "_spikes", "_offsets", "_pre"),
-    *("_reading", "_samples", "_synapse", "_thresholder", "_resetter", "_actions"),
+    *("_reading", "_samples", "_synapse", "_thresholder", "_resetter", "_actions", "_mirrored"),
     *("_frames", "_durations", "_ways"),
 )
 #: How the names of other groups of an environment begin.
@@ -98,7 +98,11 @@ def make_populations(
                     f"populations '{other}' and '{name}' would both have an array called "
                     f"'{name}_{quantity}': choose another name for one of them"
                 )
-        population = PopulationGroup(name, neuron, int(size), system, ranges)
+        if not isinstance(part.reverse_time, bool):
+            raise ValueError(
+                f"population '{name}': reverse_time is true or false, not {part.reverse_time!r}"
+            )
+        population = PopulationGroup(name, neuron, int(size), system, ranges, part.reverse_time)
         check_timed_arrays(population, float(dt))
         populations.append(population)
     return tuple(populations)

@@ -218,13 +218,28 @@ def _readout_group(part: Readout, dt: Quantity) -> ReadoutGroup:
         loss = _as_loss(part.loss, part.filter)
         check_loss(loss, _names(part.filter), part.size)
     check_real(f"loss_weight of readout '{part.name}'", part.loss_weight)
+    every = _steps_of_step(part, dt)
     readout = make_readout(
-        part.name, int(part.size), part.filter, weighted(loss, float(part.loss_weight)), dt
+        part.name, int(part.size), part.filter, weighted(loss, float(part.loss_weight)), dt * every
     )
+    readout = replace(readout, every=every)
     if part.window is None:
         return readout
     window = delay_steps(f"window of readout '{part.name}'", part.window, dt, 1, ())
     return replace(readout, window_steps=int(window))
+
+
+def _steps_of_step(part: Readout, dt: Quantity) -> int:
+    """Steps of the network in which a readout takes one."""
+    if part.every is None:
+        return 1
+    every = int(delay_steps(f"every of readout '{part.name}'", part.every, dt, 1, ()))
+    if every > 1 and "dt" in get_identifiers(part.filter.update):
+        raise ValueError(
+            f"readout '{part.name}': its update reads dt, the network's time step, but it takes a "
+            f"step every {every} of these: write what follows from dt as a constant of the filter"
+        )
+    return every
 
 
 def make_readout(

@@ -19,9 +19,11 @@ from eprop_brian.base.sparse import Matrix
 from eprop_brian.equations.optimizers import Optimizer
 from eprop_brian.network.agent import check_agent
 from eprop_brian.network.delays import longest
+from eprop_brian.network.directions import check_directions
 from eprop_brian.network.draws import initial_draws, initial_weights
 from eprop_brian.network.emission import check_emissions
 from eprop_brian.network.filters import trace_filter
+from eprop_brian.network.frames import check_frames
 from eprop_brian.network.graph import (
     Connection,
     InputGroup,
@@ -128,6 +130,8 @@ class Resolved:
         _check_windows(self)
         check_history(self)
         check_labels(self)
+        check_directions(self)
+        check_frames(self)
         if self.agent is not None:
             check_agent(self.agent, self)
         elif self.updates == "action":
@@ -192,6 +196,16 @@ class Resolved:
     def readout_delay(self) -> int:
         """Steps from a population's spike to the readouts, the same for all."""
         return max(self.readout_delays.values(), default=0)
+
+    @cached_property
+    def frame_steps(self) -> int:
+        """Steps of the network in which readouts take one, the same for all."""
+        return max(readout.every for readout in self.readouts)
+
+    @cached_property
+    def reversed(self) -> frozenset[str]:
+        """The populations that go through a trial from its last step to its first."""
+        return frozenset(p.name for p in self.populations if p.reverse_time)
 
     @cached_property
     def keys(self) -> WeightKeys:

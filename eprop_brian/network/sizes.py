@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from eprop_brian.base.memory import check_memory
+from eprop_brian.base.memory import check_memory, physical_memory
 from eprop_brian.network.graph import Connection
 from eprop_brian.network.synapses import synaptic_variables
 
@@ -102,7 +102,9 @@ def _of_neurons(groups: NetworkGroups, rows: int) -> Iterator[_Need]:
     sizes |= {population.name: population.size for population in network.populations}
     for name, size in sizes.items():
         n_spikes = size * (steps + 1)
-        listed = round(_ACTIVE_STEPS * n_spikes) * np.dtype(np.int32).itemsize
+        listed = n_spikes * np.dtype(np.int32).itemsize
+        if listed <= physical_memory():  # else not even room for them can be had
+            listed = round(_ACTIVE_STEPS * listed)
         yield _Need(f"spikes of {size} {name} in {steps} steps", n_spikes, listed)
 
 

@@ -164,7 +164,7 @@ class LearningModel(IteratedModel, ABC):
 
     def measures(self, config: RunConfig, names: Sequence[str]) -> dict[str, str]:
         """Give the means of the last 10 iterations, and iterations until the task was solved."""
-        of_labels = LOSSES[TASKS[config.run["task"]].loss].of_labels
+        of_labels = LOSSES[self.make_task(config).loss].of_labels
         error = "label error rate" if of_labels else "fraction of wrong trials"
         labels = {"loss": "loss", "error": error, "return": "return"}
         return {

@@ -238,9 +238,18 @@ class Run:
             not all(same)
             or not _same_network(config.make_network(trainer.task), network)
             or done > trainer.iteration
+            or not self._begins_as(trainer)
         ):
             raise ValueError(f"{self.folder} holds another run: choose another folder")
         check_identity(self.folder, config, state, trainer.history.truncated(done))
+
+    def _begins_as(self, trainer: Trainer) -> bool:
+        """Whether the weights before training are a trainer's, as far as both know them."""
+        kept = self.initial_weights()
+        if kept is None or not trainer.knows_beginning:
+            return True
+        initial = trainer.initial_state()
+        return same_content(kept, {name: initial[name] for name in kept})
 
     def _write(self, initial: Mapping[str, Matrix]) -> None:
         """Write everything for the first time."""
@@ -430,6 +439,10 @@ class Run:
         """Weights of the checkpoint or (``INITIAL``) of the start, as `Session.weights`."""
         arrays = read_numbers(self.folder / which)
         return {name: arrays[name] for name in self.trainer.session.weights}
+
+    def initial_weights(self) -> dict[str, Matrix] | None:
+        """Weights before training; None in folders of earlier versions, which have none."""
+        return self.weights(INITIAL) if (self.folder / INITIAL).exists() else None
 
     def _save_now_and_then(self, _: Any) -> None:
         if time.monotonic() - self._saved_at > self._checkpoint_every:

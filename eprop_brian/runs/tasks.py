@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from brian2.units.fundamentalunits import Quantity
+from brian2.units.fundamentalunits import DimensionMismatchError, Quantity
 
 from eprop_brian.base.files import read_numbers
 from eprop_brian.base.plugins import PluginError
@@ -163,8 +163,7 @@ def make_task(config: RunConfig) -> Task:
         for key, value in config.tables["task"].items()
     }
     if own is not None:
-        changed = {**settings_of(own), **config.tables["task"]} != settings_of(own)
-        return cls(**settings) if changed else own
+        return cls(**settings) if _first_difference(config.tables["task"], own) else own
     if config.parts.get("environment") is not None:
         return EnvironmentFile(**settings, kept=config.environment)
     if config.parts.get("arrays") is not None:
@@ -204,13 +203,29 @@ def check_same(config: RunConfig, task: Task) -> None:
     kept = config.parts.get("arrays")
     if isinstance(task, ArrayTask) and kept is not None and not _same_arrays(kept, task.arrays):
         raise ValueError("the run's task has other arrays than the object: pass the same task")
-    stored, settings = config.tables["task"], settings_of(task)
-    for key in {**stored, **settings}:
-        if stored.get(key) != settings.get(key):
-            raise ValueError(
-                f"the run's task has {key} = {stored.get(key, 'nothing')}, but the object "
-                f"{settings.get(key, 'nothing')}: pass the same task"
-            )
+    key = _first_difference(config.tables["task"], task)
+    if key:
+        raise ValueError(
+            f"the run's task has {key} = {config.tables['task'][key]!r}, but the object "
+            f"{settings_of(task).get(key)!r}: pass the same task"
+        )
+
+
+def _first_difference(stored: Mapping[str, Any], task: Task) -> str:
+    """The first of some settings that a task has otherwise; ``""`` if there is none."""
+    settings = settings_of(task)
+    for key, value in stored.items():
+        if value != settings.get(key) and not _same_quantity(value, settings.get(key)):
+            return key
+    return ""
+
+
+def _same_quantity(one: Any, other: Any) -> bool:
+    """Whether two texts are the same quantity, such as ``"0.5 s"`` and ``"500 ms"``."""
+    try:
+        return bool(as_quantity(one, "the task") == as_quantity(other, "the task"))
+    except (ValueError, DimensionMismatchError):
+        return False
 
 
 def _same_arrays(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:

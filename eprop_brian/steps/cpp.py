@@ -185,7 +185,8 @@ class CppLoops(CppTiles):
         closing = f"{self.begin(s, shift=1)} = _end;"
         if inputs.analog:
             # What is not 0 arrives as a spike does, with a size.
-            values = f"{data} + {self.trial_values(inputs)} + _step*{inputs.row}"
+            step = inputs.step("_step")
+            values = f"{data} + {self.trial_values(inputs)} + {step}*{inputs.row}"
             listed = [f"std::copy_n({values}, {s.n}, {z});", *self._not_zero(s)]
             return self.braces([opening], listed, [closing])
         words = -(-s.n // 32)
@@ -265,8 +266,8 @@ class CppLoops(CppTiles):
         s, source = node.synapses, node.source
         spikes = self.pointer(source.neuron)
         lines = [
-            self.place("_end", self.begin(source, shift=1 - node.delay)),
-            f"{self.integer} _s = {self.begin(source, shift=-node.delay)};",
+            self.place("_end", self.begin(source, node.step, 1 - node.delay)),
+            f"{self.integer} _s = {self.begin(source, node.step, -node.delay)};",
         ]
         if node.several and not s.sparse:
             rows, places = [], []

@@ -42,10 +42,19 @@ class CppPrinter(CppLoops):
         kept = self.registers(node.block, ("_neuron",))
         places = [self.place("_neuron", "_start + _lane")]
         history = self.place("_history", f"{node.row} + _neuron")
-        body = [*places, history, *kept.statements(self.statements(node.block))]
+        body, between = (
+            self.loop("_lane", 0, "_n", [*places, history, *kept.statements(statements)])
+            for statements in (
+                self.statements(node.block),
+                self.statements(node.between) if node.between else [],
+            )
+        )
+        if node.between:
+            chosen = self.braces(body)
+            body = [f"if ({node.condition})", *chosen, "else", *self.braces(between)]
         steps = [
             f"for ({self.integer} _t = _T - 1; _t >= 0; _t--)",
-            *self.braces(self.loop("_lane", 0, "_n", body)),
+            *self.braces(body),
         ]
         return self.braces(
             self.over(node.zero, "_neuron", node.n, {}),
@@ -222,8 +231,9 @@ class CppPrinter(CppLoops):
         one = []
         if node.inputs:
             value = self.trial_values(node.inputs)
-            one.append(self.place("_value", f"{value} + *_at*{node.inputs.row} + _pre"))
-        row = node.steps.row(f"*_at + {late}")
+            step = node.inputs.step("*_at")
+            one.append(self.place("_value", f"{value} + {step}*{node.inputs.row} + _pre"))
+        row = node.steps.row(f"{node.arrival('*_at')} + {late}")
         one.append(self.place("_row", f"({row})*{node.width} - _first"))
         return [
             f"for (const {self.integer}* _at = _end; _at-- > _spike;)",

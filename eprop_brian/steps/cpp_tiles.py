@@ -52,8 +52,8 @@ class CppTiles(CLikePrinter):
         for k, deliver in enumerate(node.delivers):
             source = deliver.source
             lines += [
-                self.place(f"_first_{k}", self.begin(source, shift=-deliver.delay)),
-                self.place(f"_end_{k}", self.begin(source, shift=1 - deliver.delay)),
+                self.place(f"_first_{k}", self.begin(source, deliver.step, -deliver.delay)),
+                self.place(f"_end_{k}", self.begin(source, deliver.step, 1 - deliver.delay)),
             ]
         body, statements = self._sums(node, width, tile)
         index, size = node.advance.index, f"{tile}"

@@ -153,7 +153,8 @@ class CudaLoops(CLikePrinter):
         z, data = self.pointer(s.z), self.pointer(inputs.data)
         if inputs.analog:
             # What is not 0 arrives as a spike does, with a size.
-            value = f"{data}[{self.trial_values(inputs)} + _step*{inputs.row} + _neuron]"
+            step = inputs.step("_step")
+            value = f"{data}[{self.trial_values(inputs)} + {step}*{inputs.row} + _neuron]"
             kept = self.loop("_neuron", 0, s.n, [f"{z}[_neuron] = {value};"])
             return [*kept, *self.listed(s, f"{z}[_neuron] != 0", node.by_neuron)]
         bit = "(_words[_neuron >> 5] >> (_neuron & 31)) & 1"
@@ -212,8 +213,8 @@ class CudaLoops(CLikePrinter):
         """Spike by spike; where all pairs are connected each thread has neurons of its own."""
         s, source = node.synapses, node.source
         spikes = self.pointer(source.neuron)
-        first = self.begin(source, shift=-node.delay)
-        end = f"const int _end = {self.begin(source, shift=1 - node.delay)};"
+        first = self.begin(source, node.step, -node.delay)
+        end = f"const int _end = {self.begin(source, node.step, 1 - node.delay)};"
         if s.sparse:
             one = self.row(s, [*self.later(node), *self.statements(node.block)])
             body = [

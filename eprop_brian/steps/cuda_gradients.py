@@ -32,8 +32,8 @@ class CudaGradients(CudaLoops):
 
     def own(self, copy: str, restrict: bool = False) -> Lines:
         """Pointers to what a trial has for itself."""
-        memory, episodes = self.memory, self.schedule.frame.rules.episodes
-        steps = [f"const int _T = (int){self.pointer(episodes)}[0];"] if episodes else []
+        memory, array = self.memory, self.schedule.frame.rules.steps_of_trial
+        steps = [f"const int _T = (int){self.pointer(array)}[0];"] if array else []
         return [
             _COPY.format(copy=copy, bytes=memory.own_bytes),
             *memory.own_pointers(restrict),
@@ -125,7 +125,7 @@ class CudaGradients(CudaLoops):
                 "for (int _t = _T - 1; _t >= 0; _t--)",
                 *self.braces(
                     [f"const int _history = {node.row} + _neuron;"],
-                    memory.local(self.statements(block), carried, [block]),
+                    self._filtered(node, carried),
                 ),
             ]
             opening, *lines, closing = self.braces(inner)
@@ -139,6 +139,15 @@ class CudaGradients(CudaLoops):
                 ),
             ]
         return self.kernel("filter_errors", "const int _n_copies", body)
+
+    def _filtered(self, node: Filter, carried: Sequence[str]) -> Lines:
+        """A step of an output's filter."""
+        memory = self.memory
+        lines = memory.local(self.statements(node.block), carried, [node.block])
+        if not node.between:
+            return lines
+        between = memory.local(self.statements(node.between), carried, [node.block])
+        return [f"if ({node.condition})", *self.braces(lines), "else", *self.braces(between)]
 
     def _run_backwards(self) -> Lines:
         body: Lines = ["const int _id = blockIdx.x*blockDim.x + threadIdx.x;"]
@@ -264,16 +273,18 @@ class CudaGradients(CudaLoops):
         if node.inputs:
             first = self.trial_values(node.inputs, "_wave.first_trial + _copy")
             lines.append(f"const int _first_value = {first} + _pre;")
+            steps = [node.inputs.step(f"_spike[{k}]") for k in range(SPIKES_AT_ONCE)]
             values = [
-                f"const int _value_{k} = _first_value + _spike[{k}]*{node.inputs.row};"
-                for k in range(SPIKES_AT_ONCE)
+                f"const int _value_{k} = _first_value + {step}*{node.inputs.row};"
+                for k, step in enumerate(steps)
             ]
-            value = [f"const int _value = _first_value + *_spike*{node.inputs.row};"]
+            value = [f"const int _value = _first_value + {steps[0]}*{node.inputs.row};"]
         row = f"{late * node.width}"
         if s.extra is not None:
             row = f"({late} + {self.extra(s)})*{node.width}"
+        arrivals = [node.arrival(f"_spike[{k}]") for k in range(SPIKES_AT_ONCE)]
         tiles = [
-            f"const int _tile_{k} = _row + _spike[{k}]*{node.width};" for k in range(SPIKES_AT_ONCE)
+            f"const int _tile_{k} = _row + {step}*{node.width};" for k, step in enumerate(arrivals)
         ]
         several: Lines = []
         if node.several:
@@ -283,7 +294,7 @@ class CudaGradients(CudaLoops):
             ]
         one: Lines = []
         if node.block:
-            one = [f"const int _tile = _row + *_spike*{node.width};"]
+            one = [f"const int _tile = _row + {arrivals[0]}*{node.width};"]
             one += memory.local(self.statements(node.block), sums)
         lagged = memory.local(self.lagged(node, "*_spike"), sums) if node.lagged else []
         return [

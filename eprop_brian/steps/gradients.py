@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from eprop_brian.steps.nodes import Node
-from eprop_brian.steps.spiking import Inputs, Signal, Spikes, Synapses
+from eprop_brian.steps.spiking import Inputs, Signal, Spikes, Synapses, mirrored
 
 __all__ = [
     "WHOLE_TRIAL",
@@ -33,12 +33,18 @@ class Filter(Node):
     n : int
     row : str
         Where the history of step ``_t`` begins.
+    between : str or None
+        Block for the steps of the network in which the readout takes none, if there are such.
+    condition : str
+        That a step is one of the readout's.
     """
 
     block: str
     zero: str
     n: int
     row: str
+    between: str | None = None
+    condition: str = ""
 
 
 @dataclass(frozen=True)
@@ -122,6 +128,9 @@ class Accumulate(Node):
         in which it could arrive at the earliest.
     steps : Steps
         In which spikes arrive.
+    mirrored : bool
+        Whether the source goes through a trial in the other direction than the results, where a
+        spike arrives at once.
     """
 
     block: str | None
@@ -134,6 +143,11 @@ class Accumulate(Node):
     inputs: Inputs | None
     lagged: Mapping[int, str] = field(default_factory=dict)
     steps: Steps = WHOLE_TRIAL
+    mirrored: bool = False
+
+    def arrival(self, step: str) -> str:
+        """The step of the results, but for delays, that a spike of a step meets."""
+        return mirrored(step) if self.mirrored else step
 
     @property
     def blocks(self) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ from eprop_brian.steps.spiking import (
     Follow,
     Forget,
     Hear,
+    Inputs,
     ListSpikes,
     Passes,
     ReadInputs,
@@ -64,7 +65,7 @@ class NumpyPrinter(NumpyLoops):
     def print_readinputs(self, node: ReadInputs) -> Lines:
         s, inputs = node.spikes, node.inputs
         z, data = self.pointer(s.z), self.pointer(inputs.data)
-        trial = f"(int({self.pointer(inputs.pattern)}[_trial])*_T + _step)"
+        trial = self._row_of_trial(inputs, "_step")
         if inputs.analog:
             start = f"_start = {trial}*{inputs.row}{plus(inputs.before)}"
             return [start, f"{z}[:] = {data}[_start:_start + {s.n}]", *self._list(s)]
@@ -75,6 +76,11 @@ class NumpyPrinter(NumpyLoops):
             f"{z}[:] = _numpy.unpackbits({bits}, bitorder='little')[:{s.n}]",
             *self._list(s),
         ]
+
+    def _row_of_trial(self, inputs: Inputs, step: str) -> str:
+        """The row of the data of a step."""
+        pattern = self.pointer(inputs.pattern)
+        return f"(int({pattern}[_trial])*{inputs.n_steps} + {inputs.step(step)})"
 
     def print_listspikes(self, node: ListSpikes) -> Lines:
         counted = [f"{self.pointer(node.count)}[_fired] += 1"] if node.count else []
@@ -141,7 +147,7 @@ class NumpyPrinter(NumpyLoops):
             row = f"(_now + {self.extra(s)}) % {node.later_rows}*{s.n_post}"
             later = [f"_later = {row} + {self.cells(s)}"]
         body = [*self.row(s), *later, *self.block(node.block, {})]
-        return [f"for _pre in {self.spikes(node.source, '_step', -node.delay)}:", *indented(body)]
+        return [f"for _pre in {self.spikes(node.source, node.step, -node.delay)}:", *indented(body)]
 
     def print_arrive(self, node: Arrive) -> Lines:
         since, skipped = self.pointer(node.since), self.pointer(node.skipped)
@@ -225,10 +231,15 @@ class NumpyPrinter(NumpyLoops):
 
     def print_filter(self, node: Filter) -> Lines:
         history = f"slice({node.row}, {node.row} + {node.n})"
+        indices = {"_neuron": "slice(None)", "_history": history}
+        body = self.block(node.block, indices)
+        if node.between:
+            between = indented(self.block(node.between, indices))
+            body = [f"if {node.condition}:", *indented(body), "else:", *between]
         return [
             *self.block(node.zero, {"_neuron": "slice(None)"}),
             "for _t in range(_T - 1, -1, -1):",
-            *indented(self.block(node.block, {"_neuron": "slice(None)", "_history": history})),
+            *indented(body),
         ]
 
     def print_backward(self, node: Backward) -> Lines:
@@ -265,9 +276,9 @@ class NumpyPrinter(NumpyLoops):
         if node.inputs:
             row = "_t"
             if node.inputs.pattern:
-                row = f"(int({self.pointer(node.inputs.pattern)}[_trial])*_T + _t)"
+                row = self._row_of_trial(node.inputs, "_t")
             value = [f"_value = {row}*{node.inputs.row}{plus(node.inputs.before)} + _pre"]
-        first = node.steps.row(f"_t + {node.delay + node.first_row}")
+        first = node.steps.row(f"{node.arrival('_t')} + {node.delay + node.first_row}")
         rows = [(f"{first}{extra}", node.block)] if node.block else []
         for lag, block in node.lagged.items():
             rows.append((f"{first} + _numpy.maximum({self.extra(s)} + {lag}, 0)", block))

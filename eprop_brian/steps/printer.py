@@ -269,12 +269,13 @@ class CLikePrinter(Printer):
         """Where the values of a trial begin."""
         if not inputs.pattern:
             return str(inputs.before)
-        return f"{self.pointer(inputs.pattern)}[{trial}]*_T*{inputs.row}{plus(inputs.before)}"
+        pattern = f"({self.integer}){self.pointer(inputs.pattern)}[{trial}]"
+        return f"{pattern}*{inputs.n_steps * inputs.row}{plus(inputs.before)}"
 
     def step_words(self, inputs: Inputs) -> str:
         """Where the words of the step begin."""
-        pattern = f"(size_t){self.pointer(inputs.pattern)}[_trial]"
-        return f"({pattern}*_T + _step)*{inputs.row}{plus(inputs.before)}"
+        pattern = f"(size_t){self.pointer(inputs.pattern)}[_trial]*{inputs.n_steps}"
+        return f"({pattern} + {inputs.step('_step')})*{inputs.row}{plus(inputs.before)}"
 
     def windows(self, node: Traces) -> Lines:
         """Where it is kept what traces read of the steps from ``_from`` on."""

@@ -32,6 +32,7 @@ __all__ = [
     "TimesOfSpikes",
     "Traces",
     "UpdateRows",
+    "mirrored",
     "plus",
 ]
 
@@ -99,6 +100,11 @@ class Synapses:
         return self.size if self.sparse else self.n_pre * self.n_post
 
 
+def mirrored(step: str) -> str:
+    """The step of a trial that is as far from its end as another one is from its beginning."""
+    return f"(_T - 1 - {step})"
+
+
 def plus(n: int) -> str:
     """What adds a number to an index: nothing for 0."""
     return f" + {n}" if n else ""
@@ -118,6 +124,10 @@ class Inputs:
         Numbers that all inputs have in a step.
     before : int
         Those of a step that are other inputs', which come first.
+    n_steps : int
+        Steps of a pattern; a trial may have fewer.
+    mirrored : bool
+        Whether the last step of the trial is put in first.
     """
 
     data: str
@@ -125,6 +135,12 @@ class Inputs:
     analog: bool
     row: int
     before: int
+    n_steps: int = 0
+    mirrored: bool = False
+
+    def step(self, step: str) -> str:
+        """The step of the trial whose data are put in at a step."""
+        return mirrored(step) if self.mirrored else step
 
 
 @dataclass(frozen=True)
@@ -247,6 +263,8 @@ class Deliver(Node):
         Steps ahead for which what arrives later is kept.
     adds : tuple of str or None
         Arrays of what a spike adds to and of what it adds, if that is all that it does.
+    step : str
+        The step that the source is at, from which `delay` counts.
     """
 
     block: str
@@ -257,6 +275,7 @@ class Deliver(Node):
     analog: bool
     later_rows: int
     adds: tuple[str, str] | None = None
+    step: str = "_step"
 
 
 @dataclass(frozen=True)

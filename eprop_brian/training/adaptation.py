@@ -24,7 +24,7 @@ from eprop_brian.network.spec import Network
 from eprop_brian.tasks.families import TaskBatch, TaskFamily
 from eprop_brian.tasks.trials import Trials
 from eprop_brian.training.recording import record
-from eprop_brian.training.requirements import check_family
+from eprop_brian.training.requirements import check_drawn, check_family
 from eprop_brian.training.session import Session
 
 __all__ = ["RATES", "Adaptation", "AdaptationTest", "Example", "measure_adaptation"]
@@ -215,6 +215,7 @@ def measure_adaptation(
     resolved = as_resolved(network)
     check_family(resolved, family)
     check_count("n_tasks", n_tasks, minimum=2)
+    check_drawn(family, n_tasks, "n_test")
     tasks = family.draw(seed, "test", 0, n_tasks)
     each = [tasks.part(slice(k, k + 1)) for k in range(n_tasks)]
     emitted = [signal.name for signal in resolved.signals]

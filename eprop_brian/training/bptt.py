@@ -73,7 +73,7 @@ class BpttSession(LearningSession):
         n_answers = self.capacity.n_answers
         self._unrolled = Unrolled(self.resolved, learning_window, self._dtype, n_answers)
         self._names = (*self.keys.connections, *self.keys.learned)
-        self._optimize = optimizer_step(self.resolved)
+        self._optimize = optimizer_step(self.resolved, self._dtype)
         self._simulate = jax.jit(self._unrolled.simulate)
         self._differentiate = jax.jit(self._gradient_of)
         self._update = jax.jit(self._updated)
@@ -97,8 +97,10 @@ class BpttSession(LearningSession):
         """
         check_batches(trials, batch_size)
         self.check_trials(trials)
+        if lengths is None:
+            lengths = trials.steps if self.capacity.has_lengths else None
         results = []
-        counted = trials.counted(self.learning_window)
+        counted = trials.counted(self.learning_window, self.resolved.frame_steps)
         with jax.enable_x64(True):
             weights = {name: self._array(self.weights[name]) for name in self._names}
             states = {name: self._array(v) for name, v in self.optimizer_states.items()}
@@ -114,10 +116,13 @@ class BpttSession(LearningSession):
                 results.append(result)
             results = [jax.tree.map(np.asarray, result) for result in results]
             self._last = results[-1].last
+            if self.capacity.has_lengths:
+                self._last = self._last[: trials.steps[-1]]
             if learning:
                 self._keep(weights, states, gradient)
                 self.n_updates += len(results)
-        outcome = self._outcome(results, counted)
+        own = trials.steps if self.capacity.has_lengths else None
+        outcome = self._outcome(results, counted, own)
         if not check_states:
             return outcome
         return replace(outcome, is_number=np.concatenate([result.is_number for result in results]))
@@ -137,6 +142,8 @@ class BpttSession(LearningSession):
             As `gradient` returns it.
         """
         self.check_trials(trials)
+        if lengths is None and self.capacity.has_lengths:
+            lengths = trials.steps
         with jax.enable_x64(True):
             weights = {name: self._array(self.weights[name]) for name in self._names}
             gradient, _ = self._differentiate(weights, *self._arrays(trials, slice(None), lengths))
@@ -221,7 +228,9 @@ class BpttSession(LearningSession):
         connected = self.resolved.adjacency.get(name)
         return array if connected is None else taken(array, connected)
 
-    def _outcome(self, results: list[Simulation], counted: np.ndarray) -> Outcome:
+    def _outcome(
+        self, results: list[Simulation], counted: np.ndarray, lengths: np.ndarray | None
+    ) -> Outcome:
         losses, outputs, counts = (
             np.concatenate([getattr(result, name) for result in results]).astype(float)
             for name in ("losses", "outputs", "counts")
@@ -229,4 +238,4 @@ class BpttSession(LearningSession):
         ends = np.cumsum([population.size for population in self.resolved.populations])
         parts = np.split(counts, ends[:-1], axis=1)
         spikes = np.stack([part.sum(axis=1) for part in parts], axis=1)
-        return self._reported(losses, outputs, spikes, counted)
+        return self._reported(losses, outputs, spikes, counted, lengths=lengths)

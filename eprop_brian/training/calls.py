@@ -103,4 +103,6 @@ def _resized(trials: Trials, n_trials: int, n_patterns: int, n_targets: int) -> 
         target=np.resize(trials.target, n_trials) % n_targets,
         **{name: repeated(array, n_targets) for name, array in trials.of_targets.items()},
         noise=np.resize(trials.noise_keys, n_trials),
+        # Periods may go up to the end.
+        lengths=None if trials.lengths is None else np.full(n_trials, trials.inputs.shape[1]),
     )

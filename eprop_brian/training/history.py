@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -84,6 +84,16 @@ class History(Rows, Described):
             return float("nan"), 0
         sizes[0] -= max(0.0, sizes.sum() - EPISODES)
         return float(np.average(returns, weights=sizes)), int(sizes.sum())
+
+    def without_validations(self) -> History:
+        """Return a copy without the columns of validations, which exported programs have not."""
+        none = [float("nan")] * len(self)
+        return replace(
+            self,
+            validation_loss=[*none],
+            validation_error=[*none],
+            validation_return=[*none],
+        )
 
     def is_finite(self, n: int) -> bool:
         """Whether the losses, and in an environment the returns, of the last `n` rows are."""

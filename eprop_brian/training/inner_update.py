@@ -67,7 +67,7 @@ class InnerUpdate:
             if not c.to_readout
         ]
         self.trained = tuple(c.name for c in network.keys.plastic)
-        self._optimize = optimizer_step(network)
+        self._optimize = optimizer_step(network, dtype)
 
     def run(self, weights: Values, x: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
         """Spikes of all neurons, (n_steps, n_trials, n_recurrent), and emitted signals by target.

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from eprop_brian.equations.optimizers import Optimizer
-from eprop_brian.network.optimization import update_statements
+from eprop_brian.network.optimization import check_range, update_statements
 from eprop_brian.network.resolved import Resolved
 from eprop_brian.symbolic.expressions import split_statements
 from eprop_brian.training.jax_functions import Values, parsed, translated
@@ -18,9 +18,22 @@ __all__ = ["UpdateRule", "optimizer_step"]
 
 
 class UpdateRule:
-    """The equations of an optimizer as a function of a weight, a gradient and its states."""
+    """The equations of an optimizer as a function of a weight, a gradient and its states.
 
-    def __init__(self, optimizer: Optimizer) -> None:
+    Parameters
+    ----------
+    optimizer : Optimizer
+    dtype : type
+        Float type of the weights.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is beyond it.
+    """
+
+    def __init__(self, optimizer: Optimizer, dtype: type) -> None:
+        check_range(optimizer, dtype)
         self.states, self._parameters = optimizer.states, optimizer.parameters
         lines = split_statements("\n".join(update_statements(optimizer)), "")
         self._statements = [(name, translated(parsed(expression))) for name, expression in lines]
@@ -35,12 +48,16 @@ class UpdateRule:
         return scope["w"], {state: scope[state] for state in self.states}
 
 
-def optimizer_step(network: Resolved) -> Callable[[Any, Any, Any, Any], tuple[Any, Any]]:
+def optimizer_step(
+    network: Resolved, dtype: type
+) -> Callable[[Any, Any, Any, Any], tuple[Any, Any]]:
     """The optimizer's equations as a function of weights, gradients, states and number of updates.
 
     Parameters
     ----------
     network : Resolved
+    dtype : type
+        Float type of the weights.
 
     Returns
     -------
@@ -51,7 +68,7 @@ def optimizer_step(network: Resolved) -> Callable[[Any, Any, Any, Any], tuple[An
     keys = network.keys
     optimizers = network.optimizers
     # By place: an optimizer cannot be hashed.
-    rules = [UpdateRule(optimizer) for optimizer in optimizers]
+    rules = [UpdateRule(optimizer, dtype) for optimizer in optimizers]
     learned = {
         key: parameter.population.learned[parameter.name] for key, parameter in keys.learned.items()
     }

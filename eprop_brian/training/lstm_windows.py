@@ -37,7 +37,7 @@ class LstmWindows:
         self.n_states, self.n_recurrent = 2 * lstm.n_units, lstm.n_units
         self.n_outputs = lstm.n_outputs
         self._loss = translated(parsed(LOSSES[lstm.loss].loss))
-        self._update = UpdateRule(lstm.optimizer)
+        self._update = UpdateRule(lstm.optimizer, self.dtype)
 
     def initial_weights(self, seed: int) -> dict[str, np.ndarray]:
         """Weights of variance 1/fan-in; biases are 0."""

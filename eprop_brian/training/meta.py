@@ -239,7 +239,8 @@ class MetaTrainer:
         check_family(self.resolved, family)
         self.rules, self.batch_size, self.seed = rules or MetaRules(), int(batch_size), int(seed)
         self.history, self.iteration = MetaHistory(), 0
-        self._dtype, self._rule = np.dtype(dtype).type, UpdateRule(self.rules.optimizer)
+        self._dtype = np.dtype(dtype).type
+        self._rule = UpdateRule(self.rules.optimizer, self._dtype)
         check_family_size(self.resolved, family, self.batch_size, self._dtype)
         self._objective = MetaObjective(self.resolved, family, self.rules, self._dtype)
         self.weights = self.resolved.initial_weights(seed)

@@ -46,7 +46,7 @@ class NetworkWindows:
             for local in (False, True)
         }
         self._names = (*resolved.keys.connections, *resolved.keys.learned)
-        self._optimize = optimizer_step(resolved)
+        self._optimize = optimizer_step(resolved, self.dtype)
         self.n_states = sum(len(p.system.step.states) * p.size for p in resolved.populations)
         self.n_recurrent, self.n_outputs = resolved.n_recurrent, resolved.n_outputs
         self.averages = bool(resolved.average_gradient)
@@ -104,6 +104,18 @@ def _check_crossing(network: Resolved) -> None:
             raise ValueError(
                 f"readout '{readout.name}' has a loss of labels, which windows cannot divide: take "
                 "gradient = 'factored' or 'bptt'"
+            )
+    if network.frame_steps > 1:
+        raise ValueError(
+            f"readout '{network.readouts[0].name}' takes a step every {network.frame_steps} of the "
+            "network, which windows do not count: leave `every` away, or take gradient = "
+            "'factored' or 'bptt'"
+        )
+    for p in network.populations:
+        if p.reverse_time:
+            raise ValueError(
+                f"population '{p.name}' has reverse_time, so it would cross windows from the other "
+                "side: leave it away, or take gradient = 'factored' or 'bptt'"
             )
     for c in network.connections:
         if c.transmission:

@@ -30,7 +30,7 @@ from eprop_brian.training.recorded import RecordedPopulation, RecordedReadout, R
 from eprop_brian.training.session import Session
 from eprop_brian.training.traces import TracedSynapse, check_synapses, largest_synapses
 
-__all__ = ["Recording", "TracedSynapse", "record"]
+__all__ = ["Recording", "TracedSynapse", "not_recordable", "record"]
 
 
 def record(
@@ -99,6 +99,9 @@ def record(
         trial or window.
     """
     network = as_resolved(network)
+    refusal = not_recordable(network)
+    if refusal:
+        raise ValueError(refusal)
     chosen = chosen_quantities(network, quantities)
     _check_learning(network, chosen, learning)
     trials, window = _trials(network, task_or_trials, seed, stream, index, learning_window)
@@ -162,6 +165,20 @@ def record(
         synapses=tuple(probing.synapses),
         quantities=recorded,
     )
+
+
+def not_recordable(network: Resolved) -> str:
+    """Why no trial of a network can be recorded step by step; ``""`` if it can."""
+    why, instead = "", "Session(..., learning=False).readouts() has its outputs"
+    if network.reversed:
+        why = f"population '{min(network.reversed)}' has reverse_time"
+        instead = f"Session.spikes has its spikes, and {instead}"
+    elif network.frame_steps > 1:
+        steps = f"a step every {network.frame_steps} of the network"
+        why = f"readout '{network.readouts[0].name}' takes {steps}"
+    if not why:
+        return ""
+    return f"{why}, so the traces of the trial cannot be recorded step by step: {instead}"
 
 
 def _check_learning(
@@ -243,11 +260,16 @@ def _trials(
     """The one trial to record and its learning window."""
     if isinstance(task_or_trials, Task):
         trials = hand_out(task_or_trials, seed, stream, index, 1)
-        window = task_or_trials.learning_window if learning_window is None else learning_window
+        if trials.lengths is not None:
+            trials = trials.alone(0)
+        longest = min(task_or_trials.learning_window, trials.inputs.shape[1])
+        window = longest if learning_window is None else learning_window
     else:
         if not 0 <= index < task_or_trials.n_trials:
             raise ValueError(f"index must be 0 to {task_or_trials.n_trials - 1}, not {index}")
         trials = task_or_trials.part(slice(index, index + 1))
+        if trials.lengths is not None:
+            trials = trials.alone(0)
         window = trials.inputs.shape[1] if learning_window is None else learning_window
     sizes = trials.inputs.shape[2], trials.targets.shape[2]
     if sizes != (network.n_inputs, network.n_outputs):

@@ -33,6 +33,7 @@ __all__ = [
     "check_beginning_anew",
     "check_bptt",
     "check_continuous",
+    "check_drawn",
     "check_family",
     "check_family_size",
     "check_fit",
@@ -99,7 +100,7 @@ def check_length(network: Resolved, task: Task, batch_size: int, dtype: str) -> 
         return
     if isinstance(task, EpisodicTask):
         return  # what an episode keeps depends on its environment too
-    real = np.dtype(dtype).type
+    real: type = np.dtype(dtype).type
     if network.gradient == "bptt":
         _check_unrolled(network, task.n_steps, batch_size, real, "trials (batch_size)")
         return
@@ -108,17 +109,30 @@ def check_length(network: Resolved, task: Task, batch_size: int, dtype: str) -> 
         NetworkGroups(network, Capacity(task.n_steps, 1, 1, 1, 1), real, Layout())
 
 
+def check_drawn(family: TaskFamily, n_tasks: int, setting: str) -> None:
+    """Raise ValueError if there is no memory to draw so many tasks, which `setting` chooses."""
+    check_memory(
+        {f"inputs of {n_tasks} tasks": _bytes_of_inputs(family, n_tasks)},
+        lambda share: f"at most {int(share * n_tasks)} would fit ({setting})",
+    )
+
+
 def check_family_size(network: Resolved, family: TaskFamily, batch_size: int, dtype: type) -> None:
-    """Raise ValueError, before tasks are drawn, if there is no memory for a batch of them."""
+    """Raise ValueError, before tasks are drawn, if there is no memory to learn from a batch."""
     n_trials = batch_size * (family.n_support + family.n_query)
-    n_bytes = np.dtype(dtype).itemsize
     n_weights = sum(int(np.prod(shape)) for shape in network.shapes.values())
+    # Each task has weights of its own, and their gradient.
+    weights = 2 * batch_size * n_weights * np.dtype(dtype).itemsize
     others = {
-        f"inputs of {n_trials} trials": n_trials * family.n_steps * family.n_inputs * n_bytes,
-        # Each task has weights of its own, and their gradient.
-        f"the weights of {batch_size} tasks": 2 * batch_size * n_weights * n_bytes,
+        f"inputs of {batch_size} tasks": _bytes_of_inputs(family, batch_size),
+        f"the weights of {batch_size} tasks": weights,
     }
     _check_unrolled(network, family.n_steps, n_trials, dtype, "tasks (batch_size)", others)
+
+
+def _bytes_of_inputs(family: TaskFamily, n_tasks: int) -> int:
+    n_trials = n_tasks * (family.n_support + family.n_query)
+    return n_trials * family.n_steps * family.n_inputs * np.dtype(float).itemsize
 
 
 def _check_unrolled(

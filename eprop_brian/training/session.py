@@ -19,6 +19,7 @@ from eprop_brian.base.sparse import Matrix, values_of
 from eprop_brian.devices.program import Program, ProgramKilledError
 from eprop_brian.network.built import Capacity
 from eprop_brian.network.episodes import EPISODES, REPORTED
+from eprop_brian.network.groups import OF_TRIAL
 from eprop_brian.network.resolved import Resolved
 from eprop_brian.network.spec import Network
 from eprop_brian.symbolic.names import own
@@ -273,15 +274,24 @@ class Session(LearningSession):
         self._called(lambda: self.program.run(control), learning=True)
 
     def spikes(self) -> np.ndarray:
-        """Recurrent spikes of the last trial that was run, shape (n_steps, n_recurrent)."""
+        """Recurrent spikes of the last trial that was run, shape (n_steps, n_recurrent).
+
+        A trial with a length of its own has so many steps.
+        """
         if self.capacity.environment is not None:
             return self.episode().spikes
         built = self.program.built
-        spikes = [
-            spikes_of(self.program, built, p.name, p.size, self.n_steps)
-            for p in self.resolved.populations
-        ]
+        spikes, n_steps = [], self._last_steps()
+        for p in self.resolved.populations:
+            fired = spikes_of(self.program, built, p.name, p.size, n_steps)
+            spikes.append(fired[::-1] if p.reverse_time else fired)
         return np.concatenate(spikes, axis=1)
+
+    def _last_steps(self) -> int:
+        """Steps of the last trial that was run."""
+        if not self.capacity.has_lengths:
+            return self.n_steps
+        return int(self.program.get(f"{OF_TRIAL}.n_steps")[0])
 
     def episode(self) -> Episode:
         """The last episode that was played.
@@ -303,8 +313,9 @@ class Session(LearningSession):
         """
         if self.capacity.learning:
             raise ValueError("only a session made with learning=False keeps readouts of every step")
+        last = self._last_steps()
         histories = [
-            self.program.get(f"{readout.name}_history.y").reshape(self.n_steps, readout.size)
+            self.program.get(f"{readout.name}_history.y").reshape(self.n_steps, readout.size)[:last]
             for readout in self.resolved.readouts
         ]
         return np.concatenate(histories, axis=1).astype(float)
@@ -502,6 +513,7 @@ class Session(LearningSession):
             counts.reshape(-1, len(self.resolved.populations))[:n_trials],
             counted,
             episodes,
+            data.lengths,
         )
 
     def _episodes(self, n_trials: int) -> Episodes | None:

@@ -13,6 +13,7 @@ import numpy as np
 from eprop_brian.base.sparse import Matrix, dense, values_of
 from eprop_brian.equations.losses import Loss
 from eprop_brian.network.built import Capacity
+from eprop_brian.network.frames import check_whole_frames, n_frames
 from eprop_brian.network.resolved import Resolved, as_resolved
 from eprop_brian.network.rewiring import Rewiring, connect, rewire
 from eprop_brian.network.spec import Network
@@ -184,8 +185,10 @@ class SessionState:
             analog=example.analog,
             learning=learning,
             environment=example.environment,
+            has_lengths=example.lengths is not None,
         )
         self._check_windows()
+        self._check_lengths()
         check_transmitted(self.resolved, example.analog)
         self.check_trials(example)
         self.optimizer_states = Kept(
@@ -370,6 +373,12 @@ class SessionState:
                 f"the trials have up to {trials.most_labels} labels, the session was made for "
                 f"{capacity.most_labels}"
             )
+        if trials.lengths is not None and not capacity.has_lengths:
+            raise ValueError(
+                "the trials have lengths of their own, the session was made for trials of "
+                f"{self.n_steps} steps: give its example lengths"
+            )
+        check_whole_frames(self.resolved, trials)
         reading = self.resolved.reads_advantage
         if reading and trials.advantage is None and trials.environment is None:
             raise ValueError(
@@ -397,10 +406,34 @@ class SessionState:
             if readout.window_steps > self.n_steps:
                 raise ValueError(f"{what}, longer than a trial of {self.n_steps} steps")
 
+    def _check_lengths(self) -> None:
+        """Raise ValueError if the network counts on trials of the same length."""
+        if not self.capacity.has_lengths:
+            return
+        network = self.resolved
+        if network.continuous:
+            raise ValueError(
+                f"updates = '{network.updates}' runs on without trials, so they have no lengths: "
+                "leave lengths away, or choose updates = 'batch'"
+            )
+        if network.c_reg and network.rate_averaging != "trial":
+            raise ValueError(
+                "trials differ in length: the rate regulariser (c_reg) needs rate_averaging = "
+                f"'trial', not '{network.rate_averaging}'"
+            )
+        for option in ("c_v", "average_gradient"):
+            if getattr(network, option):
+                raise ValueError(
+                    f"{option} divides by a number of steps, but trials differ in length: leave "
+                    f"{option} away"
+                )
+
     @property
     def gradient_scale(self) -> float:
         """Factor of gradients besides the mean over trials."""
-        return 1.0 / self.learning_window if self.resolved.average_gradient else 1.0
+        if not self.resolved.average_gradient:
+            return 1.0
+        return 1.0 / n_frames(self.learning_window, self.resolved.frame_steps)
 
     def alignment(self) -> float:
         """Cosine of the angle between feedback weights and transposed readout weights.
@@ -425,6 +458,7 @@ class SessionState:
         spikes: np.ndarray,
         counted: np.ndarray,
         episodes: Episodes | None = None,
+        lengths: np.ndarray | None = None,
     ) -> Outcome:
         """Outcome of trials from sums over their steps.
 
@@ -437,17 +471,22 @@ class SessionState:
         counted : array of int, shape (n_trials, n_answers or 1)
             Steps that count for each answer.
         episodes : Episodes, optional
+        lengths : array of int, shape (n_trials,), optional
+            Steps of each trial, if they differ.
         """
         losses_of, means = [], []
         for readout in self.resolved.readouts:
             columns, steps = self.resolved.output_slices[readout.name], counted
             if readout.window_steps is not None:
-                steps = np.full_like(counted, readout.window_steps)
+                steps = np.full_like(counted, n_frames(readout.window_steps, readout.every))
+                if lengths is not None:
+                    most = n_frames(lengths[:, np.newaxis], readout.every)
+                    steps = np.minimum(steps, most)
             losses_of.append(_loss_of(readout.loss, losses[:, columns], steps))
             with np.errstate(invalid="ignore"):  # 0/0 for an answer that a trial does not have
                 means.append(outputs[..., columns] / steps[..., np.newaxis])
         outputs = np.concatenate(means, axis=-1)
-        n_steps: Any = self.n_steps
+        n_steps: Any = self.n_steps if lengths is None else lengths
         if episodes is not None and self.capacity.environment is not None:
             n_steps = episodes.lengths * (self.n_steps // self.capacity.environment.most_actions)
         seconds = n_steps * float(self.resolved.dt)

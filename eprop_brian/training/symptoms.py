@@ -77,7 +77,7 @@ def of_loss(history: History, network: Resolved) -> Iterator[Symptom]:
     best = int(np.argmin(levels))
     eta = learning_rates(network)
     rate = f"a smaller learning rate (now {eta})"
-    if len(levels) > 2 and best < len(levels) - 2 and after > _RISEN * levels[best]:
+    if 0 < best < len(levels) - 2 and after > _RISEN * levels[best]:
         yield Symptom(
             f"the loss rose again: a median of {levels[best]:.4g} around iteration "
             f"{int((best + 0.5) * len(loss) / len(levels))}, {after:.4g} at the end",

@@ -186,8 +186,8 @@ class Trainer:
         else:
             example = example_of_call(network, task, self.seed, self.batch_size)
         check_workers(workers, scheduler)
-        # Weights that were given, or None: those of the seed can be drawn again.
-        self._given = None if weights is None else {k: v.copy() for k, v in weights.items()}
+        # Weights that were given; else None: those of the seed can be drawn again.
+        self._initial = None if weights is None else {k: v.copy() for k, v in weights.items()}
         if state is not None:
             initial = stored_weights(resolved, state)
         elif weights is not None:
@@ -254,10 +254,17 @@ class Trainer:
         """
         from eprop_brian.runs.run import Run
 
-        trainer = Run.open(Path(folder), task=task, **where).trainer
+        run = Run.open(Path(folder), task=task, **where)
+        trainer = run.trainer
         if not isinstance(trainer, cls):
             raise ValueError(f"{folder} holds a run of another kind: open it with Run.open")
+        trainer._initial = run.initial_weights()
         return trainer
+
+    @property
+    def knows_beginning(self) -> bool:
+        """Whether it knows the weights before training: not if it began with a stored state."""
+        return not self._begins_with_state or self._initial is not None
 
     def initial_state(self) -> dict[str, Matrix]:
         """Weights before training, with the number of updates, 0.
@@ -267,13 +274,13 @@ class Trainer:
         ValueError
             If it began with a stored state.
         """
-        if self._begins_with_state:
+        if not self.knows_beginning:
             raise ValueError(
-                "a Trainer that began with a stored state does not know the training before it: "
-                "keep it in the folder of that training, or begin with weights"
+                "a Trainer that began with a stored state does not know the weights before "
+                "training: begin with weights, or with Trainer.load"
             )
         resolved = as_resolved(self.network)
-        weights = self._given or resolved.initial_weights(self.seed)
+        weights = self._initial or resolved.initial_weights(self.seed)
         return {**fitted_weights(resolved, weights), "n_updates": np.array(0)}
 
     def close(self) -> None:

@@ -46,11 +46,14 @@ class TrialData:
         Steps that count for each answer.
     seeds : array of uint64, shape (n_trials,), or None
         Of episodes in an environment outside of the program.
+    lengths : array of int, shape (n_trials,), or None
+        Steps of trials that have lengths of their own.
     """
 
     arrays: dict[str, np.ndarray]
     counted: np.ndarray
     seeds: np.ndarray | None = None
+    lengths: np.ndarray | None = None
 
     @property
     def n_trials(self) -> int:
@@ -93,7 +96,9 @@ def trial_data(
         words = [pack_spikes(trials.inputs[..., own]) for own in network.input_slices.values()]
         packed = np.concatenate(words, axis=-1) if len(words) > 1 else words[0]
         inputs = {"words": _filled(packed, groups["input_data"].N, np.int32)}
-    n_trials = groups["trials"].N
+    n_trials, has_lengths = groups["trials"].N, "length" in groups["trials"].variables
+    if has_lengths:
+        optional["trials.length"] = _filled(trials.steps, n_trials, np.int32)
     if draws(network.populations):
         optional |= _noise_keys(trials, n_trials)
     return TrialData(
@@ -104,7 +109,8 @@ def trial_data(
             "trials.pattern": _filled(trials.pattern, n_trials, np.int32),
             "trials.target": _filled(trials.target, n_trials, np.int32),
         },
-        trials.counted(learning_window),
+        trials.counted(learning_window, network.frame_steps),
+        lengths=trials.steps if has_lengths else None,
     )
 
 

@@ -21,6 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from eprop_brian.network.exogenous import exogenous_values
+from eprop_brian.network.frames import n_frames
 from eprop_brian.network.graph import Connection, spans
 from eprop_brian.network.resolved import Resolved
 from eprop_brian.training.jax_functions import Values
@@ -226,12 +227,13 @@ class Unrolled:
         advantage : array, shape (n_trials, n_steps), optional
             As in `Trials`, if a loss reads it.
         lengths : array of int, shape (n_trials,), optional
-            Steps of each trial in which spikes are counted; default: all.
+            Steps of each trial; default: all. Spikes after its end are not counted, and the
+            learning window is its last steps.
         labels : array of int, shape (n_trials, most_labels), optional
             As in `Trials`, if a loss is one of labels.
         """
         result = self.trajectory(weights, x, exogenous, lengths)
-        return self.judged(result, targets, periods, advantage, labels)
+        return self.judged(result, targets, periods, advantage, lengths, labels)
 
     def judged(
         self,
@@ -239,19 +241,18 @@ class Unrolled:
         targets: jax.Array,
         periods: jax.Array,
         advantage: jax.Array | None = None,
+        lengths: jax.Array | None = None,
         labels: jax.Array | None = None,
     ) -> Simulation:
         """The results of trials that were run; parameters are those of `simulate`."""
         network, dtype = self.network, self.dtype
         targets = jnp.swapaxes(targets, 0, 1).astype(dtype)
         advantage = jnp.zeros((targets.shape[1], 0)) if advantage is None else advantage
-        by_step = periods, advantage.astype(dtype)
+        by_step = jnp.swapaxes(periods, 0, 1), jnp.swapaxes(advantage.astype(dtype), 0, 1)
         scores = [
             self._labelled(readout, y, periods, labels)
             if readout.loss.of_labels
-            else self._scores(
-                readout, y, targets[..., own], *(jnp.swapaxes(x, 0, 1) for x in by_step)
-            )
+            else self._scores(readout, y, targets[..., own], *by_step, lengths)
             for readout, y, own in zip(
                 self._readouts, result.outputs, network.output_slices.values(), strict=True
             )
@@ -281,12 +282,19 @@ class Unrolled:
         counted = (jnp.arange(n_steps)[:, np.newaxis] < lengths).astype(dtype)
         weights = {**weights, **{c.name: spread(c, weights[c.name]) for c in self._shared}}
         inputs = self._input_currents(weights, jnp.swapaxes(x, 0, 1).astype(dtype))
+        # Readouts see neurons when these have gone through the trial.
+        afterwards = bool(network.reversed) or network.frame_steps > 1
+        places = mirrored_steps(n_steps, lengths)
+        backwards: tuple[jax.Array, ...] = ()
+        if network.reversed:
+            x = jnp.take_along_axis(x, jnp.swapaxes(places, 0, 1), axis=1)
+            backwards = self._input_currents(weights, jnp.swapaxes(x, 0, 1).astype(dtype))
         values = [kind.values(weights, dtype) for kind in self._kinds]
         recurrent = {wires.name: wires.by_delay(weights[wires.name]) for wires in self._recurrent}
         slices, late = list(network.slices.values()), network.readout_delay
 
         def step(carry, of_step):
-            current, outside, counts_now, link = of_step
+            current, current_backwards, outside, counts_now, link = of_step
             kinds, earlier, amounts, before, ys, counts, cost = carry
             sent = jax.lax.stop_gradient(earlier) if self.local else earlier
             found = ys
@@ -294,7 +302,8 @@ class Unrolled:
                 sent = (sent[0] + link.arriving, *sent[1:])
                 ys = _behind(link.cut, ys, link.outputs)
             handed = jax.lax.stop_gradient(amounts) if self.local else amounts
-            currents = list(zip(self._inputs, current, strict=True))
+            entering = list(zip(self._inputs, current, strict=True))
+            currents = []
             for wires in self._recurrent:
                 if wires.amounts:
                     _, own = handed[wires.name]
@@ -314,7 +323,11 @@ class Unrolled:
 
             for kind, own, where, value in zip(self._kinds, kinds, slices, values, strict=True):
                 none = silent[:, where]
-                driven = {r: total(kind.name, currents, none, r) for r in kind.receptors}
+                first = entering
+                if kind.name in network.reversed:
+                    first = list(zip(self._inputs, current_backwards, strict=True))
+                entered = [*first, *currents]
+                driven = {r: total(kind.name, entered, none, r) for r in kind.receptors}
                 read = outside.get(kind.name, {})
                 z_before = earlier[0][:, where]
                 advanced.append(kind.advance(own, driven, z_before, value, read, cross=cross))
@@ -322,25 +335,27 @@ class Unrolled:
                 kind.name: own for kind, (_, own, _) in zip(self._kinds, advanced, strict=True)
             }
             z = jnp.concatenate([own[""] for own in sent_now.values()], axis=1)
-            cost = cost + sum(own for _, _, own in advanced)
+            cost = cost + counts_now * sum(own for _, _, own in advanced)
             amounts = {
                 wires.name: wires.after(amounts[wires.name], z)
                 for wires in self._recurrent
                 if wires.amounts
             }
-            seen = before if late else sent_now
-            currents += [(w, w.heard(seen) @ weights[w.name].T) for w in self._outputs]
-            ys = tuple(
-                readout.advance(y, total(readout.name, currents, jnp.zeros_like(y)))
-                for readout, y in zip(self._readouts, ys, strict=True)
-            )
+            if not afterwards:
+                seen = before if late else sent_now
+                outwards = [(w, w.heard(seen) @ weights[w.name].T) for w in self._outputs]
+                reaching = [*entering, *currents, *outwards]
+                ys = tuple(
+                    readout.advance(y, total(readout.name, reaching, jnp.zeros_like(y)))
+                    for readout, y in zip(self._readouts, ys, strict=True)
+                )
             kinds = tuple(own for own, _, _ in advanced)
             counts = counts + z * counts_now[:, np.newaxis]
             carry = (kinds, (z, *earlier[:-1]), amounts, sent_now, ys, counts, cost)
             crossing = None
             if link is not None:
                 crossing = Crossing(jnp.concatenate(left, 1), jnp.concatenate(found, 1), z)
-            return carry, (ys, keep(z), crossing)
+            return carry, (sent_now if afterwards else (ys, keep(z)), crossing)
 
         silent = jnp.zeros((n_trials, network.n_recurrent), dtype)
         start = (
@@ -362,11 +377,52 @@ class Unrolled:
             silent,
             jnp.zeros(n_trials, dtype),
         )
-        of_steps = inputs, dict(exogenous), counted, links
-        last, (ys, kept, crossing) = jax.lax.scan(step, start, of_steps)
-        kinds, _, _, _, _, counts, cost = last
+        of_steps = inputs, backwards, dict(exogenous), counted, links
+        last, (results, crossing) = jax.lax.scan(step, start, of_steps)
+        kinds, _, _, _, ys, counts, cost = last
+        if afterwards:
+            results = self._meeting(
+                results, places, list(zip(self._inputs, inputs, strict=True)), weights, keep
+            )
+        ys, kept = results
         states = jnp.concatenate([state for own, _ in kinds for state in own], axis=1)
         return Trajectory(ys, kept, counts, cost, states, crossing)
+
+    def _meeting(
+        self,
+        sent: Mapping[str, Mapping[str, jax.Array]],
+        places: jax.Array,
+        entering: list[tuple[Wires, jax.Array]],
+        weights: Values,
+        keep: Callable[[jax.Array], Any],
+    ) -> tuple[Any, Any]:
+        """The readouts of neurons that have gone through trials, and what is kept of spikes.
+
+        Readouts that take a step every so many of the network hold still in between.
+        """
+        sent = {
+            name: jax.tree.map(lambda z: jnp.take_along_axis(z, places, axis=0), own)
+            if name in self.network.reversed
+            else own
+            for name, own in sent.items()
+        }
+        z = jnp.concatenate([sent[kind.name][""] for kind in self._kinds], axis=2)
+        currents = [*entering, *((w, w.heard(sent) @ weights[w.name].T) for w in self._outputs)]
+        every, results = self.network.frame_steps, []
+        for readout in self._readouts:
+            silent = jnp.zeros((*z.shape[:2], readout.size), z.dtype)
+            current = total(readout.name, currents, silent)
+            frames = current.reshape(-1, every, *current.shape[1:]).sum(axis=1)
+
+            def step(y, current, readout=readout):
+                y = readout.advance(y, current)
+                return y, y
+
+            _, ys = jax.lax.scan(step, silent[0], frames)
+            results.append(
+                jnp.concatenate([silent[: every - 1], jnp.repeat(ys, every, axis=0)])[: len(z)]
+            )
+        return tuple(results), jax.vmap(keep)(z)
 
     def objective(
         self,
@@ -452,11 +508,23 @@ class Unrolled:
         targets: jax.Array,
         periods: jax.Array,
         advantage: jax.Array,
+        lengths: jax.Array | None,
     ) -> tuple[jax.Array, jax.Array]:
         """Sums of loss and output over the steps that count; all arrays have these first."""
-        advantage = advantage[..., np.newaxis]
-        if not self.n_answers:
-            window = readout.window(self.learning_window)
+        advantage, n_answers = advantage[..., np.newaxis], self.n_answers
+        steps, every = jnp.arange(len(y)), self.network.frame_steps
+        if every > 1:
+            # The last step of each frame, in which the readout takes one.
+            y, steps, periods, advantage = (
+                x[every - 1 :: every] for x in (y, steps, periods, advantage)
+            )
+            targets = targets if len(targets) == 1 else targets[every - 1 :: every]
+        if not n_answers and lengths is not None:
+            before_end = lengths - steps[:, np.newaxis]
+            in_window = (before_end > 0) & (before_end <= readout.window(self.learning_window))
+            periods, n_answers = in_window.astype(np.int32), 1
+        if not n_answers:
+            window = n_frames(readout.window(self.learning_window), every)
             y, targets = y[-window:], targets[-window:]
             losses, outputs = readout.scores(y, targets, advantage[-window:])
             return losses.sum(axis=0), outputs.sum(axis=0)[:, np.newaxis]
@@ -466,9 +534,26 @@ class Unrolled:
         targets = jnp.broadcast_to(targets, y.shape)
         targets = jnp.where(counts, targets, jnp.take_along_axis(targets, first, axis=0))
         losses, outputs = readout.scores(y, targets, advantage)
-        answers = (periods[..., np.newaxis] == np.arange(1, self.n_answers + 1)).astype(y.dtype)
+        answers = (periods[..., np.newaxis] == np.arange(1, n_answers + 1)).astype(y.dtype)
         losses = jnp.where(counts, losses, 0)
         return losses.sum(axis=0), jnp.einsum("tna,tnk->nak", answers, outputs)
+
+
+def mirrored_steps(n_steps: int, lengths: jax.Array) -> jax.Array:
+    """The step that is as far from the end of each trial as another from its beginning.
+
+    Parameters
+    ----------
+    n_steps : int
+    lengths : array of int, shape (n_trials,)
+
+    Returns
+    -------
+    array of int, shape (n_steps, n_trials, 1)
+        Steps after the end of a trial stay where they are.
+    """
+    steps = jnp.arange(n_steps)[:, np.newaxis]
+    return jnp.where(steps < lengths, lengths - 1 - steps, steps)[..., np.newaxis]
 
 
 def _behind(

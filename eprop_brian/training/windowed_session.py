@@ -252,6 +252,11 @@ class WindowedSession:
 
     def _arrays(self, trials: Trials, learning_window: int, padded: int) -> Batch:
         """What the network takes of trials that are followed by steps that do not count."""
+        if trials.lengths is not None:
+            raise ValueError(
+                "the trials have lengths of their own, and windows divide trials of the same "
+                "length: leave lengths away, or take gradient = 'factored' or 'bptt'"
+            )
         n_trials, n_steps = trials.n_trials, trials.inputs.shape[1]
         dtype = self.network.dtype
         counted = np.zeros((n_trials, padded), bool)

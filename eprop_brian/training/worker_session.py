@@ -84,4 +84,5 @@ def largest_share(example: Trials) -> Trials:
         target=indices,
         **{name: array[:SHARE] for name, array in example.of_targets.items()},
         noise=None,
+        lengths=None if example.lengths is None else np.full(n_trials, example.inputs.shape[1]),
     )

@@ -12,6 +12,7 @@ from eprop_brian import ALIF, LIF, Network, record
 from eprop_brian.base.sparse import dense
 from eprop_brian.equations.learning_signals import RANDOM
 from eprop_brian.equations.losses import CTC, weighted
+from eprop_brian.network.one_update import check_one_update
 from eprop_brian.network.parts import (
     Inputs,
     LearningSignal,
@@ -20,6 +21,7 @@ from eprop_brian.network.parts import (
     Readout,
 )
 from eprop_brian.network.program import make_program
+from eprop_brian.training.network_windows import NetworkWindows
 from eprop_brian.training.session import Session
 from eprop_brian.training.unrolled import Unrolled
 from support.labels import by_brute_force, labelled_trials
@@ -239,3 +241,16 @@ def test_a_session_has_room_for_so_many_labels():
     shorter = replace(trials, labels=trials.labels[:, :2])
     with pytest.raises(ValueError, match="have up to 2 labels, the session was made for 3"):
         session.run(shorter, 3)
+
+
+def test_what_has_no_end_of_a_trial_is_refused():
+    network = network_of()
+    with pytest.raises(ValueError, match="has a loss of labels, which windows cannot divide"):
+        NetworkWindows(network.resolved, "float64")
+    with pytest.raises(ValueError, match="has a loss of labels, whose errors become known"):
+        network.to_brian2(labelled_trials())
+    with pytest.raises(ValueError, match="choose another loss than one of labels"):
+        check_one_update(network.resolved)
+    sent = network_of(feedback="B*tanh(y)")
+    with pytest.raises(ValueError, match="only one that sends the error can be recorded"):
+        record(sent, labelled_trials(), start(sent))

@@ -148,6 +148,7 @@ def test_files(kind, tmp_path, request):
     texts, check = KINDS[kind]
     texts, counts, problems = texts(tmp_path), Counter(), []
     run_by_a_file = tmp_path / "executed"
+    COUNTS[kind] = counts  # also of a run that is interrupted
     for seed in range(request.config.getoption("damaged_files") // len(KINDS)):
         rng = np.random.default_rng(seed)
         number = rng.integers(len(texts))
@@ -162,6 +163,5 @@ def test_files(kind, tmp_path, request):
         if came_of_it in ("executed", "tracebacks"):
             problems.append(f"seed {seed}: {why}")
         path.write_text(texts[number], encoding="utf-8")
-    COUNTS[kind] = counts
     assert not problems, "\n".join(problems)
     assert counts["clean"] and counts["recovered"]

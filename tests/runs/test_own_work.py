@@ -39,9 +39,11 @@ def test_a_training_goes_on_from_its_folder_bit_for_bit(kind, tmp_path):
     for name, value in whole.session.weights.items():
         np.testing.assert_array_equal(last.session.weights[name], value)
     assert str(last.evaluate()) == str(whole.evaluate())
-    initial = Run.open(tmp_path / "run", task if kind == "object" else None).weights("initial.npz")
+    last.save(tmp_path / "copy")
+    copied = opened(tmp_path / "copy", task)
+    assert copied.iteration == 5
     for name, value in whole.network.initial_weights(2).items():
-        np.testing.assert_array_equal(initial[name], value)
+        np.testing.assert_array_equal(copied.initial_state()[name], value)
 
 
 def test_weights_that_were_given_are_the_initial_ones(tmp_path):
@@ -90,7 +92,7 @@ def test_what_cannot_be_kept_is_said(tmp_path):
     with pytest.raises(ValueError, match="a Resolved network cannot be kept"):
         own_trainer(task, own_network(task).resolved).save(tmp_path / "a")
     state = own_trainer(task).session.state()
-    with pytest.raises(ValueError, match="began with a stored state"):
+    with pytest.raises(ValueError, match="began with a stored state does not know"):
         own_trainer(task, state=state).save(tmp_path / "b")
     assert not list(tmp_path.glob("*/config.toml"))
 
@@ -150,6 +152,19 @@ def test_a_task_of_a_package_is_found_by_its_name(tmp_path, monkeypatch):
     trainer = own_trainer(task)
     trainer.save(tmp_path / "run")
     assert Trainer.load(tmp_path / "run").task.peak == 0.4
+
+
+def test_a_run_of_a_recipe_is_kept_where_it_is(tmp_path):
+    config = RunConfig.from_recipe(
+        "pattern-generation",
+        run={"device": "runtime"},
+        settings=["size.lif=2", "task.n_steps=20", "task.dt=1 ms"],
+    )
+    Run.start(config, tmp_path)
+    trainer = Trainer.load(tmp_path)
+    trainer.train(1, progress=False)
+    trainer.save(tmp_path)
+    assert Trainer.load(tmp_path, task=config.make_task()).iteration == 1
 
 
 def test_the_commit_is_read_without_git(tmp_path):

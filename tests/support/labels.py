@@ -1,14 +1,9 @@
-"""Sequences of labels: by brute force, as trials, and a task of them."""
+"""Sequences of labels: by brute force, and as trials."""
 
 import itertools
-from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 
-from eprop_brian.base.random import rng_for
-from eprop_brian.tasks.base import Task
-from eprop_brian.tasks.spikes import poisson_spikes
 from eprop_brian.tasks.trials import Trials
 
 
@@ -55,49 +50,3 @@ def labelled_trials(seed=0, analog=False) -> Trials:
         n_answers=9,
         labels=[[0, 0, 2], [1, -1, -1], [-1, -1, -1]],
     )
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Strings(Task):
-    """One to three of three symbols, each shown by a group of inputs of its own for a while."""
-
-    name: ClassVar[str] = "strings"
-    loss: ClassVar[str] = "ctc"
-    n_outputs: ClassVar[int] = 4
-    n_inputs: ClassVar[int] = 12
-    n_frames: int = 20
-    frame_steps: int = 4
-
-    @property
-    def n_steps(self):
-        return self.n_frames * self.frame_steps
-
-    @property
-    def learning_window(self):
-        return self.n_steps
-
-    def trials(self, seed, stream, index, n_trials):
-        rng = rng_for(seed, stream, index)
-        labels = np.full((n_trials, 3), -1)
-        rates = np.full((n_trials, self.n_frames, self.n_inputs), 0.02)
-        for row in range(n_trials):
-            count = int(rng.integers(1, 4))
-            labels[row, :count] = rng.integers(3, size=count)
-            first = 0
-            for symbol in labels[row, :count]:
-                first += int(rng.integers(1, 3))
-                last = first + int(rng.integers(2, 5))
-                rates[row, first:last, 4 * symbol : 4 * symbol + 4] = 0.5
-                first = last
-        p = np.repeat(rates, self.frame_steps, axis=1)
-        each = np.arange(n_trials)
-        return Trials(
-            inputs=np.stack([poisson_spikes(rng, own)[0] for own in p]),
-            targets=np.zeros((1, 1, 4)).repeat(n_trials, axis=0),
-            pattern=each,
-            target=each,
-            periods=np.tile(
-                np.repeat(np.arange(1, self.n_frames + 1), self.frame_steps), (n_trials, 1)
-            ),
-            labels=labels,
-        )

@@ -6,7 +6,6 @@ import pytest
 from eprop_brian.tasks import get_task
 from eprop_brian.tasks.datasets import DataError
 from eprop_brian.tasks.phones import FOLDED, PHONES, fold
-from eprop_brian.tasks.synthetic_speech import sentences
 from support.data_sets import tone, write_spoken_digits, write_timit, write_wav
 
 pytest.importorskip("soundfile")
@@ -298,9 +297,3 @@ def test_invalid_settings(tmp_path, settings, message):
     write_spoken_digits(tmp_path)
     with pytest.raises(ValueError, match=message):
         get_task("spoken-digits", path=str(tmp_path), **settings)
-
-
-def test_sentences_differ_and_stay_the_same():
-    said = sentences(300)
-    assert len({*said}) == 300
-    assert said[:20] == sentences(20)

@@ -78,6 +78,18 @@ def test_frames_and_utterances_are_counted_by_hand():
     np.testing.assert_array_equal(counts["utterances"], utterances)
 
 
+@needs_aeon
+def test_noise_is_in_training_alone_and_utterances_may_have_their_own_scale():
+    plain, noisy = (get_task("japanese-vowels", coding="analog", feature_noise=x) for x in (0, 0.5))
+    for stream, deviation in (("train", 0.5), ("test", 0.0)):
+        difference = noisy.trials(1, stream, 0, 30).inputs - plain.trials(1, stream, 0, 30).inputs
+        shown = plain.trials(1, stream, 0, 30).periods[:, ::5] > 0
+        assert difference[:, ::5][shown].std() == pytest.approx(deviation, rel=0.05)
+    own = get_task("japanese-vowels", normalisation="utterance")
+    z, _ = own.normalised(own.utterances["test"][0])
+    np.testing.assert_allclose([z.mean(axis=0), z.std(axis=0)], [[0] * 12, [1] * 12], atol=1e-12)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

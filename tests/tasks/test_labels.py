@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from eprop_brian.tasks.labels import beam_labels, edit_distance, greedy_labels, label_errors
+from eprop_brian.tasks.symbol_strings import SymbolStrings
 from eprop_brian.tasks.trials import Trials, join_trials
-from support.labels import Strings, labelled_trials, said, softmax
+from support.labels import labelled_trials, said, softmax
 
 
 def one_hot(path, n_outputs=4):
@@ -86,7 +87,7 @@ def test_errors_are_edits_over_labels():
         errors = label_errors(outputs, trials, width)
         np.testing.assert_allclose(errors, [1 / 3, 3.0, 2.0])
     assert trials.label_counts.tolist() == [3, 1, 0]
-    np.testing.assert_array_equal(Strings().errors(outputs, trials), errors)
+    np.testing.assert_array_equal(SymbolStrings(n_symbols=3).errors(outputs, trials), errors)
     outputs[0, 2] = np.nan
     with pytest.raises(ValueError, match="outputs contain NaN"):
         label_errors(outputs, trials)

@@ -184,6 +184,12 @@ def test_bounds_do_not_hide_a_gradient_that_is_not_finite(where, largest):
     assert "though all that a step adds to it is finite: it overflows" in message
 
 
+def test_a_learning_rate_beyond_the_float_type_is_refused():
+    fast = Network.standard(2, 1, [(QUIET, 3)], optimizer=ADAM.with_parameters(eta=1e300))
+    with pytest.raises(ValueError, match=r"eta = 1e\+300 is beyond float32, whose .* 3.4e\+38"):
+        Trainer(fast, Pulse(), batch_size=4, weights=WEIGHTS, device="runtime", dtype="float32")
+
+
 def test_the_loss_is_told_from_the_readout():
     network = Network.standard(2, 1, [(LIF, 3)], loss="exp(1000*y_target)*y")
     message = failure(Trainer(network, Pulse(), batch_size=4, weights=WEIGHTS, device="runtime"))

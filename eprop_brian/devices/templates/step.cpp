@@ -7,7 +7,7 @@
 
 #include "ctc.h"{% endif %}{% if frame.rules.noise %}
 
-#include "draws.h"{% endif %}{% if frame.rules.episodes %}
+#include "draws.h"{% endif %}{% if frame.rules.steps_of_trial and not frame.rules.lengths %}
 
 #include "fire.h"{% endif %}{% endblock %}
 {% block maincode %}
@@ -22,9 +22,13 @@
 // Compilers exchange or unroll loops around this no more, so sums are made in the order of the text.
 #define IN_ORDER __asm__ __volatile__("")
 const size_t _vectorisation_idx = -1;
-{% if not rules.episodes %}const {% endif %}{{ print.integer }} _T = {{ rules.n_steps }};
 const int _trial = {{ ptr(frame.control.trial) }}[0];
 const int _n_trials = {{ ptr(frame.control.n_trials) }}[0];
+{% if rules.lengths %}
+const {{ print.integer }} _T = _trial < _n_trials ? {{ ptr(rules.lengths) }}[_trial] : {{ rules.n_steps }};
+{% else %}
+{% if not rules.steps_of_trial %}const {% endif %}{{ print.integer }} _T = {{ rules.n_steps }};
+{% endif %}
 {% if rules.learning %}
 const int _batch_size = {{ ptr(frame.control.batch_size) }}[0];
 const bool _learning = {{ ptr(frame.control.learning) }}[0] > 0;

@@ -38,7 +38,9 @@ run_trials(const eprop_brian::Memory _memory, const int _first_trial, const bool
     char* const _own = _memory.copies + (size_t)blockIdx.x*{{ memory.own_bytes }};
     {{ memory.own_pointers()|join('\n') }}
     const int _trial = _first_trial + blockIdx.x;
-    {% if rules.episodes %}
+    {% if rules.lengths %}
+    const int _T = {{ ptr(rules.lengths) }}[_trial];
+    {% elif rules.steps_of_trial %}
     int _T = {{ rules.n_steps }};
     {% endif %}
 

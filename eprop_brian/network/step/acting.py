@@ -225,7 +225,7 @@ def learn_from_episode(running: Running) -> list[Node]:
         Sync(),
         For("_k", "0", "_n_scored", body),
         Put(acting.n_scored, "0", "_n_scored"),
-        Put(rules.episodes, "0", "_T"),
+        Put(rules.steps_of_trial, "0", "_T"),
         Sync(),
         Once(block_name(ENVIRONMENT, "report"), {**_PLACE, "_record": "_trial"}),
         *running.outputs(policy, "report_entropy", record=f"_trial*{policy.n}"),

@@ -272,7 +272,8 @@ def _results(
         sides = [(groups.groups[f"{p.target}_results"], "_tile", names)]
     if groups.is_analog(p):
         sender = groups.sender(p)
-        given = sender == p.source and groups.acting is None
+        given = p.source in writer.network.input_slices and not p.connection.transmission
+        given = given and groups.acting is None
         data = "input_data" if given else f"{sender}_history"
         sides.append((groups.groups[data], "_value", ["x"]))
     return sides

@@ -24,7 +24,7 @@ from eprop_brian.symbolic.names import substituted
 
 __all__ = ["advantage_view", "reward_view", "rewarded", "steps_view", "write_environment"]
 
-#: Index of an environment's variables, which belong to no neuron; it is always 0.
+#: Index of a trial's or an environment's variables, which belong to no neuron; it is always 0.
 _PLACE = "_of_environment"
 #: Actions that are learned from: there may be none.
 _SCORED = "clip(n_scored, 1, 1e30)"
@@ -55,10 +55,11 @@ def rewarded(writer: Writer, statements: Iterable[str]) -> list[str]:
 
 
 def steps_view(writer: Writer) -> list[View]:
-    """The steps of an episode, which take the place of those of a trial."""
-    if writer.groups.acting is None:
+    """The steps that a trial has had, if not all have the same number."""
+    name = writer.groups.steps_group
+    if not name:
         return []
-    return [View(writer.groups.groups[ENVIRONMENT], _PLACE, {"n_steps": "n_steps"})]
+    return [View(writer.groups.groups[name], _PLACE, {"n_steps": "n_steps"})]
 
 
 def write_environment(writer: Writer) -> ActingPart:

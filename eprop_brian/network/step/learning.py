@@ -20,7 +20,7 @@ from eprop_brian.steps.gradients import (
     Steps,
 )
 from eprop_brian.steps.nodes import If, Node, Put, Sync
-from eprop_brian.steps.spiking import Signal
+from eprop_brian.steps.spiking import Signal, mirrored
 
 __all__ = ["begin_call", "fold", "learn", "update"]
 
@@ -60,7 +60,8 @@ def learn(running: Running, step: Sequence[Node]) -> list[Node]:
     for r in parts.readouts:
         row = f"(_t + {rules.signal_rows})*{r.n}"
         backward, zero = (block_name(r.name, what) for what in ("backward", "zero"))
-        nodes.append(Filter(backward, zero, r.n, row))
+        between = running.block(r.name, "backward_between")
+        nodes.append(Filter(backward, zero, r.n, row, between, r.at_its_steps("_t")))
     nodes += running.lap("backward")
     for r in parts.readouts:
         nodes += _accumulate(running, r.name, r.n, rules.signal_rows)
@@ -117,6 +118,7 @@ def _accumulate(
             parts.data_of(p),
             running.lagged(p),
             steps,
+            parts.is_mirrored(p),
         )
         for p in parts.learning
         if p.target == target
@@ -127,7 +129,8 @@ def _backward(running: Running, population: PopulationPart, steps: Steps) -> Nod
     """The backward pass inside each neuron of a population, through some steps."""
     parts, rules = running.parts, running.rules
     first_row = rules.signal_rows + rules.lag
-    row = f"(_t + {first_row})" if first_row else "_t"
+    heard = mirrored("_t") if population.reverse_time else "_t"
+    row = f"({heard} + {first_row})" if first_row else heard
     fused = [Fused(number, parts.readout(readout).n, row) for readout, number in population.fused]
     then = [
         *running.lap("backward"),

@@ -34,7 +34,7 @@ __all__ = ["is_refractory", "neuron_statements", "write_population"]
 def write_population(writer: Writer, population: PopulationGroup) -> PopulationPart:
     """Write the blocks of a population."""
     groups, name = writer.groups, population.name
-    learning, online = groups.learning, groups.online
+    learning, online, back = groups.learning, groups.online, population.reverse_time
     _write_advance(writer, population)
     _write_reset(writer, population)
     if population.learned:
@@ -58,7 +58,9 @@ def write_population(writer: Writer, population: PopulationGroup) -> PopulationP
     )
     sampled = any(sample.several for sample in samples_of(population))
     if not learning:
-        return PopulationPart(spikes, spike_count, later, values, sampled=sampled)
+        return PopulationPart(
+            spikes, spike_count, later, values, sampled=sampled, reverse_time=back
+        )
     signals = groups.signal_names(name)
     if online:
         writer.window(name)
@@ -72,7 +74,13 @@ def write_population(writer: Writer, population: PopulationGroup) -> PopulationP
         )
         kept = tuple(writer.array(f"{name}_window", signal) for signal in signals)
         return PopulationPart(
-            spikes, spike_count, later, values, window_signals=kept, sampled=sampled
+            spikes,
+            spike_count,
+            later,
+            values,
+            window_signals=kept,
+            sampled=sampled,
+            reverse_time=back,
         )
     fused = _write_backward(writer, population)
     results = groups.factored(population).results
@@ -90,6 +98,7 @@ def write_population(writer: Writer, population: PopulationGroup) -> PopulationP
         fused=fused,
         heard=writer.array(f"{name}_history", "L") if keeps else "",
         sampled=sampled,
+        reverse_time=back,
         kept=_kept_state(writer, population, later),
     )
 
@@ -254,7 +263,7 @@ def _write_rates(writer: Writer, name: str) -> None:
         "mean_rate" if batch else "rate",
         [*mean, f"rate_factor = {FIRING_RATE}", *cleared],
         View(own.group, "_neuron", names),
-        *steps_view(writer),
+        *([] if batch else steps_view(writer)),
         writer.control,
     )
 

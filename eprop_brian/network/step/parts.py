@@ -117,6 +117,8 @@ class PopulationPart:
         Whether they read timed arrays that have a value for each of them.
     kept : tuple of Kept
         The state at the beginning of every segment of a trial, if steps run again.
+    reverse_time : bool
+        Whether they go through a trial from its last step to its first.
     """
 
     spikes: Spikes
@@ -131,6 +133,7 @@ class PopulationPart:
     heard: str = ""
     sampled: bool = False
     kept: tuple[Kept, ...] = ()
+    reverse_time: bool = False
 
     @property
     def name(self) -> str:
@@ -263,6 +266,8 @@ class ReadoutPart:
         Arrays of the history that the loss writes: errors, signals and those that are direct.
     earlier : str or None
         Array of the signals of before a call.
+    filtered : str
+        Array of the history that has signals filtered backwards in time; ``""`` without.
     target, output : str
         Arrays: which target a trial has; where outputs are summed up.
     target_steps : int
@@ -275,6 +280,8 @@ class ReadoutPart:
         Expression of the first step that counts, without periods.
     labels : LabelsPart or None
         The labels with which it is compared at a trial's end, if its loss is theirs.
+    every : int
+        Steps of the network in which they take one.
     """
 
     name: str
@@ -283,6 +290,7 @@ class ReadoutPart:
     n_outputs: int
     errors: tuple[str, ...]
     earlier: str | None
+    filtered: str
     target: str
     output: str
     target_steps: int
@@ -290,6 +298,11 @@ class ReadoutPart:
     n_answers: int
     window_start: str
     labels: LabelsPart | None = None
+    every: int = 1
+
+    def at_its_steps(self, step: str) -> str:
+        """Condition that a step of the network is one of theirs."""
+        return f"({step} + 1) % {self.every} == 0"
 
 
 @dataclass(frozen=True)
@@ -469,11 +482,16 @@ class Rules:
         Arrays of the halves of trials' keys, by half, if neurons draw random numbers.
     sample_rows : int
         Steps of which it is stored what timed arrays have; 0 without any.
-    episodes : str
-        Array of the steps of an episode, if a trial is over when an environment says so.
+    steps_of_trial : str
+        Array of the steps that a trial has had, if not all have the same number.
+    lengths : str
+        Array of the steps of every trial, if they are known before; else an environment says when a
+        trial is over.
     external : int
         Steps after which a call ends, for an environment outside of the program to go on; 0 if it
         is inside.
+    bidirectional : bool
+        Whether populations go through a trial in both directions, and readouts see it afterwards.
     step_of_target : bool
         Whether targets have something of every step that all outputs read: an answer, an advantage.
     of_labels : bool
@@ -499,8 +517,10 @@ class Rules:
     stages: tuple[str, ...] = ()
     noise: Mapping[str, str] = field(default_factory=dict)
     sample_rows: int = 0
-    episodes: str = ""
+    steps_of_trial: str = ""
+    lengths: str = ""
     external: int = 0
+    bidirectional: bool = False
     step_of_target: bool = False
     of_labels: bool = False
 
@@ -575,6 +595,11 @@ class NetworkParts:
     def readout(self, name: str) -> ReadoutPart:
         """A readout by its name."""
         return next(part for part in self.readouts if part.name == name)
+
+    def is_mirrored(self, projection: ProjectionPart) -> bool:
+        """Whether a readout hears a population that goes through a trial in reverse."""
+        names = {part.name for part in self.populations if part.reverse_time}
+        return projection.source in names and projection.target not in names
 
     def is_input(self, name: str) -> bool:
         """Whether a source is an input, or values that follow from one."""

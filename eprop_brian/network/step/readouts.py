@@ -57,7 +57,7 @@ def write_readout(writer: Writer, readout: ReadoutGroup) -> ReadoutPart:
     writer.block(name, "reset", [f"{v} = 0" for v in variables], own)
     writer.block(name, "outcome", ["loss = loss_sum"], writer.own("outcomes", "_record"), own)
     if learning:
-        _write_learning(writer, name)
+        _write_learning(writer, name, readout.every)
     capacity, errors = groups.capacity, ["error", "signal"] if learning else []
     errors += [direct_name("signal")] if groups.direct_variables(name) else []
     return ReadoutPart(
@@ -67,6 +67,7 @@ def write_readout(writer: Writer, readout: ReadoutGroup) -> ReadoutPart:
         writer.network.n_outputs,
         tuple(writer.code.array(history, variable) for variable in errors),
         writer.array("earlier_history", "signal") if "earlier_history" in groups.groups else None,
+        writer.code.array(history, "filtered_signal") if learning and not groups.online else "",
         "" if groups.acting else writer.array("trials", "target", "_neuron"),
         writer.array("answers", "output"),
         capacity.target_steps,
@@ -74,6 +75,7 @@ def write_readout(writer: Writer, readout: ReadoutGroup) -> ReadoutPart:
         max(1, capacity.n_answers),
         _window_start(writer, readout),
         labels,
+        readout.every,
     )
 
 
@@ -89,8 +91,11 @@ def _write_advance(writer: Writer, readout: ReadoutGroup) -> None:
     update = [writer.of_readout(name, readout.readout.update), "I = 0", "softmax_sum = 0"]
     views = []
     if not writer.groups.learning:
+        record = View(writer.groups.groups[f"{name}_history"], "_history", {"record": "y"})
         update.append("record = y")
-        views.append(View(writer.groups.groups[f"{name}_history"], "_history", {"record": "y"}))
+        views.append(record)
+        if readout.every > 1:
+            writer.block(name, "hold", ["record = y"], record, writer.own(name))
     writer.block(name, "advance", update, *views, writer.own(name), writer.control)
 
 
@@ -188,7 +193,7 @@ def least_inverse_p(loss: Loss, dtype: type) -> str:
     return repr(float(1 + np.finfo(dtype).eps)) if loss.open_at_one else "1"
 
 
-def _write_learning(writer: Writer, name: str) -> None:
+def _write_learning(writer: Writer, name: str, every: int) -> None:
     """What traces read of the readouts, and the errors' way backwards."""
     if writer.groups.online:
         writer.window(name)
@@ -199,13 +204,12 @@ def _write_learning(writer: Writer, name: str) -> None:
         **{variable: variable for variable in ("error", "signal")},
         **{f"stored_{variable}": variable for variable in filtered},
     }
-    writer.block(
-        name,
-        "backward",
-        [*writer.groups.readout_programs[name].backward, *(f"stored_{x} = {x}" for x in filtered)],
-        View(writer.groups.groups[f"{name}_history"], "_history", stored),
-        own,
-    )
+    history = View(writer.groups.groups[f"{name}_history"], "_history", stored)
+    kept = [f"stored_{x} = {x}" for x in filtered]
+    filters = writer.groups.readout_programs[name].backward
+    writer.block(name, "backward", [*filters, *kept], history, own)
+    if every > 1:
+        writer.block(name, "backward_between", kept, history, own)
 
 
 def write_learning_signal(

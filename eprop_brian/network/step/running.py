@@ -13,7 +13,7 @@ from eprop_brian.network.step.parts import (
     coupling_block,
 )
 from eprop_brian.steps.nodes import Each, If, Lap, Node, Pairs, Record, Sync
-from eprop_brian.steps.spiking import Deliver, Follow, RowUpdate, Signal
+from eprop_brian.steps.spiking import Deliver, Follow, RowUpdate, Signal, mirrored
 
 __all__ = ["Running"]
 
@@ -104,6 +104,7 @@ class Running:
             projection.analog,
             self.rules.later_rows,
             projection.adds,
+            mirrored("_step") if self.parts.is_mirrored(projection) else "_step",
         )
 
     def lagged(self, projection: ProjectionPart) -> dict[int, str]:

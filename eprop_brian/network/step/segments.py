@@ -37,22 +37,23 @@ def segment_by_segment(
     if not rules.in_segments:
         return backwards(WHOLE_TRIAL)
     rows, steps = rules.history_rows, Steps("_from", "_until")
-    last = -(-rules.n_steps // rows) - 1
+    number = "_n_segments - 1 - _segment"
     copies: list[Node] = [
-        Copy(kept.array, "0", kept.segments, f"({last} - _segment)*{kept.n}", kept.n)
+        Copy(kept.array, "0", kept.segments, f"({number})*{kept.n}", kept.n)
         for p in running.parts.populations
         for kept in p.kept
     ]
     return [
+        Int("_n_segments", f"(_T + {rows - 1}) / {rows}"),
         For(
             "_segment",
             "0",
-            str(last + 1),
+            "_n_segments",
             [
-                Int("_from", f"({last} - _segment)*{rows}"),
+                Int("_from", f"({number})*{rows}"),
                 Choose("_until", "_segment == 0", "_T", f"_from + {rows}"),
                 If("_segment > 0", [*copies, Sync(), Again(steps, step), Sync()]),
                 *backwards(steps),
             ],
-        )
+        ),
     ]

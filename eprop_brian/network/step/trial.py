@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 
 from eprop_brian.network.step.acting import (
     act,
@@ -23,7 +23,7 @@ from eprop_brian.network.step.parts import (
 from eprop_brian.network.step.running import Running
 from eprop_brian.network.step.segments import keep_state
 from eprop_brian.network.step.traces import begin_traces, learn_in_step
-from eprop_brian.steps.nodes import Copy, Fill, If, Int, Node, Put, Show, Sync
+from eprop_brian.steps.nodes import Choose, Copy, Fill, For, If, Int, Node, Put, Show, Sync
 from eprop_brian.steps.spiking import (
     Arrive,
     ListSpikes,
@@ -59,14 +59,23 @@ def places(running: Running) -> list[Node]:
             answers,
         ]
         if not r.period:
-            nodes.append(Int(f"_window_start_{k}", r.window_start))
+            nodes += _window_start(running, r, k)
     # Steps since the start of the trial or, without trials, of everything.
     clock = f"{{{running.parts.control['clock']}}}[0]" if running.rules.continuous else "0"
-    if running.parts.acting:
+    if running.rules.steps_of_trial:
         nodes.append(Int("_of_environment", "0"))
     if running.rules.external:
         nodes.append(Int("_first_step", f"{{{running.parts.control['step']}}}[0]"))
     return [*nodes, Int("_before_first", clock), *trial_noise(running.rules)]
+
+
+def _window_start(running: Running, r: ReadoutPart, k: int) -> list[Node]:
+    """The first step that counts."""
+    rules, name = running.rules, f"_window_start_{k}"
+    if not rules.lengths:
+        return [Int(name, r.window_start)]
+    ahead = Int(f"_ahead_{k}", f"_T - {rules.n_steps} + {r.window_start}")
+    return [ahead, Choose(name, f"_ahead_{k} > 0", f"_ahead_{k}", "0")]
 
 
 def begin_trial(running: Running) -> list[Node]:
@@ -98,11 +107,13 @@ def begin_trial(running: Running) -> list[Node]:
             first = str(rules.signal_rows * r.before)
             nodes.append(Copy(r.errors[1], "0", r.earlier, first, n_before))
         if not parts.acting:
-            unseen = "_T" if r.period else f"_window_start_{k}"
+            unseen = "_T" if r.period or r.every > 1 else f"_window_start_{k}"
             nodes += [Fill(errors, f"{unseen}*{r.n}", str(n_before)) for errors in r.errors]
         if not r.before:
             # The outputs of all readouts.
             nodes.append(Fill(r.output, str(r.n_answers * r.n_outputs), f"_answers_{k}"))
+    if rules.lengths:
+        nodes.append(Put(rules.steps_of_trial, "0", "_T"))
     nodes += [*begin_episode(running), Sync()]
     if not rules.external:
         return nodes
@@ -127,10 +138,8 @@ def step(running: Running) -> list[Node]:
             nodes.append(ListSpikes(spikes, "", rules.factored))
         nodes += _values(running, source)
     # Spikes enter: inputs of this step, spikes of the step before.
-    at_once = [p for p in parts.projections if not (p.delay or parts.is_input(p.source))]
-    targets = [*(p.name for p in parts.populations), *(r.name for r in parts.readouts)]
-    late = {name: _late(running, name, at_once) for name in targets}
-    delivered_late = [projection for some in late.values() for projection in some]
+    at_once = _at_once(running)
+    late, delivered_late = _deliveries(running, at_once)
     for projection in parts.projections:
         if projection not in at_once:
             nodes += _enter(running, projection, delivered_late)
@@ -151,7 +160,9 @@ def step(running: Running) -> list[Node]:
         nodes.append(ListSpikes(p.spikes, p.spike_count, rules.factored))
         nodes += _values(running, p)
     nodes += running.lap("neurons")
-    seen = _outputs(running, at_once, late, delivered_late)
+    if rules.bidirectional:
+        return nodes
+    seen = _outputs(running)
     # Readouts have seen the steps that run again.
     nodes += [If("_again == 0", seen)] if rules.in_segments else seen
     if rules.online:
@@ -159,14 +170,38 @@ def step(running: Running) -> list[Node]:
     return [*nodes, *running.recorded("end", "_step")]
 
 
-def _outputs(
-    running: Running,
-    at_once: list[ProjectionPart],
-    late: Mapping[str, list[ProjectionPart]],
-    delivered_late: Collection[ProjectionPart],
-) -> list[Node]:
+def _at_once(running: Running) -> list[ProjectionPart]:
+    """The projections whose spikes arrive after the neurons of their step have been updated."""
+    parts = running.parts
+    if running.rules.bidirectional:
+        outputs = {r.name for r in parts.readouts}
+        return [p for p in parts.projections if p.target in outputs]
+    return [p for p in parts.projections if not (p.delay or parts.is_input(p.source))]
+
+
+def _deliveries(
+    running: Running, at_once: Collection[ProjectionPart]
+) -> tuple[dict[str, list[ProjectionPart]], list[ProjectionPart]]:
+    """What is delivered right before each target is advanced, by its name, and all of these."""
+    parts = running.parts
+    targets = [*(p.name for p in parts.populations), *(r.name for r in parts.readouts)]
+    late = {name: _late(running, name, at_once) for name in targets}
+    return late, [projection for some in late.values() for projection in some]
+
+
+def _afterwards(running: Running) -> list[Node]:
+    """The steps of readouts, where these see populations that went through a trial both ways."""
+    if not running.rules.bidirectional:
+        return []
+    now = Int("_now", "_before_first + _step")
+    return [For("_step", "0", "_T", [now, *_outputs(running)]), Sync()]
+
+
+def _outputs(running: Running) -> list[Node]:
     """What readouts make of a step, and what follows from it."""
     parts, rules = running.parts, running.rules
+    at_once = _at_once(running)
+    late, delivered_late = _deliveries(running, at_once)
     nodes: list[Node] = []
     # A readout sees the spikes of this step.
     for projection in at_once:
@@ -174,15 +209,20 @@ def _outputs(
     for r in parts.readouts:
         nodes += map(running.deliver, late[r.name])
         recorded = {} if rules.learning else {"history": f"_step*{r.n}"}
-        nodes += running.outputs(r, "advance", **recorded)
+        advance = running.outputs(r, "advance", **recorded)
+        if r.every > 1:
+            between = running.outputs(r, "hold", **recorded)
+            advance = [If(r.at_its_steps("_step"), advance, between)]
+        nodes += advance
     nodes.append(Sync())
     if parts.acting:
         nodes += act(running)
     else:
         if rules.step_of_target:
-            nodes.append(Int("_target_step", "_target_row_0*_T + _step"))
+            nodes.append(Int("_target_step", f"_target_row_0*{rules.n_steps} + _step"))
         for k, r in enumerate(parts.readouts):
-            nodes += _score(running, r, k)
+            score = _score(running, r, k)
+            nodes += [If(r.at_its_steps("_step"), score)] if r.every > 1 else score
     nodes.append(Sync())
     if rules.factored and (parts.diffusions or parts.emissions):
         nodes += [If("_learning", [*running.diffuse(), *emit(running)]), Sync()]
@@ -279,12 +319,15 @@ def end_of_trial(running: Running) -> list[Node]:
     """Record the outcome of a trial."""
     parts, rules = running.parts, running.rules
     nodes: list[Node] = [
-        Put(
-            parts.spike_count,
-            f"_trial*{len(parts.populations)}{plus(number)}",
-            f"{{{p.spikes.first}}}[_T + 1] - {{{p.spikes.first}}}[1]",
-        )
-        for number, p in enumerate(parts.populations)
+        *_afterwards(running),
+        *(
+            Put(
+                parts.spike_count,
+                f"_trial*{len(parts.populations)}{plus(number)}",
+                f"{{{p.spikes.first}}}[_T + 1] - {{{p.spikes.first}}}[1]",
+            )
+            for number, p in enumerate(parts.populations)
+        ),
     ]
     if parts.acting:
         nodes += [*reward_at_end(running), *learn_from_episode(running)]
@@ -301,6 +344,11 @@ def end_of_trial(running: Running) -> list[Node]:
     learning: list[Node] = []
     if rules.by_trial:
         learning = [n for p in parts.populations for n in running.neurons(p, "rate")]
+    if rules.steps_of_trial and rules.factored and rules.lag:
+        # There are no errors after the end, where a longer trial has left some.
+        first = f"(_T + {rules.signal_rows})"
+        for r in parts.readouts:
+            learning.append(Fill(r.filtered, str(rules.lag * r.n), f"{first}*{r.n}"))
     if rules.factored:
         learning.append(SortSpikes(tuple(parts.sources.values())))
     return [*nodes, If("_learning", learning)] if learning else nodes

@@ -1,0 +1,187 @@
+"""Speech: spiking networks that learn by e-prop beside backpropagation, an LSTM and a discriminant.
+
+``python -m benchmarks.speech japanese-vowels`` trains the task's recipe by several methods and
+prints the fractions of test frames and test utterances that are right, a line for each method and
+seed. All see the same features of the same utterances: the networks as the task's coding enters
+them, the LSTM (in JAX, as large as the network, a step a frame, Adam) and the linear discriminant
+(of scikit-learn, frame by frame) as numbers. An utterance is given to the class whose posteriors,
+summed over its frames, are largest. Seconds are wall time of training, without compilation.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+
+import click
+import numpy as np
+
+from eprop_brian import RunConfig
+from eprop_brian.tasks.datasets import Part
+from eprop_brian.tasks.frames import FrameTask
+
+__all__ = ["Result", "discriminant", "lstm", "network"]
+
+_LEARNING: tuple[Part, ...] = ("train", "validation", "confirmation")
+#: Adam's step and the largest norm of a gradient of the LSTM.
+_ETA, _CLIP = 3e-3, 1.0
+
+
+@dataclass(frozen=True)
+class Result:
+    """Fractions that were right, NaN where utterances have no class of their own."""
+
+    method: str
+    seed: int
+    frames: float
+    utterances: float
+    seconds: float
+
+    def __str__(self) -> str:
+        right = (f"{x:.4f}" if np.isfinite(x) else "" for x in (self.frames, self.utterances))
+        return f"| {self.method} | {self.seed} | {' | '.join(right)} | {self.seconds:.0f} |"
+
+
+def _frames(task: FrameTask, parts: Sequence[Part]) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Normalised features and classes of all utterances of some parts."""
+    return [task.normalised(task.read(u)) for part in parts for u in task.utterances[part]]
+
+
+def _judged(task: FrameTask, posteriors: Callable[[np.ndarray], np.ndarray]) -> tuple[float, float]:
+    """Fractions of test frames and utterances that posteriors (n_frames, n_classes) get right."""
+    frames, utterances = [], []
+    for z, classes in _frames(task, ["test"]):
+        p, counted = posteriors(z), classes >= 0
+        frames.append(p.argmax(axis=1)[counted] == classes[counted])
+        utterances.append(p[counted].sum(axis=0).argmax() == classes[counted][0])
+    whole = float(np.mean(utterances)) if task.one_class else np.nan
+    return float(np.mean(np.concatenate(frames))), whole
+
+
+def network(config: RunConfig, method: str, seed: int) -> Result:
+    """Train the network of a recipe by a method of `RunConfig.with_method`."""
+    chosen = config.with_method(method).with_values("run", seed=seed)
+    with closing(chosen.make_trainer()) as trainer:
+        trainer.train(1, progress=False)
+        start = time.perf_counter()
+        trainer.train(chosen.run["iterations"], progress=False)
+        seconds = time.perf_counter() - start
+        result = trainer.evaluate(-(-trainer.task.n_examples("test") // 64), 64)
+        frames, utterances = (
+            result.accuracy(kind) if kind in result.confusions else np.nan
+            for kind in ("frames", "utterances")
+        )
+    return Result(method, seed, frames, utterances, seconds)
+
+
+def discriminant(task: FrameTask) -> Result:
+    """Fit a linear discriminant to single frames."""
+    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+
+    start = time.perf_counter()
+    learned = _frames(task, _LEARNING)
+    z, classes = (np.concatenate(column) for column in zip(*learned, strict=True))
+    model = LinearDiscriminantAnalysis().fit(z[classes >= 0], classes[classes >= 0])
+    seconds = time.perf_counter() - start
+    return Result("discriminant", 0, *_judged(task, model.predict_proba), seconds)
+
+
+def lstm(task: FrameTask, n_units: int, n_updates: int, batch_size: int, seed: int) -> Result:
+    """Train an LSTM with a softmax on the same utterances, by backpropagation through time."""
+    import jax
+    import jax.numpy as jnp
+
+    learned = _frames(task, ["train"])
+    longest = max(len(z) for z, _ in learned)
+    x = np.array([np.pad(z, ((0, longest - len(z)), (0, 0))) for z, _ in learned], np.float32)
+    right = np.array([np.pad(c, (0, longest - len(c)), constant_values=-1) for _, c in learned])
+    rng = np.random.default_rng(seed)
+
+    def drawn(n: int, fan_in: int) -> jax.Array:
+        return jnp.asarray(rng.normal(0, fan_in**-0.5, (n, fan_in)), jnp.float32)
+
+    weights = {
+        "w_in": drawn(4 * n_units, x.shape[2]),
+        "w_rec": drawn(4 * n_units, n_units),
+        "bias": jnp.zeros(4 * n_units),
+        "w_out": drawn(task.n_outputs, n_units),
+        "bias_out": jnp.zeros(task.n_outputs),
+    }
+
+    def logits(weights: dict[str, jax.Array], x: jax.Array) -> jax.Array:
+        """Outputs (n_frames, n_trials, n_classes) of features (n_trials, n_frames, n_features)."""
+
+        def step(carry, current):
+            c, m = carry
+            i, f, o, g = jnp.split(current + m @ weights["w_rec"].T, 4, axis=1)
+            c = jax.nn.sigmoid(f + 1) * c + jax.nn.sigmoid(i) * jnp.tanh(g)
+            m = jax.nn.sigmoid(o) * jnp.tanh(c)
+            return (c, m), m @ weights["w_out"].T + weights["bias_out"]
+
+        driven = jnp.swapaxes(x @ weights["w_in"].T + weights["bias"], 0, 1)
+        zero = jnp.zeros((x.shape[0], n_units), x.dtype)
+        return jax.lax.scan(step, (zero, zero), driven)[1]
+
+    def loss(weights, x, right):
+        log_p = jnp.swapaxes(jax.nn.log_softmax(logits(weights, x)), 0, 1)
+        chosen = jnp.take_along_axis(log_p, jnp.maximum(right, 0)[..., None], axis=2)[..., 0]
+        return -jnp.where(right >= 0, chosen, 0).sum() / (right >= 0).sum()
+
+    @jax.jit
+    def update(weights, m, v, k, x, right):
+        g = jax.grad(loss)(weights, x, right)
+        norm = jnp.sqrt(sum(jnp.sum(value**2) for value in g.values()))
+        g = {name: value * jnp.minimum(1, _CLIP / norm) for name, value in g.items()}
+        m = {name: 0.9 * m[name] + 0.1 * g[name] for name in g}
+        v = {name: 0.999 * v[name] + 0.001 * g[name] ** 2 for name in g}
+        eta = _ETA * jnp.sqrt(1 - 0.999**k) / (1 - 0.9**k)
+        return {n: w - eta * m[n] / (jnp.sqrt(v[n]) + 1e-8) for n, w in weights.items()}, m, v
+
+    m = v = {name: jnp.zeros_like(w) for name, w in weights.items()}
+    start = time.perf_counter()
+    for k in range(1, n_updates + 1):
+        rows = rng.integers(len(x), size=batch_size)
+        weights, m, v = update(weights, m, v, float(k), x[rows], right[rows])
+    seconds = time.perf_counter() - start
+    run = jax.jit(logits)
+
+    def posteriors(z: np.ndarray) -> np.ndarray:
+        # Padded, or each length would be compiled by itself.
+        padded = -(-len(z) // 100) * 100
+        z = np.pad(z, ((0, padded - len(z)), (0, 0))).astype(np.float32)
+        return np.asarray(jax.nn.softmax(run(weights, z[np.newaxis])[:, 0]))
+
+    def unpadded(z: np.ndarray) -> np.ndarray:
+        return posteriors(z)[: len(z)]
+
+    return Result("lstm", seed, *_judged(task, unpadded), seconds)
+
+
+@click.command()
+@click.argument("task")
+@click.option("--set", "settings", multiple=True, metavar="TABLE.KEY=VALUE")
+@click.option("--methods", default="discriminant,lstm,readouts,random,symmetric,bptt")
+@click.option("--seeds", default="1,2,3")
+def main(task: str, settings: tuple[str, ...], methods: str, seeds: str) -> None:
+    """Train the recipe of TASK by several methods and print what they reach on test utterances."""
+    config = RunConfig.from_recipe(task, settings=settings)
+    data = config.make_task()
+    if not isinstance(data, FrameTask):
+        raise click.UsageError(f"{task} is no task of frames")
+    n_neurons, run = sum(config.size.values()), config.run
+    click.echo("| Method | Seed | Frames | Utterances | s |\n| --- | --- | --- | --- | --- |")
+    for method in methods.split(","):
+        if method == "discriminant":
+            click.echo(discriminant(data))
+            continue
+        for seed in map(int, seeds.split(",")):
+            if method == "lstm":
+                click.echo(lstm(data, n_neurons, run["iterations"], run["batch_size"], seed))
+            else:
+                click.echo(network(config, method, seed))
+
+
+if __name__ == "__main__":
+    main()
