@@ -183,7 +183,7 @@ def test_every_library_neuron_is_in_the_table():
 
 def test_every_environment_is_in_the_table_of_tasks():
     rows = re.findall(
-        r"^\| `([\w-]+)[:\w.]*` \| [[\w]", (DOCS / "tasks.md").read_text(), re.MULTILINE
+        r"^\| `([\w-]+)[:\w.]*` \| [\[\w]", (DOCS / "tasks.md").read_text(), re.MULTILINE
     )
     episodic = {name for name, task in TASKS.items() if issubclass(task, EpisodicTask)}
     assert episodic <= {*rows}
