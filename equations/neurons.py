@@ -8,6 +8,7 @@ surrogate's height is ``gamma`` over that distance.
 
 from __future__ import annotations
 
+from eprop_brian.base import plugins
 from eprop_brian.base.suggestions import unknown
 from eprop_brian.equations.neuron import Neuron
 from eprop_brian.equations.published import PUBLISHED
@@ -341,17 +342,28 @@ NEURONS: dict[str, Neuron] = {
 
 
 def get_neuron(name: str) -> Neuron:
-    """Return the library's neuron called `name`: one of `NEURONS` or of the published ones.
+    """Return the neuron called `name`: one of `NEURONS`, a published one, or of a package.
+
+    Packages offer neurons by entry points of the group ``eprop_brian.neurons``
+    (`eprop_brian.base.plugins`). They cannot take the name of a neuron of the library.
 
     Raises
     ------
     ValueError
-        If the library has no neuron of that name; the message lists the valid ones.
+        If there is no neuron of that name; the message lists the valid ones.
+    PluginError
+        If a package offers it, but it cannot be imported or is no `Neuron`.
     """
     neurons = NEURONS | PUBLISHED
-    try:
+    if name in neurons:
         return neurons[name]
-    except KeyError:
+    offered = plugins.plugins(plugins.NEURONS)
+    if name not in offered:
         raise ValueError(
-            f"{unknown('neuron', name, neurons)}. Or give a neuron file ending in .toml"
-        ) from None
+            f"{unknown('neuron', name, [*neurons, *offered])}. Or give a neuron file ending in "
+            ".toml"
+        )
+    neuron = plugins.load_plugin(plugins.NEURONS, name)
+    if not isinstance(neuron, Neuron):
+        raise plugins.wrong_plugin(plugins.NEURONS, name, f"a Neuron, not {neuron!r}")
+    return neuron

@@ -8,9 +8,11 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any
 
+from eprop_brian.base import plugins
 from eprop_brian.base.random import rng_for
 from eprop_brian.base.suggestions import unknown
 from eprop_brian.tasks.acrobot import Acrobot
+from eprop_brian.tasks.arrays import ArrayTask
 from eprop_brian.tasks.atari import Atari
 from eprop_brian.tasks.base import Task
 from eprop_brian.tasks.cartpole import CartPole
@@ -40,6 +42,7 @@ from eprop_brian.tasks.trials import Trials
 
 __all__ = [
     "TASKS",
+    "ArrayTask",
     "CopyRepeat",
     "DelayedMatch",
     "Digits",
@@ -72,6 +75,7 @@ __all__ = [
     "rng_for",
     "spike_positions",
     "split_name",
+    "task_class",
 ]
 
 #: Task classes by their command-line name.
@@ -100,8 +104,35 @@ TASKS: dict[str, type[Task]] = {
         GymnasiumTask,
         Atari,
         EnvironmentFile,
+        ArrayTask,
     )
 }
+
+
+def task_class(name: str) -> type[Task]:
+    """Return the class of a task: of the library, or one that an installed package offers.
+
+    Packages offer tasks by entry points of the group ``eprop_brian.tasks``
+    (`eprop_brian.base.plugins`). They cannot take the name of a task of the library.
+
+    Raises
+    ------
+    ValueError
+        If there is none of this name; the message lists those that there are.
+    PluginError
+        If a package offers it, but it cannot be imported or is no task of this name.
+    """
+    if name in TASKS:
+        return TASKS[name]
+    offered = plugins.plugins(plugins.TASKS)
+    if name not in offered:
+        raise ValueError(unknown("task", name, sorted([*TASKS, *offered])))
+    task = plugins.load_plugin(plugins.TASKS, name)
+    if not (isinstance(task, type) and issubclass(task, Task)):
+        raise plugins.wrong_plugin(plugins.TASKS, name, f"a subclass of Task, not {task!r}")
+    if getattr(task, "name", None) != name:
+        raise plugins.wrong_plugin(plugins.TASKS, name, f"a task whose name is '{name}'")
+    return task
 
 
 def split_name(name: str) -> tuple[str, dict[str, str]]:
@@ -133,8 +164,8 @@ def get_task(name: str, **settings: Any) -> Task:
     Parameters
     ----------
     name : str
-        A key of `TASKS`, such as "evidence-accumulation"; of some with an argument, such as
-        "gymnasium:CartPole-v1".
+        A key of `TASKS`, such as "evidence-accumulation", or the name of a task that an installed
+        package offers (`task_class`); of some with an argument, such as "gymnasium:CartPole-v1".
     **settings
         Settings that differ from the task's defaults, such as ``n_cues=5`` or ``delay=500*ms``.
 
@@ -144,10 +175,9 @@ def get_task(name: str, **settings: Any) -> Task:
         If there is no such task or setting; the message lists the valid ones.
     """
     name, of_argument = split_name(name)
-    if name not in TASKS:
-        raise ValueError(unknown("task", name, sorted(TASKS)))
-    valid = [setting.name for setting in fields(TASKS[name])]
+    task = task_class(name)
+    valid = [setting.name for setting in fields(task)]
     for setting in settings:
         if setting not in valid:
             raise ValueError(unknown(f"setting of {name}", setting, sorted(valid)))
-    return TASKS[name](**{**of_argument, **settings})
+    return task(**{**of_argument, **settings})

@@ -92,6 +92,9 @@ class Task(ABC):
         of labels (`Trials.labels`).
     error_threshold : float or None
         The task counts as solved when the error on validation trials is below it.
+    fixed_examples : bool
+        Whether an example of a data set is the same trial each time that it is shown, so that a
+        test need not show it twice.
 
     Raises
     ------
@@ -107,6 +110,7 @@ class Task(ABC):
     argument: ClassVar[str] = ""
     loss: ClassVar[str]
     error_threshold: ClassVar[float | None] = None
+    fixed_examples: ClassVar[bool] = False
 
     dt: Quantity = field(default_factory=lambda: 1 * ms)
 

@@ -162,8 +162,8 @@ class SpokenDigits(SpeechTask):
         strings = []
         for recording, length in zip(members, lengths, strict=True):
             own = by_speaker[recording.speaker]
-            following = integers(rng, len(own), int(length) - 1) if length > 1 else []
-            strings.append([recording, *(own[int(k)] for k in following)])
+            following = [own[int(k)] for k in integers(rng, len(own), int(length) - 1)]
+            strings.append([recording, *following])
         return strings
 
     @cached_property

@@ -84,8 +84,8 @@ def check_positive_quantity(name: str, value: Any, unit: Quantity, example: str)
 
 def check_choice(name: str, value: Any, allowed: Iterable[str]) -> None:
     """Raise ValueError unless `value` is one of the `allowed`."""
-    allowed = tuple(allowed)  # a list of a file cannot be looked up in a dictionary
-    if value not in allowed:
+    # One after the other: a list of a file cannot be looked up, and what packages offer comes last.
+    if not any(value == choice for choice in allowed):
         raise ValueError(unknown(name, value, allowed))
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import Any
+from importlib import import_module
+from typing import Any, ClassVar
 
 from eprop_brian.base.printable import printable
 
@@ -53,7 +56,16 @@ class Description:
 
 
 class Described:
-    """What has a description: `print` writes it as text, and a notebook shows it as a table."""
+    """What has a description: `print` writes it as text, and a notebook shows it as a table.
+
+    Attributes
+    ----------
+    picture : str
+        ``module:function`` that draws it for notebooks, in front of the table; ``""`` if nothing
+        does. Named, not imported: what draws an object knows the object, not the reverse.
+    """
+
+    picture: ClassVar[str] = ""
 
     def description(self) -> Description:
         """What it consists of."""
@@ -63,7 +75,30 @@ class Described:
         return self.description().text
 
     def _repr_html_(self) -> str:
-        return self.description().html
+        return f"{_drawn(self, self.picture)}{self.description().html}"
+
+
+def _drawn(thing: Described, path: str) -> str:
+    """The figure that a function draws of an object as HTML; ``""`` if there is nothing to draw."""
+    if not path:
+        return ""
+    from matplotlib import pyplot as plt
+
+    module, _, name = path.partition(":")
+    try:
+        figure = getattr(import_module(module), name)(thing)
+    except ValueError:  # an empty history, for example
+        return ""
+    file = io.BytesIO()
+    figure.savefig(file, format="svg")
+    plt.close(figure)
+    title = escape(thing.description().title)
+    data = base64.b64encode(file.getvalue()).decode()
+    # Of its own, so that names within it are no names of the page; on white, as all figures.
+    return (
+        f'<img alt="{title}" style="max-width: 100%; background: white" '
+        f'src="data:image/svg+xml;base64,{data}"/>'
+    )
 
 
 def assignments(values: Mapping[str, Any]) -> str:

@@ -110,6 +110,11 @@ class Rows:
         for name, (_, numbers) in every.items():
             numbers.append(float(row.get(name, math.nan)))
 
+    def row(self, number: int) -> dict[str, float]:
+        """Return a row by its index, by the names of columns, without those that are undefined."""
+        values = {name: numbers[number] for name, (_, numbers) in self._every().items()}
+        return {name: value for name, value in values.items() if not math.isnan(value)}
+
     def truncated(self, n: int) -> Self:
         """Return the first `n` rows."""
         every = [getattr(self, f.name) for f in fields(self)]

@@ -10,6 +10,7 @@ import click
 
 from eprop_brian.cli.compare import compare_command, gradcheck_command
 from eprop_brian.cli.completion import completion_command
+from eprop_brian.cli.doctor import doctor_command
 from eprop_brian.cli.export import export_command, export_nir_command, import_run_command
 from eprop_brian.cli.lists import (
     neurons_command,
@@ -37,7 +38,7 @@ __all__ = ["main"]
 #: Commands by what they are for, in the order of the help.
 _SECTIONS: dict[str, tuple[click.Command, ...]] = {
     "Train": (train_command, compare_command, sweep_command, gradcheck_command),
-    "Look at a run": (plot_command, evaluate_command, record_command),
+    "Look at a run": (plot_command, evaluate_command, record_command, doctor_command),
     "Take a network along": (export_command, import_run_command, export_nir_command),
     "Make data": (synthesize_command,),
     "See what there is": (

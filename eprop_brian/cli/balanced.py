@@ -31,6 +31,7 @@ __all__ = [
 ]
 
 REFUSED: Mapping[str, str] = {
+    "doctor": "is a balanced network, whose test and figures show how well it decodes",
     "gradcheck": "is a balanced network, which does not learn by e-prop",
     "export": (
         "is a balanced network, which cannot be exported: Python measures and changes it between "
@@ -42,7 +43,7 @@ REFUSED: Mapping[str, str] = {
 UNUSED = frozenset(
     {
         *("iterations", "batch_size", "neuron", "feedback", "gradient", "updates"),
-        *("workers", "scheduler"),
+        *("workers", "scheduler", "validate_every", "patience"),
     }
 )
 WHY_UNUSED = "does not apply to balanced networks, whose settings are changed with --set"
@@ -126,11 +127,15 @@ def evaluate(
     batch_size: int | None,
     sampled: bool,
     beam: int | None,
+    best: bool,
 ) -> None:
     """Test a saved network on an input that it has not seen; the last line is ``NMSE VALUE``."""
     sizes = {"--batches": batches, "--batch-size": batch_size}
     chosen = [name for name, size in sizes.items() if size is not None]
-    refuse(chosen + ["--sampled"] * sampled + ["--beam"] * (beam is not None), WHY_UNUSED)
+    refuse(
+        chosen + ["--sampled"] * sampled + ["--beam"] * (beam is not None) + ["--best"] * best,
+        WHY_UNUSED,
+    )
     experiment = Run.open(folder, device=choices.device).trainer
     try:
         outcome, recording = experiment.test(**choices.values("kill", "noise"), seed=1)

@@ -34,7 +34,7 @@ __all__ = ["compare_command", "gradcheck_command"]
 _CRITERIA = ("error_threshold", "solved_return")
 #: Fields of `RunChoices` that are chosen elsewhere, or not at all.
 _BY_METHOD = ("feedback", "gradient", "updates", "seed", "teacher", "kill", "noise")
-_BY_GRADIENT = tuple(name for name in _BY_METHOD if name != "feedback")
+_BY_GRADIENT = (*(name for name in _BY_METHOD if name != "feedback"), "validate_every", "patience")
 
 
 @click.command("compare")
@@ -125,6 +125,10 @@ def gradcheck_command(
 ) -> None:
     """Train TASK by e-prop, and compare its gradient with backpropagation through time's."""
     task = task_of(task, choices)
+    from eprop_brian.training.jax_session import require_jax
+
+    # First of all: without it nothing of this can be done.
+    require_jax()
     from eprop_brian.figures.learning import plot_gradient_check
     from eprop_brian.figures.style import save_figure
     from eprop_brian.runs.series import check_run

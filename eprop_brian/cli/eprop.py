@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import click
+import numpy as np
 
 from eprop_brian.cli.errors import conclude
 from eprop_brian.cli.options import RunChoices
@@ -13,9 +14,10 @@ from eprop_brian.cli.output import say
 from eprop_brian.devices import Program
 from eprop_brian.equations.losses import LOSSES
 from eprop_brian.runs.config import RunConfig
-from eprop_brian.runs.run import Run
-from eprop_brian.tasks import EpisodicTask
+from eprop_brian.runs.run import BEST, Run
+from eprop_brian.tasks import EpisodicTask, Task
 from eprop_brian.tasks.dynamics import DYNAMICS
+from eprop_brian.training.evaluation import Evaluation
 
 __all__ = [
     "FOR_THE_REST",
@@ -43,7 +45,9 @@ def configure(task: str, choices: RunChoices) -> RunConfig:
         choices.recipe or task,
         neuron=choices.neuron,
         feedback=choices.feedback,
-        run=choices.values("iterations", "batch_size", "seed", "device", "dtype"),
+        run=choices.values(
+            *("iterations", "batch_size", "seed", "device", "dtype", "validate_every", "patience")
+        ),
         network=choices.values("gradient", "updates"),
         settings=choices.settings,
     )
@@ -71,10 +75,17 @@ def report(run: Run, figures: bool) -> None:
             f"solved at iteration {trainer.iteration}, confirmed by an error of {test.error:.4f} "
             f"on {test.n_trials} other trials{examples}"
         )
+    if trainer.stopped:
+        say(f"stopped at iteration {trainer.iteration}: {trainer.stopped}")
     if figures:
         for path in run.config.model.figures(run.folder, ("png",)):
             say(f"wrote {path}")
-    say(f"wrote {run.folder}/history.csv, {run.folder}/checkpoint.npz")
+    best = f", {run.folder}/{BEST}" if run.has_best else ""
+    say(f"wrote {run.folder}/history.csv, {run.folder}/checkpoint.npz{best}")
+    if run.has_best:
+        say(f"the weights of iteration {run.go_to_best()}, which validated best, on fresh trials:")
+        _conclude_evaluation(trainer.evaluate(), trainer.task)
+        return
     if isinstance(trainer.task, EpisodicTask):
         solved_return = trainer.task.solved_return
         if not trainer.solved and solved_return is not None:
@@ -85,7 +96,20 @@ def report(run: Run, figures: bool) -> None:
         conclude(f"loss {trainer.history.loss[-1]:.6g}")
     else:
         # Not the tests that ended training, which were chosen for being low.
-        conclude(str(trainer.evaluate()))
+        _conclude_evaluation(trainer.evaluate(), trainer.task)
+
+
+def _conclude_evaluation(result: Evaluation, task: Task) -> None:
+    """Print an evaluation, with how far it may be from the truth, and what the criterion is."""
+    if not np.isnan(result.error):
+        least, most = result.error_interval
+        threshold = task.error_threshold
+        criterion = "" if threshold is None else f"; below {threshold:g} counts as solved"
+        say(
+            f"an error of {result.error:.4f} on {result.n_trials} trials: with other trials, "
+            f"{least:.4f} to {most:.4f} (95 %){criterion}"
+        )
+    conclude(str(result))
 
 
 def evaluate(
@@ -95,9 +119,11 @@ def evaluate(
     batch_size: int | None,
     sampled: bool,
     beam: int | None,
+    best: bool,
 ) -> None:
     """See `eprop_brian.cli.models.Model`."""
-    trainer = Run.open(folder, device=choices.device).trainer
+    run = Run.open(folder, device=choices.device)
+    trainer = run.trainer
     acts = isinstance(trainer.task, EpisodicTask)
     if sampled and not acts:
         raise click.UsageError(
@@ -108,6 +134,7 @@ def evaluate(
         raise click.UsageError(
             f"--beam is for tasks with labels, and task '{trainer.task.name}' has none"
         )
+    iteration = run.go_to_best() if best else trainer.iteration
     result = trainer.evaluate(batches, batch_size, greedy=not sampled, beam_width=beam or 1)
     if result.rate_hz == 0:
         say("no neuron fires in any of these trials", err=True)
@@ -117,6 +144,6 @@ def evaluate(
         kind, how = "episode", f", {chosen}, mean length {result.returns.length:.4g} actions"
     say(
         f"{result.n_trials} fresh {kind}{'s' * (result.n_trials > 1)} at iteration "
-        f"{trainer.iteration}, mean rate {result.rate_hz:.1f} Hz{how}"
+        f"{iteration}, mean rate {result.rate_hz:.1f} Hz{how}"
     )
-    conclude(str(result))
+    _conclude_evaluation(result, trainer.task)

@@ -19,9 +19,9 @@ from eprop_brian.cli.options import (
     new_folder_option,
     refuse,
     run_options,
+    task_names,
 )
 from eprop_brian.cli.output import say
-from eprop_brian.recipes import recipe_names
 
 if TYPE_CHECKING:
     from eprop_brian.runs.config import RunConfig
@@ -45,7 +45,18 @@ __all__ = ["export_command", "export_nir_command", "import_run_command"]
     required=True,
     help="Folder of the project (new or empty); of the device brian2 the script, ending in .py.",
 )
-@run_options(without=("device", "workers", "scheduler", "teacher", "kill", "noise"))
+@run_options(
+    without=(
+        "device",
+        "workers",
+        "scheduler",
+        "teacher",
+        "kill",
+        "noise",
+        "validate_every",
+        "patience",
+    )
+)
 @click.option(
     "--trial-iterations",
     type=click.IntRange(min=1),
@@ -71,7 +82,7 @@ def export_command(
     It builds with make or CMake and a compiler. With --device brian2 it is a script of plain
     Brian2, which needs nothing of this package.
     """
-    names = recipe_names()
+    names = task_names()
     # Perhaps with its argument: ``environment:mine.toml``.
     is_task, folder = what.partition(":")[0] in names, Path(what)
     if not is_task and not (folder / "config.toml").exists():

@@ -110,6 +110,7 @@ def derive_command(neuron: str, latex: bool, toml: bool) -> None:
     help="Of a task with labels: search for the most probable ones with a beam of so many "
     "beginnings; else the most probable output of each frame counts.",
 )
+@click.option("--best", is_flag=True, help="Take the weights with the best validation.")
 @run_options(("device", "kill", "noise"))
 @plain_errors
 def evaluate_command(
@@ -118,6 +119,7 @@ def evaluate_command(
     batch_size: int | None,
     sampled: bool,
     beam: int | None,
+    best: bool,
     choices: RunChoices,
 ) -> None:
     """Run fresh trials with the weights in FOLDER and print loss and error, or the return.
@@ -126,7 +128,7 @@ def evaluate_command(
     """
     model = model_of_run(folder)
     refuse_unused(model, choices)
-    model.evaluate(folder, choices, batches, batch_size, sampled, beam)
+    model.evaluate(folder, choices, batches, batch_size, sampled, beam, best)
 
 
 @click.command("plot")

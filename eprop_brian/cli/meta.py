@@ -30,6 +30,7 @@ __all__ = [
 
 _ONE_UPDATE = "is for networks that learn to learn, whose gradient is a second derivative"
 REFUSED: Mapping[str, str] = {
+    "doctor": "holds a network that learns to learn, which the command cannot examine",
     "compare": "is for networks that learn to learn, which have one way of learning",
     "gradcheck": _ONE_UPDATE,
     "export": "holds a network that learns to learn: its training runs in JAX",
@@ -38,6 +39,7 @@ REFUSED: Mapping[str, str] = {
 }
 UNUSED = frozenset(
     {"teacher", "kill", "noise", "neuron", "feedback", "updates", "workers", "scheduler"}
+    | {"validate_every", "patience"}
 )
 WHY_UNUSED = "does not apply to networks that learn to learn, whose settings are changed with --set"
 
@@ -78,9 +80,12 @@ def evaluate(
     batch_size: int | None,
     sampled: bool,
     beam: int | None,
+    best: bool,
 ) -> None:
     """Test a trained network on other tasks; the last line is the error after one update."""
-    refuse(["--sampled"] * sampled + ["--beam"] * (beam is not None), WHY_UNUSED)
+    refuse(
+        ["--sampled"] * sampled + ["--beam"] * (beam is not None) + ["--best"] * best, WHY_UNUSED
+    )
     config = RunConfig.read(folder)
     n_tasks = None
     if batches is not None or batch_size is not None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 import click
 
+from eprop_brian.base import plugins
 from eprop_brian.cli.options import RunChoices, refuse
 from eprop_brian.recipes import recipe_names
 
@@ -73,6 +74,7 @@ class Model(Protocol):
         batch_size: int | None,
         sampled: bool,
         beam: int | None,
+        best: bool,
     ) -> None:
         """Test the network in a folder, and report."""
 
@@ -84,7 +86,11 @@ def all_tasks() -> dict[str, str]:
     from eprop_brian.runs.recipes import OTHER_NETWORKS
 
     tasks = {name: text for model in MODELS.values() for name, text in model.tasks.items()}
-    return {**tasks, **OTHER_NETWORKS}
+    offered = {
+        name: f"of the package {point.dist.name}" if point.dist else "of an installed package"
+        for name, point in plugins.plugins(plugins.TASKS).items()
+    }
+    return {**offered, **tasks, **OTHER_NETWORKS}
 
 
 def task_of(task: str | None, choices: RunChoices) -> str:
@@ -103,7 +109,8 @@ def task_of(task: str | None, choices: RunChoices) -> str:
 
     of_recipe = get_recipe(choices.recipe).task
     if task not in (None, of_recipe):
-        raise click.UsageError(f"the recipe in {choices.recipe} is for {of_recipe}, not for {task}")
+        kind = "run" if choices.recipe.is_dir() else "recipe"
+        raise click.UsageError(f"the {kind} in {choices.recipe} is for {of_recipe}, not for {task}")
     return of_recipe
 
 

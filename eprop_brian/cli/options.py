@@ -11,6 +11,7 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
+from eprop_brian.base import plugins
 from eprop_brian.base.suggestions import unknown
 from eprop_brian.devices.choices import DEVICES, DTYPES
 from eprop_brian.equations.learning_signals import FEEDBACKS
@@ -19,6 +20,7 @@ from eprop_brian.recipes import recipe_names
 
 __all__ = [
     "FOLDER",
+    "DeviceName",
     "NeuronName",
     "RunChoices",
     "TaskName",
@@ -29,6 +31,7 @@ __all__ = [
     "refuse",
     "run_options",
     "seeds_option",
+    "task_names",
 ]
 
 #: An existing folder.
@@ -49,9 +52,24 @@ def refuse(options: Iterable[str], reason: str) -> None:
         raise click.UsageError(f"{option} {reason}")
 
 
-def _chosen_by(name: str, default: Any = None, **attributes: Any) -> Any:
+def _chosen_by(name: str, default: Any = None, *, alias: str = "", **attributes: Any) -> Any:
     """A field of `RunChoices` with the option of the command that fills it."""
-    return field(default=default, metadata={"option": name, "attributes": attributes})
+    names = tuple(filter(None, (name, alias)))
+    metadata = {"option": name, "names": names, "attributes": attributes}
+    return field(default=default, metadata=metadata)
+
+
+class DeviceName(click.Choice):
+    """The name of a device of the package, or of one that an installed package offers."""
+
+    def __init__(self) -> None:
+        super().__init__(DEVICES)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the name, or say which ones there are."""
+        if value not in DEVICES and value in plugins.plugins(plugins.DEVICES):
+            return value
+        return super().convert(value, param, ctx)
 
 
 class TaskName(click.ParamType):
@@ -63,6 +81,8 @@ class TaskName(click.ParamType):
         """Return the name, or say which one may be meant."""
         names = recipe_names()
         name = value.partition(":")[0]
+        if name not in names:
+            names = task_names()
         if name not in names:
             takes_recipe = ctx is not None and any(p.name == "recipe" for p in ctx.command.params)
             if takes_recipe and value.endswith(".toml"):
@@ -82,7 +102,7 @@ class TaskName(click.ParamType):
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
         """Give the names that begin as what is typed does."""
-        return [CompletionItem(name) for name in recipe_names() if name.startswith(incomplete)]
+        return [CompletionItem(name) for name in task_names() if name.startswith(incomplete)]
 
 
 class NeuronName(click.ParamType):
@@ -109,9 +129,11 @@ class RunChoices:
 
     recipe: Path | None = _chosen_by(
         "--recipe",
-        type=click.Path(exists=True, dir_okay=False, path_type=Path),
-        metavar="FILE.toml",
-        help="Start from this recipe, not from the task's; eprop-brian recipe prints one to copy.",
+        alias="--from",
+        type=click.Path(exists=True, path_type=Path),
+        metavar="FILE.toml|RUN",
+        help="Start from this recipe, not from the task's (eprop-brian recipe prints one to copy), "
+        "or from the settings of the run in this folder.",
     )
     iterations: int | None = _chosen_by(
         "--iterations", type=click.IntRange(min=1), help="Number of updates, in all."
@@ -143,7 +165,7 @@ class RunChoices:
         help="When weights change: at the end of a batch, at every action of an agent, or without "
         "trials and resets in every step or at every presynaptic spike (with --gradient online).",
     )
-    device: str | None = _chosen_by("--device", type=click.Choice(DEVICES), help="Where it runs.")
+    device: str | None = _chosen_by("--device", type=DeviceName(), help="Where it runs.")
     dtype: str | None = _chosen_by(
         "--dtype", type=click.Choice(DTYPES), help="Float type of all state."
     )
@@ -157,6 +179,18 @@ class RunChoices:
         metavar="TABLE.KEY=VALUE",
         help="Replace a setting, e.g. optimizer.eta=1e-3, neuron.tau_m='30 ms', task.n_cues=5, "
         "size.lif=80, network.c_reg=10. May be given several times.",
+    )
+    validate_every: int | None = _chosen_by(
+        "--validate-every",
+        type=click.IntRange(min=1),
+        help="Test fresh trials (of a data set, examples that are held out) after so many "
+        "iterations each, note it in history.csv, and keep the best weights.",
+    )
+    patience: int | None = _chosen_by(
+        "--patience",
+        type=click.IntRange(min=1),
+        help="Stop after so many validations in a row without a better one (default of "
+        "--validate-every then: 50).",
     )
     workers: int | None = _chosen_by(
         "--workers",
@@ -245,11 +279,16 @@ def run_options(
         # The option that is added last comes first in the help.
         for name in reversed(names):
             metadata = known[name].metadata
-            add = click.option(metadata["option"], name, **metadata["attributes"])
+            add = click.option(*metadata["names"], name, **metadata["attributes"])
             decorated = add(decorated)
         return decorated
 
     return decorate
+
+
+def task_names() -> list[str]:
+    """Names of recipes, and of tasks that installed packages offer."""
+    return [*recipe_names(), *plugins.plugins(plugins.TASKS)]
 
 
 def new_folder_option(text: str, *, required: bool = False) -> Callable[..., Any]:

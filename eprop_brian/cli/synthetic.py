@@ -28,6 +28,7 @@ __all__ = [
 
 _IN_JAX = "learns by e-prop 3, which runs in JAX: there is no program to export"
 REFUSED: Mapping[str, str] = {
+    "doctor": "learns by e-prop 3, which the command cannot examine",
     "gradcheck": (
         "learns by e-prop 3: compare --methods e-prop,off,oracle,bptt trains with each gradient"
     ),
@@ -37,7 +38,7 @@ REFUSED: Mapping[str, str] = {
 }
 UNUSED = frozenset(
     {"feedback", "gradient", "updates", "device", "workers", "scheduler"}
-    | {"teacher", "kill", "noise"}
+    | {"teacher", "kill", "noise", "validate_every", "patience"}
 )
 WHY_UNUSED = "does not apply to e-prop 3, whose settings are changed with --set"
 
@@ -82,10 +83,11 @@ def evaluate(
     batch_size: int | None,
     sampled: bool,
     beam: int | None,
+    best: bool,
 ) -> None:
     """Test the last level that was solved on fresh trials, with the weights that solved it."""
     chosen = ["--batch-size"] * (batch_size is not None) + ["--sampled"] * sampled
-    chosen += ["--beam"] * (beam is not None)
+    chosen += ["--beam"] * (beam is not None) + ["--best"] * best
     refuse(chosen, WHY_UNUSED)
     trainer = Run.open(folder).trainer
     trainer.go_back_to_solved()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -44,6 +44,20 @@ _NOTHING_WRITTEN = "cannot be given with --no-run, which compiles a program and 
     type=FOLDER,
     help="Continue the run in this folder; only --iterations and where it runs can be given too.",
 )
+@click.option(
+    "--log",
+    "logs",
+    multiple=True,
+    type=click.Choice(["tensorboard", "wandb"]),
+    help="Write the course of the training for TensorBoard, or for Weights & Biases, into a folder "
+    "of that name in the run's. May be given several times.",
+)
+@click.option(
+    "--checkpoint-every",
+    type=click.FloatRange(min=0),
+    metavar="SECONDS",
+    help="Seconds between checkpoints, at least (default: 5).",
+)
 @click.option("--no-figures", is_flag=True, help="Write no figures at the end.")
 @click.option(
     "--no-run",
@@ -56,6 +70,8 @@ def train_command(
     choices: RunChoices,
     out: Path | None,
     resume: Path | None,
+    logs: tuple[str, ...],
+    checkpoint_every: float | None,
     no_figures: bool,
     no_run: bool,
 ) -> None:
@@ -66,6 +82,7 @@ def train_command(
     written = ["--out"] * (out is not None) + ["--resume"] * (resume is not None)
     if no_run:
         where = [f"--{name}" for name, value in choices.place.items() if value is not None]
+        where += ["--log"] * bool(logs) + ["--checkpoint-every"] * (checkpoint_every is not None)
         refuse([*written, *where], _NOTHING_WRITTEN)
     if resume is None:
         task = task_of(task, choices)
@@ -90,7 +107,7 @@ def train_command(
             say(model.NOTHING_LEFT)
         elif not can_be_written:
             hold(claimed(resume))
-        _train(run, model, choices.iterations, not no_figures)
+        _train(run, model, choices.iterations, not no_figures, logs, checkpoint_every)
         return
     assert task is not None  # as above
     model = model_of_task(choices.recipe or task)
@@ -104,11 +121,23 @@ def train_command(
     with announced(say):
         run = Run.start(config, folder, **choices.place)
     say(f"training in {folder}")
-    _train(run, model, None, not no_figures)
+    _train(run, model, None, not no_figures, logs, checkpoint_every)
 
 
-def _train(run: Run, model: Model, iterations: int | None, figures: bool) -> None:
+def _train(
+    run: Run,
+    model: Model,
+    iterations: int | None,
+    figures: bool,
+    logs: tuple[str, ...],
+    checkpoint_every: float | None,
+) -> None:
     """Train and report; when interrupted, say what is saved and how to go on."""
+    callbacks = []
+    if logs:
+        from eprop_brian.training.loggers import make_logger
+
+        callbacks = [make_logger(name, run.folder) for name in logs]
     unit = run.config.model.unit
 
     def stopped() -> str:
@@ -126,8 +155,11 @@ def _train(run: Run, model: Model, iterations: int | None, figures: bool) -> Non
             f"saved. For what is missing:\n  {rest}"
         )
 
+    options: dict[str, Any] = {}
+    if checkpoint_every is not None:
+        options["checkpoint_every"] = checkpoint_every
     with interruptible(stopped):
-        run.train(iterations)
+        run.train(iterations, callbacks=callbacks, **options)
     with interruptible(stopped_after_training):
         model.report(run, figures)
 

@@ -21,7 +21,7 @@ from eprop_brian.network.built import BuiltNetwork
 from eprop_brian.network.graph import ReadoutGroup
 from eprop_brian.runs.config import RunConfig
 from eprop_brian.runs.run import CHECKPOINT
-from eprop_brian.tasks.base import hand_out
+from eprop_brian.tasks.base import Task, hand_out
 from eprop_brian.tasks.episodes import EpisodicTask
 from eprop_brian.training.state import SessionState
 
@@ -32,7 +32,7 @@ _TEMPLATES = Path(__file__).parent / "templates"
 _NATIVE = ("inference.cpp", "npy.h", "common", "draws.h", "philox.h")
 
 
-def export_inference(run: Path, folder: Path) -> Path:
+def export_inference(run: Path, folder: Path, task: Task | None = None) -> Path:
     """Write a project that runs the trained network of a run, with a compiler and nothing else.
 
     The program takes trials of the run's length, from a file.
@@ -43,6 +43,8 @@ def export_inference(run: Path, folder: Path) -> Path:
         A run (`eprop_brian.runs.run`), however it was trained.
     folder : Path
         New or empty.
+    task : Task, optional
+        The task of the run, if it is one of your own that no installed package offers.
 
     Returns
     -------
@@ -56,7 +58,7 @@ def export_inference(run: Path, folder: Path) -> Path:
         folder is not empty.
     """
     folder = Path(folder)
-    config = RunConfig.read(run)
+    config = RunConfig.read(run, task)
     state = inference_state(config, Path(run))
     if not state.is_finite():
         raise ValueError(f"{Path(run) / CHECKPOINT}: numbers are not finite")

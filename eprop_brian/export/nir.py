@@ -36,6 +36,7 @@ from eprop_brian.network.spec import Network
 from eprop_brian.runs.config import RunConfig
 from eprop_brian.runs.run import CHECKPOINT
 from eprop_brian.symbolic.expressions import evaluate, split_statements
+from eprop_brian.tasks import Task
 
 if TYPE_CHECKING:
     import nir
@@ -63,7 +64,7 @@ class NirError(ValueError):
         super().__init__("NIR has no node for:\n" + "\n".join(f"- {part}" for part in missing))
 
 
-def export_run(folder: Path, path: Path, **options: Any) -> None:
+def export_run(folder: Path, path: Path, task: Task | None = None, **options: Any) -> None:
     """Write the trained network of a run as a NIR file.
 
     Parameters
@@ -72,6 +73,8 @@ def export_run(folder: Path, path: Path, **options: Any) -> None:
         A run (`eprop_brian.runs.run`).
     path : Path
         The file, by custom ``.nir``.
+    task : Task, optional
+        The task of the run, if it is one of your own that no installed package offers.
     **options
         As for `to_nir`.
 
@@ -83,7 +86,7 @@ def export_run(folder: Path, path: Path, **options: Any) -> None:
         See `to_nir`.
     """
     nir = _package()
-    config = RunConfig.read(folder)
+    config = RunConfig.read(folder, task)
     task = config.make_task()
     arrays = read_numbers(Path(folder) / CHECKPOINT)
     graph = to_nir(config.make_network(task), arrays, **options)

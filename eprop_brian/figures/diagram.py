@@ -170,7 +170,7 @@ def _draw_frame(ax: Axes, frame: Frame, area: Bbox) -> FancyBboxPatch:
         ax.add_patch(patch)
         centre, middle = x + _BOX_WIDTH / 2, y + _BOX_HEIGHT / 2
         lift = 0.09 if box.text else 0.0
-        text = {"ha": "center", "va": "center"}
+        text: dict[str, Any] = {"ha": "center", "va": "center"}
         ax.text(centre, middle + lift, box.name, fontsize=8.5, fontweight="bold", **text)
         ax.text(centre, middle - 0.11, box.text, fontsize=7.5, **text)
     return outline

@@ -32,7 +32,9 @@ _NAMES = ("before", "after")
 _BeforeAndAfter: TypeAlias = tuple[Mapping[str, Matrix], Mapping[str, Matrix]]
 
 
-def plot_eprop_run(folder: str | Path, formats: Sequence[str] = ("png",)) -> list[Path]:
+def plot_eprop_run(
+    folder: str | Path, formats: Sequence[str] = ("png",), task: Task | None = None
+) -> list[Path]:
     """Draw the run in a folder: learning curve, a trial before and after training, weights.
 
     Both trials are the same fresh one (of the stream ``"test"``), with the traces of the same
@@ -45,6 +47,8 @@ def plot_eprop_run(folder: str | Path, formats: Sequence[str] = ("png",)) -> lis
         As `eprop_brian.Run` fills it.
     formats : sequence of str
         File types, e.g. ``("png", "pdf")``.
+    task : Task, optional
+        The task of the run, if it is one of your own that no installed package offers.
 
     Returns
     -------
@@ -61,8 +65,9 @@ def plot_eprop_run(folder: str | Path, formats: Sequence[str] = ("png",)) -> lis
         If the folder holds no run or one of its files is damaged.
     """
     folder = Path(folder)
-    config = RunConfig.read(folder)
+    config = RunConfig.read(folder, task)
     task = config.make_task()
+    assert task is not None
     network = config.make_network(task)
     initial, _ = read_weights(folder / INITIAL, network)
     trained, n_updates = read_weights(folder / CHECKPOINT, network)
@@ -70,8 +75,11 @@ def plot_eprop_run(folder: str | Path, formats: Sequence[str] = ("png",)) -> lis
     history = History.read(folder / HISTORY).truncated(n_updates)
     seed, batch_size = config.run["seed"], config.run["batch_size"]
     when = ("before training", f"after {n_updates} iteration{'' if n_updates == 1 else 's'}")
-    draw = _episodes if isinstance(task, EpisodicTask) else _trials
-    figures = draw(network, task, (initial, trained), seed, when)
+    both = initial, trained
+    if isinstance(task, EpisodicTask):
+        figures = _episodes(network, task, both, seed, when)
+    else:
+        figures = _trials(network, task, both, seed, when)
     if isinstance(task, FrameTask) and n_updates:
         for what, counts in Run.open(folder).trainer.evaluate().confusions.items():
             figures[f"confusion_{what}"] = plot_confusion(counts, task.classes, what)

@@ -7,11 +7,14 @@ from pathlib import Path
 
 from eprop_brian.runs.config import model_of_folder
 from eprop_brian.runs.models import MODELS
+from eprop_brian.tasks import Task
 
 __all__ = ["plot_run"]
 
 
-def plot_run(folder: str | Path, formats: Sequence[str] = ("png",)) -> list[Path]:
+def plot_run(
+    folder: str | Path, formats: Sequence[str] = ("png",), task: Task | None = None
+) -> list[Path]:
     """Draw everything that the folder of a run holds, into it.
 
     Of e-prop: learning curve, a trial before and after training, weights
@@ -24,6 +27,8 @@ def plot_run(folder: str | Path, formats: Sequence[str] = ("png",)) -> list[Path
         As `eprop_brian.Run` fills it.
     formats : sequence of str
         File types, e.g. ``("png", "pdf")``.
+    task : Task, optional
+        The task of the run, if it is one of your own that no installed package offers.
 
     Returns
     -------
@@ -36,4 +41,8 @@ def plot_run(folder: str | Path, formats: Sequence[str] = ("png",)) -> list[Path
         If the folder holds no run or one of its files is damaged.
     """
     folder = Path(folder)
+    if task is not None:
+        from eprop_brian.figures.eprop import plot_eprop_run
+
+        return plot_eprop_run(folder, formats, task)
     return MODELS[model_of_folder(folder)].figures(folder, formats)

@@ -88,10 +88,12 @@ def styled() -> Iterator[None]:
     # A notebook's backend is loaded with its first figure, and switches interaction on, which is a
     # setting too: restored with the others, no later figure would be shown.
     plt.draw_if_interactive()
+    before = plt.get_fignums()
     with style.context(["default", _STYLE]):
         yield
     for number in plt.get_fignums():
-        _show_once(plt.figure(number))
+        if number not in before:
+            _show_once(plt.figure(number))
 
 
 def _show_once(figure: Figure) -> None:

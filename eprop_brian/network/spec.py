@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from brian2.units import Hz, Quantity, ms
@@ -145,6 +145,8 @@ class Network(Described):
     ...     ]
     ... )
     """
+
+    picture: ClassVar[str] = "eprop_brian.figures.network:network_diagram"
 
     # Arrays cannot be compared like numbers; parts say which of theirs count.
     parts: Sequence[Part]

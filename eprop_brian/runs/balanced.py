@@ -28,6 +28,7 @@ from eprop_brian.base.sparse import Matrix
 from eprop_brian.equations.balanced import FEEDBACKS
 from eprop_brian.equations.teachers import Teacher
 from eprop_brian.runs.balanced_settings import PARAMETERS, SCHEMA
+from eprop_brian.runs.iterated import refuse_callbacks
 from eprop_brian.runs.settings import Tables, read_tables
 from eprop_brian.symbolic.parameters import parse_quantity
 from eprop_brian.symbolic.teacher import (
@@ -37,6 +38,7 @@ from eprop_brian.symbolic.teacher import (
     write_teacher,
 )
 from eprop_brian.tasks.dynamics import DYNAMICS, Dynamics, get_dynamics
+from eprop_brian.training.callbacks import Callback
 
 if TYPE_CHECKING:
     from eprop_brian.runs.config import RunConfig
@@ -266,6 +268,10 @@ class _Balanced:
             "gain and learning rate depend; iterations cannot be given"
         )
 
+    def completed(self, config: RunConfig) -> RunConfig:
+        """Return the configuration: nothing follows from defaults of a task."""
+        return config
+
     def state(self, trainer: Experiment) -> dict[str, Matrix]:
         """Give weights, and in the middle of a training all that it goes on from."""
         return trainer.state()
@@ -273,11 +279,14 @@ class _Balanced:
     def train(
         self,
         trainer: Experiment,
+        config: RunConfig,
         iterations: int,
         progress: bool,
         after_call: Callable[[Any], None],
+        callbacks: Sequence[Callback],
     ) -> None:
         """Train to the end."""
+        refuse_callbacks(callbacks)
         trainer.train(progress=progress, after_part=after_call)
 
     def results(self, trainer: Experiment, folder: Path) -> dict[str, float]:

@@ -13,16 +13,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.sparse import issparse
 
 from eprop_brian.base.files import flattened, write_array, write_arrays, write_text
 from eprop_brian.base.suggestions import unknown
 from eprop_brian.base.toml import toml_array, toml_table
-from eprop_brian.runs.graph_writing import ARRAYS, without_arrays
+from eprop_brian.network.spec import Network
+from eprop_brian.runs.graph_writing import ARRAYS, tables_of, without_arrays
 from eprop_brian.runs.models import MODELS, Model, model_for
 from eprop_brian.runs.recipes import Recipe, get_recipe
 from eprop_brian.runs.settings import Tables, check_tables, read_tables, read_value, with_defaults
+from eprop_brian.runs.tasks import check_same, parts_of, settings_of
+from eprop_brian.tasks import Task, task_class
 
-__all__ = ["CONFIG", "RunConfig", "model_of_folder"]
+__all__ = ["CONFIG", "RunConfig", "model_of_folder", "same_content"]
 
 #: The file of a run's settings; a folder that has one is a run.
 CONFIG = "config.toml"
@@ -44,7 +48,9 @@ class RunConfig:
     parts : mapping of str to object
         What stands in files of its own: ``neurons`` (dict of str to Neuron) and
         ``feedback_matrix`` (array of shape (n_recurrent, n_outputs), or None), ``environment``
-        (Environment, of the task that reads one from a file, else None), or ``teacher`` (Teacher).
+        (Environment, of the task that reads one from a file, else None), ``arrays`` (of a task of
+        arrays, else None), ``own_task`` (a task that neither the library nor a package offers, else
+        None), or ``teacher`` (Teacher).
 
     Raises
     ------
@@ -69,7 +75,7 @@ class RunConfig:
         raise AttributeError(f"a configuration has no '{name}'")
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, RunConfig) and _same(self.files(), other.files())
+        return isinstance(other, RunConfig) and same_content(self.files(), other.files())
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -81,28 +87,32 @@ class RunConfig:
     @classmethod
     def from_recipe(
         cls,
-        recipe: str | Path | Recipe,
+        recipe: str | Path | Recipe | RunConfig,
         *,
         neuron: str | None = None,
         teacher: str | None = None,
         feedback: str | None = None,
+        task: Task | None = None,
         run: Mapping[str, Any] | None = None,
         network: Mapping[str, Any] | None = None,
         test: Mapping[str, Any] | None = None,
         settings: Iterable[str] = (),
     ) -> RunConfig:
-        """Take a recipe and replace settings.
+        """Take a recipe, or the settings of another run, and replace some.
 
         Parameters
         ----------
-        recipe : str, Path or Recipe
-            A name, mostly a task's, or the file of a recipe.
+        recipe : str, Path, Recipe or RunConfig
+            A name, mostly a task's, the file of a recipe, the folder of a run, or what such a
+            folder says.
         neuron : str, optional
             A library neuron or a neuron file that takes the place of all recurrent neurons.
         teacher : str, optional
             Of a balanced network: a teacher file (``.toml``) or equations, in place of the task's.
         feedback : str, optional
             Of all learning signals: a kind, an equation, or a file ``.npy``.
+        task : Task, optional
+            A task of your own in place of the recipe's; of a run, the object that it learned.
         run, network, test : mapping, optional
             Settings of these tables; those that are None keep the recipe's value.
         settings : iterable of str
@@ -115,21 +125,11 @@ class RunConfig:
         ValueError, EquationError
             For a name that does not exist or a value that does not fit.
         """
-        if not isinstance(recipe, Recipe):
+        if isinstance(recipe, str | Path):
             recipe = get_recipe(recipe)
-        model = model_for(model_of(recipe.tables["run"], recipe.path), recipe.tables)
-        schema = {**model.schema, **model.parameters}
-        check_tables(schema, recipe.tables, str(recipe.path))
         replacements = {"neuron": neuron, "teacher": teacher}
-        try:
-            tables, parts = model.begin(recipe.tables, replacements, recipe.path.parent)
-            tables["run"] = {"model": model.name, **tables.get("run", {})}
-            base = cls(with_defaults(model.schema, tables), parts)
-        except ValueError as error:
-            if any(replacements.values()):
-                raise
-            # Without replacements the mistake is the recipe's.
-            raise ValueError(f"{recipe.path}: {error}") from None
+        base = cls._beginning(recipe, replacements, task)
+        model = base.model
         options = {"run": run or {}, "network": network or {}, "test": test or {}}
         if model.feedback is not None:
             table, key = model.feedback
@@ -138,6 +138,65 @@ class RunConfig:
         config = base._with_options(options, settings)
         other = model.reconsidered(base, config)
         return config if other is base else other._with_options(options, settings)
+
+    @classmethod
+    def _beginning(
+        cls, recipe: Recipe | RunConfig, replacements: Mapping[str, str | None], task: Task | None
+    ) -> RunConfig:
+        """What a recipe says, or the configuration of the run that stands in its place."""
+        if isinstance(recipe, RunConfig) or recipe.is_run:
+            for name, value in replacements.items():
+                if value is not None:
+                    raise ValueError(
+                        f"the {name} of a run cannot be replaced: take a recipe, or change "
+                        f"parameters with {name}.KEY=VALUE"
+                    )
+            return recipe if isinstance(recipe, RunConfig) else cls.read(recipe.path.parent, task)
+        if task is not None:
+            recipe = recipe.with_task(task.name, settings_of(task))
+        model = model_for(model_of(recipe.tables["run"], recipe.path), recipe.tables)
+        schema = {**model.schema, **model.parameters}
+        check_tables(schema, recipe.tables, str(recipe.path))
+        try:
+            tables, parts = model.begin(recipe.tables, replacements, recipe.path.parent)
+            if task is not None:
+                parts |= parts_of(task)
+            tables["run"] = {"model": model.name, **tables.get("run", {})}
+            return cls(with_defaults(model.schema, tables), parts)
+        except ValueError as error:
+            if any(replacements.values()):
+                raise
+            # Without replacements the mistake is the recipe's.
+            raise ValueError(f"{recipe.path}: {error}") from None
+
+    @classmethod
+    def of(cls, network: Network, task: Task, **run: Any) -> RunConfig:
+        """Describe a network that was made in Python, and the task that it learns.
+
+        Parameters
+        ----------
+        network : Network
+        task : Task
+            Also one of your own, or an `ArrayTask`.
+        **run
+            Settings of the table ``run``: ``iterations``, ``batch_size``, ``seed``, ``device``,
+            ``dtype``, ``validate_every``, ``patience``.
+
+        Raises
+        ------
+        ValueError
+            If a setting is unknown or wrong, or the network cannot be written as a file.
+        """
+        tables = tables_of(network)
+        tables["run"] = {"model": "eprop", "task": task.name, **run}
+        tables["task"] = settings_of(task)
+        tables["network"] = {"gradient": network.gradient, **tables["network"]}
+        schema = model_for("eprop", tables).schema
+        return cls(with_defaults(schema, tables), parts_of(task))
+
+    def completed(self) -> RunConfig:
+        """Return a copy that says all settings of its task, also those with defaults."""
+        return self.model.completed(self)
 
     def _with_options(self, given: Tables, settings: Iterable[str]) -> RunConfig:
         """Return a copy with settings by table, unless they are None, and ``table.key=value``."""
@@ -281,17 +340,25 @@ class RunConfig:
             If the folder holds no run or its configuration is damaged.
         """
         here = {key: self.run[key] for key in ("iterations", "device") if key in self.run}
-        other = RunConfig.read(folder)
-        return other.model is self.model and other.with_values("run", **here) == self
+        other = RunConfig.read(folder, self.parts.get("own_task"))
+        if other.model is not self.model:
+            return False
+        return other.with_values("run", **here).completed() == self.completed()
 
     @classmethod
-    def read(cls, folder: Path) -> RunConfig:
+    def read(cls, folder: Path, task: Task | None = None) -> RunConfig:
         """Read what `write` wrote, or an earlier version, which did not name the model.
+
+        Parameters
+        ----------
+        folder : Path
+        task : Task, optional
+            The task of the run, if it is one of your own that no installed package offers.
 
         Raises
         ------
         ValueError
-            If the folder holds no run or its configuration is damaged.
+            If the folder holds no run or its configuration is damaged, or `task` is not its task.
         """
         path, name = Path(folder) / CONFIG, model_of_folder(folder)
         tables = read_tables(path)
@@ -305,7 +372,13 @@ class RunConfig:
         try:
             # What stands in other files depends on them.
             _check_needed(model, filled)
-            return cls(*model.read_parts(Path(folder), filled))
+            read, parts = model.read_parts(Path(folder), filled)
+            if task is not None:
+                parts |= {"own_task": parts_of(task)["own_task"]}
+            config = cls(read, parts)
+            if task is not None:
+                check_same(config, task)
+            return config
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
 
@@ -334,21 +407,29 @@ def model_of(run: Mapping[str, Any], path: Path) -> str:
     if name is None:
         task = run.get("task")
         of_task = [m.name for m in MODELS.values() if task in tuple(m.tasks)]
-        if not of_task:
-            tasks = [task for model in MODELS.values() for task in model.tasks]
-            raise ValueError(f"{path}: {unknown('task', task, tasks)}")  # type: ignore[arg-type]
-        return of_task[0]
+        if of_task:
+            return of_task[0]
+        try:
+            task_class(str(task))
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
+        return MODELS["eprop"].name  # of tasks that packages offer
     if name not in tuple(MODELS):  # a file may have a list there
         raise ValueError(f"{path}: {unknown('model', name, MODELS)}")
     return str(name)
 
 
-def _same(files: Mapping[str, Any], others: Mapping[str, Any]) -> bool:
-    if files.keys() != others.keys():
-        return False
-    return all(
-        _same(content, others[name])
-        if isinstance(content, Mapping)
-        else np.array_equal(content, others[name])
-        for name, content in files.items()
-    )
+def same_content(one: Any, other: Any) -> bool:
+    """Whether two contents of files are equal: texts, arrays, tables and lists of them."""
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return one.keys() == other.keys() and all(same_content(one[k], other[k]) for k in one)
+    if isinstance(one, list) and isinstance(other, list):
+        pairs = zip(one, other, strict=False)
+        return len(one) == len(other) and all(same_content(a, b) for a, b in pairs)
+    if issparse(one) or issparse(other):
+        return (
+            issparse(one)
+            and issparse(other)
+            and same_content(flattened({"": one}), flattened({"": other}))
+        )
+    return np.array_equal(one, other)

@@ -22,12 +22,7 @@ from eprop_brian.network.parts import Agent
 from eprop_brian.network.spec import Network
 from eprop_brian.network.standard import MATRICES
 from eprop_brian.runs.eprop_settings import EQUATIONS, FEEDBACK, PARAMETERS, READOUT_TRACE, SCHEMA
-from eprop_brian.runs.learning import (
-    READOUTS_ONLY,
-    LearningModel,
-    environment_named,
-    with_parts,
-)
+from eprop_brian.runs.learning import READOUTS_ONLY, LearningModel
 from eprop_brian.runs.neuron_settings import (
     detached,
     neurons_of_recipe,
@@ -35,6 +30,7 @@ from eprop_brian.runs.neuron_settings import (
     with_shared,
 )
 from eprop_brian.runs.settings import Tables, as_quantity
+from eprop_brian.runs.tasks import check_task, named_parts, with_parts
 from eprop_brian.symbolic.neuron_file import read_neuron, write_neuron
 from eprop_brian.tasks import EpisodicTask, Task
 
@@ -57,7 +53,8 @@ class _Eprop(LearningModel):
     feedback = ("network", "feedback")
 
     def check(self, config: RunConfig) -> None:
-        """Raise ValueError for names of neurons that are not identifiers: they name files."""
+        """Raise ValueError for an unknown task, and names of neurons that can name no file."""
+        check_task(config)
         for name in config.size:
             if not is_identifier(name):
                 raise ValueError(
@@ -90,7 +87,7 @@ class _Eprop(LearningModel):
         feedback, matrix = _feedback(ours["network"].get("feedback"))
         if matrix is not None:
             ours["network"]["feedback"] = feedback
-        parts = {"neurons": neurons, "feedback_matrix": matrix, **environment_named(tables)}
+        parts = {"neurons": neurons, "feedback_matrix": matrix, **named_parts(tables)}
         return ours, parts
 
     def reconsidered(self, base: RunConfig, chosen: RunConfig) -> RunConfig:
@@ -129,14 +126,14 @@ class _Eprop(LearningModel):
         return self.with_value(config, "network", "feedback", method)
 
     def part_files(self, config: RunConfig) -> dict[str, Any]:
-        """Give the neuron files, the feedback matrix, and the environment's file."""
+        """Give the neuron files, the feedback matrix, and the files of the task."""
         matrix = config.feedback_matrix
         arrays = {} if matrix is None else {_FEEDBACK_FILE: matrix}
         texts = {f"neuron-{name}.toml": write_neuron(n) for name, n in config.neurons.items()}
         return {**arrays, **texts, **super().part_files(config)}
 
     def read_parts(self, folder: Path, tables: Tables) -> tuple[Tables, dict[str, Any]]:
-        """Read the neuron files, the feedback matrix, and the environment's file."""
+        """Read the neuron files, the feedback matrix, and the files of the task."""
         names = [name for name in tables["size"] if is_identifier(name)]
         neurons = {name: read_neuron(folder / f"neuron-{name}.toml") for name in names}
         matrix = None

@@ -12,12 +12,12 @@ from typing import Any
 
 from brian2.units import Hz, ms
 
-from eprop_brian.devices.choices import DEVICES, DTYPES
+from eprop_brian.devices.choices import AVAILABLE, DTYPES
 from eprop_brian.equations import OPTIMIZERS
 from eprop_brian.network.parts import Agent
 from eprop_brian.network.spec import Network
 from eprop_brian.runs.settings import Schema, Setting, Table, Tables
-from eprop_brian.tasks import TASKS
+from eprop_brian.tasks import task_class
 
 __all__ = [
     "EQUATIONS",
@@ -141,9 +141,12 @@ def _agent_settings() -> dict[str, Setting]:
 
 def _task_settings(tables: Tables) -> dict[str, Setting]:
     name = tables.get("run", {}).get("task")
-    if not isinstance(name, str) or name not in TASKS:
-        return {}
-    return parameters_of(TASKS[name])
+    try:
+        task = task_class(str(name))
+    except ValueError:
+        # Of a task of one's own the object judges them.
+        return {key: Setting("value", f"of the task `{name}`") for key in tables.get("task", {})}
+    return parameters_of(task)
 
 
 def parameters_of(task: Any) -> dict[str, Setting]:
@@ -156,6 +159,7 @@ def parameters_of(task: Any) -> dict[str, Setting]:
             "value", docs.get(f.name) or f"of the task `{task.name}`", shown=_shown(f.default)
         )
         for f in fields(task)
+        if f.init
     }
 
 
@@ -190,12 +194,16 @@ RUN = Table(
     "What is run, and where.",
     {
         "model": Setting("text", "`eprop`", default="eprop", choices=("eprop",)),
-        "task": Setting("value", "name of the task", choices=TASKS),
+        "task": Setting("text", "name of the task"),
         "iterations": Setting("count", "updates, in all", default=1000, least=1),
         "batch_size": Setting("count", "trials per update", default=1, least=1),
         "seed": Setting("count", "of weights and trials", default=1, least=0),
-        "device": Setting("value", "where it runs", default="cpp", choices=DEVICES),
+        "device": Setting("value", "where it runs", default="cpp", choices=AVAILABLE),
         "dtype": Setting("value", "type of all state", default="float64", choices=DTYPES),
+        "validate_every": Setting("count", "iterations between validations", least=1),
+        "patience": Setting(
+            "count", "validations in a row without a better one after which it stops", least=1
+        ),
     },
 )
 TASK = Table(

@@ -29,9 +29,10 @@ from eprop_brian.runs.graph_reading import (
     read_synapse_table,
 )
 from eprop_brian.runs.graph_settings import GRAPH_SCHEMA, PARTS
-from eprop_brian.runs.learning import READOUTS_ONLY, LearningModel, environment_named
+from eprop_brian.runs.learning import READOUTS_ONLY, LearningModel
 from eprop_brian.runs.neuron_settings import with_setting
 from eprop_brian.runs.settings import Tables, entry_name
+from eprop_brian.runs.tasks import check_task, named_parts
 from eprop_brian.tasks import Task
 
 if TYPE_CHECKING:
@@ -52,6 +53,11 @@ class _Graph(LearningModel):
     feedback = ("learning_signal", "feedback")
 
     def check(self, config: RunConfig) -> None:
+        """Raise ValueError for an unknown task, and names that can name no array."""
+        check_task(config)
+        self.check_names(config)
+
+    def check_names(self, config: RunConfig) -> None:
         """Raise ValueError for names that are not identifiers: they name arrays."""
         for table in PARTS:
             for number, entries in enumerate(config.tables[table], 1):
@@ -79,7 +85,7 @@ class _Graph(LearningModel):
         ours["network"] = {"gradient": "factored", **ours.get("network", {})}
         for key, value in tables.get("neuron", {}).items():
             ours["population"] = _with_neuron_setting(ours, key, value, "[neuron]")
-        return ours, environment_named(ours)
+        return ours, named_parts(ours)
 
     def reconsidered(self, base: RunConfig, chosen: RunConfig) -> RunConfig:
         """Drop a recipe's learning signals if BPTT is chosen, which has no use for them."""
@@ -131,7 +137,7 @@ class _Graph(LearningModel):
         return config.with_tables({"learning_signal": changed})
 
     def read_parts(self, folder: Path, tables: Tables) -> tuple[Tables, dict[str, Any]]:
-        """Read the arrays, and the environment's file."""
+        """Read the arrays, and the files of the task."""
         return super().read_parts(folder, normalised(tables, folder))
 
     def make_network(self, config: RunConfig, task: Task) -> Network:

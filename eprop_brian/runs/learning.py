@@ -1,38 +1,43 @@
-"""What all runs share whose networks learn by e-prop, however a file describes the network.
-
-Beside ``config.toml`` stands the environment that a file describes, as ``environment.toml``, so
-that a run stays in it wherever the user's file goes and whatever it becomes.
-"""
+"""What all runs share whose networks learn by e-prop, however a file describes the network."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from eprop_brian.base.history import mean_of_last
+from eprop_brian.base.printable import warn
 from eprop_brian.base.sparse import Matrix
 from eprop_brian.equations.learning_signals import FEEDBACKS
 from eprop_brian.equations.losses import LOSSES
 from eprop_brian.network.spec import Network
 from eprop_brian.runs.iterated import IteratedModel
-from eprop_brian.runs.settings import Tables, as_quantity
-from eprop_brian.symbolic.environment_file import read_environment, write_environment
+from eprop_brian.runs.settings import Tables
+from eprop_brian.runs.tasks import (
+    class_of,
+    completed,
+    files_of_task,
+    kept_parts,
+    make_task,
+    named_parts,
+    with_parts,
+)
 from eprop_brian.tasks import (
     TASKS,
+    ArrayTask,
     EnvironmentFailed,
     EnvironmentFile,
     EpisodicTask,
     Task,
-    get_task,
 )
+from eprop_brian.training.callbacks import Callback, EarlyStopping
 from eprop_brian.training.diagnosis import TrainingError
 from eprop_brian.training.history import History
-from eprop_brian.training.jax_session import require_jax
+from eprop_brian.training.jax_session import NEEDS_JAX, has_jax, require_jax
 from eprop_brian.training.requirements import check_fit
 from eprop_brian.training.trainer import Trainer
 
@@ -47,7 +52,10 @@ READOUTS_ONLY = "readouts"
 #: Ways to learn that can be compared: e-prop with each kind of feedback, of the readouts alone, and
 #: the yardstick.
 METHODS = (*FEEDBACKS, READOUTS_ONLY, "bptt")
-_ENVIRONMENT_FILE = "environment.toml"
+#: Iterations between validations if only a patience is set.
+VALIDATE_EVERY = 50
+#: Settings of tasks that name a file, which is read when they are set.
+_FILES = (("task", EnvironmentFile.argument), ("task", ArrayTask.argument))
 
 
 class LearningModel(IteratedModel, ABC):
@@ -69,7 +77,7 @@ class LearningModel(IteratedModel, ABC):
 
     def curves(self, config: RunConfig) -> tuple[str, ...]:
         """Give the loss, and what says more about the task: the error, or the return."""
-        acts = issubclass(TASKS[config.run["task"]], EpisodicTask)
+        acts = issubclass(class_of(config), EpisodicTask)
         return ("loss", "return") if acts else ("loss", "error")
 
     def usual_methods(self, config: RunConfig, methods: Iterable[str]) -> tuple[str, ...]:
@@ -80,9 +88,13 @@ class LearningModel(IteratedModel, ABC):
         readouts reach alone.
         """
         left_out = {READOUTS_ONLY}
-        if issubclass(TASKS[config.run["task"]], EpisodicTask):
+        if issubclass(class_of(config), EpisodicTask):
             left_out = {"broadcast"} if self._has_bptt(config) else {"broadcast", "bptt"}
-        return tuple(method for method in methods if method not in left_out)
+        chosen = tuple(method for method in methods if method not in left_out)
+        if "bptt" in chosen and not has_jax():
+            warn(f"bptt is left out: {NEEDS_JAX}", stacklevel=4)
+            chosen = tuple(method for method in chosen if method != "bptt")
+        return chosen
 
     def _has_bptt(self, config: RunConfig) -> bool:
         """Whether backpropagation through time goes with the settings."""
@@ -100,18 +112,21 @@ class LearningModel(IteratedModel, ABC):
         if (table, key) == ("optimizer", "name"):
             values = {"name": value}
         config = config.with_tables({table: values})
-        if (table, key) == ("task", EnvironmentFile.argument):
-            return with_parts(config, **environment_named(config.tables))
+        if (table, key) in _FILES:
+            return with_parts(config, **named_parts(config.tables))
         return config
 
     def part_files(self, config: RunConfig) -> dict[str, Any]:
-        """Give the environment's file, if a file describes it."""
-        environment = config.environment
-        return {} if environment is None else {_ENVIRONMENT_FILE: write_environment(environment)}
+        """Give the files of the task, if it has any."""
+        return files_of_task(config)
 
     def read_parts(self, folder: Path, tables: Tables) -> tuple[Tables, dict[str, Any]]:
-        """Read the environment's file, if a file describes it."""
-        return tables, _environment(tables, folder / _ENVIRONMENT_FILE)
+        """Read the files of the task, if it has any."""
+        return tables, kept_parts(tables, folder)
+
+    def completed(self, config: RunConfig) -> RunConfig:
+        """Return a copy that says all settings of its task."""
+        return completed(config)
 
     @abstractmethod
     def make_network(self, config: RunConfig, task: Task) -> Network:
@@ -119,17 +134,7 @@ class LearningModel(IteratedModel, ABC):
 
     def make_task(self, config: RunConfig) -> Task:
         """Make the task with its settings."""
-        # A path such as ./data is text, though it begins like a number.
-        text = {
-            f.name for f in fields(TASKS[config.run["task"]]) if "str" in str(f.type).split(" | ")
-        }
-        settings: dict[str, Any] = {
-            key: str(value) if key in text else as_quantity(value, f"task.{key}")
-            for key, value in config.tables["task"].items()
-        }
-        if config.environment is not None:
-            return EnvironmentFile(**settings, kept=config.environment)
-        return get_task(config.run["task"], **settings)
+        return make_task(config)
 
     def make_trainer(
         self,
@@ -180,10 +185,26 @@ class LearningModel(IteratedModel, ABC):
         return trainer.session.state()
 
     def train(
-        self, trainer: Trainer, iterations: int, progress: bool, after_call: Callable[[Any], None]
+        self,
+        trainer: Trainer,
+        config: RunConfig,
+        iterations: int,
+        progress: bool,
+        after_call: Callable[[Any], None],
+        callbacks: Sequence[Callback],
     ) -> None:
-        """Train to so many iterations in all, or until the task is solved."""
-        trainer.train(iterations, progress=progress, after_call=after_call)
+        """Train to so many iterations in all, until the task is solved, or a callback stops it."""
+        every, patience = config.run.get("validate_every"), config.run.get("patience")
+        if patience:
+            every = every or VALIDATE_EVERY
+            callbacks = [*callbacks, EarlyStopping(patience)]
+        trainer.train(
+            iterations,
+            progress=progress,
+            after_call=after_call,
+            validate_every=every,
+            callbacks=callbacks,
+        )
 
     def results(self, trainer: Trainer, folder: Path) -> dict[str, float]:
         """Give iterations until the task was solved, and the means of the last 10 iterations.
@@ -201,21 +222,3 @@ class LearningModel(IteratedModel, ABC):
         from eprop_brian.figures.eprop import plot_eprop_run
 
         return plot_eprop_run(folder, formats=formats)
-
-
-def environment_named(tables: Tables) -> dict[str, Any]:
-    """Read the environment whose file the task's settings name; the part, None of other tasks."""
-    named = tables.get("task", {}).get(EnvironmentFile.argument, "")
-    return _environment(tables, Path(str(named)))
-
-
-def with_parts(config: RunConfig, **parts: Any) -> RunConfig:
-    """Return a copy with some parts replaced."""
-    return replace(config, parts={**config.parts, **parts})
-
-
-def _environment(tables: Tables, path: Path) -> dict[str, Any]:
-    """Read the environment of a run, from a file; the part, None if the task names no file."""
-    of_file = issubclass(TASKS[tables["run"]["task"]], EnvironmentFile)
-    named = tables.get("task", {}).get(EnvironmentFile.argument)
-    return {"environment": read_environment(path) if of_file and named else None}

@@ -22,12 +22,13 @@ from eprop_brian.network.spec import Network
 from eprop_brian.runs.eprop_settings import PARAMETERS
 from eprop_brian.runs.graph import GRAPH
 from eprop_brian.runs.graph_reading import network_of, normalised
-from eprop_brian.runs.iterated import IteratedModel
+from eprop_brian.runs.iterated import IteratedModel, refuse_callbacks
 from eprop_brian.runs.meta_settings import META_SCHEMA
 from eprop_brian.runs.settings import Tables, as_quantity, read_tables
 from eprop_brian.tasks.families import TaskFamily
 from eprop_brian.tasks.few_shot import FAMILIES, get_family
 from eprop_brian.training.adaptation import AdaptationTest, Example, measure_adaptation
+from eprop_brian.training.callbacks import Callback
 from eprop_brian.training.diagnosis import TrainingError
 from eprop_brian.training.jax_session import require_jax
 from eprop_brian.training.meta_history import MetaHistory
@@ -75,7 +76,7 @@ class _Meta(IteratedModel):
 
     def check(self, config: RunConfig) -> None:
         """Raise ValueError for names that are not identifiers or not in a list."""
-        GRAPH.check(config)
+        GRAPH.check_names(config)
         fixed = config.meta.get("fixed", [])
         if not isinstance(fixed, list) or not all(isinstance(name, str) for name in fixed):
             raise ValueError(f"meta.fixed must be a list of names, ['w_out'], not {fixed!r}")
@@ -176,11 +177,14 @@ class _Meta(IteratedModel):
     def train(
         self,
         trainer: MetaTrainer,
+        config: RunConfig,
         iterations: int,
         progress: bool,
         after_call: Callable[[Any], None],
+        callbacks: Sequence[Callback],
     ) -> None:
         """Train to so many iterations in all."""
+        refuse_callbacks(callbacks)
         trainer.train(iterations, progress=progress, after_iteration=after_call)
 
     def refuse_unused(self, config: RunConfig, settings: Sequence[str]) -> None:

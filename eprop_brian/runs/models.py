@@ -15,6 +15,7 @@ from eprop_brian.runs.graph_settings import is_graph
 from eprop_brian.runs.meta import META
 from eprop_brian.runs.settings import Schema, Tables
 from eprop_brian.runs.synthetic import SYNTHETIC
+from eprop_brian.training.callbacks import Callback
 
 if TYPE_CHECKING:
     from eprop_brian.runs.config import RunConfig
@@ -143,6 +144,10 @@ class Model(Protocol):
         """Read the files beside ``config.toml``; returns the tables with them, and parts."""
         ...
 
+    def completed(self, config: RunConfig) -> RunConfig:
+        """Return a copy that says what follows from defaults of its task."""
+        ...
+
     def make_task(self, config: RunConfig) -> Any:
         """Make the task."""
         ...
@@ -180,7 +185,13 @@ class Model(Protocol):
         ...
 
     def train(
-        self, trainer: Any, iterations: int, progress: bool, after_call: Callable[[Any], None]
+        self,
+        trainer: Any,
+        config: RunConfig,
+        iterations: int,
+        progress: bool,
+        after_call: Callable[[Any], None],
+        callbacks: Sequence[Callback],
     ) -> None:
         """Train to so many iterations in all."""
         ...

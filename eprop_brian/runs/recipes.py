@@ -11,15 +11,16 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from eprop_brian.base import plugins
 from eprop_brian.base.suggestions import unknown
 from eprop_brian.base.toml import toml_value
 from eprop_brian.runs.settings import read_tables
-from eprop_brian.tasks import TASKS, split_name
+from eprop_brian.tasks import TASKS, ArrayTask, split_name, task_class
 from eprop_brian.tasks.dynamics import DYNAMICS
 from eprop_brian.tasks.few_shot import FAMILIES
 
@@ -33,6 +34,8 @@ OTHER_NETWORKS: Mapping[str, str] = {
     "evidence-accumulation-layers": "the same by two adaptive layers, the second recurrent",
     "one-shot-arm-2019": "the same in the form of 2019, whose teachers hear the learner too",
 }
+#: The file of a run's settings (`eprop_brian.runs.config`).
+_CONFIG = "config.toml"
 #: Names of the recipes that come with the package.
 RECIPES = (*TASKS, *DYNAMICS, *FAMILIES, *OTHER_NETWORKS)
 
@@ -67,6 +70,16 @@ class Recipe:
         )
         return " ".join(line.removeprefix("#").strip() for line in lines)
 
+    @property
+    def is_run(self) -> bool:
+        """Whether it is the configuration of a run, which has files beside it."""
+        return self.path.name == _CONFIG
+
+    def with_task(self, name: str, settings: Mapping[str, Any]) -> Recipe:
+        """Return a copy for another task."""
+        tables = {**self.tables, "run": {**self.tables["run"], "task": name}, "task": settings}
+        return replace(self, tables=tables, of_argument={})
+
     def __str__(self) -> str:
         text = self.path.read_text(encoding="utf-8")
         for key, value in self.of_argument.items():
@@ -82,7 +95,8 @@ def get_recipe(name: str | Path) -> Recipe:
     ----------
     name : str or Path
         The name of a task, perhaps with its argument ("gymnasium:CartPole-v1"), or of another
-        recipe (`RECIPES`), or the path of a recipe of your own, a file ``.toml``.
+        recipe (`RECIPES`), or the path of a recipe of your own, a file ``.toml``, or of a run.
+        A task that an installed package offers begins with the recipe of ``arrays``.
 
     Raises
     ------
@@ -90,13 +104,18 @@ def get_recipe(name: str | Path) -> Recipe:
         If there is no such recipe, or the file is not one.
     """
     of_argument: dict[str, str] = {}
+    if (Path(name) / _CONFIG).is_file():
+        name = Path(name) / _CONFIG
     # A file may be the argument of a task: ``environment:mine.toml``.
     if str(name).endswith(".toml") and str(name).partition(":")[0] not in RECIPES:
         path = Path(name)
     else:
         recipe, of_argument = split_name(str(name))
         if recipe not in RECIPES:
-            raise ValueError(unknown("task", recipe, RECIPES))
+            offered = plugins.plugins(plugins.TASKS)
+            if recipe not in offered:
+                raise ValueError(unknown("task", recipe, [*RECIPES, *offered]))
+            return get_recipe(ArrayTask.name).with_task(task_class(recipe).name, {})
         path = Path(str(files("eprop_brian.recipes") / f"{recipe}.toml"))
     tables = read_tables(path)
     if of_argument:
@@ -104,7 +123,10 @@ def get_recipe(name: str | Path) -> Recipe:
     task = tables.get("run", {}).get("task")
     if task is None:
         raise ValueError(f"{path}: [run] lacks 'task', the name of the task to train")
-    tasks = (*TASKS, *DYNAMICS, *FAMILIES)
-    if task not in tasks:
-        raise ValueError(f"{path}: {unknown('task', task, tasks)}")
-    return Recipe(path, tables, of_argument)
+    found = Recipe(path, tables, of_argument)
+    if not found.is_run and task not in (*DYNAMICS, *FAMILIES):
+        try:
+            task_class(str(task))
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
+    return found

@@ -1,22 +1,23 @@
 """A run: training that lives in a folder, can be stopped, resumed, evaluated and plotted.
 
-The folder holds ``config.toml`` with neuron or teacher files, ``history.csv``, ``initial.npz`` and
-``checkpoint.npz`` (weights, and all that training goes on from) and figures. A balanced network
-adds ``test.npz`` and ``results.toml``. ``trials.txt``, in runs of exported programs that learned
-from trials in files, names these files.
+The folder holds ``config.toml`` with neuron, task or teacher files, ``versions.toml``,
+``history.csv``, ``initial.npz`` and ``checkpoint.npz`` (weights, and all that training goes on
+from) and figures. A balanced network adds ``test.npz`` and ``results.toml``. ``trials.txt``, in
+runs of exported programs that learned from trials in files, names these files.
 """
 
 from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from eprop_brian.balanced.experiment import TrainingHistory
+from eprop_brian.base.checks import check_real
 from eprop_brian.base.files import read_numbers, write_arrays
 from eprop_brian.base.history import Rows
 from eprop_brian.base.interrupts import uninterrupted
@@ -25,10 +26,17 @@ from eprop_brian.base.printable import printable
 from eprop_brian.base.sparse import Matrix
 from eprop_brian.base.table import read_table
 from eprop_brian.network.spec import Network
-from eprop_brian.runs.config import CONFIG, RunConfig
+from eprop_brian.runs.config import CONFIG, RunConfig, same_content
+from eprop_brian.runs.graph_writing import tables_of
+from eprop_brian.runs.versions import write_versions
+from eprop_brian.tasks import Task
+from eprop_brian.training.callbacks import BestWeights, Callback
+from eprop_brian.training.trainer import Trainer
 
 __all__ = [
+    "BEST",
     "CHECKPOINT",
+    "CHECKPOINT_EVERY",
     "HISTORY",
     "INITIAL",
     "TRIALS",
@@ -41,13 +49,15 @@ __all__ = [
 ]
 
 CHECKPOINT, HISTORY, INITIAL = "checkpoint.npz", "history.csv", "initial.npz"
+#: The state with the best validation, in runs that validate.
+BEST = "best.npz"
 TRIALS = "trials.txt"
 #: The state of a balanced network in folders of earlier versions, written after the test.
 _WEIGHTS = "weights.npz"
 #: What a checkpoint carries of its run.
 _OF_RUN, _OF_HISTORY = "identity.run", "identity.history"
-#: Seconds between checkpoints.
-_CHECKPOINT_EVERY = 5.0
+#: Seconds between checkpoints, unless chosen otherwise.
+CHECKPOINT_EVERY = 5.0
 
 
 def own_trials(folder: Path) -> list[str]:
@@ -160,10 +170,13 @@ class Run:
         self.config, self.folder, self.trainer = config, Path(folder), trainer
         self.saved_iteration: int = trainer.iteration
         self._saved_at = time.monotonic()
+        self._checkpoint_every = CHECKPOINT_EVERY
 
     @classmethod
     def start(cls, config: RunConfig, folder: Path, **where: Any) -> Run:
         """Begin a run in a new or empty folder; `where` as for `RunConfig.make_trainer`.
+
+        Its ``config.toml`` says all settings of the task, also those with defaults.
 
         Raises
         ------
@@ -176,25 +189,87 @@ class Run:
                 raise ValueError(
                     f"{folder} already holds a run; resume it or choose another folder"
                 )
+            config = config.completed()
             run = cls(config, folder, config.make_trainer(**where))
             with uninterrupted():
-                write_arrays(folder / INITIAL, config.model.state(run.trainer))
-                run._save()
-                # Last: the folder is a run from here on.
-                config.write(folder)
+                run._write(config.model.state(run.trainer))
         return run
 
     @classmethod
-    def open(cls, folder: Path, **where: Any) -> Run:
-        """Open a run at its checkpoint; `where` as for `RunConfig.make_trainer`.
+    def of(cls, trainer: Trainer, folder: Path) -> Run:
+        """Make the run of a trainer, in a new or empty folder or in the one where it is kept.
+
+        Parameters
+        ----------
+        trainer : Trainer
+        folder : Path
 
         Raises
         ------
         ValueError
-            If the folder holds no run, or its checkpoint is damaged or does not fit.
+            If the folder holds another run, or what the trainer has cannot be kept.
+        """
+        folder, network = Path(folder), trainer.network
+        if not isinstance(network, Network):
+            raise ValueError(
+                "a Resolved network cannot be kept in a folder: make the Trainer of its Network"
+            )
+        if (folder / CONFIG).exists():
+            run = cls(RunConfig.read(folder, trainer.task), folder, trainer)
+            run._check_same(network)
+            run.save()
+            return run
+        place = {name: getattr(trainer, name) for name in ("batch_size", "seed", "device", "dtype")}
+        config = RunConfig.of(network, trainer.task, iterations=max(1, trainer.iteration), **place)
+        with claimed(folder):
+            run = cls(config, folder, trainer)
+            with uninterrupted():
+                trainer.take_back()
+                run._write(trainer.initial_state())
+        return run
+
+    def _check_same(self, network: Network) -> None:
+        """Raise ValueError unless the run in the folder is this trainer's, perhaps not as far."""
+        config, trainer = self.config, self.trainer
+        same = [config.run[key] == getattr(trainer, key) for key in ("batch_size", "seed", "dtype")]
+        _, state = read_state(self.folder)
+        done = _done(self.folder / CHECKPOINT, state)
+        if (
+            not all(same)
+            or not _same_network(config.make_network(trainer.task), network)
+            or done > trainer.iteration
+        ):
+            raise ValueError(f"{self.folder} holds another run: choose another folder")
+        check_identity(self.folder, config, state, trainer.history.truncated(done))
+
+    def _write(self, initial: Mapping[str, Matrix]) -> None:
+        """Write everything for the first time."""
+        write_arrays(self.folder / INITIAL, initial)
+        write_versions(self.folder)
+        self._save()
+        # Last: the folder is a run from here on.
+        self.config.write(self.folder)
+
+    @classmethod
+    def open(cls, folder: Path, task: Task | None = None, **where: Any) -> Run:
+        """Open a run at its checkpoint.
+
+        Parameters
+        ----------
+        folder : Path
+        task : Task, optional
+            The task of the run, if it is one of your own that no installed package offers.
+        **where
+            As for `RunConfig.make_trainer`.
+
+        Raises
+        ------
+        ValueError
+            If the folder holds no run, its checkpoint is damaged or does not fit, or its task is
+            not known.
         """
         folder = Path(folder)
-        config = RunConfig.read(folder)
+        config = RunConfig.read(folder, task)
         path, state = read_state(folder)
         done = _done(path, state)
         trainer = config.make_trainer(**where, state=state, source=path)
@@ -215,10 +290,28 @@ class Run:
         """Whether all iterations, or parts, of the training are done."""
         return self.trainer.iteration >= self.config.model.length(self.config)
 
-    def train(self, iterations: int | None = None, progress: bool = True) -> None:
+    def train(
+        self,
+        iterations: int | None = None,
+        progress: bool = True,
+        *,
+        callbacks: Sequence[Callback] = (),
+        checkpoint_every: float = CHECKPOINT_EVERY,
+    ) -> None:
         """Train to the configured number of iterations, saving checkpoints on the way.
 
-        However training ends (solved, interrupted, failed), the last good state is saved.
+        However training ends (solved, interrupted, failed), the last good state is saved. Where
+        the configuration has validations (``run.validate_every``, ``run.patience``), the state with
+        the best one is kept as ``best.npz``.
+
+        Parameters
+        ----------
+        iterations : int, optional
+        progress : bool
+        callbacks : sequence of Callback
+            See `Trainer.train`.
+        checkpoint_every : float
+            Seconds between checkpoints, at least; they come between calls of the program.
 
         Raises
         ------
@@ -226,16 +319,18 @@ class Run:
             If the run learned from trials in files, which only its exported program reads, or
             another process is training it or has done so since it was opened.
         """
+        check_real("checkpoint_every", checkpoint_every, 0)
+        self._checkpoint_every = checkpoint_every
         model = self.config.model
         length = model.length(self.config) if iterations is None else iterations
         if self.trainer.iteration >= length and not model.tested_tables:
             # Nothing will be saved: a folder that can only be read will do.
-            model.train(self.trainer, length, progress, self._save_now_and_then)
+            model.train(self.trainer, self.config, length, progress, self._save_now_and_then, ())
             return
         with claimed(self.folder):
-            self._train(iterations, progress)
+            self._train(iterations, progress, callbacks)
 
-    def _train(self, iterations: int | None, progress: bool) -> None:
+    def _train(self, iterations: int | None, progress: bool, callbacks: Sequence[Callback]) -> None:
         saved = _done(*read_state(self.folder))
         if saved != self.saved_iteration:
             raise ValueError(
@@ -256,9 +351,42 @@ class Run:
             self.config.write(self.folder)
         try:
             total = model.length(self.config)
-            model.train(self.trainer, total, progress, self._save_now_and_then)
+            if self.config.run.get("validate_every") or self.config.run.get("patience"):
+                callbacks = [*callbacks, BestWeights(self.folder / BEST)]
+            model.train(
+                self.trainer, self.config, total, progress, self._save_now_and_then, callbacks
+            )
         finally:
             self.save()
+
+    @property
+    def has_best(self) -> bool:
+        """Whether the folder has the state with the best validation."""
+        return (self.folder / BEST).exists()
+
+    def go_to_best(self) -> int:
+        """Give the trainer the weights with the best validation, to test them; not to go on.
+
+        Returns
+        -------
+        int
+            Their iteration.
+
+        Raises
+        ------
+        ValueError
+            If the run made no validation, or the file is damaged.
+        """
+        path = self.folder / BEST
+        if not path.exists():
+            raise ValueError(
+                f"{self.folder} has no {BEST}: it is kept in runs with validations, "
+                "--validate-every or --patience"
+            )
+        state = read_numbers(path)
+        done = _done(path, state)
+        self.trainer.session.restore(state)
+        return done
 
     def save(self) -> None:
         """Write history and checkpoint, of the last call that ended; no interrupt comes between.
@@ -304,5 +432,10 @@ class Run:
         return {name: arrays[name] for name in self.trainer.session.weights}
 
     def _save_now_and_then(self, _: Any) -> None:
-        if time.monotonic() - self._saved_at > _CHECKPOINT_EVERY:
+        if time.monotonic() - self._saved_at > self._checkpoint_every:
             self.save()
+
+
+def _same_network(network: Network, other: Network) -> bool:
+    """Whether two networks are described by the same tables."""
+    return same_content(tables_of(network), tables_of(other))

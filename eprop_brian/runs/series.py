@@ -61,7 +61,7 @@ def open_or_start(config: RunConfig, folder: Path, **where: Any) -> Run:
         Where a run is computed, as for `RunConfig.make_trainer`.
     """
     if (folder / CONFIG).exists():
-        return Run.open(folder, **where)
+        return Run.open(folder, task=config.parts.get("own_task"), **where)
     return Run.start(config, folder, **where)
 
 

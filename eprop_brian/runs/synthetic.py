@@ -16,10 +16,11 @@ from eprop_brian.base.history import mean_of_last
 from eprop_brian.base.sparse import Matrix
 from eprop_brian.network.spec import Network
 from eprop_brian.runs.eprop import EPROP, optimizer_of
-from eprop_brian.runs.iterated import IteratedModel
+from eprop_brian.runs.iterated import IteratedModel, refuse_callbacks
 from eprop_brian.runs.settings import Tables
 from eprop_brian.runs.synthetic_settings import LSTM, LSTM_OPTIONS, PARAMETERS, SCHEMA
 from eprop_brian.tasks import CopyRepeat
+from eprop_brian.training.callbacks import Callback
 from eprop_brian.training.curriculum import CurriculumHistory, CurriculumTrainer
 from eprop_brian.training.diagnosis import TrainingError
 from eprop_brian.training.jax_session import SYNTHESISERS, make_windowed_session, require_jax
@@ -194,11 +195,14 @@ class _Synthetic(IteratedModel):
     def train(
         self,
         trainer: CurriculumTrainer,
+        config: RunConfig,
         iterations: int,
         progress: bool,
         after_call: Callable[[Any], None],
+        callbacks: Sequence[Callback],
     ) -> None:
         """Train to so many iterations in all."""
+        refuse_callbacks(callbacks)
         trainer.train(iterations, progress=progress, after_call=after_call)
 
     def refuse_unused(self, config: RunConfig, settings: Sequence[str]) -> None:

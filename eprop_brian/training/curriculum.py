@@ -53,6 +53,7 @@ class CurriculumHistory(Rows, Described):
     """
 
     numbered: ClassVar[str] = "iteration"
+    picture: ClassVar[str] = "eprop_brian.figures.learning:plot_learning_curve"
 
     loss: list[float] = column()
     trial_length: list[float] = column("{:.0f}")

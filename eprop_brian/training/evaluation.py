@@ -37,6 +37,8 @@ VALIDATION_BATCHES, VALIDATION_BATCH_SIZE = 8, 64
 #: Batches that confirm a validation below the criterion. That validation was the lowest of many, so
 #: confirming it takes other trials, and enough of them that luck does not repeat.
 CONFIRMATION_BATCHES = 8 * VALIDATION_BATCHES
+#: Of the standard normal distribution, 97.5 %.
+_QUANTILE = 1.959964
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,18 @@ class Evaluation:
         """Fraction of a kind of `confusions`, such as "frames", that was right."""
         counts = self.confusions[kind]
         return float(np.trace(counts) / counts.sum())
+
+    @property
+    def error_interval(self) -> tuple[float, float]:
+        """Interval that holds the error on all trials with 95 % confidence (Wilson's).
+
+        Of a data set with fewer examples than trials, an example counts once.
+        """
+        n = self.n_trials if self.n_examples is None else self.n_examples
+        share = _QUANTILE**2 / n
+        middle = (self.error + share / 2) / (1 + share)
+        half = _QUANTILE / (1 + share) * np.sqrt(self.error * (1 - self.error) / n + share / 4 / n)
+        return float(max(0, middle - half)), float(min(1, middle + half))
 
     def __str__(self) -> str:
         if self.returns is not None:
@@ -187,10 +201,18 @@ def evaluate(
     )
 
 
-def evaluation_size(task: Task) -> tuple[int, int]:
-    """Batches of an evaluation of a task, and trials in each."""
+def evaluation_size(task: Task, stream: str = "test") -> tuple[int, int]:
+    """Batches of an evaluation of a task, and trials in each.
+
+    Examples that never change are shown once, if there are fewer of them than there would be
+    trials.
+    """
     if isinstance(task, EpisodicTask):
         return 1, EPISODES
+    n_examples = task.n_examples(stream) if task.fixed_examples else None
+    if n_examples is not None and n_examples < VALIDATION_BATCHES * VALIDATION_BATCH_SIZE:
+        n_batches = -(-n_examples // VALIDATION_BATCH_SIZE)
+        return n_batches, -(-n_examples // n_batches)
     return VALIDATION_BATCHES, VALIDATION_BATCH_SIZE
 
 
@@ -263,5 +285,7 @@ def confirmation_batches(task: Task, stream: str) -> int:
     n_examples = task.n_examples(stream)
     if n_examples is None:
         return CONFIRMATION_BATCHES
+    if task.fixed_examples:
+        return min(CONFIRMATION_BATCHES, -(-n_examples // evaluation_size(task, stream)[1]))
     once = -(-n_examples // VALIDATION_BATCH_SIZE)
     return min(CONFIRMATION_BATCHES, max(VALIDATION_BATCHES, once))

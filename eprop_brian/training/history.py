@@ -40,12 +40,16 @@ class History(Rows, Described):
         actions, the mean entropy of the policy over them, and the mean squared error of the value.
         NaN without an environment. In files and among `columns`, where others have no such
         columns, the first is called ``return``.
+    validation_loss, validation_error, validation_return : list of float
+        Of a validation with fresh trials after the iteration; NaN where there was none. A column
+        without a number is left out.
     rates_hz : dict of str to list of float
         Mean firing rate of each population, where there are several: columns ``rate_hz.NAME``. NaN
         in rows of earlier versions.
     """
 
     numbered: ClassVar[str] = "iteration"
+    picture: ClassVar[str] = "eprop_brian.figures.learning:plot_learning_curve"
 
     loss: list[float] = column()
     error: list[float] = column(optional=True)
@@ -57,6 +61,9 @@ class History(Rows, Described):
     length: list[float] = column("{:.6g}", special=True)
     entropy: list[float] = column("{:.6g}", special=True)
     value_error: list[float] = column("{:.6g}", special=True)
+    validation_loss: list[float] = column(special=True)
+    validation_error: list[float] = column(special=True)
+    validation_return: list[float] = column(special=True)
     rates_hz: dict[str, list[float]] = columns_of("rate_hz", "{:.6g}")
 
     def recent_return(self, batch_size: int) -> tuple[float, int]:

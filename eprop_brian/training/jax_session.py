@@ -23,20 +23,35 @@ if TYPE_CHECKING:
     from eprop_brian.training.bptt_episodes import ActingBpttSession
     from eprop_brian.training.windowed_session import WindowedSession
 
-__all__ = ["SYNTHESISERS", "make_bptt_session", "make_windowed_session", "require_jax"]
+__all__ = [
+    "NEEDS_JAX",
+    "SYNTHESISERS",
+    "has_jax",
+    "make_bptt_session",
+    "make_windowed_session",
+    "require_jax",
+]
 
 #: What says, in e-prop 3, the derivative of later losses at a window's end: nothing; a linear map
 #: or one with a hidden layer, which learn it; backpropagation through the whole trial.
 SYNTHESISERS = ("off", "linear", "hidden", "oracle")
 
 
+NEEDS_JAX = (
+    "backpropagation through time, learning to learn and e-prop 3 need JAX: pip install "
+    "'eprop_brian[bptt]'"
+)
+
+
+def has_jax() -> bool:
+    """Whether JAX, which is optional, is installed."""
+    return find_spec("jax") is not None and find_spec("jaxlib") is not None
+
+
 def require_jax() -> None:
-    """Raise ValueError if JAX, which is optional, is not installed."""
-    if find_spec("jax") is None or find_spec("jaxlib") is None:
-        raise ValueError(
-            "backpropagation through time, learning to learn and e-prop 3 need JAX: pip install "
-            "'eprop_brian[bptt]'"
-        )
+    """Raise ValueError if JAX is not installed."""
+    if not has_jax():
+        raise ValueError(NEEDS_JAX)
 
 
 def make_bptt_session(

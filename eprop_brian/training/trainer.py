@@ -8,6 +8,8 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import groupby
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -25,6 +27,7 @@ from eprop_brian.tasks.base import Task, confirmation_of, hand_out
 from eprop_brian.tasks.episodes import EpisodicTask
 from eprop_brian.tasks.external import ExternalTask
 from eprop_brian.tasks.trials import Trials, join_trials
+from eprop_brian.training.callbacks import Callback
 from eprop_brian.training.calls import (
     CHECK_EVERY,
     enlarged,
@@ -33,7 +36,6 @@ from eprop_brian.training.calls import (
 )
 from eprop_brian.training.diagnosis import TrainingError, explain
 from eprop_brian.training.evaluation import (
-    VALIDATION_BATCHES,
     Evaluation,
     confirmation_batches,
     error_weights,
@@ -42,7 +44,7 @@ from eprop_brian.training.evaluation import (
     wrong_answers,
 )
 from eprop_brian.training.firing import LASTING, FiringWatch
-from eprop_brian.training.fitting import stored_weights
+from eprop_brian.training.fitting import fitted_weights, stored_weights
 from eprop_brian.training.history import EPISODES, History
 from eprop_brian.training.requirements import (
     check_bptt,
@@ -111,6 +113,8 @@ class Trainer:
         that met the criterion.
     solved : bool
         Whether training stopped because that criterion was met by both.
+    stopped : str
+        Why a callback stopped it; else empty.
     session : Session, BpttSession or ActingBpttSession
         Weights (``session.weights``), optimizer states and the program.
 
@@ -164,6 +168,10 @@ class Trainer:
         self.solved = False
         self.validation: Evaluation | None = None
         self.confirmation: Evaluation | None = None
+        self.stopped = ""
+        self._validated = 0
+        self._validate_every: int | None = None
+        self._callbacks: tuple[Callback, ...] = ()
         self._weight_recorder: WeightRecorder | None = None
         # State and iteration before the current call; None between calls.
         self._before: tuple[Mapping[str, Matrix], int] | None = None
@@ -178,6 +186,8 @@ class Trainer:
         else:
             example = example_of_call(network, task, self.seed, self.batch_size)
         check_workers(workers, scheduler)
+        # Weights that were given, or None: those of the seed can be drawn again.
+        self._given = None if weights is None else {k: v.copy() for k, v in weights.items()}
         if state is not None:
             initial = stored_weights(resolved, state)
         elif weights is not None:
@@ -196,9 +206,75 @@ class Trainer:
             scheduler=scheduler,
             threads=threads,
         )
+        self._begins_with_state = state is not None
         if state is not None:
             self.session.restore(state)
         self._firing = FiringWatch(self.session, dtype)
+
+    def save(self, folder: str | Path) -> None:
+        """Keep the training in a folder, as a run that commands and `load` can go on with.
+
+        Everything that determines it is written: the network with the equations of its neurons, the
+        task with all its settings (an `ArrayTask` with its arrays), weights, states of the
+        optimizer, the history and versions of libraries.
+
+        Parameters
+        ----------
+        folder : str or Path
+            A new or empty one, or where this training was kept before.
+
+        Raises
+        ------
+        ValueError
+            If the folder holds another run, or the training cannot be kept.
+        """
+        # A run is made of trainers, so the module of runs comes after this one.
+        from eprop_brian.runs.run import Run
+
+        Run.of(self, Path(folder))
+
+    @classmethod
+    def load(cls, folder: str | Path, task: Task | None = None, **where: Any) -> Trainer:
+        """Go on with a training that was kept in a folder, by `save` or by the command.
+
+        No code of the folder runs.
+
+        Parameters
+        ----------
+        folder : str or Path
+        task : Task, optional
+            The task, if it is one of your own that no installed package offers.
+        **where
+            ``device``, ``workers`` and ``scheduler``, if they are to be others.
+
+        Raises
+        ------
+        ValueError
+            If the folder holds no such run, is damaged, or `task` is missing or another.
+        """
+        from eprop_brian.runs.run import Run
+
+        trainer = Run.open(Path(folder), task=task, **where).trainer
+        if not isinstance(trainer, cls):
+            raise ValueError(f"{folder} holds a run of another kind: open it with Run.open")
+        return trainer
+
+    def initial_state(self) -> dict[str, Matrix]:
+        """Weights before training, with the number of updates, 0.
+
+        Raises
+        ------
+        ValueError
+            If it began with a stored state.
+        """
+        if self._begins_with_state:
+            raise ValueError(
+                "a Trainer that began with a stored state does not know the training before it: "
+                "keep it in the folder of that training, or begin with weights"
+            )
+        resolved = as_resolved(self.network)
+        weights = self._given or resolved.initial_weights(self.seed)
+        return {**fitted_weights(resolved, weights), "n_updates": np.array(0)}
 
     def close(self) -> None:
         """End the processes that run the network."""
@@ -224,6 +300,8 @@ class Trainer:
         progress: bool = True,
         after_call: Callable[[Trainer], None] | None = None,
         record_weights: WeightRecorder | None = None,
+        validate_every: int | None = None,
+        callbacks: Sequence[Callback] = (),
     ) -> History:
         """Train until `iterations` iterations are done in all, or the task is solved.
 
@@ -246,6 +324,13 @@ class Trainer:
         record_weights : WeightRecorder, optional
             Records weights of chosen synapses. The program then is called for every record, which
             costs a little time and changes no result.
+        validate_every : int, optional
+            Iterations between validations: 8 batches of 64 fresh trials, in an environment 100
+            episodes, of a data set examples that are held out. Default: only where `solved` needs
+            one. Each is written into the history.
+        callbacks : sequence of Callback
+            What is done after every iteration and every validation
+            (`eprop_brian.training.callbacks`).
 
         Returns
         -------
@@ -272,9 +357,45 @@ class Trainer:
         if record_weights is not None:
             record_weights.check(self.session.resolved)
             record_weights.note(self.session)
-        self.solved = stop_when_solved and self.iteration > 0 and self._is_solved()
-        if self.solved:
-            return self.history
+        if validate_every is not None:
+            check_count("validate_every", validate_every)
+        self._validate_every, self._callbacks = validate_every, tuple(callbacks)
+        self.solved, self.stopped = False, ""
+        with self._called_back():
+            if self.iteration:
+                self._judge(stop_when_solved)
+            self._train(iterations, stop_when_solved, progress, after_call)
+        return self.history
+
+    def stop(self, reason: str) -> None:
+        """End the training after the present call of the program; for callbacks.
+
+        Parameters
+        ----------
+        reason : str
+            Why, which becomes ``trainer.stopped``.
+        """
+        self.stopped = reason
+
+    @contextlib.contextmanager
+    def _called_back(self) -> Iterator[None]:
+        """Tell callbacks of begin and end; each that has begun hears of the end."""
+        with contextlib.ExitStack() as ends:
+            for callback in self._callbacks:
+                callback.on_start(self)
+                ends.callback(callback.on_end, self)
+            yield
+
+    def _train(
+        self,
+        iterations: int,
+        stop_when_solved: bool,
+        progress: bool,
+        after_call: Callable[[Trainer], None] | None,
+    ) -> None:
+        """Call the program until all is done, the task is solved, or a callback stops it."""
+        if self.solved or self.stopped:
+            return
         bar = progress_bar(iterations, self.iteration, "it", shown=progress)
         with bar, contextlib.closing(self._calls(iterations)) as calls:
             for numbers, batches in calls:
@@ -286,15 +407,37 @@ class Trainer:
                 bar.update(len(numbers))
                 trials = batches[-1].trials
                 for warning in self._firing.check(self.history, numbers.start, trials, before):
-                    warn(warning, stacklevel=2)
+                    warn(warning, stacklevel=3)
                 del before  # its memory serves the next call
-                if stop_when_solved and self._is_solved():
-                    self.solved = True
+                for callback in self._callbacks:
+                    for number in numbers:
+                        callback.on_iteration(self, number + 1, self.history.row(number))
+                self._judge(stop_when_solved)
                 if after_call is not None:
                     after_call(self)
-                if self.solved:
+                if self.solved or self.stopped:
                     break
-        return self.history
+
+    def _judge(self, stop_when_solved: bool) -> None:
+        """Validate where it is time to, and find out whether the task is solved."""
+        if self._validate_every and self.iteration % self._validate_every == 0:
+            self._validate()
+        self.solved = stop_when_solved and self._is_solved()
+
+    def _validate(self) -> Evaluation:
+        """Test fresh trials, once after an iteration, and note the result in the history."""
+        if self.validation is None or self._validated != self.iteration:
+            self.validation = self.evaluate(stream=f"validation {self.iteration}")
+            self._validated = self.iteration
+            returns = self.validation.returns
+            with uninterrupted():
+                self.history.validation_loss[-1] = self.validation.loss
+                self.history.validation_error[-1] = self.validation.error
+                if returns is not None:
+                    self.history.validation_return[-1] = returns.mean
+            for callback in self._callbacks:
+                callback.on_validation(self, self.iteration, self.validation)
+        return self.validation
 
     @contextlib.contextmanager
     def provisional(self) -> Iterator[Mapping[str, Matrix]]:
@@ -333,8 +476,8 @@ class Trainer:
         Parameters
         ----------
         n_batches, batch_size : int, optional
-            Default: 8 of 64 trials, of a data set at most one of each example; in an environment 1
-            of 100 episodes.
+            Default: 8 of 64 trials, but examples that never change (`Task.fixed_examples`) once; in
+            an environment 1 of 100 episodes.
         stream : str
             Stream of trials; ``"train"`` is the one that the network learns from.
         greedy : bool
@@ -353,7 +496,7 @@ class Trainer:
             If a loss or return is not finite, or a trial (on ``cuda``, the last one of a call) ends
             with a state of NaN. The message names the quantity that was not finite first.
         """
-        usual = evaluation_size(self.task)
+        usual = evaluation_size(self.task, stream)
         return evaluate(
             self.session,
             self.task,
@@ -396,7 +539,12 @@ class Trainer:
 
     def _call_from(self, first: int, iterations: int) -> range:
         """Iterations of a call; calls end at the same ones whether or not a run was interrupted."""
-        return range(first, min(iterations, (first // self._per_call + 1) * self._per_call))
+        ends = [
+            (first // every + 1) * every
+            for every in (self._per_call, self._validate_every)
+            if every
+        ]
+        return range(first, min(iterations, *ends))
 
     def _iterate(self, batches: Sequence[_Batches], before: Mapping[str, Matrix]) -> None:
         """Run the batches of a call, which begins in the state `before`."""
@@ -475,12 +623,9 @@ class Trainer:
         # as several iterations, and keeps lucky ones rare.
         if np.mean(self.history.error[-CHECK_EVERY:]) >= 1.25 * threshold:
             return False
-        stream = f"validation {self.iteration}"
-        # The few examples held out are shown again and again: their noise differs.
-        self.validation = self.evaluate(VALIDATION_BATCHES, stream=stream)
-        if self.validation.error >= threshold:
+        if self._validate().error >= threshold:
             return False
-        stream = confirmation_of(stream)
+        stream = confirmation_of(f"validation {self.iteration}")
         self.confirmation = self.evaluate(confirmation_batches(self.task, stream), stream=stream)
         return self.confirmation.error < threshold
 
@@ -491,7 +636,7 @@ class Trainer:
         mean, n_episodes = self.history.recent_return(self.batch_size)
         if n_episodes < EPISODES or mean < solved_return:
             return False
-        self.confirmation = self.evaluate(stream=f"validation {self.iteration}")
+        self.confirmation = self._validate()
         returns = self.confirmation.returns
         return returns is not None and returns.mean >= solved_return
 

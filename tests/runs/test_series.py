@@ -53,7 +53,7 @@ def test_a_sweep_of_eprop_has_a_run_for_every_point_and_seed(tmp_path):
         alone = config.make_trainer()
         alone.train(3, progress=False)
         run = Run.open(result.folder)
-        assert run.config == config
+        assert run.config == config.completed()
         assert run.trainer.history.loss == alone.history.loss
         assert result.values["loss"] == np.mean(alone.history.loss)
         assert result.values["iterations"] == np.inf and not result.failure

@@ -115,6 +115,16 @@ def write_timit(folder):
                 path.with_suffix(".PHN").write_text(phones)
 
 
+def write_arrays(folder, n=24, n_steps=20):
+    """A file of trials in which the third of the inputs that fires most is the class."""
+    rng = np.random.default_rng(0)
+    classes = np.arange(n) % 3
+    probability = np.where(np.arange(6) // 2 == classes[:, np.newaxis], 0.5, 0.05)
+    spikes = rng.random((n, n_steps, 6)) < probability[:, np.newaxis]
+    np.savez(folder / "my_data.npz", inputs=spikes, targets=classes)
+    return folder / "my_data.npz"
+
+
 #: By task, what writes its data into a folder.
 WRITERS = {
     "n-mnist": write_n_mnist,

@@ -14,6 +14,7 @@ from eprop_brian.symbolic.environment_file import write_environment
 from eprop_brian.tasks import (
     TASKS,
     Acrobot,
+    ArrayTask,
     Atari,
     CartPole,
     CopyRepeat,
@@ -39,7 +40,7 @@ from eprop_brian.tasks import (
     get_task,
     split_name,
 )
-from support.data_sets import WRITERS
+from support.data_sets import WRITERS, write_arrays
 
 #: What tasks need that tests can do without.
 LIBRARIES = {
@@ -75,6 +76,7 @@ def test_names():
         "gymnasium": GymnasiumTask,
         "atari": Atari,
         "environment": EnvironmentFile,
+        "arrays": ArrayTask,
     } == TASKS
 
 
@@ -92,6 +94,8 @@ def task(request, tmp_path):
         file = tmp_path / "cartpole.toml"
         file.write_text(write_environment(CARTPOLE))
         return get_task("environment", file=str(file))
+    if request.param == "arrays":
+        return get_task("arrays", file=str(write_arrays(tmp_path)))
     if request.param not in WRITERS:
         return get_task(request.param)
     WRITERS[request.param](tmp_path)
@@ -103,7 +107,7 @@ def test_every_task_describes_itself(task):
     assert TASKS[task.name] is type(task)
     assert task.description
     assert "\n" not in task.description
-    assert re.search(r"\b(19|20)\d\d\b", task.source)
+    assert re.search(r"\b(19|20)\d\d\b|your own", task.source)
 
 
 def test_settings():

@@ -1,0 +1,104 @@
+"""Tasks of arrays: what each stream shows, and what does not fit."""
+
+import numpy as np
+import pytest
+from brian2 import ms
+
+from eprop_brian.tasks import ArrayTask, get_task
+from eprop_brian.tasks.datasets import DataError
+from eprop_brian.training.evaluation import confirmation_batches, evaluation_size
+from support.data_sets import write_arrays
+
+STREAMS = ("train", "validation 10", "validation 10 again", "test")
+RNG = np.random.default_rng(0)
+SPIKES = RNG.random((20, 8, 3)) < 0.3
+CLASSES = np.arange(20) % 4
+SIGNALS = RNG.normal(size=(20, 8, 2))
+
+
+def shown(task, stream):
+    """Numbers of the trials that a stream shows, found by their targets."""
+    n = task.n_examples(stream)
+    trials = task.trials(1, stream, 0, n)
+    return sorted(int(np.flatnonzero((x == SPIKES).all(axis=(1, 2)))[0]) for x in trials.inputs)
+
+
+def test_parts_are_apart_and_together_everything():
+    task = ArrayTask(inputs=SPIKES, targets=CLASSES)
+    parts = [shown(task, stream) for stream in STREAMS]
+    assert [len(part) for part in parts] == [12, 2, 2, 4]
+    assert sorted(sum(parts, [])) == list(range(20))
+    trials = task.trials(3, "train", 0, 5)
+    rows = [int(np.flatnonzero((x == SPIKES).all(axis=(1, 2)))[0]) for x in trials.inputs]
+    np.testing.assert_array_equal(trials.target, CLASSES[rows])
+    assert (task.n_outputs, task.loss) == (4, "softmax_cross_entropy")
+
+
+def test_signals_and_an_answer():
+    task = ArrayTask(inputs=SPIKES.astype(float), targets=SIGNALS, answer=3 * ms)
+    trials = task.trials(1, "train", 0, 4)
+    assert trials.analog and (task.learning_window, task.loss) == (3, "squared_error")
+    for x, y in zip(trials.inputs, trials.targets, strict=True):
+        k = int(np.flatnonzero((x == SPIKES).all(axis=(1, 2)))[0])
+        np.testing.assert_array_equal(y, SIGNALS[k])
+
+
+def test_held_out_trials_can_be_given():
+    task = ArrayTask(
+        inputs=SPIKES[:10],
+        targets=CLASSES[:10],
+        validation=(SPIKES[10:14], CLASSES[10:14]),
+        test=(SPIKES[14:], CLASSES[14:]),
+    )
+    parts = [shown(task, stream) for stream in STREAMS]
+    assert parts == [[*range(10)], [10, 11], [12, 13], [*range(14, 20)]]
+
+
+def test_one_trial_is_shown_everywhere_and_stored_once():
+    task = ArrayTask(inputs=SPIKES[:1], targets=SIGNALS[:1])
+    first, second = (task.trials(1, stream, 0, 3) for stream in ("train", "test"))
+    assert first.inputs is second.inputs and first.n_trials == 3
+
+
+def test_a_test_shows_every_trial_once():
+    task = ArrayTask(inputs=SPIKES, targets=CLASSES)
+    assert evaluation_size(task) == (1, 4)
+    assert evaluation_size(task, "validation 10") == (1, 2)
+    assert confirmation_batches(task, "validation 10 again") == 1
+    many = ArrayTask(inputs=np.repeat(SPIKES, 20, axis=0), targets=np.repeat(CLASSES, 20))
+    assert evaluation_size(many) == (2, 40)
+
+
+def test_a_file(tmp_path):
+    task = get_task("arrays", file=str(write_arrays(tmp_path)))
+    assert (task.n_inputs, task.n_outputs, task.n_steps) == (6, 3, 20)
+    with pytest.raises(DataError, match="none.npz: no such file"):
+        get_task("arrays", file=str(tmp_path / "none.npz"))
+    with pytest.raises(DataError, match="needs the setting file"):
+        get_task("arrays")
+    np.savez(tmp_path / "pickled.npz", inputs=np.array([None]), targets=CLASSES)
+    with pytest.raises(DataError, match="not an .npz of plain arrays"):
+        get_task("arrays", file=str(tmp_path / "pickled.npz"))
+
+
+@pytest.mark.parametrize(
+    ("arrays", "says"),
+    [
+        ({"inputs": SPIKES}, "the array 'targets' is missing"),
+        ({"inputs": SPIKES.astype(int)}, "must be bool .spikes. or float"),
+        ({"inputs": SPIKES[0]}, r"must have the shape \(n_trials, n_steps, n_inputs\)"),
+        ({"inputs": np.where(SPIKES, np.nan, 0)}, "inputs must be finite"),
+        ({"inputs": SPIKES[1:], "targets": CLASSES}, "inputs has 19 trials, targets 20"),
+        ({"inputs": SPIKES, "targets": CLASSES - 1}, "classes from 0 on, not -1"),
+        ({"inputs": SPIKES, "targets": SIGNALS[..., 0]}, "the class of each trial, or floats"),
+        ({"inputs": SPIKES, "targets": SIGNALS[:, 1:]}, "targets has 7 steps; expected 8"),
+        ({"inputs": SPIKES, "targets": CLASSES, "test": (SPIKES, SIGNALS)}, "must be the same"),
+        ({"inputs": SPIKES[:2], "targets": CLASSES[:2]}, "none is left to learn from"),
+        ({"inputs": SPIKES, "targets": CLASSES, "test_fraction": 1.0}, "to less than 1"),
+        ({"inputs": SPIKES, "targets": CLASSES, "file": "x.npz"}, "exclude each other"),
+        ({"kept": {"input": SPIKES}}, "did you mean 'inputs'"),
+    ],
+)
+def test_what_does_not_fit_is_named(arrays, says):
+    with pytest.raises(ValueError, match=says):
+        ArrayTask(**arrays)
