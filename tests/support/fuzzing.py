@@ -64,7 +64,7 @@ def problem(program: Path, *arguments) -> str:
             capture_output=True,
             text=True,
             errors="replace",
-            timeout=30,
+            timeout=120,
             check=False,
         )
     except subprocess.TimeoutExpired:

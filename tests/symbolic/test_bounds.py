@@ -83,7 +83,7 @@ def test_refused(neuron, problem):
     start = time.process_time()
     with pytest.raises(EquationError, match=problem) as error:
         step_map(neuron)
-    assert time.process_time() - start < 5
+    assert time.process_time() - start < 60
     assert len(str(error.value)) < 5000
 
 
@@ -93,7 +93,7 @@ def test_a_step_that_is_long_once_it_is_written_out_is_derived(text):
     step = step_map(update(f"x0 = v\n{text}\nv = 0.9*v + I + x59"))
     assert not step.composed
     derive(step).check_finite(1e-3)
-    assert time.process_time() - start < 5
+    assert time.process_time() - start < 60
 
 
 def test_a_step_with_too_many_derivatives_is_refused():

@@ -201,7 +201,7 @@ def test_a_scheduler_without_workers_is_named(monkeypatch, tmp_path):
     process = subprocess.Popen([*command, "--no-dashboard"], **quiet)
     try:
         with pytest.raises(ValueError, match=f"scheduler at {address} has no workers"):
-            deadline = time.monotonic() + 30
+            deadline = time.monotonic() + 60
             while True:
                 try:
                     trainer(scheduler=address)
@@ -271,7 +271,7 @@ def test_a_scheduler_that_dies_is_named_in_one_sentence(cluster, monkeypatch, ca
     with pytest.raises(SimulationError, match=f"scheduler at {address} does not answer any more"):
         made.train(1, progress=False)
     made.close()
-    assert time.monotonic() - begun < 30
+    assert time.monotonic() - begun < 60
     assert "Traceback" not in capfd.readouterr().err
     said = {record.name.partition(".")[0] for record in caplog.records}
     assert not said & {"distributed", "tornado", "asyncio"}
@@ -329,7 +329,7 @@ def test_an_interrupt_ends_the_programs_and_training_goes_on(monkeypatch):
     made.train(3, progress=False)
     assert_same_state(made.session.state(), expected)
     made.close()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while any(p is not None and p.poll() is None for p in processes):
         assert time.monotonic() < deadline
         time.sleep(0.05)
