@@ -21,7 +21,7 @@ from eprop_brian import RunConfig, plot
 #: A tenth of a second of training without compiling, to see that the script runs.
 SHORT = "EPROP_EXAMPLES_SHORT" in os.environ
 
-short = ["training.duration=0.1", "test.duration=0.05", "test.settle=0.02", "network.n=20"]
+short = ["training.duration=0.1", "test.duration=0.1", "test.settle=0.02", "network.n=20"]
 config = RunConfig.from_recipe("balanced-fast", run={"seed": 1}, settings=short if SHORT else [])
 experiment = config.make_trainer("runtime" if SHORT else "cpp")
 history = experiment.train()

@@ -43,7 +43,14 @@ def test_the_last_line_is_the_error(trained):
 def test_everything_is_in_the_folder(trained):
     folder, _ = trained
     figures = {"decoding", "balance", "tuning", "activity", "phase", "training"}
-    files = {"config.toml", "teacher.toml", "history.csv", "initial.npz", "checkpoint.npz"}
+    files = {
+        "config.toml",
+        "versions.toml",
+        "teacher.toml",
+        "history.csv",
+        "initial.npz",
+        "checkpoint.npz",
+    }
     expected = {f"{name}.png" for name in figures} | files | {"test.npz", "results.toml"}
     assert {path.name for path in folder.iterdir()} == expected
     weights = np.load(folder / "checkpoint.npz", allow_pickle=False)

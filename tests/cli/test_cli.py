@@ -304,7 +304,7 @@ def test_feedback_by_file_and_by_equation(tmp_path):
 @pytest.mark.parametrize(
     ("setting", "expected"),
     [
-        ("task.n_inputs=99999999999999", "not one step of 99999999999999 inputs would fit"),
+        ("task.n_inputs=99999999999999", "spikes of 99999999999999 inputs in 60 steps would need"),
         ("size.lif=99999999999999", "size.lif must be 0 to 2147483647, not 99999999999999"),
     ],
 )

@@ -43,7 +43,7 @@ def test_the_last_line_is_the_error_after_one_update(trained):
 def test_everything_is_in_the_folder(trained):
     folder, _ = trained
     figures = {f"{x}.png" for x in ("training", "adaptation", "learning_signals", "arm")}
-    files = {"config.toml", "history.csv", "initial.npz", "checkpoint.npz"}
+    files = {"config.toml", "versions.toml", "history.csv", "initial.npz", "checkpoint.npz"}
     assert {p.name for p in folder.iterdir()} == files | figures | {"test.npz", "results.toml"}
     config = RunConfig.read(folder)
     assert config.model.name == "meta" and config.run["iterations"] == 2

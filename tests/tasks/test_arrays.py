@@ -85,9 +85,12 @@ def test_a_file(tmp_path):
     ("arrays", "says"),
     [
         ({"inputs": SPIKES}, "the array 'targets' is missing"),
-        ({"inputs": SPIKES.astype(int)}, "must be bool .spikes. or float"),
-        ({"inputs": SPIKES[0]}, r"must have the shape \(n_trials, n_steps, n_inputs\)"),
-        ({"inputs": np.where(SPIKES, np.nan, 0)}, "inputs must be finite"),
+        ({"inputs": SPIKES.astype(int), "targets": CLASSES}, "must be bool .spikes. or float"),
+        (
+            {"inputs": SPIKES[0], "targets": CLASSES},
+            r"must have the shape \(n_trials, n_steps, n_inputs\)",
+        ),
+        ({"inputs": np.where(SPIKES, np.nan, 0), "targets": CLASSES}, "inputs must be finite"),
         ({"inputs": SPIKES[1:], "targets": CLASSES}, "inputs has 19 trials, targets 20"),
         ({"inputs": SPIKES, "targets": CLASSES - 1}, "classes from 0 on, not -1"),
         ({"inputs": SPIKES, "targets": SIGNALS[..., 0]}, "the class of each trial, or floats"),

@@ -35,7 +35,7 @@ def test_data():
 
 @needs_aeon
 def test_a_linear_discriminant_gets_what_was_measured():
-    """The yardstick of the documentation: .906 of frames, .954 of utterances."""
+    """The yardstick of the documentation: .906 of frames, .949 of utterances by their votes."""
     discriminant = pytest.importorskip("sklearn.discriminant_analysis")
     task = get_task("japanese-vowels")
     parts = task.utterances
@@ -48,7 +48,7 @@ def test_a_linear_discriminant_gets_what_was_measured():
     frames = np.mean(np.concatenate(answers) == np.concatenate([c for _, c in tested]))
     votes = [np.bincount(a).argmax() == c[0] for a, (_, c) in zip(answers, tested, strict=True)]
     assert frames == pytest.approx(0.906, abs=0.002)
-    assert np.mean(votes) == pytest.approx(0.954, abs=0.004)
+    assert np.mean(votes) == pytest.approx(0.949, abs=0.004)
 
 
 @needs_aeon
