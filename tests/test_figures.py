@@ -1,8 +1,5 @@
 """Figures: every axis says what it shows in which unit, and files are written."""
 
-import sys
-from types import SimpleNamespace
-
 import matplotlib as mpl
 import numpy as np
 import pytest
@@ -388,19 +385,6 @@ def test_logarithmic_axes_have_plain_numbers():
         labels = [label.get_text() for label in ax.get_yticklabels()]
         assert expected in labels
         assert not any("^" in label or "e" in label for label in labels)
-
-
-def test_a_notebook_shows_a_figure_once(monkeypatch):
-    shown = []
-    display = SimpleNamespace(display=SimpleNamespace(display=shown.append))
-    monkeypatch.setitem(sys.modules, "IPython", display)
-    monkeypatch.setattr(plt, "get_backend", lambda: "inline")
-    figure = plot.learning(history())
-    figure._ipython_display_()
-    assert shown == []  # the end of the cell shows what is open
-    plt.close(figure)
-    figure._ipython_display_()
-    assert shown == [figure]
 
 
 def test_adaptation_and_its_slow_trace_are_drawn():

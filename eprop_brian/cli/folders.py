@@ -31,16 +31,16 @@ def new_run(out: Path | None, task: str) -> Iterator[Path]:
     ValueError
         If there is a run in `out`.
     """
-    if out is not None and (out / "config.toml").exists():
-        raise ValueError(
-            f"{out} already holds a run: go on with it by eprop-brian train --resume "
-            f"{pasteable(out)}, name another folder, or leave --out away for a new one"
-        )
     with contextlib.ExitStack() as stack:
         for folder in [out] if out else _folders(task):
             with contextlib.suppress(FileExistsError):
                 stack.enter_context(claimed(folder, new=out is None))
                 break
+        if out is not None and (out / "config.toml").exists():
+            raise ValueError(
+                f"{out} already holds a run: go on with it by eprop-brian train --resume "
+                f"{pasteable(out)}, name another folder, or leave --out away for a new one"
+            )
         yield folder
 
 
