@@ -36,8 +36,8 @@ const int input_groups[] = {2};
 struct Readout { const char* name; int size, window; };
 const Readout readouts[] = {{"readout", 2, 2}};
 const bool analog = false;
-struct Population { const char* name; int size; };
-const Population populations[] = {{"lif", 4}};
+struct Population { const char* name; int size; bool reverse_time; };
+const Population populations[] = {{"lif", 4, false}};
 struct Given { const char *name, *type, *shape; unsigned sum; };
 const Given given[] = {{"lif.v", "<f4", "(4,)", 3u}};
 } }

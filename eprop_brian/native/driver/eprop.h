@@ -262,7 +262,7 @@ private:
         if (description.n_answers > 0)
             put_bytes("period_data.period", raw(trials.periods));
         if (description.most_labels > 0)
-            put_bytes("label_data.label", raw(trials.labels));
+            put_bytes("label_data.label_number", raw(trials.labels));
     }
 
     // Read what the last run changed by learning.
