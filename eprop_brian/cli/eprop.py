@@ -101,10 +101,13 @@ def report(run: Run, formats: Sequence[str]) -> None:
 
 def _conclude_evaluation(result: Evaluation, task: Task) -> None:
     """Print an evaluation, with how far it may be from the truth, and what the criterion is."""
-    if not np.isnan(result.error):
+    threshold = task.error_threshold
+    criterion = "" if threshold is None else f"; below {threshold:g} counts as solved"
+    if result.of_labels:
+        # Labels of one trial depend on each other: their error rate has no such interval.
+        say(f"a label error rate of {result.error:.4f} on {result.n_trials} trials{criterion}")
+    elif not np.isnan(result.error):
         least, most = result.error_interval
-        threshold = task.error_threshold
-        criterion = "" if threshold is None else f"; below {threshold:g} counts as solved"
         say(
             f"an error of {result.error:.4f} on {result.n_trials} trials: with other trials, "
             f"{least:.4f} to {most:.4f} (95 %){criterion}"

@@ -104,7 +104,7 @@ def bounds(optimizer: Optimizer) -> tuple[float, float]:
 def check_sign(name: str, sign: Any) -> None:
     """Raise ValueError unless weights of the projection `name` can have this sign."""
     if sign != "":
-        check_choice(f"sign of '{name}'", sign, filter(None, SIGNS))
+        check_choice(f"sign of '{name}'", sign, tuple(filter(None, SIGNS)))
 
 
 def projection_optimizer(

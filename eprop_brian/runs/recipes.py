@@ -18,7 +18,7 @@ from typing import Any
 
 from eprop_brian.base import plugins
 from eprop_brian.base.suggestions import unknown
-from eprop_brian.base.toml import toml_value
+from eprop_brian.base.toml import toml_table, toml_value
 from eprop_brian.runs.settings import read_tables
 from eprop_brian.tasks import TASKS, ArrayTask, split_name, task_class
 from eprop_brian.tasks.dynamics import DYNAMICS
@@ -51,11 +51,14 @@ class Recipe:
         Settings by table and key.
     of_argument : mapping of str to str
         Those of the task that differ from the file, as the recipe's name gave them.
+    is_for_another : bool
+        Whether its task is another than the file's.
     """
 
     path: Path
     tables: Mapping[str, Mapping[str, Any]] = field(repr=False)
     of_argument: Mapping[str, str] = field(default_factory=dict)
+    is_for_another: bool = False
 
     @property
     def task(self) -> str:
@@ -78,10 +81,15 @@ class Recipe:
     def with_task(self, name: str, settings: Mapping[str, Any]) -> Recipe:
         """Return a copy for another task."""
         tables = {**self.tables, "run": {**self.tables["run"], "task": name}, "task": settings}
-        return replace(self, tables=tables, of_argument={})
+        return replace(self, tables=tables, of_argument={}, is_for_another=True)
 
     def __str__(self) -> str:
         text = self.path.read_text(encoding="utf-8")
+        if self.is_for_another:
+            line = f"task = {toml_value(self.task)}".replace("\\", r"\\")
+            text = re.sub(r"^task = .*$", line, text, flags=re.MULTILINE)
+            settings = toml_table("task", self.tables["task"]).replace("\\", r"\\")
+            text = re.sub(r"^\[task\]\n(?:.+\n)*", settings, text, flags=re.MULTILINE)
         for key, value in self.of_argument.items():
             line = f"{key} = {toml_value(value)}".replace("\\", r"\\")
             text = re.sub(rf"^{key} = .*$", line, text, flags=re.MULTILINE)
@@ -104,7 +112,8 @@ def get_recipe(name: str | Path) -> Recipe:
         If there is no such recipe, or the file is not one.
     """
     of_argument: dict[str, str] = {}
-    if (Path(name) / _CONFIG).is_file():
+    # A name of the package stays what it is, also beside a run that is called so.
+    if (isinstance(name, Path) or name not in RECIPES) and (Path(name) / _CONFIG).is_file():
         name = Path(name) / _CONFIG
     # A file may be the argument of a task: ``environment:mine.toml``.
     if str(name).endswith(".toml") and str(name).partition(":")[0] not in RECIPES:
@@ -115,7 +124,7 @@ def get_recipe(name: str | Path) -> Recipe:
             offered = plugins.plugins(plugins.TASKS)
             if recipe not in offered:
                 raise ValueError(unknown("task", recipe, [*RECIPES, *offered]))
-            return get_recipe(ArrayTask.name).with_task(task_class(recipe).name, {})
+            return get_recipe(ArrayTask.name).with_task(task_class(recipe).name, of_argument)
         path = Path(str(files("eprop_brian.recipes") / f"{recipe}.toml"))
     tables = read_tables(path)
     if of_argument:

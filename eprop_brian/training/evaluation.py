@@ -104,8 +104,11 @@ class Evaluation:
     def error_interval(self) -> tuple[float, float]:
         """Interval that holds the error on all trials with 95 % confidence (Wilson's).
 
-        Of a data set with fewer examples than trials, an example counts once.
+        Of a data set with fewer examples than trials, an example counts once. A label error rate,
+        which may exceed 1, has no such interval: NaN.
         """
+        if self.of_labels:
+            return float("nan"), float("nan")
         n = self.n_trials if self.n_examples is None else self.n_examples
         share = _QUANTILE**2 / n
         middle = (self.error + share / 2) / (1 + share)

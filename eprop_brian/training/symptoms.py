@@ -91,7 +91,7 @@ def of_loss(history: History, network: Resolved) -> Iterator[Symptom]:
         yield Symptom(
             f"the loss does not fall: a median of {before:.4g} in the first {n} iterations, "
             f"{after:.4g} in the last {n}",
-            "Look at the sizes of updates below, at the firing rates, and at the feedback",
+            "Look at the sizes of updates, at the firing rates, and at the feedback",
         )
     elif 1 - after / before < _SLOW:
         yield Symptom(

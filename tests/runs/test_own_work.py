@@ -1,11 +1,12 @@
 """Networks and tasks of one's own are kept in folders and go on as those of the library do."""
 
 import tomllib
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from eprop_brian import Run, RunConfig, Trainer, plot
+from eprop_brian import Run, RunConfig, Trainer, get_recipe, plot
 from eprop_brian.base.repository import commit_of
 from eprop_brian.network.rewiring import Rewiring
 from eprop_brian.runs.comparison import compare
@@ -158,6 +159,17 @@ def test_a_task_of_a_package_is_found_by_its_name(tmp_path, monkeypatch):
     trainer = own_trainer(task)
     trainer.save(tmp_path / "run")
     assert Trainer.load(tmp_path / "run").task.peak == 0.4
+    # What is printed is a recipe of that task, which can be copied.
+    (tmp_path / "mine.toml").write_text(str(get_recipe("faster")))
+    config = RunConfig.from_recipe(tmp_path / "mine.toml")
+    assert config.run["task"] == "faster" and "file" not in config.tables["task"]
+
+
+def test_a_folder_does_not_take_the_place_of_a_recipe(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    own_trainer(own_arrays()).save(tmp_path / "digits")
+    assert get_recipe("digits").task == "digits"
+    assert get_recipe(Path("digits")).task == "arrays"
 
 
 def test_a_run_of_a_recipe_is_kept_where_it_is(tmp_path):
