@@ -88,7 +88,9 @@ def trial_data(
         size = groups["advantage_data"].N
         optional["advantage_data.advantage"] = _filled(trials.advantage, size, float)
     if trials.labels is not None and "label_data" in groups:
-        optional["label_data.label_number"] = _filled(trials.labels, groups["label_data"].N, np.int32)
+        optional["label_data.label_number"] = _filled(
+            trials.labels, groups["label_data"].N, np.int32
+        )
     if trials.analog:
         inputs = {"x": _filled(trials.inputs, groups["input_data"].N, float)}
     else:
