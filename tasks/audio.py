@@ -73,7 +73,13 @@ class FrontEnd:
         return n * (1 + self.deltas)
 
     def __call__(self, samples: NDArray[np.floating]) -> NDArray[np.float32]:
-        """Return the features of samples at `sample_rate`, shape (n_frames, n_features)."""
+        """Return the features of samples at `sample_rate`, shape (n_frames, n_features).
+
+        Raises
+        ------
+        DataError
+            If kaldi-native-fbank is not installed, or cannot do what the settings say.
+        """
         knf = import_library("kaldi_native_fbank", "kaldi-native-fbank", "speech")
         frames = knf.FrameExtractionOptions(
             samp_freq=self.sample_rate,
@@ -84,11 +90,17 @@ class FrontEnd:
             snip_edges=False,
         )
         bands = knf.MelBanksOptions(num_bins=self.n_bands)
-        if self.features == "mfcc":
-            options = knf.MfccOptions(frames, bands, num_ceps=self.n_coefficients)
-            extractor = knf.OnlineMfcc(options)
-        else:
-            extractor = knf.OnlineFbank(knf.FbankOptions(frames, bands))
+        try:
+            if self.features == "mfcc":
+                options = knf.MfccOptions(frames, bands, num_ceps=self.n_coefficients)
+                extractor = knf.OnlineMfcc(options)
+            else:
+                extractor = knf.OnlineFbank(knf.FbankOptions(frames, bands))
+        except ValueError as error:
+            raise DataError(
+                f"no features with n_bands = {self.n_bands}, window = {1e3 * self.window:g} ms and "
+                f"sample_rate = {self.sample_rate:g} Hz: {error}"
+            ) from None
         extractor.accept_waveform(self.sample_rate, samples.astype(np.float32))
         extractor.input_finished()
         n = extractor.num_frames_ready

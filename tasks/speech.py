@@ -54,6 +54,8 @@ class SpeechTask(FrameTask):
         for name in ("n_coefficients", "n_bands"):
             check_count(name, getattr(self, name))
         check_count("deltas", self.deltas, minimum=0)
+        if self.n_bands < 3:
+            raise ValueError(f"n_bands must be 3 or greater, got {self.n_bands}")
         if self.features == "mfcc" and self.n_coefficients > self.n_bands:
             raise ValueError(
                 f"n_coefficients ({self.n_coefficients}) must be at most n_bands ({self.n_bands})"
@@ -62,6 +64,12 @@ class SpeechTask(FrameTask):
             value = getattr(self, name)
             if check_quantity(name, value, unit) <= 0:
                 raise ValueError(f"{name} must be positive, got {value!s}")
+        for name in ("window", "frame_period"):
+            value = getattr(self, name)
+            if float(value * self.sample_rate) < 2:
+                raise ValueError(
+                    f"{name} must be two samples or longer, got {value!s} at {self.sample_rate!s}"
+                )
         super().__post_init__()
 
     @cached_property

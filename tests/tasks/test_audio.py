@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from brian2 import ms
 
 from eprop_brian.tasks import get_task
 from eprop_brian.tasks.datasets import DataError
@@ -290,6 +291,15 @@ def test_missing_data_say_where_to_get_them(tmp_path):
     [
         ({"features": "plp"}, "features must be one of mfcc, log-mel, got 'plp'"),
         ({"n_coefficients": 30}, r"n_coefficients \(30\) must be at most n_bands \(26\)"),
+        ({"n_bands": 2, "n_coefficients": 2}, "n_bands must be 3 or greater, got 2"),
+        (
+            {"n_bands": 200},
+            r"no features with n_bands = 200, .*num_mel_bins too large",
+        ),
+        (
+            {"frame_period": 0.1 * ms},
+            "frame_period must be two samples or longer",
+        ),
         ({"answer": "words"}, "answer must be one of frames, utterance, labels, got 'words'"),
     ],
 )
