@@ -27,9 +27,9 @@ __all__ = [
 
 #: Signs that all weights of a projection may have, and their factor; 0.0: either.
 SIGNS = {"": 0.0, "excitatory": 1.0, "inhibitory": -1.0}
-#: The sine of what is infinite is no number, which no bounds of later updates turn into one. The
+#: The root of what is negative is no number, which no bounds of later updates turn into one. The
 #: limit is what single precision has, in which infinity would be no literal.
-_NO_NUMBER = "w = where(int(abs(g) < 3.4e38), w, sin(g))"
+_NO_NUMBER = "w = where(int(abs(g) < 3.4e38), w, sqrt(1e38 - abs(g)))"
 #: Options of a projection that stand for a parameter of its optimizer.
 _OPTIONS = {"eta": "eta", "minimum": "w_min", "maximum": "w_max"}
 
