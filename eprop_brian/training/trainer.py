@@ -434,7 +434,9 @@ class Trainer:
     def _validate(self) -> Evaluation:
         """Test fresh trials, once after an iteration, and note the result in the history."""
         if self.validation is None or self._validated != self.iteration:
-            self.validation = self.evaluate(stream=f"validation {self.iteration}")
+            stream = f"validation {self.iteration}"
+            # The few examples held out are shown again and again: their noise differs.
+            self.validation = self.evaluate(*evaluation_size(self.task, stream), stream=stream)
             self._validated = self.iteration
             returns = self.validation.returns
             with uninterrupted():

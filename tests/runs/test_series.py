@@ -163,7 +163,8 @@ def test_balanced_networks_are_compared_by_how_the_error_enters(tmp_path):
     figure = plot_comparison(histories(results))
     labels = [ax.get_ylabel().partition("\n")[0] for ax in figure.axes]
     assert labels == ["decoding NMSE", "vector-field NMSE", "firing rate"]
-    assert figure.axes[-1].get_xlabel() == "part of the training (number)"
+    expected = "part of the training (number); median and range, n = 2 seeds"
+    assert figure.axes[-1].get_xlabel() == expected
 
 
 def test_what_needs_no_training_is_not_compared(tmp_path):
