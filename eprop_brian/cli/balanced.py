@@ -12,8 +12,8 @@ from eprop_brian.balanced.experiment import Experiment, Outcome
 from eprop_brian.balanced.simulation import Recording
 from eprop_brian.base.interrupts import uninterrupted
 from eprop_brian.cli.errors import conclude
-from eprop_brian.cli.options import RunChoices, refuse
-from eprop_brian.cli.output import say
+from eprop_brian.cli.options import EvaluationChoices, RunChoices, refuse
+from eprop_brian.cli.output import say, say_figures
 from eprop_brian.devices import Program
 from eprop_brian.runs.config import RunConfig
 from eprop_brian.runs.run import Run
@@ -85,9 +85,7 @@ def report(run: Run, formats: Sequence[str]) -> None:
     with uninterrupted():
         experiment.save_test(folder, outcome, recording, pair)
     _show(experiment, outcome, recording, pair)
-    if formats:
-        for path in run.config.model.figures(folder, formats):
-            say(f"wrote {path}")
+    say_figures(run, formats)
     say(f"wrote {folder}/checkpoint.npz, {folder}/test.npz, {folder}/results.toml")
     conclude(f"NMSE {outcome.nmse:.6g}")
 
@@ -120,22 +118,9 @@ def _show(
             say(f"{name}: {line}")
 
 
-def evaluate(
-    folder: Path,
-    choices: RunChoices,
-    batches: int | None,
-    batch_size: int | None,
-    sampled: bool,
-    beam: int | None,
-    best: bool,
-) -> None:
+def evaluate(folder: Path, choices: RunChoices, evaluation: EvaluationChoices) -> None:
     """Test a saved network on an input that it has not seen; the last line is ``NMSE VALUE``."""
-    sizes = {"--batches": batches, "--batch-size": batch_size}
-    chosen = [name for name, size in sizes.items() if size is not None]
-    refuse(
-        chosen + ["--sampled"] * sampled + ["--beam"] * (beam is not None) + ["--best"] * best,
-        WHY_UNUSED,
-    )
+    refuse(evaluation.chosen(), WHY_UNUSED)
     experiment = Run.open(folder, device=choices.device).trainer
     try:
         outcome, recording = experiment.test(**choices.values("kill", "noise"), seed=1)

@@ -9,8 +9,8 @@ import click
 import numpy as np
 
 from eprop_brian.cli.errors import conclude
-from eprop_brian.cli.options import RunChoices
-from eprop_brian.cli.output import say
+from eprop_brian.cli.options import EvaluationChoices, RunChoices
+from eprop_brian.cli.output import say, say_figures
 from eprop_brian.devices import Program
 from eprop_brian.equations.losses import LOSSES
 from eprop_brian.runs.config import RunConfig
@@ -77,9 +77,7 @@ def report(run: Run, formats: Sequence[str]) -> None:
         )
     if trainer.stopped:
         say(f"stopped at iteration {trainer.iteration}: {trainer.stopped}")
-    if formats:
-        for path in run.config.model.figures(run.folder, formats):
-            say(f"wrote {path}")
+    say_figures(run, formats)
     best = f", {run.folder}/{BEST}" if run.has_best else ""
     say(f"wrote {run.folder}/history.csv, {run.folder}/checkpoint.npz{best}")
     if run.has_best:
@@ -115,30 +113,27 @@ def _conclude_evaluation(result: Evaluation, task: Task) -> None:
     conclude(str(result))
 
 
-def evaluate(
-    folder: Path,
-    choices: RunChoices,
-    batches: int | None,
-    batch_size: int | None,
-    sampled: bool,
-    beam: int | None,
-    best: bool,
-) -> None:
+def evaluate(folder: Path, choices: RunChoices, evaluation: EvaluationChoices) -> None:
     """See `eprop_brian.cli.models.Model`."""
     run = Run.open(folder, device=choices.device)
     trainer = run.trainer
     acts = isinstance(trainer.task, EpisodicTask)
-    if sampled and not acts:
+    if evaluation.sampled and not acts:
         raise click.UsageError(
             f"--sampled is for networks that act in an environment, and task '{trainer.task.name}' "
             "has none"
         )
-    if beam is not None and not LOSSES[trainer.task.loss].of_labels:
+    if evaluation.beam is not None and not LOSSES[trainer.task.loss].of_labels:
         raise click.UsageError(
             f"--beam is for tasks with labels, and task '{trainer.task.name}' has none"
         )
-    iteration = run.go_to_best() if best else trainer.iteration
-    result = trainer.evaluate(batches, batch_size, greedy=not sampled, beam_width=beam or 1)
+    iteration = run.go_to_best() if evaluation.best else trainer.iteration
+    result = trainer.evaluate(
+        evaluation.batches,
+        evaluation.batch_size,
+        greedy=not evaluation.sampled,
+        beam_width=evaluation.beam or 1,
+    )
     if result.rate_hz == 0:
         say("no neuron fires in any of these trials", err=True)
     kind, how = "trial", ""

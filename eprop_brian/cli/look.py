@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from eprop_brian.cli.errors import conclude, plain_errors
 from eprop_brian.cli.models import model_of_run, refuse_unused
-from eprop_brian.cli.options import FOLDER, NeuronName, RunChoices, format_option, run_options
+from eprop_brian.cli.options import (
+    FOLDER,
+    EvaluationChoices,
+    NeuronName,
+    RunChoices,
+    format_option,
+    run_options,
+)
 from eprop_brian.cli.output import say, say_result
 from eprop_brian.devices.choices import DEVICES
 from eprop_brian.network.choices import PROGRAMS
@@ -115,12 +123,8 @@ def derive_command(neuron: str, latex: bool, toml: bool) -> None:
 @plain_errors
 def evaluate_command(
     folder: Path,
-    batches: int | None,
-    batch_size: int | None,
-    sampled: bool,
-    beam: int | None,
-    best: bool,
     choices: RunChoices,
+    **evaluation: Any,
 ) -> None:
     """Run fresh trials with the weights in FOLDER and print loss and error, or the return.
 
@@ -128,7 +132,7 @@ def evaluate_command(
     """
     model = model_of_run(folder)
     refuse_unused(model, choices)
-    model.evaluate(folder, choices, batches, batch_size, sampled, beam, best)
+    model.evaluate(folder, choices, EvaluationChoices(**evaluation))
 
 
 @click.command("plot")

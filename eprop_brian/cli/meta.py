@@ -8,8 +8,8 @@ from pathlib import Path
 import click
 
 from eprop_brian.cli.errors import conclude
-from eprop_brian.cli.options import RunChoices, refuse
-from eprop_brian.cli.output import say
+from eprop_brian.cli.options import EvaluationChoices, RunChoices, refuse
+from eprop_brian.cli.output import say, say_figures
 from eprop_brian.devices import Program
 from eprop_brian.runs.config import RunConfig
 from eprop_brian.runs.meta import RESULTS, TEST, adaptation_of, save_adaptation
@@ -66,26 +66,15 @@ def report(run: Run, formats: Sequence[str]) -> None:
     """See `eprop_brian.cli.models.Model`; the network is tested, which its folder keeps."""
     test = _tested(run.folder, run.config)
     save_adaptation(run.folder, test)
-    if formats:
-        for path in run.config.model.figures(run.folder, formats):
-            say(f"wrote {path}")
+    say_figures(run, formats)
     say(f"wrote {run.folder}/{CHECKPOINT}, {run.folder}/{TEST}, {run.folder}/{RESULTS}")
     _show(test, run.config)
 
 
-def evaluate(
-    folder: Path,
-    choices: RunChoices,
-    batches: int | None,
-    batch_size: int | None,
-    sampled: bool,
-    beam: int | None,
-    best: bool,
-) -> None:
+def evaluate(folder: Path, choices: RunChoices, evaluation: EvaluationChoices) -> None:
     """Test a trained network on other tasks; the last line is the error after one update."""
-    refuse(
-        ["--sampled"] * sampled + ["--beam"] * (beam is not None) + ["--best"] * best, WHY_UNUSED
-    )
+    refuse(evaluation.chosen(without=("batches", "batch_size")), WHY_UNUSED)
+    batches, batch_size = evaluation.batches, evaluation.batch_size
     config = RunConfig.read(folder)
     n_tasks = None
     if batches is not None or batch_size is not None:

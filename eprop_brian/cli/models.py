@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 import click
 
 from eprop_brian.base import plugins
-from eprop_brian.cli.options import RunChoices, refuse
+from eprop_brian.cli.options import EvaluationChoices, RunChoices, refuse
 from eprop_brian.recipes import recipe_names
 
 if TYPE_CHECKING:
@@ -66,16 +66,7 @@ class Model(Protocol):
     def report(self, run: Run, formats: Sequence[str]) -> None:
         """Print the result of a run whose training has ended, and draw it in these formats."""
 
-    def evaluate(
-        self,
-        folder: Path,
-        choices: RunChoices,
-        batches: int | None,
-        batch_size: int | None,
-        sampled: bool,
-        beam: int | None,
-        best: bool,
-    ) -> None:
+    def evaluate(self, folder: Path, choices: RunChoices, evaluation: EvaluationChoices) -> None:
         """Test the network in a folder, and report."""
 
 

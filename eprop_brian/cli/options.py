@@ -21,6 +21,7 @@ from eprop_brian.recipes import recipe_names
 __all__ = [
     "FOLDER",
     "DeviceName",
+    "EvaluationChoices",
     "NeuronName",
     "RunChoices",
     "TaskName",
@@ -118,6 +119,25 @@ class NeuronName(click.ParamType):
 
         names = [name for name in (*NEURONS, *PUBLISHED) if name.startswith(incomplete)]
         return [*map(CompletionItem, names)] or [CompletionItem(incomplete, type="file")]
+
+
+@dataclass(frozen=True)
+class EvaluationChoices:
+    """What a user chose for a network's test: options of ``evaluate``; None keeps the default."""
+
+    batches: int | None
+    batch_size: int | None
+    sampled: bool
+    beam: int | None
+    best: bool
+
+    def chosen(self, *, without: Iterable[str] = ()) -> list[str]:
+        """Options that the user gave, as they are typed, but for the fields named `without`."""
+        return [
+            f"--{option.name.replace('_', '-')}"
+            for option in fields(self)
+            if option.name not in without and getattr(self, option.name) not in (None, False)
+        ]
 
 
 @dataclass(frozen=True)

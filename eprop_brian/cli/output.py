@@ -11,14 +11,17 @@ import contextlib
 import errno
 import sys
 import warnings
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from eprop_brian.base.printable import printable
 
-__all__ = ["say", "say_result", "shown_warnings"]
+if TYPE_CHECKING:
+    from eprop_brian.runs.run import Run
+
+__all__ = ["say", "say_figures", "say_result", "shown_warnings"]
 
 
 def say(*lines: str, err: bool = False) -> None:
@@ -34,6 +37,13 @@ def say(*lines: str, err: bool = False) -> None:
     except OSError as error:
         if not err and error.errno == errno.EPIPE:
             raise
+
+
+def say_figures(run: Run, formats: Sequence[str]) -> None:
+    """Draw a run in these formats, if there are any, and say which files were written."""
+    if formats:
+        for path in run.config.model.figures(run.folder, formats):
+            say(f"wrote {path}")
 
 
 def say_result(*lines: str) -> None:

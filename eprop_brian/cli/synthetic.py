@@ -8,8 +8,8 @@ from pathlib import Path
 import click
 
 from eprop_brian.cli.errors import conclude
-from eprop_brian.cli.options import RunChoices, refuse
-from eprop_brian.cli.output import say
+from eprop_brian.cli.options import EvaluationChoices, RunChoices, refuse
+from eprop_brian.cli.output import say, say_figures
 from eprop_brian.devices import Program
 from eprop_brian.runs.config import RunConfig
 from eprop_brian.runs.run import Run
@@ -65,31 +65,19 @@ def compiled_program(config: RunConfig) -> Program:
 def report(run: Run, formats: Sequence[str]) -> None:
     """See `eprop_brian.cli.models.Model`."""
     trainer = run.trainer
-    if formats:
-        for path in run.config.model.figures(run.folder, formats):
-            say(f"wrote {path}")
+    say_figures(run, formats)
     say(f"wrote {run.folder}/history.csv, {run.folder}/checkpoint.npz")
     say(f"next level: {_described(trainer.level)}; loss {trainer.history.loss[-1]:.4g} bits")
     conclude(f"solved length {trainer.solved_length}")
 
 
-def evaluate(
-    folder: Path,
-    choices: RunChoices,
-    batches: int | None,
-    batch_size: int | None,
-    sampled: bool,
-    beam: int | None,
-    best: bool,
-) -> None:
+def evaluate(folder: Path, choices: RunChoices, evaluation: EvaluationChoices) -> None:
     """Test the last level that was solved on fresh trials, with the weights that solved it."""
-    chosen = ["--batch-size"] * (batch_size is not None) + ["--sampled"] * sampled
-    chosen += ["--beam"] * (beam is not None) + ["--best"] * best
-    refuse(chosen, WHY_UNUSED)
+    refuse(evaluation.chosen(without=("batches",)), WHY_UNUSED)
     trainer = Run.open(folder).trainer
     trainer.go_back_to_solved()
     level = trainer.solved_level
-    loss = trainer.evaluate(level, 8 if batches is None else batches)
+    loss = trainer.evaluate(level, 8 if evaluation.batches is None else evaluation.batches)
     say(_described(level))
     conclude(f"loss {loss:.6g} bits")
 
