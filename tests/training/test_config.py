@@ -210,7 +210,7 @@ def test_names_that_become_files_are_identifiers(name, tmp_path):
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("task", '["a"]', "unknown task"),
+        ("task", '["a"]', "run.task = ['a'] must be text"),
         ("iterations", "-1", "run.iterations must be at least 1, not -1"),
         ("iterations", '"x"', "run.iterations = 'x' must be a whole number"),
         ("batch_size", "3.5", "run.batch_size = 3.5 must be a whole number"),
