@@ -26,8 +26,8 @@ SHORT = "EPROP_EXAMPLES_SHORT" in os.environ
 config = RunConfig.from_recipe("pattern-generation", run={"seed": 1})
 config = config.with_setting("network.rewiring={connectivity = {w_rec = 0.1}, l1 = 1e-2}")
 trainer = config.make_trainer("runtime" if SHORT else "cpp")
-before = trainer.session.weights
-connected = trainer.session.connected["w_rec"]
+before = {name: values.copy() for name, values in trainer.session.weights.items()}
+connected = trainer.session.connected["w_rec"].copy()
 history = trainer.train(2 if SHORT else 1000)
 moved = np.mean(trainer.session.connected["w_rec"][connected] == 0)
 print(

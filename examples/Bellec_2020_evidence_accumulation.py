@@ -7,8 +7,9 @@ Seven cues on the left or on the right, a delay, then the answer: which side had
 100 neurons adapt with a time constant of 2 s, and feedback is random. NEST's tutorial on supervised
 classification is the same task.
 
-What to see: the eligibility traces of ALIF neurons (second panel from below) outlive the delay in
-which hardly anything else remembers the cues. The probabilities part in the recall period alone.
+What to see: the slow component of the eligibility vector of ALIF neurons outlives the delay. In the
+recall period, where the learning signal is not 0, the eligibility trace reads it out as soon as the
+membrane comes near its threshold. The probabilities reach the target soon after the recall begins.
 
 About half a minute: training stops when the task is solved.
 """
@@ -17,6 +18,7 @@ import os
 from pathlib import Path
 
 from eprop_brian import RunConfig, plot, record
+from eprop_brian.training.quantities import default_quantities, slow_components
 
 #: A few iterations of a small network without compiling, to see that the script runs.
 SHORT = "EPROP_EXAMPLES_SHORT" in os.environ
@@ -28,6 +30,8 @@ trainer = config.make_trainer("runtime" if SHORT else "cpp")
 history = trainer.train(2 if SHORT else config.run["iterations"])
 print(f"solved: {trainer.solved}, after {len(history)} updates")
 
-recording = record(trainer.network, trainer.task, trainer.session.weights, seed=1)
+network = trainer.network
+quantities = [*default_quantities(network.resolved), *slow_components(network.resolved)]
+recording = record(network, trainer.task, trainer.session.weights, quantities=quantities, seed=1)
 figure = plot.trial(recording, title=f"after {len(history)} updates")
 plot.save(figure, Path("Bellec_2020_evidence_accumulation"), ["png"])

@@ -32,7 +32,7 @@ after = record(network, task, trainer.session.weights, seed=1)
 print(f"loss {history.loss[0]:.1f} before, {history.loss[-1]:.2f} after {len(history)} updates")
 
 figure, (drive, spikes, output) = plt.subplots(
-    3, 1, figsize=(7, 4.5), sharex=True, layout="constrained", height_ratios=[1, 1, 2]
+    3, 1, figsize=(7, 4.5), sharex=True, layout="constrained", height_ratios=[1, 1, 2.4]
 )
 for ax, values, name in ((drive, after.inputs, "input"), (spikes, after.spikes, "neuron")):
     steps, rows = values.nonzero()
@@ -42,5 +42,5 @@ output.plot(before.time, before.output[:, 0], color="#56B4E9", label="output bef
 output.plot(after.time, after.output[:, 0], color="#0072B2", label="output after training")
 output.plot(after.time, after.target[:, 0], "k--", label="target")
 output.set(xlabel="time (ms)", ylabel="readout (dimensionless)")
-output.legend(loc="upper right", fontsize=8)
+output.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3, fontsize=8)
 plot.save(figure, Path("Bellec_2020_pattern_generation"), ["png"])

@@ -29,8 +29,12 @@ decoder = random_decoder(2, n, norm=3.0 / n)
 network = closed_form([[-0.5, 6.0], [-6.0, -0.5]], decoder)
 simulation = Simulation(network, "runtime" if SHORT else "cpp")
 steps = round(seconds / float(network.dt))
-pushes = np.random.default_rng(1).normal(size=(steps, 2)) * 5
+# Each lasts for a tenth of a second. What changes in every step would be averaged out.
+held = round(0.1 / float(network.dt))
+pushes = np.repeat(np.random.default_rng(1).normal(size=(-(-steps // held), 2)) * 10, held, axis=0)
+pushes = pushes[:steps]
 for name, killed in (("all neurons", 0), ("half of them killed", n // 2)):
+    simulation.reset()
     simulation.kill(range(killed))
     recording = simulation.run(pushes)
     rate = len(recording.spike_times) / (n - killed) / seconds

@@ -20,7 +20,6 @@ from eprop_brian.figures.style import (
     legend_above,
     lighter,
     log_if_wide,
-    logarithmic,
     mark_optimum,
     median_and_range_of,
     stacked,
@@ -255,7 +254,7 @@ def plot_gradient_check(checks: Sequence[GradientCheck]) -> Figure:
     names = list(checks[0].cosine)
     x_label = f"{_X_LABEL}; {median_and_range_of([len(checks)])}"
     figure, panels = stacked({"cosine": 1.5, "ratio": 1.5}, x_label, width=0.8 * WIDTH, margin=0.6)
-    least = 1.0
+    least, ratios = 1.0, []
     for measure, ax in panels.items():
         for name, colour in zip(names, colours(len(names)), strict=True):
             curves = np.full((len(checks), len(iterations)), np.nan)
@@ -265,10 +264,13 @@ def plot_gradient_check(checks: Sequence[GradientCheck]) -> Figure:
             draw_median_and_range(ax, iterations, curves, label=matrix_title(name), **look)
             if measure == "cosine":
                 least = float(np.nanmin(curves, initial=least))
+            else:
+                ratios.append(curves)
         mark_optimum(ax, 1)
     panels["cosine"].set_ylim(min(0.0, least) - 0.05, 1.05)
     panels["cosine"].set_ylabel("cosine of the\nangle between\ngradients")
-    logarithmic(panels["ratio"])
+    if not log_if_wide(panels["ratio"], np.array(ratios)):
+        panels["ratio"].set_ylim(bottom=0)
     panels["ratio"].set_ylabel("length of\ne-prop's over\nBPTT's")
     legend_above(panels["cosine"], columns=min(3, len(names)))
     count_iterations(panels["ratio"], iterations[0], iterations[-1])
