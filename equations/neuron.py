@@ -111,6 +111,7 @@ class Neuron(Described, Parametrised):
         More parameters, of which those are taken that the equations name.
     """
 
+    formulas: ClassVar[str] = "eprop_brian.symbolic.derivation:formulas_of"
     kind: ClassVar[str] = "neuron"
 
     name: str

@@ -3,6 +3,7 @@
 import base64
 import re
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 from xml.etree import ElementTree
 
@@ -32,6 +33,25 @@ def test_a_network_is_a_diagram_and_a_table():
     assert {"inputs", "lif", "alif", "readout"} <= {*texts}
     assert not plt.get_fignums()
     assert "<" not in str(network).replace("->", "").replace("<-", "")
+
+
+def test_a_neuron_is_its_formulas_and_a_table():
+    """A step, and the eligibility trace that is derived from it, as Markdown."""
+    assert ALIF._repr_html_() is None  # which a notebook would prefer
+    formulas, table = ALIF._repr_markdown_().split("<table>")
+    assert formulas.count("$$") == 4 and formulas.count("aligned") == 4
+    lines = formulas.splitlines()
+    assert (
+        r"v_{j}^{t} &= \alpha v_{j}^{t-1} - v_{\mathrm{th}} z_{j}^{t-1} + \zeta I_{j}^{t} \\"
+        in lines
+    )
+    # eps_a = rho*eps_a + e, of which e = psi*(eps_v - beta*eps_a) (Bellec et al. 2020, eqs. 24-25).
+    assert r"\epsilon^{a,t}_{ji} &= \rho \epsilon^{a,t-1}_{ji} + e^{t-1}_{ji} \\" in lines
+    e = r"\psi^{t}_{j} \left(- \beta \epsilon^{a,t}_{ji} + \epsilon^{v,t}_{ji}\right) \\"
+    assert rf"e^{{t}}_{{ji}} &= {e}" in lines
+    assert "\n\n" not in table and "alpha*v + zeta*I - v_th*z" in table  # one block of HTML
+    wrong = replace(ALIF, update="v = alpha*v + zeta*I - v_th*z +\na = rho*a + z")
+    assert wrong._repr_markdown_().startswith("<table>")
 
 
 def test_a_history_is_a_curve_and_a_small_table():

@@ -63,10 +63,10 @@ def test_a_neuron_is_printed_as_its_equations():
     assert re.search(r"tau_m = .*, \.\.\. \(4 neurons\)", text)
     assert "model" not in text, "rows without text are left out"
     assert repr(ALIF) == "<neuron 'alif': v = alpha*v + zeta*I - v_th*z; a = rho*a + z>"
-    html = LIF_COND._repr_html_()
-    assert "<th" in html and "on_pre" in html
+    table = LIF_COND._repr_markdown_()
+    assert "<th" in table and "on_pre" in table
     tricky = replace(LIF, source="<b> & </b>")
-    assert "&lt;b&gt; &amp; &lt;/b&gt;" in tricky._repr_html_()
+    assert "&lt;b&gt; &amp; &lt;/b&gt;" in tricky._repr_markdown_()
 
 
 def test_a_network_is_printed_as_what_it_consists_of():

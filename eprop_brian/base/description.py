@@ -58,14 +58,19 @@ class Description:
 class Described:
     """What has a description: `print` writes it as text, and a notebook shows it as a table.
 
+    What has formulas too is shown as Markdown, which notebooks typeset, with the table below.
+
     Attributes
     ----------
     picture : str
         ``module:function`` that draws it for notebooks, in front of the table; ``""`` if nothing
         does. Named, not imported: what draws an object knows the object, not the reverse.
+    formulas : str
+        ``module:function`` that writes formulas of it in Markdown, or ``""``.
     """
 
     picture: ClassVar[str] = ""
+    formulas: ClassVar[str] = ""
 
     def description(self) -> Description:
         """What it consists of."""
@@ -74,8 +79,26 @@ class Described:
     def __str__(self) -> str:
         return self.description().text
 
-    def _repr_html_(self) -> str:
+    def _repr_html_(self) -> str | None:
+        # Notebooks prefer HTML to Markdown.
+        if self.formulas:
+            return None
         return f"{_drawn(self, self.picture)}{self.description().html}"
+
+    def _repr_markdown_(self) -> str | None:
+        if not self.formulas:
+            return None
+        written = _made(self, self.formulas)
+        return "\n\n".join([*([] if written is None else [written]), self.description().html])
+
+
+def _made(thing: Described, path: str) -> Any:
+    """What the function at ``module:function`` makes of an object; None if there is nothing."""
+    module, _, name = path.partition(":")
+    try:
+        return getattr(import_module(module), name)(thing)
+    except ValueError:  # an empty history, for example, or equations with a mistake
+        return None
 
 
 def _drawn(thing: Described, path: str) -> str:
@@ -84,10 +107,8 @@ def _drawn(thing: Described, path: str) -> str:
         return ""
     from matplotlib import pyplot as plt
 
-    module, _, name = path.partition(":")
-    try:
-        figure = getattr(import_module(module), name)(thing)
-    except ValueError:  # an empty history, for example
+    figure = _made(thing, path)
+    if figure is None:
         return ""
     file = io.BytesIO()
     figure.savefig(file, format="svg")

@@ -11,12 +11,12 @@ from eprop_brian.equations.neurons import get_neuron
 from eprop_brian.equations.readouts import LEAKY, ReadoutFilter
 from eprop_brian.symbolic.eligibility import EligibilitySystem
 from eprop_brian.symbolic.eligibility import derive as derive_system
-from eprop_brian.symbolic.latex import derivation_latex
+from eprop_brian.symbolic.latex import derivation_latex, derivation_markdown
 from eprop_brian.symbolic.printing import derivation_text
 from eprop_brian.symbolic.programs import readout_program
 from eprop_brian.symbolic.step_map import step_map
 
-__all__ = ["Derivation", "derive"]
+__all__ = ["Derivation", "derive", "formulas_of"]
 
 
 @dataclass(frozen=True)
@@ -90,3 +90,16 @@ def derive(
     if isinstance(neuron, str):
         neuron = get_neuron(neuron)
     return Derivation(derive_system(step_map(neuron), learned, voltage_cost), readout)
+
+
+def formulas_of(neuron: Neuron) -> str:
+    """Write a neuron's step and the eligibility trace derived from it as Markdown, for notebooks.
+
+    The trace is filtered as the usual readout, ``LEAKY``, filters spikes.
+
+    Raises
+    ------
+    EquationError
+        If an equation cannot be read or has no derivative.
+    """
+    return derivation_markdown(derive(neuron).system, readout_program(LEAKY))

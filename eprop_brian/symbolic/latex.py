@@ -37,7 +37,7 @@ from eprop_brian.symbolic.notation import (
 from eprop_brian.symbolic.programs import ReadoutProgram
 from eprop_brian.symbolic.step_map import StepMap
 
-__all__ = ["derivation_latex"]
+__all__ = ["derivation_latex", "derivation_markdown"]
 
 
 def derivation_latex(system: EligibilitySystem, readout: ReadoutProgram) -> str:
@@ -56,6 +56,27 @@ def derivation_latex(system: EligibilitySystem, readout: ReadoutProgram) -> str:
         body = " \\\\\n".join([rf"& \textbf{{{title}}}", *rows])
         environments.append(f"\\begin{{align*}}\n{body}\n\\end{{align*}}")
     return "\n".join(environments)
+
+
+def derivation_markdown(system: EligibilitySystem, readout: ReadoutProgram) -> str:
+    """Write step map and eligibility system as Markdown with formulas, for notebooks.
+
+    Parameters
+    ----------
+    system : EligibilitySystem
+    readout : ReadoutProgram
+        Filter of the readout (`eprop_brian.symbolic.programs.readout_program`).
+    """
+    step = _latex_step(system)[bool(system.step.neuron.source) :]
+    sections = {
+        "A step of neuron j": step,
+        "Eligibility trace of a synapse from i to j": _latex_eligibility(system, readout),
+    }
+    parts = []
+    for title, rows in sections.items():
+        body = " \\\\\n".join(rows)
+        parts.append(f"**{title}**\n\n$$\n\\begin{{aligned}}\n{body}\n\\end{{aligned}}\n$$")
+    return "\n\n".join(parts)
 
 
 def _latex_sections(
