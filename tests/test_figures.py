@@ -12,7 +12,7 @@ from eprop_brian import get_task, plot, record
 from eprop_brian.equations import ALIF, LIF, Neuron
 from eprop_brian.figures import eprop as figures_of_a_run
 from eprop_brian.figures import weights as figures_of_weights
-from eprop_brian.figures.style import colours, log_if_wide, same_limits
+from eprop_brian.figures.style import colours, log_if_wide, same_limits, save_figures
 from eprop_brian.network.spec import Network
 from eprop_brian.runs.config import RunConfig
 from eprop_brian.runs.run import Run
@@ -522,6 +522,17 @@ def test_a_run_is_drawn(run_folder):
     assert not list(run_folder.glob(".*"))
 
 
+def test_figures_that_no_longer_belong_to_a_run_are_removed(tmp_path):
+    """Of another run that was in the folder; files of one's own stay."""
+    for name in ("labels.png", "episode_after.pdf", "weights.png", "mine.png", "labels.txt"):
+        (tmp_path / name).write_bytes(b"old")
+    (written,) = save_figures({"weights": plt.figure()}, tmp_path, ["png"], ["weights", "labels"])
+    assert written.read_bytes().startswith(b"\x89PNG")
+    assert {path.name for path in tmp_path.iterdir()} == {
+        *("weights.png", "episode_after.pdf", "mine.png", "labels.txt")
+    }
+
+
 def test_a_run_without_iterations_has_no_learning_curve(run_folder, tmp_path, monkeypatch):
     monkeypatch.setattr(figures_of_a_run, "record", lambda *_, **__: make_recording())
     monkeypatch.setattr(figures_of_a_run, "plot_trial", lambda *_: plt.figure())
@@ -530,8 +541,10 @@ def test_a_run_without_iterations_has_no_learning_curve(run_folder, tmp_path, mo
     run.save()
     (tmp_path / "checkpoint.npz").rename(tmp_path / "initial.npz")
     run.save()
+    (tmp_path / "learning_curve.pdf").write_bytes(b"of another run")
     names = [path.name for path in plot.run(tmp_path)]
     assert names == ["trial_before.png", "trial_after.png", "weights.png"]
+    assert not (tmp_path / "learning_curve.pdf").exists()
 
 
 def test_a_folder_without_a_usable_run_is_refused(run_folder, tmp_path):

@@ -24,6 +24,7 @@ from eprop_brian.equations.learning_signals import TRANSMITTED
 from eprop_brian.equations.regularizers import L2
 from eprop_brian.network.built import state_variable
 from eprop_brian.network.graph import Connection, SignalConnection
+from eprop_brian.network.optimization import CLIPPED
 from eprop_brian.network.step.connections import weight_change
 from eprop_brian.symbolic.names import input_name, owned, substituted
 from eprop_brian.symbolic.programs import OnlineProgram, online_program
@@ -323,7 +324,7 @@ def _update(context: Context, p: Projected, sums: list[str], trial: list[str]) -
     _, slope = _weight(context, p)
     batch = [f"gradient = {slope}{scale}{summed}{mean}{l2}"]
     if network.clip_value is not None:
-        batch.append("gradient = clip(gradient, -clip_value, clip_value)")
+        batch.append(CLIPPED)
     batch += [f"{name} = 0" for name in sums]
     along = context.signals_along(c, part.source)
     learning = next((s.feedback for s in along if s.learns), None)

@@ -44,8 +44,11 @@ def doctor_command(folder: Path, choices: RunChoices) -> None:
 def _measured(found: Examination) -> Iterator[str]:
     """What was measured, a line each."""
     yield f"iteration {found.iteration} of {found.iterations}"
-    for name, moved in found.moved.items():
-        update = found.updated.get(name)
+    for name in found.moved or found.updated:
+        moved, update = found.moved.get(name), found.updated.get(name)
+        if moved is None:
+            yield f"{name} changes by {update:.2g} of its length in the next update"
+            continue
         by_update = "" if update is None else f", by {update:.2g} in the next update"
         yield f"{name} has changed by {moved:.2g} of its length{by_update}"
     if not math.isnan(found.regularised):

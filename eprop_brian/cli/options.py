@@ -15,6 +15,7 @@ from eprop_brian.base import plugins
 from eprop_brian.base.suggestions import unknown
 from eprop_brian.devices.choices import DEVICES, DTYPES
 from eprop_brian.equations.learning_signals import FEEDBACKS
+from eprop_brian.figures import FORMATS
 from eprop_brian.network.choices import GRADIENTS, UPDATES
 from eprop_brian.recipes import recipe_names
 
@@ -338,7 +339,7 @@ def format_option(command: Callable[..., Any]) -> Callable[..., Any]:
         "--format",
         "formats",
         multiple=True,
-        type=click.Choice(["png", "pdf", "svg"]),
+        type=click.Choice(FORMATS),
         default=("png",),
         show_default=True,
         help="File type of the figures. May be given several times.",

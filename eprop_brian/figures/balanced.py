@@ -23,7 +23,7 @@ from eprop_brian.figures.style import (
     legend_above,
     legend_beside,
     log_if_wide,
-    save_figure,
+    save_figures,
     stacked,
     styled,
 )
@@ -38,6 +38,9 @@ __all__ = [
     "plot_training",
     "plot_tuning",
 ]
+
+#: Names of all figures of a run.
+_FIGURES = ("decoding", "balance", "tuning", "activity", "phase", "training")
 
 _EXCITATION, _INHIBITION = COLOURS[1], COLOURS[0]
 #: Seconds of a test that a figure of it shows.
@@ -318,13 +321,14 @@ def plot_training(history: TrainingHistory) -> Figure:
     )
     for panel, ax in panels.items():
         for (name, label), colour in zip(lines[panel].items(), COLOURS, strict=False):
-            if np.any(np.isfinite(columns[name])):
+            # A field without slow weights may be exact; a logarithmic axis has no 0.
+            if np.any(columns[name] > 0) or name not in lines["NMSE"]:
                 ax.plot(columns["seconds"], columns[name], color=colour, label=label)
         ax.set_ylabel(panel)
         if ax.get_legend_handles_labels()[0]:
             legend_above(ax)
     errors = np.concatenate([columns[name] for name in lines["NMSE"]])
-    if not log_if_wide(panels["NMSE"], errors):
+    if not log_if_wide(panels["NMSE"], errors[errors > 0]):
         panels["NMSE"].set_ylim(bottom=0)
     panels["rate (Hz)"].set_ylim(bottom=0)
     return figure
@@ -364,8 +368,4 @@ def plot_experiment(folder: str | Path, formats: Sequence[str] = ("png",)) -> li
         figures["phase"] = plot_phase_portrait(network, slow, recording, saved.points, saved.killed)
     if len(saved.history):
         figures["training"] = plot_training(saved.history)
-    return [
-        path
-        for name, figure in figures.items()
-        for path in save_figure(figure, folder / name, formats)
-    ]
+    return save_figures(figures, folder, formats, _FIGURES)

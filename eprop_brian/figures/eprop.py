@@ -14,7 +14,7 @@ from eprop_brian.figures.episode import outcome_of, plot_episode
 from eprop_brian.figures.labels import frame_probabilities, plot_labels
 from eprop_brian.figures.learning import plot_learning_curve
 from eprop_brian.figures.speech import plot_confusion, plot_utterance
-from eprop_brian.figures.style import same_limits, save_figure
+from eprop_brian.figures.style import same_limits, save_figures
 from eprop_brian.figures.trial import draws_trajectory, plot_trajectory, plot_trial
 from eprop_brian.figures.weights import plot_parameters, plot_weights
 from eprop_brian.network.spec import Network
@@ -29,6 +29,13 @@ from eprop_brian.training.quantities import default_quantities, slow_components
 from eprop_brian.training.recording import not_recordable, record
 
 __all__ = ["plot_eprop_run"]
+
+#: Names of all figures of a run.
+_FIGURES = (
+    *("learning_curve", "trial_before", "trial_after", "episode_before", "episode_after"),
+    *("trajectory", "labels", "utterance", "confusion_frames", "confusion_utterances"),
+    *("weights", "parameters"),
+)
 
 _NAMES = ("before", "after")
 #: Weights before and after training.
@@ -98,11 +105,7 @@ def plot_eprop_run(
             history, task.error_threshold, solved_return, batch_size, of_labels
         )
         figures = {"learning_curve": curve, **figures}
-    return [
-        path
-        for name, figure in figures.items()
-        for path in save_figure(figure, folder / name, formats)
-    ]
+    return save_figures(figures, folder, formats, _FIGURES)
 
 
 def _trials(

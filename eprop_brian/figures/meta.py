@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from eprop_brian.figures.style import COLOURS, legend_above, save_figure, stacked, styled
+from eprop_brian.figures.style import COLOURS, legend_above, save_figures, stacked, styled
 from eprop_brian.runs.config import RunConfig
 from eprop_brian.runs.meta import read_adaptation
 from eprop_brian.runs.run import HISTORY
@@ -18,6 +18,9 @@ from eprop_brian.training.adaptation import Example
 from eprop_brian.training.meta_history import MetaHistory
 
 __all__ = ["plot_adaptation", "plot_arm", "plot_meta_run", "plot_signals", "plot_training"]
+
+#: Names of all figures of a run.
+_FIGURES = ("training", "adaptation", "learning_signals", "arm")
 
 #: Iterations over which a course is averaged.
 _SMOOTH = 20
@@ -64,11 +67,7 @@ def plot_meta_run(folder: str | Path, formats: Sequence[str] = ("png",)) -> list
         figures["learning_signals"] = plot_signals(example.learning_signal)
         if isinstance(family, OneShotArm):
             figures["arm"] = plot_arm(family, example)
-    return [
-        path
-        for name, figure in figures.items()
-        for path in save_figure(figure, folder / name, formats)
-    ]
+    return save_figures(figures, folder, formats, _FIGURES)
 
 
 @styled()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import cycle, islice
 from pathlib import Path
@@ -20,6 +20,7 @@ from matplotlib.legend import Legend
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from eprop_brian.base.files import beside
+from eprop_brian.figures import FORMATS
 
 __all__ = [
     "COLOURS",
@@ -40,6 +41,7 @@ __all__ = [
     "named_units",
     "same_limits",
     "save_figure",
+    "save_figures",
     "stacked",
     "styled",
     "whole_numbers",
@@ -349,3 +351,33 @@ def save_figure(figure: Figure, path: Path, formats: Sequence[str]) -> list[Path
             figure.set_layout_engine("none")
     plt.close(figure)
     return written
+
+
+def save_figures(
+    figures: Mapping[str, Figure], folder: Path, formats: Sequence[str], possible: Iterable[str]
+) -> list[Path]:
+    """Write the figures of a run into its folder, and remove those that are no longer its own.
+
+    Parameters
+    ----------
+    figures : mapping of str to Figure
+        By name of their files.
+    folder : Path
+    formats : sequence of str
+    possible : iterable of str
+        Names of all figures that a run of this kind may have. Files of those that this one does not
+        have, from an earlier state of the folder, are removed in every format.
+
+    Returns
+    -------
+    list of Path
+        The files written.
+    """
+    for name in set(possible) - set(figures):
+        for suffix in FORMATS:
+            (folder / f"{name}.{suffix}").unlink(missing_ok=True)
+    return [
+        path
+        for name, figure in figures.items()
+        for path in save_figure(figure, folder / name, formats)
+    ]

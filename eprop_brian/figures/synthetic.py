@@ -19,7 +19,7 @@ from eprop_brian.figures.style import (
     draw_median_and_range,
     draw_spikes,
     legend_above,
-    save_figure,
+    save_figures,
     stacked,
     styled,
 )
@@ -29,6 +29,9 @@ from eprop_brian.tasks.copy_repeat import CopyRepeat
 from eprop_brian.training.curriculum import CurriculumTrainer
 
 __all__ = ["plot_copy_trial", "plot_solved_length", "plot_synthetic_run"]
+
+#: Names of all figures of a run.
+_FIGURES = ("learning_curve", "trial_before", "trial_after")
 
 #: Points of time at which curves of several runs are compared.
 _POINTS = 400
@@ -201,8 +204,4 @@ def plot_synthetic_run(folder: str | Path, formats: Sequence[str] = ("png",)) ->
         figures[f"trial_{name}"] = plot_copy_trial(
             task, trials.inputs[0], trials.targets[0], outputs[0], spikes[0], f"{task.name} {when}"
         )
-    return [
-        path
-        for name, figure in figures.items()
-        for path in save_figure(figure, folder / name, formats)
-    ]
+    return save_figures(figures, folder, formats, _FIGURES)

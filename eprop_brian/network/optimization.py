@@ -15,6 +15,7 @@ from eprop_brian.symbolic.expressions import evaluate, parse_expression, require
 from eprop_brian.symbolic.names import refuse_reserved
 
 __all__ = [
+    "CLIPPED",
     "SIGNS",
     "bounds",
     "check_optimizer",
@@ -30,6 +31,12 @@ SIGNS = {"": 0.0, "excitatory": 1.0, "inhibitory": -1.0}
 #: The root of what is negative is no number, which no bounds of later updates turn into one. The
 #: limit is what single precision has, in which infinity would be no literal.
 _NO_NUMBER = "w = where(int(abs(g) < 3.4e38), w, sqrt(1e38 - abs(g)))"
+#: The gradient within the bounds of ``clip_value``; one that is not finite stays what it is, for
+#: the statement above to find it.
+CLIPPED = (
+    "gradient = where(int(abs(gradient) < 3.4e38), "
+    "clip(gradient, -clip_value, clip_value), gradient)"
+)
 #: Options of a projection that stand for a parameter of its optimizer.
 _OPTIONS = {"eta": "eta", "minimum": "w_min", "maximum": "w_max"}
 

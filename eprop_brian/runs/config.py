@@ -151,7 +151,9 @@ class RunConfig:
                         f"the {name} of a run cannot be replaced: take a recipe, or change "
                         f"parameters with {name}.KEY=VALUE"
                     )
-            return recipe if isinstance(recipe, RunConfig) else cls.read(recipe.path.parent, task)
+            if isinstance(recipe, Recipe):
+                return cls.read(recipe.path.parent, task)
+            return recipe if task is None else recipe._with_object(task)
         if task is not None:
             recipe = recipe.with_task(task.name, settings_of(task))
         model = model_for(model_of(recipe.tables["run"], recipe.path), recipe.tables)
@@ -375,13 +377,22 @@ class RunConfig:
             read, parts = model.read_parts(Path(folder), filled)
             if task is not None:
                 check_name(filled, task)
-                parts |= {"own_task": parts_of(task)["own_task"]}
+                parts |= _object_of(task)
             config = cls(read, parts)
-            if task is not None:
-                check_same(config, task)
-            return config
+            return config if task is None else config._with_object(task)
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
+
+    def _with_object(self, task: Task) -> RunConfig:
+        """Return a copy with the object of its task (ValueError if that is another task)."""
+        check_name(self.tables, task)
+        check_same(self, task)
+        return replace(self, parts={**self.parts, **_object_of(task)})
+
+
+def _object_of(task: Task) -> dict[str, Any]:
+    """The part that holds a task which only an object says."""
+    return {"own_task": parts_of(task)["own_task"]}
 
 
 def _check_needed(model: Model, tables: Tables) -> None:

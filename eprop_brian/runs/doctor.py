@@ -13,7 +13,7 @@ from eprop_brian.base.sparse import Matrix, values_of
 from eprop_brian.network.choices import PROGRAMS
 from eprop_brian.network.program import make_program
 from eprop_brian.network.spec import Network
-from eprop_brian.runs.run import INITIAL, Run
+from eprop_brian.runs.run import Run
 from eprop_brian.runs.versions import changed_versions
 from eprop_brian.tasks import EpisodicTask, Task
 from eprop_brian.tasks.base import hand_out
@@ -48,7 +48,8 @@ class Examination:
     symptoms : tuple of Symptom
         The most serious first.
     moved : dict of str to float
-        Change of the weights of each projection since the beginning, relative to their length then.
+        Change of the weights of each projection since the beginning, relative to their length then;
+        empty where the folder does not have the weights before training.
     updated : dict of str to float
         The same by the next update; empty where there is none.
     regularised : float
@@ -103,8 +104,10 @@ def _examined(run: Run, trainer: Trainer) -> Examination:
     iteration, alignment = trainer.iteration, trainer.alignment()
     now = trainer.session.weights
     before = {c.name: now[c.name].copy() for c in resolved.keys.plastic}
-    initial = run.weights(INITIAL)
-    moved = relative_changes({name: initial[name] for name in before}, before)
+    initial = run.initial_weights()
+    moved = {}
+    if initial is not None:
+        moved = relative_changes({name: initial[name] for name in before}, before)
     acts = isinstance(trainer.task, EpisodicTask)
     course = [*(of_return(history) if acts else of_loss(history, resolved))]
     regularised = _regularised(trainer)

@@ -34,8 +34,9 @@ OTHER_NETWORKS: Mapping[str, str] = {
     "evidence-accumulation-layers": "the same by two adaptive layers, the second recurrent",
     "one-shot-arm-2019": "the same in the form of 2019, whose teachers hear the learner too",
 }
-#: The file of a run's settings (`eprop_brian.runs.config`).
+#: The file of a run's settings (`eprop_brian.runs.config`), and what else a run has, one at least.
 _CONFIG = "config.toml"
+_OF_RUN = ("history.csv", "checkpoint.npz", "weights.npz", "initial.npz")
 #: Names of the recipes that come with the package.
 RECIPES = (*TASKS, *DYNAMICS, *FAMILIES, *OTHER_NETWORKS)
 
@@ -75,8 +76,12 @@ class Recipe:
 
     @property
     def is_run(self) -> bool:
-        """Whether it is the configuration of a run, which has files beside it."""
-        return self.path.name == _CONFIG
+        """Whether it is the configuration of a run, which has files beside it.
+
+        A recipe of your own may be called ``config.toml`` too.
+        """
+        beside = (self.path.parent / name for name in _OF_RUN)
+        return self.path.name == _CONFIG and any(path.exists() for path in beside)
 
     def with_task(self, name: str, settings: Mapping[str, Any]) -> Recipe:
         """Return a copy for another task."""

@@ -217,7 +217,9 @@ class Run:
         if (folder / CONFIG).exists():
             run = cls(RunConfig.read(folder, trainer.task), folder, trainer)
             run._check_same(network)
-            run.save()
+            with claimed(folder):
+                run._take_length(max(run.config.model.length(run.config), trainer.iteration))
+                run.save()
             return run
         place = {name: getattr(trainer, name) for name in ("batch_size", "seed", "device", "dtype")}
         config = RunConfig.of(network, trainer.task, iterations=max(1, trainer.iteration), **place)
@@ -355,9 +357,8 @@ class Run:
                 f"task's trials all the same, delete {self.folder / TRIALS}"
             )
         model = self.config.model
-        if iterations is not None and iterations != model.length(self.config):
-            self.config = model.with_length(self.config, iterations)
-            self.config.write(self.folder)
+        if iterations is not None:
+            self._take_length(iterations)
         try:
             total = model.length(self.config)
             if self.config.run.get("validate_every") or self.config.run.get("patience"):
@@ -367,6 +368,13 @@ class Run:
             )
         finally:
             self.save()
+
+    def _take_length(self, iterations: int) -> None:
+        """Have the configuration, also in the folder, say how long the training is."""
+        model = self.config.model
+        if iterations != model.length(self.config):
+            self.config = model.with_length(self.config, iterations)
+            self.config.write(self.folder)
 
     @property
     def has_best(self) -> bool:

@@ -133,18 +133,14 @@ def evaluate(
     task: Task,
     seed: int,
     *,
-    n_batches: int,
-    batch_size: int,
+    n_batches: int | None = None,
+    batch_size: int | None = None,
     stream: str,
     dtype: str,
     greedy: bool = True,
-    once: bool = False,
     beam_width: int = 1,
 ) -> Evaluation:
-    """See `Trainer.evaluate`; `seed` is that of the trials, `dtype` the session's.
-
-    With `once`, no example of a data set is shown twice.
-    """
+    """See `Trainer.evaluate`; `seed` is that of the trials, `dtype` the session's."""
     of_labels = LOSSES[task.loss].of_labels
     if beam_width != 1 and not of_labels:
         raise ValueError(
@@ -155,9 +151,13 @@ def evaluate(
     n_examples = task.n_examples(stream)
     previous: Trials | None = None
     most, noisy = session.most_trials, draws(session.resolved.populations)
-    for index in range(n_batches):
+    # To see an example again says something only where its noise differs.
+    is_once = n_batches is None or task.fixed_examples and not noisy
+    usual_batches, usual_size = evaluation_size(task)
+    batch_size = usual_size if batch_size is None else batch_size
+    for index in range(usual_batches if n_batches is None else n_batches):
         size = batch_size
-        if once and n_examples is not None:
+        if is_once and n_examples is not None:
             size = min(size, n_examples - index * batch_size)
             if size < 1:
                 break
@@ -204,18 +204,10 @@ def evaluate(
     )
 
 
-def evaluation_size(task: Task, stream: str = "test") -> tuple[int, int]:
-    """Batches of an evaluation of a task, and trials in each.
-
-    Examples that never change are shown once, if there are fewer of them than there would be
-    trials.
-    """
+def evaluation_size(task: Task) -> tuple[int, int]:
+    """Batches of an evaluation of a task, and trials in each, if its examples suffice."""
     if isinstance(task, EpisodicTask):
         return 1, EPISODES
-    n_examples = task.n_examples(stream) if task.fixed_examples else None
-    if n_examples is not None and n_examples < VALIDATION_BATCHES * VALIDATION_BATCH_SIZE:
-        n_batches = -(-n_examples // VALIDATION_BATCH_SIZE)
-        return n_batches, -(-n_examples // n_batches)
     return VALIDATION_BATCHES, VALIDATION_BATCH_SIZE
 
 
@@ -288,7 +280,5 @@ def confirmation_batches(task: Task, stream: str) -> int:
     n_examples = task.n_examples(stream)
     if n_examples is None:
         return CONFIRMATION_BATCHES
-    if task.fixed_examples:
-        return min(CONFIRMATION_BATCHES, -(-n_examples // evaluation_size(task, stream)[1]))
     once = -(-n_examples // VALIDATION_BATCH_SIZE)
     return min(CONFIRMATION_BATCHES, max(VALIDATION_BATCHES, once))

@@ -59,8 +59,9 @@ def completed_gradient(
         if network.c_l2:
             gradient[name] += network.c_l2 * masked(masks, name, weights[name])
         if network.clip_value is not None:
-            limit = network.clip_value
-            gradient[name] = jnp.clip(gradient[name], -limit, limit)
+            limit, g = network.clip_value, gradient[name]
+            # What is not finite stays so, and ends the training by name.
+            gradient[name] = jnp.where(jnp.isfinite(g), jnp.clip(g, -limit, limit), g)
     if network.clip_norm is not None:
         gradient = clipped(gradient, matrices, network.clip_norm)
     return gradient

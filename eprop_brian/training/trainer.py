@@ -427,7 +427,9 @@ class Trainer:
 
     def _judge(self, stop_when_solved: bool) -> None:
         """Validate where it is time to, and find out whether the task is solved."""
-        if self._validate_every and self.iteration % self._validate_every == 0:
+        is_due = bool(self._validate_every) and self.iteration % self._validate_every == 0
+        # A training that goes on may have been validated at this iteration before.
+        if is_due and np.isnan(self.history.validation_loss[-1]):
             self._validate()
         self.solved = stop_when_solved and self._is_solved()
 
@@ -435,8 +437,9 @@ class Trainer:
         """Test fresh trials, once after an iteration, and note the result in the history."""
         if self.validation is None or self._validated != self.iteration:
             stream = f"validation {self.iteration}"
-            # The few examples held out are shown again and again: their noise differs.
-            self.validation = self.evaluate(*evaluation_size(self.task, stream), stream=stream)
+            # The few examples held out are shown again and again, where their noise differs.
+            n_batches, _ = evaluation_size(self.task)
+            self.validation = self.evaluate(n_batches, stream=stream)
             self._validated = self.iteration
             returns = self.validation.returns
             with uninterrupted():
@@ -485,8 +488,9 @@ class Trainer:
         Parameters
         ----------
         n_batches, batch_size : int, optional
-            Default: 8 of 64 trials, but examples that never change (`Task.fixed_examples`) once; in
-            an environment 1 of 100 episodes.
+            Default: 8 of 64 trials, of a data set at most as many as show each example once; in an
+            environment 1 of 100 episodes. Examples that never change (`Task.fixed_examples`) are
+            shown once by any number of batches, unless neurons are noisy.
         stream : str
             Stream of trials; ``"train"`` is the one that the network learns from.
         greedy : bool
@@ -505,17 +509,15 @@ class Trainer:
             If a loss or return is not finite, or a trial (on ``cuda``, the last one of a call) ends
             with a state of NaN. The message names the quantity that was not finite first.
         """
-        usual = evaluation_size(self.task, stream)
         return evaluate(
             self.session,
             self.task,
             self.seed,
-            n_batches=usual[0] if n_batches is None else n_batches,
-            batch_size=usual[1] if batch_size is None else batch_size,
+            n_batches=n_batches,
+            batch_size=batch_size,
             stream=stream,
             dtype=self.dtype,
             greedy=greedy,
-            once=n_batches is None,
             beam_width=beam_width,
         )
 
@@ -632,7 +634,8 @@ class Trainer:
         # as several iterations, and keeps lucky ones rare.
         if np.mean(self.history.error[-CHECK_EVERY:]) >= 1.25 * threshold:
             return False
-        if self._validate().error >= threshold:
+        error = self.history.validation_error[-1]
+        if (self._validate().error if np.isnan(error) else error) >= threshold:
             return False
         stream = confirmation_of(f"validation {self.iteration}")
         self.confirmation = self.evaluate(confirmation_batches(self.task, stream), stream=stream)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from eprop_brian.base.sparse import values_of
+from eprop_brian.cli.doctor import _measured
 from eprop_brian.runs.doctor import _regularised, examine
 from eprop_brian.tasks.base import hand_out
 from eprop_brian.training.history import History
@@ -106,3 +107,15 @@ def test_a_silent_run_is_named_and_stays_as_it_is(tmp_path):
     assert (found.iteration, found.updated["w_in"] > 0) == (12, True)
     assert found.updated["w_rec"] == 0
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_run_of_an_earlier_version_has_no_weights_before_training(tmp_path):
+    trainer = own_trainer(own_arrays())
+    trainer.train(2, progress=False)
+    trainer.save(tmp_path)
+    (tmp_path / "initial.npz").unlink()
+    found = examine(tmp_path)
+    assert (found.iteration, found.moved) == (2, {})
+    assert found.updated["w_in"] > 0
+    lines = [*_measured(found)]
+    assert f"w_in changes by {found.updated['w_in']:.2g} of its length in the next update" in lines

@@ -204,3 +204,33 @@ def test_the_commit_is_read_without_git(tmp_path):
     assert commit_of(tree) == commit
     (git / "HEAD").write_text(f"{other}\n")
     assert commit_of(git.parent) == other
+
+
+def test_a_run_that_is_saved_again_has_the_iterations_that_were_made(tmp_path):
+    trainer = own_trainer(own_arrays())
+    trainer.train(2, progress=False)
+    trainer.save(tmp_path)
+    trainer.train(5, progress=False)
+    trainer.save(tmp_path)
+    run = Run.open(tmp_path)
+    assert run.config.run["iterations"] == run.trainer.iteration == 5 and run.is_trained
+    # Longer trainings that were planned stay planned.
+    planned = Run.open(tmp_path)
+    planned.train(5, progress=False)
+    planned.config = planned.config.with_values("run", iterations=9)
+    planned.config.write(tmp_path)
+    Trainer.load(tmp_path).save(tmp_path)
+    assert RunConfig.read(tmp_path).run["iterations"] == 9
+
+
+def test_settings_of_a_run_take_the_object_of_its_task():
+    task = Unknown()
+    config = RunConfig.of(own_network(task), task)
+    other = Unknown()
+    taken = RunConfig.from_recipe(config, task=other)
+    assert taken.make_task() is other and taken == config
+    with pytest.raises(ValueError, match="task is 'unknown-to-others', but the object is the task"):
+        RunConfig.from_recipe(config, task=own_arrays())
+    arrays = RunConfig.of(own_network(own_arrays()), own_arrays())
+    with pytest.raises(ValueError, match="other arrays than the object"):
+        RunConfig.from_recipe(arrays, task=own_arrays(n=21))

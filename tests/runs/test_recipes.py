@@ -151,3 +151,14 @@ def test_settings_of_an_environment():
     task = config.make_task()
     assert (task.options, task.actions, task.n_outputs) == ({"is_slippery": False}, (0, 2), 3)
     assert task.environment.analog
+
+
+def test_a_recipe_may_have_the_name_of_a_file_of_runs(tmp_path):
+    """A run has more than settings."""
+    path = tmp_path / "config.toml"
+    path.write_text(str(get_recipe("evidence-accumulation")))
+    assert not get_recipe(path).is_run and not get_recipe(tmp_path).is_run
+    mine = RunConfig.from_recipe(path, neuron="lif")
+    assert mine == RunConfig.from_recipe("evidence-accumulation", neuron="lif")
+    (tmp_path / "history.csv").write_text("")
+    assert get_recipe(path).is_run

@@ -1,12 +1,14 @@
 """Tasks of arrays: what each stream shows, and what does not fit."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from brian2 import ms
 
+from eprop_brian import LIF, Network, Trainer
 from eprop_brian.tasks import ArrayTask, get_task
 from eprop_brian.tasks.datasets import DataError
-from eprop_brian.training.evaluation import confirmation_batches, evaluation_size
 from support.data_sets import write_arrays
 
 STREAMS = ("train", "validation 10", "validation 10 again", "test")
@@ -60,13 +62,22 @@ def test_one_trial_is_shown_everywhere_and_stored_once():
     assert first.inputs is second.inputs and first.n_trials == 3
 
 
-def test_a_test_shows_every_trial_once():
-    task = ArrayTask(inputs=SPIKES, targets=CLASSES)
-    assert evaluation_size(task) == (1, 4)
-    assert evaluation_size(task, "validation 10") == (1, 2)
-    assert confirmation_batches(task, "validation 10 again") == 1
-    many = ArrayTask(inputs=np.repeat(SPIKES, 20, axis=0), targets=np.repeat(CLASSES, 20))
-    assert evaluation_size(many) == (2, 40)
+def test_examples_that_never_change_are_shown_once():
+    """However many batches there are to be, unless neurons are noisy."""
+    many = np.repeat(SPIKES, 20, axis=0), np.repeat(CLASSES, 20)
+    task = ArrayTask(inputs=many[0], targets=many[1])
+    n_test, n_validation = task.n_examples("test"), task.n_examples("validation 10")
+    assert 64 < n_test < 128 and n_validation < 64
+    network = Network.for_task(task, [(LIF, 3)])
+    trainer = Trainer(network, task, batch_size=2, device="runtime")
+    assert trainer.evaluate().n_trials == trainer.evaluate(8).n_trials == n_test
+    assert trainer.evaluate(1).n_trials == 64
+    trainer.train(1, validate_every=1, progress=False)
+    assert trainer.validation.n_trials == trainer.validation.n_examples == n_validation
+    noisy = replace(LIF, update=LIF.update + " + 0.01*randn()")
+    assert "randn" in noisy.update
+    trainer = Trainer(Network.for_task(task, [(noisy, 3)]), task, device="runtime")
+    assert (trainer.evaluate().n_trials, trainer.evaluate(3).n_trials) == (n_test, 192)
 
 
 def test_a_file(tmp_path):

@@ -10,6 +10,7 @@ import pytest
 from eprop_brian.training.callbacks import BestWeights, Callback, EarlyStopping, best_validation
 from eprop_brian.training.history import History
 from eprop_brian.training.loggers import TensorBoard, WandB
+from eprop_brian.training.trainer import Trainer
 from support.own import own_arrays, own_trainer
 
 
@@ -164,3 +165,27 @@ def test_a_missing_library_is_named(logger, name, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(ValueError, match=rf"needs {name} .*pip install 'eprop_brian\["):
         logger(tmp_path)
+
+
+def test_a_training_that_goes_on_does_not_validate_again(tmp_path):
+    class Count(Callback):
+        def __init__(self):
+            self.at = []
+
+        def on_validation(self, trainer, iteration, evaluation):
+            self.at.append(iteration)
+
+    trainer, first, second = own_trainer(own_arrays()), Count(), Count()
+    trainer.train(4, progress=False, validate_every=2, callbacks=[first])
+    trainer.save(tmp_path)
+    again = Trainer.load(tmp_path)
+    again.train(4, progress=False, validate_every=2, callbacks=[second])
+    assert (first.at, second.at) == ([2, 4], [])
+    again.train(6, progress=False, validate_every=2, callbacks=[second])
+    assert second.at == [6]
+    # It was interrupted between an iteration and its validation.
+    again.history.validation_loss[-1] = again.history.validation_error[-1] = NAN
+    again.save(tmp_path)
+    third = Count()
+    Trainer.load(tmp_path).train(6, progress=False, validate_every=2, callbacks=[third])
+    assert third.at == [6]

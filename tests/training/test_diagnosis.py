@@ -168,12 +168,13 @@ def test_a_weight_is_told_from_the_loss():
     ],
     ids=str,
 )
-def test_bounds_do_not_hide_a_gradient_that_is_not_finite(where, largest):
+@pytest.mark.parametrize("clip", [{}, {"clip_value": 1.0}], ids=["bounds", "clip_value"])
+def test_bounds_do_not_hide_a_gradient_that_is_not_finite(where, largest, clip):
     """Gradient descent would leave the weights at their bound, and go on."""
-    options, where = {}, dict(where)
+    options, where = dict(clip), dict(where)
     if "gradient" in where:
         pytest.importorskip("jax")
-        options = {"gradient": where.pop("gradient")}
+        options |= {"gradient": where.pop("gradient")}
     network = Network.standard(
         2, 1, [(QUIET, 3)], feedback="symmetric", optimizer=GRADIENT_DESCENT, **options
     )

@@ -10,6 +10,7 @@ from eprop_brian.network.built import optimizer_names, optimizer_statements
 from eprop_brian.network.graph import Connection
 from eprop_brian.network.groups import later_name
 from eprop_brian.network.learned_delays import DELAY
+from eprop_brian.network.optimization import CLIPPED
 from eprop_brian.network.projection import BuiltProjection
 from eprop_brian.network.resolved import Resolved
 from eprop_brian.network.step.delays import write_lagged_sums, write_learned_delays
@@ -179,9 +180,7 @@ def _write_update(
             writer.block(p.name, "own_gradient", [of_synapse, *cleared], *read[2:], view)
             slope, summed, cleared, refreshed = "", "gathered", [], ([], [])
         gradient = [f"gradient = {slope}gradient_scale*{summed}/batch_size{l2}", *cleared]
-    clipped = []
-    if network.clip_value is not None:
-        clipped = ["gradient = clip(gradient, -clip_value, clip_value)"]
+    clipped = [] if network.clip_value is None else [CLIPPED]
     gradient += clipped
     if network.clip_norm is not None:
         # The norm is known when all gradients are.
