@@ -10,7 +10,7 @@ is held out to validate, to confirm a validation, and to test, is never learned 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import InitVar, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -55,6 +55,9 @@ class ArrayTask(Task):
         the trials to learn from are shown.
     solved_at : float, optional
         The task counts as solved when the fraction of wrong trials is below it.
+    class_names : sequence of str, optional
+        Names of the classes, in order. Evaluations then count which class was taken for which, and
+        figures of a run show it (``confusion_trials``).
     dt : Quantity
         Length of a time step, 1 ms by default.
     inputs : array, shape (n_trials, n_steps, n_inputs), optional
@@ -77,7 +80,8 @@ class ArrayTask(Task):
     DataError
         If the file is missing, is damaged or lacks an array.
     ValueError
-        If arrays have other shapes or types, or do not fit each other.
+        If arrays have other shapes or types, or do not fit each other, or names are too few, come
+        twice, or are given where there are no classes.
     """
 
     name: ClassVar[str] = "arrays"
@@ -91,6 +95,7 @@ class ArrayTask(Task):
     validation_fraction: float = 0.2
     test_fraction: float = 0.2
     solved_at: float | None = None
+    class_names: Sequence[str] = ()  # type: ignore[misc]
     inputs: InitVar[ArrayLike | None] = None
     targets: InitVar[ArrayLike | None] = None
     validation: InitVar[Pair | None] = None
@@ -118,6 +123,11 @@ class ArrayTask(Task):
         for name in ("validation_fraction", "test_fraction"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must be from 0 to less than 1, not {getattr(self, name)}")
+        if isinstance(self.class_names, str):
+            raise ValueError(f"class_names must be a list of names, not '{self.class_names}'")
+        object.__setattr__(self, "class_names", tuple(self.class_names))
+        if self.class_names:
+            self._check_class_names()
         super().__post_init__()
         self.n_examples("train")  # raises where too few trials are left to learn from
 
@@ -150,7 +160,7 @@ class ArrayTask(Task):
     def n_outputs(self) -> int:
         """Number of classes, or of target signals."""
         if self._has_classes:
-            return 1 + max(int(self.arrays[n].max()) for n in self.arrays if n.endswith("targets"))
+            return len(self.class_names) or self._n_classes
         return int(self.arrays["targets"].shape[2])
 
     @cached_property
@@ -171,6 +181,37 @@ class ArrayTask(Task):
     @property
     def _has_classes(self) -> bool:
         return self.arrays["targets"].ndim == 1
+
+    @property
+    def _n_classes(self) -> int:
+        """Number of classes that the targets have."""
+        return 1 + max(int(self.arrays[n].max()) for n in self.arrays if n.endswith("targets"))
+
+    def _check_class_names(self) -> None:
+        """Raise ValueError unless the classes can have these names."""
+        if not self._has_classes:
+            raise ValueError("class_names are names of classes, but the targets are signals")
+        if len(self.class_names) < self._n_classes:
+            raise ValueError(
+                f"class_names has {len(self.class_names)} names, but the targets have "
+                f"{self._n_classes} classes"
+            )
+        for name in self.class_names:
+            if not isinstance(name, str) or not name.strip():
+                raise ValueError(f"class_names must be names, not {name!r}")
+            if self.class_names.count(name) > 1:
+                raise ValueError(f"class_names has the name '{name}' twice")
+
+    def confusions(self, outputs: ArrayLike, trials: Trials) -> dict[str, NDArray[np.int64]]:
+        """Count how often each class was taken for which, where classes have names.
+
+        See `Task.confusions`.
+        """
+        if not self.class_names:
+            return {}
+        n, right = self.n_outputs, trials.classes(self.learning_window)[:, 0]
+        answers = np.asarray(outputs).reshape(len(right), n).argmax(axis=1)
+        return {"trials": np.bincount(right * n + answers, minlength=n * n).reshape(n, n)}
 
     @cached_property
     def _rows(self) -> dict[Part, tuple[str, NDArray[np.intp]]]:

@@ -41,6 +41,7 @@ For settings that a user may choose, make it a dataclass, as `PatternGeneration`
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -92,6 +93,8 @@ class Task(ABC):
         of labels (`Trials.labels`).
     error_threshold : float or None
         The task counts as solved when the error on validation trials is below it.
+    class_names : sequence of str
+        Names of the classes, in the order of the outputs; empty where they have none.
     fixed_examples : bool
         Whether an example of a data set is the same trial each time that it is shown, so that a
         test need not show it twice.
@@ -110,6 +113,7 @@ class Task(ABC):
     argument: ClassVar[str] = ""
     loss: ClassVar[str]
     error_threshold: ClassVar[float | None] = None
+    class_names: ClassVar[Sequence[str]] = ()
     fixed_examples: ClassVar[bool] = False
 
     dt: Quantity = field(default_factory=lambda: 1 * ms)

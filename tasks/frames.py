@@ -175,6 +175,11 @@ class FrameTask(Task):
         """The labels of the utterances for training, in alphabetical order."""
         return self._training[0]
 
+    @property
+    def class_names(self) -> Sequence[str]:  # type: ignore[override]
+        """See `Task.class_names`."""
+        return self.classes
+
     def n_examples(self, stream: str) -> int:
         """Return how many utterances there are in the part that belongs to the stream."""
         return len(self.utterances[part_of(stream)])

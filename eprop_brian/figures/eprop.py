@@ -34,7 +34,7 @@ __all__ = ["plot_eprop_run"]
 _FIGURES = (
     *("learning_curve", "trial_before", "trial_after", "episode_before", "episode_after"),
     *("trajectory", "labels", "utterance", "confusion_frames", "confusion_utterances"),
-    *("weights", "parameters"),
+    *("confusion_trials", "weights", "parameters"),
 )
 
 _NAMES = ("before", "after")
@@ -66,7 +66,8 @@ def plot_eprop_run(
         The files written: ``learning_curve``, ``trial_before``, ``trial_after`` (in an environment,
         ``episode_before`` and ``episode_after``), ``trajectory`` if two readouts follow targets,
         ``labels`` if the only readout shows a sequence of labels (after training), of speech
-        ``utterance``, ``confusion_frames`` and ``confusion_utterances`` (of test trials),
+        ``utterance``, ``confusion_frames`` and ``confusion_utterances`` (of test trials), of an
+        `ArrayTask` whose classes have names ``confusion_trials``,
         ``weights``, and ``parameters`` if neurons have learned ones, in each format; no learning
         curve before the first iteration, and no trial of a network that cannot be recorded step by
         step (`Population.reverse_time`, `Readout.every`).
@@ -77,7 +78,7 @@ def plot_eprop_run(
         If the folder holds no run or one of its files is damaged.
     """
     folder = Path(folder)
-    config = RunConfig.read(folder, task)
+    own_task, config = task, RunConfig.read(folder, task)
     task = config.make_task()
     assert task is not None
     network = config.make_network(task)
@@ -92,9 +93,9 @@ def plot_eprop_run(
         figures = _episodes(network, task, both, seed, when)
     else:
         figures = _trials(network, task, both, seed, when)
-    if isinstance(task, FrameTask) and n_updates:
-        for what, counts in Run.open(folder).trainer.evaluate().confusions.items():
-            figures[f"confusion_{what}"] = plot_confusion(counts, task.classes, what)
+    if task.class_names and n_updates:
+        for what, counts in Run.open(folder, own_task).trainer.evaluate().confusions.items():
+            figures[f"confusion_{what}"] = plot_confusion(counts, task.class_names, what)
     figures["weights"] = plot_weights(initial, network, trained)
     if network.learned_shapes:
         figures["parameters"] = plot_parameters(initial, network, trained)

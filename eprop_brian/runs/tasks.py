@@ -159,10 +159,13 @@ def make_task(config: RunConfig) -> Task:
     cls, own = class_of(config), config.parts.get("own_task")
     # A path such as ./data is text, though it begins like a number.
     text = {f.name for f in fields(cls) if "str" in str(f.type).split(" | ")}
-    settings: dict[str, Any] = {
-        key: str(value) if key in text else as_quantity(value, f"task.{key}")
-        for key, value in config.tables["task"].items()
-    }
+    names = {f.name for f in fields(cls) if f.type == "Sequence[str]"}
+    settings: dict[str, Any] = {}
+    for key, value in config.tables["task"].items():
+        if key in names and isinstance(value, list | tuple):
+            settings[key] = tuple(map(str, value))
+        else:
+            settings[key] = str(value) if key in text else as_quantity(value, f"task.{key}")
     if own is not None:
         return cls(**settings) if _first_difference(config.tables["task"], own) else own
     if config.parts.get("environment") is not None:

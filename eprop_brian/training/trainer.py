@@ -427,9 +427,9 @@ class Trainer:
 
     def _judge(self, stop_when_solved: bool) -> None:
         """Validate where it is time to, and find out whether the task is solved."""
-        is_due = bool(self._validate_every) and self.iteration % self._validate_every == 0
+        every = self._validate_every
         # A training that goes on may have been validated at this iteration before.
-        if is_due and np.isnan(self.history.validation_loss[-1]):
+        if every and not self.iteration % every and np.isnan(self.history.validation_loss[-1]):
             self._validate()
         self.solved = stop_when_solved and self._is_solved()
 

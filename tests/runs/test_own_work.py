@@ -206,6 +206,21 @@ def test_the_commit_is_read_without_git(tmp_path):
     assert commit_of(git.parent) == other
 
 
+def test_the_figure_of_confused_classes(tmp_path):
+    task = own_arrays(class_names=("a", "b", "c"))
+    trainer = own_trainer(task)
+    trainer.train(1, progress=False)
+    trainer.save(tmp_path)
+    assert tmp_path / "confusion_trials.png" in plot.run(tmp_path)
+    # Without names there is none, and the file is not that of this run.
+    trainer = own_trainer(own_arrays())
+    trainer.train(1, progress=False)
+    trainer.save(tmp_path / "other")
+    (tmp_path / "other" / "confusion_trials.png").write_bytes(b"old")
+    assert not [path for path in plot.run(tmp_path / "other") if "confusion" in path.name]
+    assert not (tmp_path / "other" / "confusion_trials.png").exists()
+
+
 def test_a_run_that_is_saved_again_has_the_iterations_that_were_made(tmp_path):
     trainer = own_trainer(own_arrays())
     trainer.train(2, progress=False)

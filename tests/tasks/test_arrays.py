@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from brian2 import ms
 
-from eprop_brian import LIF, Network, Trainer
+from eprop_brian import LIF, Network, RunConfig, Trainer
 from eprop_brian.tasks import ArrayTask, get_task
 from eprop_brian.tasks.datasets import DataError
 from support.data_sets import write_arrays
@@ -116,3 +116,35 @@ def test_a_file(tmp_path):
 def test_what_does_not_fit_is_named(arrays, says):
     with pytest.raises(ValueError, match=says):
         ArrayTask(**arrays)
+
+
+def test_classes_have_names():
+    names = ["one", "2", "three", "four", "never"]
+    task = ArrayTask(inputs=SPIKES, targets=CLASSES, class_names=names)
+    assert task.class_names == tuple(names) and task.n_outputs == 5
+    trials = task.trials(1, "train", 0, 12)
+    right = trials.classes(task.learning_window)[:, 0]
+    outputs = np.eye(5)[np.where(right == 1, 4, right)]  # the second is taken for the last
+    counts = task.confusions(outputs, trials)["trials"]
+    expected = np.diag(np.bincount(right, minlength=5))
+    assert expected[1, 1] > 0
+    expected[1, 4], expected[1, 1] = expected[1, 1], 0
+    np.testing.assert_array_equal(counts, expected)
+    assert not ArrayTask(inputs=SPIKES, targets=CLASSES).confusions(outputs[:, :4], trials)
+    kept = RunConfig.of(Network.for_task(task, [(LIF, 3)]), task).make_task()
+    assert kept.class_names == tuple(names)  # "2" is a name, not a number
+
+
+@pytest.mark.parametrize(
+    ("targets", "names", "message"),
+    [
+        (CLASSES, "abc", "must be a list of names, not 'abc'"),
+        (CLASSES, ["a", "b"], "has 2 names, but the targets have 4 classes"),
+        (CLASSES, ["a", "b", "a", "c"], "has the name 'a' twice"),
+        (CLASSES, ["a", "b", "c", " "], "must be names, not ' '"),
+        (SIGNALS, ["a"], "the targets are signals"),
+    ],
+)
+def test_names_that_classes_cannot_have(targets, names, message):
+    with pytest.raises(ValueError, match=f"class_names .*{message}"):
+        ArrayTask(inputs=SPIKES, targets=targets, class_names=names)
