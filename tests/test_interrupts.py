@@ -68,7 +68,7 @@ def assert_whole(trainer):
 
 def test_ctrl_c_on_the_runtime_device_raises(in_step):
     trainer = CONFIG.make_trainer()
-    trainer._per_call = 3
+    trainer._feed.per_call = 3
     # Of 240 steps of the first call, and 80 of the second.
     in_step(300, signal.raise_signal, signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
@@ -80,7 +80,7 @@ def test_ctrl_c_on_the_runtime_device_raises(in_step):
 
 def test_brian2s_stop_makes_no_result(in_step):
     trainer = CONFIG.make_trainer()
-    trainer._per_call = 3
+    trainer._feed.per_call = 3
     in_step(300, brian2.stop)
     with pytest.raises(SimulationError, match="20 steps before the end of a call of 80"):
         trainer.train(4, progress=False)
@@ -290,7 +290,7 @@ def test_a_training_of_any_length_begins_at_once():
 
     with pytest.raises(KeyboardInterrupt):
         trainer.train(10**12, progress=False, after_call=enough)
-    assert trainer.iteration == trainer._per_call
+    assert trainer.iteration == trainer._feed.per_call
 
 
 def test_saving_cannot_be_interrupted(tmp_path, monkeypatch):

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from itertools import groupby
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +20,11 @@ from eprop_brian.base.sparse import Matrix
 from eprop_brian.network.optimization import learning_rate
 from eprop_brian.network.resolved import Resolved, as_resolved
 from eprop_brian.network.spec import Network
-from eprop_brian.tasks.base import Task, confirmation_of, hand_out
+from eprop_brian.tasks.base import Task, confirmation_of
 from eprop_brian.tasks.episodes import EpisodicTask
 from eprop_brian.tasks.external import ExternalTask
-from eprop_brian.tasks.trials import Trials, join_trials
 from eprop_brian.training.callbacks import Callback
-from eprop_brian.training.calls import (
-    CHECK_EVERY,
-    enlarged,
-    example_of_call,
-    iterations_per_call,
-)
+from eprop_brian.training.calls import CHECK_EVERY, example_of_call, iterations_per_call
 from eprop_brian.training.diagnosis import TrainingError, explain
 from eprop_brian.training.evaluation import (
     Evaluation,
@@ -43,6 +34,7 @@ from eprop_brian.training.evaluation import (
     evaluation_size,
     wrong_answers,
 )
+from eprop_brian.training.feed import Batches, Feed
 from eprop_brian.training.firing import LASTING, FiringWatch
 from eprop_brian.training.fitting import fitted_weights, stored_weights
 from eprop_brian.training.history import EPISODES, History
@@ -61,14 +53,6 @@ from eprop_brian.training.state import Outcome
 from eprop_brian.training.weight_recording import WeightRecorder
 
 __all__ = ["Evaluation", "Trainer", "TrainingError"]
-
-
-@dataclass(frozen=True)
-class _Batches:
-    """Consecutive batches of equal size, which a session runs in one call."""
-
-    trials: Trials
-    size: int
 
 
 class Trainer:
@@ -175,14 +159,11 @@ class Trainer:
         self._weight_recorder: WeightRecorder | None = None
         # State and iteration before the current call; None between calls.
         self._before: tuple[Mapping[str, Matrix], int] | None = None
-        self._per_call = iterations_per_call(network, self.batch_size, task)
+        per_call = iterations_per_call(network, self.batch_size, task)
+        self._feed = Feed(task, self.seed, self.batch_size, per_call)
         check_length(resolved, task, self.batch_size, dtype)
-        # Trials of the first call that have not been learned from yet, by iteration.
-        self._drawn: dict[int, Trials] = {}
         if state is None:
-            self._drawn = {i: self._hand_out(i) for i in range(self._per_call)}
-            n_trials = self._per_call * self.batch_size
-            example = enlarged(join_trials([*self._drawn.values()]), n_trials)
+            example = self._feed.first_call()
         else:
             example = example_of_call(network, task, self.seed, self.batch_size)
         check_workers(workers, scheduler)
@@ -404,7 +385,15 @@ class Trainer:
         if self.solved or self.stopped:
             return
         bar = progress_bar(iterations, self.iteration, "it", shown=progress)
-        with bar, contextlib.closing(self._calls(iterations)) as calls:
+        recorder = self._weight_recorder
+        fed = self._feed.calls(
+            self.iteration,
+            iterations,
+            ends_every=self._validate_every,
+            # Weights are recorded between calls of the session.
+            groups_every=recorder.every if recorder else None,
+        )
+        with bar, contextlib.closing(fed) as calls:
             for numbers, batches in calls:
                 # Not even an interrupt may leave weights without history.
                 with self.provisional() as before:
@@ -521,43 +510,7 @@ class Trainer:
             beam_width=beam_width,
         )
 
-    def _hand_out(self, iteration: int) -> Trials:
-        return hand_out(self.task, self.seed, "train", iteration, self.batch_size)
-
-    def _batches(self, numbers: range) -> list[_Batches]:
-        """The trials of several iterations, in groups that a session runs in one call.
-
-        They end where the size of the batches changes and where weights are recorded.
-        """
-        drawn, recorder = self._drawn, self._weight_recorder
-        parts = {i: drawn.pop(i) if i in drawn else self._hand_out(i) for i in numbers}
-        every = recorder.every if recorder else self._per_call
-        groups = groupby(parts, key=lambda i: (parts[i].n_trials, i // every))
-        return [_Batches(join_trials([parts[i] for i in same]), key[0]) for key, same in groups]
-
-    def _calls(self, iterations: int) -> Generator[tuple[range, list[_Batches]], None, None]:
-        """Yield iteration numbers and trials of each call, while a thread draws the next trials."""
-        with ThreadPoolExecutor(max_workers=1) as pool:
-            upcoming = None
-            numbers = self._call_from(self.iteration, iterations)
-            while numbers:
-                batches = upcoming.result() if upcoming else self._batches(numbers)
-                following = self._call_from(numbers.stop, iterations)
-                if following:
-                    upcoming = pool.submit(self._batches, following)
-                yield numbers, batches
-                numbers = following
-
-    def _call_from(self, first: int, iterations: int) -> range:
-        """Iterations of a call; calls end at the same ones whether or not a run was interrupted."""
-        ends = [
-            (first // every + 1) * every
-            for every in (self._per_call, self._validate_every)
-            if every
-        ]
-        return range(first, min(iterations, *ends))
-
-    def _iterate(self, batches: Sequence[_Batches], before: Mapping[str, Matrix]) -> None:
+    def _iterate(self, batches: Sequence[Batches], before: Mapping[str, Matrix]) -> None:
         """Run the batches of a call, which begins in the state `before`."""
         for number, group in enumerate(batches):
             if number:
@@ -585,7 +538,7 @@ class Trainer:
                 learning_rate(self.session.resolved.optimizer, self.session.n_updates), rng
             )
 
-    def _not_finite(self, batches: _Batches, state: Mapping[str, Matrix]) -> str:
+    def _not_finite(self, batches: Batches, state: Mapping[str, Matrix]) -> str:
         """Rerun batches from the state before them, and report what was not finite first."""
         self.session.restore(state)
         iteration = self.iteration
@@ -598,14 +551,14 @@ class Trainer:
                 break
         return explain(Diagnosis(self.session, batch, state, self.dtype), f"iteration {iteration}")
 
-    def _warn_of(self, batches: _Batches, state: Mapping[str, Matrix]) -> None:
+    def _warn_of(self, batches: Batches, state: Mapping[str, Matrix]) -> None:
         """Warn of a loss or a return that is not finite, though all that learns is."""
         after = self.session.state()
         message = self._not_finite(batches, state)
         self.session.restore(after)
         warn(f"{message}. All weights are finite: training goes on", stacklevel=4)
 
-    def _record(self, outcome: Outcome, batches: _Batches, seconds: float) -> None:
+    def _record(self, outcome: Outcome, batches: Batches, seconds: float) -> None:
         wrong = wrong_answers(self.task, self.session.resolved, outcome.output, batches.trials)
         errors = np.full(batches.trials.n_trials, np.nan) if wrong is None else wrong
         by_trial = {"loss": outcome.loss, "error": errors, "rate_hz": outcome.rate}

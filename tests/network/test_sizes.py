@@ -217,8 +217,8 @@ def test_so_many_seeds():
 def test_iterations_are_counted_one_call_after_the_other():
     task = get_task("pattern-generation", n_steps=20, n_inputs=3)
     trainer = Trainer(Network.for_task(task, [(LIF, 2)]), task, device="runtime")
-    first = trainer._call_from(0, 10**12)
-    assert [first, trainer._call_from(first.stop, 10**12)] == [range(100), range(100, 200)]
+    first = trainer._feed.call_from(0, 10**12)
+    assert [first, trainer._feed.call_from(first.stop, 10**12)] == [range(100), range(100, 200)]
 
 
 def test_all_together_count():
