@@ -175,8 +175,8 @@ def test_after_a_short_utterance_nothing_counts(folder, coding):
 
 def test_both_directions_of_the_recipe_learn_by_the_derivative_of_the_loss(folder):
     """Against JAX: utterances of different lengths, a readout once a frame."""
-    short = next(folder.glob("train/*/*.mfc"))
-    write_htk(short, read_htk(short)[0][:16])
+    for short in folder.glob("train/speaker0/*.mfc"):
+        write_htk(short, read_htk(short)[0][:16])
     config = RunConfig.from_recipe(
         "feature-file",
         settings=[f"task.path={folder}", "task.n_frames=20", "population.size=3"],
