@@ -17,7 +17,7 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -78,6 +78,13 @@ class Utterance:
     labels: Sequence[str] = field(repr=False)
 
 
+class _LossOfAnswer:
+    """CTC where the answer of a task is a sequence of labels, else (and of the class) softmax."""
+
+    def __get__(self, task: FrameTask | None, _: type) -> str:
+        return "ctc" if task is not None and task.answer == "labels" else "softmax_cross_entropy"
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FrameTask(Task):
     """Base class: say for every frame of an utterance, or once for all, what it is.
@@ -101,10 +108,14 @@ class FrameTask(Task):
 
     Notes
     -----
-    After the end of an utterance shorter than a trial nothing counts. The classes are the labels of
+    A trial ends with its utterance (`Trials.lengths`). The classes are the labels of
     the utterances for training, in alphabetical order, and `n_inputs` is the number of features, or
     twice that with spikes.
     """
+
+    #: What the answer can be.
+    answers: ClassVar[tuple[str, ...]] = ANSWERS
+    loss: ClassVar[str] = _LossOfAnswer()  # type: ignore[assignment]
 
     coding: str = "spikes"
     n_frames: int = 100
@@ -115,7 +126,7 @@ class FrameTask(Task):
     def __post_init__(self) -> None:
         for name, value, choices in (
             ("coding", self.coding, CODINGS),
-            ("answer", self.answer, ANSWERS),
+            ("answer", self.answer, self.answers),
             ("normalisation", self.normalisation, NORMALISATIONS),
         ):
             if value not in choices:
@@ -139,11 +150,6 @@ class FrameTask(Task):
     def answer(self) -> str:
         """One of `ANSWERS`: what the answer is."""
         return "frames"
-
-    @property
-    def loss(self) -> str:  # type: ignore[override]
-        """CTC for sequences of labels, else softmax cross-entropy."""
-        return "ctc" if self.answer == "labels" else "softmax_cross_entropy"
 
     @property
     def one_class(self) -> bool:
@@ -199,6 +205,7 @@ class FrameTask(Task):
         inputs = np.zeros((n_trials, self.n_steps, self.n_inputs), dtype=float if analog else bool)
         targets = np.zeros((n_trials, self.n_steps, self.n_outputs))
         periods = np.zeros((n_trials, self.n_steps), dtype=np.int32)
+        lengths = np.zeros(n_trials, dtype=np.int32)
         of_labels = self.answer == "labels"
         labels = np.full((n_trials, self._most_labels), NO_LABEL) if of_labels else None
         for trial, utterance in enumerate(which):
@@ -211,6 +218,7 @@ class FrameTask(Task):
             if stream == "train" and self.feature_noise:
                 z = z + self.feature_noise * normals(rng, z.shape)
             frame = np.repeat(np.arange(len(z)), self.steps_per_frame)
+            lengths[trial] = len(frame)
             inputs[trial, : len(frame)] = (
                 z[frame] if analog else spike_code(z, self.steps_per_frame)
             )
@@ -230,6 +238,7 @@ class FrameTask(Task):
             periods=periods,
             n_answers=1 if self.answer == "utterance" else self.n_frames,
             labels=labels,
+            lengths=lengths,
         )
 
     def normalised(self, utterance: Utterance) -> tuple[NDArray[np.float64], NDArray[np.intp]]:

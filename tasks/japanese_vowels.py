@@ -100,6 +100,7 @@ class JapaneseVowels(FrameTask):
         "regions, Pattern Recognit. Lett. 20:1103"
     )
     one_class: ClassVar[bool] = True
+    answers: ClassVar[tuple[str, ...]] = ("frames", "utterance")
 
     path: str = ""
     answer: str = "frames"

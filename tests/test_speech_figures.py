@@ -63,7 +63,14 @@ def test_an_utterance_from_features_to_posteriors(tmp_path):
 @pytest.mark.skipif(find_spec("aeon") is None, reason="needs aeon")
 def test_train_evaluate_and_draw(tmp_path):
     folder = tmp_path / "run"
-    settings = ["--iterations", "2", "--set", "size.lif=10", "--set", "task.steps_per_frame=1"]
+    settings = [
+        "--iterations",
+        "2",
+        "--set",
+        "population.size=10",
+        "--set",
+        "task.steps_per_frame=1",
+    ]
     trained = CliRunner().invoke(
         main, ["train", "japanese-vowels", *settings, "--out", str(folder)]
     )

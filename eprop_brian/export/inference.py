@@ -28,6 +28,11 @@ from eprop_brian.training.state import SessionState
 __all__ = ["export_inference", "inference_state", "network_arrays"]
 
 _TEMPLATES = Path(__file__).parent / "templates"
+#: Of networks whose trials differ in length.
+_LENGTHS = (
+    "\n| `--lengths` | whole numbers | (trials,) | steps of each trial, after which nothing is "
+    "read and results are 0; without this file all have all steps |"
+)
 #: Files of `eprop_brian.native` of which the program around the network consists.
 _NATIVE = ("inference.cpp", "npy.h", "common", "draws.h", "philox.h")
 
@@ -91,11 +96,6 @@ def inference_state(config: RunConfig, run: Path) -> SessionState:
         )
     network = config.make_network(task)
     trial = hand_out(task, config.run["seed"], "test", 0, 1)
-    if trial.lengths is not None:
-        raise ValueError(
-            f"the trials of task '{task.name}' differ in length, but a program that only runs "
-            "gives each as many steps: run them here, by Session(..., learning=False)"
-        )
     arrays = read_numbers(run / CHECKPOINT)
     names = network.resolved.keys.shapes()
     weights = {name: arrays[name] for name in names if name in arrays}
@@ -126,7 +126,8 @@ def _trial_header(state: SessionState, dtype: type, arrays: Mapping[str, np.ndar
     }
     groups = ", ".join(str(where.stop - where.start) for where in network.input_slices.values())
     readouts = ", ".join(
-        f'{{"{r.name}", {r.size}, {r.window(state.learning_window)}}}' for r in network.readouts
+        f'{{"{r.name}", {r.size}, {r.window(state.learning_window)}, {r.every}}}'
+        for r in network.readouts
     )
     populations = ", ".join(
         f'{{"{p.name}", {p.size}, {str(p.reverse_time).lower()}}}' for p in network.populations
@@ -148,10 +149,12 @@ def _trial_header(state: SessionState, dtype: type, arrays: Mapping[str, np.ndar
             f"typedef {'float' if dtype == np.float32 else 'double'} Real;",
             *(f"const int {name} = {value};" for name, value in numbers.items()),
             f"const int input_groups[] = {{{groups}}};",
-            "// Outputs: a name, how many, and the last steps of a trial that count.",
-            "struct Readout { const char* name; int size, window; };",
+            "// Outputs: a name, how many, the last steps of a trial that count, and how many of "
+            "them are one of the readout.",
+            "struct Readout { const char* name; int size, window, every; };",
             f"const Readout readouts[] = {{{readouts}}};",
             f"const bool analog = {str(capacity.analog).lower()};",
+            f"const bool has_lengths = {str(capacity.has_lengths).lower()};",
             "struct Population { const char* name; int size; bool reverse_time; };",
             f"const Population populations[] = {{{populations}}};",
             "// Arrays that stand in files; the sum (CRC32) is that of whole numbers.",
@@ -179,6 +182,7 @@ def _readme(state: SessionState, task: str) -> str:
         outputs="; ".join(_means(readout, state) for readout in network.readouts),
         inputs="any" if analog else "bool, or 0 and 1",
         input_meaning="analog values" if analog else "spikes",
+        lengths=_LENGTHS if state.capacity.has_lengths else "",
         version=version("eprop_brian"),
     )
 

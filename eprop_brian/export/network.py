@@ -90,6 +90,7 @@ class Readout:
     first: int
     size: int
     window: int
+    every: int
     mean_over_readouts: bool
     mean_over_window: bool
     judged: bool
@@ -209,6 +210,7 @@ def description(
         "n_answers": capacity.n_answers,
         "most_labels": capacity.most_labels,
         "analog": capacity.analog,
+        "has_lengths": capacity.has_lengths,
         "noise": acts or draws(network.populations),
         "acts": acts,
         "steps_per_action": task.steps_per_action if isinstance(task, EpisodicTask) else 0,
@@ -268,6 +270,7 @@ def _readouts(state: SessionState, scored: Loss) -> list[Readout]:
             first=network.output_slices[readout.name].start,
             size=readout.size,
             window=readout.window(state.learning_window),
+            every=readout.every,
             mean_over_readouts=readout.loss.mean_over_readouts,
             mean_over_window=readout.loss.mean_over_window,
             judged=scored.softmax

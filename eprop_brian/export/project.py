@@ -133,11 +133,6 @@ def export_project(
             f"the program draws the trials of {task.name} itself: leave out trial_iterations"
         )
     state = _session_state(config, task, network)
-    if state.capacity.has_lengths:
-        raise ValueError(
-            f"the trials of task '{task.name}' differ in length, but an exported program gives "
-            "each as many steps: train here"
-        )
     # Trials from a file may have a pattern and a target each.
     n_trials = state.capacity.n_trials
     capacity = replace(

@@ -141,6 +141,12 @@ def _own_trials(state: SessionState) -> str:
         )
         row = [0, *[-1] * (capacity.most_labels - 1)]
         example_labels = f"\n        labels=np.array([{row}]),"
+    lengths = ""
+    if capacity.has_lengths:
+        lengths = (
+            f"\n| `lengths` | whole numbers (trials,) | steps of each trial, 1 to "
+            f"{capacity.n_steps}; without this array all have {capacity.n_steps} |"
+        )
     return template.substitute(
         n_steps=capacity.n_steps,
         n_inputs=network.n_inputs,
@@ -154,7 +160,7 @@ def _own_trials(state: SessionState) -> str:
             f"\n| or `words` | int32 (patterns, {capacity.n_steps}, {-(-network.n_inputs // 32)}) "
             "| the same, input i in bit i % 32 of word i // 32 |"
         ),
-        periods=periods + labels,
+        periods=periods + labels + lengths,
         example_inputs=f"rng.random((10, {capacity.n_steps}, {network.n_inputs}))"
         + ("" if capacity.analog else " < 0.02"),
         example_targets=example_targets,

@@ -111,6 +111,8 @@ def _to_validate(task: Task, seed: int) -> Trials:
 def _recorded(trials: Trials) -> dict[str, np.ndarray]:
     inputs = {"inputs": trials.inputs} if trials.analog else {"words": pack_spikes(trials.inputs)}
     arrays = {**inputs, **trials.of_targets, "pattern": trials.pattern, "target": trials.target}
+    if trials.lengths is not None:
+        arrays["lengths"] = trials.lengths
     # Arrays may be repeated without taking memory, which a file cannot have.
     return {name: np.ascontiguousarray(array) for name, array in arrays.items()}
 

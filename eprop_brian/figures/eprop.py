@@ -26,7 +26,7 @@ from eprop_brian.tasks.frames import FrameTask
 from eprop_brian.training.fresh_episodes import play_episode, record_traces
 from eprop_brian.training.history import History
 from eprop_brian.training.quantities import default_quantities, slow_components
-from eprop_brian.training.recording import not_recordable, record
+from eprop_brian.training.recording import Recording, not_recordable, record, record_outputs
 
 __all__ = ["plot_eprop_run"]
 
@@ -69,8 +69,8 @@ def plot_eprop_run(
         ``utterance``, ``confusion_frames`` and ``confusion_utterances`` (of test trials), of an
         `ArrayTask` whose classes have names ``confusion_trials``,
         ``weights``, and ``parameters`` if neurons have learned ones, in each format; no learning
-        curve before the first iteration, and no trial of a network that cannot be recorded step by
-        step (`Population.reverse_time`, `Readout.every`).
+        curve before the first iteration, and no ``trial_before`` and ``trial_after`` of a network
+        that cannot be recorded step by step (`Population.reverse_time`, `Readout.every`).
 
     Raises
     ------
@@ -113,9 +113,12 @@ def _trials(
     network: Network, task: Task, weights: _BeforeAndAfter, seed: int, when: tuple[str, str]
 ) -> dict[str, Figure]:
     """Figures of a trial before and after training, if it can be recorded."""
-    if not_recordable(network.resolved):
-        return {}
     initial, trained = weights
+    if not_recordable(network.resolved):
+        if not isinstance(task, FrameTask):
+            return {}
+        outputs = record_outputs(network, task, trained, seed=seed)
+        return {"utterance": _utterance(outputs, task, when[1])}
     resolved = network.resolved
     quantities = [*default_quantities(resolved), *slow_components(resolved)]
     after = record(network, task, trained, quantities=quantities, seed=seed)
@@ -135,11 +138,15 @@ def _trials(
         title = f"{task.name}: {when[1]}"
         figures["labels"] = plot_labels(p, labels[labels >= 0].tolist(), title)
     if isinstance(task, FrameTask):
-        classes = [*task.classes, "blank"][: task.n_outputs]
-        figures["utterance"] = plot_utterance(after, classes, f"{task.name}: {when[1]}")
+        figures["utterance"] = _utterance(after, task, when[1])
     if draws_trajectory(after):
         figures["trajectory"] = plot_trajectory(after, before)
     return figures
+
+
+def _utterance(recording: Recording, task: FrameTask, when: str) -> Figure:
+    classes = [*task.classes, "blank"][: task.n_outputs]
+    return plot_utterance(recording, classes, f"{task.name}: {when}")
 
 
 def _episodes(

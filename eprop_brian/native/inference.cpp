@@ -27,7 +27,7 @@ namespace
 {
 struct Options
 {
-    std::string inputs, out, spikes, readouts, network;
+    std::string inputs, lengths, out, spikes, readouts, network;
 };
 
 void print_help()
@@ -35,7 +35,7 @@ void print_help()
     std::printf(
         "Usage: infer --inputs FILE.npy [OPTIONS]\n\n"
         "Runs a trained spiking network: %d inputs, %d steps a trial, %d outputs.\n\n"
-        "  --inputs FILE.npy    %s, shape (trials, %d, %d)\n"
+        "  --inputs FILE.npy    %s, shape (trials, %d, %d)\n%s"
         "  --out FILE.npy       mean outputs of the last steps, those that count, (trials, %d)\n"
         "  --readouts FILE.npy  readouts in every step, (trials, %d, %d)\n"
         "  --spikes FILE.npy    spikes of the network, bool (trials, %d, %d)\n"
@@ -43,6 +43,9 @@ void print_help()
         "  -h, --help           this text\n",
         trial::n_inputs, trial::n_steps, trial::n_outputs,
         trial::analog ? "analog values" : "spikes, 0 or 1", trial::n_steps, trial::n_inputs,
+        trial::has_lengths
+            ? "  --lengths FILE.npy   steps of each trial, (trials,); default: all have all steps\n"
+            : "",
         trial::n_outputs, trial::n_steps, trial::n_outputs, trial::n_steps, trial::n_recurrent);
 }
 
@@ -57,7 +60,7 @@ void wrong_option(const std::string& problem)
 void check_places(const Options& options)
 {
     const std::string* const given[] = {
-        &options.inputs, &options.out, &options.readouts, &options.spikes};
+        &options.inputs, &options.lengths, &options.out, &options.readouts, &options.spikes};
     for (const auto& one : given)
         for (const auto& other : given)
             if (&one < &other && !one->empty() && !other->empty() &&
@@ -68,12 +71,14 @@ void check_places(const Options& options)
 Options read_options(const std::vector<std::string>& arguments)
 {
     Options options;
-    const std::map<std::string, std::string*> known = {
+    std::map<std::string, std::string*> known = {
         {"--inputs", &options.inputs},
         {"--out", &options.out},
         {"--spikes", &options.spikes},
         {"--readouts", &options.readouts},
         {"--network", &options.network}};
+    if (trial::has_lengths)
+        known["--lengths"] = &options.lengths;
     for (std::size_t i = 0; i < arguments.size(); i++)
     {
         if (arguments[i] == "-h" || arguments[i] == "--help")
@@ -112,6 +117,7 @@ public:
             inputs.wrong("has the shape " + shape_text(shape) + ", not (trials, " +
                 std::to_string(trial::n_steps) + ", " + std::to_string(trial::n_inputs) + ")");
         n_trials = shape[0];
+        read_lengths(options.lengths);
         const std::string folder =
             options.network.empty() ? folder_of(program_path("infer")) + "/network"
                                     : options.network;
@@ -135,6 +141,8 @@ public:
         {
             set<std::int32_t>("control.trial", 0);
             set<std::int32_t>("control.step", 0);
+            if (trial::has_lengths)
+                set<std::int32_t>("trials.length", lengths[i]);
             set_noise();
             const std::vector<double> values = inputs.read(trial::n_steps*trial::n_inputs);
             if (trial::analog)
@@ -144,7 +152,7 @@ public:
             run_network();
             if (stopping())
                 return false;
-            write_outcome();
+            write_outcome(lengths[i]);
         }
         for (NpyWriter* writer : {out.get(), readouts.get(), spikes.get()})
             if (writer)
@@ -163,6 +171,33 @@ private:
         std::vector<T> values(array_bytes(name)/sizeof(T));
         get_array(name, values.data());
         return values;
+    }
+
+    // Steps of each trial; a readout has whole steps of its own.
+    void read_lengths(const std::string& path)
+    {
+        lengths.assign(n_trials, trial::n_steps);
+        if (path.empty())
+            return;
+        NpyReader file(path);
+        if (file.header.shape != Shape{n_trials})
+            file.wrong(
+                "has the shape " + shape_text(file.header.shape) + ", not that of the trials, " +
+                shape_text({n_trials}));
+        const std::vector<double> steps = file.read(n_trials);
+        for (std::size_t i = 0; i < n_trials; i++)
+        {
+            if (!(steps[i] >= 1 && steps[i] <= trial::n_steps) || steps[i] != std::floor(steps[i]))
+                file.wrong(
+                    "must hold whole numbers of steps, 1 to " + std::to_string(trial::n_steps));
+            lengths[i] = steps[i];
+            for (const trial::Readout& readout : trial::readouts)
+                if (lengths[i] % readout.every)
+                    file.wrong(
+                        "has a trial of " + std::to_string(lengths[i]) +
+                        " steps, but a readout takes a step every " +
+                        std::to_string(readout.every));
+        }
     }
 
     void read_array(const std::string& folder, const trial::Given& given)
@@ -232,7 +267,8 @@ private:
         set_array("input_data.words", words.data());
     }
 
-    void write_outcome()
+    // After the end of a trial nothing is written but zeros.
+    void write_outcome(int length)
     {
         if (out)
         {
@@ -241,7 +277,8 @@ private:
             std::size_t column = 0;
             for (const trial::Readout& readout : trial::readouts)
                 for (int i = 0; i < readout.size; i++)
-                    means[column++] /= readout.window;
+                    means[column++] /=
+                        (std::min(readout.window, length) + readout.every - 1)/readout.every;
             out->write(means.data(), means.size()*sizeof(double));
         }
         if (readouts)
@@ -252,7 +289,7 @@ private:
             {
                 const std::vector<trial::Real> y =
                     get<trial::Real>(std::string(readout.name) + "_history.y");
-                for (std::size_t step = 0; step < trial::n_steps; step++)
+                for (int step = 0; step < length; step++)
                     for (int i = 0; i < readout.size; i++)
                         values[step*trial::n_outputs + column + i] = y[step*readout.size + i];
                 column += readout.size;
@@ -269,9 +306,9 @@ private:
             const std::vector<std::int32_t> neurons = get<std::int32_t>(name + "_spikes.neuron");
             // The first entry is the step before the trial's first.
             const std::vector<std::int32_t> first = get<std::int32_t>(name + "_offsets.first");
-            for (std::size_t step = 0; step < trial::n_steps; step++)
+            for (int step = 0; step < length; step++)
             {
-                const std::size_t row = population.reverse_time ? trial::n_steps - 1 - step : step;
+                const std::size_t row = population.reverse_time ? length - 1 - step : step;
                 for (std::int32_t i = first[step + 1]; i < first[step + 2]; i++)
                     fired[row*trial::n_recurrent + column + neurons[i]] = 1;
             }
@@ -283,6 +320,7 @@ private:
     NpyReader inputs;
     Random keys{0, "noise of trials", 0};
     std::size_t n_trials = 0;
+    std::vector<int> lengths;
     std::unique_ptr<NpyWriter> out, readouts, spikes;
 };
 }

@@ -9,6 +9,7 @@ what was recorded.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 
 import numpy as np
@@ -26,11 +27,17 @@ from eprop_brian.training.assembling import Assembly
 from eprop_brian.training.labelled import errors_as_data
 from eprop_brian.training.probing import Probing
 from eprop_brian.training.quantities import Recordable, chosen_quantities, membrane_of
-from eprop_brian.training.recorded import RecordedPopulation, RecordedReadout, Recording
+from eprop_brian.training.recorded import (
+    Member,
+    Recorded,
+    RecordedPopulation,
+    RecordedReadout,
+    Recording,
+)
 from eprop_brian.training.session import Session
 from eprop_brian.training.traces import TracedSynapse, check_synapses, largest_synapses
 
-__all__ = ["Recording", "TracedSynapse", "not_recordable", "record"]
+__all__ = ["Recording", "TracedSynapse", "not_recordable", "record", "record_outputs"]
 
 
 def record(
@@ -142,8 +149,88 @@ def record(
         recorded = {name: assembly.quantity(name, found) for name, found in chosen.items()}
     finally:
         session.close()
-    n_steps, dt = session.n_steps, float(network.dt) * 1e3
-    readouts = whole.readouts
+    return _recording(whole, trials, window, recorded, tuple(probing.synapses))
+
+
+def record_outputs(
+    network: Network | Resolved,
+    task_or_trials: Task | Trials,
+    weights: Mapping[str, Matrix],
+    *,
+    seed: int = 0,
+    stream: str = "test",
+    index: int = 0,
+    learning_window: int | None = None,
+    device: str = "runtime",
+    dtype: str = "float64",
+) -> Recording:
+    """Run one trial and record its inputs, spikes and outputs, which any network has.
+
+    Unlike `record` it takes networks in both directions of time, and readouts of frames, whose
+    outputs are those of the frame in all of its steps.
+
+    Parameters
+    ----------
+    network, task_or_trials, weights, seed, stream, index, learning_window, device, dtype
+        As for `record`.
+
+    Returns
+    -------
+    Recording
+        With ``inputs``, ``spikes``, ``y``, ``output`` and ``target``.
+
+    Raises
+    ------
+    ValueError
+        If network and trials do not fit together, or there is no such trial or window.
+    """
+    from scipy.special import softmax  # which takes a while to import
+
+    network = as_resolved(network)
+    trials, window = _trials(network, task_or_trials, seed, stream, index, learning_window)
+    with closing(
+        Session(network, make_program(device, dtype), trials, window, dict(weights), learning=False)
+    ) as session:
+        session.run(trials, 1, learning=False)
+        spikes, y = session.spikes(), session.readouts()
+    n_steps, every = len(y), network.frame_steps
+    y = y[np.arange(n_steps) // every * every + every - 1]
+    output = y.copy()
+    for readout in network.readouts:
+        if readout.loss.signal == "p":
+            columns = network.output_slices[readout.name]
+            output[:, columns] = softmax(y[:, columns], axis=1)
+    target = np.broadcast_to(trials.targets[trials.target[0]], y.shape)
+    recorded = {
+        name: _recorded(name, kind, values, slices)
+        for name, kind, values, slices in (
+            ("inputs", "inputs", trials.inputs[trials.pattern[0]], network.input_slices),
+            ("spikes", "neurons", spikes, network.slices),
+            ("y", "outputs", y, network.output_slices),
+            ("output", "outputs", output, network.output_slices),
+            ("target", "outputs", target, network.output_slices),
+        )
+    }
+    return _recording(network, trials, window, recorded)
+
+
+def _recorded(name: str, kind: str, values: np.ndarray, slices: Mapping[str, slice]) -> Recorded:
+    """A quantity without unit of all members of the parts that have these columns."""
+    parts = sorted(slices.items(), key=lambda part: part[1].start)
+    members = tuple(Member(part, i) for part, s in parts for i in range(s.stop - s.start))
+    return Recorded(name, kind, values.copy(), members, ("1",) * len(members))
+
+
+def _recording(
+    network: Resolved,
+    trials: Trials,
+    window: int,
+    recorded: Mapping[str, Recorded],
+    synapses: tuple[TracedSynapse, ...] = (),
+) -> Recording:
+    """What was recorded of a trial, with what a reader must know of trial and network."""
+    n_steps, dt = trials.inputs.shape[1], float(network.dt) * 1e3
+    readouts = network.readouts
     return Recording(
         time=np.arange(n_steps) * dt,
         dt=dt,
@@ -162,7 +249,7 @@ def record(
             )
             for r in readouts
         ),
-        synapses=tuple(probing.synapses),
+        synapses=synapses,
         quantities=recorded,
     )
 

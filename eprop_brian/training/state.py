@@ -421,12 +421,10 @@ class SessionState:
                 "trials differ in length: the rate regulariser (c_reg) needs rate_averaging = "
                 f"'trial', not '{network.rate_averaging}'"
             )
-        for option in ("c_v", "average_gradient"):
-            if getattr(network, option):
-                raise ValueError(
-                    f"{option} divides by a number of steps, but trials differ in length: leave "
-                    f"{option} away"
-                )
+        if network.c_v:
+            raise ValueError(
+                "c_v divides by a number of steps, but trials differ in length: leave c_v away"
+            )
 
     @property
     def gradient_scale(self) -> float:

@@ -1,6 +1,5 @@
 """Exported projects that only run: they build with make, and give what the package gives."""
 
-import os
 import shutil
 import subprocess
 import time
@@ -17,6 +16,7 @@ from eprop_brian.runs.config import RunConfig
 from eprop_brian.runs.run import CHECKPOINT, Run
 from eprop_brian.training.session import Session
 from support import parts
+from support.inference import build, infer
 
 N_TRIALS = 3
 #: A smaller program is enough, and compiles faster.
@@ -56,26 +56,6 @@ def make_run(folder, name):
         )
     Run.start(config, folder).trainer.close()
     return config
-
-
-def build(project):
-    done = subprocess.run(
-        ["make", "-j2", "CXXFLAGS=-O3 -march=native"],
-        cwd=project,
-        env={"PATH": os.environ["PATH"]},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-
-
-def infer(project, *arguments, status=0):
-    done = subprocess.run(
-        [project / "infer", *map(str, arguments)], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == status, done.stderr
-    return done.stderr + done.stdout
 
 
 @pytest.mark.slow

@@ -33,9 +33,10 @@ namespace eprop_brian { namespace trial {
 typedef float Real;
 const int n_steps = 3, n_inputs = 2, n_outputs = 2, n_recurrent = 4;
 const int input_groups[] = {2};
-struct Readout { const char* name; int size, window; };
-const Readout readouts[] = {{"readout", 2, 2}};
+struct Readout { const char* name; int size, window, every; };
+const Readout readouts[] = {{"readout", 2, 2, 1}};
 const bool analog = false;
+const bool has_lengths = true;
 struct Population { const char* name; int size; bool reverse_time; };
 const Population populations[] = {{"lif", 4, false}};
 struct Given { const char *name, *type, *shape; unsigned sum; };

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from brian2 import ms
 
-from eprop_brian import ALIF, LEAKY, LIF, Network
+from eprop_brian import ALIF, LEAKY, LIF, Network, record
 from eprop_brian.base.sparse import dense
 from eprop_brian.equations.learning_signals import RANDOM
 from eprop_brian.equations.losses import policy_gradient
@@ -22,6 +22,7 @@ from eprop_brian.network.parts import (
 from eprop_brian.network.program import make_program
 from eprop_brian.tasks.trials import Trials
 from eprop_brian.training.bptt import BpttSession
+from eprop_brian.training.recording import record_outputs
 from eprop_brian.training.session import Session
 from eprop_brian.training.unrolled import Unrolled
 from support.devices import on_devices
@@ -244,13 +245,24 @@ def test_an_agent_has_no_reverse_time():
 
 
 def test_objects_of_brian2_and_recordings_are_refused():
-    from eprop_brian import record
-
     network, data = Network(parts()), trials()
     with pytest.raises(ValueError, match="'back' has reverse_time, and Brian2's clocks run"):
         network.to_brian2(data)
     with pytest.raises(ValueError, match="'back' has reverse_time, so the traces of the trial"):
         record(network, data, network.initial_weights(0))
+
+
+def test_inputs_spikes_and_outputs_of_a_trial_are_recorded():
+    """As the recording of the mirrored trial with all traces has them."""
+    weights, data = one_way(False).initial_weights(3), trials()
+    expected = record(one_way(False), mirrored(data), weights, index=2)
+    found = record_outputs(one_way(True), data, weights, index=2)
+    assert found.spikes.any()
+    for name in ("inputs", "spikes", "y", "output", "target"):
+        np.testing.assert_allclose(found[name].values, expected[name].values[::-1], rtol=1e-12)
+        assert found[name].members == expected[name].members
+    np.testing.assert_array_equal(found.time, expected.time)
+    assert found.counts.all()
 
 
 def test_a_description_says_which_way_neurons_go():

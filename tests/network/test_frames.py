@@ -14,6 +14,7 @@ from eprop_brian.network.parts import Inputs, LearningSignal, Population, Projec
 from eprop_brian.network.program import make_program
 from eprop_brian.tasks.trials import Trials
 from eprop_brian.training.bptt import BpttSession
+from eprop_brian.training.recording import record_outputs
 from eprop_brian.training.session import Session
 from eprop_brian.training.unrolled import Unrolled
 
@@ -108,6 +109,15 @@ def test_readouts_hold_still_between_frames():
     np.testing.assert_allclose(y[EVERY - 1 :: EVERY], expected, rtol=1e-12)
     np.testing.assert_array_equal(y[: EVERY - 1], 0)
     np.testing.assert_array_equal(y[EVERY : 2 * EVERY - 1], np.tile(y[EVERY - 1], (EVERY - 1, 1)))
+
+
+def test_recorded_outputs_are_those_of_the_frame_in_all_its_steps():
+    network, data = Network(parts()), trials()
+    recording = record_outputs(network, data, network.initial_weights(3), index=3)
+    assert recording.n_steps == LENGTHS[-1]
+    expected = frame_by_frame(recording.spikes, network.initial_weights(3))
+    np.testing.assert_allclose(recording.y, np.repeat(expected, EVERY, axis=0), rtol=1e-12)
+    np.testing.assert_allclose(recording.output.sum(axis=1), 1, rtol=1e-12)
 
 
 def test_answers_of_frames():

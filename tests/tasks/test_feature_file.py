@@ -2,15 +2,21 @@
 
 import struct
 
+import jax
 import numpy as np
 import pytest
 from brian2 import DimensionMismatchError, Hz
 
+from eprop_brian import RunConfig
+from eprop_brian.network.program import make_program
 from eprop_brian.tasks.datasets import DataError
 from eprop_brian.tasks.feature_file import FeatureFile
 from eprop_brian.tasks.frames import CODINGS, spike_code
 from eprop_brian.tasks.htk import read_htk
 from eprop_brian.tasks.phones import frame_labels
+from eprop_brian.training.bptt import BpttSession
+from eprop_brian.training.session import Session
+from eprop_brian.training.unrolled import Unrolled
 from support.data_sets import write_features, write_htk
 
 
@@ -161,9 +167,47 @@ def test_analog_inputs_are_the_normalised_features_themselves(folder):
 def test_after_a_short_utterance_nothing_counts(folder, coding):
     task = FeatureFile(path=str(folder), coding=coding, n_frames=30, steps_per_frame=2)
     trials = task.trials(1, "test", 0, 3)
+    np.testing.assert_array_equal(trials.lengths, [40] * 3)
     assert np.all(trials.periods[:, 40:] == 0)
     assert np.all(trials.periods[:, :40] > 0)
     assert not trials.inputs[:, 40:].any()
+
+
+def test_both_directions_of_the_recipe_learn_by_the_derivative_of_the_loss(folder):
+    """Against JAX: utterances of different lengths, a readout once a frame."""
+    for short in folder.glob("train/speaker0/*.mfc"):
+        write_htk(short, read_htk(short)[0][:16])
+    config = RunConfig.from_recipe(
+        "feature-file",
+        settings=[f"task.path={folder}", "task.n_frames=20", "population.size=3"],
+    )
+    # JAX leaves out what the neurons say; symmetric feedback is the derivative.
+    config = config.with_method("symmetric").with_setting("neuron.detach=['v']")
+    task = config.make_task()
+    network = config.make_network(task).resolved
+    trials = task.trials(1, "train", 0, 4)
+    assert sorted({*trials.lengths}) == [80, 100]
+    assert len(network.reversed) == 2
+    # Ten times as large: neurons spike.
+    weights = {name: 10 * w for name, w in network.initial_weights(3).items()}
+    session = Session(network, make_program("runtime"), trials, task.learning_window, weights)
+    outcome = session.run(trials, trials.n_trials)
+    gradient, spikes = session.gradient(), session.spikes()
+    session.close()
+    assert all(spikes[:, where].any() for where in network.slices.values())
+    unrolled = Unrolled(network, task.learning_window, np.float64, trials.n_answers, local=True)
+    with jax.enable_x64(True):
+        given = {name: jax.numpy.asarray(weights[name]) for name in unrolled.masks}
+        batch = trials.inputs, trials.targets, trials.periods
+        found, _ = jax.grad(unrolled.objective, has_aux=True)(given, *batch, lengths=trials.lengths)
+    for name, value in gradient.items():
+        assert np.any(value)
+        # The readout takes 20 steps of the learning window.
+        expected = np.where(unrolled.masks[name], found[name], 0.0) / 20
+        np.testing.assert_allclose(value, expected, rtol=1e-9, atol=1e-12)
+    witness = BpttSession(network, trials, task.learning_window, weights)
+    same = witness.run(trials, trials.n_trials, learning=False)
+    np.testing.assert_allclose(outcome.output, same.output, rtol=1e-12)
 
 
 def test_part_of_a_long_utterance_is_drawn(folder):

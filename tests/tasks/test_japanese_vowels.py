@@ -28,6 +28,9 @@ def test_data():
     assert (min(frames), max(frames)) == (7, 29)
     assert task.classes == [*"123456789"]
     assert (task.n_steps, task.n_inputs) == (145, 24)
+    trials = task.trials(1, "test", 0, 370)
+    assert sorted(trials.lengths) == sorted(5 * len(u.features) for u in parts["test"])
+    assert not trials.inputs[np.arange(145) >= trials.lengths[:, np.newaxis]].any()
     first = parts["test"][0]
     assert first.features.shape == (len(first.labels), 12)
     np.testing.assert_allclose(first.features[:2, 0], [1.303905, 1.288280], atol=1)
@@ -104,6 +107,11 @@ def test_damaged_series_are_named(tmp_path, text, message):
     (tmp_path / "a.ts").write_text(text)
     with pytest.raises(DataError, match=message):
         read_series(tmp_path / "a.ts")
+
+
+def test_an_utterance_is_no_sequence_of_labels():
+    with pytest.raises(ValueError, match="answer must be one of frames, utterance, got 'labels'"):
+        get_task("japanese-vowels", answer="labels")
 
 
 def test_missing_folder():

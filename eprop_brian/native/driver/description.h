@@ -38,6 +38,7 @@ struct Readout
 {
     int first, size;         // among all outputs
     int window;              // last steps of a trial that count
+    int every;               // steps of the network in one of the readout
     bool mean_over_readouts, mean_over_window;  // of the loss
     bool judged;             // whether its answers are right or wrong
     bool of_labels;          // whether its loss is one of labels, and its last output the blank
@@ -72,6 +73,7 @@ struct Description
     // What the program reserves.
     int n_trials, n_patterns, n_targets, target_steps, n_answers, most_labels;
     bool analog;
+    bool has_lengths;       // whether trials differ in length
     bool noise;             // whether random numbers are drawn in a trial
     // Whether the network acts in an environment: its trials are episodes.
     bool acts;

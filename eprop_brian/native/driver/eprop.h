@@ -259,6 +259,8 @@ private:
         put_values("target_data.y_target", trials.targets);
         put_bytes("trials.pattern", raw(trials.pattern));
         put_bytes("trials.target", raw(trials.target));
+        if (description.has_lengths)
+            put_bytes("trials.length", raw(trials.lengths));
         if (description.n_answers > 0)
             put_bytes("period_data.period", raw(trials.periods));
         if (description.most_labels > 0)
@@ -298,7 +300,7 @@ private:
             read_episodes(result, trials.size());
         for (int trial = 0; trial < trials.size(); trial++)
         {
-            double loss = 0, wrong = 0, judged = 0, n_steps = description.n_steps;
+            double loss = 0, wrong = 0, judged = 0, n_steps = trials.steps(trial);
             if (description.acts)
                 n_steps = result.length[trial]*description.steps_per_action;
             for (const Readout& readout : description.readouts)

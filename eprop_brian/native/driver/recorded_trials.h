@@ -165,6 +165,7 @@ private:
         append_rows(path, "target", to.target, archive.at("target"), n_targets, to.n_targets);
         if (to.pattern.size() != to.target.size())
             throw Error(path + ": pattern and target must name the same trials");
+        append_lengths(path, to, archive);
         append_noise(path, to, archive);
         to.n_patterns += n_patterns;
         to.n_targets += n_targets;
@@ -214,6 +215,32 @@ private:
                 std::to_string(most) + "), not " + labels.type + " " + labels.shape_text());
         for (const std::int64_t label : labels.integers())
             to.labels.push_back(label);
+    }
+
+    // Steps of each trial; those of a file without them have all.
+    static void append_lengths(const std::string& path, Trials& to, const Archive& archive)
+    {
+        const std::string all = std::to_string(description.n_steps) + " steps";
+        if (!description.has_lengths && archive.has("lengths"))
+            throw Error(
+                path + ": all trials of this network have " + all + ": leave 'lengths' away");
+        if (!description.has_lengths)
+            return;
+        if (!archive.has("lengths"))
+        {
+            to.lengths.resize(to.pattern.size(), description.n_steps);
+            return;
+        }
+        const Numbers& lengths = archive.at("lengths");
+        if (lengths.shape != std::vector<std::size_t>{to.pattern.size() - to.lengths.size()} ||
+            lengths.is_float())
+            throw Error(path + ": lengths must be whole numbers of shape (trials,)");
+        for (const std::int64_t length : lengths.integers())
+        {
+            if (length < 1 || length > description.n_steps)
+                throw Error(path + ": lengths must be from 1 to " + all);
+            to.lengths.push_back(length);
+        }
     }
 
     // Keys of the noise; a file without them has those of trials that are given none.

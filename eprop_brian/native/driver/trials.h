@@ -36,6 +36,7 @@ struct Trials
     std::vector<std::int32_t> periods;  // (targets, steps), if there are several answers
     std::vector<std::int32_t> labels;   // (targets, most_labels), -1 behind the last of each
     std::vector<std::int32_t> pattern, target;
+    std::vector<std::int32_t> lengths;  // steps of each trial, if they differ
     // Keys of the random numbers of each trial; none: those of noise_keys.
     std::vector<std::uint64_t> noise;
     int n_patterns = 0, n_targets = 0;
@@ -72,15 +73,38 @@ struct Trials
             throw Error("the labels of the trials do not have the size of their targets");
         check_range("pattern", pattern, 0, n_patterns - 1);
         check_range("target", target, 0, n_targets - 1);
+        check_range("length", lengths, 1, description.n_steps);
         check_range("period", periods, 0, description.n_answers);
         check_labels();
         if (pattern.size() != target.size())
             throw Error("the trials need a pattern and a target each");
+        check_lengths();
         if (!noise.empty() && noise.size() != pattern.size())
             throw Error("the trials need a key of their noise each, or none has one");
         for (std::size_t i = n_words() - 1; i < words.size(); i += n_words())
             if ((std::uint32_t)words[i] & beyond_inputs())
                 throw Error("the words of the trials have spikes beyond the inputs");
+    }
+
+    // Throws if a trial ends within a step of a readout, or before steps that count.
+    void check_lengths() const
+    {
+        if (lengths.size() != (description.has_lengths ? pattern.size() : 0))
+            throw Error("the trials need a length each, if those of this network have one");
+        for (std::size_t trial = 0; trial < lengths.size(); trial++)
+        {
+            const std::string which = "trial " + std::to_string(trial) + " has " +
+                                      std::to_string(lengths[trial]) + " steps, ";
+            for (const Readout& readout : description.readouts)
+                if (lengths[trial] % readout.every)
+                    throw Error(
+                        which + "but a readout takes a step every " +
+                        std::to_string(readout.every));
+            for (int step = lengths[trial]; description.n_answers && step < description.n_steps;
+                 step++)
+                if (periods[(std::size_t)target[trial]*description.n_steps + step])
+                    throw Error(which + "but its periods count later ones");
+        }
     }
 
     // Throws if labels cannot be shown, which would make a loss of them infinite.
@@ -131,6 +155,8 @@ struct Trials
             some.target.push_back(targets_taken[t]);
             if (description.noise)
                 some.noise.push_back(keys[trial]);
+            if (description.has_lengths)
+                some.lengths.push_back(lengths[trial]);
         }
         return some;
     }
@@ -151,13 +177,23 @@ struct Trials
 
     static int n_answers() { return std::max(1, description.n_answers); }
 
-    // Steps that count for an answer of a trial in a readout.
+    int steps(int trial) const
+    {
+        return description.has_lengths ? lengths[trial] : description.n_steps;
+    }
+
+    // Steps of a readout that count for an answer of a trial, each of which is at the last of some
+    // of the network.
     int counted(int trial, int answer, const Readout& readout) const
     {
+        const int every = readout.every;
         if (description.n_answers == 0)
-            return readout.window;
-        const auto row = periods.begin() + (std::size_t)target[trial]*description.n_steps;
-        return std::count(row, row + description.n_steps, answer + 1);
+            return (std::min(readout.window, steps(trial)) + every - 1)/every;
+        const std::size_t row = (std::size_t)target[trial]*description.n_steps;
+        int count = 0;
+        for (int step = every - 1; step < description.n_steps; step += every)
+            count += periods[row + step] == answer + 1;
+        return count;
     }
 
     // The labels of a trial.
@@ -178,11 +214,11 @@ struct Trials
     {
         std::vector<double> sums(readout.size, 0.0);
         const double* rows = &targets[target[trial]*target_row() + readout.first];
-        for (int step = 0; step < description.n_steps; step++)
+        for (int step = 0; step < steps(trial); step++)
         {
             const bool counts =
                 description.n_answers == 0
-                    ? step >= description.n_steps - readout.window
+                    ? step >= steps(trial) - readout.window
                     : periods[(std::size_t)target[trial]*description.n_steps + step] == answer + 1;
             const int row = description.target_steps == 1 ? 0 : step;
             for (int out = 0; counts && out < readout.size; out++)
