@@ -101,7 +101,9 @@ class FrameTask(Task):
 
     Notes
     -----
-    After the end of an utterance shorter than a trial nothing counts. The classes are the labels of
+    After the end of an utterance shorter than a trial nothing counts; where the answer is a sequence
+    of labels, a trial ends with its utterance and none may be cut, since its labels would be those
+    of frames that are not shown. The classes are the labels of
     the utterances for training, in alphabetical order, and `n_inputs` is the number of features, or
     twice that with spikes.
     """
@@ -196,6 +198,7 @@ class FrameTask(Task):
         periods = np.zeros((n_trials, self.n_steps), dtype=np.int32)
         of_labels = self.answer == "labels"
         labels = np.full((n_trials, self._most_labels), NO_LABEL) if of_labels else None
+        lengths = np.zeros(n_trials, dtype=np.int32) if of_labels else None
         for trial, utterance in enumerate(which):
             z, classes = self.normalised(self.read(utterances[utterance]))
             first = int(integers(rng, max(1, len(z) - self.n_frames + 1), 1)[0])
@@ -211,10 +214,11 @@ class FrameTask(Task):
             )
             (counted,) = np.nonzero(classes[frame] >= 0)
             targets[trial, counted, classes[frame[counted]]] = 1.0
-            if labels is not None:
+            if labels is not None and lengths is not None:
                 sequence = _sequence(classes)
                 labels[trial, : len(sequence)] = sequence
                 periods[trial, : len(frame)] = 1 + frame
+                lengths[trial] = len(frame)
             else:
                 periods[trial, counted] = 1 + frame[counted] if self.answer == "frames" else 1
         return Trials(
@@ -225,6 +229,7 @@ class FrameTask(Task):
             periods=periods,
             n_answers=1 if self.answer == "utterance" else self.n_frames,
             labels=labels,
+            lengths=lengths,
         )
 
     def normalised(self, utterance: Utterance) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
@@ -282,9 +287,16 @@ class FrameTask(Task):
 
     @cached_property
     def _most_labels(self) -> int:
-        """Most labels of any utterance."""
+        """Most labels of any utterance, all of which fit into a trial."""
         everything = [u for members in self.utterances.values() for u in members]
-        return max(len(_sequence(self.normalised(self.read(u))[1])) for u in everything)
+        classes = [self.normalised(self.read(u))[1] for u in everything]
+        longest = max(map(len, classes))
+        if longest > self.n_frames:
+            raise ValueError(
+                f"{self.name}: n_frames must be {longest} or greater, as many as the longest "
+                f"utterance has, where answer = 'labels', got {self.n_frames}"
+            )
+        return max(len(_sequence(one)) for one in classes)
 
     @cached_property
     def _training(self) -> tuple[list[str], NDArray[np.float64], NDArray[np.float64]]:
