@@ -79,3 +79,12 @@ def test_the_figure_shows_probabilities_and_what_they_say(trainer):
     assert ax.get_title() == "strings\nright: 0 0 1; said: 0 1 (1 edits)"
     assert [(text.get_text(), text.get_position()[0]) for text in ax.texts] == [("0", 2), ("1", 5)]
     plt.close(figure)
+
+
+def test_recorded_errors_are_numbers_where_probabilities_round_to_zero():
+    network = network_of()
+    weights = {name: 3e3 * w for name, w in network.initial_weights(1).items()}
+    trials = hand_out(TASK, 2, "test", 0, 1)
+    recording = record(network, trials, weights, dtype="float32")
+    assert np.isfinite(recording.learning_signal).all()
+    assert np.abs(recording.learning_signal).max() > 0
