@@ -101,11 +101,10 @@ class FrameTask(Task):
 
     Notes
     -----
-    After the end of an utterance shorter than a trial nothing counts; where the answer is a sequence
-    of labels, a trial ends with its utterance and none may be cut, since its labels would be those
-    of frames that are not shown. The classes are the labels of
-    the utterances for training, in alphabetical order, and `n_inputs` is the number of features, or
-    twice that with spikes.
+    After the end of an utterance shorter than a trial nothing counts. Where the answer is a
+    sequence of labels, a trial ends with its utterance, and none may be cut: labels would be those
+    of frames that are not shown. The classes are the labels of the utterances for training, in
+    alphabetical order, and `n_inputs` is the number of features, or twice that with spikes.
     """
 
     coding: str = "spikes"
