@@ -1,5 +1,7 @@
 """Training with labels: what is learned, and what is reported of it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from brian2 import ms
@@ -73,6 +75,14 @@ def test_the_figure_shows_probabilities_and_what_they_say(trainer):
     p = frame_probabilities(recording, trials)
     outputs = trainer.session.run(trials, 1, learning=False).output[0]
     np.testing.assert_allclose(p, outputs, rtol=1e-12)
+    n_steps = trials.inputs.shape[1] // 2
+    periods = np.where(np.arange(n_steps * 2) < n_steps, trials.periods, 0)
+    shorter = replace(trials, lengths=np.array([n_steps]), periods=periods)
+    p = frame_probabilities(
+        record(trainer.network, shorter, weights, learning_window=n_steps), shorter
+    )
+    assert len(p) == periods.max()
+    np.testing.assert_allclose(p, outputs[: len(p)], rtol=1e-12)
     p = np.eye(3)[[2, 0, 0, 2, 1, 2]] * 0.8 + 0.1
     figure = plot.labels(p, [0, 0, 1], "strings")
     (ax,) = figure.axes
