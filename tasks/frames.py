@@ -108,9 +108,10 @@ class FrameTask(Task):
 
     Notes
     -----
-    A trial ends with its utterance (`Trials.lengths`). The classes are the labels of
-    the utterances for training, in alphabetical order, and `n_inputs` is the number of features, or
-    twice that with spikes.
+    A trial ends with its utterance (`Trials.lengths`). Where the answer is a sequence of labels,
+    none  may be cut: labels would be those of frames that are not shown. The classes are the labels
+    of the  utterances for training, in alphabetical order, and `n_inputs` is the number of
+    features, or  twice that with spikes.
     """
 
     #: What the answer can be.
@@ -296,9 +297,16 @@ class FrameTask(Task):
 
     @cached_property
     def _most_labels(self) -> int:
-        """Most labels of any utterance."""
+        """Most labels of any utterance, all of which fit into a trial."""
         everything = [u for members in self.utterances.values() for u in members]
-        return max(len(_sequence(self.normalised(self.read(u))[1])) for u in everything)
+        classes = [self.normalised(self.read(u))[1] for u in everything]
+        longest = max(map(len, classes))
+        if longest > self.n_frames:
+            raise ValueError(
+                f"{self.name}: n_frames must be {longest} or greater, as many as the longest "
+                f"utterance has, where answer = 'labels', got {self.n_frames}"
+            )
+        return max(len(_sequence(one)) for one in classes)
 
     @cached_property
     def _training(self) -> tuple[list[str], NDArray[np.float64], NDArray[np.float64]]:

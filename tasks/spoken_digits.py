@@ -109,7 +109,8 @@ class SpokenDigits(SpeechTask):
                 "answer must be 'labels' or 'frames' where utterances have several digits, not "
                 "'utterance'"
             )
-        if check_quantity("pause", self.pause, second) < 2 * self.front_end.period:
+        pause = check_quantity("pause", self.pause, second)
+        if self.n_digits > 1 and pause < 2 * self.front_end.period:
             raise ValueError(
                 f"pause must be two frames or longer, {2 * self.frame_period!s}, got {self.pause!s}"
             )

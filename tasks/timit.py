@@ -86,6 +86,7 @@ class Timit(SpeechTask):
     def utterances(self) -> dict[Part, Sequence[Utterance]]:
         """The utterances of each part."""
         halves = files_of_halves(self.name, self.path, ".wav", _HOLDS, _WHERE)
+        halves = [_without_copies(half) for half in halves]
         if not self.dialect_sentences:
             halves = [[f for f in half if not f.stem.lower().startswith("sa")] for half in halves]
         parts = {**held_out(self.name, halves[0]), "test": halves[1]}
@@ -113,3 +114,9 @@ class Timit(SpeechTask):
             except DataError as error:
                 raise DataError(f"{path}: {error}") from None
         return Utterance(str(file), features, labels)
+
+
+def _without_copies(files: Sequence[Path]) -> list[Path]:
+    """Leave out NAME.WAV.wav beside NAME.WAV: some copies of TIMIT have each file as RIFF too."""
+    names = set(files)
+    return [file for file in files if file.with_suffix("") not in names]

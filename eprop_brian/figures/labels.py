@@ -38,9 +38,10 @@ def frame_probabilities(recording: Recording, trials: Trials) -> np.ndarray:
     ValueError
         If the trials have no periods.
     """
-    if trials.periods is None:
+    trial = trials.alone(0)
+    if trial.periods is None:
         raise ValueError("the trials have no frames: give Trials(..., periods=..., labels=...)")
-    period, y = trials.periods[trials.target[0]], recording["y"].values
+    period, y = trial.periods[trial.target[0]], recording["y"].values
     frames = np.arange(1, period.max() + 1)
     in_frame = (period == frames[:, np.newaxis]).astype(float)
     mean = in_frame @ y / in_frame.sum(axis=1, keepdims=True)

@@ -33,6 +33,7 @@ OTHER_NETWORKS: Mapping[str, str] = {
     "GABA receptors, under Dale's law",
     "evidence-accumulation-layers": "the same by two adaptive layers, the second recurrent",
     "one-shot-arm-2019": "the same in the form of 2019, whose teachers hear the learner too",
+    "spoken-digits-strings": "strings of one to four spoken digits, learned by the loss ctc",
 }
 #: The file of a run's settings (`eprop_brian.runs.config`), and what else a run has, one at least.
 _CONFIG = "config.toml"

@@ -81,8 +81,9 @@ def errors_as_data(
     frame, counts = np.maximum(period - 1, 0), (period > 0)[:, np.newaxis]
     for readout in labelled:
         columns = network.output_slices[readout.name]
-        with np.errstate(divide="ignore"):
-            log_p = np.log(p[:n_frames, columns])
+        # What single precision rounds to 0 is given its smallest number: no way of showing the
+        # labels may be lost, or nothing divides into their probabilities.
+        log_p = np.log(np.maximum(p[:n_frames, columns], np.finfo(p.dtype).tiny))
         _, _, y_target, _ = label_probabilities(steps, trials.labels[row], log_p * steps[:, None])
         values = {**readout.values, "p": p[:n_frames, columns], "y_target": y_target}
         error = evaluate(readout.loss.error, values, "loss, error") / steps[:, None]

@@ -1,5 +1,8 @@
 """Recordings of every kind, and features that agree with an independent computation."""
 
+import shutil
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from brian2 import ms
@@ -227,6 +230,17 @@ def test_strings_are_of_one_speaker_and_pauses_do_not_count(tmp_path):
     trials = of_labels.trials(1, "train", 0, 36)
     said = {"".join(map(str, row[row >= 0])) for row in trials.labels}
     assert said == {"".join(digit[0] for digit in digits) for digits in pauses}
+    lengths = (trials.periods > 0).sum(axis=1)
+    assert trials.lengths.tolist() == lengths.tolist()
+    assert len(set(lengths)) > 3
+    longest = max(len(u.features) for part in of_labels.utterances.values() for u in part)
+    too_short = replace(of_labels, n_frames=longest - 1)
+    with pytest.raises(ValueError, match=f"n_frames must be {longest} or greater"):
+        too_short.trials(1, "train", 0, 1)
+    assert replace(of_labels, n_frames=longest).trials(1, "train", 0, 1).n_trials == 1
+    with pytest.raises(ValueError, match="pause must be two frames or longer"):
+        replace(of_labels, pause=15 * ms)
+    assert get_task("spoken-digits", path=str(tmp_path), pause=0 * ms).n_digits == 1
     with pytest.raises(
         ValueError, match="answer must be 'labels' or 'frames' where utterances have several"
     ):
@@ -248,6 +262,9 @@ def test_timit(tmp_path):
     assert with_sa.n_examples("test") == 4
     trials = task.trials(1, "test", 0, 3)
     assert np.all(trials.targets[:, :50].argmax(axis=2) == 1)
+    for recording in tmp_path.rglob("*.WAV"):
+        shutil.copy(recording, recording.with_name(f"{recording.name}.wav"))
+    assert get_task("timit", path=str(tmp_path)).n_examples("test") == 3
 
 
 @pytest.mark.parametrize(

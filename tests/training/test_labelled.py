@@ -1,5 +1,7 @@
 """Training with labels: what is learned, and what is reported of it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from brian2 import ms
@@ -73,9 +75,26 @@ def test_the_figure_shows_probabilities_and_what_they_say(trainer):
     p = frame_probabilities(recording, trials)
     outputs = trainer.session.run(trials, 1, learning=False).output[0]
     np.testing.assert_allclose(p, outputs, rtol=1e-12)
+    n_steps = trials.inputs.shape[1] // 2
+    periods = np.where(np.arange(n_steps * 2) < n_steps, trials.periods, 0)
+    shorter = replace(trials, lengths=np.array([n_steps]), periods=periods)
+    p = frame_probabilities(
+        record(trainer.network, shorter, weights, learning_window=n_steps), shorter
+    )
+    assert len(p) == periods.max()
+    np.testing.assert_allclose(p, outputs[: len(p)], rtol=1e-12)
     p = np.eye(3)[[2, 0, 0, 2, 1, 2]] * 0.8 + 0.1
     figure = plot.labels(p, [0, 0, 1], "strings")
     (ax,) = figure.axes
     assert ax.get_title() == "strings\nright: 0 0 1; said: 0 1 (1 edits)"
     assert [(text.get_text(), text.get_position()[0]) for text in ax.texts] == [("0", 2), ("1", 5)]
     plt.close(figure)
+
+
+def test_recorded_errors_are_numbers_where_probabilities_round_to_zero():
+    network = network_of()
+    weights = {name: 3e3 * w for name, w in network.initial_weights(1).items()}
+    trials = hand_out(TASK, 2, "test", 0, 1)
+    recording = record(network, trials, weights, dtype="float32")
+    assert np.isfinite(recording.learning_signal).all()
+    assert np.abs(recording.learning_signal).max() > 0
