@@ -109,9 +109,9 @@ class FrameTask(Task):
     Notes
     -----
     A trial ends with its utterance (`Trials.lengths`). Where the answer is a sequence of labels,
-    none  may be cut: labels would be those of frames that are not shown. The classes are the labels
-    of the  utterances for training, in alphabetical order, and `n_inputs` is the number of
-    features, or  twice that with spikes.
+    none may be cut: labels would be those of frames that are not shown. The classes are the labels
+    of the utterances for training, in alphabetical order, and `n_inputs` is the number of features,
+    or twice that with spikes.
     """
 
     #: What the answer can be.
