@@ -21,6 +21,9 @@ __all__ = ["beam_labels", "edit_distance", "greedy_labels", "label_errors"]
 def greedy_labels(p: ArrayLike) -> list[int]:
     """The labels of the frames' most probable outputs: best path decoding.
 
+    A frame in which nothing is more probable than the blank shows no label, as before the first
+    spike, when all outputs are equal.
+
     Parameters
     ----------
     p : array of float, shape (n_frames, n_outputs)
@@ -31,9 +34,10 @@ def greedy_labels(p: ArrayLike) -> list[int]:
     list of int
         Empty where no frame shows a label.
     """
-    best = _probabilities(p).argmax(axis=1)
+    values = _probabilities(p)
+    blank = values.shape[1] - 1
+    best = np.where(values[:, blank] >= values.max(axis=1), blank, values.argmax(axis=1))
     changes = np.append(True, best[1:] != best[:-1])[: len(best)]
-    blank = np.shape(p)[1] - 1
     return best[changes & (best != blank)].tolist()
 
 

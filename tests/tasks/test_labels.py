@@ -32,6 +32,12 @@ def test_frames_say_labels(path, labels):
     assert beam_labels(p) == labels
 
 
+def test_frames_whose_outputs_are_equal_show_no_label():
+    assert greedy_labels(np.full((3, 4), 0.25)) == []
+    p = np.array([[0.4, 0.4, 0.2], [0.4, 0.2, 0.4], [0.2, 0.4, 0.4]])
+    assert greedy_labels(p) == [0]
+
+
 def test_a_beam_sums_over_ways_where_the_best_path_does_not():
     # The best path is blank, blank with probability .36; the label has .64 by its three ways.
     p = np.array([[0.4, 0.6], [0.4, 0.6]])

@@ -19,8 +19,8 @@ inline std::vector<int> present_labels(const std::int32_t* row, int most)
     return labels;
 }
 
-// The labels of the frames' largest outputs, the last of which is the blank; frames are `row`
-// numbers apart.
+// The labels of the frames' largest outputs, the last of which is the blank, also where others are as
+// large; frames are `row` numbers apart.
 inline std::vector<int> greedy_labels(const double* outputs, int n_frames, int n, int row)
 {
     std::vector<int> labels;
@@ -28,7 +28,8 @@ inline std::vector<int> greedy_labels(const double* outputs, int n_frames, int n
     for (int frame = 0; frame < n_frames; frame++)
     {
         const double* const own = outputs + (std::size_t)frame*row;
-        const int best = std::max_element(own, own + n) - own;
+        const double* const most = std::max_element(own, own + n);
+        const int best = own[n - 1] >= *most ? n - 1 : most - own;
         if (best != before && best != n - 1)
             labels.push_back(best);
         before = best;
