@@ -8,6 +8,7 @@ JAX on one thread, so that processor time is the time of the computation.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ import numpy as np
 
 from eprop_brian.base.table import read_table, write_table
 from eprop_brian.runs.config import RunConfig
+from eprop_brian.training.diagnosis import TrainingError
 
 #: Settings of the two networks, and for how many seconds of processor time they are trained.
 NETWORKS = {
@@ -59,10 +61,11 @@ def solved(job: Job) -> list[list[str]]:
         ],
     )
     trainer = config.make_trainer()
-    times = np.zeros(0)
-    while not len(times) or times[-1] < most:
-        trainer.train(trainer.iteration + 50, progress=False)
-        times = without_compilation(trainer.history.columns)
+    # A run whose loss becomes infinite has solved what it had solved before.
+    with contextlib.suppress(TrainingError):
+        while not len(times := without_compilation(trainer.history.columns)) or times[-1] < most:
+            trainer.train(trainer.iteration + 50, progress=False)
+    times = without_compilation(trainer.history.columns)
     lengths = np.array(trainer.history.columns["solved_length"])
     first = [int(np.argmax(lengths == length)) for length in np.unique(lengths[lengths > 0])]
     marks = [(int(lengths[k]), k) for k in first] + [(0, len(times) - 1)]
