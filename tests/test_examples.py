@@ -11,6 +11,8 @@ import pytest
 from matplotlib import pyplot as plt
 from PIL import Image
 
+from support.libraries import skip_without_libraries
+
 mpl.use("Agg")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -20,6 +22,8 @@ EXAMPLES = sorted((REPOSITORY / "examples").glob("*.py"))
 @pytest.mark.slow
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_an_example_runs_and_saves_its_figure(path, tmp_path, monkeypatch):
+    if "atari" in path.stem:
+        skip_without_libraries("atari")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("EPROP_EXAMPLES_SHORT", "1")
     with warnings.catch_warnings():

@@ -12,6 +12,7 @@ from eprop_brian.symbolic.environment_run import EnvironmentRun, drawn_by
 from eprop_brian.tasks import TASKS, EpisodicTask, Trials, get_task
 from eprop_brian.tasks.base import hand_out
 from eprop_brian.tasks.trials import join_trials
+from support.libraries import skip_without_libraries
 
 EPISODIC = [name for name, task in TASKS.items() if issubclass(task, EpisodicTask)]
 EPISODIC.remove("environment")  # its environment is in a file
@@ -30,6 +31,7 @@ def sensed(run, task):
 
 @pytest.mark.parametrize("name", EPISODIC)
 def test_environment_is_read_and_fits_the_task(name):
+    skip_without_libraries(name)
     task = get_task(name)
     mapped = environment_map(task.environment)
     assert sum(code.size for code in mapped.codes) == task.n_inputs

@@ -2,7 +2,6 @@
 
 import pickle
 import re
-from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -42,15 +41,7 @@ from eprop_brian.tasks import (
     split_name,
 )
 from support.data_sets import WRITERS, write_arrays
-
-#: What tasks need that tests can do without.
-LIBRARIES = {
-    "gymnasium": ["gymnasium"],
-    "atari": ["gymnasium", "ale_py", "cv2"],
-    "japanese-vowels": ["aeon"],
-    "spoken-digits": ["soundfile", "kaldi_native_fbank"],
-    "timit": ["soundfile", "kaldi_native_fbank"],
-}
+from support.libraries import skip_without_libraries
 
 
 def test_names():
@@ -89,9 +80,7 @@ def test_every_task_has_a_recipe():
 @pytest.fixture(params=TASKS)
 def task(request, tmp_path):
     """Every task, with data written for it if it has none of its own."""
-    for library in LIBRARIES.get(request.param, ()):
-        if find_spec(library) is None:
-            pytest.skip(f"needs {library}")
+    skip_without_libraries(request.param)
     if request.param == "environment":
         file = tmp_path / "cartpole.toml"
         file.write_text(write_environment(CARTPOLE))
