@@ -7,7 +7,7 @@ them move one output. A trial has 1000 steps; an update follows each.
 
 ``python -m benchmarks.large --out docs/performance`` measures sizes from 10 000 neurons on and
 writes ``large.csv``, ``large.md`` and ``large.png``. NEST computes the same networks, with the same
-synapses and weights, as far as it is installed and a size takes less than `--nest-limit`.
+synapses and weights, where it is installed.
 ``--learn N`` trains a network of N neurons first, and keeps its losses in ``large_learning.csv``.
 
 Seconds are those of the processors, user and system, of one thread: on a machine that has other
@@ -302,7 +302,7 @@ def _markdown(rows: Sequence[Measured]) -> str:
     for name, of_one in _series(rows).items():
         for row in of_one:
             known = not math.isnan(row.rate)
-            cells = [name, f"{row.n_neurons}", f"{row.n_synapses}"]
+            cells = [name, f"{row.n_neurons:,}", f"{row.n_synapses:,}"]
             cells += [f"{row.rate:.1f}" if known else "", f"{row.seconds:.3g}"]
             cells += [f"{row.setup_seconds:.2g}", f"{row.memory_mb / 1e3:.2g}"]
             cells += [f"{row.events_per_second / 1e6:.0f}" if known else ""]
@@ -310,7 +310,7 @@ def _markdown(rows: Sequence[Measured]) -> str:
             lines.append(f"| {' | '.join(cells)} |")
     growth = [
         f"The time of a trial of {name} grows as N^{_growth(of_one):.2f} from "
-        f"{of_one[0].n_neurons} to {of_one[-1].n_neurons} neurons."
+        f"{of_one[0].n_neurons:,} to {of_one[-1].n_neurons:,} neurons."
         for name, of_one in _series(rows).items()
         if len(of_one) > 1
     ]
@@ -341,7 +341,7 @@ def _draw(rows: Sequence[Measured], out: Path) -> None:
             sizes, values = [r.n_neurons for r in of_one], [value(r) for r in of_one]
             axis.plot(sizes, values, line, color=colour, marker="o", markersize=4, label=name)
         axis.set(xscale="log", yscale="log", xlabel="neurons, 100 synapses each", ylabel=label)
-    axes[0].legend(frameon=False)
+    axes[0].legend(frameon=False, loc="lower right")
     if losses.exists():
         with losses.open(newline="") as file:
             trained = [*csv.DictReader(file)]
@@ -349,7 +349,7 @@ def _draw(rows: Sequence[Measured], out: Path) -> None:
         axes[2].plot(curve, color="#0072B2")
         n_neurons = int(trained[0]["n_neurons"])
         axes[2].set(xlabel="iteration", ylabel="loss", ylim=(0, None))
-        axes[2].set_title(f"{n_neurons} neurons, {n_neurons * FAN_OUT} synapses", fontsize=10)
+        axes[2].set_title(f"{n_neurons:,} neurons, {n_neurons * FAN_OUT:,} synapses", fontsize=10)
     for axis in axes:
         axis.spines[["top", "right"]].set_visible(False)
     figure.savefig(out / "large.png", dpi=150)
