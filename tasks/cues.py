@@ -60,7 +60,8 @@ class CueTask(Task):
     def __post_init__(self) -> None:
         check_count("group_size", self.group_size)
         super().__post_init__()
-        self.spike_probability()  # refuses rates that do not fit dt
+        for name in ("cue_rate", "recall_rate", "background_rate"):
+            check_rate(name, getattr(self, name), self.dt)
 
     @property
     @abstractmethod

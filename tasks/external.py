@@ -7,6 +7,7 @@ observation that follows: `ExternalTask.player` gives a copy of the environment 
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import ModuleType
@@ -16,7 +17,13 @@ import numpy as np
 from brian2.units import Quantity, ms
 from numpy.typing import NDArray
 
-from eprop_brian.base.checks import check_choice, check_count, check_probability, check_real
+from eprop_brian.base.checks import (
+    check_choice,
+    check_count,
+    check_probability,
+    check_real,
+    is_finite,
+)
 from eprop_brian.base.random import integers, rng_for, uniforms
 from eprop_brian.equations.environment import Environment
 from eprop_brian.tasks.datasets import DataError, import_library
@@ -143,8 +150,9 @@ class ExternalTask(EpisodicTask):
             check_count("most_actions", self.most_actions)
         n = len(self.observations)
         for name in ("low", "high"):
-            bounds = np.asarray(getattr(self, name), dtype=float)
-            if bounds.shape not in ((0,), (n,)) or not np.isfinite(bounds).all():
+            bounds = getattr(self, name)
+            numbers = isinstance(bounds, Sequence | np.ndarray) and all(map(is_finite, bounds))
+            if not numbers or len(bounds) not in (0, n):
                 raise ValueError(
                     f"{name} must have a finite number for each of the {n} components of an "
                     f"observation of {self.title}, got {getattr(self, name)!r}"

@@ -22,7 +22,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from eprop_brian.base.checks import check_count
+from eprop_brian.base.checks import check_count, check_real
 from eprop_brian.base.random import integers, normals, rng_for
 from eprop_brian.tasks.base import Task
 from eprop_brian.tasks.datasets import DataError, Part, examples_in_order, part_of
@@ -134,8 +134,7 @@ class FrameTask(Task):
                 raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
         check_count("n_frames", self.n_frames)
         check_count("steps_per_frame", self.steps_per_frame)
-        if not self.feature_noise >= 0:
-            raise ValueError(f"feature_noise must be 0 or greater, got {self.feature_noise!r}")
+        check_real("feature_noise", self.feature_noise, minimum=0)
         super().__post_init__()
 
     @property

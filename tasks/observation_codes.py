@@ -22,6 +22,7 @@ import numpy as np
 from brian2.units import Quantity
 from numpy.typing import NDArray
 
+from eprop_brian.base.memory import check_memory
 from eprop_brian.equations.codes import analog_code, latency_code, population_code
 from eprop_brian.equations.environment import Code
 from eprop_brian.tasks.spaces import Observations
@@ -29,6 +30,9 @@ from eprop_brian.tasks.spaces import Observations
 __all__ = ["CODINGS", "observation_codes"]
 
 CODINGS = ("population", "latency", "analog")
+
+#: Numbers that are kept of each input that codes for a number, and while it is made.
+_PER_CELL = 8
 
 _NUMBER = "clip(observation, low, high)"
 _IS_CLASS = "observation == number"
@@ -89,6 +93,10 @@ def _numbers(
         largest = np.maximum(abs(low), abs(high))
         code = analog_code("observation", -largest, largest)
         return replace(code, size=len(components), senses=components)
+    check_memory(
+        {f"{n_cells} inputs for each number": 8 * _PER_CELL * len(components) * n_cells},
+        lambda share: f"at most {int(share * n_cells)} would fit (n_cells)",
+    )
     low, high, senses = (
         np.repeat(low, n_cells),
         np.repeat(high, n_cells),

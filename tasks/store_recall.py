@@ -19,7 +19,7 @@ import numpy as np
 from brian2.units import Hz, Quantity, ms
 from numpy.typing import NDArray
 
-from eprop_brian.base.checks import check_count, check_rate, whole_steps
+from eprop_brian.base.checks import check_count, check_rate, is_finite, whole_steps
 from eprop_brian.base.random import integers, rng_for, uniforms
 from eprop_brian.tasks.base import Task
 from eprop_brian.tasks.spikes import SpikeBins, spike_bins, spike_positions
@@ -85,8 +85,8 @@ class StoreRecall(Task):
     def __post_init__(self) -> None:
         check_count("n_symbols", self.n_symbols, minimum=2)
         check_count("group_size", self.group_size)
-        # Of longer delays few trials would have a recall; also refuses NaN.
-        if not 1 <= self.mean_delay <= self.n_symbols:
+        # Of longer delays few trials would have a recall.
+        if not (is_finite(self.mean_delay) and 1 <= self.mean_delay <= self.n_symbols):
             raise ValueError(
                 f"mean_delay must lie between 1 period and n_symbols = {self.n_symbols}, "
                 f"got {self.mean_delay!r}"

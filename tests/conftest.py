@@ -8,6 +8,7 @@ then runs on just these.
 """
 
 import os
+import signal
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -106,6 +107,20 @@ def n_kills(request):
     if not kills and request.node.get_closest_marker("long_form"):
         pytest.skip("a part of the long form: --kills N")
     return kills or _FEW_KILLS
+
+
+@pytest.fixture
+def answered_signals():
+    """Let signals do what they do in a terminal, here and in processes that a test starts.
+
+    Whoever runs the tests may ignore them: ``nohup`` does, and a shell for a job with ``&``.
+    """
+    answers = {signal.SIGINT: signal.default_int_handler}
+    answers |= dict.fromkeys((signal.SIGTERM, signal.SIGHUP), signal.SIG_DFL)
+    before = {number: signal.signal(number, answer) for number, answer in answers.items()}
+    yield
+    for number, answer in before.items():
+        signal.signal(number, answer)
 
 
 @pytest.fixture

@@ -32,6 +32,8 @@ from eprop_brian.runs.config import RunConfig
 from eprop_brian.runs.run import Run
 from eprop_brian.training.history import History
 
+pytestmark = pytest.mark.usefixtures("answered_signals")
+
 CONFIG = RunConfig.from_recipe(
     "pattern-generation",
     run={"device": "runtime", "batch_size": 2},
@@ -251,7 +253,6 @@ def test_the_command_is_interrupted_among_its_imports(number, tmp_path):
         text=True,
         env={**os.environ, "TMPDIR": str(tmp_path)},
         check=False,
-        preexec_fn=lambda: [signal.signal(n, signal.SIG_DFL) for n in (number, signal.SIGINT)],
     )
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "\ninterrupted\n")
     # Brian2 opens its log while it is imported; what is left, the next command removes.
@@ -345,13 +346,7 @@ def test_the_command_says_what_it_saved(tmp_path, numbers):
     for setting in settings:
         command += ["--set", setting]
     command += ["--iterations", "1000000", "--out", str(folder)]
-    process = subprocess.Popen(
-        command,
-        stderr=subprocess.PIPE,
-        text=True,
-        # Whoever runs the tests may ignore them.
-        preexec_fn=lambda: [signal.signal(n, signal.SIG_DFL) for n in (*numbers, signal.SIGINT)],
-    )
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     try:
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:

@@ -10,7 +10,11 @@ from typing import Any
 
 import numpy as np
 from brian2.units import Hz, Quantity, Unit, ms, second
-from brian2.units.fundamentalunits import fail_for_dimension_mismatch, have_same_dimensions
+from brian2.units.fundamentalunits import (
+    Dimension,
+    DimensionMismatchError,
+    get_dimensions,
+)
 from numpy.typing import ArrayLike, NDArray
 
 from eprop_brian.base.suggestions import unknown
@@ -76,10 +80,17 @@ def check_positive(name: str, value: Any) -> None:
 
 def check_positive_quantity(name: str, value: Any, unit: Quantity, example: str) -> None:
     """Raise ValueError unless `value` is positive, finite and in a unit such as `unit`."""
-    if not have_same_dimensions(value, unit):
+    if _dimensions(name, value, unit) is not unit.dim:
         raise ValueError(f"{name} needs a unit of {unit!r}, for example {example}; got {value!r}")
-    if not float(value) > 0 or not np.isfinite(float(value)):
+    if np.ndim(value) or not 0 < float(value) < np.inf:
         raise ValueError(f"{name} must be positive and finite, not {value}")
+
+
+def _dimensions(name: str, value: Any, unit: Quantity) -> Dimension:
+    """The dimensions of `value`; raise TypeError unless it is a number or a quantity."""
+    if isinstance(value, int | float | np.number | np.ndarray) and not isinstance(value, bool):
+        return get_dimensions(value)
+    raise TypeError(f"{name} must be a quantity in units such as {unit!s}, not {value!r}")
 
 
 def check_choice(name: str, value: Any, allowed: Iterable[str]) -> None:
@@ -112,7 +123,7 @@ def check_count(name: str, value: int, minimum: int = 1) -> int:
 
 def check_probability(name: str, value: float) -> float:
     """Return `value` as a float; raise ValueError unless it lies in [0, 1]."""
-    if not 0 <= value <= 1:  # also refuses NaN
+    if not (is_finite(value) and 0 <= value <= 1):
         raise ValueError(f"{name} must lie between 0 and 1, got {value!r}")
     return float(value)
 
@@ -122,12 +133,16 @@ def check_quantity(name: str, value: Quantity, unit: Unit) -> float:
 
     Raises
     ------
+    TypeError
+        If `value` is neither a quantity nor a number.
     brian2.DimensionMismatchError
         If `value` is not in units compatible with `unit`.
     ValueError
         If it is not one finite number.
     """
-    fail_for_dimension_mismatch(value, unit, f"{name} must be given in units such as {unit!s}")
+    dimensions = _dimensions(name, value, unit)
+    if dimensions is not unit.dim:
+        raise DimensionMismatchError(f"{name} must be given in units such as {unit!s}", dimensions)
     plain = np.asarray(value / unit)
     if plain.ndim or not np.isfinite(plain):
         raise ValueError(f"{name} must be one finite quantity, got {value!s}")
@@ -148,7 +163,12 @@ def whole_steps(name: str, duration: Quantity, dt: Quantity, minimum: int = 1) -
     ValueError
         If `duration` is not a whole number of steps, or fewer than `minimum`.
     """
-    exact = check_quantity(name, duration, ms) / check_quantity("dt", dt, ms)
+    milliseconds, step = check_quantity(name, duration, ms), check_quantity("dt", dt, ms)
+    if not step > 0:
+        raise ValueError(f"dt must be positive, not {dt!s}")
+    exact = milliseconds / step
+    if not math.isfinite(exact):
+        raise ValueError(f"{name} = {duration!s} has too many steps of dt = {dt!s}")
     n_steps = round(exact)
     # Rounding silently would change a task's timing; 1e-6 forgives 0.1*ms in binary.
     if abs(exact - n_steps) > 1e-6:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import warnings
 from pathlib import Path
 
 __all__ = ["pasteable", "printable", "warn"]
+
+#: What begins and ends a colour, as libraries write it.
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def pasteable(path: str | Path) -> str:
@@ -16,10 +20,11 @@ def pasteable(path: str | Path) -> str:
 
 
 def printable(text: str) -> str:
-    """The text with a question mark for everything that would act on a terminal.
+    """The text without colours, and with a question mark for all else that acts on a terminal.
 
     Line feeds stay; a tab becomes a space.
     """
+    text = _COLOUR.sub("", text)
     return "".join(c if c.isprintable() or c == "\n" else " " if c == "\t" else "?" for c in text)
 
 

@@ -385,7 +385,7 @@ def _check_receptor(connection: Connection, network: Resolved) -> None:
             continue
         has = ", ".join(receptors) or "a single input without a name"
         if receptor:
-            raise ValueError(f"{what} drives receptor '{receptor}' of '{name}', which has {has}")
+            raise ValueError(f"{what} drives receptor {receptor!r} of '{name}', which has {has}")
         raise ValueError(f"{what} must say which receptor of '{name}' it drives: {has}")
 
 

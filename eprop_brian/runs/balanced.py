@@ -29,7 +29,7 @@ from eprop_brian.equations.balanced import FEEDBACKS
 from eprop_brian.equations.teachers import Teacher
 from eprop_brian.runs.balanced_settings import PARAMETERS, SCHEMA
 from eprop_brian.runs.iterated import refuse_callbacks
-from eprop_brian.runs.settings import Tables, read_tables
+from eprop_brian.runs.settings import Tables, read_results
 from eprop_brian.symbolic.parameters import parse_quantity
 from eprop_brian.symbolic.teacher import (
     read_teacher,
@@ -295,7 +295,7 @@ class _Balanced:
         if not path.exists():
             outcome, recording = trainer.test()
             trainer.save_test(folder, outcome, recording)
-        return {name: float(value) for name, value in read_tables(path)["results"].items()}
+        return read_results(path)
 
     def figures(self, folder: Path, formats: Sequence[str]) -> list[Path]:
         """Draw the test and the course of the training."""

@@ -16,6 +16,7 @@ import numpy as np
 from scipy.sparse import issparse
 
 from eprop_brian.base.files import flattened, write_array, write_arrays, write_text
+from eprop_brian.base.printable import printable
 from eprop_brian.base.suggestions import unknown
 from eprop_brian.base.toml import toml_array, toml_table
 from eprop_brian.network.spec import Network
@@ -227,11 +228,10 @@ class RunConfig:
         """Return a copy with one ``table.key=value`` replaced."""
         path, equals, text = setting.partition("=")
         table, dot, key = path.strip().partition(".")
+        where = printable(f"--set {setting}")
         if not equals or not dot:
-            raise ValueError(
-                f"--set {setting}: write TABLE.KEY=VALUE, for example {self.model.example}"
-            )
-        return self._with_known(table, key, read_value(text.strip()), f"--set {setting}")
+            raise ValueError(f"{where}: write TABLE.KEY=VALUE, for example {self.model.example}")
+        return self._with_known(table, key, read_value(text.strip()), where)
 
     def _with_known(self, table: str, key: str, value: Any, where: str) -> RunConfig:
         """Return a copy with one setting replaced; `where` is named if there is none."""

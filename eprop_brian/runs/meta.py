@@ -24,7 +24,7 @@ from eprop_brian.runs.graph import GRAPH
 from eprop_brian.runs.graph_reading import network_of, normalised
 from eprop_brian.runs.iterated import IteratedModel, refuse_callbacks
 from eprop_brian.runs.meta_settings import META_SCHEMA
-from eprop_brian.runs.settings import Tables, as_quantity, read_tables
+from eprop_brian.runs.settings import Tables, as_quantity, read_results
 from eprop_brian.tasks.families import TaskFamily
 from eprop_brian.tasks.few_shot import FAMILIES, get_family
 from eprop_brian.training.adaptation import AdaptationTest, Example, measure_adaptation
@@ -202,7 +202,7 @@ class _Meta(IteratedModel):
         """Give what the test showed; before it, the mean error of the last 10 iterations."""
         path = folder / RESULTS
         if path.exists():
-            return {k: float(v) for k, v in read_tables(path)["results"].items()}
+            return read_results(path)
         return {"after": mean_of_last(trainer.history.error)}
 
     def figures(self, folder: Path, formats: Sequence[str]) -> list[Path]:

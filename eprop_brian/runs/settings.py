@@ -28,6 +28,7 @@ __all__ = [
     "as_quantity",
     "check_tables",
     "entry_name",
+    "read_results",
     "read_tables",
     "read_value",
     "with_defaults",
@@ -238,6 +239,25 @@ def read_tables(path: Path) -> dict[str, Any]:
         if not isinstance(values, dict) and not (several and values):
             raise ValueError(f"{path}: {name} stands outside of the tables, such as [run]")
     return tables
+
+
+def read_results(path: Path) -> dict[str, float]:
+    """Read what a test has shown: the table ``[results]``, numbers by name.
+
+    Raises
+    ------
+    ValueError
+        As `read_tables`, or if there is no such table of numbers.
+    """
+    results = read_tables(path).get("results")
+    if not isinstance(results, dict) or not all(
+        isinstance(value, float) or is_finite(value) for value in results.values()
+    ):
+        raise ValueError(
+            f"{path} lacks the table [results] of numbers: delete the file and test the run again, "
+            "with `eprop-brian train --resume`"
+        )
+    return {name: float(value) for name, value in results.items()}
 
 
 def read_value(text: str) -> Any:

@@ -56,4 +56,6 @@ def changed_versions(folder: Path) -> dict[str, tuple[str, str]]:
     if not path.exists():
         return {}
     then, now = read_tables(path).get("versions", {}), versions()
+    if not isinstance(then, dict):
+        raise ValueError(f"{path}: [versions] must be one table")
     return {k: (str(v), now.get(k, "none")) for k, v in then.items() if v != now.get(k, "none")}

@@ -21,6 +21,7 @@ from brian2.units.fundamentalunits import (
     get_unit_for_display,
 )
 
+from eprop_brian.base.checks import is_number
 from eprop_brian.base.suggestions import did_you_mean
 from eprop_brian.symbolic.errors import EquationError
 
@@ -82,7 +83,7 @@ def parse_quantity(text: str, where: str) -> Quantity | float:
             if isinstance(node.op, ast.Div) and np.all(np.asarray(right) != 0):
                 return left / right
             # Half powers: noise has the unit of a root of a time.
-            if isinstance(node.op, ast.Pow) and 2 * right in range(-18, 19):
+            if isinstance(node.op, ast.Pow) and is_number(right) and 2 * right in range(-18, 19):
                 return left ** (int(right) if right == int(right) else right)
         raise EquationError(where, text, problem)
 

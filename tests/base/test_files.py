@@ -33,6 +33,6 @@ def test_the_content_is_on_the_disk_before_the_name(tmp_path, monkeypatch):
 
 
 def test_text_for_a_terminal():
-    assert printable("a\tb\nc\x1b[31m\x07\x9b\u202e") == "a b\nc?[31m???"
+    assert printable("a\tb\nc\x1b[31m\x07\x9b\u202e") == "a b\nc???"
     assert pasteable("runs/my run") == "'runs/my run'"
     assert pasteable("-C") == "./-C"

@@ -132,6 +132,7 @@ def test_derive_prints_the_local_rules():
     assert "postsynaptic:  projected_error" in output
 
 
+@pytest.mark.usefixtures("answered_signals")
 def test_saving_cannot_be_interrupted(tmp_path, monkeypatch):
     """What an interrupt leaves is a whole run; the message says how to get the rest."""
     folder, save = tmp_path / "run", Experiment.save_test

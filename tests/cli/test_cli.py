@@ -102,6 +102,7 @@ def test_the_module_is_the_command():
     assert "did you mean 'pattern-generation'?" in done.stderr
 
 
+@pytest.mark.usefixtures("answered_signals")
 def test_the_module_is_interrupted_as_the_command_is():
     code = "import os, signal, time; os.kill(os.getpid(), signal.SIGTERM); time.sleep(5)"
     program = f"import eprop_brian, sys; {code}"
@@ -372,6 +373,7 @@ def test_plot_draws_a_run(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("answered_signals")
 def test_interrupting_saves_a_checkpoint_and_says_how_to_resume(tmp_path):
     folder = tmp_path / "run"
     command = [sys.executable, "-c", "from eprop_brian.cli import main; main()", *SMALL]

@@ -176,6 +176,7 @@ def test_runs_side_by_side_have_the_same_results(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("answered_signals")
 def test_an_interrupt_saves_all_runs_and_begins_no_more(tmp_path):
     command = [
         sys.executable,

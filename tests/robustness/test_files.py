@@ -13,27 +13,44 @@ import pytest
 
 from eprop_brian.base.files import read_arrays, write_arrays
 from eprop_brian.equations import NEURONS, Synapse
+from eprop_brian.equations.environments import ACROBOT, CARTPOLE, MOUNTAIN_CAR
 from eprop_brian.equations.published import PUBLISHED, synapses
 from eprop_brian.equations.teachers import TEACHERS
 from eprop_brian.network.parts import Inputs, LearningSignal, Population, Projection, Readout
 from eprop_brian.network.spec import Network
 from eprop_brian.runs.config import CONFIG, RunConfig
+from eprop_brian.runs.network_file import read_network, write_network
 from eprop_brian.runs.recipes import RECIPES, get_recipe
-from eprop_brian.runs.run import HISTORY
+from eprop_brian.runs.run import CHECKPOINT, HISTORY, Run
+from eprop_brian.runs.sweep import read_points
+from eprop_brian.symbolic.environment_file import read_environment, write_environment
 from eprop_brian.symbolic.neuron_file import read_neuron, write_neuron
 from eprop_brian.symbolic.synapse_file import read_synapse, write_synapse
 from eprop_brian.symbolic.teacher import read_teacher, write_teacher
-from eprop_brian.training.history import History
 from eprop_brian.training.reference import load_case
-from support.fuzzing import canary, mutated
+from support.fuzzing import canary, damaged, mutated
 from support.robustness import COUNTS, outcome
 
 #: Published neurons that are derived in no time, with conductances, receptors, noise.
 _QUICK = ("brunel_hakim_1999", "sturzl_2000", "vogels_2011", "touboul_brette_2008")
 #: Recipes of tasks whose data are in files.
 _NEED_DATA = ("digits", "feature-file", "handwriting", "n-mnist", "shd")
-_OF_RUN = (CONFIG, "neuron-lif.toml", "neuron-alif.toml", HISTORY)
+#: Small runs of all models.
+_RUNS = {
+    "store-recall": ("size.lif=3", "size.alif=2"),
+    "t-maze": (),
+    "balanced-bistable": ("network.n=10",),
+    "one-shot-arm": (),
+    "copy-repeat": (),
+}
+#: One whose trainer is made in no time.
+_SMALL = ("task.n_steps=20", "task.n_inputs=5", "size.lif=3")
 CASE = Path(__file__).parents[1] / "reference" / "unit_1_1_1_gd.npz"
+TRACKING = Path(__file__).parents[2] / "docs" / "environments" / "tracking.toml"
+_TABLES = (
+    "optimizer.eta,size.lif,neuron.lif.tau_m\n1e-3,3,20 ms\n1e-4,4,30 ms\n",
+    "task.n_steps,network.feedback\n20,random\n30,symmetric\n",
+)
 
 
 def check_neuron(path):
@@ -68,6 +85,27 @@ def check_synapse(path):
     read_synapse(path)
 
 
+def check_environment(path):
+    """Read and write."""
+    path.write_text(write_environment(read_environment(path)))
+    read_environment(path)
+
+
+def check_network(path):
+    """Read and resolve, and the same of what is written."""
+    network = read_network(path)
+    assert network.resolved
+    write_network(path, network)
+    assert read_network(path).resolved
+
+
+def check_points(path):
+    """Read the points of a sweep, and configure their runs."""
+    points = read_points(path)
+    for point in points.values:
+        RunConfig.from_recipe("pattern-generation", settings=points.settings(point))
+
+
 def check_teacher(path):
     """Read and write."""
     path.write_text(write_teacher(read_teacher(path)))
@@ -90,7 +128,12 @@ def check_run(path):
     if isinstance(network, Network):
         assert network.resolved
     if (path.parent / HISTORY).exists():
-        History.read(path.parent / HISTORY)
+        config.model.history.read(path.parent / HISTORY)
+
+
+def check_state(path):
+    """Open a run at its checkpoint."""
+    Run.open(path.parent)
 
 
 def check_case(path):
@@ -100,61 +143,107 @@ def check_case(path):
     load_case(path.with_suffix(".npz"))
 
 
-def neuron_texts(_):
-    return [write_neuron(n) for n in (*NEURONS.values(), *(PUBLISHED[name] for name in _QUICK))]
+def files(folder, texts):
+    """Write texts as files, and return their paths."""
+    paths = [folder / f"{number}.toml" for number in range(len(texts))]
+    for path, text in zip(paths, texts, strict=True):
+        path.write_text(text, encoding="utf-8")
+    return paths
 
 
-def synapse_texts(_):
-    return [write_synapse(x) for x in vars(synapses).values() if isinstance(x, Synapse)]
+def neuron_files(folder):
+    neurons = [*NEURONS.values(), *(PUBLISHED[name] for name in _QUICK)]
+    return files(folder, [write_neuron(neuron) for neuron in neurons])
 
 
-def teacher_texts(_):
-    return [write_teacher(teacher) for teacher in TEACHERS.values()]
+def synapse_files(folder):
+    library = [value for value in vars(synapses).values() if isinstance(value, Synapse)]
+    return files(folder, [write_synapse(synapse) for synapse in library])
 
 
-def recipe_texts(_):
-    return [str(get_recipe(name)) for name in RECIPES if name not in _NEED_DATA]
+def teacher_files(folder):
+    return files(folder, [write_teacher(teacher) for teacher in TEACHERS.values()])
 
 
-def run_texts(folder):
-    """Of the files of a run in this folder."""
-    config = RunConfig.from_recipe("store-recall", settings=["size.lif=3", "size.alif=2"])
-    config.write(folder)
-    history = History()
-    for row in range(3):
-        history.append(1.5 - row, 0.5, 10.0, 0.01, 0.3)
-    history.write(folder / HISTORY)
-    return [(folder / name).read_text() for name in _OF_RUN]
+def environment_files(folder):
+    texts = [write_environment(e) for e in (CARTPOLE, ACROBOT, MOUNTAIN_CAR)]
+    return files(folder, [*texts, TRACKING.read_text(encoding="utf-8")])
 
 
-def case_texts(_):
-    return [str(read_arrays(CASE)["meta"])]
+def network_files(folder):
+    paths = [
+        folder / f"{name}.toml" for name in ("store-recall", "t-maze", "evidence-accumulation-ei")
+    ]
+    for path in paths:
+        config = RunConfig.from_recipe(path.stem, settings=_RUNS.get(path.stem, ()))
+        write_network(path, config.make_network())
+    return paths
 
 
-#: Texts and what reads one of them.
+def recipe_files(folder):
+    return files(folder, [str(get_recipe(name)) for name in RECIPES if name not in _NEED_DATA])
+
+
+def run_files(folder):
+    """Texts of runs, each in a folder."""
+    for name, settings in _RUNS.items():
+        config = RunConfig.from_recipe(name, settings=settings).completed()
+        (folder / name).mkdir()
+        config.write(folder / name)
+        history = config.model.history()
+        for row in range(3):
+            history.append(*(1.5 - row for _ in history.columns))
+        history.write(folder / name / HISTORY)
+    return sorted(path for path in folder.rglob("*") if path.suffix in (".toml", ".csv"))
+
+
+def tables_of_points(folder):
+    return files(folder, _TABLES)
+
+
+def saved_states(folder):
+    """The checkpoint of a run."""
+    config = RunConfig.from_recipe("pattern-generation", settings=_SMALL, run={"device": "runtime"})
+    Run.start(config, folder / "run").train(2, progress=False)
+    return [folder / "run" / CHECKPOINT]
+
+
+def settings_of_cases(folder):
+    return files(folder, [str(read_arrays(CASE)["meta"])])
+
+
+#: What makes files, and what reads one of them.
 KINDS = {
-    "neuron files": (neuron_texts, check_neuron),
-    "synapse files": (synapse_texts, check_synapse),
-    "teacher files": (teacher_texts, check_teacher),
-    "recipes": (recipe_texts, check_recipe),
-    "runs": (run_texts, check_run),
-    "recorded cases": (case_texts, check_case),
+    "neuron files": (neuron_files, check_neuron),
+    "synapse files": (synapse_files, check_synapse),
+    "teacher files": (teacher_files, check_teacher),
+    "environment files": (environment_files, check_environment),
+    "network files": (network_files, check_network),
+    "recipes": (recipe_files, check_recipe),
+    "runs": (run_files, check_run),
+    "checkpoints": (saved_states, check_state),
+    "tables of points": (tables_of_points, check_points),
+    "recorded cases": (settings_of_cases, check_case),
 }
 
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("kind", KINDS)
 def test_files(kind, tmp_path, request):
-    texts, check = KINDS[kind]
-    texts, counts, problems = texts(tmp_path), Counter(), []
-    run_by_a_file = tmp_path / "executed"
+    make, check = KINDS[kind]
+    folder, run_by_a_file = tmp_path / "files", tmp_path / "executed"
+    folder.mkdir()
+    paths, counts, problems = make(folder), Counter(), []
+    whole = {path: path.read_bytes() for path in paths}
     COUNTS[kind] = counts  # also of a run that is interrupted
-    for seed in range(request.config.getoption("damaged_files") // len(KINDS)):
+    for seed in range([*KINDS].index(kind), request.config.getoption("damaged_files"), len(KINDS)):
         rng = np.random.default_rng(seed)
-        number = rng.integers(len(texts))
-        path = tmp_path / (_OF_RUN[number] if kind == "runs" else "file.toml")
-        text = mutated(texts[number], rng, canary(run_by_a_file))
-        path.write_text(text, encoding="utf-8")
+        path = paths[rng.integers(len(paths))]
+        if path.suffix == ".npz":
+            content = damaged(path, rng)
+        else:
+            content = mutated(whole[path].decode(), rng, canary(run_by_a_file)).encode()
+        path.write_bytes(content)
         came_of_it, why = outcome(partial(check, path))
         if run_by_a_file.exists():
             came_of_it, why = "executed", "code in the file ran"
@@ -162,6 +251,6 @@ def test_files(kind, tmp_path, request):
         counts[came_of_it] += 1
         if came_of_it in ("executed", "tracebacks"):
             problems.append(f"seed {seed}: {why}")
-        path.write_text(texts[number], encoding="utf-8")
+        path.write_bytes(whole[path])
     assert not problems, "\n".join(problems)
     assert counts["clean"] and counts["recovered"]

@@ -104,7 +104,11 @@ class Command:
 
 
 def call_program(program: Path, *arguments, number: int | None = None, after: float = 0.0) -> Ended:
-    """Call a program in a process of its own, and send it a signal `after` some seconds."""
+    """Call a program in a process of its own, and send it a signal `after` some seconds.
+
+    They count from when it answers signals, the first thing that it does: before, the system loads
+    it, which a signal ends without a word.
+    """
     process = subprocess.Popen(
         [str(program), *map(str, arguments)],
         stdout=subprocess.PIPE,
@@ -113,10 +117,21 @@ def call_program(program: Path, *arguments, number: int | None = None, after: fl
         preexec_fn=_answer_signals,  # whoever runs the tests may ignore them
     )
     if number is not None:
+        _await_answers(process)
         time.sleep(after)
         process.send_signal(number)
     output, errors = process.communicate()
     return Ended(process.returncode, output, errors)
+
+
+def _await_answers(process: subprocess.Popen) -> None:
+    """Wait until a process answers SIGTERM, or has ended."""
+    left = time.monotonic() + _GRACE
+    while process.poll() is None and time.monotonic() < left:
+        (caught,) = re.findall(r"SigCgt:\s*(\w+)", Path(f"/proc/{process.pid}/status").read_text())
+        if int(caught, 16) >> signal.SIGTERM - 1 & 1:
+            return
+        time.sleep(0.0005)
 
 
 def _answer_signals() -> None:

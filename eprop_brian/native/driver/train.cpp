@@ -230,6 +230,7 @@ private:
 int main(int argc, char** argv)
 {
     using namespace eprop_brian;
+    catch_interrupts();
     int status = 1;
     try
     {
@@ -239,7 +240,6 @@ int main(int argc, char** argv)
             Options::print_help(program_path("train"));
             return 0;
         }
-        catch_interrupts();
         status = Program(options).run();
     }
     catch (const UsageError& error)
