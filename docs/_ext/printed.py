@@ -278,7 +278,10 @@ class _Recipe(Printed):
 
     def printed(self) -> list[nodes.Node]:
         config = RunConfig.from_recipe(self.arguments[0])
-        return [self.literal(str(config.files()[CONFIG]).strip(), "toml", CONFIG)]
+        shown = self.literal(str(config.files()[CONFIG]).strip(), "toml", CONFIG)
+        # A table in a line, such as a neuron's parameters, may be longer than the column.
+        shown[1]["classes"].append("wrapped")  # type: ignore[index]
+        return [shown]
 
 
 class _Schema(Printed):
