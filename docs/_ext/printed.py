@@ -399,12 +399,13 @@ def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> nodes.table:
 
 
 def prose(text: str) -> list[nodes.Node]:
-    """Text in which backquotes mark code, as in docstrings."""
-    parts = re.split(r"`+([^`]+)`+", text)
-    return [
-        nodes.literal(part, part) if number % 2 else nodes.Text(part)
-        for number, part in enumerate(parts)
-    ]
+    """Text in which backquotes mark code, and formulas after ``:math:``, as in docstrings."""
+    parts = re.split(r"(:math:)?`+([^`]+)`+", text)
+    shown: list[nodes.Node] = [nodes.Text(parts[0])]
+    for role, quoted, after in zip(parts[1::3], parts[2::3], parts[3::3], strict=True):
+        kind = nodes.math if role else nodes.literal
+        shown += [kind(quoted, quoted), nodes.Text(after)]
+    return shown
 
 
 class _Tree(Printed):
