@@ -13,7 +13,7 @@ from __future__ import annotations
 import sys
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from statistics import median
@@ -45,6 +45,7 @@ from support.refused import REFUSED, reason_of
 __all__ = ["HEADER", "cells_of", "losses", "markdown"]
 
 HEADER = ("Neuron", "Source", "Spikes", "Differ", "Gradient", "Derived in", "Loss")
+REFUSED_HEADER = ("Neuron", "Source", "Why")
 _ROWS = {row.name: row for row in ROWS}
 #: Neurons and iterations of the small task, and the learning rate relative to the weights' size.
 N_NEURONS, ITERATIONS, ETA = 20, 50, 0.05
@@ -116,7 +117,7 @@ def cells_of(name: str, device: str) -> tuple[str, ...]:
         try:
             model.derive()
         except ValueError as error:
-            return (f"`{name}`", model.source, f"refused: {reason_of(error)}", *[""] * 4)
+            return (f"`{name}`", model.source, reason_of(error))
         raise click.ClickException(f"{name} is derived now: make it a row of tests/support")
     row = _ROWS[name]
     found, (start, end) = compare(row, device), losses(row)
@@ -128,17 +129,25 @@ def cells_of(name: str, device: str) -> tuple[str, ...]:
 
 
 def markdown(lines: Mapping[str, tuple[str, ...]]) -> str:
-    """The table of all models that have a line, and below it how long derivations took."""
-    cells = [lines[name] for name in (*_ROWS, *REFUSED) if name in lines]
-    seconds = [float(line[5].removesuffix(" s")) for line in cells if line[5].strip()]
-    rows = [f"| {' | '.join(line)} |" for line in (HEADER, ("---",) * len(HEADER), *cells)]
-    if seconds:
-        rows += [
-            "",
+    """The table of all models that have a line, how long derivations took, and what is refused."""
+    derived, refused = (
+        [lines[name] for name in names if name in lines] for names in (_ROWS, REFUSED)
+    )
+    parts = [_table(HEADER, derived)] if derived else []
+    if derived:
+        seconds = [float(line[5].removesuffix(" s")) for line in derived]
+        parts.append(
             f"Derivation: median {median(seconds):.2g} s, at most {max(seconds):.2g} s; "
-            f"{len(seconds)} of {len(cells)} models are derived.",
-        ]
-    return "\n".join(rows) + "\n"
+            f"{len(derived)} of {len(derived) + len(refused)} models are derived.\n"
+        )
+    if refused:
+        parts.append(f"The others are refused:\n\n{_table(REFUSED_HEADER, refused)}")
+    return "\n".join(parts)
+
+
+def _table(header: tuple[str, ...], lines: Sequence[tuple[str, ...]]) -> str:
+    rows = (header, ("---",) * len(header), *lines)
+    return "".join(f"| {' | '.join(line)} |\n" for line in rows)
 
 
 def _read(path: Path) -> dict[str, tuple[str, ...]]:

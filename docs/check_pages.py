@@ -20,7 +20,7 @@ __all__ = ["Page", "check", "contrast", "read_page"]
 
 #: Characters that fit beside each other in a block of code (``_static/pages.css``).
 COLUMNS = 100
-#: Blocks whose lines are code that somebody wrote; outputs and messages are wrapped.
+#: Blocks whose lines are code that somebody wrote; what is printed is wrapped.
 _CODE = re.compile(r"highlight-(python|toml|cpp|bash|ipython3?|diff)\b")
 _LEAST_CONTRAST = 4.5
 _RULE = re.compile(r"([^{}]*)\{([^{}]*)\}")
@@ -64,7 +64,8 @@ class _Reader(HTMLParser):
         if tag == "img":
             self.page.images.append((str(given.get("src")), given.get("alt")))
         if tag == "div":
-            self._open.append(bool(_CODE.search(given.get("class") or "")))
+            kinds = given.get("class") or ""
+            self._open.append(bool(_CODE.search(kinds)) and "wrapped" not in kinds.split())
         if tag == "pre" and any(self._open):
             self._in_pre, self._text = True, ""
 

@@ -38,7 +38,8 @@ int main(int count, char** arguments)
             if (std::fabs(weight) < sizes[sizes.size()/2])
                 weight = 0;
         network.set("w_in", weights);
-        const Outcome test = network.run(task->batches("test", 0, 1, batch_size), batch_size, false);
+        const Trials tests = task->batches("test", 0, 1, batch_size);
+        const Outcome test = network.run(tests, batch_size, false);
         std::printf("pruned: loss %.15g\n", mean(test.loss));
     }
     catch (const Error& error)

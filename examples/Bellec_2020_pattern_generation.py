@@ -37,10 +37,10 @@ figure, (drive, spikes, output) = plt.subplots(
 for ax, values, name in ((drive, after.inputs, "input"), (spikes, after.spikes, "neuron")):
     steps, rows = values.nonzero()
     ax.plot(after.time[steps], rows, "|", color="#333333", markersize=1.5)
-    ax.set_ylabel(f"{name} (index)")
+    ax.set_ylabel(f"{name}\n(index)")
 output.plot(before.time, before.output[:, 0], color="#56B4E9", label="output before training")
 output.plot(after.time, after.output[:, 0], color="#0072B2", label="output after training")
 output.plot(after.time, after.target[:, 0], "k--", label="target")
-output.set(xlabel="time (ms)", ylabel="readout (dimensionless)")
+output.set(xlabel="time (ms)", ylabel="readout\n(dimensionless)")
 output.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3, fontsize=8)
 plot.save(figure, Path("Bellec_2020_pattern_generation"), ["png"])

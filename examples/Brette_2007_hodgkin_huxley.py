@@ -67,11 +67,11 @@ figure, (membrane, gates, trace) = plt.subplots(
     3, 1, figsize=(7, 4.5), sharex=True, layout="constrained"
 )
 membrane.plot(recording.time, 1e3 * recording["v"].values[:, 0], color="#0072B2")
-membrane.set_ylabel("v (mV)")
+membrane.set_ylabel("membrane v\n(mV)")
 for name, colour in (("m", "#D55E00"), ("h", "#009E73"), ("n", "#CC79A7")):
     gates.plot(recording.time, recording[name].values[:, 0], color=colour, label=name)
-gates.set_ylabel("gate (1)")
-gates.legend(loc="upper right", ncols=3, fontsize=8)
+gates.set_ylabel("gate\n(open fraction)")
+gates.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=3, fontsize=8, frameon=False)
 trace.plot(recording.time, recording.eligibility_trace[:, 0], color="#333333")
-trace.set(xlabel="time (ms)", ylabel="eligibility trace")
+trace.set(xlabel="time (ms)", ylabel="eligibility trace\n(dimensionless)")
 plot.save(figure, Path("Brette_2007_hodgkin_huxley"), ["png"])

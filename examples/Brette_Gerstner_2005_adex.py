@@ -36,12 +36,14 @@ recording = record(trainer.network, trainer.task, weights, quantities=quantities
 rates = recording.spikes.sum(axis=0)
 neuron = abs(rates - rates.mean()).argmin()
 figure, axes = plt.subplots(3, 1, figsize=(7, 4.5), sharex=True, layout="constrained")
-for ax, name in zip(axes, ("v", "w_ad"), strict=False):
-    quantity = recording[name]
-    ax.plot(recording.time, quantity.values[:, neuron], color="#0072B2")
-    ax.set_ylabel(f"{name} ({quantity.unit})")
+for ax, name, scale, label in (
+    (axes[0], "v", 1e3, "membrane v\n(mV)"),
+    (axes[1], "w_ad", 1e12, "adaptation w\n(pA)"),
+):
+    ax.plot(recording.time, scale * recording[name].values[:, neuron], color="#0072B2")
+    ax.set_ylabel(label)
 axes[2].plot(recording.time, recording.output[:, 0], color="#009E73", label="output")
 axes[2].plot(recording.time, recording.target[:, 0], "k--", label="target")
-axes[2].set(xlabel="time (ms)", ylabel="readout")
-axes[2].legend(loc="lower center", fontsize=8)
+axes[2].set(xlabel="time (ms)", ylabel="readout\n(dimensionless)")
+axes[2].legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, fontsize=8, frameon=False)
 plot.save(figure, Path("Brette_Gerstner_2005_adex"), ["png"])

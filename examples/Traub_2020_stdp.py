@@ -46,6 +46,8 @@ for name, colour in (("lif", "#888888"), ("stdp_lif", "#0072B2")):
     change = recording.eligibility_trace[when - 40 :].sum(axis=0)
     ax.plot(fired, change, "o-", color=colour, markersize=3, label=name)
 ax.axhline(0, color="black", linewidth=0.5)
-ax.set(xlabel="postsynaptic minus presynaptic spike (ms)", ylabel="sum of the trace (1)")
+ax.set(
+    xlabel="postsynaptic minus presynaptic spike (ms)", ylabel="sum of the trace (dimensionless)"
+)
 ax.legend()
 plot.save(figure, Path("Traub_2020_stdp"), ["png"])

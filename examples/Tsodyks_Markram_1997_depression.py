@@ -74,7 +74,7 @@ for ax, (kind, parameters) in zip(axes, KINDS.items(), strict=True):
     ax.plot(recording.time, recording["v"].values[:, 0], color="#0072B2", label="membrane v")
     trace = recording["eps_v"].values[:, 0]
     ax.plot(recording.time, trace, "--", color="#D55E00", label="eligibility vector, eps_v")
-    ax.set(ylabel="value (1)", title=f"{kind} synapse")
+    ax.set(ylabel="value\n(dimensionless)", title=f"{kind} synapse")
     ax.legend(loc="upper center", fontsize=8)
 axes[-1].set_xlabel("time (ms)")
 plot.save(figure, Path("Tsodyks_Markram_1997_depression"), ["png"])

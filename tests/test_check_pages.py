@@ -45,6 +45,13 @@ def test_what_is_wrong_is_said(folder, old, new, message):
     assert message in found
 
 
+def test_long_lines_of_what_is_printed_are_wrapped(folder):
+    printed = GOOD.replace("x</span> = 1", "x</span> = " + 97 * "1")
+    printed = printed.replace('class="highlight-python', 'class="wrapped highlight-python')
+    (folder / "index.html").write_text(printed)
+    assert list(pages.check(folder)) == []
+
+
 def test_contrasts_are_those_of_the_standard(folder):
     # Examples of the explanation of WCAG 2.
     assert pages.contrast("#000", "#ffffff") == pytest.approx(21)

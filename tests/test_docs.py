@@ -1,12 +1,14 @@
 """The documentation: what its pages show runs, and names what exists."""
 
+import ast
 import re
-from importlib.util import find_spec
+from importlib import import_module
 from pathlib import Path
 
 import nbformat
 import pytest
 
+import eprop_brian
 from eprop_brian.cli import main
 from eprop_brian.equations import NEURONS
 from eprop_brian.runs.models import MODELS
@@ -19,12 +21,13 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 DOCS = REPOSITORY / "docs"
 PAGES = [REPOSITORY / "README.md", *sorted(DOCS.glob("*.md")), *sorted(DOCS.glob("tasks/*.md"))]
 NOTEBOOKS = sorted((DOCS / "notebooks").glob("*.ipynb"))
-#: Modules that the reference pages name, one by one.
+REFERENCE = "".join(p.read_text(encoding="utf-8") for p in sorted((DOCS / "api").glob("*.md")))
+#: Modules of the reference, each with the names that it shows; none: all public ones.
 DOCUMENTED = [
-    name
-    for path in sorted((DOCS / "api").glob("*.md"))
-    for name in re.findall(r"automodule:: (\S+)", path.read_text(encoding="utf-8"))
-]
+    (module, names.replace(",", " ").split())
+    for block in re.findall(r"^```\{modules\}\n(.*?)^```", REFERENCE, re.MULTILINE | re.DOTALL)
+    for module, _, names in (line.partition(":") for line in block.splitlines())
+] + [(module, []) for module in re.findall(r"automodule:: (\S+)", REFERENCE)]
 NEURON_FILES = sorted((DOCS / "neurons").glob("*.toml"))
 ENVIRONMENT_FILES = sorted((DOCS / "environments").glob("*.toml"))
 
@@ -156,19 +159,59 @@ def test_the_settings_of_every_model_are_printed(model):
     assert f"```{{schema}} {model}\n" in (DOCS / "settings.md").read_text()
 
 
-@pytest.mark.parametrize("name", sorted(set(DOCUMENTED)))
-def test_a_module_of_the_reference_exists(name):
-    assert DOCUMENTED.count(name) == 1
-    assert find_spec(name) is not None
+def test_the_reference_names_what_exists():
+    modules = [module for module, _ in DOCUMENTED]
+    assert len(set(modules)) == len(modules) > 60
+    for module, names in DOCUMENTED:
+        assert set(names) <= set(import_module(module).__all__), module
 
 
-def test_the_reference_lists_every_package():
-    """The directive lists a package's modules; `cli` has the page of the command instead."""
-    pages = "".join(path.read_text() for path in (DOCS / "api").glob("*.md"))
-    listed = re.findall(r"^```\{modules\} eprop_brian\.(\w+)$", pages, re.MULTILINE)
-    packages = {path.parent.name for path in (REPOSITORY / "eprop_brian").glob("*/__init__.py")}
-    shown_otherwise = {"cli", "figures", "native", "recipes"}
-    assert sorted(listed) == sorted((packages | {"equations", "tasks"}) - shown_otherwise)
+def documented_names() -> set[str]:
+    shown = {
+        f"{module}.{name}"
+        for module, names in DOCUMENTED
+        for name in names or import_module(module).__all__
+    }
+    return shown | set(re.findall(r"auto(?:function|data):: (\S+)", REFERENCE))
+
+
+def test_the_reference_lists_what_scripts_import_from_the_package():
+    """By the table on its first page, whose links lead to what is documented."""
+    table = dict(re.findall(r"`(\w+) <(eprop_brian[\w.]+)>`", (DOCS / "api/index.md").read_text()))
+    assert table.keys() == set(eprop_brian.__all__) - {"__version__"}
+    assert set(table.values()) - {"eprop_brian.plot"} <= documented_names()
+
+
+def imported_names() -> list[tuple[str, str, str]]:
+    """Where pages, notebooks and examples import which name, and from which module."""
+    sources = [(page.name, block) for page in PAGES for block in blocks(page, "python")]
+    sources += [(path.name, path.read_text()) for path in (REPOSITORY / "examples").glob("*.py")]
+    for path in NOTEBOOKS:
+        cells = nbformat.read(path, as_version=4).cells
+        # Without the lines that only notebooks know.
+        code = (re.sub(r"^[%!].*$", "", c.source, flags=re.MULTILINE) for c in cells)
+        sources += [
+            (path.name, source)
+            for cell, source in zip(cells, code, strict=True)
+            if cell.cell_type == "code"
+        ]
+    return [
+        (where, node.module, alias.name)
+        for where, source in sources
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("eprop_brian.")
+        for alias in node.names
+    ]
+
+
+def test_the_reference_has_what_the_documentation_imports():
+    """Under the module that defines it, or the one that offers it."""
+    shown = documented_names()
+    imported = imported_names()
+    assert len(imported) > 40
+    for where, module, name in imported:
+        home = getattr(getattr(import_module(module), name), "__module__", module)
+        assert {f"{module}.{name}", f"{home}.{name}"} & shown, where
 
 
 def test_every_reference_case_is_in_the_table():

@@ -130,7 +130,10 @@ class _Example(Printed):
         shown: list[nodes.Node] = [nodes.paragraph("", "", nodes.strong("", title))]
         picture = self.options.get("figure", f"gallery/{name}.png")
         if "figure" in self.options or (Path(self.env.srcdir) / picture).exists():
-            shown.append(nodes.image(uri=f"/{picture}", alt=title, width="560px"))
+            # As wide as it was drawn, and to be seen in full by a click: some have many panels.
+            image = nodes.image(uri=f"/{picture}", alt=title, width="720px")
+            target = f"{'../' * self.env.docname.count('/')}_images/{Path(picture).name}"
+            shown.append(nodes.reference("", "", image, refuri=target))
         for paragraph in paragraphs:
             shown.append(nodes.paragraph("", "", *prose(" ".join(paragraph.split()))))
         summary = f"<details><summary><code>examples/{path.name}</code></summary>"

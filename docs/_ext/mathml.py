@@ -19,12 +19,15 @@ ElementTree.register_namespace("", _MATHML)
 _LOGGER = logging.getLogger(__name__)
 #: Environments that docutils takes for granted when it finds several rows.
 _ROWS = re.compile(r"\s*\\(begin|end)\{(align|aligned|split|gather|equation)\*?\}\s*")
+#: A section of a derivation: an environment whose first row is a title.
+SECTION = re.compile(
+    r"\\begin\{align\*\}\s*& \\textbf\{(?P<title>.*?)\} \\\\\n(?P<rows>.*?)\\end\{align\*\}", re.S
+)
 
 
-def _mathml(node: nodes.Node, *, block: bool) -> str:
-    tex = _ROWS.sub("", node.astext()) if block else node.astext()
-    # The titles of a derivation's sections, in a notebook; docutils knows no bold text.
-    tex = tex.replace(r"\textbf{", r"\text{")
+def _mathml(tex: str, node: nodes.Node, *, block: bool) -> str:
+    if block:
+        tex = _ROWS.sub("", tex)
     try:
         return _with_indices(tex2mathml(tex, as_block=block))
     except MathError as error:
@@ -46,21 +49,31 @@ def _with_indices(markup: str) -> str:
             accented.extend((letter, accent))
             element.insert(0, accented)
             element.tag = f"{{{_MATHML}}}msub"
+    # At the beginning of a cell it would get no space.
+    for cell in formula.iter(f"{{{_MATHML}}}mtd"):
+        if len(cell) and cell[0].tag == f"{{{_MATHML}}}mo" and cell[0].text in ("=", ":", "←"):
+            cell[0].set("form", "infix")
     return ElementTree.tostring(formula, encoding="unicode").replace("\n", "")
 
 
 def _visit_math(translator: Any, node: nodes.math) -> None:
     translator.body.append('<span class="math notranslate nohighlight">')
-    translator.body.append(f"{_mathml(node, block=False)}</span>")
+    translator.body.append(f"{_mathml(node.astext(), node, block=False)}</span>")
     raise nodes.SkipNode
 
 
 def _visit_displaymath(translator: Any, node: nodes.math_block) -> None:
-    translator.body.append(translator.starttag(node, "div", CLASS="math notranslate nohighlight"))
-    if node.get("number"):
-        number = get_node_equation_number(translator, node)
-        translator.body.append(f'<span class="eqno">({number})</span>')
-    translator.body.append(f"{_mathml(node, block=True)}</div>\n")
+    tex = node.astext()
+    sections = [(match["title"], match["rows"]) for match in SECTION.finditer(tex)]
+    for title, rows in sections or [("", tex)]:
+        if title:
+            translator.body.append(f"<p><strong>{escape(title)}</strong></p>\n")
+        start = translator.starttag(node, "div", CLASS="math notranslate nohighlight")
+        translator.body.append(start)
+        if node.get("number"):
+            number = get_node_equation_number(translator, node)
+            translator.body.append(f'<span class="eqno">({number})</span>')
+        translator.body.append(f"{_mathml(rows, node, block=True)}</div>\n")
     raise nodes.SkipNode
 
 

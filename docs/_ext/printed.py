@@ -21,7 +21,7 @@
 ``{settings}``
     Fields of a dataclass, those of its base classes first, and their defaults.
 ``{modules}``
-    Sections for all modules of a package that the page does not name itself.
+    A section of the reference for each module, one a line: ``MODULE`` or ``MODULE: NAME, NAME``.
 ``{tree}``
     The modules of a package, with the first line of each docstring.
 """
@@ -48,6 +48,7 @@ import click
 from click.testing import CliRunner
 from docutils import nodes
 from docutils.parsers.rst import directives
+from mathml import SECTION
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
@@ -72,9 +73,6 @@ _SOURCES = [
     for package in (eprop_brian, eprop_brian.equations, eprop_brian.tasks)
     for path in Path(package.__file__).parent.rglob("*.py")
 ]
-_SECTION = re.compile(
-    r"\\begin\{align\*\}\s*& \\textbf\{(?P<title>.*?)\} \\\\\n(?P<rows>.*?)\\end\{align\*\}", re.S
-)
 
 
 class Printed(SphinxDirective):
@@ -115,7 +113,7 @@ class _Derivation(Printed):
     def printed(self) -> list[nodes.Node]:
         system = derive(step_map(self.neuron(self.arguments[0])))
         latex = derivation_latex(system, readout_program(LEAKY))
-        sections = {match["title"]: match["rows"].strip() for match in _SECTION.finditer(latex)}
+        sections = {match["title"]: match["rows"].strip() for match in SECTION.finditer(latex)}
         shown: list[nodes.Node] = []
         for wanted in filter(None, map(str.strip, self.content)):
             found = [title for title in sections if title.startswith(wanted)]
@@ -280,7 +278,10 @@ class _Recipe(Printed):
 
     def printed(self) -> list[nodes.Node]:
         config = RunConfig.from_recipe(self.arguments[0])
-        return [self.literal(str(config.files()[CONFIG]).strip(), "toml", CONFIG)]
+        shown = self.literal(str(config.files()[CONFIG]).strip(), "toml", CONFIG)
+        # A table in a line, such as a neuron's parameters, may be longer than the column.
+        shown[1]["classes"].append("wrapped")  # type: ignore[index]
+        return [shown]
 
 
 class _Schema(Printed):
@@ -398,12 +399,13 @@ def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> nodes.table:
 
 
 def prose(text: str) -> list[nodes.Node]:
-    """Text in which backquotes mark code, as in docstrings."""
-    parts = re.split(r"`+([^`]+)`+", text)
-    return [
-        nodes.literal(part, part) if number % 2 else nodes.Text(part)
-        for number, part in enumerate(parts)
-    ]
+    """Text in which backquotes mark code, and formulas after ``:math:``, as in docstrings."""
+    parts = re.split(r"(:math:)?`+([^`]+)`+", text)
+    shown: list[nodes.Node] = [nodes.Text(parts[0])]
+    for role, quoted, after in zip(parts[1::3], parts[2::3], parts[3::3], strict=True):
+        kind = nodes.math if role else nodes.literal
+        shown += [kind(quoted, quoted), nodes.Text(after)]
+    return shown
 
 
 class _Tree(Printed):
@@ -422,15 +424,6 @@ def _modules(package: str) -> list[str]:
     return [name for name in names if not name.rpartition(".")[2].startswith("_")]
 
 
-def _can_be_imported(module: str) -> bool:
-    """Whether the libraries of a module are installed: Brian2CUDA may be missing."""
-    try:
-        import_module(module)
-    except ModuleNotFoundError:
-        return False
-    return True
-
-
 def _summaries(package: str) -> Iterator[tuple[str, str]]:
     for name in _modules(package):
         spec = find_spec(name)
@@ -440,17 +433,18 @@ def _summaries(package: str) -> Iterator[tuple[str, str]]:
 
 
 def _list_modules(app: Sphinx, docname: str, source: list[str]) -> None:
-    """Replace ``{modules} PACKAGE`` by a section for every module that the page does not name."""
+    """Replace ``{modules}`` by a section for each module that its lines name."""
 
     def sections(match: re.Match[str]) -> str:
-        named = set(re.findall(r"automodule:: (\S+)", source[0]))
+        lines = (line.partition(":") for line in match[1].splitlines())
         return "\n".join(
-            f"## {name}\n\n```{{eval-rst}}\n.. automodule:: {name}\n   :members:\n```\n"
-            for name in _modules(match[1])
-            if name not in named and _can_be_imported(name)
+            f"## {name}\n\n```{{eval-rst}}\n.. automodule:: {name}\n   :members:{members}\n```\n"
+            for name, _, members in lines
         )
 
-    source[0] = re.sub(r"^```\{modules\} (\S+)\n```$", sections, source[0], flags=re.MULTILINE)
+    source[0] = re.sub(
+        r"^```\{modules\}\n(.*?)^```$", sections, source[0], flags=re.MULTILINE | re.DOTALL
+    )
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from eprop_brian.figures.style import COLOURS, WIDTH, legend_beside, styled
+from eprop_brian.figures.style import WIDTH, colours, legend_beside, styled
 from eprop_brian.tasks.labels import edit_distance, greedy_labels
 from eprop_brian.tasks.trials import Trials
 from eprop_brian.training.recorded import Recording
@@ -17,6 +17,9 @@ from eprop_brian.training.recorded import Recording
 __all__ = ["frame_probabilities", "plot_labels"]
 
 _GREY = "#999999"
+_LINES = ("-", "-.", ":")
+#: Entries of a legend that fit beside the panel.
+_IN_A_COLUMN = 12
 
 
 def frame_probabilities(recording: Recording, trials: Trials) -> np.ndarray:
@@ -72,19 +75,21 @@ def plot_labels(p: ArrayLike, labels: Sequence[int], title: str | None = None) -
     blank, frames = p.shape[1] - 1, np.arange(1, len(p) + 1)
     figure, ax = plt.subplots(figsize=(WIDTH, 2.6), layout="constrained")
     ax.plot(frames, p[:, blank], color=_GREY, linestyle="--", label="blank")
-    colours = [COLOURS[k % len(COLOURS)] for k in range(blank)]
-    for k, colour in enumerate(colours):
-        ax.plot(frames, p[:, k], color=colour, label=f"label {k}")
+    of_label = colours(blank)
+    for k, colour in enumerate(of_label):
+        # From the eleventh on colours are repeated, with another line.
+        line = _LINES[k // 10 % len(_LINES)]
+        ax.plot(frames, p[:, k], color=colour, linestyle=line, label=f"label {k}")
     best = p.argmax(axis=1)
     begins = np.flatnonzero(np.append(True, best[1:] != best[:-1]) & (best != blank))
     for frame in begins:
-        ax.text(frames[frame], 1.04, str(best[frame]), color=colours[best[frame]], ha="center")
+        ax.text(frames[frame], 1.04, str(best[frame]), color=of_label[best[frame]], ha="center")
     said = greedy_labels(p)
     right, shown = (" ".join(map(str, x)) or "nothing" for x in (labels, said))
     text = f"right: {right}; said: {shown} ({edit_distance(said, labels)} edits)"
     ax.set_title(f"{title}\n{text}" if title else text)
     ax.set_ylim(-0.03, 1.15)
-    ax.set_xlabel("frame of the trial")
-    ax.set_ylabel("probability")
-    legend_beside(ax)
+    ax.set_xlabel("frame of the trial (number)")
+    ax.set_ylabel("softmax output\n(probability)")
+    legend_beside(ax, columns=-(-(blank + 1) // _IN_A_COLUMN))
     return figure

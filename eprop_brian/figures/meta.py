@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from eprop_brian.figures.style import COLOURS, legend_above, save_figures, stacked, styled
+from eprop_brian.figures.style import COLOURS, save_figures, stacked, styled
 from eprop_brian.runs.config import RunConfig
 from eprop_brian.runs.meta import read_adaptation
 from eprop_brian.runs.run import HISTORY
@@ -84,7 +84,7 @@ def plot_training(history: MetaHistory, measure: str) -> Figure:
     -------
     Figure
     """
-    figure, panels = stacked({"loss": 1.2, "error": 1.2}, "iteration", margin=0.8)
+    figure, panels = stacked({"loss": 1.2, "error": 1.2}, "iteration (number)", margin=0.8)
     for name, ax in panels.items():
         values = np.array(getattr(history, name))
         iterations = np.arange(1, len(values) + 1)
@@ -93,9 +93,9 @@ def plot_training(history: MetaHistory, measure: str) -> Figure:
         smooth = np.convolve(values, np.ones(width) / width, mode="valid")
         ax.plot(iterations[width - 1 :], smooth, color=COLOURS[0])
         ax.set_ylim(bottom=0)
-    panels["loss"].set_ylabel("loss after\none update")
-    panels["error"].set_ylabel("error after\none update")
-    panels["error"].set_title(measure, fontsize="small")
+    panels["loss"].set_ylabel("loss after\none update\n(dimensionless)")
+    panels["error"].set_ylabel("error after\none update\n(see title)")
+    panels["error"].set_title(f"error: {measure}")
     return figure
 
 
@@ -122,8 +122,8 @@ def plot_adaptation(errors: Mapping[str, np.ndarray], measure: str) -> Figure:
         ax.plot(spread, values, ".", color=colour, markersize=3, alpha=0.6)
         ax.plot([place - 0.3, place + 0.3], [values.mean()] * 2, color="black", linewidth=1.4)
     ax.set_xticks(range(len(_CONTROLS)), [*_CONTROLS.values()])
-    ax.set_ylabel("error")
-    ax.set_title(measure, fontsize="small")
+    ax.set_ylabel("error (see title)")
+    ax.set_title(f"{measure}: each of {len(errors['before'])} unseen tasks, and their mean")
     ax.set_ylim(bottom=0)
     return figure
 
@@ -152,8 +152,8 @@ def plot_signals(signals: np.ndarray) -> Figure:
         interpolation="nearest",
         extent=(0.0, float(len(signals)), 0.5, signals.shape[1] + 0.5),
     )
-    figure.colorbar(image, ax=ax, label="learning signal")
-    ax.set_xlabel("step")
+    figure.colorbar(image, ax=ax, label="learning signal (dimensionless)")
+    ax.set_xlabel("step (number)")
     ax.set_ylabel("neuron (number)")
     return figure
 
@@ -189,6 +189,7 @@ def plot_arm(family: OneShotArm, example: Example) -> Figure:
         ax.set_ylim(-1.05, 1.05)
         ax.set_aspect("equal")
         ax.set_xlabel("x (lengths of the arm)")
-    axes[0, 0].set_ylabel("y")
-    legend_above(axes[0, 0])
+    axes[0, 0].set_ylabel("y (lengths of the arm)")
+    handles, names = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside upper center", ncols=len(names))
     return figure

@@ -60,9 +60,9 @@ def plot_weights(
 
     Rows are postsynaptic, columns presynaptic neurons; lines separate groups. The colour scale of a
     matrix is symmetric about 0 and ends at the 99.5th percentile of the absolute values; ``before``
-    and ``after`` share it. Where a sparse matrix has no synapse, it is grey; of one with more than
-    250 rows or columns, a pixel is the mean weight of the synapses in a block, so that each synapse
-    is seen.
+    and ``after`` share it. Where a matrix that is sparse or rewired has no synapse, it is grey; of
+    one with more than 250 rows or columns, a pixel is the mean weight of the synapses in a block,
+    so that each synapse is seen.
 
     Parameters
     ----------
@@ -79,10 +79,10 @@ def plot_weights(
     Figure
     """
     connections, populations = network.resolved.connections, network.populations
-    weights = {c.name: c.matrix(weights[c.name]) for c in connections}
+    weights = {c.name: _matrix(c, weights) for c in connections}
     rows: list[tuple[str, Mapping[str, Matrix]]] = [("", weights)]
     if after is not None:
-        after = {c.name: c.matrix(after[c.name]) for c in connections}
+        after = {c.name: _matrix(c, after) for c in connections}
         change = {c.name: after[c.name] - weights[c.name] for c in connections}
         rows = [("before", weights), ("after", after), ("change", change)]
     inputs = {p.name: trace_units(p.system).inputs for p in network.resolved.populations}
@@ -114,6 +114,12 @@ def plot_weights(
         )
         figure.supxlabel(f"recurrent neurons: {ranges}", fontsize=8.0)
     return figure
+
+
+def _matrix(connection: Connection, weights: Mapping[str, Matrix]) -> Matrix:
+    """The matrix of a connection; one that is rewired is stored dense, but has few synapses."""
+    matrix = connection.matrix(weights[connection.name])
+    return matrix if connection.n_connected is None else csc_array(matrix)
 
 
 def _draw_matrix(

@@ -28,12 +28,11 @@ __all__ = ["OTHER_NETWORKS", "RECIPES", "Recipe", "get_recipe"]
 
 #: Recipes with names of their own, and what they are.
 OTHER_NETWORKS: Mapping[str, str] = {
-    "copy-repeat-lstm": "the same by an LSTM, the yardstick",
-    "evidence-accumulation-ei": "the same by 80 excitatory and 20 inhibitory neurons with AMPA and "
-    "GABA receptors, under Dale's law",
-    "evidence-accumulation-layers": "the same by two adaptive layers, the second recurrent",
-    "one-shot-arm-2019": "the same in the form of 2019, whose teachers hear the learner too",
-    "spoken-digits-strings": "strings of one to four spoken digits, learned by the loss ctc",
+    "copy-repeat-lstm": "copy-repeat by an LSTM, the yardstick",
+    "evidence-accumulation-ei": "evidence-accumulation by excitatory and inhibitory neurons",
+    "evidence-accumulation-layers": "evidence-accumulation by two adaptive layers",
+    "one-shot-arm-2019": "one-shot-arm as in 2019: teachers hear the learner, too",
+    "spoken-digits-strings": "spoken-digits in strings of one to four, by the loss ctc",
 }
 #: The file of a run's settings (`eprop_brian.runs.config`), and what else a run has, one at least.
 _CONFIG = "config.toml"

@@ -125,6 +125,38 @@ def test_exporting_to_a_cluster(run):
     assert (run.parent / "inference" / "Makefile").exists()
 
 
+@pytest.mark.slow
+def test_my_own_data_in_a_notebook(clean_folder, monkeypatch):
+    """What its cells show is drawn and typeset, and each figure is shown once."""
+    from nbclient import NotebookClient
+    from nbformat.v4 import new_code_cell, new_notebook
+
+    monkeypatch.setenv("PYDEVD_DISABLE_FILE_VALIDATION", "1")
+    write_arrays(clean_folder)
+    sources = (
+        "from eprop_brian import LIF, ArrayTask, Network, Trainer, derive, plot",
+        "task = ArrayTask(file='my_data.npz')",
+        "network = Network.for_task(task, [(LIF, 4)])\nnetwork",
+        "derive(LIF)",
+        "trainer = Trainer(network, task, batch_size=4, seed=1, device='runtime')",
+        "trainer.train(3)",
+        "plot.learning(trainer.history);",
+        "trainer.save('mine')",
+    )
+    notebook = new_notebook(cells=[new_code_cell(source) for source in sources])
+    resources = {"metadata": {"path": str(clean_folder)}}
+    NotebookClient(notebook, timeout=120, resources=resources).execute()
+    kinds = [
+        [kind for output in cell.outputs for kind in output.get("data", {})]
+        for cell in notebook.cells
+    ]
+    assert "text/html" in kinds[2], "the network is no diagram with a table"
+    assert "text/latex" in kinds[3]
+    assert "text/html" in kinds[5], "the history is no figure with a table"
+    assert kinds[6].count("image/png") == 1
+    assert Run.open("mine").trainer.iteration == 3
+
+
 def test_asking_the_doctor(run):
     before = {path: path.read_bytes() for path in run.iterdir()}
     output = call("doctor", run)
