@@ -89,10 +89,15 @@ class Context:
         return {r.name: owned([*r.values], READOUT) for r in self.network.readouts}
 
     @cached_property
+    def readout_programs(self) -> dict[str, ReadoutProgram]:
+        """The filter of each readout in the names of the statements."""
+        names = self.readout_names
+        return {r.name: readout_program(r.readout, names[r.name]) for r in self.network.readouts}
+
+    @property
     def filter(self) -> ReadoutProgram:
-        """The filter of traces, the same for all readouts."""
-        first = self.network.readouts[0]
-        return readout_program(first.readout, self.readout_names[first.name])
+        """The filter of eligibility traces, the same for all readouts."""
+        return self.readout_programs[self.network.readouts[0].name]
 
     @cached_property
     def constants(self) -> dict[str, float]:

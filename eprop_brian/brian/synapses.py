@@ -173,8 +173,8 @@ def prepare_projection(
     if context.is_analog(connection, part.source):
         p.received = target.add(f"{target.names[p.input_of(context)]}_{part.source}")
     if connection.plastic and connection.to_readout:
-        lag = context.network.readout_delay
-        filtered = _filtered(context, p, list(context.filter.pre_trace), lag)
+        lines = list(context.readout_programs[target.part.name].pre_trace)
+        filtered = _filtered(p, lines, context.network.readout_delay)
         p.reads["eps_y"] = f"{filtered}_pre"
     elif connection.plastic:
         program = _program(context, p)
@@ -287,12 +287,14 @@ def _learn_readout(context: Context, p: Projected) -> None:
     _update(context, p, ["gradient_sum"], [*gradient, "signal_sum = 0"])
 
 
-def _filtered(context: Context, p: Projected, lines: list[str], lag: int) -> str:
+def _filtered(p: Projected, lines: list[str], lag: int) -> str:
     """The presynaptic spikes or values as the readout filters them."""
     source, name = p.source, "eps_y"
-    key = (tuple(lines), lag, p.sent)
+    read = get_identifiers("\n".join(lines))
+    numbers = {k: v for k, v in p.target.values.items() if k in read}
+    key = (tuple(lines), tuple(sorted(numbers.items())), lag, p.sent)
     if key not in source.presynaptic:
-        constants = source.part.constants_in(lines, context.constants, context.comments)
+        constants = source.part.constants_in(lines, numbers, p.target.comments)
         variable = source.part.variable(name, comment="as the readout filters what it gets")
         source.begin.append(f"{variable} = 0")
         written = renamed(lines, {**constants, name: variable, "pre": p.sent})
