@@ -363,13 +363,23 @@ def _transmitted(
     return substituted(TRANSMITTED, {"B": weight, "signal": f"({' + '.join(terms)})"})
 
 
-def _heard(context: Context, target: Source, signal: SignalConnection) -> str:
-    """The variable of a population in which a learning signal is summed."""
+def _hear(
+    context: Context,
+    part: SynapsesPart,
+    signal: SignalConnection,
+    target: Source,
+    side: str,
+    expression: str,
+) -> None:
+    """Sum a learning signal in a population, alone or as a part of several."""
     population = target.part.name
     heard = context.signal_of(signal, population)
-    if len(context.signals_to(population, heard)) == 1:
-        return target.names[heard]
-    return target.part.variable(f"{heard}_{signal.source}", comment="a part of its learning signal")
+    variable = target.names[heard]
+    if len(context.signals_to(population, heard)) > 1:
+        comment = "a part of its learning signal"
+        variable = target.part.variable(f"{heard}_{signal.source}", comment=comment)
+    part.summed.append(Summed(f"{variable}_{side}", expression, "signals"))
+    target.hears.setdefault(heard, []).append(variable)
 
 
 def _signal_back(
@@ -386,10 +396,10 @@ def _signal_back(
     delay = None
     if signal.delay_steps is not None:
         delay = _block(p, signal.delay_steps, rows, columns)
+    if not context.learns(p.source.part.name):
+        return
     expression = _transmitted(context, p.part, signal, p.target, "post", weight, delay)
-    heard = _heard(context, p.source, signal)
-    p.part.summed.append(Summed(f"{heard}_pre", expression, "signals"))
-    p.source.hears.setdefault(context.signal_of(signal, p.source.part.name), []).append(heard)
+    _hear(context, p.part, signal, p.source, "pre", expression)
 
 
 def _block(p: Projected, matrix: Matrix, rows: slice, columns: slice) -> np.ndarray:
@@ -421,9 +431,8 @@ def describe_signal(
     delay = None
     if signal.delay_steps is not None:
         delay = np.asarray(signal.delay_steps[rows, columns], dtype=float).T.ravel()
-    expression = _transmitted(context, part, signal, readout, "pre", weight, delay)
-    heard = _heard(context, target, signal)
-    part.summed.append(Summed(f"{heard}_post", expression, "signals"))
-    target.hears.setdefault(context.signal_of(signal, population), []).append(heard)
+    if context.learns(population):
+        expression = _transmitted(context, part, signal, readout, "pre", weight, delay)
+        _hear(context, part, signal, target, "post", expression)
     network.weights.append(WeightBlock(signal.name, name, weight, rows.start, columns.start))
     network.synapses[name] = part

@@ -133,6 +133,28 @@ def gains():
     )
 
 
+def fixed_population():
+    """A population that hears learning signals and learns nothing, beside one that learns."""
+    return Network(
+        [
+            Inputs(4),
+            Population(LIF, 5, "fixed"),
+            Population(LIF, 5, "learning"),
+            Readout(2, "r0"),
+            Readout(2, "r1"),
+            Projection("inputs", "fixed", scale=2.0, learn=False),
+            Projection("inputs", "learning", scale=2.0),
+            Projection("fixed", "learning"),
+            Projection("fixed", "r0"),
+            Projection("learning", "r1"),
+            LearningSignal("r0", "fixed", "adaptive"),
+            LearningSignal("r1", "fixed", "random"),
+            LearningSignal("r1", "learning"),
+        ],
+        c_reg=2.0,
+    )
+
+
 def readings():
     """Readouts that sum membranes, a step late."""
     late = {"delay": 1 * ms}
@@ -442,6 +464,7 @@ CASES = {
     ),
     "layers": Case(layers(), trials(5, 4, classes=2)),
     "gains": Case(gains(), trials(4, 4)),
+    "a population that learns nothing": Case(fixed_population(), trials(4, 4)),
     "readings": Case(readings(), trials(4, 4)),
     "receptors": Case(receptors(), trials(4, 2)),
     "functions of the weight": Case(weights(), trials(4, 2)),
