@@ -10,7 +10,7 @@ from typing import Any
 from brian2.utils.stringtools import get_identifiers
 
 from eprop_brian.network.built import optimizer_names
-from eprop_brian.network.graph import Connection, PopulationGroup, ReadoutGroup, SignalConnection
+from eprop_brian.network.graph import Connection, ReadoutGroup, SignalConnection
 from eprop_brian.network.resolved import Resolved
 from eprop_brian.symbolic.eligibility import EligibilitySystem
 from eprop_brian.symbolic.names import READOUT, owned, substituted
@@ -89,10 +89,15 @@ class Context:
         return {r.name: owned([*r.values], READOUT) for r in self.network.readouts}
 
     @cached_property
+    def readout_programs(self) -> dict[str, ReadoutProgram]:
+        """The filter of each readout in the names of the statements."""
+        names = self.readout_names
+        return {r.name: readout_program(r.readout, names[r.name]) for r in self.network.readouts}
+
+    @property
     def filter(self) -> ReadoutProgram:
-        """The filter of traces, the same for all readouts."""
-        first = self.network.readouts[0]
-        return readout_program(first.readout, self.readout_names[first.name])
+        """The filter of eligibility traces, the same for all readouts."""
+        return self.readout_programs[self.network.readouts[0].name]
 
     @cached_property
     def constants(self) -> dict[str, float]:
@@ -129,10 +134,11 @@ class Context:
         """What the rate regulariser compares with its target; ``"none"`` without one."""
         return self.network.rate_averaging if self.network.c_reg else "none"
 
-    def learns(self, population: PopulationGroup) -> bool:
+    def learns(self, population: str) -> bool:
         """Whether synapses onto a population or its parameters learn."""
         plastic = (c for c in self.network.connections if c.plastic)
-        return bool(population.learned) or any(population.name in c.targets for c in plastic)
+        learned = next(p.learned for p in self.network.populations if p.name == population)
+        return bool(learned) or any(population in c.targets for c in plastic)
 
     def on_synapses(self, connection: Connection, target: str) -> EligibilitySystem:
         """The derivation of a target whose synapses keep all traces, if their delays differ."""

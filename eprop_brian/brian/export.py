@@ -11,7 +11,7 @@ from eprop_brian.base.checks import check_count, check_positive
 from eprop_brian.brian.describe import check_exportable, describe
 from eprop_brian.brian.objects import Brian2Objects, make_objects
 from eprop_brian.brian.parts import NetworkPart
-from eprop_brian.brian.script import write_script
+from eprop_brian.brian.script import check_script, write_script
 from eprop_brian.network.resolved import Resolved, as_resolved
 from eprop_brian.network.spec import Network
 from eprop_brian.tasks.base import Task, hand_out
@@ -103,10 +103,12 @@ def export_script(
     Raises
     ------
     ValueError
-        As for `to_brian2`, or if a file cannot be written.
+        As for `to_brian2`, or if the name has another ending, or one of the files exists.
     """
+    out = Path(out)
+    check_script(out)
     part = _described(network, trials, iterations, batch_size, seed, learning_window, weights)
-    write_script(part, Path(out))
+    write_script(part, out)
 
 
 def _described(

@@ -21,7 +21,7 @@ from eprop_brian.brian.parts import (
 )
 from eprop_brian.symbolic.names import free_name
 
-__all__ = ["arrays", "script", "write_script"]
+__all__ = ["arrays", "check_script", "script", "write_script"]
 
 _BRIAN2 = (
     *("Clock", "Function", "Network", "NeuronGroup", "SpikeMonitor", "StateMonitor", "Synapses"),
@@ -36,6 +36,15 @@ _OWN = (
 )
 
 
+def check_script(out: Path) -> None:
+    """Raise ValueError if a script cannot be called so, or it or the file of its numbers exists."""
+    if out.suffix != ".py":
+        raise ValueError(f"a script ends in .py, not '{out.name}'")
+    for file in (out, out.with_suffix(".npz")):
+        if file.exists():
+            raise ValueError(f"{file} exists: name another script, or remove it")
+
+
 def write_script(part: NetworkPart, out: Path) -> None:
     """Write a script, and beside it the ``.npz`` file of its numbers.
 
@@ -48,10 +57,9 @@ def write_script(part: NetworkPart, out: Path) -> None:
     Raises
     ------
     ValueError
-        If the file has another ending.
+        See `check_script`.
     """
-    if out.suffix != ".py":
-        raise ValueError(f"a script ends in .py, not '{out.name}'")
+    check_script(out)
     numbers, text = arrays(part), script(part, out.stem)
     # Both or none.
     with uninterrupted():

@@ -173,8 +173,8 @@ def prepare_projection(
     if context.is_analog(connection, part.source):
         p.received = target.add(f"{target.names[p.input_of(context)]}_{part.source}")
     if connection.plastic and connection.to_readout:
-        lag = context.network.readout_delay
-        filtered = _filtered(context, p, list(context.filter.pre_trace), lag)
+        lines = list(context.readout_programs[target.part.name].pre_trace)
+        filtered = _filtered(p, lines, context.network.readout_delay)
         p.reads["eps_y"] = f"{filtered}_pre"
     elif connection.plastic:
         program = _program(context, p)
@@ -287,12 +287,14 @@ def _learn_readout(context: Context, p: Projected) -> None:
     _update(context, p, ["gradient_sum"], [*gradient, "signal_sum = 0"])
 
 
-def _filtered(context: Context, p: Projected, lines: list[str], lag: int) -> str:
+def _filtered(p: Projected, lines: list[str], lag: int) -> str:
     """The presynaptic spikes or values as the readout filters them."""
     source, name = p.source, "eps_y"
-    key = (tuple(lines), lag, p.sent)
+    read = get_identifiers("\n".join(lines))
+    numbers = {k: v for k, v in p.target.values.items() if k in read}
+    key = (tuple(lines), tuple(sorted(numbers.items())), lag, p.sent)
     if key not in source.presynaptic:
-        constants = source.part.constants_in(lines, context.constants, context.comments)
+        constants = source.part.constants_in(lines, numbers, p.target.comments)
         variable = source.part.variable(name, comment="as the readout filters what it gets")
         source.begin.append(f"{variable} = 0")
         written = renamed(lines, {**constants, name: variable, "pre": p.sent})
@@ -361,13 +363,23 @@ def _transmitted(
     return substituted(TRANSMITTED, {"B": weight, "signal": f"({' + '.join(terms)})"})
 
 
-def _heard(context: Context, target: Source, signal: SignalConnection) -> str:
-    """The variable of a population in which a learning signal is summed."""
+def _hear(
+    context: Context,
+    part: SynapsesPart,
+    signal: SignalConnection,
+    target: Source,
+    side: str,
+    expression: str,
+) -> None:
+    """Sum a learning signal in a population, alone or as a part of several."""
     population = target.part.name
     heard = context.signal_of(signal, population)
-    if len(context.signals_to(population, heard)) == 1:
-        return target.names[heard]
-    return target.part.variable(f"{heard}_{signal.source}", comment="a part of its learning signal")
+    variable = target.names[heard]
+    if len(context.signals_to(population, heard)) > 1:
+        comment = "a part of its learning signal"
+        variable = target.part.variable(f"{heard}_{signal.source}", comment=comment)
+    part.summed.append(Summed(f"{variable}_{side}", expression, "signals"))
+    target.hears.setdefault(heard, []).append(variable)
 
 
 def _signal_back(
@@ -384,10 +396,10 @@ def _signal_back(
     delay = None
     if signal.delay_steps is not None:
         delay = _block(p, signal.delay_steps, rows, columns)
+    if not context.learns(p.source.part.name):
+        return
     expression = _transmitted(context, p.part, signal, p.target, "post", weight, delay)
-    heard = _heard(context, p.source, signal)
-    p.part.summed.append(Summed(f"{heard}_pre", expression, "signals"))
-    p.source.hears.setdefault(context.signal_of(signal, p.source.part.name), []).append(heard)
+    _hear(context, p.part, signal, p.source, "pre", expression)
 
 
 def _block(p: Projected, matrix: Matrix, rows: slice, columns: slice) -> np.ndarray:
@@ -419,9 +431,8 @@ def describe_signal(
     delay = None
     if signal.delay_steps is not None:
         delay = np.asarray(signal.delay_steps[rows, columns], dtype=float).T.ravel()
-    expression = _transmitted(context, part, signal, readout, "pre", weight, delay)
-    heard = _heard(context, target, signal)
-    part.summed.append(Summed(f"{heard}_post", expression, "signals"))
-    target.hears.setdefault(context.signal_of(signal, population), []).append(heard)
+    if context.learns(population):
+        expression = _transmitted(context, part, signal, readout, "pre", weight, delay)
+        _hear(context, part, signal, target, "post", expression)
     network.weights.append(WeightBlock(signal.name, name, weight, rows.start, columns.start))
     network.synapses[name] = part

@@ -153,9 +153,6 @@ def _export_script(config: RunConfig, out: Path, run: Path | None, iterations: i
     from eprop_brian.brian import export_script
     from eprop_brian.runs.run import CHECKPOINT
 
-    for file in (out, out.with_suffix(".npz")):
-        if file.exists():
-            raise ValueError(f"{file} exists: name another script, or remove it")
     task = config.make_task()
     network = config.make_network(task)
     options = {"seed": config.run["seed"], "batch_size": config.run["batch_size"]}

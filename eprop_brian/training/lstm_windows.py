@@ -110,6 +110,6 @@ class LstmWindows:
             new_states |= {f"{state}.{name}": value for state, value in own.items()}
         return new_weights, new_states
 
-    def reported(self, result: jax.Array, n_steps: int) -> tuple[jax.Array, jax.Array]:
+    def reported(self, result: jax.Array, steps: jax.Array) -> tuple[jax.Array, jax.Array]:
         """See `eprop_brian.training.windowed_session.Trainable`."""
         return result, jnp.asarray(jnp.nan)

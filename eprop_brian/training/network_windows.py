@@ -92,18 +92,28 @@ class NetworkWindows:
         weights = {**weights, **{name: masked(masks, name, w) for name, w in changed.items()}}
         return weights, {key: masked(masks, owners[key].owner, s) for key, s in states.items()}
 
-    def reported(self, result: Simulation, n_steps: int) -> tuple[jax.Array, jax.Array]:
+    def reported(self, result: Simulation, steps: jax.Array) -> tuple[jax.Array, jax.Array]:
         """See `eprop_brian.training.windowed_session.Trainable`."""
-        return result.losses, jnp.mean(result.counts) / (n_steps * float(self.resolved.dt))
+        rates = result.counts.mean(axis=1) / steps
+        return result.losses, jnp.mean(rates) / float(self.resolved.dt)
 
 
 def _check_crossing(network: Resolved) -> None:
-    """Raise ValueError if something else than states and readouts crosses from step to step."""
+    """Raise ValueError if something else than states and readouts crosses from step to step.
+
+    Or if errors count where windows do not.
+    """
     for readout in network.readouts:
         if readout.loss.of_labels:
             raise ValueError(
                 f"readout '{readout.name}' has a loss of labels, which windows cannot divide: take "
                 "gradient = 'factored' or 'bptt'"
+            )
+        if readout.window_steps is not None:
+            raise ValueError(
+                f"readout '{readout.name}' has a window of {readout.window_steps} steps in which "
+                "its loss counts, and e-prop 3 counts in the task's: leave the window away, or "
+                "take gradient = 'factored' or 'bptt'"
             )
     if network.frame_steps > 1:
         raise ValueError(

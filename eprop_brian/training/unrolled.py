@@ -459,25 +459,27 @@ class Unrolled:
         ----------
         links : Links
         weights, x, targets, periods, exogenous
-            As for `simulate`.
+            As for `simulate`. A trial ends with the last step that counts.
         """
-        trajectory = self.trajectory(weights, x, exogenous, links=links)
+        lengths = jnp.max(jnp.where(periods > 0, jnp.arange(1, periods.shape[1] + 1), 0), axis=1)
+        trajectory = self.trajectory(weights, x, exogenous, lengths, links=links)
         result = self.judged(trajectory, targets, periods)
         assert trajectory.crossing is not None
-        return self._cost_of(result, x.shape[1], None), trajectory.crossing, result
+        return self._cost_of(result, x.shape[1], lengths), trajectory.crossing, result
 
-    def _cost_of(self, result: Simulation, n_steps: Any, lengths: jax.Array | None) -> jax.Array:
+    def _cost_of(self, result: Simulation, n_steps: int, lengths: jax.Array | None) -> jax.Array:
         """The objective of trials that have been run."""
         network = self.network
         total = result.losses.sum(axis=1).mean()
+        steps = jnp.full(len(result.losses), n_steps) if lengths is None else lengths
         if network.c_reg:
-            rates = result.counts / (n_steps if lengths is None else lengths[:, np.newaxis])
+            rates = result.counts / steps[:, np.newaxis]
             if network.rate_averaging == "batch":
                 rates = rates.mean(axis=0, keepdims=True)
             excess = rates - float(network.f_target * network.dt)
             total += network.c_reg / 2 * jnp.sum(excess**2, axis=1).mean()
         if network.c_v:
-            total += network.c_v * result.cost.mean() / n_steps
+            total += network.c_v * (result.cost / steps).mean()
         return total
 
     def _input_currents(self, weights: Values, x: jax.Array) -> tuple[jax.Array, ...]:

@@ -68,8 +68,11 @@ class Trainable(Differentiable, Protocol):
         """Give weights and the optimizer's states after the k-th update."""
         ...
 
-    def reported(self, result: Any, n_steps: int) -> tuple[jax.Array, jax.Array]:
-        """Give the losses of trials, (n_trials, n_outputs), and the mean firing rate in Hz."""
+    def reported(self, result: Any, steps: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Give the losses of trials, (n_trials, n_outputs), and the mean firing rate in Hz.
+
+        `steps` are those of each trial, without the steps that follow it.
+        """
         ...
 
 
@@ -271,6 +274,12 @@ class WindowedSession:
                 "the trials have lengths of their own, and windows divide trials of the same "
                 "length: leave lengths away, or take gradient = 'factored' or 'bptt'"
             )
+        if trials.periods is not None or trials.advantage is not None:
+            what = "periods" if trials.periods is not None else "an advantage"
+            raise ValueError(
+                f"the trials have {what}, and windows count the last steps of trials alone: leave "
+                "it away, or take gradient = 'factored' or 'bptt'"
+            )
         n_trials, n_steps = trials.n_trials, trials.inputs.shape[1]
         dtype = self.network.dtype
         counted = np.zeros((n_trials, padded), bool)
@@ -306,7 +315,7 @@ class WindowedSession:
     def _simulated(self, weights, batch):
         links = no_links(self.network, batch[0])
         _, _, result = self.network.linked(weights, links, *batch, local=True)
-        return self.network.reported(result, batch[0].shape[1])
+        return self.network.reported(result, _steps(batch))
 
     def _updated(self, weights, states, synthesiser, k, batch, first_window):
         """An update, and what the batch showed."""
@@ -329,7 +338,7 @@ class WindowedSession:
         counted = batch[2].sum().astype(network.dtype)
         scale = batch[0].shape[0] / counted if network.averages else 1.0
         weights, states = network.updated(weights, derivative, states, k, scale)
-        losses, rate = network.reported(result, n_steps)
+        losses, rate = network.reported(result, _steps(batch))
         # What is kept has one type, so that the next update is the same program.
         kept = [self.in_dtype(part) for part in (weights, states, synthesiser)]
         return kept, (losses, rate, unexplained)
@@ -338,9 +347,8 @@ class WindowedSession:
         """The gradient with the synthesiser in a state, and what it has learned."""
         network, own = self.network, self._synthesiser
         assert own is not None
-        last = jnp.max(jnp.where(batch[2], jnp.arange(batch[2].shape[1]), 0), axis=1)
         # Later losses are 0 after the last step that counts.
-        counts = (jnp.asarray(firsts)[:, np.newaxis] <= last).astype(network.dtype)
+        counts = (jnp.asarray(firsts)[:, np.newaxis] < _steps(batch)).astype(network.dtype)
         weight = counts[..., np.newaxis]
 
         def synthesise(crossing):
@@ -361,6 +369,12 @@ def _outcome(losses: Any, rate: Any, unexplained: Any, learning_window: int) -> 
     """Results in Python's numbers."""
     loss = float(np.mean(np.asarray(losses, float))) / learning_window
     return WindowedOutcome(loss, float(rate), float(unexplained))
+
+
+def _steps(batch: Batch) -> jax.Array:
+    """Steps of each trial, which ends with the last one that counts."""
+    counted = batch[2]
+    return jnp.max(jnp.where(counted, jnp.arange(1, counted.shape[1] + 1), 0), axis=1)
 
 
 def _padded(values: np.ndarray, n_steps: int) -> np.ndarray:

@@ -153,3 +153,13 @@ def test_script_has_its_ending(tmp_path):
     case = load_case(REFERENCE / "unit_1_1_1_gd.npz")
     with pytest.raises(ValueError, match=r"a script ends in \.py, not 'script'"):
         export_script(case.network, case.trials, tmp_path / "script")
+
+
+@pytest.mark.parametrize("name", ["script.py", "script.npz"])
+def test_a_file_that_there_is_stays(name, tmp_path):
+    case = load_case(REFERENCE / "unit_1_1_1_gd.npz")
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(ValueError, match=f"{name} exists: name another script"):
+        export_script(case.network, case.trials, tmp_path / "script.py")
+    assert [file.name for file in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).read_text() == "mine"

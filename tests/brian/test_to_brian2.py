@@ -25,6 +25,7 @@ from eprop_brian.brian import to_brian2
 from eprop_brian.equations import ADAMW, ALIF, GRADIENT_DESCENT, LIF
 from eprop_brian.equations.learning_signals import RANDOM
 from eprop_brian.equations.neurons import ADEX, LIF_COND, STDP_LIF
+from eprop_brian.equations.readouts import ReadoutFilter
 from eprop_brian.network.learned import Learned
 from eprop_brian.network.program import make_program
 from eprop_brian.tasks import PatternGeneration
@@ -35,6 +36,16 @@ from support.arrays import all_dense, deviation
 #: Largest deviation of weights, relative to the largest entry of a matrix, and of losses.
 TOLERANCE = 1e-12
 STEPS, WINDOW, BATCH = 60, 45, 2
+
+#: A readout that filters eligibility traces as the usual one, and spikes otherwise.
+SMALL = ReadoutFilter(
+    "small",
+    "y = decay*y + share*I",
+    parameters={"tau_out": "20 ms", "share": 0.25},
+    constants={"decay": "exp(-2*dt/tau_out)"},
+    trace_gain="1",
+    trace_decay="exp(-dt/tau_out)",
+)
 
 
 @pytest.fixture(autouse=True)
@@ -102,6 +113,45 @@ def layers():
             LearningSignal("classes", "first", "random"),
         ],
         c_reg=3.0,
+    )
+
+
+def gains():
+    """Readouts that filter traces alike, and spikes each in its own way."""
+    return Network(
+        [
+            Inputs(4),
+            Population(LIF, 5, "lif"),
+            Readout(2, "first"),
+            Readout(2, "second", filter=SMALL),
+            Projection("inputs", "lif"),
+            Projection("lif", "first"),
+            Projection("lif", "second"),
+            LearningSignal("first", "lif"),
+            LearningSignal("second", "lif"),
+        ],
+    )
+
+
+def fixed_population():
+    """A population that hears learning signals and learns nothing, beside one that learns."""
+    return Network(
+        [
+            Inputs(4),
+            Population(LIF, 5, "fixed"),
+            Population(LIF, 5, "learning"),
+            Readout(2, "r0"),
+            Readout(2, "r1"),
+            Projection("inputs", "fixed", scale=2.0, learn=False),
+            Projection("inputs", "learning", scale=2.0),
+            Projection("fixed", "learning"),
+            Projection("fixed", "r0"),
+            Projection("learning", "r1"),
+            LearningSignal("r0", "fixed", "adaptive"),
+            LearningSignal("r1", "fixed", "random"),
+            LearningSignal("r1", "learning"),
+        ],
+        c_reg=2.0,
     )
 
 
@@ -413,6 +463,8 @@ CASES = {
         trials(4, 2),
     ),
     "layers": Case(layers(), trials(5, 4, classes=2)),
+    "gains": Case(gains(), trials(4, 4)),
+    "a population that learns nothing": Case(fixed_population(), trials(4, 4)),
     "readings": Case(readings(), trials(4, 4)),
     "receptors": Case(receptors(), trials(4, 2)),
     "functions of the weight": Case(weights(), trials(4, 2)),

@@ -11,10 +11,12 @@ from brian2 import ms
 from eprop_brian.equations import ADAM, ALIF, GRADIENT_DESCENT, LEAKY, LIF
 from eprop_brian.network.program import make_program
 from eprop_brian.network.spec import Network
+from eprop_brian.training.bptt import BpttSession
 from eprop_brian.training.lstm import Lstm
 from eprop_brian.training.lstm_windows import LstmWindows
 from eprop_brian.training.network_windows import NetworkWindows
 from eprop_brian.training.session import Session
+from eprop_brian.training.windowed_session import WindowedSession
 from eprop_brian.training.windows import (
     Boundary,
     local_gradient,
@@ -170,6 +172,41 @@ def test_windows_of_a_step_are_the_compiled_program():
     session.close()
 
 
+# --- a session: trials whose steps are no multiple of those that are compiled ---------------------
+
+
+@pytest.mark.parametrize("averaging", ["trial", "batch"])
+def test_steps_after_a_trial_count_for_nothing(averaging):
+    """One window is backpropagation through time, rate and voltage regulariser included."""
+    options = {"c_reg": 20.0, "c_v": 2.0, "rate_averaging": averaging}
+    weights, spikes, targets = data()
+    network, trials = spiking_network(**options), trials_of(spikes, targets)
+    initial = {**weights, "B": weights["w_out"].T}
+    bptt = BpttSession(network, trials, COUNTED, initial)
+    outcome = bptt.run(trials, N_TRIALS)
+    windows = NetworkWindows(network)
+    session = WindowedSession(windows, 0)
+    given = session.in_dtype(weights)
+    session.learned = session.learned._replace(weights=given)
+    found = session.run(trials, COUNTED)
+    changes = [
+        {name: np.array(after[name]) - weights[name] for name in weights}
+        for after in (session.learned.weights, bptt.weights)
+    ]
+    assert deviation(*changes) <= TOLERANCE
+    np.testing.assert_allclose(found.rate_hz, outcome.rate.mean(), rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["periods", "advantage"])
+def test_trials_that_say_what_counts_are_refused(name):
+    _, spikes, targets = data()
+    ones = np.ones((N_TRIALS, N_STEPS), int)
+    trials = trials_of(spikes, targets, **{name: ones if name == "periods" else ones / 2})
+    session = WindowedSession(NetworkWindows(spiking_network()), 4)
+    with pytest.raises(ValueError, match=f"the trials have (an )?{name}, and windows count"):
+        session.run(trials, COUNTED)
+
+
 # --- by hand --------------------------------------------------------------------------------------
 
 
@@ -252,3 +289,9 @@ def test_it_is_the_algorithm_by_hand(window):
 def test_what_else_crosses_windows_is_refused(delays, message):
     with pytest.raises(ValueError, match=message):
         NetworkWindows(spiking_network(delays=delays))
+
+
+def test_what_windows_would_count_otherwise_is_refused():
+    network = spiking_network()
+    with pytest.raises(ValueError, match="has a window of 5 steps in which its loss counts"):
+        NetworkWindows(network.with_part("readout", window=5 * ms))

@@ -237,7 +237,7 @@ def _write_accumulate(writer: Writer, p: BuiltProjection[Connection], to_readout
     if not p.connection.plastic:
         return
     if to_readout:
-        gain = groups.readout_program.gain.times("filtered_error")
+        gain = groups.readout_programs[p.target].gain.times("filtered_error")
         added_up = f"{factor}({gain})" if analog else gain
         statements = [f"gradient_sum = gradient_sum + {added_up}"]
     else:

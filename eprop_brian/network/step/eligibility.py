@@ -45,7 +45,7 @@ def write_traces(writer: Writer, p: BuiltProjection[Connection], to_readout: boo
     sums: tuple[str, ...] = ()
     reward: list[str] = []
     if to_readout:
-        pre_code = groups.readout_program.pre_trace
+        pre_code = groups.readout_programs[target].pre_trace
         synapse = ["signal_sum = signal_sum + error*eps_y"]
         if tags := groups.tags(target):
             direct = direct_name("error")
