@@ -5,10 +5,15 @@ shuffled order. A compiled device makes the test a slow one. The mark ``devices`
 ``@pytest.mark.devices("runtime", "cpp", slow=())`` runs a test, or one case of it, on these two
 only, quickly on both. ``--devices cpp,cuda`` chooses instead of the marks: every test of `device`
 then runs on just these.
+
+Most tests compile with a g++ that optimises little: compiling is most of what they cost. Those that
+`users_compiler` is for, of recorded runs and of learning, have the flags of a user's program. A
+compiler that ``$CXX`` names compiles all of them.
 """
 
 import os
 import signal
+import subprocess
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -22,6 +27,8 @@ pytest.register_assert_rewrite("support")
 
 #: Kills of a command in the short form of tests/robustness.
 _FEW_KILLS = 2
+#: A g++ that optimises little.
+_QUICK = Path(__file__).parent / "support" / "quick_g++"
 
 
 def pytest_addoption(parser):
@@ -60,6 +67,8 @@ def pytest_configure(config):
 
     And bytecode: without it every process that a test starts compiles all that it imports.
     """
+    if "CXX" not in os.environ and _is_gcc("g++"):
+        os.environ["CXX"] = str(_QUICK)
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     os.environ.setdefault(
         "EPROP_BRIAN_CACHE", str(config.rootpath / ".pytest_cache" / "eprop_brian")
@@ -67,6 +76,15 @@ def pytest_configure(config):
     unknown = {*(config.getoption("devices") or ())} - {*DEVICES}
     if unknown:
         raise pytest.UsageError(f"unknown device {', '.join(unknown)}; there are {[*DEVICES]}")
+
+
+def _is_gcc(compiler):
+    """Whether a compiler knows the flags of GCC; on macOS it is Clang that is called g++."""
+    try:
+        done = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=False)
+    except OSError:
+        return False
+    return "Free Software Foundation" in done.stdout
 
 
 def pytest_generate_tests(metafunc):
@@ -98,6 +116,15 @@ def pytest_collection_modifyitems(config, items):
     if left_out:
         items[:] = [item for item in items if item not in left_out]
         config.hook.pytest_deselected(items=left_out)
+
+
+@pytest.fixture(scope="module")
+def users_compiler():
+    """Programs of a module are compiled as those of a user are."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        if os.environ.get("CXX") == str(_QUICK):
+            monkeypatch.delenv("CXX")
+        yield
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from eprop_brian.balanced.simulation import Simulation
 from eprop_brian.balanced.spec import closed_form, random_decoder
 from eprop_brian.runs.config import RunConfig
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("users_compiler")]
 
 DT = 1e-4
 A = np.array([[-0.5, 6.0], [-6.0, -0.5]])

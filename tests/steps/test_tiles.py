@@ -11,6 +11,8 @@ from eprop_brian.steps.cpp_tiles import CppTiles
 from eprop_brian.training.session import Session
 from support.trials import DELAYED, random_trials
 
+pytestmark = pytest.mark.usefixtures("users_compiler")
+
 N_IN, N_STEPS, N_TRIALS = 9, 40, 2
 #: Sizes whose vectors fill one tile, or several with a shorter last one; outputs that fit in
 #: registers, or do not.

@@ -5,6 +5,8 @@ import pytest
 
 from eprop_brian.runs.config import RunConfig
 
+pytestmark = pytest.mark.usefixtures("users_compiler")
+
 
 def trained(task):
     config = RunConfig.from_recipe(task, network={"feedback": "adaptive"})

@@ -6,6 +6,8 @@ import pytest
 from eprop_brian.equations import NEURONS
 from eprop_brian.runs.config import RunConfig
 
+pytestmark = pytest.mark.usefixtures("users_compiler")
+
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NEURONS)

@@ -12,6 +12,8 @@ from eprop_brian.training.reference import load_case
 from eprop_brian.training.replay import _Adam, _InTrials
 from eprop_brian.training.verification import verify
 
+pytestmark = pytest.mark.usefixtures("users_compiler")
+
 REFERENCE = Path(__file__).parents[1] / "reference"
 CASES = sorted(REFERENCE.glob("*.npz"))
 #: Without trials: NEST's newer family.
