@@ -144,7 +144,9 @@ class CppStepCodeObject(CPPStandaloneCodeObject):
 # The renderer writes it: neither side is computed before it is chosen.
 DEFAULT_FUNCTIONS[WHERE].implementations.add_implementation(CppStepCodeObject, code="")
 
-# Brian2's own clip has early returns and double bounds; this one is two vector instructions.
+# Brian2's own clip has early returns and double bounds. Here both comparisons are of the value
+# itself: one of the first result would be known where that is the lower bound, of which a compiler
+# makes branches, and of these in a vector several masks.
 DEFAULT_FUNCTIONS["clip"].implementations.add_implementation(
     CppStepCodeObject,
     name="_clip",
@@ -153,7 +155,7 @@ DEFAULT_FUNCTIONS["clip"].implementations.add_implementation(
     static inline T _clip(const T value, const L lower, const U upper)
     {
         const T raised = value < (T)lower ? (T)lower : value;
-        return raised > (T)upper ? (T)upper : raised;
+        return value > (T)upper ? (T)upper : raised;
     }
     """,
 )
