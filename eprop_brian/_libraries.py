@@ -42,8 +42,8 @@ def guard_imports(*, for_command: bool = False) -> None:
     ----------
     for_command : bool
         Whether this is a process of the command. Brian2 then leaves the answer to Ctrl-C as it is,
-        leaves out what the command does not use, and writes no log of this process, and no copy of
-        its script, into the folder of temporary files.
+        takes no warnings into its log, leaves out what the command does not use, and writes no log
+        of this process, and no copy of its script, into the folder of temporary files.
     """
     sys.meta_path.insert(0, _Guard(for_command))
 
@@ -68,7 +68,7 @@ class _Guard:
             if name == "brian2":
                 contexts.append(_away_from_main_thread)
                 contexts += (
-                    [_keeping_answer, _without_unused, _logs_removed]
+                    [_keeping_answer, _keeping_warnings, _without_unused, _logs_removed]
                     if self._for_command
                     else [_still_ignoring]
                 )
@@ -146,6 +146,17 @@ def _keeping_answer() -> Iterator[None]:
     finally:
         if before is not None:  # that of a program that Python is a part of
             signal.signal(signal.SIGINT, before)
+
+
+@contextlib.contextmanager
+def _keeping_warnings() -> Iterator[None]:
+    """Leave warnings to the command, which shows them as sentences."""
+    import logging
+
+    try:
+        yield
+    finally:
+        logging.captureWarnings(False)
 
 
 @contextlib.contextmanager

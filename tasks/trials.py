@@ -166,10 +166,12 @@ def _as_noise(value: ArrayLike | None, trials: Trials) -> NDArray[np.uint64] | N
     if value is None:
         return None
     noise = np.asarray(value)
-    keys = np.array(value, dtype=object)
-    if noise.dtype.kind == "f" and all(isinstance(key, int) for key in keys.flat):
-        # NumPy makes floats of whole numbers on both sides of 2^63.
-        noise = np.array([key % 2**64 for key in keys.flat], dtype=np.uint64).reshape(keys.shape)
+    if noise.dtype.kind == "f":
+        keys = np.array(value, dtype=object)
+        if all(isinstance(key, int) for key in keys.flat):
+            # NumPy makes floats of whole numbers on both sides of 2^63.
+            wrapped = [key % 2**64 for key in keys.flat]
+            noise = np.array(wrapped, dtype=np.uint64).reshape(keys.shape)
     if noise.shape != (trials.n_trials,) or noise.dtype.kind not in "iu":
         raise ValueError(
             "noise must be whole numbers of 64 bits, of shape (n_trials,) = "

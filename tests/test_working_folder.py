@@ -49,6 +49,20 @@ def test_the_command_runs_nothing(shared):
     assert not (shared / "executed").exists()
 
 
+def test_the_command_shows_warnings_itself(tmp_path):
+    """Also after Brian2 was imported, which takes those of a program into its log."""
+    code = (
+        "import sys; sys.argv[0] = 'eprop-brian'\n"
+        "from eprop_brian.cli.output import shown_warnings\n"
+        "with shown_warnings():\n"
+        "    import brian2, warnings; warnings.warn('\\x1b[33myellow\\a', stacklevel=1)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert done.stderr == "Warning: yellow?\n"
+
+
 @pytest.mark.slow
 def test_what_a_program_imported_by_itself_stays(shared):
     """The same file is evaluated as Brian2's documentation says, where Brian2 comes first."""

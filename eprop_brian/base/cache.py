@@ -91,7 +91,7 @@ def kept_builds() -> dict[Path, int]:
 def clear_cache() -> int:
     """Remove all builds; return how many bytes that freed."""
     folder, freed = cache_folder(), 0
-    with contextlib.suppress(FileNotFoundError):
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):  # nothing was kept
         for path in [*folder.iterdir()]:
             if _BUILD.fullmatch(path.name) or _UNFINISHED.fullmatch(path.name):
                 freed += _size(path)
@@ -141,9 +141,11 @@ def cached(
                 _install(make(), folder)
                 _remove_oldest(folder)
     except OSError as error:
+        # Which hidden file could not be written says nothing to a user.
+        cause = error.__cause__ if isinstance(error.__cause__, OSError) else error
         raise CacheError(
             f"nothing can be kept in {parent}, the cache of compiled programs: "
-            f"{error.strerror or error}. Make room there, or name another folder in ${_FOLDER}"
+            f"{cause.strerror or error}. Make room there, or name another folder in ${_FOLDER}"
         ) from error
     return folder, made
 

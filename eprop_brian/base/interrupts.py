@@ -22,7 +22,9 @@ __all__ = [
     "COMMAND",
     "INTERRUPTED",
     "answer_as_command",
+    "begun_without_interrupts",
     "end_without_libraries",
+    "let_interrupts_through",
     "raising_interrupts",
     "uninterrupted",
 ]
@@ -147,6 +149,25 @@ def uninterrupted() -> Iterator[None]:
         _handled(lambda number, _: waiting.callback(signal.raise_signal, number)),
     ):
         yield
+
+
+@contextlib.contextmanager
+def begun_without_interrupts() -> Iterator[None]:
+    """Have processes that are started in a block begin with signals that wait.
+
+    They come when the process has said how it answers them, by `let_interrupts_through`: in its
+    first imports Python itself would answer, by a traceback.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def let_interrupts_through() -> None:
+    """Let the signals come that have waited since this process began."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
 
 
 @contextlib.contextmanager

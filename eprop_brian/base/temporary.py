@@ -7,6 +7,7 @@ the next one removes that makes something temporary in the same folder.
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import hashlib
 import os
@@ -21,6 +22,8 @@ from eprop_brian.base.interrupts import uninterrupted
 
 __all__ = ["remove_remains", "temporary_file", "temporary_folder"]
 
+#: What a file system says where no more can be written.
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 #: In a name: the machine, and the process on it.
 _OWNER = re.compile(r"~([0-9a-f]{8})-([0-9]+)~")
 
@@ -34,11 +37,14 @@ def temporary_folder(prefix: str, parent: Path | None = None) -> Iterator[Path]:
     prefix : str
         The beginning of its name.
     parent : Path, optional
-        Where to make it; default: where the system's temporary files are.
+        Where to make it; default: where the system's temporary files are, which an error names if
+        that is full.
     """
-    parent = Path(tempfile.gettempdir() if parent is None else parent)
-    remove_remains(parent, prefix)
     with contextlib.ExitStack() as stack:
+        if parent is None:
+            parent = Path(tempfile.gettempdir())
+            stack.enter_context(_naming_if_full(parent))
+        remove_remains(parent, prefix)
         # No signal comes between making it and knowing that it is to be removed.
         with uninterrupted():
             folder = Path(tempfile.mkdtemp(dir=parent, prefix=prefix + _owner()))
@@ -56,6 +62,20 @@ def temporary_file(prefix: str, suffix: str, parent: Path) -> Iterator[Path]:
             stack.callback(_remove, Path(name))
             os.close(handle)
         yield Path(name)
+
+
+@contextlib.contextmanager
+def _naming_if_full(folder: Path) -> Iterator[None]:
+    """Have the error of a disk that is full name the folder, and the variable that moves it."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        raise type(error)(
+            f"nothing more can be written to {folder}, where temporary files stand: "
+            f"{error.strerror}. Make room there, or name another folder in $TMPDIR"
+        ) from error
 
 
 def remove_remains(parent: Path, prefix: str) -> None:

@@ -154,11 +154,11 @@ def _draw(connection: Connection) -> InitialDraw:
         n_post, n_pre = connection.shared.fan_out, connection.shared.fan_in
     elif connection.adjacency is not None:
         n_synapses = max(1, connection.adjacency.nnz)
-        factor = float(np.sqrt(connection.n_possible / n_synapses))
+        factor = math.sqrt(connection.n_possible / n_synapses)
     return InitialDraw(
         uniform=connection.glorot,
-        divisor=float(np.sqrt(n_pre)),
-        limit=float(np.sqrt(6 / (n_pre + n_post))),
+        divisor=math.sqrt(n_pre),
+        limit=math.sqrt(6 / (n_pre + n_post)),
         factor=factor,
         sign=connection.sign,
     )

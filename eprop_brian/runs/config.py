@@ -31,6 +31,8 @@ __all__ = ["CONFIG", "RunConfig", "model_of_folder", "same_content"]
 
 #: The file of a run's settings; a folder that has one is a run.
 CONFIG = "config.toml"
+#: Settings that reset others: an optimizer's own.
+_RESETTING = ("optimizer.name", "meta.optimizer")
 
 
 @dataclass(frozen=True, eq=False)
@@ -208,7 +210,10 @@ class RunConfig:
             for key, value in values.items():
                 if value is not None:
                     config = config._with_known(table, key, value, f"{table}.{key}")
-        for setting in settings:
+        # In any order: the choice of an optimizer would reset those of its settings before it.
+        for setting in sorted(
+            settings, key=lambda s: s.partition("=")[0].strip() not in _RESETTING
+        ):
             config = config.with_setting(setting)
         return config
 

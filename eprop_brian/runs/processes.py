@@ -8,12 +8,16 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.synchronize import Event
 from typing import Any
 
-from eprop_brian.base.interrupts import raising_interrupts
+from eprop_brian.base.interrupts import (
+    begun_without_interrupts,
+    let_interrupts_through,
+    raising_interrupts,
+)
 from eprop_brian.devices import SimulationError
 
 __all__ = ["in_processes"]
@@ -53,11 +57,11 @@ def in_processes(
     others = set(multiprocessing.active_children())
     stopping = context.Event()
     with ProcessPoolExecutor(n_processes, context, _start, (stopping,)) as pool:
-        futures = {
-            pool.submit(_interruptibly, work, job, options): number
-            for number, job in enumerate(jobs)
-        }
+        futures: dict[Future[Any], int] = {}
         try:
+            with begun_without_interrupts():
+                for number, job in enumerate(jobs):
+                    futures[pool.submit(_interruptibly, work, job, options)] = number
             for future in as_completed(futures):
                 finished(futures[future], future.result())
         except BaseException as error:
@@ -90,6 +94,7 @@ def _start(stopping: Event) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         # Not ignored, which would stay so during a job.
         signal.signal(number, lambda *_: None)
+    let_interrupts_through()
     _waits.set()
     threading.Thread(target=_end_with_parent, daemon=True).start()
 

@@ -216,7 +216,7 @@ def check_tables(schema: Schema, tables: Tables, where: str = "") -> None:
 def entry_name(table: str, number: int, entries: Mapping[str, Any]) -> str:
     """What errors call one of several tables of a name: by its number in the file, and its name."""
     name = entries.get("name")
-    return f"[[{table}]] {number}" + (f" '{name}'" if name and isinstance(name, str) else "")
+    return f"[[{table}]] {number}" + (f" {name!r}" if name and isinstance(name, str) else "")
 
 
 def read_tables(path: Path) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from eprop_brian.balanced.experiment import TEST, training_inputs
+from eprop_brian.balanced.experiment import RESULTS, TEST, training_inputs
 from eprop_brian.balanced.metrics import nmse
 from eprop_brian.balanced.watchdog import UnstableNetworkError
 from eprop_brian.runs.config import RunConfig
@@ -258,6 +258,14 @@ def test_a_run_comes_back_as_it_was(tmp_path):
     again, recorded = opened.test()
     assert repr(again) == repr(outcome)
     assert np.array_equal(recorded.spike_neurons, recording.spike_neurons)
+
+    results = tmp_path / RESULTS
+    text = results.read_text()
+    assert run.config.model.results(experiment, tmp_path)["nmse"] == pytest.approx(outcome.nmse)
+    for table in ("[others]", "[[results]]", "[results]\nx = 'a'"):
+        results.write_text(text.replace("[results]", table))
+        with pytest.raises(ValueError, match=rf"{RESULTS} lacks the table \[results\] of numbers"):
+            run.config.model.results(experiment, tmp_path)
 
     path = tmp_path / "checkpoint.npz"
     arrays = dict(np.load(path))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from eprop_brian.base import cache
+from eprop_brian.base import cache, files
 from eprop_brian.cli import main
 from eprop_brian.devices.project import build_once, quoted_for_make
 
@@ -112,6 +112,14 @@ def test_a_full_disk_is_named_with_what_moves_the_cache(folder, make, monkeypatc
     monkeypatch.setattr(cache.shutil, "copytree", full)
     with pytest.raises(cache.CacheError, match=rf"{folder}.*No space.*\$EPROP_BRIAN_CACHE"):
         cache.cached(NAMES[0], make)
+    monkeypatch.undo()
+    monkeypatch.setenv("EPROP_BRIAN_CACHE", str(folder))
+    monkeypatch.setattr(files, "store", full)  # once there is a hidden file
+    with pytest.raises(
+        cache.CacheError, match=rf"{folder}, the cache.*programs: No space"
+    ) as error:
+        cache.cached(NAMES[0], make)
+    assert "/." not in str(error.value)
 
 
 def test_programs_that_were_not_used_for_longest_go(folder, make, monkeypatch):
@@ -134,6 +142,13 @@ def test_the_command_tells_the_size_and_clears(folder, make):
     assert "0.0 MB of at most 2000 MB" in said
     assert "removed 0.0 MB" in CliRunner().invoke(main, ["cache", "--clear"]).output
     assert [path.name for path in folder.iterdir()] == ["mine.txt"]
+
+
+def test_a_file_in_the_place_of_the_cache_is_an_empty_one(folder):
+    folder.touch()
+    assert "0 compiled" in CliRunner().invoke(main, ["cache"]).output
+    assert "removed 0.0 MB" in CliRunner().invoke(main, ["cache", "--clear"]).output
+    assert folder.is_file()
 
 
 def test_a_wrong_limit_is_named(folder, monkeypatch):

@@ -1,12 +1,13 @@
 """Temporary files: named after their process, removed when it is gone, stored before renamed."""
 
+import errno
 import os
 import subprocess
 import sys
 
 import pytest
 
-from eprop_brian.base import files
+from eprop_brian.base import files, temporary
 from eprop_brian.base.files import write_text
 from eprop_brian.base.temporary import remove_remains, temporary_file, temporary_folder
 from eprop_brian.export.folders import new_project
@@ -39,6 +40,16 @@ def test_what_a_killed_process_left_is_removed_at_the_next_start(tmp_path):
     with temporary_folder("of_", tmp_path) as folder:
         assert {path.name for path in tmp_path.iterdir()} == {"of_mine", folder.name}
     assert [path.name for path in tmp_path.iterdir()] == ["of_mine"]
+
+
+def test_a_full_disk_is_named_with_what_moves_temporary_files(tmp_path, monkeypatch):
+    monkeypatch.setattr(temporary.tempfile, "tempdir", str(tmp_path))
+    with (
+        pytest.raises(OSError, match=rf"written to {tmp_path}, .*: No space.*\$TMPDIR"),
+        temporary_folder("of_"),
+    ):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_belongs_to_a_living_process_or_another_machine_stays(tmp_path):

@@ -104,6 +104,14 @@ def test_weights_that_do_not_fit():
         network(20_000).initial_weights(1)
 
 
+@pytest.mark.parametrize("group_size", [10**8, 2**62])
+def test_inputs_that_do_not_fit_are_refused_as_weights(group_size):
+    setting = f"task.group_size={group_size}"
+    made = RunConfig.from_recipe("evidence-accumulation", settings=[setting]).make_network()
+    with pytest.raises(ValueError, match=f"100 x {4 * group_size} weights of w_in would need"):
+        made.initial_weights(1)
+
+
 def test_a_sparse_network_may_have_a_readout_of_all_its_neurons():
     sparse = network(50_000, connectivity={"w_rec": 1e-5, "w_in": 0.01})
     build(sparse, Capacity(3, 1, 1, 3, 1), CppStepCodeObject)

@@ -4,8 +4,8 @@ Nothing is lost: what is said to be saved is what is in the folder, and a traini
 again and again ends with the state, bit for bit, of one that nobody disturbed. Nothing is left:
 neither processes nor temporary files.
 
-The short form is a part of all tests; ``pytest tests/robustness --kills 150`` is the long one, of
-about 1,000 kills.
+The short form is a part of all tests; ``pytest tests/robustness --kills 125`` is the long one, of
+1,000 kills.
 """
 
 import os

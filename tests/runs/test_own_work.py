@@ -150,6 +150,9 @@ def test_a_run_says_all_settings_and_versions(tmp_path, monkeypatch):
     assert changed_versions(tmp_path) == {}
     monkeypatch.setattr("eprop_brian.runs.versions.versions", lambda: {"python": "2.7"})
     assert changed_versions(tmp_path)["python"][1] == "2.7"
+    (tmp_path / "versions.toml").write_text("[[versions]]\npython = '3.11'\n")
+    with pytest.raises(ValueError, match=r"versions.toml: \[versions\] must be one table"):
+        changed_versions(tmp_path)
 
 
 def test_a_task_of_a_package_is_found_by_its_name(tmp_path, monkeypatch):

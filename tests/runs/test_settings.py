@@ -126,3 +126,20 @@ def test_a_damaged_file_is_named(model, change, message, tmp_path):
     path.write_text(re.sub(*change, path.read_text(), count=1))
     with pytest.raises(ValueError, match=message):
         RunConfig.read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("task", "name", "setting"),
+    [
+        ("pattern-generation", "optimizer.name=momentum", "optimizer.eta=0.25"),
+        ("cartpole", "optimizer.name=momentum", "optimizer.eta=0.25"),
+        ("one-shot-arm", "meta.optimizer=momentum", "meta.eta=0.25"),
+    ],
+)
+def test_settings_of_an_optimizer_may_stand_before_its_name(task, name, setting):
+    first, last = (
+        RunConfig.from_recipe(task, settings=x) for x in ([setting, name], [name, setting])
+    )
+    table = setting.partition(".")[0]
+    assert first.tables[table] == last.tables[table]
+    assert first.tables[table]["eta"] == 0.25

@@ -41,6 +41,7 @@ def test_quantity(text, expected):
         ("True", "not a number with a unit"),
         ("'a'", "not a number with a unit"),
         ("2 ms**20", "not a number with a unit"),
+        ("3**mV", "not a number with a unit"),
         ("1/0", "not a number with a unit"),
         ("((((10.**9)**9)**9)**9)", "not a number with a unit"),
         ("-" * 20_000 + "1", "not a number with a unit"),

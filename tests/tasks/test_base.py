@@ -7,7 +7,12 @@ import numpy as np
 import pytest
 from brian2 import DimensionMismatchError, Hz, ms
 
-from eprop_brian.base.checks import check_count, whole_steps
+from eprop_brian.base.checks import (
+    check_count,
+    check_positive_quantity,
+    check_probability,
+    whole_steps,
+)
 from eprop_brian.base.random import rng_for, words
 from eprop_brian.tasks import base
 from eprop_brian.tasks.base import Task
@@ -185,6 +190,27 @@ def test_whole_steps():
         whole_steps("delay", 10.5 * ms, 1 * ms)
     with pytest.raises(ValueError, match="at least 1 steps, got 0"):
         whole_steps("delay", 0 * ms, 1 * ms)
+
+
+@pytest.mark.parametrize(
+    ("check", "arguments", "error", "message"),
+    [
+        (whole_steps, ("delay", "abc", 1 * ms), TypeError, "^delay must be a quantity in units"),
+        (whole_steps, ("delay", [], 1 * ms), TypeError, r"such as ms, not \[\]$"),
+        (whole_steps, ("delay", True, 1 * ms), TypeError, "not True$"),
+        (whole_steps, ("delay", 3, 1 * ms), DimensionMismatchError, "^delay must be given in"),
+        (whole_steps, ("delay", 3 * ms, 0 * ms), ValueError, "^dt must be positive, not 0"),
+        (whole_steps, ("delay", 1e200 * ms, 1e-150 * ms), ValueError, "too many steps of dt"),
+        (check_probability, ("p", "abc"), ValueError, "^p must lie between 0 and 1, got 'abc'"),
+        (check_probability, ("p", 5 * ms), ValueError, "^p must lie between 0 and 1, got 5"),
+        (check_positive_quantity, ("tau", "a", ms, "5 ms"), TypeError, "^tau must be a quantity"),
+        (check_positive_quantity, ("tau", 0 * ms, ms, "5 ms"), ValueError, "^tau must be positive"),
+        (check_positive_quantity, ("tau", [1, 2] * ms, ms, "5 ms"), ValueError, "must be positive"),
+    ],
+)
+def test_values_that_are_none_of_a_setting_name_it(check, arguments, error, message):
+    with pytest.raises(error, match=message):
+        check(*arguments)
 
 
 def test_bool_is_not_a_count():

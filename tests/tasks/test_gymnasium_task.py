@@ -268,6 +268,8 @@ def fails():
         ({"coding": "rate"}, ValueError, "unknown coding 'rate'"),
         ({"reward_scale": 0}, ValueError, "reward_scale must be positive, got 0"),
         ({"n_cells": 1}, ValueError, "n_cells must be at least 2"),
+        ({"n_cells": 2**40}, ValueError, r"\d inputs for each .* 281 TB.* would fit \(n_cells"),
+        ({"high": "abcd"}, ValueError, "high must have a finite number for each .*, got 'abcd'"),
         ({"low": (0, 1)}, ValueError, "low must have a finite number for each of the 4 components"),
         ({"low": (5,) * 4}, ValueError, "component 0 .* no range: its low is 5 .*4.8"),
         ({"actions": (0, 2)}, ValueError, "^CartPole-v1: actions names 2: .* are 0 to 1"),

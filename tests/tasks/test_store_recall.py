@@ -128,6 +128,7 @@ def test_settings_change_the_timing():
             "mean_delay must lie between 1 period and",
         ),
         ({"mean_delay": float("nan")}, ValueError, "mean_delay must lie between"),
+        ({"mean_delay": "six"}, ValueError, "mean_delay must lie between .*, got 'six'"),
         ({"mean_delay": 13}, ValueError, "mean_delay must lie between 1 period and n_symbols"),
         ({"group_size": 0}, ValueError, "group_size must be at least 1"),
         ({"symbol_duration": 200}, DimensionMismatchError, "symbol_duration must be given in"),
