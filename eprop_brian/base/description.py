@@ -49,7 +49,7 @@ class Description:
         wrapped = 'style="margin: 0; background: none; white-space: pre-wrap"'
         rows = "".join(
             f"<tr><th {left}>{escape(label)}</th>"
-            f'<td {left}><pre {wrapped}>{escape(text)}</pre></td></tr>'
+            f"<td {left}><pre {wrapped}>{escape(text)}</pre></td></tr>"
             for label, text in self.rows
             if text
         )
