@@ -49,10 +49,11 @@ def _with_indices(markup: str) -> str:
             accented.extend((letter, accent))
             element.insert(0, accented)
             element.tag = f"{{{_MATHML}}}msub"
-    # At the beginning of a cell it would get no space.
+    # At the beginning of a cell and before words they would get no space.
     for cell in formula.iter(f"{{{_MATHML}}}mtd"):
         if len(cell) and cell[0].tag == f"{{{_MATHML}}}mo" and cell[0].text in ("=", ":", "←"):
-            cell[0].set("form", "infix")
+            cell[0].set("lspace", "0.28em")
+            cell[0].set("rspace", "0.28em")
     return ElementTree.tostring(formula, encoding="unicode").replace("\n", "")
 
 

@@ -46,7 +46,7 @@ class Description:
     def html(self) -> str:
         """A table with the title as its caption."""
         left = 'style="text-align: left; vertical-align: top"'
-        wrapped = 'style="margin: 0; white-space: pre-wrap"'
+        wrapped = 'style="margin: 0; background: none; white-space: pre-wrap"'
         rows = "".join(
             f"<tr><th {left}>{escape(label)}</th>"
             f"<td {left}><pre {wrapped}>{escape(text)}</pre></td></tr>"

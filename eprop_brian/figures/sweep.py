@@ -26,7 +26,7 @@ __all__ = ["can_plot_sweep", "plot_sweep"]
 
 #: A number and perhaps a unit.
 _QUANTITY = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(.*)")
-#: Values of a setting that span a larger factor are drawn on a logarithmic axis.
+#: Values of a setting that span this factor or a larger one are drawn on a logarithmic axis.
 _WIDE = 20.0
 
 
@@ -112,7 +112,7 @@ def _draw_line(ax: Axes, points: Points, array: np.ndarray, colour: str) -> None
         ax.set_xticks(x, map(plain, texts))
         wide = False
     else:
-        wide = bool(np.min(x) > 0 and np.max(x) > _WIDE * np.min(x))
+        wide = bool(np.min(x) > 0 and np.max(x) >= _WIDE * np.min(x))
     order = np.argsort(x)
     draw_median_and_range(ax, x[order], array[order].T, color=colour, marker="o", markersize=3)
     if wide:

@@ -16,7 +16,9 @@
 #endif
 
 #if defined(__clang__)
-#pragma clang fp contract(off) reassociate(off) reciprocal(off)
+#pragma float_control(push)
+#pragma float_control(precise, on)
+#pragma clang fp contract(off)
 #elif defined(__GNUC__) && !defined(__CUDACC__)
 #pragma GCC push_options
 #pragma GCC optimize("no-fast-math", "fp-contract=off")
@@ -24,11 +26,20 @@
 
 namespace eprop_brian
 {
-// A GPU's compiler fuses what stands in one expression.
+// A GPU's compiler fuses what stands in one expression; so does clang with -ffast-math, whatever the
+// pragma says, unless it cannot see that a number is a product.
 ON_BOTH inline double times(double a, double b)
 {
-#ifdef __CUDA_ARCH__
+#if defined(__CUDA_ARCH__)
     return __dmul_rn(a, b);
+#elif defined(__clang__) && (defined(__x86_64__) || defined(__aarch64__))
+    double product = a*b;
+#ifdef __x86_64__
+    __asm__("" : "+x"(product));
+#else
+    __asm__("" : "+w"(product));
+#endif
+    return product;
 #else
     return a*b;
 #endif
@@ -151,7 +162,9 @@ ON_BOTH inline double neuron_normal(
 }
 }
 
-#if defined(__GNUC__) && !defined(__clang__) && !defined(__CUDACC__)
+#if defined(__clang__)
+#pragma float_control(pop)
+#elif defined(__GNUC__) && !defined(__CUDACC__)
 #pragma GCC pop_options
 #endif
 #endif

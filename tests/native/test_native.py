@@ -2,6 +2,7 @@
 
 import os
 import resource
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -46,9 +47,9 @@ const Given given[] = {{"lif.v", "<f4", "(4,)", 3u}};
 SEEDS = [(0, "train", 0), (2**40 + 3, "validation 10", 2**40), (7, "pattern", None)]
 
 
-def compile_(*arguments) -> None:
+def compile_(*arguments, compiler="g++") -> None:
     done = subprocess.run(
-        ["g++", *map(str, arguments)], capture_output=True, text=True, check=False
+        [compiler, *map(str, arguments)], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
 
@@ -85,11 +86,15 @@ FLAGS = {
 }
 
 
-@pytest.fixture(scope="module", params=FLAGS)
+@pytest.fixture(scope="module", params=[(c, f) for c in ("g++", "clang++") for f in FLAGS], ids=str)
 def draw(request, tmp_path_factory):
+    compiler, flags = request.param
+    if shutil.which(compiler) is None:
+        pytest.skip(f"needs {compiler}")
     program = tmp_path_factory.mktemp("philox") / "program"
-    flags = [*FLAGS[request.param], f"-I{NATIVE}"]
-    compile_(*WARNINGS, *flags, Path(__file__).parent / "philox.cpp", "-o", program)
+    source = Path(__file__).parent / "philox.cpp"
+    flags = [*WARNINGS, *FLAGS[flags], f"-I{NATIVE}"]
+    compile_(*flags, source, "-o", program, compiler=compiler)
 
     def draw(seed, stream, index, kind, count, dtype=float):
         arguments = [seed, stream, -1 if index is None else index, kind, count]
