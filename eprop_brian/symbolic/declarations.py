@@ -31,7 +31,7 @@ from eprop_brian.symbolic.model_text import parse_model, set_by_spikes
 from eprop_brian.symbolic.names import substituted
 from eprop_brian.symbolic.parameters import displayed_unit, unit_name
 
-__all__ = ["Declarations", "declarations"]
+__all__ = ["Declarations", "check_parameter", "declarations"]
 
 #: A line without an equation, or one that is no float.
 _DECLARES = re.compile(r"^[^=#\n]*\w\s*:|:\s*(?:boolean|integer)\b", re.MULTILINE)
@@ -123,7 +123,7 @@ def declarations(neuron: Neuron, where: str) -> Declarations:
     conditions, declared, rest = {}, {}, []
     for equation in equations.values():
         if equation.type == PARAMETER:
-            _check_parameter(equation, where)
+            check_parameter(equation, where)
             declared[equation.varname] = equation
         elif equation.var_type == BOOLEAN and equation.type != DIFFERENTIAL_EQUATION:
             if equation.flags:
@@ -143,7 +143,8 @@ def declarations(neuron: Neuron, where: str) -> Declarations:
     )
 
 
-def _check_parameter(equation: SingleEquation, where: str) -> None:
+def check_parameter(equation: SingleEquation, where: str) -> None:
+    """Raise EquationError for a declared parameter whose type or flag has no meaning here."""
     if equation.var_type == BOOLEAN:
         raise EquationError(
             where, equation_text(equation), "is true or false: declare a number, and compare it"
