@@ -146,9 +146,9 @@ MISTAKES = {
     ),
     "a sum with a unit": (
         {
-            "model": "dx/dt = -x/tau_d : 1\ng_post = 2*w*x*tau_d : second (summed)",
+            "model": "dx/dt = -x/tau_d : 1\nv_post = 2*w*x*tau_d : second (summed)",
             "on_pre": "x += 1",
-            "neuron": replace(NEURON, on_pre="g += 2*w"),
+            "neuron": replace(NEURON, on_pre="v += 2*w"),
         },
         "differs in its unit, by s",
     ),
