@@ -65,7 +65,7 @@ class Declarations:
         dimensions: Mapping[str, Dimension],
         where: str,
     ) -> None:
-        """Check that every declared parameter has a value in its unit.
+        """Check that every declared parameter has a value in its unit, or begins with one.
 
         Parameters
         ----------
@@ -82,6 +82,15 @@ class Declarations:
         for name, dimension in self.parameters.items():
             line = f"{name} : {unit_name(dimension)}"
             if name in set_by_spikes(self.neuron):
+                continue
+            starts = name in self.assigned and name in self.neuron.initial
+            if starts and name in self.neuron.parameters:
+                raise EquationError(
+                    f"{where}, initial",
+                    f"{name} = {self.neuron.initial[name]}",
+                    f"'{name}' has a value in `parameters`, too: give it one of them",
+                )
+            if starts:
                 continue
             if name not in self.neuron.parameters:
                 raise EquationError(
