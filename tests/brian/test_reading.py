@@ -392,9 +392,10 @@ def test_what_has_no_counterpart_is_refused_by_name(number):
 def test_a_variable_that_the_reset_changes_begins_with_its_value(start):
     neurons = group("dv/dt = -v/tau : volt\nx : 1", reset="v = 0*mV; x += 1", name="neurons")
     neurons.x = start
-    made = Synapses(neurons, neurons, on_pre="v += 1*mV", name="made")
-    made.connect("i != j")
-    (population,) = Network.from_brian2([neurons, made], 1).populations
+    drive = SpikeGeneratorGroup(1, [0], [1] * ms, name="drive")
+    made = Synapses(drive, neurons, on_pre="v += 1*mV", name="made")
+    made.connect()
+    (population,) = Network.from_brian2([neurons, drive, made], 1).populations
     values = population.system.step.initial_values(1e-4)
     np.testing.assert_array_equal(np.broadcast_to(values["x"], len(neurons)), neurons.x[:])
 
