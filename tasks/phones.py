@@ -50,14 +50,14 @@ _MOST_APART = 5
 
 
 def fold(phone: str) -> str:
-    """Return which of the 39 classes a phone belongs to; `UNCOUNTED` for a glottal stop.
+    """Return which of the 39 classes a phone belongs to; `UNCOUNTED` for itself or a glottal stop.
 
     Raises
     ------
     DataError
         If it is none of TIMIT's phones.
     """
-    if phone not in PHONES:
+    if phone not in (*PHONES, UNCOUNTED):
         raise DataError(unknown("phone of TIMIT", phone, PHONES))
     return FOLDED.get(phone, phone)
 
@@ -70,6 +70,8 @@ def label_file(path: Path) -> Path:
 
 def frame_labels(path: Path, n_frames: int, period: float, sample_rate: float) -> list[str]:
     """Read the phone of each frame from a label file of TIMIT: what sounds in its middle.
+
+    A frame in a gap between two phones, or before the first, does not count (`UNCOUNTED`).
 
     Parameters
     ----------
@@ -87,7 +89,7 @@ def frame_labels(path: Path, n_frames: int, period: float, sample_rate: float) -
         If the file cannot be read, a line is not of the form "0 3050 h#", or its times and the
         frames end at different times.
     """
-    ends, phones = [], []
+    begins, ends, phones = [], [], []
     lines = read_bytes(path).decode("utf-8", "replace").splitlines()
     for number, line in enumerate(lines, start=1):
         if not line.strip():
@@ -98,6 +100,10 @@ def frame_labels(path: Path, n_frames: int, period: float, sample_rate: float) -
                 f"{path}, line {number}: expected first sample, last sample and phone such as "
                 f"'0 3050 h#', got {line.strip()!r}"
             )
+        if int(fields[0]) > int(fields[1]):
+            line = line.strip()
+            raise DataError(f"{path}, line {number}: the phone ends before it begins, {line!r}")
+        begins.append(int(fields[0]))
         ends.append(int(fields[1]))
         phones.append(fields[2])
     if not phones or np.any(np.diff(ends) < 0):
@@ -112,4 +118,5 @@ def frame_labels(path: Path, n_frames: int, period: float, sample_rate: float) -
         )
     # What is past the last phone's end belongs to it.
     phone = np.minimum(np.searchsorted(ends, middle, side="right"), len(phones) - 1)
-    return [phones[k] for k in phone]
+    in_gap = middle < np.asarray(begins)[phone]
+    return [UNCOUNTED if gap else phones[k] for k, gap in zip(phone, in_gap, strict=True)]

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from brian2.units import Quantity
 from brian2.units.fundamentalunits import have_same_dimensions
+from brian2.utils.stringtools import get_identifiers
 from scipy.sparse import issparse
 
 from eprop_brian.base.checks import is_number
@@ -176,6 +177,10 @@ def _check_update(feedback: Feedback, optimizer: Collection[str]) -> None:
     clash = known & {*optimizer}
     if clash - {"w"}:
         raise EquationError(where, min(clash - {"w"}), "is also a name of the optimizer; rename it")
+    if unread := sorted({*feedback.parameters} - get_identifiers(feedback.update)):
+        raise ValueError(
+            f"{unread[0]} of the learning signal changes nothing: its update does not read it"
+        )
     for line in feedback.update.split("\n"):
         if not line.strip():
             continue

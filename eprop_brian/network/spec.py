@@ -96,8 +96,8 @@ class Network(Described):
         Largest norm of the gradient over all weights (not learned parameters); if it is larger, the
         whole gradient is scaled down to it. It is not local, and not for continuous operation.
     average_gradient : bool
-        Divide the gradient, the regulariser's part included, by the steps of the task's learning
-        window, which are the same for trials that are shorter.
+        Divide the gradient, the regulariser's part included, by the steps that readouts take in the
+        task's learning window, which are the same for trials that are shorter.
     dt : Quantity
         Time step.
     history_steps : int, optional

@@ -31,7 +31,7 @@ from eprop_brian.symbolic.model_text import parse_model, set_by_spikes
 from eprop_brian.symbolic.names import substituted
 from eprop_brian.symbolic.parameters import displayed_unit, unit_name
 
-__all__ = ["Declarations", "declarations"]
+__all__ = ["Declarations", "check_parameter", "declarations"]
 
 #: A line without an equation, or one that is no float.
 _DECLARES = re.compile(r"^[^=#\n]*\w\s*:|:\s*(?:boolean|integer)\b", re.MULTILINE)
@@ -65,7 +65,7 @@ class Declarations:
         dimensions: Mapping[str, Dimension],
         where: str,
     ) -> None:
-        """Check that every declared parameter has a value in its unit.
+        """Check that every declared parameter has a value in its unit, or begins with one.
 
         Parameters
         ----------
@@ -82,6 +82,15 @@ class Declarations:
         for name, dimension in self.parameters.items():
             line = f"{name} : {unit_name(dimension)}"
             if name in set_by_spikes(self.neuron):
+                continue
+            starts = name in self.assigned and name in self.neuron.initial
+            if starts and name in self.neuron.parameters:
+                raise EquationError(
+                    f"{where}, initial",
+                    f"{name} = {self.neuron.initial[name]}",
+                    f"'{name}' has a value in `parameters`, too: give it one of them",
+                )
+            if starts:
                 continue
             if name not in self.neuron.parameters:
                 raise EquationError(
@@ -123,7 +132,7 @@ def declarations(neuron: Neuron, where: str) -> Declarations:
     conditions, declared, rest = {}, {}, []
     for equation in equations.values():
         if equation.type == PARAMETER:
-            _check_parameter(equation, where)
+            check_parameter(equation, where)
             declared[equation.varname] = equation
         elif equation.var_type == BOOLEAN and equation.type != DIFFERENTIAL_EQUATION:
             if equation.flags:
@@ -143,7 +152,8 @@ def declarations(neuron: Neuron, where: str) -> Declarations:
     )
 
 
-def _check_parameter(equation: SingleEquation, where: str) -> None:
+def check_parameter(equation: SingleEquation, where: str) -> None:
+    """Raise EquationError for a declared parameter whose type or flag has no meaning here."""
     if equation.var_type == BOOLEAN:
         raise EquationError(
             where, equation_text(equation), "is true or false: declare a number, and compare it"

@@ -11,11 +11,13 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import sympy
+from brian2.units.fundamentalunits import DIMENSIONLESS
 from brian2.utils.stringtools import get_identifiers
 
 from eprop_brian.symbolic.derivatives import derivative
 from eprop_brian.symbolic.errors import EquationError
 from eprop_brian.symbolic.expressions import (
+    dimensions_of,
     expression_text,
     parse_expression,
     split_statements,
@@ -23,7 +25,7 @@ from eprop_brian.symbolic.expressions import (
 )
 from eprop_brian.symbolic.functions import WHERE
 from eprop_brian.symbolic.names import input_name, substituted
-from eprop_brian.symbolic.parameters import UNITS
+from eprop_brian.symbolic.parameters import UNITS, displayed_unit
 from eprop_brian.symbolic.step_map import StepMap
 from eprop_brian.symbolic.styles import Statement
 from eprop_brian.symbolic.synapse_map import AMOUNT, SynapseMap
@@ -258,14 +260,13 @@ def _ratio(
     units = {name for name in names if name.removesuffix("_post") in UNITS}
     foreign = sorted(names - step.own - units)
     if foreign:
-        whole = {s: symbol(s.name.removesuffix("_post")) for s in entry.added.free_symbols}
-        own_effect = expression_text(entry.added.xreplace(whole))
         raise EquationError(
             where,
             line,
-            f"is not what a spike does to {what}, `{entry.variable} += {own_effect}`, times an "
-            f"amount of the synapse: there is '{foreign[0].removesuffix('_post')}' besides",
+            f"is not what a spike does to {what}, `{_own_effect(entry)}`, times an amount of the "
+            f"synapse: there is '{foreign[0].removesuffix('_post')}' besides",
         )
+    _check_unit(effect, entry, step, what, line)
     if weight is not None and derivative(weight, WEIGHT) == 0:
         raise EquationError(
             where,
@@ -280,7 +281,39 @@ def _ratio(
             "must be a function of the weight times an amount without it: only then do all "
             "synapses of a presynaptic neuron share the amount",
         )
-    return weight, effect.xreplace({symbol(u): symbol(u.removesuffix("_post")) for u in units})
+    return weight, _plain(effect)
+
+
+def _check_unit(amount: sympy.Expr, entry: Entry, step: SynapseMap, what: str, line: str) -> None:
+    """Check that an amount has no unit, so that a spike brings what the neuron's own effect does.
+
+    What reads the sum of the weights says nothing about their unit.
+    """
+    if entry.added == WEIGHT:
+        return
+    where = f"synapse '{step.synapse.name}', on_pre"
+    text = expression_text(_plain(amount))
+    units = {name: UNITS[name].dim for name in get_identifiers(text) & UNITS.keys()}
+    found = dimensions_of(text, {**units, **step.dimensions}, where)
+    if found is not DIMENSIONLESS:
+        raise EquationError(
+            where,
+            line,
+            f"differs in its unit, by {displayed_unit(found)}, from what a spike does to {what}, "
+            f"`{_own_effect(entry)}`: weights are numbers, so write the same unit",
+        )
+
+
+def _own_effect(entry: Entry) -> str:
+    """What a spike does by the neuron's own equations, as people read it."""
+    names = {s: symbol(s.name.removesuffix("_post")) for s in entry.added.free_symbols}
+    return f"{entry.variable} += {expression_text(entry.added.xreplace(names))}"
+
+
+def _plain(amount: sympy.Expr) -> sympy.Expr:
+    """An amount in which units are not called those of the neuron."""
+    units = {s for s in amount.free_symbols if s.name.removesuffix("_post") in UNITS}
+    return amount.xreplace({s: symbol(s.name.removesuffix("_post")) for s in units})
 
 
 def _weight_factor(added: sympy.Expr) -> tuple[sympy.Expr, sympy.Expr]:

@@ -301,6 +301,18 @@ def moved():
     return [neurons, made]
 
 
+def inactive(what):
+    neurons, made = wired()
+    what(neurons, made).active = False
+    return [neurons, made]
+
+
+def in_another_order():
+    network = brian2.Network(*wired())
+    network.schedule = ["start", "synapses", "groups", "thresholds", "resets", "end"]
+    return network
+
+
 def late_to_itself():
     return wired(delay=1 * ms, connect={"j": "i"})
 
@@ -340,6 +352,9 @@ MISTAKES = [
     (with_another_step, "time steps"),
     (after_a_spike, "refractory at present"),
     (moved, "in the slot|to the slot 'after_resets'"),
+    (lambda: inactive(lambda neurons, _: neurons), "is not active, so Brian2 would not run it"),
+    (lambda: inactive(lambda _, made: made.pre), "a part of 'wired', is not active"),
+    (in_another_order, "has the schedule start, synapses, groups"),
     (late_to_itself, "4 neurons to themselves, neuron 0 first.* 1. ms"),
     (lambda: wired(connect={"i": [0, 0], "j": [1, 1]}), "neuron 0 of .* more than once"),
     (lambda: wired(connect=None), "connect nothing: call connect"),
@@ -371,6 +386,18 @@ def test_what_has_no_counterpart_is_refused_by_name(number):
     objects = make()
     with pytest.raises(ValueError, match=message):
         Network.from_brian2(objects, 1)
+
+
+@pytest.mark.parametrize("start", [0, 0.3, "i"])
+def test_a_variable_that_the_reset_changes_begins_with_its_value(start):
+    neurons = group("dv/dt = -v/tau : volt\nx : 1", reset="v = 0*mV; x += 1", name="neurons")
+    neurons.x = start
+    drive = SpikeGeneratorGroup(1, [0], [1] * ms, name="drive")
+    made = Synapses(drive, neurons, on_pre="v += 1*mV", name="made")
+    made.connect()
+    (population,) = Network.from_brian2([neurons, drive, made], 1).populations
+    values = population.system.step.initial_values(1e-4)
+    np.testing.assert_array_equal(np.broadcast_to(values["x"], len(neurons)), neurons.x[:])
 
 
 def test_synapses_without_spikes_are_refused():

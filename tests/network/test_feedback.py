@@ -137,6 +137,12 @@ def test_symmetric_feedback_follows_the_readout_weights(name, device):
     assert np.any(first["w_out"] != one_by_one["w_out"])
 
 
+def test_a_number_that_no_update_reads_is_refused():
+    rule = Feedback(parameters={"decay": 0.1})
+    with pytest.raises(ValueError, match="decay of the learning signal changes nothing"):
+        Case({"feedback": rule}).network("factored")
+
+
 @pytest.mark.parametrize("feedback", [SYMMETRIC, Feedback("given", matrix=np.ones((7, 2)))])
 def test_a_scale_that_changes_nothing_is_refused(feedback):
     with pytest.raises(ValueError, match="a feedback scale changes nothing here"):

@@ -129,6 +129,7 @@ def with_(**values):
 
 WRONG = {
     "no value": ({"parameters": without("I")}, r"I : amp\n'I' has no value: give it one"),
+    "two beginnings": ({"initial": {"pull": "1*mV"}}, "'pull' has a value in `parameters`, too"),
     "another unit": (with_(I=3 * mV), "has unit V where A is declared"),
     "shared": (with_(tau="(20 + i)*ms"), "is declared as one for all"),
     "a flag": ({"model": MODEL.replace("I : amp", "I : amp (linked)")}, "flag 'linked' has no"),
@@ -148,6 +149,16 @@ WRONG = {
     "a state below": ({"initial": {"v": "E_L + pull"}}, "'pull' is not defined"),
     "initial values of another unit": ({"initial": {"v": [1, 2, 3] * ms}}, "s where V"),
 }
+
+
+def test_what_the_reset_assigns_may_begin_with_an_initial_value():
+    initial = {"v": "E_L + gap/4", "pull": "2*mV"}
+    other = replace(DECLARED, parameters=without("pull"), initial=initial)
+    found, expected = step_map(other), step_map(DECLARED)
+    assert found.code == expected.code
+    assert found.initial_values(1e-4)["pull"] == expected.initial_values(1e-4)["pull"] == 2e-3
+    with pytest.raises(EquationError, match="s where V"):
+        step_map(replace(other, initial={"pull": 2 * ms}))
 
 
 @pytest.mark.parametrize("case", WRONG)

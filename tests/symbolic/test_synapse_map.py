@@ -131,6 +131,27 @@ MISTAKES = {
     ),
     "an unknown name": ({"on_pre": "x = y; v_post += w*x*half; g += 2*w*x"}, "'y' is not defined"),
     "a wrong unit": ({"on_pre": "x = tau_d; v_post += w*x*half; g += 2*w*x"}, "has unit s"),
+    "a weight with a unit": (
+        {"model": f"{SYNAPSE.model}\nw : volt"},
+        "weights are numbers: declare `w : 1`, and multiply by the unit where the weight acts",
+    ),
+    "a weight that is no number": ({"model": "w : boolean"}, "is true or false"),
+    "another declared unit": (
+        {"model": "dx/dt = (1 - x)/tau_d : 1 (event-driven)\nU : second"},
+        "has unit 1 where s is declared",
+    ),
+    "an amount with a unit": (
+        {"on_pre": "v_post += w*x*half*tau_d; g += 2*w*x*tau_d"},
+        "differs in its unit, by s, from what a spike does to 'cells'",
+    ),
+    "a sum with a unit": (
+        {
+            "model": "dx/dt = -x/tau_d : 1\nv_post = 2*w*x*tau_d : second (summed)",
+            "on_pre": "x += 1",
+            "neuron": replace(NEURON, on_pre="v += 2*w"),
+        },
+        "differs in its unit, by s",
+    ),
     "an initial value of nothing": ({"initial": {"y": "1"}}, "'y' is not defined"),
     "an initial value for each": (
         {"initial": {"x": np.ones(3)}},
@@ -165,8 +186,10 @@ MISTAKES = {
 @pytest.mark.parametrize(("change", "message"), MISTAKES.values(), ids=MISTAKES)
 def test_what_has_no_exact_trace_is_refused_with_the_reason(change, message):
     plain = replace(SYNAPSE, on_pre="v_post += w*x*half; g += 2*w*x; x -= U*x")
+    neuron = {"neuron": change["neuron"]} if "neuron" in change else {}
+    change = {name: value for name, value in change.items() if name != "neuron"}
     with pytest.raises(EquationError) as caught:
-        network_of(replace(plain, **change))
+        network_of(replace(plain, **change), **neuron)
     assert message in str(caught.value)
     assert "projection 'sent'" in str(caught.value)
 

@@ -13,7 +13,7 @@ from eprop_brian.tasks.datasets import DataError
 from eprop_brian.tasks.feature_file import FeatureFile
 from eprop_brian.tasks.frames import CODINGS, spike_code
 from eprop_brian.tasks.htk import read_htk
-from eprop_brian.tasks.phones import frame_labels
+from eprop_brian.tasks.phones import UNCOUNTED, fold, frame_labels
 from eprop_brian.training.bptt import BpttSession
 from eprop_brian.training.session import Session
 from eprop_brian.training.unrolled import Unrolled
@@ -73,11 +73,20 @@ def test_frame_has_the_phone_in_its_middle(tmp_path):
     assert frame_labels(path, 2, 0.01, 16_000) == ["h#", "h#"]
 
 
+def test_a_frame_between_two_phones_does_not_count(tmp_path):
+    path = tmp_path / "a.phn"
+    # Middles of frames: 80, 240, 400, 560, 720.
+    path.write_text("200 320 h#\n500 800 iy\n")
+    assert frame_labels(path, 5, 0.01, 16_000) == [UNCOUNTED, "h#", UNCOUNTED, "iy", "iy"]
+    assert fold(UNCOUNTED) == UNCOUNTED
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("0 240\n", r"a.phn, line 1: expected first sample, .* got '0 240'"),
         ("0 240 h#\n0.5 300 iy\n", "a.phn, line 2: expected first sample"),
+        ("240 0 h#\n", "a.phn, line 1: the phone ends before it begins, '240 0 h#'"),
         ("", "a.phn must hold at least one phone"),
         ("0 240 h#\n0 100 iy\n", "later ones further down"),
     ],

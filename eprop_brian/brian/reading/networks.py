@@ -34,6 +34,8 @@ _MONITORS = (
     brian2.StateMonitor,
     brian2.PopulationRateMonitor,
 )
+#: What happens in a step of Brian2, in its order.
+_SCHEDULE = ("start", "groups", "thresholds", "synapses", "resets", "end")
 #: What to do in the place of objects that have no counterpart.
 _INSTEAD = {
     "NetworkOperation": "write what it does as part of the equations",
@@ -70,20 +72,24 @@ def objects_of(network: Any) -> Objects:
     Raises
     ------
     ValueError
-        If an object has no counterpart, or they do not all have the same time step.
+        If an object has no counterpart or is not active, they do not all have the same time step,
+        or the steps of a network have another order than Brian2's own.
     """
-    objects = network.objects if isinstance(network, brian2.Network) else network
+    is_network = isinstance(network, brian2.Network)
+    objects = network.objects if is_network else network
     if isinstance(objects, set | frozenset):  # as `collect()` returns them
         objects = sorted(objects, key=lambda x: x.name)
     if not isinstance(objects, Iterable) or isinstance(objects, str):
         raise ValueError(
             f"a network is read from a brian2.Network or from objects, not {network!r}"
         )
+    _check_schedule(network if is_network else brian2.magic_network)
     groups: dict[str, NeuronGroup] = {}
     sources, synapses, steps = [], [], {}
     for x in objects:
         if isinstance(x, (*_MONITORS, Subgroup)):
             continue
+        _check_active(x)
         if type(x) is NeuronGroup:
             groups[x.name] = x
         elif isinstance(x, SpikeGeneratorGroup | PoissonGroup | PoissonInput):
@@ -106,6 +112,26 @@ def objects_of(network: Any) -> Objects:
             f"{steps[other] * second}: a network here has one"
         )
     return Objects(groups, sources, synapses, next(iter(steps.values())) * second)
+
+
+def _check_schedule(network: Any) -> None:
+    """Raise ValueError for another order of what happens in a step than Brian2's own."""
+    if [*network.schedule] != [*_SCHEDULE]:
+        raise ValueError(
+            f"the network has the schedule {', '.join(network.schedule)}; it is read with Brian2's "
+            f"own alone, {', '.join(_SCHEDULE)}"
+        )
+
+
+def _check_active(x: Any) -> None:
+    """Raise ValueError for an object that does not run, as a whole or in part."""
+    for part in (x, *getattr(x, "contained_objects", ())):
+        if not getattr(part, "active", True):
+            owner = f", a part of '{x.name}'," if part is not x else ""
+            raise ValueError(
+                f"'{part.name}'{owner} is not active, so Brian2 would not run it: leave it away, "
+                "or set active = True"
+            )
 
 
 def network_from_brian2(

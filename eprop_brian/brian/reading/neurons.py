@@ -110,7 +110,9 @@ def neuron_with_receptors(
         # Before the group's own reset, as in Brian2.
         texts["reset"] = f"{own}\n{texts['reset'] or ''}"
     present = {name: _with_unit(group, name, values_of(group, name)) for name in sorted(states)}
-    initial = {name: value for name, value in present.items() if np.any(value)}
+    # A state without an equation has no value but this one.
+    without = equations.parameter_names
+    initial = {n: value for n, value in present.items() if np.any(value) or n in without}
     return Neuron(
         **{
             "name": group.name,

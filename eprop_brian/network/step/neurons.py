@@ -18,7 +18,7 @@ from eprop_brian.network.step.emission import write_emitted
 from eprop_brian.network.step.episodes import steps_view
 from eprop_brian.network.step.exogenous import exogenous_statements, sample_views
 from eprop_brian.network.step.learned import write_learned
-from eprop_brian.network.step.parts import Kept, PopulationPart
+from eprop_brian.network.step.parts import PopulationPart, SegmentStates
 from eprop_brian.network.step.values import write_reading, write_transmissions
 from eprop_brian.network.step.writing import Writer
 from eprop_brian.steps.blocks import View
@@ -105,19 +105,19 @@ def write_population(writer: Writer, population: PopulationGroup) -> PopulationP
 
 def _kept_state(
     writer: Writer, population: PopulationGroup, later: Iterable[str]
-) -> tuple[Kept, ...]:
+) -> tuple[SegmentStates, ...]:
     """The state, and where that of the beginning of every segment of a trial is kept."""
     groups, name, size = writer.groups, population.name, population.size
     if f"{name}_segments" not in groups.groups:
         return ()
     kept = [
-        Kept(writer.array(name, x, "_neuron"), writer.array(f"{name}_segments", x), size)
+        SegmentStates(writer.array(name, x, "_neuron"), writer.array(f"{name}_segments", x), size)
         for x in groups.state_variables(name)
     ]
     n_later = groups.later_rows * groups.layout.width(size)
     for array, arriving in zip(later, groups.input_variables(name), strict=False):
         copies = writer.array(f"{name}_later_segments", later_name(arriving))
-        kept.append(Kept(array, copies, n_later))
+        kept.append(SegmentStates(array, copies, n_later))
     return tuple(kept)
 
 

@@ -18,7 +18,6 @@ __all__ = [
     "DiffusionPart",
     "EmissionPart",
     "InputPart",
-    "Kept",
     "LabelsPart",
     "LearningSignalPart",
     "NetworkParts",
@@ -27,6 +26,7 @@ __all__ = [
     "ProjectionPart",
     "ReadoutPart",
     "Rules",
+    "SegmentStates",
     "SharedPart",
     "ValuesPart",
     "block_name",
@@ -80,7 +80,7 @@ class InputPart:
 
 
 @dataclass(frozen=True)
-class Kept:
+class SegmentStates:
     """An array of `n` numbers, and one that has it at the beginning of every segment."""
 
     array: str
@@ -115,7 +115,7 @@ class PopulationPart:
         pass.
     sampled : bool
         Whether they read timed arrays that have a value for each of them.
-    kept : tuple of Kept
+    kept : tuple of SegmentStates
         The state at the beginning of every segment of a trial, if steps run again.
     reverse_time : bool
         Whether they go through a trial from its last step to its first.
@@ -132,7 +132,7 @@ class PopulationPart:
     fused: tuple[tuple[str, int], ...] = ()
     heard: str = ""
     sampled: bool = False
-    kept: tuple[Kept, ...] = ()
+    kept: tuple[SegmentStates, ...] = ()
     reverse_time: bool = False
 
     @property
