@@ -73,9 +73,24 @@ def pytest_configure(config):
     os.environ.setdefault(
         "EPROP_BRIAN_CACHE", str(config.rootpath / ".pytest_cache" / "eprop_brian")
     )
+    _make_jax_compile_little(config.rootpath / ".pytest_cache" / "jax")
     unknown = {*(config.getoption("devices") or ())} - {*DEVICES}
     if unknown:
         raise pytest.UsageError(f"unknown device {', '.join(unknown)}; there are {[*DEVICES]}")
+
+
+def _make_jax_compile_little(cache):
+    """Let JAX optimise little what it compiles, and keep it, as tests compile the same again.
+
+    A folder for each worker: what another one is still writing cannot be read.
+    """
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "alone")
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = str(cache / worker)
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+    os.environ.setdefault(
+        "XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_cpu_multi_thread_eigen=false"
+    )
 
 
 def _is_gcc(compiler):

@@ -62,7 +62,11 @@ def test_a_region_without_neurons_on_a_side_ends_at_its_extent():
 @pytest.mark.slow
 def test_a_balanced_network_gives_a_film_of_its_box(tmp_path, monkeypatch):
     monkeypatch.setattr("eprop_brian.figures.film._DPI", 40)
-    call("train", "balanced-oscillator", "--device", "runtime", "--out", tmp_path, "--no-figures")
+    small = ("--set", "network.n=20", "--set", "test.duration=0.2")
+    call(
+        *("train", "balanced-oscillator", "--device", "runtime", "--out", tmp_path, "--no-figures"),
+        *small,
+    )
     path = plot.animation(tmp_path, tmp_path / "box.gif", most_frames=5)
     with Image.open(path) as film:
         assert film.n_frames == 5

@@ -8,8 +8,12 @@ from eprop_brian.runs.config import RunConfig
 pytestmark = pytest.mark.usefixtures("users_compiler")
 
 
-def trained(task):
-    config = RunConfig.from_recipe(task, network={"feedback": "adaptive"})
+#: Shorter trials and fewer neurons than the recipe's: a tenth of the time.
+SMALL_EVIDENCE = ("task.n_cues=3", "task.delay='300 ms'", "size.lif=20", "size.alif=20")
+
+
+def trained(task, *settings):
+    config = RunConfig.from_recipe(task, network={"feedback": "adaptive"}, settings=settings)
     trainer = config.make_trainer()
     trainer.train(config.run["iterations"], progress=False)
     trainer.close()
@@ -28,7 +32,7 @@ def test_feedback_aligns_in_pattern_generation():
 
 @pytest.mark.slow
 def test_evidence_accumulation_is_solved():
-    trainer = trained("evidence-accumulation")
+    trainer = trained("evidence-accumulation", *SMALL_EVIDENCE)
     assert trainer.solved
     assert trainer.validation.error < trainer.task.error_threshold
     assert trainer.confirmation.error < trainer.task.error_threshold
