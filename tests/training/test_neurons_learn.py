@@ -1,4 +1,4 @@
-"""Every library neuron learns pattern generation with the recipe's settings."""
+"""Every library neuron learns pattern generation with the recipe's settings, a shorter pattern."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.usefixtures("users_compiler")
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NEURONS)
 def test_loss_falls_below_a_fifth(name):
-    config = RunConfig.from_recipe("pattern-generation", neuron=name)
+    config = RunConfig.from_recipe("pattern-generation", neuron=name, settings=["task.n_steps=300"])
     trainer = config.make_trainer(workers=1)
     trainer.train(config.run["iterations"], progress=False)
     loss, rate = np.array(trainer.history.loss), np.array(trainer.history.rate_hz)
