@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-__all__ = ["announce", "announced", "beside_bars", "progress_bar"]
+__all__ = ["announce", "announced", "progress_bar"]
 
 #: Who hears of announcements.
 _listeners: list[Callable[[str], object]] = []
@@ -64,19 +64,6 @@ class _Terminal(io.TextIOBase):
         return getattr(sys.stderr, "encoding", None) or "ascii"
 
 
-#: Where all bars are.
-_TERMINAL = _Terminal()
-
-
-@contextlib.contextmanager
-def beside_bars() -> Iterator[None]:
-    """Take bars off the standard error while something else is written there."""
-    from tqdm import tqdm
-
-    with tqdm.external_write_mode(file=_TERMINAL):
-        yield
-
-
 def progress_bar(total: int, done: int, unit: str, *, shown: bool, **options: Any) -> tqdm:
     """Make a bar on the standard error, or in a notebook one of its widgets.
 
@@ -95,7 +82,7 @@ def progress_bar(total: int, done: int, unit: str, *, shown: bool, **options: An
     from tqdm import tqdm
 
     shown = shown and sys.stderr is not None
-    where: dict[str, Any] = {"disable": not shown, "file": _TERMINAL}
+    where: dict[str, Any] = {"disable": not shown, "file": _Terminal()}
     kind: type[tqdm] = tqdm
     if shown and _widgets_are_drawn():
         from tqdm.notebook import tqdm as notebook_bar

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from eprop_brian.base.printable import printable
-from eprop_brian.base.progress import beside_bars
 
 if TYPE_CHECKING:
     from eprop_brian.runs.run import Run
@@ -77,8 +77,11 @@ def shown_warnings() -> Iterator[None]:
 
     def show(message: Warning | str, *_: Any, **__: Any) -> None:
         text = f"Warning: {printable(str(message))}"
-        with contextlib.suppress(OSError, ValueError, AttributeError), beside_bars():
-            click.echo(text, err=True)
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            from tqdm import tqdm
+
+            with tqdm.external_write_mode(file=sys.stderr):
+                click.echo(text, err=True)
 
     warnings.showwarning = show
     try:

@@ -1,7 +1,5 @@
 """What files hold acts on no terminal, whatever a command says of them."""
 
-import io
-import sys
 import warnings
 from pathlib import Path
 
@@ -11,10 +9,9 @@ from click.testing import CliRunner
 
 from eprop_brian import cli, get_neuron
 from eprop_brian.base.printable import warn
-from eprop_brian.base.progress import progress_bar
 from eprop_brian.cli import main
 from eprop_brian.cli.errors import conclude, plain_errors
-from eprop_brian.cli.output import say, shown_warnings
+from eprop_brian.cli.output import say
 from eprop_brian.symbolic.neuron_file import read_neuron, write_neuron
 
 ESCAPE = "\x1b]0;owned\x07"
@@ -91,11 +88,3 @@ def test_all_text_of_the_command_goes_through_one_place():
     folder = Path(cli.__file__).parent
     others = [path for path in folder.glob("*.py") if path.name != "output.py"]
     assert not any("echo(" in path.read_text() for path in others)
-
-
-def test_a_warning_stands_on_a_line_of_its_own_beside_a_bar(monkeypatch):
-    monkeypatch.setattr(sys, "stderr", io.StringIO())
-    with shown_warnings(), progress_bar(2, 0, "it", shown=True) as bar:
-        warn("nothing fires")
-        bar.update()
-    assert "\rWarning: nothing fires\n" in sys.stderr.getvalue()
