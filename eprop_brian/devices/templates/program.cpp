@@ -13,6 +13,10 @@
 
 namespace
 {
+// Those outside of namespace std take doubles alone: with floats they would convert forth and back.
+using std::acos; using std::asin; using std::atan; using std::ceil; using std::cos; using std::cosh;
+using std::exp; using std::expm1; using std::floor; using std::log; using std::log10; using std::log1p;
+using std::pow; using std::sin; using std::sinh; using std::sqrt; using std::tan; using std::tanh;
 {{ support_code_lines|join('\n') }}
 {{ hashdefine_lines|join('\n') }}
 %CONSTANTS%
@@ -22,7 +26,7 @@ namespace
 // What runs again and again until a call is over. Compiled once: it is large.
 __attribute__((noinline)) bool step()
 {
-    {{ pointers_lines|join('\n') }}
+    {{ memory.pointers(pointers_lines) }}
     bool _over = false;
     {% block maincode %}{% endblock %}
     return _over;
