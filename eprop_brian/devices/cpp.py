@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -42,8 +42,6 @@ _SHARED = ("access.cpp", "calls.cpp", "threads.cpp")
 _HEADERS = ("arrays.h", "program.h", "threads.h")
 #: Headers that only some programs include.
 _OPTIONAL = ("ctc.h", "draws.h", "fire.h", "noise.h", "tiles.h")
-#: What the memory that a program shares is called there, by number.
-_STRETCHES = ("_kept", "_own")
 #: Widest vector registers; a multiple of those of any processor does no harm.
 _VECTOR_BYTES = 64
 #: Cache that the results of the backward pass may take: they are read soon after they are written.
@@ -232,41 +230,21 @@ class _Memory:
 
     def allocations(self) -> str:
         """Declarations of all arrays, of zeros."""
+        stretches = ("_kept", "_own")
         lines = [
-            f"const eprop_brian::Stretch {name}({number}, {size});"
-            for number, (name, size) in enumerate(zip(_STRETCHES, self._plan.sizes, strict=True))
+            f"const eprop_brian::Stretch {stretches[number]}({number}, {size});"
+            for number, size in enumerate(self._plan.sizes)
         ]
         for key, variable in self._arrays.items():
             kind, name = c_data_type(variable.dtype), self._name(variable)
+            place = self._plan.places.get(key)
             where = f"eprop_brian::allocate<{kind}>({variable.size})"
-            if key in self._plan.places:
-                where = self._place(key, variable, "")
+            if place is not None:
+                where = f"{stretches[place.stretch]}.at<{kind}>({place.offset})"
             lines.append(f"{kind}* const {name} = {where};")
         kind = c_data_type(self._clock.dtype)
         lines.append(f"{kind} {self._name(self._clock)}[1] = {{{self._dt!r}}};")
         return "\n".join(lines)
-
-    def pointers(self, lines: Iterable[str]) -> str:
-        """Declarations of a step's pointers: to what is shared, by distances that are known.
-
-        One register then points to all of it, where there are not as many as arrays.
-        """
-        places = {
-            f"= {self._name(variable)};": f"= {self._place(key, variable, '_here')};"
-            for key, variable in self._arrays.items()
-            if key in self._plan.places
-        }
-        copies = [f"const eprop_brian::Stretch {name}_here = {name};" for name in _STRETCHES]
-        found = [line.partition("= ") for line in lines]
-        return "\n".join(
-            [*copies, *(f"{head}{places.get(is_ + name, is_ + name)}" for head, is_, name in found)]
-        )
-
-    def _place(self, key: str, variable: ArrayVariable, copy: str) -> str:
-        """Where a shared array is; `copy` is what the name of a copy of its stretch ends with."""
-        place = self._plan.places[key]
-        kind = c_data_type(variable.dtype)
-        return f"{_STRETCHES[place.stretch]}{copy}.at<{kind}>({place.offset})"
 
     def entries(self) -> str:
         """Key, place and size of every array."""

@@ -26,7 +26,7 @@ using std::pow; using std::sin; using std::sinh; using std::sqrt; using std::tan
 // What runs again and again until a call is over. Compiled once: it is large.
 __attribute__((noinline)) bool step()
 {
-    {{ memory.pointers(pointers_lines) }}
+    {{ pointers_lines|join('\n') }}
     bool _over = false;
     {% block maincode %}{% endblock %}
     return _over;
