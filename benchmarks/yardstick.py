@@ -39,7 +39,7 @@ class Result:
     Attributes
     ----------
     stages : array, shape (repeats, 4)
-        Seconds per trial of `STAGES`.
+        Seconds of the processor per trial of `STAGES`.
     losses, spikes : array, shape (n_trials,)
         Loss and number of recurrent spikes of every trial.
     gradient, weights : dict of str to array

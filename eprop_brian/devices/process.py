@@ -71,9 +71,15 @@ class ProcessProgram(Program):
     def _begin(self) -> None:
         """No process is there yet."""
         self._process: subprocess.Popen | None = None
-        self._own: SharedMemory | None = None
+        self._end()
         self._starts = 0
         self._has_run = False
+
+    def _end(self) -> None:
+        """The memory of the process is there no more."""
+        self._own: SharedMemory | None = None
+        # To make a view of shared memory takes a microsecond, and a call needs dozens.
+        self._views: dict[str, np.ndarray] = {}
 
     def copy(self) -> ProcessProgram:
         """The same program once more, with a process and a state of its own.
@@ -104,13 +110,13 @@ class ProcessProgram(Program):
             if key not in self._plan.places:
                 sent[key] = np.ascontiguousarray(values, dtype=self._types[key])
                 continue
-            array = self.view(key)
-            if np.size(values) != array.size:
+            array, values = self.view(key), np.asarray(values)
+            if values.size != array.size:
                 raise SimulationError(
                     f"an array has another size than the values it is set to: {key}, {array.size} "
-                    f"and {np.size(values)}"
+                    f"and {values.size}"
                 )
-            np.copyto(array, np.ravel(values), casting="unsafe")
+            np.copyto(array, values.reshape(-1), casting="unsafe")
         if sent:
             with self._talk() as (send, _):
                 for key, data in sent.items():
@@ -133,13 +139,15 @@ class ProcessProgram(Program):
 
     def view(self, key: str) -> np.ndarray:
         """See `Program.view`; where an array is shared, what is written there is set."""
+        if key in self._views:
+            return self._views[key]
         if key not in self._plan.places:
             return self.get(key)
         place = self._plan.places[key]
         memory = self._kept if place.stretch == KEPT else self._own
         if memory is None:
             raise SimulationError(_NOT_RUN)
-        return memory.array(place)
+        return self._views.setdefault(key, memory.array(place))
 
     def get(self, key: str) -> np.ndarray:
         """See `Program.get`."""
@@ -178,7 +186,7 @@ class ProcessProgram(Program):
     def close(self) -> None:
         """End the process; a later call starts a new one."""
         process, self._process, self._has_run = self._process, None, False
-        self._own = None
+        self._end()
         if process is not None:
             process.kill()
             process.wait()
@@ -254,7 +262,8 @@ class ProcessProgram(Program):
         try:
             yield send, receive
         except BrokenPipeError:
-            self._process, self._own, self._has_run = None, None, False
+            self._process, self._has_run = None, False
+            self._end()
             with contextlib.suppress(BrokenPipeError):
                 stdin.close()
             process.stdin = None

@@ -34,6 +34,7 @@ from eprop_brian.steps.spiking import (
     Traces,
     UpdateRows,
 )
+from eprop_brian.steps.steady import steady_constants
 
 __all__ = ["CppLoops"]
 
@@ -59,6 +60,20 @@ class CppLoops(CppTiles):
     def loop(self, index: str, first: str | int, end: str | int, body: Lines) -> Lines:
         head = self.head(index, first, end)
         return ["INDEPENDENT", head, *self.braces(body)]
+
+    def constants(self, block: str) -> Lines:
+        return [] if block in self._steady else super().constants(block)
+
+    def steady(self, level: int = 0) -> str:
+        """The constants that no step changes: a frame declares them before its loop over steps."""
+        lines = dict.fromkeys(line for lines in self._steady.values() for line in lines)
+        return f"\n{self._LEVEL * level}".join(lines)
+
+    @cached_property
+    def _steady(self) -> dict[str, Lines]:
+        """Constants of blocks that only steps run, and that no step changes, by block."""
+        blocks = {name: super(CppLoops, self).constants(name) for name in self.code.blocks}
+        return steady_constants(blocks, self.code, self.schedule)
 
     def lines(self, nodes: Iterable[Node]) -> Lines:
         """The lines of some nodes, neighbouring loops as one."""
@@ -230,8 +245,8 @@ class CppLoops(CppTiles):
     def _sorted(self, s: Spikes) -> Lines:
         """``_times`` from ``_begin[neuron]`` on.
 
-        The steps that begin at a spike are counted first: few spikes a step are no loop then, whose
-        end a processor would guess wrong.
+        The last step that begins at a spike is noted first: few spikes a step are no loop then,
+        whose end a processor would guess wrong.
         """
         begin, times = f"_begin_{s.name}", f"_times_{s.name}"
         neuron, first = self.pointer(s.neuron), self.pointer(s.first)
@@ -245,10 +260,15 @@ class CppLoops(CppTiles):
                 f"{times}.resize(_count + 1);",
                 f"static std::vector<{self.integer}> _begun;",
                 "_begun.assign(_count + 1, 0);",
-                f"{self.head('_t', 1, '_T')} _begun[{first}[_t + 1]]++;",
+                f"{self.head('_t', 1, '_T')} _begun[{first}[_t + 1]] = _t;",
                 f"for ({self.integer} _s = 0, _t = 0; _s < _count; _s++)",
                 *indented(
-                    self.braces(["_t += _begun[_s];", f"{times}[_next[{neuron}[_s]]++] = _t;"])
+                    self.braces(
+                        [
+                            "_t = std::max(_t, _begun[_s]);",
+                            f"{times}[_next[{neuron}[_s]]++] = _t;",
+                        ]
+                    )
                 ),
             ]
         )

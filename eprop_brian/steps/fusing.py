@@ -18,7 +18,7 @@ from eprop_brian.steps.nodes import Each, Node, Show, Sync
 from eprop_brian.steps.schedule import Schedule
 from eprop_brian.steps.spiking import Deliver, ListSpikes
 
-__all__ = ["Tiled", "Tiling", "fused"]
+__all__ = ["Tiled", "Tiling", "fused", "texts"]
 
 
 @dataclass(frozen=True)
@@ -162,12 +162,12 @@ class Tiling:
 def _mentioned(node: Node, blocks: Mapping[str, str]) -> set[str]:
     """All names in a node, and in the blocks that it runs, without the nodes inside of it."""
     names: set[str] = set()
-    for text in _texts(node):
+    for text in texts(node):
         names |= get_identifiers(blocks.get(text, text))
     return names
 
 
-def _texts(value: Any) -> Iterator[str]:
+def texts(value: Any) -> Iterator[str]:
     """All texts in a value, and in the values that it has."""
     if isinstance(value, str):
         yield value
@@ -175,14 +175,14 @@ def _texts(value: Any) -> Iterator[str]:
         for one in fields(value):
             inner = getattr(value, one.name)
             if not isinstance(inner, Node):
-                yield from _texts(inner)
+                yield from texts(inner)
     elif isinstance(value, Mapping):
         for key, inner in value.items():
-            yield from (*_texts(key), *_texts(inner))
+            yield from (*texts(key), *texts(inner))
     elif isinstance(value, Sequence):
         for inner in value:
             if not isinstance(inner, Node):
-                yield from _texts(inner)
+                yield from texts(inner)
 
 
 def fused(nodes: Iterable[Node], blocks: Mapping[str, str], variables: Any) -> list[list[Node]]:

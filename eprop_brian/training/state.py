@@ -489,12 +489,12 @@ class SessionState:
         if episodes is not None and self.capacity.environment is not None:
             n_steps = episodes.lengths * (self.n_steps // self.capacity.environment.most_actions)
         seconds = n_steps * float(self.resolved.dt)
-        sizes = [population.size for population in self.resolved.populations]
+        sizes = np.array([population.size for population in self.resolved.populations])
         return Outcome(
             loss=sum(losses_of[1:], start=losses_of[0]),
             output=outputs if self.capacity.n_answers else outputs[:, 0],
             rate=spikes.sum(axis=1) / (self.resolved.n_recurrent * seconds),
-            rates=spikes / np.multiply.outer(np.broadcast_to(seconds, len(spikes)), sizes),
+            rates=spikes / (np.reshape(seconds, (-1, 1)) * sizes),
             episodes=episodes,
         )
 

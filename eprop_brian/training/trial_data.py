@@ -87,28 +87,28 @@ def trial_data(
     learning_window : int
     """
     if trials.environment is not None:
-        keys = _noise_keys(trials, int(groups["trials"].N))
+        keys = _noise_keys(trials, _room(groups["trials"]))
         seeds = trials.noise_keys if trials.environment.external else None
         return TrialData(keys, trials.counted(learning_window), seeds)
     optional = {}
     if trials.periods is not None:
-        size = groups["period_data"].N
+        size = _room(groups["period_data"])
         optional["period_data.period"] = _filled(trials.periods, size, np.int32)
     if network.reads_advantage and trials.advantage is not None:
-        size = groups["advantage_data"].N
+        size = _room(groups["advantage_data"])
         optional["advantage_data.advantage"] = _filled(trials.advantage, size, float)
     if trials.labels is not None and "label_data" in groups:
         optional["label_data.label_number"] = _filled(
-            trials.labels, groups["label_data"].N, np.int32
+            trials.labels, _room(groups["label_data"]), np.int32
         )
     if trials.analog:
-        inputs = {"x": _filled(trials.inputs, groups["input_data"].N, float)}
+        inputs = {"x": _filled(trials.inputs, _room(groups["input_data"]), float)}
     else:
         # Every input group begins with a new word.
         words = [pack_spikes(trials.inputs[..., own]) for own in network.input_slices.values()]
         packed = np.concatenate(words, axis=-1) if len(words) > 1 else words[0]
-        inputs = {"words": _filled(packed, groups["input_data"].N, np.int32)}
-    n_trials, has_lengths = groups["trials"].N, "length" in groups["trials"].variables
+        inputs = {"words": _filled(packed, _room(groups["input_data"]), np.int32)}
+    n_trials, has_lengths = _room(groups["trials"]), "length" in groups["trials"].variables
     if has_lengths:
         optional["trials.length"] = _filled(trials.steps, n_trials, np.int32)
     if draws(network.populations):
@@ -117,7 +117,7 @@ def trial_data(
         {
             **optional,
             **{f"input_data.{name}": values for name, values in inputs.items()},
-            "target_data.y_target": _filled(trials.targets, groups["target_data"].N, float),
+            "target_data.y_target": _filled(trials.targets, _room(groups["target_data"]), float),
             "trials.pattern": _filled(trials.pattern, n_trials, np.int32),
             "trials.target": _filled(trials.target, n_trials, np.int32),
         },
@@ -132,11 +132,16 @@ def _noise_keys(trials: Trials, size: int) -> dict[str, np.ndarray]:
     return {f"trials.{x}": _filled(halves[:, k], size, np.int32) for k, x in enumerate(NOISE)}
 
 
+def _room(group: Any) -> int:
+    """Elements that the arrays of a group have; its attributes are slower to look up."""
+    return int(group.variables["N"].get_value())
+
+
 def _filled(values: np.ndarray, size: int, dtype: type) -> np.ndarray:
     """Flatten and pad with zeros to the size the program reserved; a view if nothing is missing."""
     flat = np.ravel(values)
     if flat.size == size and flat.dtype == dtype:
         return flat
-    padded: np.ndarray = np.zeros(int(size), dtype=dtype)
+    padded: np.ndarray = np.zeros(size, dtype=dtype)
     padded[: flat.size] = flat
     return padded

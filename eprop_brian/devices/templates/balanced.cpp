@@ -7,6 +7,7 @@
 #include "noise.h"
 {% endblock %}
 {% block maincode %}
+{% set print = printer(scalar_code, vector_code, memory) %}
 // No iteration of an inner loop needs what another wrote, which the compiler cannot see.
 #ifdef __clang__
 #define INDEPENDENT _Pragma("clang loop vectorize(assume_safety)")
@@ -21,10 +22,11 @@ const bool _one_spike = {{ ptr(frame.control.one_spike) }}[0] > 0;
 const bool _noisy = {{ ptr(frame.control.sigma) }}[0] != 0;
 const unsigned long long _seed = {{ ptr(frame.control.seed) }}[0];
 int _clock = {{ ptr(frame.control.clock) }}[0], _n_spikes = 0, _n_records = 0, _step = 0;
+{{ print.steady() }}
 // There is room for the spikes of a step, or the call ends: so many are no result.
 for (; _step < _n_steps && _n_spikes + {{ frame.n }} <= {{ frame.n_spikes }}; _step++, _clock++)
 {
-{{ printer(scalar_code, vector_code, memory).phase('step') }}
+{{ print.phase('step') }}
 }
 {{ ptr(frame.control.clock) }}[0] = _clock;
 {{ ptr(frame.control.n_spikes) }}[0] = _n_spikes;

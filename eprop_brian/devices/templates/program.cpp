@@ -13,6 +13,10 @@
 
 namespace
 {
+// Those outside of namespace std take doubles alone: with floats they would convert forth and back.
+using std::acos; using std::asin; using std::atan; using std::ceil; using std::cos; using std::cosh;
+using std::exp; using std::expm1; using std::floor; using std::log; using std::log10; using std::log1p;
+using std::pow; using std::sin; using std::sinh; using std::sqrt; using std::tan; using std::tanh;
 {{ support_code_lines|join('\n') }}
 {{ hashdefine_lines|join('\n') }}
 %CONSTANTS%

@@ -64,6 +64,7 @@ if (_trial < _n_trials)
     {{ print.phase('resume', 1) }}
     {% endif %}
     {{ print.lap('rest', 1) }}
+    {{ print.steady(1) }}
     {% if rules.in_segments %}
     // The backward pass runs steps again: one function for both, so that both compute the same.
     const auto _run_step = [&](const {{ print.integer }} _step, const int _again)
