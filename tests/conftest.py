@@ -7,8 +7,8 @@ only, quickly on both. ``--devices cpp,cuda`` chooses instead of the marks: ever
 then runs on just these.
 
 Most tests compile with a g++ that optimises little: compiling is most of what they cost. Those that
-`users_compiler` is for, of recorded runs and of learning, have the flags of a user's program. A
-compiler that ``$CXX`` names compiles all of them.
+`users_compiler` is for have the flags of a user's program: recorded runs, what trains for long, and
+two programs that must agree to the bit. A compiler that ``$CXX`` names compiles all of them.
 """
 
 import os
@@ -133,13 +133,11 @@ def pytest_collection_modifyitems(config, items):
         config.hook.pytest_deselected(items=left_out)
 
 
-@pytest.fixture(scope="module")
-def users_compiler():
-    """Programs of a module are compiled as those of a user are."""
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        if os.environ.get("CXX") == str(_QUICK):
-            monkeypatch.delenv("CXX")
-        yield
+@pytest.fixture
+def users_compiler(monkeypatch):
+    """Programs of a test are compiled as those of a user are."""
+    if os.environ.get("CXX") == str(_QUICK):
+        monkeypatch.delenv("CXX")
 
 
 @pytest.fixture

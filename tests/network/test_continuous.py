@@ -405,6 +405,7 @@ def going_on(session: Session) -> dict[str, Any]:
     return {k: v for k, v in session.state().items() if k != "n_updates"}
 
 
+@pytest.mark.usefixtures("users_compiler")
 @pytest.mark.parametrize(
     ("name", "shortest"),
     [

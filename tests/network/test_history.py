@@ -70,6 +70,7 @@ def gradients_of(net, device="runtime"):
     return gradients
 
 
+@pytest.mark.usefixtures("users_compiler")
 @pytest.mark.parametrize("case", on_devices(CASES, COMPILED))
 def test_segments_give_the_gradients_of_a_whole_history(case, device):
     whole = gradients_of(network(case), device)

@@ -69,6 +69,7 @@ def test_places_of_64_bits_give_the_same_bits(options, monkeypatch):
     assert_same_bits(found, expected)
 
 
+@pytest.mark.usefixtures("users_compiler")
 def test_tiles_of_sparse_rows_give_the_same_bits(monkeypatch):
     expected, source = learned({**SPARSE, "gradient": "factored", "c_reg": 5.0})
     assert "_first += 40" in source
