@@ -7,7 +7,7 @@ import shlex
 import warnings
 from pathlib import Path
 
-__all__ = ["pasteable", "printable", "warn"]
+__all__ = ["pasteable", "printable", "uncoloured", "warn"]
 
 #: What begins and ends a colour, as libraries write it.
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
@@ -20,12 +20,16 @@ def pasteable(path: str | Path) -> str:
 
 
 def printable(text: str) -> str:
-    """The text without colours, and with a question mark for all else that acts on a terminal.
+    """The text with a question mark for everything that would act on a terminal.
 
     Line feeds stay; a tab becomes a space.
     """
-    text = _COLOUR.sub("", text)
     return "".join(c if c.isprintable() or c == "\n" else " " if c == "\t" else "?" for c in text)
+
+
+def uncoloured(text: str) -> str:
+    """What a library says, without its colours."""
+    return _COLOUR.sub("", text)
 
 
 def warn(message: str, stacklevel: int = 1) -> None:

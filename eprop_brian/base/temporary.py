@@ -73,7 +73,7 @@ def _naming_if_full(folder: Path) -> Iterator[None]:
         if error.errno not in _FULL:
             raise
         raise type(error)(
-            f"nothing more can be written to {folder}, where temporary files stand: "
+            f"nothing more can be written to {folder}, where temporary files are kept: "
             f"{error.strerror}. Make room there, or name another folder in $TMPDIR"
         ) from error
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from eprop_brian.base.printable import printable
+from eprop_brian.base.printable import printable, uncoloured
 
 if TYPE_CHECKING:
     from eprop_brian.runs.run import Run
@@ -76,7 +76,7 @@ def shown_warnings() -> Iterator[None]:
     before = warnings.showwarning
 
     def show(message: Warning | str, *_: Any, **__: Any) -> None:
-        text = f"Warning: {printable(str(message))}"
+        text = f"Warning: {printable(uncoloured(str(message)))}"
         with contextlib.suppress(OSError, ValueError, AttributeError):
             from tqdm import tqdm
 

@@ -6,7 +6,7 @@ import pytest
 
 from eprop_brian.base import files
 from eprop_brian.base.files import beside, write_text
-from eprop_brian.base.printable import pasteable, printable
+from eprop_brian.base.printable import pasteable, printable, uncoloured
 
 
 def test_an_error_names_the_file_and_its_folder_not_the_temporary_one(tmp_path):
@@ -33,6 +33,7 @@ def test_the_content_is_on_the_disk_before_the_name(tmp_path, monkeypatch):
 
 
 def test_text_for_a_terminal():
-    assert printable("a\tb\nc\x1b[31m\x07\x9b\u202e") == "a b\nc???"
+    assert printable("a\tb\nc\x1b[31m\x07\x9b\u202e") == "a b\nc?[31m???"
+    assert uncoloured("a\x1b[31mb\x1b[0m\x07") == "ab\x07"
     assert pasteable("runs/my run") == "'runs/my run'"
     assert pasteable("-C") == "./-C"

@@ -54,6 +54,7 @@ def test_an_exported_program_learns_from_utterances_of_different_length(tmp_path
         assert message in run(program, *arguments, code=1)
 
 
+@pytest.mark.usefixtures("users_compiler")
 @pytest.mark.slow
 def test_a_program_that_only_runs_takes_lengths(tmp_path):
     config = utterances(tmp_path / "features", device="runtime", iterations=1)

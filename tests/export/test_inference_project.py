@@ -58,6 +58,7 @@ def make_run(folder, name):
     return config
 
 
+@pytest.mark.usefixtures("users_compiler")
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [*RUNS, PARTS])
 def test_the_program_gives_what_the_package_gives(name, tmp_path):
