@@ -303,14 +303,15 @@ def _bounds(case: Case, limits: dict[str, float]) -> dict[str, float]:
     weights = case.n_neurons * (case.n_in + case.n_neurons) * 8
     speed = limits["multiply_adds_per_second_float64"]
     bounds = {
-        # A row of weights is read for every spike, and a row of results.
-        "spikes": moved / limits[f"{'l2' if weights < 2**20 else 'l3'}_bytes_per_second"],
+        # A row of weights is read for every spike, where neurons are updated, and a row of results.
+        "neurons": moved / limits[f"{'l2' if weights < 2**20 else 'l3'}_bytes_per_second"],
         "accumulate": moved / limits["l2_bytes_per_second"],
+        "backward": 0.0,
     }
     for stage, (lif, alif) in _OPERATIONS.items():
         more = case.n_out if stage == "backward" else 0
         operations = case.n_lif * (lif + more) + case.n_alif * (alif + more)
-        bounds[stage] = operations * case.n_steps / speed
+        bounds[stage] += operations * case.n_steps / speed
     return bounds
 
 
