@@ -88,8 +88,14 @@ def draw_balanced(measurements: Sequence[Measurement], path: Path) -> None:
         xs, ys = [m.n_neurons for m in of_it], [m.seconds_per_trial for m in of_it]
         axis.plot(xs, ys, line, color=colour, marker="o", markersize=4, label=name)
     axis.axhline(1, color="0.6", linewidth=0.8, zorder=0)
-    below = {"xytext": (0, -11), "textcoords": "offset points", "ha": "right", "fontsize": 8}
-    axis.annotate("real time", (sizes[-1], 1), **below)
+    axis.annotate(
+        "real time",
+        (sizes[-1], 1),
+        (0, -11),
+        textcoords="offset points",
+        ha="right",
+        fontsize=8,
+    )
     axis.set_xscale("log")
     axis.set_yscale("log")
     axis.set_xticks(sizes, [str(n) for n in sizes])
