@@ -27,8 +27,10 @@ __all__ = [
 #: Name of the function that chooses between two values.
 WHERE = "where"
 _RANDOM = frozenset({"rand", "randn", "poisson"})
-#: Functions that an equation may name.
-OFFERED = tuple(sorted(set(DEFAULT_FUNCTIONS) - _RANDOM))
+#: Functions that an equation may name: Brian2's, without those that modules of this package add.
+OFFERED = tuple(
+    sorted(name for name in DEFAULT_FUNCTIONS if name not in _RANDOM and not name.startswith("_"))
+)
 #: ``ExprelSlope`` is a polynomial in x where x is smaller than this: 1/2 + x/12 - x**3/720 + ...
 SLOPE_SERIES_BELOW = 0.5
 #: Its coefficients of x, x**3, x**5 and so on: B_2k/(2k)!, with Bernoulli's numbers.

@@ -1,5 +1,7 @@
 """Every function that an equation may name has NumPy's values on every device, and JAX's slopes."""
 
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -141,6 +143,19 @@ def test_every_function_is_tried():
         parse_expression("sine(v)", "")
     offered = str(error.value).split("Functions: ")[1].split(", ")
     assert offered == [*OFFERED] and {*offered} <= {*DEFAULT_FUNCTIONS}
+
+
+@pytest.mark.parametrize("first", ["exogenous", "functions"])
+def test_functions_of_programs_are_not_offered(first):
+    """Whichever module is imported first."""
+    code = (
+        f"import eprop_brian.symbolic.{first}, eprop_brian.symbolic.exogenous\n"
+        "from eprop_brian.symbolic.functions import OFFERED\n"
+        "print(*OFFERED)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [*OFFERED]
+    assert not [name for name in OFFERED if name.startswith("_")]
 
 
 def test_values_are_those_of_numpy_and_slopes_those_of_jax(device, trials, in_jax):
