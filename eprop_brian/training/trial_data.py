@@ -87,59 +87,54 @@ def trial_data(
     learning_window : int
     """
     if trials.environment is not None:
-        keys = _noise_keys(trials, _room(groups["trials"]))
+        keys = _noise_keys(trials, groups["trials"])
         seeds = trials.noise_keys if trials.environment.external else None
         return TrialData(keys, trials.counted(learning_window), seeds)
     optional = {}
     if trials.periods is not None:
-        size = _room(groups["period_data"])
-        optional["period_data.period"] = _filled(trials.periods, size, np.int32)
+        optional["period_data.period"] = _filled(trials.periods, groups["period_data"], np.int32)
     if network.reads_advantage and trials.advantage is not None:
-        size = _room(groups["advantage_data"])
-        optional["advantage_data.advantage"] = _filled(trials.advantage, size, float)
-    if trials.labels is not None and "label_data" in groups:
-        optional["label_data.label_number"] = _filled(
-            trials.labels, _room(groups["label_data"]), np.int32
+        optional["advantage_data.advantage"] = _filled(
+            trials.advantage, groups["advantage_data"], float
         )
+    if trials.labels is not None and "label_data" in groups:
+        optional["label_data.label_number"] = _filled(trials.labels, groups["label_data"], np.int32)
     if trials.analog:
-        inputs = {"x": _filled(trials.inputs, _room(groups["input_data"]), float)}
+        inputs = {"x": _filled(trials.inputs, groups["input_data"], float)}
     else:
         # Every input group begins with a new word.
         words = [pack_spikes(trials.inputs[..., own]) for own in network.input_slices.values()]
         packed = np.concatenate(words, axis=-1) if len(words) > 1 else words[0]
-        inputs = {"words": _filled(packed, _room(groups["input_data"]), np.int32)}
-    n_trials, has_lengths = _room(groups["trials"]), "length" in groups["trials"].variables
+        inputs = {"words": _filled(packed, groups["input_data"], np.int32)}
+    group = groups["trials"]
+    has_lengths = "length" in group.variables
     if has_lengths:
-        optional["trials.length"] = _filled(trials.steps, n_trials, np.int32)
+        optional["trials.length"] = _filled(trials.steps, group, np.int32)
     if draws(network.populations):
-        optional |= _noise_keys(trials, n_trials)
+        optional |= _noise_keys(trials, group)
     return TrialData(
         {
             **optional,
             **{f"input_data.{name}": values for name, values in inputs.items()},
-            "target_data.y_target": _filled(trials.targets, _room(groups["target_data"]), float),
-            "trials.pattern": _filled(trials.pattern, n_trials, np.int32),
-            "trials.target": _filled(trials.target, n_trials, np.int32),
+            "target_data.y_target": _filled(trials.targets, groups["target_data"], float),
+            "trials.pattern": _filled(trials.pattern, group, np.int32),
+            "trials.target": _filled(trials.target, group, np.int32),
         },
         trials.counted(learning_window, network.frame_steps),
         lengths=trials.steps if has_lengths else None,
     )
 
 
-def _noise_keys(trials: Trials, size: int) -> dict[str, np.ndarray]:
+def _noise_keys(trials: Trials, group: Any) -> dict[str, np.ndarray]:
     """The keys of the trials' noise, each as two halves."""
     halves = trials.noise_keys.astype("<u8").view("<i4").reshape(-1, 2)
-    return {f"trials.{x}": _filled(halves[:, k], size, np.int32) for k, x in enumerate(NOISE)}
+    return {f"trials.{x}": _filled(halves[:, k], group, np.int32) for k, x in enumerate(NOISE)}
 
 
-def _room(group: Any) -> int:
-    """Elements that the arrays of a group have; its attributes are slower to look up."""
-    return int(group.variables["N"].get_value())
-
-
-def _filled(values: np.ndarray, size: int, dtype: type) -> np.ndarray:
-    """Flatten and pad with zeros to the size the program reserved; a view if nothing is missing."""
-    flat = np.ravel(values)
+def _filled(values: np.ndarray, group: Any, dtype: type) -> np.ndarray:
+    """Flatten and pad with zeros to the size of a group's arrays; a view if nothing is missing."""
+    # Attributes of a group are slower to look up.
+    size, flat = int(group.variables["N"].get_value()), np.ravel(values)
     if flat.size == size and flat.dtype == dtype:
         return flat
     padded: np.ndarray = np.zeros(size, dtype=dtype)
