@@ -79,10 +79,8 @@ def describe_population(
     for parameter in step.constants:
         if np.ndim(values[parameter]):
             names[parameter] = part.variable(parameter, values=np.asarray(values[parameter]))
-    learning, refractory = (
-        context.learns(population.name),
-        is_refractory(population, context.network),
-    )
+    learning = context.learns(population.name)
+    refractory = is_refractory(population, context.network)
     for variable in (*map(input_name, system.drive), "z"):
         source.add(variable)
     if refractory:
@@ -124,10 +122,8 @@ def finish_population(
         Variables that synapses sum up in every step, by the input that they are a part of.
     """
     system = context.systems[population.name]
-    learning, refractory = (
-        context.learns(population.name),
-        is_refractory(population, context.network),
-    )
+    learning = context.learns(population.name)
+    refractory = is_refractory(population, context.network)
     update = _step(context, population, source, learning, refractory)
     if learning:
         update += _moving_rate(context)

@@ -367,18 +367,26 @@ def _hear(
     context: Context,
     part: SynapsesPart,
     signal: SignalConnection,
+    readout: Source,
     target: Source,
-    side: str,
-    expression: str,
+    sides: tuple[str, str],
+    weight: str,
+    delay: np.ndarray | None,
 ) -> None:
-    """Sum a learning signal in a population, alone or as a part of several."""
-    population = target.part.name
+    """Sum a learning signal in a population that learns, alone or as a part of several.
+
+    `sides` are those of the synapses on which readout and population are.
+    """
+    population, (sends, hears) = target.part.name, sides
+    if not context.learns(population):
+        return
+    expression = _transmitted(context, part, signal, readout, sends, weight, delay)
     heard = context.signal_of(signal, population)
     variable = target.names[heard]
     if len(context.signals_to(population, heard)) > 1:
         comment = "a part of its learning signal"
         variable = target.part.variable(f"{heard}_{signal.source}", comment=comment)
-    part.summed.append(Summed(f"{variable}_{side}", expression, "signals"))
+    part.summed.append(Summed(f"{variable}_{hears}", expression, "signals"))
     target.hears.setdefault(heard, []).append(variable)
 
 
@@ -396,10 +404,7 @@ def _signal_back(
     delay = None
     if signal.delay_steps is not None:
         delay = _block(p, signal.delay_steps, rows, columns)
-    if not context.learns(p.source.part.name):
-        return
-    expression = _transmitted(context, p.part, signal, p.target, "post", weight, delay)
-    _hear(context, p.part, signal, p.source, "pre", expression)
+    _hear(context, p.part, signal, p.target, p.source, ("post", "pre"), weight, delay)
 
 
 def _block(p: Projected, matrix: Matrix, rows: slice, columns: slice) -> np.ndarray:
@@ -431,8 +436,6 @@ def describe_signal(
     delay = None
     if signal.delay_steps is not None:
         delay = np.asarray(signal.delay_steps[rows, columns], dtype=float).T.ravel()
-    if context.learns(population):
-        expression = _transmitted(context, part, signal, readout, "pre", weight, delay)
-        _hear(context, part, signal, target, "post", expression)
+    _hear(context, part, signal, readout, target, ("pre", "post"), weight, delay)
     network.weights.append(WeightBlock(signal.name, name, weight, rows.start, columns.start))
     network.synapses[name] = part
