@@ -28,7 +28,7 @@ from eprop_brian.training.jax_functions import Values
 from eprop_brian.training.jax_labels import label_scores
 from eprop_brian.training.jax_parts import Neurons, Outputs, Wires, spread, synapse_mask
 
-__all__ = ["Crossing", "Links", "Simulation", "Trajectory", "Unrolled", "total"]
+__all__ = ["Crossing", "Links", "Simulation", "Trajectory", "Unrolled", "counted_steps", "total"]
 
 Exogenous = Mapping[str, Values]
 _NOTHING: Exogenous = {}
@@ -461,7 +461,7 @@ class Unrolled:
         weights, x, targets, periods, exogenous
             As for `simulate`. A trial ends with the last step that counts.
         """
-        lengths = jnp.max(jnp.where(periods > 0, jnp.arange(1, periods.shape[1] + 1), 0), axis=1)
+        lengths = counted_steps(periods)
         trajectory = self.trajectory(weights, x, exogenous, lengths, links=links)
         result = self.judged(trajectory, targets, periods)
         assert trajectory.crossing is not None
@@ -568,6 +568,18 @@ def _behind(
         jnp.where(cut, jax.lax.stop_gradient(value), value) + own
         for value, own in zip(values, columns, strict=True)
     )
+
+
+def counted_steps(counted: jax.Array) -> jax.Array:
+    """Steps of each trial, which ends with the last one that counts.
+
+    Parameters
+    ----------
+    counted : array, shape (n_trials, n_steps)
+        Greater than 0 in steps that count.
+    """
+    steps = jnp.arange(1, counted.shape[1] + 1)
+    return jnp.max(jnp.where(counted > 0, steps, 0), axis=1)
 
 
 def total(

@@ -15,6 +15,7 @@ from eprop_brian.tasks.trials import Trials
 from eprop_brian.training.jax_functions import Values
 from eprop_brian.training.jax_session import SYNTHESISERS
 from eprop_brian.training.synthesiser import Synthesiser
+from eprop_brian.training.unrolled import counted_steps
 from eprop_brian.training.windows import (
     Batch,
     Boundary,
@@ -315,7 +316,7 @@ class WindowedSession:
     def _simulated(self, weights, batch):
         links = no_links(self.network, batch[0])
         _, _, result = self.network.linked(weights, links, *batch, local=True)
-        return self.network.reported(result, _steps(batch))
+        return self.network.reported(result, counted_steps(batch[2]))
 
     def _updated(self, weights, states, synthesiser, k, batch, first_window):
         """An update, and what the batch showed."""
@@ -338,7 +339,7 @@ class WindowedSession:
         counted = batch[2].sum().astype(network.dtype)
         scale = batch[0].shape[0] / counted if network.averages else 1.0
         weights, states = network.updated(weights, derivative, states, k, scale)
-        losses, rate = network.reported(result, _steps(batch))
+        losses, rate = network.reported(result, counted_steps(batch[2]))
         # What is kept has one type, so that the next update is the same program.
         kept = [self.in_dtype(part) for part in (weights, states, synthesiser)]
         return kept, (losses, rate, unexplained)
@@ -348,7 +349,8 @@ class WindowedSession:
         network, own = self.network, self._synthesiser
         assert own is not None
         # Later losses are 0 after the last step that counts.
-        counts = (jnp.asarray(firsts)[:, np.newaxis] < _steps(batch)).astype(network.dtype)
+        steps = counted_steps(batch[2])
+        counts = (jnp.asarray(firsts)[:, np.newaxis] < steps).astype(network.dtype)
         weight = counts[..., np.newaxis]
 
         def synthesise(crossing):
@@ -369,12 +371,6 @@ def _outcome(losses: Any, rate: Any, unexplained: Any, learning_window: int) -> 
     """Results in Python's numbers."""
     loss = float(np.mean(np.asarray(losses, float))) / learning_window
     return WindowedOutcome(loss, float(rate), float(unexplained))
-
-
-def _steps(batch: Batch) -> jax.Array:
-    """Steps of each trial, which ends with the last one that counts."""
-    counted = batch[2]
-    return jnp.max(jnp.where(counted, jnp.arange(1, counted.shape[1] + 1), 0), axis=1)
 
 
 def _padded(values: np.ndarray, n_steps: int) -> np.ndarray:
