@@ -31,7 +31,7 @@ from eprop_brian.symbolic.model_text import parse_model, set_by_spikes
 from eprop_brian.symbolic.names import substituted
 from eprop_brian.symbolic.parameters import displayed_unit, unit_name
 
-__all__ = ["Declarations", "check_parameter", "declarations"]
+__all__ = ["Declarations", "check_parameter", "check_unit", "declarations"]
 
 #: A line without an equation, or one that is no float.
 _DECLARES = re.compile(r"^[^=#\n]*\w\s*:|:\s*(?:boolean|integer)\b", re.MULTILINE)
@@ -99,22 +99,34 @@ class Declarations:
                     f"'{name}' has no value: give it one in `parameters` (in Brian2 it would be 0, "
                     "which is rarely meant)",
                 )
-            zero = not np.any(values[name])
-            if dimensions[name] is not dimension and not (
-                zero and dimensions[name] is DIMENSIONLESS
-            ):
-                raise EquationError(
-                    f"{where}, parameters",
-                    f"{name} = {self.neuron.parameters[name]}",
-                    f"has unit {displayed_unit(dimensions[name])} where "
-                    f"{displayed_unit(dimension)} is declared",
-                )
+            assigned = f"{name} = {self.neuron.parameters[name]}"
+            check_unit(assigned, values[name], dimensions[name], dimension, where)
             if name in self.shared and np.ndim(values[name]):
                 raise EquationError(
                     f"{where}, parameters",
-                    f"{name} = {self.neuron.parameters[name]}",
+                    assigned,
                     "has a value for each neuron, and is declared as one for all (shared)",
                 )
+
+
+def check_unit(
+    assigned: str,
+    value: np.ndarray | float,
+    dimension: Dimension,
+    declared: Dimension,
+    where: str,
+) -> None:
+    """Raise EquationError unless a parameter's value has the unit that is declared; 0 needs none.
+
+    `assigned` is the line that gives the value, and `where` whose parameter it is.
+    """
+    without = dimension is DIMENSIONLESS and not np.any(value)
+    if dimension is not declared and not without:
+        raise EquationError(
+            f"{where}, parameters",
+            assigned,
+            f"has unit {displayed_unit(dimension)} where {displayed_unit(declared)} is declared",
+        )
 
 
 def declarations(neuron: Neuron, where: str) -> Declarations:

@@ -22,7 +22,7 @@ from brian2.units.fundamentalunits import DIMENSIONLESS, Dimension
 from brian2.utils.stringtools import get_identifiers
 
 from eprop_brian.equations.synapse import Synapse
-from eprop_brian.symbolic.declarations import check_parameter
+from eprop_brian.symbolic.declarations import check_parameter, check_unit
 from eprop_brian.symbolic.errors import EquationError
 from eprop_brian.symbolic.expressions import (
     dimensions_of,
@@ -33,12 +33,7 @@ from eprop_brian.symbolic.expressions import (
 )
 from eprop_brian.symbolic.model_text import parse_model, read_model
 from eprop_brian.symbolic.names import refuse_reserved, substituted
-from eprop_brian.symbolic.parameters import (
-    UNITS,
-    displayed_unit,
-    resolve_parameters,
-    unit_name,
-)
+from eprop_brian.symbolic.parameters import UNITS, resolve_parameters, unit_name
 from eprop_brian.symbolic.styles import Statement, check_method, updater_statements
 
 __all__ = ["AMOUNT", "SynapseMap", "synapse_map"]
@@ -137,7 +132,7 @@ def synapse_map(synapse: Synapse) -> SynapseMap:
     parameters, dimensions = resolve_parameters(synapse.parameters, f"{where}, parameters")
     refuse_reserved([*parameters], where)
     model, declared, summed = _split(synapse.model, f"{where}, model")
-    _check_declared(synapse, declared, parameters, dimensions, f"{where}, model")
+    _check_declared(synapse, declared, parameters, dimensions, where)
     units = {name: UNITS[name].dim for name in get_identifiers(model) & UNITS.keys()}
     known = {**units, **dimensions}
     equations = _equations(model, known, f"{where}, model")
@@ -210,27 +205,23 @@ def _check_declared(
         line = f"{name} :{unit}"
         if name != "w" and name not in dimensions:
             raise EquationError(
-                where,
+                f"{where}, model",
                 line,
                 f"'{name}' would have a value for each synapse. A trace then needs the synapse's "
                 "own variables, where one of the presynaptic neuron serves all its synapses: give "
                 "it one value, or one for each presynaptic neuron, in parameters",
             )
-        equation = parse_model(line, where)[name]
-        check_parameter(equation, where)
-        if name == "w" and equation.dim is not DIMENSIONLESS:
+        equation = parse_model(line, f"{where}, model")[name]
+        check_parameter(equation, f"{where}, model")
+        if name != "w":
+            assigned = f"{name} = {synapse.parameters[name]}"
+            check_unit(assigned, parameters[name], dimensions[name], equation.dim, where)
+        elif equation.dim is not DIMENSIONLESS:
             raise EquationError(
-                where,
+                f"{where}, model",
                 line,
                 "weights are numbers: declare `w : 1`, and multiply by the unit where the weight "
                 f"acts, `w*{unit_name(equation.dim)}`",
-            )
-        if name != "w" and dimensions[name] is not equation.dim and np.any(parameters[name]):
-            raise EquationError(
-                f"{where.removesuffix(', model')}, parameters",
-                f"{name} = {synapse.parameters[name]}",
-                f"has unit {displayed_unit(dimensions[name])} where "
-                f"{displayed_unit(equation.dim)} is declared",
             )
 
 
