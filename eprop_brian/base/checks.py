@@ -88,7 +88,7 @@ def check_positive_quantity(name: str, value: Any, unit: Quantity, example: str)
 
 def _dimensions(name: str, value: Any, unit: Quantity) -> Dimension:
     """The dimensions of `value`; raise TypeError unless it is a number or a quantity."""
-    if isinstance(value, int | float | np.number | np.ndarray) and not isinstance(value, bool):
+    if is_number(value) or isinstance(value, np.ndarray):
         return get_dimensions(value)
     raise TypeError(f"{name} must be a quantity in units such as {unit!s}, not {value!r}")
 

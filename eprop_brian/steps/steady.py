@@ -57,7 +57,7 @@ def steady_constants(
             lines
             and all(names)
             and not changed & _names(code.blocks[block]) & _scalars(code)
-            and not changed & {*FRAME_NUMBERS} & _names("\n".join(lines))
+            and not {*FRAME_NUMBERS} & _names("\n".join(lines))
             and all(declared.get(name, line) == line for name, line in pairs)
         ):
             steady[block] = lines
