@@ -25,27 +25,17 @@ from eprop_brian.brian import to_brian2
 from eprop_brian.equations import ADAMW, ALIF, GRADIENT_DESCENT, LIF
 from eprop_brian.equations.learning_signals import RANDOM
 from eprop_brian.equations.neurons import ADEX, LIF_COND, STDP_LIF
-from eprop_brian.equations.readouts import ReadoutFilter
 from eprop_brian.network.learned import Learned
 from eprop_brian.network.program import make_program
 from eprop_brian.tasks import PatternGeneration
 from eprop_brian.tasks.trials import Trials
 from eprop_brian.training.session import Session
 from support.arrays import all_dense, deviation
+from support.readouts import SMALL
 
 #: Largest deviation of weights, relative to the largest entry of a matrix, and of losses.
 TOLERANCE = 1e-12
 STEPS, WINDOW, BATCH = 60, 45, 2
-
-#: A readout that filters eligibility traces as the usual one, and spikes otherwise.
-SMALL = ReadoutFilter(
-    "small",
-    "y = decay*y + share*I",
-    parameters={"tau_out": "20 ms", "share": 0.25},
-    constants={"decay": "exp(-2*dt/tau_out)"},
-    trace_gain="1",
-    trace_decay="exp(-dt/tau_out)",
-)
 
 
 @pytest.fixture(autouse=True)

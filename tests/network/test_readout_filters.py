@@ -5,20 +5,13 @@ import pytest
 
 from eprop_brian import LIF, Inputs, LearningSignal, Network, Population, Projection, Readout
 from eprop_brian.equations import GRADIENT_DESCENT
-from eprop_brian.equations.readouts import LEAKY, ReadoutFilter
+from eprop_brian.equations.readouts import LEAKY
 from eprop_brian.network.program import make_program
 from eprop_brian.training.session import Session
+from support.readouts import SMALL
 from support.trials import random_trials
 
 N_STEPS = 30
-SMALL = ReadoutFilter(
-    "small",
-    "y = decay*y + share*I",
-    parameters={"tau_out": "20 ms", "share": 0.25},
-    constants={"decay": "exp(-2*dt/tau_out)"},
-    trace_gain="1",
-    trace_decay="exp(-dt/tau_out)",
-)
 TRIALS = random_trials(1, (2, N_STEPS, 5), 2, n_targets=2)
 
 
