@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import multiprocessing
 import resource
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -33,6 +34,7 @@ __all__ = [
     "in_own_process",
     "pattern_generation",
     "peak_memory_mb",
+    "processor_seconds",
 ]
 
 #: Steps of evidence accumulation besides its delay.
@@ -376,6 +378,15 @@ def in_own_process(function: Callable[..., Any], *arguments: Any, **options: Any
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(max_workers=1, mp_context=context) as pool:
         return pool.submit(function, *arguments, **options).result()
+
+
+def processor_seconds(process: int) -> float:
+    """Seconds that this process and another one of one thread have had of the processors.
+
+    It needs Linux.
+    """
+    nanoseconds = int(Path(f"/proc/{process}/schedstat").read_text().split()[0])
+    return time.process_time() + nanoseconds * 1e-9
 
 
 def peak_memory_mb(process: int | str | None = "self") -> float:

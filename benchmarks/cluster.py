@@ -24,6 +24,7 @@ from typing import Any
 import click
 
 from benchmarks.cases import Case, evidence_accumulation, in_own_process
+from benchmarks.tables import markdown_table
 
 __all__ = ["Row", "markdown", "measure"]
 
@@ -161,7 +162,7 @@ def _processor_time() -> float:
 
 def markdown(measured: list[tuple[int, int, list[Row]]]) -> str:
     """The table; `measured` has neurons, trials of a batch, and rows."""
-    lines = [HEADER, ("---",) * len(HEADER)]
+    lines = []
     for neurons, trials, rows in measured:
         alone = median(rows[0].seconds)
         for row in rows:
@@ -177,7 +178,7 @@ def markdown(measured: list[tuple[int, int, list[Row]]]) -> str:
                     f"{1e3 * median(row.processor):.1f}",
                 )
             )
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+    return markdown_table(HEADER, lines)
 
 
 @click.command(help=__doc__)

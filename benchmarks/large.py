@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import csv
 import math
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
@@ -31,7 +30,8 @@ import click
 import numpy as np
 
 from benchmarks import nest_peer
-from benchmarks.cases import Case, in_own_process, peak_memory_mb
+from benchmarks.cases import Case, in_own_process, peak_memory_mb, processor_seconds
+from benchmarks.tables import markdown_table
 
 if TYPE_CHECKING:
     from eprop_brian import Network
@@ -138,12 +138,12 @@ def _measure(n_neurons: int, dtype: str, repeats: int) -> Measured:
     del weights
     program: Any = session.program
     session.run(trials, 1)
-    before, seconds = _cpu_seconds(program.process_id), 0.0
+    before, seconds = processor_seconds(program.process_id), 0.0
     rates: list[float] = []
     # The system counts in hundredths of a second.
     while len(rates) < repeats or seconds < _LEAST_SECONDS:
         rates.append(float(session.run(trials, 1).rate[0]))
-        seconds = _cpu_seconds(program.process_id) - before
+        seconds = processor_seconds(program.process_id) - before
     memory = peak_memory_mb(program.process_id) + peak_memory_mb()
     session.close()
     return Measured(
@@ -156,13 +156,6 @@ def _measure(n_neurons: int, dtype: str, repeats: int) -> Measured:
         setup_seconds=setup_seconds,
         memory_mb=memory,
     )
-
-
-def _cpu_seconds(process: int) -> float:
-    """Seconds that this process and another have had of the processors."""
-    after_name = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-    used = sum(map(int, after_name[11:13])) / os.sysconf("SC_CLK_TCK")
-    return time.process_time() + used
 
 
 def case(n_neurons: int, n_trials: int = 2) -> Case:
@@ -298,7 +291,7 @@ def _series(rows: Sequence[Measured]) -> dict[str, list[Measured]]:
 def _markdown(rows: Sequence[Measured]) -> str:
     header = ["", "neurons", "synapses", "Hz", "s a trial", "set up, s", "GB"]
     header += ["10^6 events/s", "10^6 synapses updated/s"]
-    lines = [f"| {' | '.join(header)} |", "|" + "---|" * len(header)]
+    lines = []
     for name, of_one in _series(rows).items():
         for row in of_one:
             known = not math.isnan(row.rate)
@@ -307,14 +300,14 @@ def _markdown(rows: Sequence[Measured]) -> str:
             cells += [f"{row.setup_seconds:.2g}", f"{row.memory_mb / 1e3:.2g}"]
             cells += [f"{row.events_per_second / 1e6:.0f}" if known else ""]
             cells += [f"{row.updates_per_second / 1e6:.2g}"]
-            lines.append(f"| {' | '.join(cells)} |")
+            lines.append(cells)
     growth = [
         f"The time of a trial of {name} grows as N^{_growth(of_one):.2f} from "
         f"{of_one[0].n_neurons:,} to {of_one[-1].n_neurons:,} neurons."
         for name, of_one in _series(rows).items()
         if len(of_one) > 1
     ]
-    return "\n".join([*lines, "", *growth]) + "\n"
+    return "\n".join([markdown_table(header, lines), *growth]) + "\n"
 
 
 def _draw(rows: Sequence[Measured], out: Path) -> None:

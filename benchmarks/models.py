@@ -13,7 +13,7 @@ from __future__ import annotations
 import sys
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 from statistics import median
@@ -24,6 +24,7 @@ import click
 import numpy as np
 from brian2 import ms
 
+from benchmarks.tables import markdown_table
 from eprop_brian import (
     Inputs,
     LearningSignal,
@@ -133,7 +134,7 @@ def markdown(lines: Mapping[str, tuple[str, ...]]) -> str:
     derived, refused = (
         [lines[name] for name in names if name in lines] for names in (_ROWS, REFUSED)
     )
-    parts = [_table(HEADER, derived)] if derived else []
+    parts = [markdown_table(HEADER, derived)] if derived else []
     if derived:
         seconds = [float(line[5].removesuffix(" s")) for line in derived]
         parts.append(
@@ -141,13 +142,8 @@ def markdown(lines: Mapping[str, tuple[str, ...]]) -> str:
             f"{len(derived)} of {len(derived) + len(refused)} models are derived.\n"
         )
     if refused:
-        parts.append(f"The others are refused:\n\n{_table(REFUSED_HEADER, refused)}")
+        parts.append(f"The others are refused:\n\n{markdown_table(REFUSED_HEADER, refused)}")
     return "\n".join(parts)
-
-
-def _table(header: tuple[str, ...], lines: Sequence[tuple[str, ...]]) -> str:
-    rows = (header, ("---",) * len(header), *lines)
-    return "".join(f"| {' | '.join(line)} |\n" for line in rows)
 
 
 def _read(path: Path) -> dict[str, tuple[str, ...]]:

@@ -9,7 +9,6 @@ updates included. It needs Linux.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +18,8 @@ import click
 import numpy as np
 
 from benchmarks import yardstick
-from benchmarks.cases import Case, evidence_accumulation
+from benchmarks.cases import Case, evidence_accumulation, processor_seconds
+from benchmarks.tables import markdown_table
 
 __all__ = ["Pair", "markdown", "measure"]
 
@@ -83,9 +83,9 @@ def measure(case: Case, dtype: str, turns: int) -> Pair:
     for _ in range(turns):
         seconds = []
         for _ in range(_REPEATS):
-            before = _processor_seconds(session.program.process_id)
+            before = processor_seconds(session.program.process_id)
             session.run(trials, case.batch_size)
-            seconds.append(_processor_seconds(session.program.process_id) - before)
+            seconds.append(processor_seconds(session.program.process_id) - before)
         ours.append(min(seconds) / case.n_trials)
         result = yardstick.run(case, _REPEATS, dtype)
         by_hand.append(float(result.stages.sum(axis=1).min()))
@@ -96,27 +96,14 @@ def measure(case: Case, dtype: str, turns: int) -> Pair:
     return Pair(case.n_neurons, dtype, tuple(ours), tuple(by_hand))
 
 
-def _processor_seconds(process: int) -> float:
-    """Of this process and of another one."""
-    nanoseconds = int(Path(f"/proc/{process}/schedstat").read_text().split()[0])
-    return time.process_time() + nanoseconds * 1e-9
-
-
 def markdown(pairs: Sequence[Pair]) -> str:
     """The measurements as a table."""
-    lines = [f"| {' | '.join(HEADER)} |", f"|{'---|' * len(HEADER)}"]
+    rows = []
     for pair in pairs:
         ours, by_hand = (f"{min(x) * 1e3:.3g}" for x in (pair.ours, pair.by_hand))
-        cells = (
-            pair.n_neurons,
-            pair.dtype,
-            ours,
-            by_hand,
-            f"{pair.best:.2f}",
-            f"{pair.median:.2f}",
-        )
-        lines.append(f"| {' | '.join(map(str, cells))} |")
-    return "\n".join(lines) + "\n"
+        ratios = (f"{pair.best:.2f}", f"{pair.median:.2f}")
+        rows.append((str(pair.n_neurons), pair.dtype, ours, by_hand, *ratios))
+    return markdown_table(HEADER, rows)
 
 
 @click.command()

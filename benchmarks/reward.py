@@ -19,6 +19,7 @@ import click
 import numpy as np
 from matplotlib import pyplot as plt
 
+from benchmarks.tables import markdown_table
 from eprop_brian import RunConfig
 from eprop_brian.figures.style import (
     COLOURS,
@@ -154,8 +155,7 @@ def _last(result: Result) -> float:
 
 def markdown(lines: list[tuple[str, ...]]) -> str:
     """The table of all seeds that have been run."""
-    rows = [f"| {' | '.join(line)} |" for line in (HEADER, ("---",) * len(HEADER), *lines)]
-    return "\n".join(rows) + "\n"
+    return markdown_table(HEADER, lines)
 
 
 def _others(path: Path, names: tuple[str, ...]) -> list[tuple[str, ...]]:

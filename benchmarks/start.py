@@ -21,6 +21,8 @@ from pathlib import Path
 
 import click
 
+from benchmarks.tables import markdown_table
+
 __all__ = ["CASES", "Case", "Seconds", "markdown", "measure", "sources"]
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -124,7 +126,7 @@ def _run(path: Path, case: Case, cache: Path, folder: Path) -> Seconds:
 
 def markdown(measured: Mapping[Case, Sequence[Sequence[Seconds]]]) -> str:
     """A table: for each case the smallest times of several sources, in the order of `HEADER`."""
-    lines = [HEADER, ["---"] * len(HEADER)]
+    lines = []
     for case, by_source in measured.items():
         least = [
             min(getattr(seconds, kind) for seconds in runs)
@@ -132,7 +134,7 @@ def markdown(measured: Mapping[Case, Sequence[Sequence[Seconds]]]) -> str:
             for runs in by_source
         ]
         lines.append([case.name, *(f"{seconds:.2f}" for seconds in least)])
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    return markdown_table(HEADER, lines)
 
 
 @click.command()
