@@ -16,11 +16,14 @@ import signal
 import subprocess
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 # First, before a test imports Brian2: no file of the working folder is evaluated.
 from eprop_brian.devices import COMPILED, DEVICES
+
+import brian2.core.network  # isort: skip
 
 pytest.register_assert_rewrite("support")
 
@@ -74,6 +77,9 @@ def pytest_configure(config):
         "EPROP_BRIAN_CACHE", str(config.rootpath / ".pytest_cache" / "eprop_brian")
     )
     _make_jax_compile_little(config.rootpath / ".pytest_cache" / "jax")
+    # Brian2 collects garbage before each run, and so does JAX then. With all that tests have loaded
+    # this takes longer than most of their runs do.
+    brian2.core.network.gc = SimpleNamespace(collect=lambda: 0)
     unknown = {*(config.getoption("devices") or ())} - {*DEVICES}
     if unknown:
         raise pytest.UsageError(f"unknown device {', '.join(unknown)}; there are {[*DEVICES]}")

@@ -84,8 +84,14 @@ def kept_builds() -> dict[Path, int]:
     """The builds of the cache and their sizes in bytes, the one that was used last at the end."""
     with contextlib.suppress(OSError):
         folders = [path for path in cache_folder().iterdir() if _BUILD.fullmatch(path.name)]
-        return {path: _size(path) for path in sorted(folders, key=_last_use)}
+        return {path: _size_of_build(path) for path in sorted(folders, key=_last_use)}
     return {}
+
+
+@functools.cache
+def _size_of_build(folder: Path) -> int:
+    """Bytes of a build. It stays as it is: a process that makes many measures each once."""
+    return _size(folder)
 
 
 def clear_cache() -> int:
