@@ -89,6 +89,8 @@ def pytest_configure(config):
     # Brian2 collects garbage before each run, and so does JAX then. With all that tests have loaded
     # this takes longer than most of their runs do.
     brian2.core.network.gc = SimpleNamespace(collect=lambda: 0)
+    # No power cut follows a test, so it does not wait for the disk.
+    os.fsync = lambda handle: None
     unknown = {*(config.getoption("devices") or ())} - {*DEVICES}
     if unknown:
         raise pytest.UsageError(f"unknown device {', '.join(unknown)}; there are {[*DEVICES]}")

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shlex
 import warnings
+from collections.abc import Iterator
+from contextvars import ContextVar
 from pathlib import Path
 
-__all__ = ["pasteable", "printable", "uncoloured", "warn"]
+__all__ = ["noting_warnings", "pasteable", "printable", "uncoloured", "warn"]
+
+#: What notes every message of `warn`, if something does.
+_notes: ContextVar[list[str] | None] = ContextVar("notes", default=None)
 
 #: What begins and ends a colour, as libraries write it.
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
@@ -34,4 +40,20 @@ def uncoloured(text: str) -> str:
 
 def warn(message: str, stacklevel: int = 1) -> None:
     """Warn as `warnings.warn` does, of the caller of this function at `stacklevel` 1."""
+    if (notes := _notes.get()) is not None:
+        notes.append(message)
     warnings.warn(printable(message), stacklevel=stacklevel + 1)
+
+
+@contextlib.contextmanager
+def noting_warnings() -> Iterator[list[str]]:
+    """Give a list that holds, at the end of the block, what `warn` said in it."""
+    said: list[str] = []
+    outer = _notes.get()
+    token = _notes.set(said)
+    try:
+        yield said
+    finally:
+        _notes.reset(token)
+        if outer is not None:
+            outer += said

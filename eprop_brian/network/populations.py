@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 import numpy as np
+from brian2.core.functions import DEFAULT_FUNCTIONS
+from brian2.stateupdaters.base import StateUpdateMethod
 from brian2.units import Quantity
 
 from eprop_brian.base.checks import check_identifier, check_positive
+from eprop_brian.base.remembered import remembered
 from eprop_brian.equations.neuron import Neuron
 from eprop_brian.network.exogenous import check_timed_arrays
 from eprop_brian.network.graph import PopulationGroup
 from eprop_brian.network.learned import LearnedRange, as_learned, learned_range
 from eprop_brian.network.parts import Population
-from eprop_brian.symbolic.eligibility import derive
+from eprop_brian.symbolic.eligibility import EligibilitySystem, derive
 from eprop_brian.symbolic.errors import named
 from eprop_brian.symbolic.per_neuron import Members
 from eprop_brian.symbolic.readings import state_cost
@@ -84,11 +88,11 @@ def make_populations(
         check_positive(f"the size of population '{name}'", size)
         check_group_name(name, "population")
         _check_sizes(neuron, int(size))
-        step = step_map(neuron, Members(int(size), seed, name))
+        step = _step_map(neuron, Members(int(size), seed, name))
         ranges = _learned_ranges(part, step, name, dt)
         cost = voltage_cost if c_v else ""
         system = derive(step, tuple(ranges), cost, reads.get(name, ()))
-        system.check_finite(float(dt))
+        _check_finite(system, float(dt))
         state_cost(system.step, voltage_cost)  # checked even where c_v is 0
         for quantity in neuron_names(system.step):
             # Group "a" with "b_c" and group "a_b" with "c" would share an array.
@@ -108,12 +112,27 @@ def make_populations(
     return tuple(populations)
 
 
+def _known() -> tuple[tuple[str, object], ...]:
+    """Functions and methods that the equations of neurons can name: a user may add to them."""
+    return (*DEFAULT_FUNCTIONS.items(), *StateUpdateMethod.stateupdaters.items())
+
+
+# Networks of the same neurons are often made one after the other.
+_step_map = remembered(128, _known)(step_map)
+
+
+@lru_cache(maxsize=128)
+def _check_finite(system: EligibilitySystem, dt: float) -> None:
+    """See `EligibilitySystem.check_finite`; what has passed is not checked again."""
+    system.check_finite(dt)
+
+
 def population_names(neurons: Sequence[Neuron]) -> list[str]:
     """Names for populations of some neurons: the neurons' own, numbered where one comes again."""
     names: list[str] = []
     arrays: set[str] = set()
     for neuron in neurons:
-        quantities = neuron_names(step_map(neuron))
+        quantities = neuron_names(_step_map(neuron))
         name, number = neuron.name, len(names)
         while name in names or not arrays.isdisjoint(f"{name}_{x}" for x in quantities):
             name, number = f"{neuron.name}_{number + 1}", number + 1

@@ -87,7 +87,8 @@ TYPICAL_DT = 1e-3
 _NEWTON_STEPS = 30
 
 
-@dataclass(frozen=True)
+# Equal only to itself: a system that was derived from it is found again by it.
+@dataclass(frozen=True, eq=False)
 class StepMap:
     """One time step of a neuron, as statements and as a map.
 
