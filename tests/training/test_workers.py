@@ -311,12 +311,17 @@ def test_workers_and_scheduler_exclude_each_other():
 def test_only_the_first_two_sums_are_added_as_they_come():
     turns, added = _Turns(), []
     turns.take(1, lambda: added.append(1))
-    waiting = threading.Thread(target=turns.take, args=(3, lambda: added.append(3)))
-    waiting.start()
-    for number in (0, 2):
-        assert 3 not in added
-        turns.take(number, partial(added.append, number))
-    waiting.join(60)
+    waiting = [
+        threading.Thread(target=turns.take, args=(number, partial(added.append, number)))
+        for number in (3, 2)
+    ]
+    for thread in waiting:
+        thread.start()
+        thread.join(0.1)
+    assert added == [1]
+    turns.take(0, lambda: added.append(0))
+    for thread in waiting:
+        thread.join(60)
     assert added == [1, 0, 2, 3]
 
 
