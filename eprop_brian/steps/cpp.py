@@ -86,7 +86,7 @@ class CppLoops(CppTiles):
 
     @cached_property
     def _tiling(self) -> Tiling:
-        return Tiling(self.code, self.schedule, self.fits_in_tiles)
+        return Tiling(self.code, self.schedule, self.fits_in_tiles, self.shared_out)
 
     def _together(self, loops: Sequence[Each]) -> Lines:
         """Loops over the same elements as one."""

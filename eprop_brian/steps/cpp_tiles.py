@@ -1,4 +1,4 @@
-"""Neurons in C++ a tile at a time, from what arrives at them to who spikes."""
+"""Neurons in C++ a tile at a time, and who of them spikes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MOST_SINGLE = 16
 
 
 class CppTiles(CLikePrinter):
-    """What happens to neurons between their inputs and their spikes.
+    """What happens to neurons between their inputs and the list of their spikes.
 
     The frame includes ``tiles.h``.
     """
@@ -27,6 +27,10 @@ class CppTiles(CLikePrinter):
     def fits_in_tiles(self, width: int) -> bool:
         """Whether a row of so many numbers can be summed in registers."""
         return width <= _MOST_SINGLE or width * self._size % _VECTOR_BYTES == 0
+
+    def shared_out(self, width: int) -> bool:
+        """Whether threads share out neurons, whose row has so many numbers, in every step."""
+        return width >= _SHARED_OUT and self._tile(width) < width
 
     @property
     def _size(self) -> int:
@@ -68,34 +72,11 @@ class CppTiles(CLikePrinter):
             *(self.place(name, f"{row} + {index}") for name, row in node.advance.rows.items()),
         ]
         body += self.loop("_i", 0, size, [*places, *statements])
-        if tile == width:
-            return self._whole(node, lines, body, size)
-        if width >= _SHARED_OUT:
+        if self.shared_out(width):
             return self._shared(node, lines, body, size, tile)
-        head = self.head("_begin", 0, width, tile)
-        if node.spikes is None:
-            return self.braces(lines, [head, *self.braces(body)])
-        s = node.spikes.spikes
-        body += self.listed(s, "_begin", f"_begin + {size}", node.spikes.count)
-        return self.braces(
-            lines,
-            [f"{self.integer} _end = {self.begin(s)};", head, *self.braces(body)],
-            [f"{self.begin(s, shift=1)} = _end;"],
-        )
-
-    def _whole(self, node: Tiled, lines: Lines, body: Lines, size: str) -> Lines:
-        """All neurons in one tile."""
-        first = [self.place("_begin", 0)]
-        if node.spikes is None:
-            return self.braces(lines, first, body)
-        s = node.spikes.spikes
-        return self.braces(
-            lines,
-            [f"{self.integer} _end = {self.begin(s)};", *first],
-            body,
-            self.listed(s, "_begin", size, node.spikes.count),
-            [f"{self.begin(s, shift=1)} = _end;"],
-        )
+        if tile == width:
+            return self.braces(lines, [self.place("_begin", 0)], body)
+        return self.braces(lines, [self.head("_begin", 0, width, tile), *self.braces(body)])
 
     def _shared(self, node: Tiled, lines: Lines, body: Lines, size: str, tile: int) -> Lines:
         """Tiles that threads share out; each lists the spikes of its own neurons, in order."""

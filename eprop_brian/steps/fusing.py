@@ -1,7 +1,7 @@
 """Neighbouring loops that can be one: what one block computes, the next finds in a register.
 
 So does what spikes deliver: sums of it are made where the neurons that it reaches are advanced, a
-tile of them at a time, and who of these spikes is listed at once.
+tile of them at a time. Who spikes is listed once all neurons have been advanced.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = ["Tiled", "Tiling", "fused", "texts"]
 
 @dataclass(frozen=True)
 class Tiled(Node):
-    """Sums what arrives at neurons, advances these and lists who spikes, tile by tile.
+    """Sums what arrives at neurons and advances these, tile by tile.
 
     Attributes
     ----------
@@ -31,7 +31,7 @@ class Tiled(Node):
         All of which do no more than add weights to arrays of the neurons.
     advance : Each
     spikes : ListSpikes or None
-        None where the neurons do not spike.
+        Who spikes, where every tile lists it for itself.
     transient : tuple of str
         Arrays of the sums that only these nodes use, and that are 0 before and after them.
     """
@@ -56,10 +56,18 @@ class Tiling:
     schedule : Schedule
     fits : callable
         Whether a row of so many numbers can be in tiles.
+    lists : callable
+        Whether each tile of such a row lists its spikes.
     """
 
-    def __init__(self, code: StepCode, schedule: Schedule, fits: Callable[[int], bool]) -> None:
-        self._code, self._fits = code, fits
+    def __init__(
+        self,
+        code: StepCode,
+        schedule: Schedule,
+        fits: Callable[[int], bool],
+        lists: Callable[[int], bool],
+    ) -> None:
+        self._code, self._fits, self._lists_in_tiles = code, fits, lists
         # What every node of the schedule mentions: it is looked at once.
         self._mentions = [
             (node, _mentioned(node, code.blocks)) for node in schedule.nodes(*schedule.phases)
@@ -74,7 +82,38 @@ class Tiling:
             if isinstance(node, Each):
                 node = self._together(done, node, waiting)
             done.append(node)
-        return done
+        return self._listed_late(done)
+
+    def _listed_late(self, nodes: Iterable[Node]) -> list[Node]:
+        """The nodes, with spikes listed as late as they may be.
+
+        How many there are is a loop whose end a processor often guesses wrong. What it has begun
+        after that is lost: if all neurons have been advanced before, it is little.
+        """
+        done: list[Node] = []
+        waiting: list[ListSpikes] = []
+        for node in nodes:
+            if isinstance(node, ListSpikes) and not node.analog:
+                waiting.append(node)
+                continue
+            if not all(self._can_wait(spikes, node) for spikes in waiting):
+                done += waiting
+                waiting = []
+            done.append(node)
+        return [*done, *waiting]
+
+    def _can_wait(self, spikes: ListSpikes, node: Node) -> bool:
+        """Whether spikes of a step may be listed after a node as well as before."""
+        if isinstance(node, Tiled):
+            parts = (*node.delivers, node.advance)
+            return node.spikes is None and all(self._can_wait(spikes, part) for part in parts)
+        if isinstance(node, Deliver) and node.source == spikes.spikes:
+            return node.delay > 0 and node.step == "_step"
+        if isinstance(node, Deliver | Each):
+            mentioned = _mentioned(node, self._code.blocks)
+            arrays = (spikes.spikes.z, *spikes.sets())
+            return not any(self._names(array) & mentioned for array in arrays)
+        return isinstance(node, Sync | Show)
 
     def _together(self, before: list[Node], advance: Each, after: list[Node]) -> Node:
         """A loop with what comes right before it and after it; both are taken off the lists."""
@@ -91,7 +130,11 @@ class Tiling:
         while n_after < len(after) and isinstance(after[n_after], Show):
             n_after += 1
         spikes = after[n_after] if n_after < len(after) else None
-        if isinstance(spikes, ListSpikes) and self._lists(spikes, advance):
+        if (
+            self._lists_in_tiles(width)
+            and isinstance(spikes, ListSpikes)
+            and self._lists(spikes, advance)
+        ):
             del after[: n_after + 1]
         else:
             spikes = None

@@ -12,7 +12,7 @@ import threading
 import uuid
 import zlib
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
@@ -56,13 +56,13 @@ class ClusterWorkers:
 
     def run(
         self,
-        shares: Sequence[TrialData],
+        shares: Iterable[TrialData],
         how: How,
         add: Callable[[int, Mapping[str, np.ndarray]], None],
         meanwhile: Callable[[], T],
     ) -> tuple[list[Outcome], T]:
         """See `LocalWorkers.run`."""
-        futures = self._submit(shares, how)
+        futures = self._submit([*shares], how)
         try:
             following = meanwhile()
             outcomes: list[Outcome] = []

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import TypeVar, cast
 
@@ -45,14 +45,14 @@ class LocalWorkers:
     """
 
     def __init__(self, spec: WorkerSpec, program: ProcessProgram, number: int) -> None:
-        self._spec, self._program = spec, program
+        self._spec, self._program, self._number = spec, program, number
         self._pool = ThreadPoolExecutor(number, "worker")
         self._of_thread = threading.local()
         self.sessions: list[Session] = []
 
     def run(
         self,
-        shares: Sequence[TrialData],
+        shares: Iterable[TrialData],
         how: How,
         add: Callable[[int, Mapping[str, np.ndarray]], None],
         meanwhile: Callable[[], T],
@@ -61,10 +61,12 @@ class LocalWorkers:
 
         Parameters
         ----------
-        shares : sequence of TrialData
+        shares : iterable of TrialData
+            Each is computed from when it is there.
         how : How
         add : callable
-            Called with the number of a share and its sums, if it learns, in the order of shares.
+            Called with the number of a share and its sums, if it learns, in the order of shares;
+            the first two in any order, as their sum is the same.
         meanwhile : callable
             Called while the workers compute.
 
@@ -80,18 +82,24 @@ class LocalWorkers:
         SimulationError
             If a program fails, or is killed again and again.
         """
-        turns = _Turns()
+        turns, begun = _Turns(), threading.Semaphore(0)
 
-        def compute(number: int) -> Outcome:
+        def compute(number: int, share: TrialData) -> Outcome:
+            begun.release()
             session = self._session()
-            outcome = retried(lambda: self._share(session, shares[number], how, turns))
+            outcome = retried(lambda: self._share(session, share, how, turns))
             if how.learning:
                 view, sums = session.program.view, session.program.built.sums
                 turns.take(number, lambda: add(number, {key: view(key) for key in sums}))
             return outcome
 
-        futures = [self._pool.submit(compute, number) for number in range(len(shares))]
+        futures: list[Future[Outcome]] = []
         try:
+            for number, share in enumerate(shares):
+                futures.append(self._pool.submit(compute, number, share))
+            # This thread must not keep the others from their processors, or from Python.
+            for _ in range(min(len(futures), self._number)):
+                begun.acquire()
             following = meanwhile()
             return [future.result() for future in futures], following
         except BaseException as error:
@@ -137,20 +145,20 @@ def _program_of(session: Session) -> ProcessProgram:
 
 
 class _Turns:
-    """Lets threads act in the order of their numbers."""
+    """Lets threads act in the order of their numbers, but for the first two."""
 
     def __init__(self) -> None:
         self._condition = threading.Condition()
-        self._next = 0
+        self._n_done = 0
         self.over = False
 
     def take(self, number: int, act: Callable[[], None]) -> None:
         """Act when it is the turn of this number, unless all is over."""
         with self._condition:
-            self._condition.wait_for(lambda: self._next == number or self.over)
+            self._condition.wait_for(lambda: number <= max(self._n_done, 1) or self.over)
             if not self.over:
                 act()
-                self._next += 1
+                self._n_done += 1
                 self._condition.notify_all()
 
     def end(self) -> None:

@@ -103,6 +103,8 @@ class Session(LearningSession):
         self._arrays = ProgramArrays(self.program)
         # Which start of the program was told the parameters.
         self._start = 0
+        # The state before a call, while that may have to be repeated.
+        self._before: Snapshot | None = None
         environment = self.capacity.environment
         external = None if environment is None else environment.external
         self._players = None if external is None else Players(external)
@@ -248,23 +250,27 @@ class Session(LearningSession):
         """
 
         def call() -> None:
+            self._clear_sums()
             for number, sums in enumerate(shares):
                 self._add(number, sums)
             self._make_update(batch_size)
 
         self._called(call, learning=True)
 
-    def _add(self, number: int, sums: Mapping[str, np.ndarray]) -> None:
-        """Add the sums of a share to those of a batch, in the program's memory."""
-        for key, total in self.program.built.sums.items():
-            before = self.program.view(total)
-            np.add(before if number else 0, sums[key], out=before)
-
-    def _make_update(self, batch_size: int) -> None:
-        """Make an update from the sums that were added up."""
+    def _clear_sums(self) -> None:
+        """Forget what the program itself has summed up over a share."""
         for key, total in self.program.built.sums.items():
             if key != total:
                 self.program.view(key)[:] = 0
+
+    def _add(self, n_added: int, sums: Mapping[str, np.ndarray]) -> None:
+        """Add the sums of a share to those of others, in the program's memory."""
+        for key, total in self.program.built.sums.items():
+            before = self.program.view(total)
+            np.add(before if n_added else 0, sums[key], out=before)
+
+    def _make_update(self, batch_size: int) -> None:
+        """Make an update from the sums that were added up."""
         self.program.run(self._control(0, batch_size, learning=False, updating=True))
         self.n_updates += 1
 
@@ -388,21 +394,23 @@ class Session(LearningSession):
         if not self.capacity.learning:
             raise ValueError("this session was made with learning=False: it only runs trials")
 
-    def _called(self, call: Callable[[], T], learning: bool = False) -> T:
+    def _called(self, call: Callable[[], T], learning: bool = False, late: bool = False) -> T:
         """Call the program; repeat it if the program is killed.
 
         A call that learns changes weights where they are, in the memory of the program, which may
         end at any moment: in the middle of an update, of several updates, or when a call is
         interrupted from here. What is there then is no state of anything. So the state before such
         a call is copied, as the program stores it, and goes back when the call fails. The copy is
-        that of `snapshot`, which a trainer wants anyway.
+        that of `snapshot`, which a trainer wants anyway. If it is `late`, the call makes it itself,
+        by `_remember`, before there is an update.
 
         A call that does not learn leaves weights alone, but not what continuous operation hands on
         from call to call: that is fetched before, to be sent again for the next call.
         """
-        before = self.snapshot() if learning else None
         if not learning:
             self.carried.fetch()
+        elif not late:
+            self._remember()
 
         def attempt() -> T:
             try:
@@ -412,14 +420,22 @@ class Session(LearningSession):
                     self._leave()
                 return result
             except BaseException:
-                if before is not None:
-                    self.go_back(before)
+                if self._before is not None:
+                    self.go_back(self._before)
                 raise
             finally:
                 if not learning:
                     self.carried.resend()
 
-        return retried(attempt)
+        try:
+            return retried(attempt)
+        finally:
+            self._before = None
+
+    def _remember(self) -> None:
+        """Copy the state before a call, unless an earlier attempt at it has."""
+        if self._before is None:
+            self._before = self.snapshot()
 
     def _send(self) -> None:
         """Send the program what it does not have."""

@@ -12,8 +12,9 @@ Workers are threads of this process (`local_workers`), or those of a Dask cluste
 from __future__ import annotations
 
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
+from itertools import count
 from typing import cast
 
 import numpy as np
@@ -122,21 +123,33 @@ class ParallelSession(Session):
         """See `Session.run`."""
         check_batches(trials, batch_size)
         how = How(batch_size, learning, check_states, greedy)
-        return self._called(lambda: self._batches(trials, how), learning)
+        return self._called(lambda: self._batches(trials, how), learning, late=True)
 
     def _batches(self, trials: Trials, how: How) -> Outcome:
         """Run batches, one after the other."""
         at_once = how.batch_size if how.learning else trials.n_trials
         outcomes: list[Outcome] = []
-        upcoming = self._cut(trials, 0, at_once)
+        # A share is handed out as soon as it is cut.
+        upcoming: Iterable[TrialData] = self._cut(trials, 0, at_once)
         for start in range(0, trials.n_trials, at_once):
-            # The next shares are cut while the workers compute.
-            following = partial(self._cut, trials, start + at_once, at_once)
-            found, upcoming = self.workers.run(upcoming, how, self._add, following)
+            following = partial(self._meanwhile, trials, start + at_once, at_once, how)
+            n_added = count()
+
+            def add(_: int, sums: Mapping[str, np.ndarray], n_added: count = n_added) -> None:
+                self._add(next(n_added), sums)
+
+            found, upcoming = self.workers.run(upcoming, how, add, following)
             outcomes += found
             if how.learning:
                 self._make_update(how.batch_size)
         return Outcome.joined(outcomes)
+
+    def _meanwhile(self, trials: Trials, start: int, size: int, how: How) -> list[TrialData]:
+        """What can be done while the workers compute; cuts the next shares."""
+        if how.learning:
+            self._remember()
+            self._clear_sums()
+        return [*self._cut(trials, start, size)]
 
     def spikes(self) -> np.ndarray:
         """Raise ValueError: the trials ran in the programs of workers."""
@@ -147,12 +160,11 @@ class ParallelSession(Session):
         self._finalizer()
         super().close()
 
-    def _cut(self, trials: Trials, start: int, size: int) -> list[TrialData]:
+    def _cut(self, trials: Trials, start: int, size: int) -> Iterator[TrialData]:
         """Cut `size` trials from `start` on into shares; there are none beyond the end."""
         end = min(start + size, trials.n_trials)
-        return [
-            self.data(trials.part(slice(i, min(i + SHARE, end)))) for i in range(start, end, SHARE)
-        ]
+        for i in range(start, end, SHARE):
+            yield self.data(trials.part(slice(i, min(i + SHARE, end))))
 
 
 def _read_by_workers(program: ProcessProgram) -> dict[str, np.ndarray]:

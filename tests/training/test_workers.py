@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +19,7 @@ from eprop_brian.network.built import SHARE
 from eprop_brian.tasks import get_task
 from eprop_brian.training import cluster as cluster_module
 from eprop_brian.training.cluster import fingerprint
+from eprop_brian.training.local_workers import _Turns
 from eprop_brian.training.session import RETRIES, Session
 from eprop_brian.training.workers import useful_workers
 from support.arrays import assert_same_state
@@ -306,6 +308,23 @@ def test_workers_and_scheduler_exclude_each_other():
         trainer(workers=2, scheduler="tcp://127.0.0.1:1")
 
 
+def test_only_the_first_two_sums_are_added_as_they_come():
+    turns, added = _Turns(), []
+    turns.take(1, lambda: added.append(1))
+    waiting = [
+        threading.Thread(target=turns.take, args=(number, partial(added.append, number)))
+        for number in (3, 2)
+    ]
+    for thread in waiting:
+        thread.start()
+        thread.join(0.1)
+    assert added == [1]
+    turns.take(0, lambda: added.append(0))
+    for thread in waiting:
+        thread.join(60)
+    assert added == [1, 0, 2, 3]
+
+
 def test_an_interrupt_ends_the_programs_and_training_goes_on(monkeypatch):
     expected, *_ = trained(workers=2)
     made = trainer(workers=2)
@@ -319,7 +338,7 @@ def test_an_interrupt_ends_the_programs_and_training_goes_on(monkeypatch):
             processes.extend(s.program._process for s in workers.sessions)
             raise KeyboardInterrupt
 
-        calls.append(len(shares))
+        calls.append(how)
         return run(shares, how, add, interrupt if len(calls) == 2 else meanwhile)
 
     monkeypatch.setattr(workers, "run", interrupted)
