@@ -47,6 +47,8 @@ class _Terminal(io.TextIOBase):
     def write(self, text: str) -> int:
         with contextlib.suppress(OSError, ValueError):
             sys.stderr.write(text)
+            if text.endswith("\n"):  # the end of a bar, before other lines
+                sys.stderr.flush()
         return len(text)
 
     def flush(self) -> None:
