@@ -35,3 +35,13 @@ def test_brackets_grow_in_pairs():
 def test_bars_stand_close():
     for bar in elements(r"a < |x|", "mo")[1:]:
         assert (bar.text, bar.get("lspace"), bar.get("rspace")) == ("|", "0", "0")
+
+
+def test_names_of_functions_stand_apart():
+    (space,) = elements(r"a \sin(x)", "mspace")
+    assert space.get("width") == "0.17em"
+    (apply,) = (sign for sign in elements(r"- \log p", "mo") if sign.text == "\u2061")
+    assert apply.get("rspace") == "0.17em"
+    # Not towards a sign or a bracket.
+    assert not elements(r"- \sin(x)", "mspace")
+    assert not any(sign.get("rspace") for sign in elements(r"\sin(x)", "mo"))

@@ -17,6 +17,8 @@ from sphinx.util.math import get_node_equation_number
 _MATHML = "http://www.w3.org/1998/Math/MathML"
 ElementTree.register_namespace("", _MATHML)
 _LOGGER = logging.getLogger(__name__)
+#: The sign between a function and its argument, and the space that TeX leaves there.
+_APPLY, _THIN = "\u2061", "0.17em"
 #: Environments that docutils takes for granted when it finds several rows.
 _ROWS = re.compile(r"\s*\\(begin|end)\{(align|aligned|split|gather|equation)\*?\}\s*")
 #: A fraction of two digits without braces, which docutils takes for a number over what follows.
@@ -58,6 +60,7 @@ def _with_indices(markup: str) -> str:
             element.insert(0, accented)
             element.tag = f"{{{_MATHML}}}msub"
     _set_brackets(formula)
+    _set_functions(formula)
     # At the beginning of a cell and before words they would get no space.
     for cell in formula.iter(f"{{{_MATHML}}}mtd"):
         if len(cell) and cell[0].tag == f"{{{_MATHML}}}mo" and cell[0].text in ("=", ":", "←"):
@@ -80,6 +83,19 @@ def _set_brackets(formula: ElementTree.Element) -> None:
         if sign.text == "|":
             sign.set("lspace", "0")
             sign.set("rspace", "0")
+
+
+def _set_functions(formula: ElementTree.Element) -> None:
+    """Give the name of a function a thin space on both sides, but towards signs and brackets."""
+    for row in list(formula.iter()):
+        for sign in [part for part in row if part.text == _APPLY]:
+            place = list(row).index(sign)
+            after = row[place + 1] if place + 1 < len(row) else sign
+            first = next((part for part in after.iter() if (part.text or "").strip()), after)
+            if first.tag != f"{{{_MATHML}}}mo":
+                sign.set("rspace", _THIN)
+            if place > 1 and row[place - 2].tag != f"{{{_MATHML}}}mo":
+                row.insert(place - 1, ElementTree.Element(f"{{{_MATHML}}}mspace", width=_THIN))
 
 
 def _visit_math(translator: Any, node: nodes.math) -> None:
