@@ -10,7 +10,7 @@ project = "eprop_brian"
 author = copyright = "eprop_brian contributors"
 version = release = installed_version("eprop_brian")
 
-# myst_nb reads the pages (Markdown) and notebooks; the last three stand in _ext.
+# myst_nb reads the pages (Markdown) and notebooks; the last four stand in _ext.
 extensions = [
     "myst_nb",
     "sphinx.ext.autodoc",
@@ -18,6 +18,7 @@ extensions = [
     "drawn",
     "mathml",
     "printed",
+    "signatures",
 ]
 exclude_patterns = ["_build", "_ext", "models", "neurons", "performance", "robustness"]
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]

@@ -4,8 +4,8 @@ A network of N neurons represents a signal x (K dimensions) by the estimate D r,
 filtered spikes and D (K x N) is a fixed decoder. Its membrane potentials stand for the error seen
 along each neuron's decoding vector, and a neuron fires when a spike of its own makes it smaller.
 
-Sources: Boerlin, Machens, Deneve 2013 (PLoS Comput. Biol. 9:e1003258), the closed form; Bourdoukan
-and Deneve 2015 (NIPS 28), the linear learning rule; Alemi, Machens, Deneve, Slotine 2018 (AAAI,
+Sources: Boerlin, Machens, Denève 2013 (PLoS Comput. Biol. 9:e1003258), the closed form; Bourdoukan
+and Denève 2015 (NIPS 28), the linear learning rule; Alemi, Machens, Deneve, Slotine 2018 (AAAI,
 arXiv 1705.08026), the rule for arbitrary dynamics; Brendel et al. 2020 (PLoS Comput. Biol.
 16:e1007692), learning of the fast weights.
 """

@@ -34,6 +34,9 @@ from eprop_brian.tasks.spaces import Actions, Observations, read_actions, read_o
 
 __all__ = ["ExternalTask"]
 
+#: Random episodes from which ranges of observations are taken, at most.
+_MOST_RANDOM = 1000
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ExternalTask(EpisodicTask):
@@ -51,7 +54,7 @@ class ExternalTask(EpisodicTask):
         Ranges of the components of an observation, in their order. Without them those of its space
         and, where this has none, the smallest and largest values in episodes of random actions.
     random_episodes : int
-        How many such episodes (20), always the same.
+        How many such episodes (20; at most 1000), always the same.
     actions : sequence of int
         Of discrete actions, those that the network has, as the environment numbers them; none: all.
     reward_scale : float
@@ -142,7 +145,12 @@ class ExternalTask(EpisodicTask):
         check_choice("coding", self.coding, CODINGS)
         check_count("n_cells", self.n_cells, minimum=2)
         check_probability("peak", self.peak)
-        check_count("random_episodes", self.random_episodes)
+        if check_count("random_episodes", self.random_episodes) > _MOST_RANDOM:
+            raise ValueError(
+                f"random_episodes must be at most {_MOST_RANDOM}, which show the ranges of "
+                f"observations well enough, got {self.random_episodes}: give `low` and `high` to "
+                "set them yourself"
+            )
         check_real("reward_scale", self.reward_scale)
         if self.reward_scale <= 0:
             raise ValueError(f"reward_scale must be positive, got {self.reward_scale}")

@@ -44,6 +44,15 @@ def test_the_periods_in_which_an_answer_counts_are_shaded():
     np.testing.assert_array_equal(counted, trials.periods[trials.target[0]] > 0)
 
 
+def test_of_labels_the_title_says_which_come():
+    task = get_task("symbol-strings")
+    trials = task.trials(1, "train", 0, 1)
+    labels = trials.labels[trials.target[0]]
+    (inputs,) = plot.task(task).axes
+    assert inputs.get_title() == f"labels: {', '.join(str(x) for x in labels if x >= 0)}"
+    assert inputs.lines[0].get_xdata().size == trials.inputs[trials.pattern[0]].sum()
+
+
 def test_many_outputs_and_analog_inputs_are_images():
     inputs, targets = plot.task(get_task("copy-repeat")).axes[:2]
     assert inputs.get_images() and targets.get_images()

@@ -1,13 +1,19 @@
 """What stands in the working folder is not run, although Brian2 and Matplotlib would run it."""
 
+import io
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
+
+from eprop_brian.base.progress import progress_bar
+from eprop_brian.cli.output import shown_warnings
 
 #: Brian2 evaluates the value of a preference.
 PREFERENCES = "codegen.target = open('executed', 'w').write('x') and 'numpy'\n"
@@ -61,6 +67,21 @@ def test_the_command_shows_warnings_itself(tmp_path):
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
     )
     assert done.stderr == "Warning: yellow?\n"
+
+
+def test_a_warning_beside_a_bar_has_a_line_of_its_own(monkeypatch):
+    written = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", written)
+    with shown_warnings(), progress_bar(3, 0, "it", shown=True, mininterval=0) as bar:
+        bar.update()
+        warnings.warn("nobody fires", stacklevel=1)
+        bar.update()
+    before, found, after = written.getvalue().partition("Warning: nobody fires\n")
+    assert found
+    assert "1/3" in before
+    # The bar is blanked, and drawn again below.
+    assert re.search(r"\r +\r$", before)
+    assert "1/3" in after
 
 
 @pytest.mark.slow

@@ -2,8 +2,8 @@
 
 ``{network-diagram} RECIPE``
     The schematic of a recipe's network.
-``{task-trial} TASK``
-    Inputs and targets of a trial.
+``{task-trial} RECIPE``
+    Inputs and targets of a trial of a recipe's task.
 ``{task} RECIPE``
     All that the page of a task prints: schematic, trial, settings and recipe.
 ``{example} NAME``
@@ -29,8 +29,9 @@ from sphinx.application import Sphinx
 
 from eprop_brian import RunConfig, plot
 from eprop_brian.balanced import BalancedNetwork
+from eprop_brian.equations import LOSSES
 from eprop_brian.network.spec import Network
-from eprop_brian.tasks import TASKS, EpisodicTask, Task, get_task
+from eprop_brian.tasks import TASKS, EpisodicTask, Task
 
 mpl.use("Agg")
 
@@ -77,10 +78,11 @@ class _NetworkDiagram(_Drawn):
 
 
 class _TaskTrial(_Drawn):
-    """``{task-trial} TASK``."""
+    """``{task-trial} RECIPE``."""
 
     def drawn(self, name: str) -> tuple[Figure, str, str]:
-        return plot.task(get_task(name)), f"Inputs and targets of a trial of {name}", "png"
+        task = RunConfig.from_recipe(name).make_task()
+        return plot.task(task), f"Inputs and targets of a trial of {task.name}", "png"
 
 
 def _expand_tasks(app: Sphinx, docname: str, source: list[str]) -> None:
@@ -102,10 +104,12 @@ def _sections(recipe: str) -> str:
         text += f"## Network\n\n```{{network-diagram}} {recipe}\n```\n\n"
     has_trials = kind is not None and issubclass(kind, Task) and not issubclass(kind, EpisodicTask)
     if has_trials and name not in _OF_FILES:
-        text += (
-            "## A trial\n\nInputs and targets; the error counts where it is shaded.\n\n"
-            f"```{{task-trial}} {name}\n```\n\n"
+        said = (
+            "Inputs, and the labels in their order."
+            if LOSSES[config.make_task().loss].of_labels
+            else "Inputs and targets; the error counts where it is shaded."
         )
+        text += f"## A trial\n\n{said}\n\n```{{task-trial}} {recipe}\n```\n\n"
     if kind is not None:
         path = f"{kind.__module__}:{kind.__qualname__}"
         text += f"## Settings\n\n```{{settings}} {path}\n```\n\n"

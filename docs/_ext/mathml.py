@@ -17,19 +17,29 @@ from sphinx.util.math import get_node_equation_number
 _MATHML = "http://www.w3.org/1998/Math/MathML"
 ElementTree.register_namespace("", _MATHML)
 _LOGGER = logging.getLogger(__name__)
+#: The sign between a function and its argument, and the space that TeX leaves there.
+_APPLY, _THIN = "\u2061", "0.17em"
 #: Environments that docutils takes for granted when it finds several rows.
 _ROWS = re.compile(r"\s*\\(begin|end)\{(align|aligned|split|gather|equation)\*?\}\s*")
+#: A fraction of two digits without braces, which docutils takes for a number over what follows.
+_FRACTION = re.compile(r"(\\[dt]?frac)\s*(\d)\s*(\d)")
 #: A section of a derivation: an environment whose first row is a title.
 SECTION = re.compile(
     r"\\begin\{align\*\}\s*& \\textbf\{(?P<title>.*?)\} \\\\\n(?P<rows>.*?)\\end\{align\*\}", re.S
 )
 
 
-def _mathml(tex: str, node: nodes.Node, *, block: bool) -> str:
+def mathml(tex: str, *, block: bool) -> str:
+    """Write a formula as MathML; raises MathError for what it cannot write."""
+    tex = _FRACTION.sub(r"\1{\2}{\3}", tex)
     if block:
         tex = _ROWS.sub("", tex)
+    return _with_indices(tex2mathml(tex, as_block=block))
+
+
+def _mathml(tex: str, node: nodes.Node, *, block: bool) -> str:
     try:
-        return _with_indices(tex2mathml(tex, as_block=block))
+        return mathml(tex, block=block)
     except MathError as error:
         _LOGGER.warning("formula cannot be written as MathML: %s", error, location=node)
         return f"<code>{escape(tex)}</code>"
@@ -49,12 +59,43 @@ def _with_indices(markup: str) -> str:
             accented.extend((letter, accent))
             element.insert(0, accented)
             element.tag = f"{{{_MATHML}}}msub"
+    _set_brackets(formula)
+    _set_functions(formula)
     # At the beginning of a cell and before words they would get no space.
     for cell in formula.iter(f"{{{_MATHML}}}mtd"):
         if len(cell) and cell[0].tag == f"{{{_MATHML}}}mo" and cell[0].text in ("=", ":", "←"):
             cell[0].set("lspace", "0.28em")
             cell[0].set("rspace", "0.28em")
     return ElementTree.tostring(formula, encoding="unicode").replace("\n", "")
+
+
+def _set_brackets(formula: ElementTree.Element) -> None:
+    """Let angle brackets grow in pairs alone (``\\left``), and bars stand close to a term."""
+    pairs = [
+        bracket
+        for row in formula.iter(f"{{{_MATHML}}}mrow")
+        if len(row) > 1 and (row[0].text, row[-1].text) == ("⟨", "⟩")
+        for bracket in (row[0], row[-1])
+    ]
+    for sign in formula.iter(f"{{{_MATHML}}}mo"):
+        if sign.text in ("⟨", "⟩") and sign not in pairs:
+            sign.set("stretchy", "false")
+        if sign.text == "|":
+            sign.set("lspace", "0")
+            sign.set("rspace", "0")
+
+
+def _set_functions(formula: ElementTree.Element) -> None:
+    """Give the name of a function a thin space on both sides, but towards signs and brackets."""
+    for row in list(formula.iter()):
+        for sign in [part for part in row if part.text == _APPLY]:
+            place = list(row).index(sign)
+            after = row[place + 1] if place + 1 < len(row) else sign
+            first = next((part for part in after.iter() if (part.text or "").strip()), after)
+            if first.tag != f"{{{_MATHML}}}mo":
+                sign.set("rspace", _THIN)
+            if place > 1 and row[place - 2].tag != f"{{{_MATHML}}}mo":
+                row.insert(place - 1, ElementTree.Element(f"{{{_MATHML}}}mspace", width=_THIN))
 
 
 def _visit_math(translator: Any, node: nodes.math) -> None:

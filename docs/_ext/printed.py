@@ -300,7 +300,7 @@ class _Schema(Printed):
             text = f"{f'`[[{name}]]`' if table.many else f'`[{name}]`'} {table.doc}{further}"
             without_links = re.sub(r"\[([^][]+)\]\([^()]+\)", r"\1", text)
             shown.append(nodes.paragraph("", "", *prose(without_links)))
-            rows = [(key, s.shown_default, s.doc) for key, s in table.settings.items()]
+            rows = [(key, s.shown_default, s.meaning) for key, s in table.settings.items()]
             if rows:
                 shown.append(_table(("Key", "Default", "Meaning"), rows))
         return shown

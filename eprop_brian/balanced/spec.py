@@ -311,7 +311,7 @@ def closed_form(
     name: str = "linear",
     **options: Any,
 ) -> BalancedNetwork:
-    """A network whose weights are those of Boerlin, Machens, Deneve 2013 (eqs. 8-10).
+    """A network whose weights are those of Boerlin, Machens, Denève 2013 (eqs. 8-10).
 
     Wf = D^T D + mu lambda^2 I, Ws = D^T (A + lambda I) D and
     ``T = (nu lambda + mu lambda^2 + |D_i|^2)/2``, with lambda = `lambda_r` in 1/s.

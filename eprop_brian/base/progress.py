@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-__all__ = ["announce", "announced", "progress_bar"]
+__all__ = ["TERMINAL", "announce", "announced", "progress_bar"]
 
 #: Who hears of announcements.
 _listeners: list[Callable[[str], object]] = []
@@ -47,6 +47,8 @@ class _Terminal(io.TextIOBase):
     def write(self, text: str) -> int:
         with contextlib.suppress(OSError, ValueError):
             sys.stderr.write(text)
+            if text.endswith("\n"):  # the end of a bar, before other lines
+                sys.stderr.flush()
         return len(text)
 
     def flush(self) -> None:
@@ -64,6 +66,10 @@ class _Terminal(io.TextIOBase):
         return getattr(sys.stderr, "encoding", None) or "ascii"
 
 
+#: Where all bars are written; what is written beside them clears those of this file.
+TERMINAL = _Terminal()
+
+
 def progress_bar(total: int, done: int, unit: str, *, shown: bool, **options: Any) -> tqdm:
     """Make a bar on the standard error, or in a notebook one of its widgets.
 
@@ -74,15 +80,15 @@ def progress_bar(total: int, done: int, unit: str, *, shown: bool, **options: An
     unit : str
         What a step is called.
     shown : bool
-        Whether to show it; it is not where there is no standard error.
+        Whether to show it; it is not where there is no standard error, or nothing is left to do.
     **options
         Of `tqdm.tqdm`.
     """
     # Imported here: the help of the command should not wait for it.
     from tqdm import tqdm
 
-    shown = shown and sys.stderr is not None
-    where: dict[str, Any] = {"disable": not shown, "file": _Terminal()}
+    shown = shown and done < total and sys.stderr is not None
+    where: dict[str, Any] = {"disable": not shown, "file": TERMINAL}
     kind: type[tqdm] = tqdm
     if shown and _widgets_are_drawn():
         from tqdm.notebook import tqdm as notebook_bar

@@ -68,7 +68,7 @@ def compiled_program(config: RunConfig) -> Program:
     return config.make_trainer().simulation.program
 
 
-def report(run: Run, formats: Sequence[str]) -> None:
+def report(run: Run, formats: Sequence[str], *, trained: bool) -> None:
     """See `eprop_brian.cli.models.Model`; the network is tested, which its folder keeps."""
     experiment, folder = run.trainer, run.folder
     if len(experiment.history):

@@ -60,9 +60,11 @@ def compiled_program(config: RunConfig) -> Program:
     return config.make_trainer(workers=1).session.program
 
 
-def report(run: Run, formats: Sequence[str]) -> None:
+def report(run: Run, formats: Sequence[str], *, trained: bool) -> None:
     """See `eprop_brian.cli.models.Model`."""
     trainer = run.trainer
+    if not trained and (trainer.solved or trainer.stopped):
+        say("nothing to do: this training has ended")
     test = trainer.confirmation
     if trainer.solved and test is not None and test.returns is not None:
         say(
@@ -77,9 +79,10 @@ def report(run: Run, formats: Sequence[str]) -> None:
         )
     if trainer.stopped:
         say(f"stopped at iteration {trainer.iteration}: {trainer.stopped}")
-    say_figures(run, formats)
-    best = f", {run.folder}/{BEST}" if run.has_best else ""
-    say(f"wrote {run.folder}/history.csv, {run.folder}/checkpoint.npz{best}")
+    if trained:
+        say_figures(run, formats)
+        best = f", {run.folder}/{BEST}" if run.has_best else ""
+        say(f"wrote {run.folder}/history.csv, {run.folder}/checkpoint.npz{best}")
     if run.has_best:
         say(f"the weights of iteration {run.go_to_best()}, which validated best, on fresh trials:")
         _conclude_evaluation(trainer.evaluate(), trainer.task)

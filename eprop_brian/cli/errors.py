@@ -45,12 +45,12 @@ def plain_errors(command: Callable[..., Any]) -> Callable[..., Any]:
                 raise  # nobody reads any more: click ends the command without a word
             except click.UsageError as error:
                 raise click.UsageError(printable(error.message), error.ctx) from error
-            except (MemoryError, OverflowError) as error:
-                raise click.ClickException(
-                    f"there is not enough memory for sizes as large as these ({error}): take "
-                    "fewer neurons, inputs, steps or trials per batch"
-                ) from error
             except Exception as error:
+                if _is_lack_of_memory(error):
+                    raise click.ClickException(
+                        f"there is not enough memory for sizes as large as these ({error}): take "
+                        "fewer neurons, inputs, steps or trials per batch"
+                    ) from error
                 if not _is_shown(error):
                     raise
                 raise click.ClickException(printable(str(error))) from error
@@ -58,6 +58,12 @@ def plain_errors(command: Callable[..., Any]) -> Callable[..., Any]:
                 end_interrupts()
 
     return wrapped
+
+
+def _is_lack_of_memory(error: Exception) -> bool:
+    """Whether Python, NumPy or JAX, which has a class of its own for it, got no memory."""
+    by_jax = isinstance(error, RuntimeError) and str(error).startswith("RESOURCE_EXHAUSTED")
+    return by_jax or isinstance(error, MemoryError | OverflowError)
 
 
 def _is_shown(error: Exception) -> bool:

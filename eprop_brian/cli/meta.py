@@ -62,7 +62,7 @@ def compiled_program(config: RunConfig) -> Program:
     raise click.UsageError("learning to learn runs in JAX: there is no program to compile")
 
 
-def report(run: Run, formats: Sequence[str]) -> None:
+def report(run: Run, formats: Sequence[str], *, trained: bool) -> None:
     """See `eprop_brian.cli.models.Model`; the network is tested, which its folder keeps."""
     test = _tested(run.folder, run.config)
     save_adaptation(run.folder, test)

@@ -63,8 +63,12 @@ class Model(Protocol):
     def compiled_program(self, config: RunConfig) -> Program:
         """Compile the program of a run."""
 
-    def report(self, run: Run, formats: Sequence[str]) -> None:
-        """Print the result of a run whose training has ended, and draw it in these formats."""
+    def report(self, run: Run, formats: Sequence[str], *, trained: bool) -> None:
+        """Print the result of a run whose training has ended.
+
+        What this command has `trained`, and what a test shows, is drawn in these formats, and the
+        files are named; where nothing was left to do, nothing is written.
+        """
 
     def evaluate(self, folder: Path, choices: RunChoices, evaluation: EvaluationChoices) -> None:
         """Test the network in a folder, and report."""

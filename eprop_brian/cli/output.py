@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from eprop_brian.base.printable import printable, uncoloured
+from eprop_brian.base.progress import TERMINAL
 
 if TYPE_CHECKING:
     from eprop_brian.runs.run import Run
@@ -80,7 +80,7 @@ def shown_warnings() -> Iterator[None]:
         with contextlib.suppress(OSError, ValueError, AttributeError):
             from tqdm import tqdm
 
-            with tqdm.external_write_mode(file=sys.stderr):
+            with tqdm.external_write_mode(file=TERMINAL):
                 click.echo(text, err=True)
 
     warnings.showwarning = show

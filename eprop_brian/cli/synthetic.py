@@ -62,11 +62,12 @@ def compiled_program(config: RunConfig) -> Program:
     raise click.UsageError("e-prop 3 runs in JAX: there is no program to compile")
 
 
-def report(run: Run, formats: Sequence[str]) -> None:
+def report(run: Run, formats: Sequence[str], *, trained: bool) -> None:
     """See `eprop_brian.cli.models.Model`."""
     trainer = run.trainer
-    say_figures(run, formats)
-    say(f"wrote {run.folder}/history.csv, {run.folder}/checkpoint.npz")
+    if trained:
+        say_figures(run, formats)
+        say(f"wrote {run.folder}/history.csv, {run.folder}/checkpoint.npz")
     say(f"next level: {_described(trainer.level)}; loss {trainer.history.loss[-1]:.4g} bits")
     conclude(f"solved length {trainer.solved_length}")
 

@@ -162,10 +162,11 @@ def _train(
     options: dict[str, Any] = {}
     if checkpoint_every is not None:
         options["checkpoint_every"] = checkpoint_every
+    before = run.trainer.iteration
     with interruptible(stopped):
         run.train(iterations, callbacks=callbacks, **options)
     with interruptible(stopped_after_training):
-        model.report(run, formats)
+        model.report(run, formats, trained=run.trainer.iteration > before)
 
 
 def _show_program(program: Program) -> None:

@@ -2,7 +2,7 @@
 
 Every neuron fires where the error of the estimate, along its decoding vector, exceeds its
 threshold. In the space of errors the thresholds are faces of a box; a spike moves the estimate away
-from the face that the signal has crossed (Boerlin, Machens and Deneve 2013, their figure 1).
+from the face that the signal has crossed (Boerlin, Machens and Denève 2013, their figure 1).
 """
 
 from __future__ import annotations

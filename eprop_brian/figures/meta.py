@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from textwrap import fill
 
 import numpy as np
 from matplotlib import pyplot as plt
@@ -24,6 +25,8 @@ _FIGURES = ("training", "adaptation", "learning_signals", "arm")
 
 #: Iterations over which a course is averaged.
 _SMOOTH = 20
+#: Characters of a line of a label.
+_LABEL = 24
 #: Errors of a test in the order in which they are drawn, and what they are of.
 _CONTROLS = {
     "before": "before",
@@ -94,8 +97,7 @@ def plot_training(history: MetaHistory, measure: str) -> Figure:
         ax.plot(iterations[width - 1 :], smooth, color=COLOURS[0])
         ax.set_ylim(bottom=0)
     panels["loss"].set_ylabel("loss after\none update\n(dimensionless)")
-    panels["error"].set_ylabel("error after\none update\n(see title)")
-    panels["error"].set_title(f"error: {measure}")
+    panels["error"].set_ylabel(fill(f"{measure}, after one update", _LABEL))
     return figure
 
 
@@ -122,8 +124,8 @@ def plot_adaptation(errors: Mapping[str, np.ndarray], measure: str) -> Figure:
         ax.plot(spread, values, ".", color=colour, markersize=3, alpha=0.6)
         ax.plot([place - 0.3, place + 0.3], [values.mean()] * 2, color="black", linewidth=1.4)
     ax.set_xticks(range(len(_CONTROLS)), [*_CONTROLS.values()])
-    ax.set_ylabel("error (see title)")
-    ax.set_title(f"{measure}: each of {len(errors['before'])} unseen tasks, and their mean")
+    ax.set_ylabel(fill(measure, _LABEL))
+    ax.set_title(f"each of {len(errors['before'])} unseen tasks, and their mean")
     ax.set_ylim(bottom=0)
     return figure
 

@@ -30,7 +30,8 @@ _MOST_LINES = 6
 def plot_task(task: Task, *, seed: int = 1, stream: str = "train", index: int = 0) -> Figure:
     """Draw the inputs and the targets of a trial.
 
-    The steps in which the error counts are shaded.
+    The steps in which the error counts are shaded. Of a sequence of labels, which come at no
+    particular time, the title says which they are.
 
     Parameters
     ----------
@@ -46,10 +47,10 @@ def plot_task(task: Task, *, seed: int = 1, stream: str = "train", index: int = 
     trials = task.trials(seed, stream, index, 1)
     inputs = trials.inputs[trials.pattern[0]]
     row = trials.target[0]
-    targets = np.broadcast_to(trials.targets[row], (len(inputs), task.n_outputs))
     dt = float(task.dt / ms)
     end = dt * len(inputs)
-    figure, panels = stacked({"inputs": 1.5, "targets": 1.0}, "time in the trial (ms)")
+    heights = {"inputs": 1.5} if trials.labels is not None else {"inputs": 1.5, "targets": 1.0}
+    figure, panels = stacked(heights, "time in the trial (ms)")
     if inputs.dtype == bool:
         steps, neurons = np.nonzero(inputs)
         draw_spikes(panels["inputs"], dt * steps, neurons, inputs.shape[1], "#333333")
@@ -57,6 +58,12 @@ def plot_task(task: Task, *, seed: int = 1, stream: str = "train", index: int = 
         panels["inputs"].set_ylim(-0.5, inputs.shape[1] - 0.5)
     else:
         draw_analog_inputs(panels["inputs"], inputs, end)
+    panels["inputs"].set_xlim(0.0, end)
+    if trials.labels is not None:
+        shown = trials.labels[row]
+        panels["inputs"].set_title(f"labels: {', '.join(map(str, shown[shown >= 0]))}")
+        return figure
+    targets = np.broadcast_to(trials.targets[row], (len(inputs), task.n_outputs))
     _draw_targets(panels["targets"], targets, dt)
     if trials.periods is None:
         counts = np.arange(len(inputs)) >= len(inputs) - task.learning_window
@@ -66,7 +73,6 @@ def plot_task(task: Task, *, seed: int = 1, stream: str = "train", index: int = 
     for first, last in edges.reshape(-1, 2):
         # Above an image, which it leaves visible.
         panels["targets"].axvspan(dt * first, dt * last, color="black", alpha=0.1, linewidth=0)
-    panels["targets"].set_xlim(0.0, end)
     return figure
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from brian2.units import Hz, ms
 
 from eprop_brian.devices.choices import DEVICES, DTYPES
-from eprop_brian.runs.settings import Schema, Setting, Table
+from eprop_brian.runs.settings import Schema, Setting, Table, model_setting
 from eprop_brian.tasks.dynamics import DYNAMICS
 
 __all__ = ["PARAMETERS", "RULES", "SCHEMA"]
@@ -17,7 +17,7 @@ SCHEMA: Schema = {
     "run": Table(
         "What is run, and where.",
         {
-            "model": Setting("text", "`balanced`", default="balanced", choices=("balanced",)),
+            "model": model_setting("balanced"),
             "task": Setting("value", "name of the task", choices=DYNAMICS),
             "seed": Setting(
                 "count", "of weights, decoder and inputs", default=1, least=0, most=2**31 - 1

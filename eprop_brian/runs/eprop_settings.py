@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from dataclasses import MISSING, fields, replace
+from dataclasses import MISSING, Field, fields, replace
 from typing import Any
 
 from brian2.units import Hz, ms
@@ -16,7 +16,7 @@ from eprop_brian.devices.choices import AVAILABLE, DTYPES
 from eprop_brian.equations import OPTIMIZERS
 from eprop_brian.network.parts import Agent
 from eprop_brian.network.spec import Network
-from eprop_brian.runs.settings import Schema, Setting, Table, Tables
+from eprop_brian.runs.settings import Schema, Setting, Table, Tables, listed, model_setting
 from eprop_brian.tasks import task_class
 
 __all__ = [
@@ -90,14 +90,16 @@ def kind_of(annotation: str) -> str:
 
 
 def first_sentences(cls: Any) -> dict[str, str]:
-    """Say in one line what each parameter of a class is, from its docstring."""
+    """Say in one line what each parameter of a class is, and what it may be, by its docstring."""
     section = (inspect.getdoc(cls) or "").partition("Parameters\n----------\n")[2]
     section = re.split(r"\n\n\w+\n-+\n", section)[0]
     lines = {}
     for entry in re.split(r"\n(?=\S)", section):
         head, _, text = entry.partition("\n")
+        names, _, kind = head.partition(" : ")
+        choices = re.findall(r'"([^"]+)"', kind) if kind.startswith("{") else []
         sentence = re.split(r"(?<=[.;])\s", " ".join(text.split()))[0].rstrip(".;")
-        lines.update(dict.fromkeys(head.partition(" : ")[0].split(", "), sentence))
+        lines.update(dict.fromkeys(names.split(", "), sentence + listed(choices)))
     return lines
 
 
@@ -155,16 +157,16 @@ def parameters_of(task: Any) -> dict[str, Setting]:
     for cls in reversed(task.__mro__):
         docs |= first_sentences(cls)
     return {
-        f.name: Setting(
-            "value", docs.get(f.name) or f"of the task `{task.name}`", shown=_shown(f.default)
-        )
+        f.name: Setting("value", docs.get(f.name) or f"of the task `{task.name}`", shown=_shown(f))
         for f in fields(task)
         if f.init
     }
 
 
-def _shown(default: Any) -> str:
+def _shown(parameter: Field[Any]) -> str:
     """A default as a file has it; empty if there is none that a line can show."""
+    made = parameter.default_factory
+    default = parameter.default if made is MISSING else made()
     if default is MISSING or default is None or default in ("", (), {}):
         return ""
     if isinstance(default, bool):
@@ -193,7 +195,7 @@ def optimizer_settings(tables: Tables) -> dict[str, Setting]:
 RUN = Table(
     "What is run, and where.",
     {
-        "model": Setting("text", "`eprop`", default="eprop", choices=("eprop",)),
+        "model": model_setting("eprop"),
         "task": Setting("text", "name of the task"),
         "iterations": Setting("count", "updates, in all", default=1000, least=1),
         "batch_size": Setting("count", "trials per update", default=1, least=1),
@@ -234,7 +236,7 @@ SCHEMA: Schema = {
         {
             "name": Setting(
                 "value",
-                "one of these; another name resets the rest",
+                "the rule; another name resets the rest",
                 default="adam",
                 choices=OPTIMIZERS,
             ),

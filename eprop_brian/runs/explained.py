@@ -55,7 +55,7 @@ def _entry(settings: Mapping[str, Setting], values: Mapping[str, Any], width: in
     for key, setting in settings.items():
         default = f"(default {setting.shown})" if setting.shown else "(not set)"
         value = _short(values[key]) if key in values else default
-        yield from _wrapped(f"  {key} = {value}", without_links(setting.doc), width)
+        yield from _wrapped(f"  {key} = {value}", without_links(setting.meaning), width)
 
 
 def _short(value: Any) -> str:

@@ -8,7 +8,7 @@ from eprop_brian.devices import DEVICES, DTYPES
 from eprop_brian.equations import OPTIMIZERS
 from eprop_brian.runs.eprop_settings import parameters_of
 from eprop_brian.runs.graph_settings import GRAPH_SCHEMA, PARTS
-from eprop_brian.runs.settings import Schema, Setting, Table, Tables
+from eprop_brian.runs.settings import Schema, Setting, Table, Tables, model_setting
 from eprop_brian.tasks.few_shot import FAMILIES
 
 __all__ = ["META_SCHEMA"]
@@ -32,7 +32,7 @@ META_SCHEMA: Schema = {
     "run": Table(
         "What is run, and where.",
         {
-            "model": Setting("text", "`meta`", default="meta", choices=("meta",)),
+            "model": model_setting("meta"),
             "task": Setting("value", "name of the family of tasks", choices=FAMILIES),
             "iterations": Setting("count", "iterations, in all", default=1000, least=1),
             "batch_size": Setting("count", "tasks of an iteration", default=16, least=1),
@@ -55,7 +55,7 @@ META_SCHEMA: Schema = {
     "meta": Table(
         "How the weights are trained that a task begins with, and those that emit.",
         {
-            "optimizer": Setting("value", "one of these", default="adam", choices=OPTIMIZERS),
+            "optimizer": Setting("value", "the rule", default="adam", choices=OPTIMIZERS),
             "schedule": Setting(
                 "value", "factor of the learning rate, an expression of the iteration"
             ),

@@ -53,7 +53,7 @@ class Recipe:
     of_argument : mapping of str to str
         Those of the task that differ from the file, as the recipe's name gave them.
     is_for_another : bool
-        Whether its task is another than the file's.
+        Whether its task differs from the file's.
     """
 
     path: Path

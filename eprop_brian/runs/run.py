@@ -2,8 +2,9 @@
 
 The folder holds ``config.toml`` with neuron, task or teacher files, ``versions.toml``,
 ``history.csv``, ``initial.npz`` and ``checkpoint.npz`` (weights, and all that training goes on
-from) and figures. A balanced network adds ``test.npz`` and ``results.toml``. ``trials.txt``, in
-runs of exported programs that learned from trials in files, names these files.
+from) and figures; ``best.npz`` where there are validations. Balanced networks, and those that learn
+to learn, add ``test.npz`` and ``results.toml``. ``trials.txt``, in runs of exported programs that
+learned from trials in files, names these files.
 """
 
 from __future__ import annotations

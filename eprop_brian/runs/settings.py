@@ -28,6 +28,8 @@ __all__ = [
     "as_quantity",
     "check_tables",
     "entry_name",
+    "listed",
+    "model_setting",
     "read_results",
     "read_tables",
     "read_value",
@@ -69,6 +71,22 @@ _KINDS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
 }
 
 
+#: Texts that a line of documentation lists, at most.
+_MOST_LISTED = 8
+
+
+def listed(choices: Iterable[str]) -> str:
+    """The texts that are allowed, as the end of a line; empty if there is no choice, or a wide one.
+
+    Examples
+    --------
+    >>> listed(["trial", "batch", "moving"])
+    ' (`trial`, `batch` or `moving`)'
+    """
+    *others, last = [f"`{choice}`" for choice in choices] or [""]
+    return f" ({', '.join(others)} or {last})" if 0 < len(others) < _MOST_LISTED else ""
+
+
 @dataclass(frozen=True)
 class Setting:
     """One setting.
@@ -102,6 +120,11 @@ class Setting:
     shown: str = ""
 
     @property
+    def meaning(self) -> str:
+        """What it is, with the texts that are allowed, unless there are too many for a line."""
+        return self.doc + listed(self.choices or ())
+
+    @property
     def shown_default(self) -> str:
         """The default as the documentation shows it; empty if there is none."""
         text = self.shown or ("" if self.default is None else str(self.default))
@@ -125,6 +148,12 @@ class Setting:
             raise ValueError(
                 f"{name} = {value!r} has the wrong unit: write a quantity in {self.unit!r}"
             )
+
+
+def model_setting(name: str) -> Setting:
+    """The setting ``run.model`` of a model."""
+    doc = "kind of network and of learning, from which all other tables follow"
+    return Setting("text", doc, default=name, choices=(name,))
 
 
 @dataclass(frozen=True)

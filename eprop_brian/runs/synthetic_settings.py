@@ -5,7 +5,7 @@ from __future__ import annotations
 from eprop_brian.devices import DTYPES
 from eprop_brian.runs.eprop_settings import PARAMETERS, TASK
 from eprop_brian.runs.eprop_settings import SCHEMA as EPROP_SCHEMA
-from eprop_brian.runs.settings import Schema, Setting, Table
+from eprop_brian.runs.settings import Schema, Setting, Table, model_setting
 from eprop_brian.tasks import CopyRepeat
 from eprop_brian.training.jax_session import SYNTHESISERS
 
@@ -26,7 +26,7 @@ SCHEMA: Schema = {
     "run": Table(
         "What is run.",
         {
-            "model": Setting("text", "`synthetic`", default="synthetic", choices=("synthetic",)),
+            "model": model_setting("synthetic"),
             "task": Setting("value", "name of the task", choices=(CopyRepeat.name,)),
             "iterations": Setting("count", "updates, in all", default=1000, least=1),
             "batch_size": Setting("count", "trials per update", default=32, least=1),

@@ -114,6 +114,8 @@ class CurriculumTrainer:
         check_count("seed", seed, minimum=0)
         if not threshold > 0:
             raise ValueError(f"the threshold must be a positive number of bits, not {threshold!r}")
+        # A batch for which there is no memory is refused here, before a run has its folder.
+        hand_out(task, seed, "train", 0, batch_size)
         self.session, self.task = session, task
         self.batch_size, self.seed, self.threshold = int(batch_size), int(seed), float(threshold)
         self.history = CurriculumHistory()

@@ -68,6 +68,10 @@ def test_a_run_is_resumed_and_solved(run, environment, tmp_path):
     assert "not solved" not in output
     # The same episodes as without the stop.
     assert last_line(output) == last_line(run[1])
+    again = call("train", "--resume", folder, "--iterations", 50)
+    assert "nothing to do: this training has ended\nsolved at iteration 20, confirmed" in again
+    assert "wrote" not in again
+    assert last_line(again) == last_line(output)
 
 
 def test_evaluate_prints_the_return_of_fresh_episodes(run):

@@ -236,6 +236,19 @@ def test_a_resumed_run_ends_with_the_same_weights(tmp_path):
             np.testing.assert_array_equal(a[name], b[name], err_msg=name)
 
 
+def test_a_run_with_nothing_left_to_do_is_left_as_it_is(tmp_path):
+    folder = tmp_path / "run"
+    first = call(*SMALL, "--iterations", 3, "--out", folder)
+    files = {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in folder.iterdir()}
+    assert "history.csv" in files
+    again = call("train", "--resume", folder, "--format", "svg")
+    assert "nothing to do: give a larger --iterations to go on\n" in again
+    assert "wrote" not in again
+    assert last_line(again) == last_line(first)
+    now = {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in folder.iterdir()}
+    assert now == files
+
+
 def test_optimizer_state_is_resumed_too(tmp_path):
     arguments = [*SMALL, "--device", "runtime", "--set", "optimizer.name=adam"]
     call(*arguments, "--iterations", 4, "--out", tmp_path / "whole")

@@ -7,8 +7,10 @@ import pytest
 
 from eprop_brian.network.spec import Network
 from eprop_brian.runs.config import RunConfig
+from eprop_brian.runs.eprop_settings import parameters_of
 from eprop_brian.runs.graph import GRAPH
 from eprop_brian.runs.models import MODELS
+from eprop_brian.tasks import task_class
 
 TASKS = {
     "eprop": "pattern-generation",
@@ -87,8 +89,23 @@ def test_options_of_the_network_are_those_of_its_constructor():
     assert settings["c_reg"].shown_default == "`0.0`"
     for name in ("loss", "gradient", "delays", "learned", "rewiring", "clip_norm"):
         assert name in settings
+    assert settings["updates"].meaning.endswith(" (`batch`, `action`, `step` or `spike`)")
     options = {*signature(Network).parameters, *signature(Network.standard).parameters}
     assert {n for n in settings if not n.startswith("feedback")} <= options
+
+
+def test_texts_that_are_allowed_are_listed():
+    schema = MODELS["eprop"].schema
+    assert schema["run"].settings["dtype"].meaning == "type of all state (`float64` or `float32`)"
+    assert "`momentum`" in schema["optimizer"].settings["name"].meaning
+    # One text is no choice.
+    assert schema["run"].settings["model"].meaning.endswith("follow")
+
+
+def test_defaults_that_are_made_are_shown():
+    settings = parameters_of(task_class("evidence-accumulation"))
+    assert settings["cue_duration"].shown_default == "`100 ms`"
+    assert settings["n_cues"].shown_default == "`7`"
 
 
 @pytest.mark.parametrize("model", MODELS)

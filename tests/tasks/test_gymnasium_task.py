@@ -53,6 +53,11 @@ def test_what_follows_from_the_spaces(name):
     assert environment_map(environment).states == ()
 
 
+def test_more_random_episodes_than_show_anything_are_refused():
+    with pytest.raises(ValueError, match="random_episodes must be at most 1000, .* got 1001: give"):
+        GymnasiumTask("CartPole-v1", random_episodes=1001)
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_an_episode_is_that_of_gymnasium(name):
     """The same seed and actions give the same observations, rewards and ends."""

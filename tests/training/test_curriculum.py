@@ -141,6 +141,11 @@ def test_levels_follow_the_loss():
     assert np.all(np.array(history.loss) > 0)
 
 
+def test_a_batch_without_memory_is_refused_before_training():
+    with pytest.raises(ValueError, match="iteration 1 and failed: .* would fit .batch_size."):
+        CurriculumTrainer(session_of(), CopyRepeat(n_bits=2), batch_size=10**12)
+
+
 def test_the_weights_that_solved_a_level_are_kept():
     """Not those after the update that followed."""
     trainer = CurriculumTrainer(session_of(), CopyRepeat(n_bits=2), batch_size=4, threshold=3.0)
