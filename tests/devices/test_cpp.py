@@ -172,7 +172,7 @@ def test_a_float32_program_computes_in_float32(network):
 
 def test_a_project_is_the_program_and_nothing_else_of_brian2():
     names = sorted(path.name for path in make_cpp(NETWORK, CAPACITY).folder.iterdir())
-    native = ["access.cpp", "arrays.h", "calls.cpp", "program.h", "tiles.h"]
+    native = ["access.cpp", "arrays.h", "calls.cpp", "program.h", "running.h", "tiles.h"]
     threads = ["threads.cpp", "threads.h"]
     assert names == sorted([*native, *threads, "checksums", "main", "makefile", "program.cpp"])
 
