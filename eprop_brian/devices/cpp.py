@@ -46,7 +46,7 @@ _OPTIONAL = ("ctc.h", "draws.h", "fire.h", "noise.h", "tiles.h")
 #: Headers of the standard library that take long to read, and names of the others that sources use.
 _LARGE_HEADERS = ("algorithm", "chrono", "vector")
 _SMALL_NAMES = re.compile(
-    "a?(cos|sin|tan)|(cos|sin|tan)h|abs|ceil|floor|exp|expm1|log|log10|log1p|pow|sqrt|memcpy"
+    "a?(cos|sin|tan)|(cos|sin|tan)h|abs|ceil|floor|exp|expm1|log|log10|log1p|pow|sqrt|memcpy|size_t"
 )
 #: Memory of the stretches that a program can share (`eprop_brian.devices.sharing`).
 _STRETCHES = ("_kept", "_own")
