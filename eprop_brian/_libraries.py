@@ -9,7 +9,8 @@ Where a program has imported either library by itself, that is done, and nothing
 
 In a process of the command Brian2 is imported without what it does not need for the command, which
 is more than half of the time that it takes: Pyplot, whose names it offers beside its own, Cython,
-pytest, and the rest of setuptools where Python has a distutils of its own.
+pytest, what NumPy has for tests and for Fortran, and the rest of setuptools where Python has a
+distutils of its own.
 """
 
 from __future__ import annotations
@@ -33,6 +34,9 @@ __all__ = ["guard_imports"]
 _EVALUATED = ("brian_preferences", "matplotlibrc")
 #: What the command leaves out of Brian2.
 _LEFT_OUT = ("pylab", "matplotlib", "Cython", "pytest")
+#: The module of SciPy that takes all names of NumPy, as Brian2 does, and what neither then uses.
+_OF_SCIPY = "scipy._lib.array_api_compat.numpy"
+_OF_NUMPY = ("f2py", "testing")
 
 
 def guard_imports(*, for_command: bool = False) -> None:
@@ -57,18 +61,24 @@ class _Guard:
     def find_spec(
         self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if name not in ("brian2", "matplotlib"):
+        if name not in ("brian2", "matplotlib") and not (self._for_command and name == _OF_SCIPY):
             return None
         others = (finder for finder in sys.meta_path if finder is not self)
         found = (finder.find_spec(name, path, target) for finder in others)
         spec = next(filter(None, found), None)
         loader: Any = spec and spec.loader
         if loader is not None:
-            contexts = [_elsewhere]
+            contexts = [_without_modules_of_numpy if name == _OF_SCIPY else _elsewhere]
             if name == "brian2":
                 contexts.append(_away_from_main_thread)
                 contexts += (
-                    [_keeping_answer, _keeping_warnings, _without_unused, _logs_removed]
+                    [
+                        _keeping_answer,
+                        _keeping_warnings,
+                        _without_unused,
+                        _without_modules_of_numpy,
+                        _logs_removed,
+                    ]
                     if self._for_command
                     else [_still_ignoring]
                 )
@@ -105,10 +115,13 @@ def _logs_removed() -> Iterator[None]:
             tempfile.tempdir = before
         from brian2.utils.logger import BrianLogger
 
-        handler = BrianLogger.file_handler
+        handler, logger = BrianLogger.file_handler, logging.getLogger("brian2")
         if handler is not None:
-            logging.getLogger("brian2").removeHandler(handler)
+            logger.removeHandler(handler)
             handler.close()
+        if BrianLogger.console_handler is not None:
+            # What the file alone would have, several lines about every object, is not made.
+            logger.setLevel(BrianLogger.console_handler.level)
         BrianLogger.file_handler = BrianLogger.tmp_log = BrianLogger.tmp_script = None
 
 
@@ -131,6 +144,22 @@ def _without_unused() -> Iterator[None]:
         if sys.version_info < (3, 12):  # or setuptools would warn of it when it is imported
             for name in [name for name in sys.modules if name.partition(".")[0] == "distutils"]:
                 del sys.modules[name]
+
+
+@contextlib.contextmanager
+def _without_modules_of_numpy() -> Iterator[None]:
+    """Have others in the place of modules that NumPy imports when it is asked for all names."""
+    import numpy
+
+    names = vars(numpy)
+    others = {name: ModuleType(f"numpy.{name}") for name in _OF_NUMPY if name not in names}
+    names.update(others)
+    try:
+        yield
+    finally:
+        for name, other in others.items():
+            if names.get(name) is other:
+                del names[name]
 
 
 @contextlib.contextmanager

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from brian2 import Clock, NeuronGroup
 from brian2 import Network as Brian2Network
+from brian2 import NeuronGroup
 from brian2.equations.equations import Equations
 from brian2.stateupdaters.base import StateUpdateMethod
 from brian2.utils.stringtools import word_substitute
@@ -35,6 +35,7 @@ from eprop_brian.equations.balanced import (
 )
 from eprop_brian.steps.blocks import StepCode, Store, View
 from eprop_brian.steps.layout import Layout
+from eprop_brian.steps.objects import StepClock, equations, of_the_package
 from eprop_brian.steps.runner import StepRunner
 from eprop_brian.symbolic.expressions import split_statements
 from eprop_brian.symbolic.teacher import INPUT as INPUT_PREFIX
@@ -109,6 +110,7 @@ def step_statements(equations: str, where: str) -> list[str]:
     return [f"{name} = {value}" for name, value in split_statements(code, where)]
 
 
+@of_the_package()
 def build(
     network: BalancedNetwork,
     capacity: BalancedCapacity,
@@ -138,7 +140,7 @@ class _Builder:
     ) -> None:
         self.network, self.capacity, self.dtype = network, capacity, dtype
         self.codeobj_class = codeobj_class
-        self.clock = Clock(dt=network.dt, name="step_clock")
+        self.clock = StepClock(dt=network.dt, name="step_clock")
         self.groups: dict[str, NeuronGroup | Store] = {}
         self.code = StepCode()
         self._make_groups()
@@ -184,7 +186,7 @@ class _Builder:
     def _group(self, name: str, size: int, variables: Mapping[str, str]) -> NeuronGroup:
         model = "\n".join(f"{variable} : {unit}" for variable, unit in variables.items())
         self.groups[name] = NeuronGroup(
-            size, model, name=name, clock=self.clock, dtype=self.dtype, namespace={}
+            size, equations(model), name=name, clock=self.clock, dtype=self.dtype, namespace={}
         )
         return self.groups[name]
 

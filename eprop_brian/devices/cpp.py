@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Mapping
 from typing import Any
@@ -39,9 +40,16 @@ __all__ = ["CppProgram", "find_compiler", "generate"]
 
 #: Native sources of every program, which do not depend on the network, and headers of theirs.
 _SHARED = ("access.cpp", "calls.cpp", "threads.cpp")
-_HEADERS = ("arrays.h", "program.h", "threads.h")
+_HEADERS = ("arrays.h", "program.h", "running.h", "threads.h")
 #: Headers that only some programs include.
 _OPTIONAL = ("ctc.h", "draws.h", "fire.h", "noise.h", "tiles.h")
+#: Headers of the standard library that take long to read, and names of the others that sources use.
+_LARGE_HEADERS = ("algorithm", "chrono", "vector")
+_SMALL_NAMES = re.compile(
+    "a?(cos|sin|tan)|(cos|sin|tan)h|abs|ceil|floor|exp|expm1|log|log10|log1p|pow|sqrt|memcpy|size_t"
+)
+#: Memory of the stretches that a program can share (`eprop_brian.devices.sharing`).
+_STRETCHES = ("_kept", "_own")
 #: Widest vector registers; a multiple of those of any processor does no harm.
 _VECTOR_BYTES = 64
 #: Cache that the results of the backward pass may take: they are read soon after they are written.
@@ -188,11 +196,23 @@ def generate(
         plan = arrange(shapes, built.kept, built.exchanged)
         memory = _Memory(arrays, plan, runner.clock.variables["dt"], float(network.dt), device)
         source = translated(built, runner, memory)
+    source = source.replace("%HEADERS%", _headers(source))
     optional = (name for name in _OPTIONAL if f'"{name}"' in source)
     types = {key: dtype for key, (dtype, _) in shapes.items()}
     sizes = {key: size * types[key].itemsize for key, (_, size) in shapes.items()}
     native = (*_SHARED, *_HEADERS, *optional)
     return Project(built, types, sizes, {"program.cpp": source}, native, plan)
+
+
+def _headers(source: str) -> str:
+    """The larger headers of the standard library where a name of it is used.
+
+    Reading them takes as long as compiling a small step, and few steps use one: a network with
+    delays, one that measures stages, or one with C++ functions of a user.
+    """
+    if all(map(_SMALL_NAMES.fullmatch, re.findall(r"\bstd\s*::\s*(\w+)", source))):
+        return ""
+    return "\n".join(f"#include <{name}>" for name in _LARGE_HEADERS)
 
 
 def _flags() -> list[str]:
@@ -230,18 +250,16 @@ class _Memory:
 
     def allocations(self) -> str:
         """Declarations of all arrays, of zeros."""
-        stretches = ("_kept", "_own")
         lines = [
-            f"const eprop_brian::Stretch {stretches[number]}({number}, {size});"
-            for number, size in enumerate(self._plan.sizes)
+            f"char* const {name} = eprop_brian::stretch({number}, {size});"
+            for number, (name, size) in enumerate(zip(_STRETCHES, self._plan.sizes, strict=True))
         ]
         for key, variable in self._arrays.items():
             kind, name = c_data_type(variable.dtype), self._name(variable)
-            place = self._plan.places.get(key)
-            where = f"eprop_brian::allocate<{kind}>({variable.size})"
-            if place is not None:
-                where = f"{stretches[place.stretch]}.at<{kind}>({place.offset})"
-            lines.append(f"{kind}* const {name} = {where};")
+            base, offset = self._place(key)
+            if key not in self._plan.places:
+                lines.append(f"char* const {base} = eprop_brian::allocate({_bytes(variable)});")
+            lines.append(f"{kind}* const {name} = ({kind}*)({base} + {offset});")
         kind = c_data_type(self._clock.dtype)
         lines.append(f"{kind} {self._name(self._clock)}[1] = {{{self._dt!r}}};")
         return "\n".join(lines)
@@ -249,9 +267,21 @@ class _Memory:
     def entries(self) -> str:
         """Key, place and size of every array."""
         return ",\n".join(
-            f'{{"{key}", {self._name(v)}, {v.size * np.dtype(v.dtype).itemsize}}}'
-            for key, v in self._arrays.items()
+            f'{{"{key}", &{base}, {offset}, {_bytes(variable)}}}'
+            for key, variable in self._arrays.items()
+            for base, offset in [self._place(key)]
         )
+
+    def _place(self, key: str) -> tuple[str, int]:
+        """The memory that an array is a part of, and how far from its beginning."""
+        place = self._plan.places.get(key)
+        if place is None:
+            return f"_memory{self._name(self._arrays[key])}", 0
+        return _STRETCHES[place.stretch], place.offset
 
     def _name(self, variable: ArrayVariable) -> str:
         return self._device.get_array_name(variable, access_data=False)
+
+
+def _bytes(variable: ArrayVariable) -> int:
+    return int(variable.size) * np.dtype(variable.dtype).itemsize

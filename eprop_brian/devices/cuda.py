@@ -48,7 +48,7 @@ _TOOLKITS = Path("/usr/local")
 #: What is compiled; it includes all other files.
 SOURCES = ("access.cu", "calls.cpp")
 #: Headers of a project besides those that are generated.
-_HEADERS = ("arrays.h", "program.h", "cuda_arrays.h", "device.h", "cuda_emulation.h")
+_HEADERS = ("running.h", "program.h", "cuda_arrays.h", "device.h", "cuda_emulation.h")
 #: Headers that only some programs include.
 _OPTIONAL = ("ctc.h", "draws.h", "noise.h")
 #: Architecture to compile for when no GPU is found or named.

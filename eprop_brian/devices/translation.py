@@ -136,11 +136,11 @@ def _remember(blocks: Mapping[str, _Lines]) -> None:
 def _kept(keys: Mapping[str, str], make: Callable[[], dict[str, _Lines]]) -> dict[str, _Lines]:
     """The blocks of a program as the cache keeps them, which are made unless they are there."""
     made: dict[str, _Lines] = {}
-    with temporary_folder("eprop_brian_") as parent:
+    with contextlib.ExitStack() as stack:
 
         def make_folder() -> Path:
             made.update(make())
-            folder = parent / "blocks"
+            folder = stack.enter_context(temporary_folder("eprop_brian_")) / "blocks"
             folder.mkdir()
             (folder / _FILE).write_text(json.dumps(made), encoding="utf-8")
             return folder

@@ -1,6 +1,6 @@
 """Plain C++ and CUDA: what compiled programs are made of besides the steps that are generated.
 
-A generated step includes ``arrays.h`` and ``noise.h``, on a GPU ``device.h``, which without nvcc
+A generated step includes ``arrays.h`` and what it needs, on a GPU ``device.h``, which without nvcc
 takes ``cuda_emulation.h``. ``program.h`` is the interface: a compiled network as a few functions,
 which ``access.cpp`` (on a GPU ``access.cu``) defines. Above it are ``calls.cpp``, the process that
 Python talks to, ``inference.cpp`` and, for exported projects, the library ``driver/eprop.h`` and

@@ -18,8 +18,8 @@
 #include <sys/prctl.h>
 #endif
 
-#include "arrays.h"
 #include "program.h"
+#include "running.h"
 
 namespace eprop_brian
 {

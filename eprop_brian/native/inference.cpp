@@ -12,13 +12,13 @@
 #include <string>
 #include <vector>
 
-#include "arrays.h"
 #include "common/crc32.h"
 #include "common/errors.h"
 #include "common/process.h"
 #include "npy.h"
 #include "philox.h"
 #include "program.h"
+#include "running.h"
 #include "trial.h"
 
 namespace eprop_brian

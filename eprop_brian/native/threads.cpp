@@ -8,7 +8,7 @@
 #include <system_error>
 #include <thread>
 
-#include "arrays.h"
+#include "running.h"
 
 namespace eprop_brian
 {

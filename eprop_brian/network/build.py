@@ -40,12 +40,14 @@ from eprop_brian.network.step.schedule import network_schedule
 from eprop_brian.network.step.values import write_transmissions
 from eprop_brian.network.step.writing import Writer
 from eprop_brian.steps.layout import STAGES, Layout
+from eprop_brian.steps.objects import of_the_package
 from eprop_brian.steps.runner import StepRunner
 from eprop_brian.steps.spiking import Inputs
 
 __all__ = ["build"]
 
 
+@of_the_package()
 def build(
     network: Network | Resolved,
     capacity: Capacity,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import numpy as np
-from brian2 import Clock, NeuronGroup
+from brian2 import NeuronGroup
 
 from eprop_brian.base.indices import index_type
 from eprop_brian.network.built import (
@@ -48,6 +48,7 @@ from eprop_brian.network.synapses import make_diffusions, make_emissions, make_p
 from eprop_brian.network.tagging import Tagging
 from eprop_brian.steps.blocks import Store, keep_names, name_variables
 from eprop_brian.steps.layout import STAGES, Layout
+from eprop_brian.steps.objects import StepClock, equations
 from eprop_brian.symbolic.names import (
     READOUT,
     SYNAPSE,
@@ -159,7 +160,7 @@ class NetworkGroups:
         self.capacity = capacity
         self.dtype = dtype
         self.layout = layout
-        self.clock = Clock(dt=network.dt, name="step_clock")
+        self.clock = StepClock(dt=network.dt, name="step_clock")
         self.groups: dict[str, NeuronGroup | Store] = {}
         self.learning = capacity.learning
         self.online = self.learning and network.gradient == "online"
@@ -299,7 +300,7 @@ class NetworkGroups:
         )
         self.groups[name] = group = NeuronGroup(
             size,
-            model,
+            equations(model),
             name=name,
             clock=self.clock,
             dtype=self.dtype,

@@ -132,11 +132,11 @@ class CppLoops(CppTiles):
         return self.over(node.block, node.index, node.padded or node.n, node.rows)
 
     def print_fill(self, node: Fill) -> Lines:
-        return [f"std::fill_n({self.pointer(node.array)} + {node.at}, {node.n}, 0);"]
+        return [f"eprop_brian::clear({self.pointer(node.array)} + {node.at}, {node.n});"]
 
     def print_copy(self, node: Copy) -> Lines:
         source, array = self.pointer(node.source), self.pointer(node.array)
-        return [f"std::copy_n({source} + {node.begin}, {node.n}, {array} + {node.at});"]
+        return [f"eprop_brian::copy({source} + {node.begin}, {node.n}, {array} + {node.at});"]
 
     def print_pairs(self, node: Pairs) -> Lines:
         return self.every_row(node.block, Synapses(node.n, node.n, node.n, node.n**2))
@@ -182,7 +182,7 @@ class CppLoops(CppTiles):
     def print_timesofspikes(self, node: TimesOfSpikes) -> Lines:
         s = node.spikes
         begin = f"static {self.integer} _begin_{s.name}[{s.n + 2}];"
-        return [begin, f"static std::vector<{self.integer}> _times_{s.name};"]
+        return [begin, f"static eprop_brian::Numbers<{self.integer}> _times_{s.name};"]
 
     def print_startspikes(self, node: StartSpikes) -> Lines:
         s, first = node.spikes, self.pointer(node.spikes.first)
@@ -202,7 +202,7 @@ class CppLoops(CppTiles):
             # What is not 0 arrives as a spike does, with a size.
             step = inputs.step("_step")
             values = f"{data} + {self.trial_values(inputs)} + {step}*{inputs.row}"
-            listed = [f"std::copy_n({values}, {s.n}, {z});", *self._not_zero(s)]
+            listed = [f"eprop_brian::copy({values}, {s.n}, {z});", *self._not_zero(s)]
             return self.braces([opening], listed, [closing])
         words = -(-s.n // 32)
         clear = [f"{self.head('_neuron', 0, s.n)} {z}[_neuron] = 0;"]
@@ -254,19 +254,20 @@ class CppLoops(CppTiles):
             [
                 self.place("_count", f"{first}[_T + 1]"),
                 f"{self.integer}* _next = {begin} + 1;",
-                f"std::fill({begin}, {begin} + {s.n + 2}, 0);",
+                f"eprop_brian::clear({begin}, {s.n + 2});",
                 f"{self.head('_s', 0, '_count')} _next[{neuron}[_s] + 1]++;",
                 f"{self.head('_i', 0, s.n)} _next[_i + 1] += _next[_i];",
-                f"{times}.resize(_count + 1);",
-                f"static std::vector<{self.integer}> _begun;",
-                "_begun.assign(_count + 1, 0);",
+                f"{self.integer}* const _times = {times}.of(_count + 1);",
+                f"static eprop_brian::Numbers<{self.integer}> _first_steps;",
+                f"{self.integer}* const _begun = _first_steps.of(_count + 1);",
+                "eprop_brian::clear(_begun, _count + 1);",
                 f"{self.head('_t', 1, '_T')} _begun[{first}[_t + 1]] = _t;",
                 f"for ({self.integer} _s = 0, _t = 0; _s < _count; _s++)",
                 *indented(
                     self.braces(
                         [
-                            "_t = std::max(_t, _begun[_s]);",
-                            f"{times}[_next[{neuron}[_s]]++] = _t;",
+                            "if (_t < _begun[_s]) _t = _begun[_s];",
+                            f"_times[_next[{neuron}[_s]]++] = _t;",
                         ]
                     )
                 ),
@@ -399,7 +400,7 @@ class CppLoops(CppTiles):
         weight = f"{self.pointer(node.weights)}[_synapse]"
         body = [f"{self.pointer(node.feedback)}[_post*{node.width} + _pre] = {weight};"]
         return [
-            f"std::fill_n({self.pointer(node.feedback)}, {node.size}, 0);",
+            f"eprop_brian::clear({self.pointer(node.feedback)}, {node.size});",
             self.head("_pre", 0, node.synapses.n_pre),
             *self.braces(self.row(node.synapses, body, end=str(node.synapses.n_post))),
         ]

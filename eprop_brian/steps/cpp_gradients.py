@@ -69,8 +69,8 @@ class CppPrinter(CppLoops):
         if node.zero:
             lines = self.over(node.zero, "_neuron", "_last", {}, first="_first")
         if node.late_rows and not node.steps.partial:
-            late = f"_T*{node.tile}, {node.late_rows * node.tile}"
-            lines += [f"std::fill_n({self.pointer(name)} + {late}, 0);" for name in node.results]
+            late = f" + _T*{node.tile}, {node.late_rows * node.tile}"
+            lines += [f"eprop_brian::clear({self.pointer(name)}{late});" for name in node.results]
         # Signals are summed in memory.
         kept = self.registers(node.block, ("_neuron", *_synapses(node)), but=node.sums)
         steps = [
@@ -111,7 +111,8 @@ class CppPrinter(CppLoops):
                 f"{own}[0] = {pointer};",
                 "for (int _thread = 1; _thread < eprop_brian::n_threads(); _thread++)",
                 f"    if (!{own}[_thread])",
-                f"        {own}[_thread] = eprop_brian::allocate<{self.real}>({size});",
+                f"        {own}[_thread] = ({self.real}*)eprop_brian::allocate("
+                f"{size}*sizeof({self.real}));",
             ]
             names.append(f"{self.real}* const __restrict {pointer} = {own}[_thread];")
         head = self.head("_first", "_own.first", "_own.last", node.tile)
@@ -122,7 +123,7 @@ class CppPrinter(CppLoops):
         lines = []
         if node.signals:
             for signal in map(self.pointer, node.sums):
-                lines.append(f"std::fill_n({signal} + _start, _n, 0);")
+                lines.append(f"eprop_brian::clear({signal} + _start, _n);")
         for one in node.signals:
             # What would arrive after the end is lost.
             lines += [f"if (_t + {node.lag} < _T)", *self.signal(one, "_start", "_start + _n")]
@@ -147,7 +148,7 @@ class CppPrinter(CppLoops):
         s, name = node.synapses, node.source.name
         body = self._found_row(node) if s.sparse else []
         for ending, place in (("_spike", ""), ("_end", " + 1")):
-            where = f"&_times_{name}[0] + _begin_{name}[_pre{place}]"
+            where = f"_times_{name}.data + _begin_{name}[_pre{place}]"
             body.append(f"const {self.integer}* {ending} = {where};")
         if node.steps.partial:
             delay = node.delay + int(s.extra or 0)
@@ -209,7 +210,7 @@ class CppPrinter(CppLoops):
             f"const {self.integer} _pre = _found[_at_row], _later = {later};",
             *(f"__builtin_prefetch({array} + _next[_later]);" for array in arrays),
             f"__builtin_prefetch({self.pointer(str(s.post))} + _next[_later] + 1);",
-            f"__builtin_prefetch(&_times_{name}[0] + _begin_{name}[_later]);",
+            f"__builtin_prefetch(_times_{name}.data + _begin_{name}[_later]);",
         ]
 
     def _sparse_row(self, synapses: Synapses, body: Lines) -> Lines:

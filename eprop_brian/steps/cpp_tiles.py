@@ -92,7 +92,7 @@ class CppTiles(CLikePrinter):
         listed = f"{self.pointer(s.neuron)} + _end"
         joined = [
             own,
-            f"std::copy_n(_found + _own.first, _n_found[_thread], {listed});",
+            f"eprop_brian::copy(_found + _own.first, _n_found[_thread], {listed});",
             "_end += _n_found[_thread];",
         ]
         return self.braces(

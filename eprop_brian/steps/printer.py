@@ -173,7 +173,7 @@ class CLikePrinter(Printer):
 
     def smaller(self, a: str | int, b: str | int) -> str:
         """The smaller one of two indices or places."""
-        return f"std::min<{self.integer}>({a}, {b})"
+        return f"({a} < {b} ? {a} : {b})"
 
     def braces(self, *parts: Lines) -> Lines:
         """A block of statements."""

@@ -12,7 +12,7 @@ from functools import lru_cache, reduce
 
 import numpy as np
 import sympy
-from brian2.core.functions import DEFAULT_CONSTANTS, DEFAULT_FUNCTIONS
+from brian2.core.functions import DEFAULT_CONSTANTS, DEFAULT_FUNCTIONS, Function
 from brian2.parsing.expressions import parse_expression_dimensions
 from brian2.parsing.sympytools import CustomSympyPrinter, str_to_sympy
 from brian2.units.fundamentalunits import Dimension, DimensionMismatchError
@@ -138,6 +138,19 @@ def parse_expression(expression: str, where: str, *, detached: bool = False) -> 
         For any other syntax, a random function, a condition in place of a number.
     """
     check_length(expression, where)
+    try:
+        return _parsed(expression, detached, tuple(DEFAULT_FUNCTIONS.items()))
+    except EquationError as error:
+        raise EquationError(where, error.line, error.problem) from None
+
+
+# Networks of the same neurons ask again, and so does whoever derives, checks or evaluates.
+@lru_cache(maxsize=4096)
+def _parsed(
+    expression: str, detached: bool, _functions: tuple[tuple[str, Function], ...]
+) -> sympy.Expr:
+    """What `parse_expression` returns, given the functions that Brian2 knows."""
+    where = ""  # says whoever asked
     try:
         _check_syntax(ast.parse(expression.strip(), mode="eval"), expression, where, detached)
         parsed = sympy.sympify(str_to_sympy(expression))

@@ -17,6 +17,8 @@ from eprop_brian.devices import (
     SimulationError,
     cpp,
 )
+from eprop_brian.devices.cpp import generate
+from eprop_brian.network.build import build
 from eprop_brian.network.built import Capacity
 from eprop_brian.network.program import make_program
 
@@ -172,9 +174,17 @@ def test_a_float32_program_computes_in_float32(network):
 
 def test_a_project_is_the_program_and_nothing_else_of_brian2():
     names = sorted(path.name for path in make_cpp(NETWORK, CAPACITY).folder.iterdir())
-    native = ["access.cpp", "arrays.h", "calls.cpp", "program.h", "tiles.h"]
+    native = ["access.cpp", "arrays.h", "calls.cpp", "program.h", "running.h", "tiles.h"]
     threads = ["threads.cpp", "threads.h"]
     assert names == sorted([*native, *threads, "checksums", "main", "makefile", "program.cpp"])
+
+
+@pytest.mark.parametrize(("profile", "large"), [(False, set()), (True, {"chrono"})])
+def test_a_program_reads_large_headers_where_it_uses_them(profile, large):
+    source = generate(NETWORK, CAPACITY, profile=profile, build=build).generated["program.cpp"]
+    included = {*re.findall("#include <(.*)>", source)}
+    assert included >= {"cmath", "cstring", *large}
+    assert bool(included & {"algorithm", "chrono", "vector"}) == bool(large)
 
 
 def test_a_build_that_fails_leaves_nothing_in_the_cache(tmp_path, monkeypatch):

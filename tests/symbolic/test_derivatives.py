@@ -3,6 +3,7 @@
 import mpmath
 import numpy as np
 import pytest
+from brian2.core.functions import DEFAULT_FUNCTIONS
 from brian2.parsing.sympytools import str_to_sympy
 
 from eprop_brian.equations import NEURONS, Neuron
@@ -274,3 +275,17 @@ def test_a_slope_that_is_infinite_at_the_start_is_reported(term, parameters, whe
     with pytest.raises(EquationError, match=where) as error:
         derive(step_map(neuron)).check_finite(1e-3)
     assert "not finite" in str(error.value) and "c = 0" in str(error.value)
+
+
+def test_an_expression_that_is_read_again_names_where_it_stands():
+    for where in ("neuron 'a'", "neuron 'b'"):
+        with pytest.raises(EquationError, match=f"{where}:\n    2\\*\\*\n") as raised:
+            parse_expression("2**", where)
+        assert raised.value.where == where
+
+
+def test_an_expression_is_read_anew_where_functions_changed(monkeypatch):
+    assert parse_expression("sin(x)", "") is parse_expression("sin(x)", "")
+    monkeypatch.delitem(DEFAULT_FUNCTIONS, "sin")
+    with pytest.raises(EquationError, match="'sin' is not a function here"):
+        parse_expression("sin(x)", "")

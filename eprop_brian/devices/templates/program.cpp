@@ -1,13 +1,11 @@
 {# What a compiled program is made of besides native/: the arrays, and what one call does to them. #}
 {# USES_VARIABLES { N } #}
 {# ALLOWS_SCALAR_WRITE #}
-#include <algorithm>
-#include <chrono>
 #include <climits>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
-#include <vector>
+%HEADERS%
 #include "arrays.h"
 {% block headers %}{% endblock %}
 
@@ -35,13 +33,9 @@ __attribute__((noinline)) bool step()
 
 namespace eprop_brian
 {
-// Plain data: to construct so many strings one by one takes as long to compile as the step.
 const Entry entries[] = {
     {{ memory.entries() }}};
 const std::size_t n_entries = sizeof(entries)/sizeof(*entries);
 
-void run_call()
-{
-    while (!step() && !stopping());
-}
+bool step() { return ::step(); }
 }

@@ -40,7 +40,7 @@ static unsigned long long _ticks[{{ rules.stages|length }}], _before, _ticks_at_
 static std::chrono::steady_clock::time_point _started;
 if (_trial == 0)
 {
-    std::fill(_ticks, _ticks + {{ rules.stages|length }}, 0);
+    eprop_brian::clear(_ticks, {{ rules.stages|length }});
     _started = std::chrono::steady_clock::now();
     _ticks_at_start = _before = eprop_brian::ticks();
 }

@@ -12,7 +12,7 @@
 #endif
 #include <unistd.h>
 
-#include "../arrays.h"
+#include "../running.h"
 
 namespace eprop_brian
 {

@@ -23,9 +23,9 @@
 #include <string>
 #include <vector>
 
-#include "../arrays.h"
 #include "../philox.h"
 #include "../program.h"
+#include "../running.h"
 #include "data.h"
 #include "description.h"
 #include "drawn_trials.h"
