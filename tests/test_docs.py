@@ -73,16 +73,30 @@ def test_python_of_a_page_runs(page, elsewhere):
         exec(compile(block, f"{page.name}, python block {number + 1}", "exec"), namespace)
 
 
+@pytest.fixture(scope="module")
+def kernel():
+    """One kernel for all notebooks: most of what a short one costs is to start it and to import."""
+    from jupyter_client.manager import start_new_kernel
+
+    with pytest.MonkeyPatch.context() as environment:
+        # Debuggers warn about frozen modules in the kernel.
+        environment.setenv("PYDEVD_DISABLE_FILE_VALIDATION", "1")
+        manager, client = start_new_kernel()
+    yield manager, client
+    client.stop_channels()
+    manager.shutdown_kernel(now=True)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_notebook_runs(path, tmp_path, monkeypatch):
+def test_notebook_runs(path, kernel, tmp_path):
+    """In a folder of its own, without the names of the notebooks before."""
     from nbclient import NotebookClient
 
-    # Debuggers warn about frozen modules in the kernel that runs the notebook.
-    monkeypatch.setenv("PYDEVD_DISABLE_FILE_VALIDATION", "1")
+    manager, client = kernel
+    client.execute_interactive(f"%reset -f\n%cd -q {tmp_path}", output_hook=print)
     notebook = nbformat.read(path, as_version=4)
-    resources = {"metadata": {"path": str(tmp_path)}}
-    NotebookClient(notebook, timeout=300, resources=resources).execute()
+    NotebookClient(notebook, km=manager, timeout=300).execute()
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
