@@ -75,28 +75,27 @@ def test_python_of_a_page_runs(page, elsewhere):
 
 @pytest.fixture(scope="module")
 def kernel():
-    """One kernel for all notebooks: most of what a short one costs is to start it and to import."""
-    from jupyter_client.manager import start_new_kernel
+    """One kernel for all notebooks: starting it and importing are most of what a short one costs."""
+    from nbclient import NotebookClient
 
+    client = NotebookClient(nbformat.v4.new_notebook(), timeout=300)
     with pytest.MonkeyPatch.context() as environment:
         # Debuggers warn about frozen modules in the kernel.
         environment.setenv("PYDEVD_DISABLE_FILE_VALIDATION", "1")
-        manager, client = start_new_kernel()
-    yield manager, client
-    client.stop_channels()
-    manager.shutdown_kernel(now=True)
+        with client.setup_kernel():
+            yield client
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_notebook_runs(path, kernel, tmp_path):
     """In a folder of its own, without the names of the notebooks before."""
-    from nbclient import NotebookClient
-
-    manager, client = kernel
-    client.execute_interactive(f"%reset -f\n%cd -q {tmp_path}", output_hook=print)
-    notebook = nbformat.read(path, as_version=4)
-    NotebookClient(notebook, km=manager, timeout=300).execute()
+    kernel.nb = nbformat.read(path, as_version=4)
+    fresh = nbformat.v4.new_code_cell(f"%reset -f\n%cd -q {tmp_path}")
+    kernel.nb.cells.insert(0, fresh)
+    kernel.reset_execution_trackers()
+    for index, cell in enumerate(kernel.nb.cells):
+        kernel.execute_cell(cell, index)
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
