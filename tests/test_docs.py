@@ -75,7 +75,7 @@ def test_python_of_a_page_runs(page, elsewhere):
 
 @pytest.fixture(scope="module")
 def kernel():
-    """One kernel for all notebooks: starting it and importing are most of what a short one costs."""
+    """One kernel for all notebooks: to start it and to import costs more than what most show."""
     from nbclient import NotebookClient
 
     client = NotebookClient(nbformat.v4.new_notebook(), timeout=300)
