@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +24,9 @@ SMALL_CUES = (
 )
 SMALL_PATTERN = ("task.n_steps=70", "task.n_inputs=35", "size.lif=9", "optimizer.eta=1e-3")
 
-#: The program around the network is the same for all: it is compiled once.
-_driver: dict[str, Path] = {}
+#: What of a program differs from project to project; all around it is compiled once.
+_GENERATED = ("program.cpp", "network_description.cpp")
+_SHARED = ("settings", "driver/train.o", "access.o", "threads.o")
 
 
 def configure(task: str, *settings: str, **run) -> RunConfig:
@@ -41,20 +43,30 @@ def build(project: Path) -> Path:
     program = project / "train"
     kept = cache_folder() / "exported" / digest(project / "src", "g++")
     if not kept.exists():
-        compiled = project / "build" / "driver" / "train.o"
-        if _driver and _driver["object"].exists():
-            compiled.parent.mkdir(parents=True)
+        shared, built = _shared_objects(project), project / "build"
+        if all((shared / name).exists() for name in _SHARED):
             # In this order: objects are younger than the settings that they were made with.
-            for name in ("settings", "driver/train.o"):
-                source = _driver["object"].parents[1] / name
-                shutil.copyfile(source, project / "build" / name)
+            for name in _SHARED:
+                (built / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(shared / name, built / name)
         subprocess.run(["make", "-j2"], cwd=project, check=True, capture_output=True)
-        _driver.setdefault("object", compiled)
+        for name in _SHARED:
+            with beside(shared / name) as copy:
+                shutil.copyfile(built / name, copy)
         with beside(kept) as copy:
             shutil.copyfile(program, copy)
     shutil.copyfile(kept, program)
     program.chmod(0o755)
     return program
+
+
+def _shared_objects(project: Path) -> Path:
+    """The folder of the objects that all projects with the same sources around a network share."""
+    with tempfile.TemporaryDirectory() as folder:
+        sources = Path(folder) / "sources"
+        shutil.copytree(project / "src", sources, ignore=shutil.ignore_patterns(*_GENERATED))
+        shutil.copy(project / "Makefile", sources)
+        return cache_folder() / "exported" / f"{digest(sources, 'g++')}_objects"
 
 
 def exported(folder: Path, config: RunConfig, **options) -> Path:
