@@ -181,9 +181,9 @@ def test_the_table_grows_as_runs_end(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_runs_side_by_side_have_the_same_results(tmp_path):
-    for workers in ("1", "2"):
-        arguments = [*TINY, "--set", "size.lif=4,6", "--seeds", "1,", "--workers", workers]
-        subprocess.run([*COMMAND, "sweep", *arguments, "--out", tmp_path / workers], check=True)
+    arguments = ["sweep", *TINY, "--set", "size.lif=4,6", "--seeds", "1,"]
+    call(*arguments, "--workers", 1, "--out", tmp_path / "1")
+    subprocess.run([*COMMAND, *arguments, "--workers", "2", "--out", tmp_path / "2"], check=True)
     assert rows_of(tmp_path / "1/sweep.csv") == rows_of(tmp_path / "2/sweep.csv")
 
 
