@@ -4,6 +4,8 @@ import os
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -24,9 +26,8 @@ SMALL_CUES = (
 )
 SMALL_PATTERN = ("task.n_steps=70", "task.n_inputs=35", "size.lif=9", "optimizer.eta=1e-3")
 
-#: What of a program differs from project to project; all around it is compiled once.
-_GENERATED = ("program.cpp", "network_description.cpp")
-_SHARED = ("settings", "driver/train.o", "access.o", "threads.o")
+#: What only `program.cpp` includes, where a network needs it.
+_OF_SOME_NETWORKS = ("ctc.h", "fire.h", "noise.h", "tiles.h")
 
 
 def configure(task: str, *settings: str, **run) -> RunConfig:
@@ -43,16 +44,9 @@ def build(project: Path) -> Path:
     program = project / "train"
     kept = cache_folder() / "exported" / digest(project / "src", "g++")
     if not kept.exists():
-        shared, built = _shared_objects(project), project / "build"
-        if all((shared / name).exists() for name in _SHARED):
-            # In this order: objects are younger than the settings that they were made with.
-            for name in _SHARED:
-                (built / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(shared / name, built / name)
-        subprocess.run(["make", "-j2"], cwd=project, check=True, capture_output=True)
-        for name in _SHARED:
-            with beside(shared / name) as copy:
-                shutil.copyfile(built / name, copy)
+        generated = ("program.cpp", "network_description.cpp")
+        with sharing(project, ("driver/train.o", "access.o", "threads.o"), generated):
+            subprocess.run(["make", "-j2"], cwd=project, check=True, capture_output=True)
         with beside(kept) as copy:
             shutil.copyfile(program, copy)
     shutil.copyfile(kept, program)
@@ -60,13 +54,29 @@ def build(project: Path) -> Path:
     return program
 
 
-def _shared_objects(project: Path) -> Path:
-    """The folder of the objects that all projects with the same sources around a network share."""
+@contextmanager
+def sharing(project: Path, objects: Sequence[str], generated: Sequence[str]) -> Iterator[None]:
+    """Have make take those objects that another project with the same sources has made.
+
+    Of the sources only the `generated` ones, which `objects` do not include, are a project's own.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        sources = Path(folder) / "sources"
-        shutil.copytree(project / "src", sources, ignore=shutil.ignore_patterns(*_GENERATED))
-        shutil.copy(project / "Makefile", sources)
-        return cache_folder() / "exported" / f"{digest(sources, 'g++')}_objects"
+        common = Path(folder) / "common"
+        others = shutil.ignore_patterns(*generated, *_OF_SOME_NETWORKS)
+        shutil.copytree(project / "src", common, ignore=others)
+        shutil.copy(project / "Makefile", common)
+        (common / "compiler").write_text(os.environ.get("CXX", "g++"))
+        kept = cache_folder() / "objects" / digest(common, "g++")
+    # In this order: objects are younger than the settings that they were made with.
+    names, built = ("settings", *objects), project / "build"
+    if all((kept / name).exists() for name in names):
+        for name in names:
+            (built / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(kept / name, built / name)
+    yield
+    for name in names:
+        with beside(kept / name) as copy:
+            shutil.copyfile(built / name, copy)
 
 
 def exported(folder: Path, config: RunConfig, **options) -> Path:
