@@ -73,16 +73,29 @@ def test_python_of_a_page_runs(page, elsewhere):
         exec(compile(block, f"{page.name}, python block {number + 1}", "exec"), namespace)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_notebook_runs(path, tmp_path, monkeypatch):
+@pytest.fixture(scope="module")
+def kernel():
+    """One kernel for all notebooks: to start it and to import costs more than what most show."""
     from nbclient import NotebookClient
 
-    # Debuggers warn about frozen modules in the kernel that runs the notebook.
-    monkeypatch.setenv("PYDEVD_DISABLE_FILE_VALIDATION", "1")
-    notebook = nbformat.read(path, as_version=4)
-    resources = {"metadata": {"path": str(tmp_path)}}
-    NotebookClient(notebook, timeout=300, resources=resources).execute()
+    client = NotebookClient(nbformat.v4.new_notebook(), timeout=300)
+    with pytest.MonkeyPatch.context() as environment:
+        # Debuggers warn about frozen modules in the kernel.
+        environment.setenv("PYDEVD_DISABLE_FILE_VALIDATION", "1")
+        with client.setup_kernel():
+            yield client
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebook_runs(path, kernel, tmp_path):
+    """In a folder of its own, without the names of the notebooks before."""
+    kernel.nb = nbformat.read(path, as_version=4)
+    fresh = nbformat.v4.new_code_cell(f"%reset -f\n%cd -q {tmp_path}")
+    kernel.nb.cells.insert(0, fresh)
+    kernel.reset_execution_trackers()
+    for index, cell in enumerate(kernel.nb.cells):
+        kernel.execute_cell(cell, index)
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

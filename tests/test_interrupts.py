@@ -345,7 +345,7 @@ def test_the_command_says_what_it_saved(tmp_path, numbers):
     settings = ("task.n_steps=40", "task.n_inputs=10", "size.lif=6", "optimizer.eta=1e-12")
     for setting in settings:
         command += ["--set", setting]
-    command += ["--iterations", "1000000", "--out", str(folder)]
+    command += ["--iterations", "1000000", "--checkpoint-every", "0.2", "--out", str(folder)]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     try:
         deadline = time.monotonic() + 60

@@ -390,13 +390,12 @@ def test_plot_draws_a_run(tmp_path):
 def test_interrupting_saves_a_checkpoint_and_says_how_to_resume(tmp_path):
     folder = tmp_path / "run"
     command = [sys.executable, "-c", "from eprop_brian.cli import main; main()", *SMALL]
-    command += ["--iterations", "1000000", "--out", str(folder)]
+    command += ["--iterations", "1000000", "--checkpoint-every", "0.5", "--out", str(folder)]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=dict(os.environ))
     try:
         deadline = time.monotonic() + 120
         while time.monotonic() < deadline:
             history = folder / "history.csv"
-            # The first rows; the next are written a minute later.
             if history.exists() and len(history.read_text().splitlines()) > 1:
                 break
             time.sleep(0.05)

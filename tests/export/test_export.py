@@ -187,7 +187,9 @@ OTHERS = {
         batch_size=4,
     ),
     "recorded trials with several answers": configure(
-        "store-recall", "size.lif=5", "size.alif=5", batch_size=3
+        *("store-recall", "size.lif=5", "size.alif=5", "task.n_symbols=6", "task.mean_delay=3"),
+        "task.symbol_duration='50 ms'",
+        batch_size=3,
     ),
     "recorded analog trials": DIGITS,
     "several parts of every kind": parts.configure(),

@@ -261,7 +261,8 @@ def test_a_sweep_survives(command, n_kills, tmp_path, counts):
 @pytest.mark.slow
 def test_a_stopped_program_ends_with_the_process_that_started_it(command, tmp_path):
     process = command.begin(
-        *("train", "pattern-generation", *SMALL, "--iterations", 10**9, "--out", tmp_path / "run")
+        *("train", "pattern-generation", *SMALL, "--iterations", 10**9),
+        *("--checkpoint-every", 0.2, "--out", tmp_path / "run"),
     )
     try:
         deadline, history = time.monotonic() + 60, tmp_path / "run" / HISTORY

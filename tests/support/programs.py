@@ -3,6 +3,9 @@
 import os
 import shutil
 import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +26,8 @@ SMALL_CUES = (
 )
 SMALL_PATTERN = ("task.n_steps=70", "task.n_inputs=35", "size.lif=9", "optimizer.eta=1e-3")
 
-#: The program around the network is the same for all: it is compiled once.
-_driver: dict[str, Path] = {}
+#: What only `program.cpp` includes, where a network needs it.
+_OF_SOME_NETWORKS = ("ctc.h", "fire.h", "noise.h", "tiles.h")
 
 
 def configure(task: str, *settings: str, **run) -> RunConfig:
@@ -41,20 +44,39 @@ def build(project: Path) -> Path:
     program = project / "train"
     kept = cache_folder() / "exported" / digest(project / "src", "g++")
     if not kept.exists():
-        compiled = project / "build" / "driver" / "train.o"
-        if _driver and _driver["object"].exists():
-            compiled.parent.mkdir(parents=True)
-            # In this order: objects are younger than the settings that they were made with.
-            for name in ("settings", "driver/train.o"):
-                source = _driver["object"].parents[1] / name
-                shutil.copyfile(source, project / "build" / name)
-        subprocess.run(["make", "-j2"], cwd=project, check=True, capture_output=True)
-        _driver.setdefault("object", compiled)
+        generated = ("program.cpp", "network_description.cpp")
+        with sharing(project, ("driver/train.o", "access.o", "threads.o"), generated):
+            subprocess.run(["make", "-j2"], cwd=project, check=True, capture_output=True)
         with beside(kept) as copy:
             shutil.copyfile(program, copy)
     shutil.copyfile(kept, program)
     program.chmod(0o755)
     return program
+
+
+@contextmanager
+def sharing(project: Path, objects: Sequence[str], generated: Sequence[str]) -> Iterator[None]:
+    """Have make take those objects that another project with the same sources has made.
+
+    Of the sources only the `generated` ones, which `objects` do not include, are a project's own.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        common = Path(folder) / "common"
+        others = shutil.ignore_patterns(*generated, *_OF_SOME_NETWORKS)
+        shutil.copytree(project / "src", common, ignore=others)
+        shutil.copy(project / "Makefile", common)
+        (common / "compiler").write_text(os.environ.get("CXX", "g++"))
+        kept = cache_folder() / "objects" / digest(common, "g++")
+    # In this order: objects are younger than the settings that they were made with.
+    names, built = ("settings", *objects), project / "build"
+    if all((kept / name).exists() for name in names):
+        for name in names:
+            (built / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(kept / name, built / name)
+    yield
+    for name in names:
+        with beside(kept / name) as copy:
+            shutil.copyfile(built / name, copy)
 
 
 def exported(folder: Path, config: RunConfig, **options) -> Path:

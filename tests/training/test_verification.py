@@ -12,8 +12,6 @@ from eprop_brian.training.reference import load_case
 from eprop_brian.training.replay import _Adam, _InTrials
 from eprop_brian.training.verification import verify
 
-pytestmark = pytest.mark.usefixtures("users_compiler")
-
 REFERENCE = Path(__file__).parents[1] / "reference"
 CASES = sorted(REFERENCE.glob("*.npz"))
 #: Without trials: NEST's newer family.
@@ -29,6 +27,8 @@ SINGLE = (
     *("lif_regression_gd_sg_exponential", "lif_regression_gd_sg_fast_sigmoid"),
     *("new_iaf_adam_eachstep", "new_iaf_psc_delta_gd", "trials_01", "trials_09", *QUICK),
 )
+
+users_compiler = pytest.mark.usefixtures("users_compiler")
 
 
 def altered(path: Path, folder: Path, **changes) -> Path:
@@ -57,13 +57,17 @@ def programs(paths: list[Path]) -> list:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("path", "gradient"), programs(CASES))
-def test_case_holds_in_compiled_code(path, gradient):
+def test_case_holds_in_compiled_code(path, gradient, request):
+    """Those of `SINGLE` are compiled as a user's programs are, the others as most tests' are."""
+    if path.stem in SINGLE:
+        request.getfixturevalue("users_compiler")
     result = verify(load_case(path, gradient), "cpp")
     assert result.ok, str(result)
     assert result.differing_spikes == 0
     assert result.loss_deviation < 1e-9
 
 
+@users_compiler
 def test_a_continuous_case_holds_in_compiled_code():
     case = load_case(REFERENCE / "new_iaf_psc_delta_gd.npz")
     assert case.network.continuous
@@ -132,6 +136,7 @@ def test_case_holds_with_all_synapses_in_compressed_rows():
 
 
 @pytest.mark.slow
+@users_compiler
 def test_losses_of_nests_regression_test():
     expected = [
         *(101.964356999041, 103.466731126205, 103.340607074771),
@@ -143,6 +148,7 @@ def test_losses_of_nests_regression_test():
 
 
 @pytest.mark.slow
+@users_compiler
 @pytest.mark.parametrize("name", SINGLE)
 def test_float32_gives_the_same_spikes(name):
     assert verify(load_case(REFERENCE / f"{name}.npz"), "cpp", "float32").differing_spikes == 0
