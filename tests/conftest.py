@@ -11,6 +11,7 @@ Most tests compile with a g++ that optimises little: compiling is most of what t
 two programs that must agree to the bit. A compiler that ``$CXX`` names compiles all of them.
 """
 
+import gc
 import mmap
 import os
 import signal
@@ -89,6 +90,8 @@ def pytest_configure(config):
     # Brian2 collects garbage before each run, and so does JAX then. With all that tests have loaded
     # this takes longer than most of their runs do.
     brian2.core.network.gc = SimpleNamespace(collect=lambda: 0)
+    # JAX does more at each collection of garbage than Python, and there are many small ones.
+    gc.set_threshold(50_000, 20, 20)
     # No power cut follows a test, so it does not wait for the disk.
     os.fsync = lambda handle: None
     unknown = {*(config.getoption("devices") or ())} - {*DEVICES}

@@ -44,10 +44,12 @@ _HEADERS = ("arrays.h", "program.h", "running.h", "threads.h")
 #: Headers that only some programs include.
 _OPTIONAL = ("ctc.h", "draws.h", "fire.h", "noise.h", "tiles.h")
 #: Headers of the standard library that take long to read, and names of the others that sources use.
-_LARGE_HEADERS = ("algorithm", "chrono", "vector")
+_LARGE_HEADERS = ("algorithm", "chrono", "cstdio", "vector")
 _SMALL_NAMES = re.compile(
     "a?(cos|sin|tan)|(cos|sin|tan)h|abs|ceil|floor|exp|expm1|log|log10|log1p|pow|sqrt|memcpy|size_t"
 )
+#: How C++ functions of a user may use the others without saying so.
+_OF_USERS = re.compile(r"\busing\s+namespace\b|\b\w*printf\b|\b(FILE|stderr|stdout)\b")
 #: Memory of the stretches that a program can share (`eprop_brian.devices.sharing`).
 _STRETCHES = ("_kept", "_own")
 #: Widest vector registers; a multiple of those of any processor does no harm.
@@ -210,7 +212,8 @@ def _headers(source: str) -> str:
     Reading them takes as long as compiling a small step, and few steps use one: a network with
     delays, one that measures stages, or one with C++ functions of a user.
     """
-    if all(map(_SMALL_NAMES.fullmatch, re.findall(r"\bstd\s*::\s*(\w+)", source))):
+    names = re.findall(r"\bstd\s*::\s*(\w+)", source)
+    if all(map(_SMALL_NAMES.fullmatch, names)) and not _OF_USERS.search(source):
         return ""
     return "\n".join(f"#include <{name}>" for name in _LARGE_HEADERS)
 

@@ -42,6 +42,8 @@ _GENERATED_ENDINGS = (
     *("_reading", "_samples", "_synapse", "_thresholder", "_resetter", "_actions", "_mirrored"),
     *("_frames", "_durations", "_ways"),
 )
+#: Neurons of the largest population whose derivation is remembered.
+_REMEMBERED = 10_000
 #: How the names of other groups of an environment begin.
 _GENERATED_BEGINNING = "environment_"
 #: What stands between the ends of a projection in its name.
@@ -88,11 +90,14 @@ def make_populations(
         check_positive(f"the size of population '{name}'", size)
         check_group_name(name, "population")
         _check_sizes(neuron, int(size))
-        step = _step_map(neuron, Members(int(size), seed, name))
+        # Large ones hold much, and deriving is little of what they take.
+        few = size <= _REMEMBERED
+        step = (_step_map if few else step_map)(neuron, Members(int(size), seed, name))
         ranges = _learned_ranges(part, step, name, dt)
         cost = voltage_cost if c_v else ""
-        system = derive(step, tuple(ranges), cost, reads.get(name, ()))
-        _check_finite(system, float(dt))
+        read = tuple(reads.get(name, ()))
+        system = (_derive if few else derive)(step, tuple(ranges), cost, read)
+        (_check_finite if few else EligibilitySystem.check_finite)(system, float(dt))
         state_cost(system.step, voltage_cost)  # checked even where c_v is 0
         for quantity in neuron_names(system.step):
             # Group "a" with "b_c" and group "a_b" with "c" would share an array.
@@ -119,12 +124,8 @@ def _known() -> tuple[tuple[str, object], ...]:
 
 # Networks of the same neurons are often made one after the other.
 _step_map = remembered(128, _known)(step_map)
-
-
-@lru_cache(maxsize=128)
-def _check_finite(system: EligibilitySystem, dt: float) -> None:
-    """See `EligibilitySystem.check_finite`; what has passed is not checked again."""
-    system.check_finite(dt)
+_derive = lru_cache(maxsize=128)(derive)
+_check_finite = lru_cache(maxsize=128)(EligibilitySystem.check_finite)
 
 
 def population_names(neurons: Sequence[Neuron]) -> list[str]:

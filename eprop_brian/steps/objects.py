@@ -20,7 +20,7 @@ from brian2.equations.equations import Equations
 __all__ = ["StepClock", "equations", "of_the_package"]
 
 #: What `brian2.core.base` finds where it looks for the lines that led to an object.
-_NO_LINES = SimpleNamespace(extract_stack=list)
+_NO_LINES = SimpleNamespace(**{**vars(traceback), "extract_stack": list})
 
 
 class StepClock(Clock):

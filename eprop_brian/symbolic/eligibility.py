@@ -17,7 +17,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -53,7 +52,7 @@ __all__ = ["EligibilitySystem", "derive"]
 _LEFTOVERS = (sympy.Derivative, sympy.Subs, sympy.DiracDelta)
 
 
-# Equal only to itself, as the step map that it is derived from.
+# Compared by identity, as the step map that it is derived from.
 @dataclass(frozen=True, eq=False)
 class EligibilitySystem:
     """The derived eligibility system of a neuron.
@@ -240,8 +239,6 @@ def derive(
 ) -> EligibilitySystem:
     """Differentiate a step map.
 
-    For the same step map and the same rest it is the same object, which nobody may change.
-
     Parameters
     ----------
     step : StepMap
@@ -260,13 +257,6 @@ def derive(
         If a state's equation has no derivative that can be evaluated, a parameter cannot learn, or
         no weight reaches what is read.
     """
-    return _derived(step, tuple(learned), cost, tuple(reads))
-
-
-@lru_cache(maxsize=128)
-def _derived(
-    step: StepMap, learned: tuple[str, ...], cost: str, reads: tuple[str, ...]
-) -> EligibilitySystem:
     states = step.states
     h = {state: symbol(state) for state in states}
     spike, inputs = symbol(step.signals.spike), map(symbol, step.signals.inputs.values())

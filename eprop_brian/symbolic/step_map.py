@@ -87,7 +87,7 @@ TYPICAL_DT = 1e-3
 _NEWTON_STEPS = 30
 
 
-# Equal only to itself: a system that was derived from it is found again by it.
+# Compared by identity, so that the system derived from it can be found again.
 @dataclass(frozen=True, eq=False)
 class StepMap:
     """One time step of a neuron, as statements and as a map.

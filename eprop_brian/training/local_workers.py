@@ -62,7 +62,7 @@ class LocalWorkers:
         Parameters
         ----------
         shares : iterable of TrialData
-            Each is computed from when it is there.
+            A share is handed to a worker as soon as it is cut.
         how : How
         add : callable
             Called with the number of a share and its sums, if it learns, in the order of shares;

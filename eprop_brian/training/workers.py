@@ -2,8 +2,9 @@
 
 Trials of a batch are independent until the update. A batch is cut into shares of a fixed size
 (`eprop_brian.network.built.SHARE`), workers compute the sums of each share, and this process adds
-them up in the order of the trials and has its program make the update. The result is bit-identical
-for any number of workers and any assignment of shares.
+them up in the order of the trials (the first two in any order, which is the same sum) and has its
+program make the update. The result is bit-identical for any number of workers and any assignment of
+shares.
 
 Workers are threads of this process (`local_workers`), or those of a Dask cluster
 (`cluster_workers`).

@@ -38,6 +38,14 @@ def test_what_is_changed_later_is_another_argument(total):
     assert total(values) == 6
 
 
+def test_a_result_holds_nothing_that_the_caller_changes_later():
+    held = remembered(2, lambda: 0)(lambda values: values)
+    values = np.zeros(2)
+    held(values)
+    values += 1
+    np.testing.assert_array_equal(held(np.zeros(2)), 0)
+
+
 def test_the_last_results_are_kept(total, calls):
     for values in ([1], [2], [3], [3], [1]):
         assert total(values) == values[0]
@@ -57,6 +65,14 @@ def test_what_cannot_be_pickled_or_is_large_is_worked_out_anew(total, calls):
         total(values)
         total(values)
         assert len(calls) == 2
+
+
+def test_what_fails_to_be_pickled_in_its_own_way_is_worked_out(total):
+    class Odd(list):
+        def __reduce_ex__(self, protocol):
+            raise ValueError("not me")
+
+    assert total(Odd([1, 2])) == 3
 
 
 def test_a_warning_comes_each_time_also_through_another_that_remembers(total):

@@ -214,3 +214,12 @@ def test_a_compiler_that_does_not_work_is_named(tmp_path, monkeypatch, text, mes
     with pytest.raises(CompilerMissingError, match=message) as error:
         make_cpp(NETWORK, CAPACITY)
     assert str(error.value).startswith(f"the compiler {compiler} does not work")
+
+
+@pytest.mark.parametrize(
+    "line",
+    ['printf("%g", x);', "using namespace std; vector<double> v(3);", "std::vector<double> v;"],
+)
+def test_functions_of_a_user_find_the_headers_that_they_may_use(line):
+    assert "#include <vector>" in cpp._headers(line)
+    assert "#include <cstdio>" in cpp._headers(line)

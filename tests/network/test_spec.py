@@ -172,3 +172,27 @@ def test_initial_weights():
 def test_populations_of_one_kind_get_names_of_their_own():
     network = Network.standard(3, 1, [(LIF, 2), (LIF.with_parameters(tau_m=50 * ms), 2)])
     assert [p.name for p in network.populations] == ["lif", "lif_2"]
+
+
+def _threshold(values, size=4):
+    """The step map of a population with some thresholds."""
+    neuron = replace(LIF, parameters={**LIF.parameters, "v_th": values})
+    network = Network.standard(3, 1, [(neuron, size)])
+    return network.resolved.populations[0].system.step
+
+
+def test_networks_of_the_same_neurons_share_what_was_derived_and_no_values():
+    values = np.full(4, 0.5)
+    first = _threshold(values)
+    values *= 3
+    again = _threshold(np.full(4, 0.5))
+    assert again is first
+    np.testing.assert_array_equal(again.parameters["v_th"], 0.5)
+    np.testing.assert_array_equal(_threshold(values).parameters["v_th"], 1.5)
+    drawn = "0.5 + 0.1*rand()"
+    assert _threshold(drawn, 5).parameters["v_th"].shape == (5,)
+    assert _threshold(drawn, 4).parameters["v_th"].shape == (4,)
+
+
+def test_a_large_population_is_not_remembered():
+    assert _threshold(0.5, 20_000) is not _threshold(0.5, 20_000)

@@ -8,6 +8,7 @@ from eprop_brian.devices import cpp
 from eprop_brian.network.program import make_program
 from eprop_brian.steps import cpp_tiles
 from eprop_brian.steps.cpp_tiles import CppTiles
+from eprop_brian.steps.fusing import Tiling
 from eprop_brian.training.session import Session
 from support.trials import DELAYED, random_trials
 
@@ -49,6 +50,8 @@ def run(case):
 def test_tiles_change_no_result(case, monkeypatch):
     tiled, source = run(case)
     monkeypatch.setattr(CppTiles, "fits_in_tiles", lambda self, width: False)
+    # And spikes are listed where they stand in the schedule.
+    monkeypatch.setattr(Tiling, "_listed_late", lambda self, nodes: [*nodes])
     expected, plain = run(case)
     # What is delayed waits in arrays of its own, and is added there.
     for tile in ("eprop_brian::add_rows(", "int _begin = 0"):
