@@ -12,10 +12,10 @@ two programs that must agree to the bit. A compiler that ``$CXX`` names compiles
 """
 
 import gc
-import mmap
 import os
 import signal
 import subprocess
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
@@ -35,9 +35,8 @@ _FEW_KILLS = 2
 #: A g++ that optimises little.
 _QUICK = Path(__file__).parent / "support" / "quick_g++"
 #: What has XLA compile in half the time; its loops run once or a few times.
-_XLA_FLAGS = (
-    "--xla_backend_optimization_level=0",
-    "--xla_cpu_multi_thread_eigen=false",
+_ALWAYS_KNOWN = ("--xla_backend_optimization_level=0", "--xla_cpu_multi_thread_eigen=false")
+_OF_SOME_VERSIONS = (
     "--xla_cpu_parallel_codegen_split_count=1",
     "--xla_cpu_use_fusion_emitters=false",
     "--xla_llvm_disable_expensive_passes=true",
@@ -108,20 +107,20 @@ def _make_jax_compile_little(cache):
     os.environ["JAX_COMPILATION_CACHE_DIR"] = str(cache / worker)
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
-    os.environ.setdefault("XLA_FLAGS", " ".join(_known_to_xla(_XLA_FLAGS)))
+    # Workers have it from the process that starts them.
+    if "XLA_FLAGS" not in os.environ:
+        os.environ["XLA_FLAGS"] = " ".join(_known_to_xla((*_ALWAYS_KNOWN, *_OF_SOME_VERSIONS)))
 
 
 def _known_to_xla(flags):
-    """Those of the flags that the installed library has: one that it has not ends the process."""
-    spec = find_spec("jaxlib")
-    libraries = [*Path(spec.origin).parent.glob("libjax_common.*")] if spec else []
-    if not libraries:
-        return []
-    with (
-        open(libraries[0], "rb") as file,
-        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as code,
-    ):
-        return [f for f in flags if code.find(f.strip("-").partition("=")[0].encode()) >= 0]
+    """Those of the flags that the installed version takes: an unknown one ends the process."""
+    command = [sys.executable, "-c", "import jax; jax.devices()"]
+    for known in ([*flags], [*_ALWAYS_KNOWN]):
+        environment = os.environ | {"XLA_FLAGS": " ".join(known)}
+        done = subprocess.run(command, env=environment, capture_output=True, check=False)
+        if done.returncode == 0:
+            return known
+    return []
 
 
 def _is_gcc(compiler):
