@@ -124,7 +124,8 @@ inline void count_votes(unsigned warp)
 
 inline void run_block()
 {
-    const std::size_t stack_bytes = 1 << 16;
+    // Without optimisation a step of a hundred states has more locals than fit into 64 kB.
+    const std::size_t stack_bytes = 1 << 18;
     const unsigned n = blockDim.x;
     if (fibers.size() < n)
         fibers.resize(n);
