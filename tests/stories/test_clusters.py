@@ -24,7 +24,8 @@ def submit(tmp_path):
         (tools / name).chmod(0o755)
 
     def run(script, **environment):
-        (tmp_path / "job.sh").write_text(script)
+        # At the end a batch system would end what goes on; the stand-ins are to write first.
+        (tmp_path / "job.sh").write_text(f"{script}\nwait\n")
         (tmp_path / "calls").unlink(missing_ok=True)
         path = f"{tools}:/usr/bin:/bin"
         command = ["bash", "-eu", "job.sh"]
