@@ -37,6 +37,7 @@ _LEFT_OUT = ("pylab", "matplotlib", "Cython", "pytest")
 #: The module of SciPy that takes all names of NumPy, as Brian2 does, and what neither then uses.
 _OF_SCIPY = "scipy._lib.array_api_compat.numpy"
 _OF_NUMPY = ("f2py", "testing")
+_Context = Callable[[], contextlib.AbstractContextManager[None]]
 
 
 def guard_imports(*, for_command: bool = False) -> None:
@@ -61,35 +62,36 @@ class _Guard:
     def find_spec(
         self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if name not in ("brian2", "matplotlib") and not (self._for_command and name == _OF_SCIPY):
+        contexts = self._contexts(name)
+        if not contexts:
             return None
         others = (finder for finder in sys.meta_path if finder is not self)
         found = (finder.find_spec(name, path, target) for finder in others)
         spec = next(filter(None, found), None)
         loader: Any = spec and spec.loader
         if loader is not None:
-            contexts = [_without_modules_of_numpy if name == _OF_SCIPY else _elsewhere]
-            if name == "brian2":
-                contexts.append(_away_from_main_thread)
-                contexts += (
-                    [
-                        _keeping_answer,
-                        _keeping_warnings,
-                        _without_unused,
-                        _without_modules_of_numpy,
-                        _logs_removed,
-                    ]
-                    if self._for_command
-                    else [_still_ignoring]
-                )
             # Of this loader alone, which stays what it is for whoever asks for its source.
             loader.exec_module = functools.partial(_execute, loader.exec_module, contexts)
         return spec
 
+    def _contexts(self, name: str) -> list[_Context]:
+        """What a module is executed in; none for one that is not guarded."""
+        if name == "matplotlib":
+            return [_elsewhere]
+        if name == _OF_SCIPY and self._for_command:
+            return [_without_modules_of_numpy]
+        if name != "brian2":
+            return []
+        guards: list[_Context] = [_elsewhere, _away_from_main_thread]
+        if not self._for_command:
+            return [*guards, _still_ignoring]
+        guards += [_keeping_answer, _keeping_warnings, _without_unused]
+        return [*guards, _without_modules_of_numpy, _logs_removed]
+
 
 def _execute(
     execute: Callable[[ModuleType], None],
-    contexts: Sequence[Callable[[], contextlib.AbstractContextManager[None]]],
+    contexts: Sequence[_Context],
     module: ModuleType,
 ) -> None:
     with contextlib.ExitStack() as stack:
