@@ -118,9 +118,11 @@ DRAWINGS: tuple[Drawing, ...] = (
     # Tasks
     _command("train delayed-match", delayed_match_learning="learning_curve"),
     *(
-        _command(f"train digits --set task.coding={coding}", **{name: "learning_curve"})
+        _command(
+            f"train digits --set task.coding={coding}",
+            **{f"digits_{coding}_learning": "learning_curve"},
+        )
         for coding in ("poisson", "latency", "analog")
-        for name in (f"digits_{coding}_learning",)
     ),
     _command("train handwriting", handwriting="trajectory", handwriting_learning="learning_curve"),
     _command("train lemniscate", lemniscate="trajectory", lemniscate_learning="learning_curve"),

@@ -109,18 +109,18 @@ def _make_jax_compile_little(cache):
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
     # Workers have it from the process that starts them.
     if "XLA_FLAGS" not in os.environ:
-        os.environ["XLA_FLAGS"] = " ".join(_known_to_xla((*_ALWAYS_KNOWN, *_OF_SOME_VERSIONS)))
+        os.environ["XLA_FLAGS"] = " ".join(_flags_of_xla())
 
 
-def _known_to_xla(flags):
-    """Those of the flags that the installed version takes: an unknown one ends the process."""
+def _flags_of_xla():
+    """The flags that the installed version takes: an unknown one ends the process."""
     command = [sys.executable, "-c", "import jax; jax.devices()"]
-    for known in ([*flags], [*_ALWAYS_KNOWN]):
+    for known in ((*_ALWAYS_KNOWN, *_OF_SOME_VERSIONS), _ALWAYS_KNOWN):
         environment = os.environ | {"XLA_FLAGS": " ".join(known)}
         done = subprocess.run(command, env=environment, capture_output=True, check=False)
         if done.returncode == 0:
             return known
-    return []
+    return ()
 
 
 def _is_gcc(compiler):
